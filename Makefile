@@ -1,0 +1,46 @@
+# make demo   set up, build the demo corpus, embed it, train, evaluate, show
+# make test   set up, then every check: lint, format, types, import layers, tests
+#
+# PyTorch comes first, so that nothing pulls another build of it. For a certain build, say so:
+#   make demo TORCH="torch==2.9.1 --index-url https://…/whl/cu128"
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test setup lint types layers pytest clean
+.NOTPARALLEL:
+
+demo: setup
+	$(BIN)/python -m eno.demo $(DEMO)
+
+test: setup lint types layers pytest
+
+setup: $(READY)
+
+$(READY): pyproject.toml Makefile scripts/repair_torchaudio.py
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "eno needs Python 3.11 or newer; name one with make PYTHON=…")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip freeze | grep -i '^torch==' > $(VENV)/torch.txt
+	$(BIN)/python -m pip install --quiet --constraint $(VENV)/torch.txt --editable ".[dev]"
+	$(BIN)/python scripts/repair_torchaudio.py
+	touch $@
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:
+	$(BIN)/mypy
+
+layers:
+	$(BIN)/lint-imports
+
+pytest:
+	$(BIN)/pytest $(PYTEST)
+
+clean:
+	rm -rf $(VENV) build *.egg-info

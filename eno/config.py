@@ -1,0 +1,176 @@
+"""Settings: ``eno.toml``, checked; a key that eno does not know is an error.
+
+Every setting has a default, so the file is optional. ``--set section.key=value`` on the command line goes over the
+file. Options of encoders and heads have their defaults where they are documented, on their classes;
+here only what a user sets is kept.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from eno.errors import ConfigError
+
+DEFAULT_FILE = Path("eno.toml")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WindowSettings(_Section):
+    """``[windows]``: which parts of a track are listened to; see `eno.data.audio.WindowPolicy`."""
+
+    count: int = Field(default=8, ge=1)
+    hop_s: float | None = Field(default=None, gt=0)
+
+
+class LabelSettings(_Section):
+    """``[labels]``: which labels are learned."""
+
+    min_albums: int = Field(default=100, ge=1)
+
+
+class SplitSettings(_Section):
+    """``[split]``: shares of the tracks that are held out, and the seed of the draw."""
+
+    val: float = Field(default=0.15, gt=0, lt=0.5)
+    test: float = Field(default=0.15, gt=0, lt=0.5)
+    seed: int = 0
+
+
+class MusicnnSettings(_Section):
+    """``[musicnn]``: options of `eno.encoders.musicnn.MusiCNN`."""
+
+    checkpoint: Literal["mtt", "msd", "both"] | None = None
+    output: Literal["penultimate", "pooled", "tags"] | None = None
+    wheel: Path | None = None
+
+
+class MLPSettings(_Section):
+    """``[mlp]``: options of `eno.models.mlp.MLPHead`."""
+
+    hidden: tuple[int, ...] | None = None
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    learning_rate: float | None = Field(default=None, gt=0)
+    weight_decay: float | None = Field(default=None, ge=0)
+    batch_size: int | None = Field(default=None, ge=1)
+    max_epochs: int | None = Field(default=None, ge=1)
+    patience: int | None = Field(default=None, ge=1)
+    seed: int | None = None
+
+
+class Settings(_Section):
+    """All settings.
+
+    Attributes
+    ----------
+    data_root : Path
+        Holds ``raw/`` and ``processed/``.
+    embeddings : Path
+        Holds the embedding stores.
+    device : str
+        See `eno.encoders.load_encoder`.
+    encoder, head : str
+        Names in the registries.
+    windows, labels, split, musicnn, mlp
+        The sections of the file.
+    """
+
+    data_root: Path = Path("data")
+    embeddings: Path = Path("embeddings")
+    device: str = "auto"
+    encoder: str = "musicnn"
+    head: str = "mlp"
+    windows: WindowSettings = WindowSettings()
+    labels: LabelSettings = LabelSettings()
+    split: SplitSettings = SplitSettings()
+    musicnn: MusicnnSettings = MusicnnSettings()
+    mlp: MLPSettings = MLPSettings()
+
+    def options_of(self, name: str) -> dict[str, Any]:
+        """Options that the user set for an encoder or head; none for a name without a section."""
+        section = getattr(self, name, None)
+        return section.model_dump(exclude_none=True) if isinstance(section, _Section) else {}
+
+
+def load_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Settings:
+    """Read the settings.
+
+    Parameters
+    ----------
+    path : Path, optional
+        The file; if not given, ``$ENO_CONFIG`` or ``eno.toml`` in the current folder, where there is one.
+    overrides : iterable of str
+        Settings in the form ``section.key=value`` that go over the file; the value is TOML, or plain text.
+
+    Returns
+    -------
+    Settings
+        The checked settings.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing or not TOML, a key is unknown, or a value is wrong; the message names it.
+    """
+    if path is None and "ENO_CONFIG" in os.environ:
+        path = Path(os.environ["ENO_CONFIG"])
+    values: dict[str, Any] = {}
+    source = path or DEFAULT_FILE
+    if path is not None or DEFAULT_FILE.exists():
+        values = _read_toml(source)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {override}: expected section.key=value, for instance windows.count=16.")
+        _put(values, key.strip().split("."), _toml_value(text.strip()))
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(problem, source) for problem in error.errors())) from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not valid TOML: {error}.") from error
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # encoder=musicnn needs no quotes
+
+
+def _put(values: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {'.'.join(keys)}: {key} is a single value, not a section.")
+    values[keys[-1]] = value
+
+
+def _explain(problem: Mapping[str, Any], source: Path) -> str:
+    keys = [str(part) for part in problem["loc"]]
+    name = ".".join(keys)
+    if problem["type"] != "extra_forbidden":
+        return f"{source}: {name} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}."
+    section: type[BaseModel] = Settings
+    for key in keys[:-1]:
+        section = Settings.model_fields[key].annotation  # type: ignore[assignment]
+    choices = list(section.model_fields)
+    close = difflib.get_close_matches(keys[-1], choices, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{source}: unknown key {name!r}.{hint} Known here: {', '.join(choices)}."

@@ -1,0 +1,1 @@
+"""What eno knows about the music: audio, albums, labels, splits."""

@@ -1,0 +1,358 @@
+"""Audio in: look into a file, decode the spans that are needed, cut windows.
+
+Everything is deterministic: the same file and the same settings give the same samples. Positions
+are counted in samples at the rate that was asked for, on the grid of the resampled whole file, so that a
+span decoded alone equals the same span cut from a full decode.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from eno.data.decoders import Decoder, PyAVDecoder, open_decoder
+from eno.errors import AudioError, ConfigError
+
+logger = logging.getLogger(__name__)
+
+MIN_DURATION_S = 0.5
+"""Files shorter than this are refused: there is no music to hear in them."""
+
+# A mono mix this much weaker than the loudest channel (20 dB) means that the channels cancel.
+_CANCELLATION = 10.0 ** (-20 / 10)
+# soxr's filter at its "HQ" setting rings for under 20 ms at 8 kHz, less at higher rates.
+_RESAMPLER_MARGIN_S = 0.05
+_PROBED_SPANS, _PROBED_SPAN_S = 8, 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioInfo:
+    """What a file says and shows of itself.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    sample_rate, channels, frames : int
+        As stored in the file.
+    container, codec, decoder : str
+        File format, coding, and the library that decodes it.
+    downmix : str
+        ``"mean"``, or ``"loudest channel"`` where the channels cancel each other in at least one of
+        the spans that were looked at.
+    """
+
+    path: Path
+    sample_rate: int
+    channels: int
+    frames: int
+    container: str
+    codec: str
+    decoder: str
+    downmix: str
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.frames / self.sample_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowPolicy:
+    """Which windows of a track are listened to.
+
+    Attributes
+    ----------
+    count : int
+        So many windows, spread evenly from the start of the track to its end.
+    hop_s : float, optional
+        A window every so many seconds instead; `count` then does not matter.
+
+    Notes
+    -----
+    The last window always ends with the track. Nothing is drawn at random.
+    """
+
+    count: int = 8
+    hop_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ConfigError(f"count of windows is {self.count}; it must be at least 1.")
+        if self.hop_s is not None and not self.hop_s > 0:
+            raise ConfigError(f"hop_s is {self.hop_s}; it must be above 0 seconds.")
+
+    def starts(self, samples: int, window_samples: int, sample_rate: int) -> np.ndarray:
+        """Place the windows.
+
+        Parameters
+        ----------
+        samples, window_samples : int
+            Length of the track and of one window.
+        sample_rate : int
+            Samples per second, for `hop_s`.
+
+        Returns
+        -------
+        np.ndarray [shape=(n,), dtype=int64]
+            First samples, ascending and distinct; a track shorter than a window has the one start 0.
+
+        Examples
+        --------
+        >>> WindowPolicy(count=3).starts(100, 20, 1)
+        array([ 0, 40, 80])
+        >>> WindowPolicy(hop_s=30).starts(100, 20, 1)
+        array([ 0, 30, 60, 80])
+        """
+        last = max(0, samples - window_samples)
+        if self.hop_s is None:
+            # A single window listens to the middle of the track, not to its intro.
+            spread = np.linspace(0, last, self.count) if self.count > 1 else np.array([last / 2])
+            return np.unique(np.round(spread).astype(np.int64))
+        steps = np.arange(0, last + 1, max(1, round(self.hop_s * sample_rate)), dtype=np.int64)
+        return np.union1d(steps, [last])
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of one track.
+
+    Attributes
+    ----------
+    samples : np.ndarray [shape=(n, window_samples), dtype=float32]
+        Mono audio.
+    starts_s : np.ndarray [shape=(n,), dtype=float64]
+        Where each window begins, in seconds from the start of the track.
+    """
+
+    samples: np.ndarray
+    starts_s: np.ndarray
+
+
+def probe(path: Path | str) -> AudioInfo:
+    """Look into a file: its format, its length, and whether its channels cancel.
+
+    Parameters
+    ----------
+    path : Path or str
+        An audio file.
+
+    Returns
+    -------
+    AudioInfo
+        What was found.
+
+    Raises
+    ------
+    AudioError
+        The file cannot be read as audio.
+    """
+    with _open(Path(path)) as audio:
+        return audio.info()
+
+
+def decode(
+    path: Path | str, *, sample_rate: int, start: int = 0, samples: int | None = None
+) -> np.ndarray:
+    """Decode a span as mono audio at the wanted rate.
+
+    Parameters
+    ----------
+    path : Path or str
+        An audio file.
+    sample_rate : int
+        Samples per second of the result.
+    start : int
+        First sample, counted at `sample_rate`.
+    samples : int, optional
+        How many; to the end of the file if not given.
+
+    Returns
+    -------
+    np.ndarray [shape=(samples,), dtype=float32]
+        The span, equal to the same span cut from a full decode.
+
+    Raises
+    ------
+    AudioError
+        The file cannot be read, or ends before the span does.
+    """
+    with _open(Path(path)) as audio:
+        total = audio.samples(sample_rate)
+        return audio.span(sample_rate, start, total - start if samples is None else samples)
+
+
+def read_windows(
+    path: Path | str, *, sample_rate: int, window_samples: int, policy: WindowPolicy
+) -> Windows:
+    """Decode the windows of a track, and only these.
+
+    Parameters
+    ----------
+    path : Path or str
+        An audio file.
+    sample_rate : int
+        Samples per second of the windows.
+    window_samples : int
+        Samples of one window. A shorter track is repeated to fill it.
+    policy : WindowPolicy
+        Which windows.
+
+    Returns
+    -------
+    Windows
+        Mono float32 windows and where they begin.
+
+    Raises
+    ------
+    AudioError
+        The file cannot be read, ends before it should, or is shorter than `MIN_DURATION_S`.
+    """
+    with _open(Path(path)) as audio:
+        total = audio.samples(sample_rate)
+        starts = policy.starts(total, window_samples, sample_rate)
+        length = min(total, window_samples)
+        cut = np.stack([audio.span(sample_rate, int(start), length) for start in starts])
+    if length < window_samples:
+        cut = np.tile(cut, -(-window_samples // length))[:, :window_samples]
+    return Windows(samples=cut, starts_s=starts / sample_rate)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[_AudioFile]:
+    """Open a file for reading spans; every failure becomes an AudioError with its remedy."""
+    if path.is_dir():
+        raise AudioError(path, "is a folder, not an audio file")
+    if path.is_symlink() and not path.exists():
+        raise AudioError(path, f"is a link to {path.readlink()}, which does not exist; mend or remove the link")
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except FileNotFoundError:
+        raise AudioError(path, "no such file") from None
+    except PermissionError:
+        raise AudioError(path, "may not be read by this user; change its permissions") from None
+    except OSError as error:
+        raise AudioError(path, f"cannot be opened ({error.strerror})") from error
+    if empty:
+        raise AudioError(path, "is empty (0 bytes); copy it again from its source")
+    audio = _AudioFile(path)
+    try:
+        yield audio
+    finally:
+        audio.close()
+
+
+class _AudioFile:
+    """An open file that gives mono spans at any rate."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._decoder: Decoder = open_decoder(path)
+        frames, rate = self._decoder.frames, self._decoder.sample_rate
+        if frames < MIN_DURATION_S * rate:
+            self.close()
+            length = f"{frames / rate:.3g} s ({frames} sample{'s' * (frames != 1)})" if frames else "no audio at all"
+            raise AudioError(path, f"holds {length}; at least {MIN_DURATION_S} s are needed to hear music")
+
+    def close(self) -> None:
+        self._decoder.close()
+
+    def samples(self, sample_rate: int) -> int:
+        """Length of the file in samples at `sample_rate`."""
+        return self._decoder.frames * sample_rate // self._decoder.sample_rate
+
+    def info(self) -> AudioInfo:
+        decoder = self._decoder
+        return AudioInfo(
+            path=self.path,
+            sample_rate=decoder.sample_rate,
+            channels=decoder.channels,
+            frames=decoder.frames,
+            container=decoder.container,
+            codec=decoder.codec,
+            decoder=decoder.name,
+            downmix="loudest channel" if self._cancels_somewhere() else "mean",
+        )
+
+    def _cancels_somewhere(self) -> bool:
+        length = min(self._decoder.frames, round(_PROBED_SPAN_S * self._decoder.sample_rate))
+        starts = np.linspace(0, self._decoder.frames - length, _PROBED_SPANS).astype(int)
+        return any(_cancelling_channel(self._read(int(start), length)) is not None for start in starts)
+
+    def span(self, sample_rate: int, start: int, samples: int) -> np.ndarray:
+        """Mono audio at `sample_rate` from sample `start` on [shape=(samples,), dtype=float32]."""
+        native = self._decoder.sample_rate
+        shared = math.gcd(native, sample_rate)
+        up, down = sample_rate // shared, native // shared
+        # Resampled alone, a span rings at its edges and may sit between the samples of the whole file. So
+        # it is decoded with a margin, from a frame on which both rates have a sample.
+        margin = round(_RESAMPLER_MARGIN_S * native) if up != down else 0
+        first = max(0, (start * down // up - margin) // down * down)
+        end = min(self._decoder.frames, -(-(start + samples) * down // up) + margin)
+        audio = _mono(self._read(first, end - first))
+        if up != down:
+            audio = soxr.resample(audio, native, sample_rate, quality="HQ")
+        offset = start - first * up // down
+        return np.ascontiguousarray(audio[offset : offset + samples], dtype=np.float32)
+
+    def _read(self, start: int, frames: int) -> np.ndarray:
+        """Finite samples [shape=(frames, channels), dtype=float32], every one that was asked for."""
+        try:
+            read = self._decoder.read(start, frames)
+        except soundfile.SoundFileError as error:
+            # FFmpeg gets over some damage at which libsndfile gives up.
+            promised = self._decoder.frames
+            self._decoder.close()
+            self._decoder = PyAVDecoder(self.path, refused=str(error))
+            if self._decoder.frames < promised:
+                raise self._ends_early(self._decoder.frames, promised) from error
+            read = self._decoder.read(start, frames)
+        if len(read) < frames:
+            raise self._ends_early(start + len(read), self._decoder.frames)
+        return self._finite(read, start)
+
+    def _ends_early(self, frames: int, promised: int) -> AudioError:
+        rate = self._decoder.sample_rate
+        return AudioError(
+            self.path,
+            f"ends after {frames / rate:.2f} s although its header promises {promised / rate:.2f} s: "
+            "truncated or damaged; copy it again from its source",
+        )
+
+    def _finite(self, samples: np.ndarray, start: int) -> np.ndarray:
+        finite = np.isfinite(samples)
+        if finite.all():
+            return samples
+        where = f"in the span from {start / self._decoder.sample_rate:.2f} s"
+        if not finite.any():
+            raise AudioError(self.path, f"holds only NaN or infinite samples {where}; it was written wrongly")
+        logger.warning("%s: %d NaN or infinite samples %s were set to 0", self.path, (~finite).sum(), where)
+        return np.where(finite, samples, np.float32(0))
+
+
+def _mono(samples: np.ndarray) -> np.ndarray:
+    """Mean of the channels, or the loudest of them where they cancel [shape=(frames,)]."""
+    channel = _cancelling_channel(samples)
+    if channel is not None:
+        return samples[:, channel]
+    return samples.mean(axis=1)
+
+
+def _cancelling_channel(samples: np.ndarray) -> int | None:
+    """The loudest channel if the mean of the channels nearly vanishes beside it, else None."""
+    if samples.shape[1] == 1:
+        return None
+    energies = np.square(samples, dtype=np.float64).sum(axis=0)
+    mixed = np.square(samples.mean(axis=1), dtype=np.float64).sum()
+    loudest = int(energies.argmax())
+    # One channel of n at unit gain leaves 1/n² of its energy in the mean, which is no cancellation.
+    return loudest if mixed * samples.shape[1] ** 2 < _CANCELLATION * energies[loudest] else None

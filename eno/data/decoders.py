@@ -1,0 +1,225 @@
+"""Random access to the samples of an audio file: libsndfile where it can, FFmpeg where it must.
+
+Both decoders have the same small surface (`Decoder`). Positions are frames (one sample of every
+channel) at the file's own rate, counted from the first frame that a player would play.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import soundfile
+
+from eno.errors import AudioError
+
+# AAC and its relatives overlap their frames: what follows a seek is exact only after a few of them.
+_PREROLL_S = 0.25
+# Only this family stores an index with sample-exact timestamps. In the others (Matroska's milliseconds,
+# raw AAC's guessed positions) a seek lands next to the right sample, so they are read from the start.
+_SEEKABLE = "mov,mp4,m4a"
+_COUNTING_BLOCK = 1 << 18
+
+
+class Decoder(Protocol):
+    """An open audio file.
+
+    Attributes
+    ----------
+    sample_rate : int
+        Frames per second.
+    channels, frames : int
+        Channels, and frames of the whole file.
+    container, codec : str
+        Names of the file format and of the coding in it.
+    name : str
+        The library that decodes: ``"soundfile"`` or ``"pyav"``.
+    """
+
+    sample_rate: int
+    channels: int
+    frames: int
+    container: str
+    codec: str
+    name: str
+
+    def read(self, start: int, frames: int) -> np.ndarray:
+        """Decode a span; float32 [shape=(frames, channels)], shorter only where the file ends early."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+def open_decoder(path: Path) -> Decoder:
+    """Open `path` with the first decoder that accepts it.
+
+    Raises
+    ------
+    AudioError
+        Neither decoder accepts the file; the message carries the reasons of both.
+    """
+    try:
+        return SoundFileDecoder(path)
+    except soundfile.SoundFileError as refusal:
+        return PyAVDecoder(path, refused=str(refusal))
+
+
+class SoundFileDecoder:
+    """libsndfile: WAV, AIFF, FLAC, MP3, Ogg Vorbis and Opus, and many more, with exact seeks.
+
+    Raises
+    ------
+    soundfile.SoundFileError
+        libsndfile does not accept the file.
+    """
+
+    name = "soundfile"
+
+    def __init__(self, path: Path) -> None:
+        self._file = soundfile.SoundFile(path)
+        self.sample_rate: int = self._file.samplerate
+        self.channels: int = self._file.channels
+        self.container: str = self._file.format
+        self.codec: str = self._file.subtype
+        self.frames: int = self._file.frames
+        if self.container == "MP3" and not _mp3_states_its_length(path):
+            # libsndfile then guesses from the bit rate, too long or too short; only counting is right.
+            self.frames = self._count()
+
+    def _count(self) -> int:
+        frames = 0
+        self._file.seek(0)
+        while block := len(self._file.read(_COUNTING_BLOCK, dtype="float32")):
+            frames += block
+        return frames
+
+    def read(self, start: int, frames: int) -> np.ndarray:
+        self._file.seek(start)
+        samples: np.ndarray = self._file.read(frames, dtype="float32", always_2d=True)
+        return samples
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _mp3_states_its_length(path: Path) -> bool:
+    """Whether the first MPEG frame is a Xing, Info or VBRI header, which counts the frames."""
+    with path.open("rb") as file:
+        start = file.read(10)
+        if start[:3] == b"ID3":  # the tag's size: four bytes of seven bits
+            size = sum((byte & 0x7F) << shift for byte, shift in zip(start[6:10], (21, 14, 7, 0), strict=True))
+            file.seek(10 + size)
+        else:
+            file.seek(0)
+        frame = file.read(4096)
+    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
+
+
+class PyAVDecoder:
+    """FFmpeg through PyAV: AAC, ALAC, WMA, WavPack, … and whatever libsndfile refuses.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    refused : str
+        Why soundfile refused it, for the message if this decoder refuses it too.
+
+    Raises
+    ------
+    AudioError
+        The file cannot be opened or holds no audio.
+    """
+
+    name = "pyav"
+
+    def __init__(self, path: Path, *, refused: str) -> None:
+        import av  # 0.1 s and 30 MB: only the formats that need it pay for it
+
+        self._av = av
+        self._path = path
+        try:
+            self._container: Any = av.open(str(path), metadata_errors="ignore")
+        except (av.FFmpegError, ValueError) as error:
+            raise AudioError(
+                path, f"is not audio that can be decoded (soundfile: {refused}; FFmpeg: {error})"
+            ) from error
+        if not self._container.streams.audio:
+            self._container.close()
+            raise AudioError(path, "holds no audio stream")
+        self._stream: Any = self._container.streams.audio[0]
+        self.sample_rate: int = self._stream.rate
+        self.channels: int = self._stream.channels
+        self.container: str = self._container.format.name
+        self.codec: str = self._stream.codec_context.name
+        self._seekable = self.container.startswith(_SEEKABLE) and self._stream.duration is not None
+        self._frames: Iterator[np.ndarray] | None = None  # decoding goes on from here …
+        self._position = 0  # … which is this frame of the file
+        self._rest = np.zeros((0, self.channels), np.float32)  # decoded, not yet asked for
+        if self._seekable:
+            seconds = self._stream.duration * self._stream.time_base
+            self.frames = round(seconds * self.sample_rate)
+        else:
+            self.frames = sum(len(block) for block in self._decode_from(0))
+
+    def read(self, start: int, frames: int) -> np.ndarray:
+        # Windows come in ascending order, so a file without an index is still decoded only once.
+        if self._frames is None or self._seekable or start < self._position:
+            self._frames = self._decode_from(start)
+            self._rest = self._rest[:0]
+        collected, missing = [], frames
+        while missing > 0:
+            block = self._rest if len(self._rest) else next(self._frames, None)
+            if block is None:
+                break
+            skipped = min(max(start - self._position, 0), len(block))
+            wanted = block[skipped : skipped + missing]
+            used = skipped + len(wanted)
+            self._rest = block[used:]
+            self._position += used
+            missing -= len(wanted)
+            collected.append(wanted)
+        return np.concatenate(collected) if collected else np.zeros((0, self.channels), np.float32)
+
+    def _decode_from(self, start: int) -> Iterator[np.ndarray]:
+        """Decode on from `start` or, where the file has no exact index, from its beginning."""
+        begin = max(0, start - round(_PREROLL_S * self.sample_rate)) if self._seekable else 0
+        time_base = self._stream.time_base
+        first = self._stream.start_time or 0
+        try:
+            # AAC may code noise as "noise here", which the decoder then draws from a generator of its own: a
+            # decoder opened anew draws the same for the same span, whatever was read before.
+            self._container.close()
+            self._container = self._av.open(str(self._path), metadata_errors="ignore")
+            self._stream = self._container.streams.audio[0]
+            if self._seekable:
+                target = first + int(begin / self.sample_rate / time_base)
+                self._container.seek(target, stream=self._stream, backward=True)
+            position: int | None = None
+            for frame in self._container.decode(self._stream):
+                if position is None:
+                    position = round((frame.pts - first) * time_base * self.sample_rate) if self._seekable else 0
+                    self._position = position
+                samples = _as_float32(frame, self.channels)
+                position += len(samples)
+                if self._seekable and position > self.frames:  # the encoder's padding after the last sample
+                    samples = samples[: len(samples) - (position - self.frames)]
+                yield samples
+        except self._av.FFmpegError as error:
+            raise AudioError(self._path, f"cannot be decoded to its end ({error}): it is damaged") from error
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def _as_float32(frame: Any, channels: int) -> np.ndarray:
+    """Samples of an FFmpeg frame as float32 in ±1 [shape=(frames, channels)]."""
+    samples: np.ndarray = frame.to_ndarray()
+    samples = samples.T if frame.format.is_planar else samples.reshape(-1, channels)
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128) / 128
+    if np.issubdtype(samples.dtype, np.integer):
+        return samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
+    return samples.astype(np.float32)

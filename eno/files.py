@@ -1,0 +1,51 @@
+"""Writing files so that a crash never leaves half of one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; on success it becomes `path` in one step, synced to disk.
+
+    Parameters
+    ----------
+    path : Path
+        The file to create or replace. Its folder must exist.
+
+    Yields
+    ------
+    Path
+        A name in the same folder, so that the final rename stays on one file system.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON in UTF-8, whole or not at all."""
+    with replace_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename is only on disk once its folder is; Windows cannot open folders and needs no such call.
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
