@@ -51,7 +51,6 @@ class MusicnnSettings(_Section):
 
     checkpoint: Literal["mtt", "msd", "both"] | None = None
     output: Literal["penultimate", "pooled", "tags"] | None = None
-    wheel: Path | None = None
 
 
 class MLPSettings(_Section):

@@ -24,6 +24,8 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+from eno.files import printable
+
 
 class EnoError(Exception):
     """Base of every error that eno raises on purpose."""
@@ -46,7 +48,7 @@ class AudioError(EnoError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return f"{printable(self.path)}: {self.reason}"
 
 
 class ConfigError(EnoError):

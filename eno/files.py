@@ -1,4 +1,4 @@
-"""Writing files so that a crash never leaves half of one."""
+"""Files: written so that a crash never leaves half of one, named so that any name can be shown."""
 
 from __future__ import annotations
 
@@ -33,6 +33,14 @@ def replace_file(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def printable(path: Path | str) -> str:
+    r"""Give a path as text that any terminal and any table takes.
+
+    Names on disk are bytes; those that are not UTF-8 get ``\\xNN`` for the odd bytes.
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

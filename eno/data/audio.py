@@ -159,9 +159,7 @@ def probe(path: Path | str) -> AudioInfo:
         return audio.info()
 
 
-def decode(
-    path: Path | str, *, sample_rate: int, start: int = 0, samples: int | None = None
-) -> np.ndarray:
+def decode(path: Path | str, *, sample_rate: int, start: int = 0, samples: int | None = None) -> np.ndarray:
     """Decode a span as mono audio at the wanted rate.
 
     Parameters
@@ -190,9 +188,7 @@ def decode(
         return audio.span(sample_rate, start, total - start if samples is None else samples)
 
 
-def read_windows(
-    path: Path | str, *, sample_rate: int, window_samples: int, policy: WindowPolicy
-) -> Windows:
+def read_windows(path: Path | str, *, sample_rate: int, window_samples: int, policy: WindowPolicy) -> Windows:
     """Decode the windows of a track, and only these.
 
     Parameters
@@ -344,7 +340,8 @@ def _mono(samples: np.ndarray) -> np.ndarray:
     channel = _cancelling_channel(samples)
     if channel is not None:
         return samples[:, channel]
-    return samples.mean(axis=1)
+    mean: np.ndarray = samples.mean(axis=1)
+    return mean
 
 
 def _cancelling_channel(samples: np.ndarray) -> int | None:

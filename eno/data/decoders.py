@@ -96,11 +96,13 @@ class SoundFileDecoder:
         return frames
 
     def read(self, start: int, frames: int) -> np.ndarray:
+        """Decode a span; see `Decoder.read`."""
         self._file.seek(start)
         samples: np.ndarray = self._file.read(frames, dtype="float32", always_2d=True)
         return samples
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 
@@ -149,7 +151,7 @@ class PyAVDecoder:
         if not self._container.streams.audio:
             self._container.close()
             raise AudioError(path, "holds no audio stream")
-        self._stream: Any = self._container.streams.audio[0]
+        self._stream = self._audio_stream()
         self.sample_rate: int = self._stream.rate
         self.channels: int = self._stream.channels
         self.container: str = self._container.format.name
@@ -165,6 +167,7 @@ class PyAVDecoder:
             self.frames = sum(len(block) for block in self._decode_from(0))
 
     def read(self, start: int, frames: int) -> np.ndarray:
+        """Decode a span; see `Decoder.read`."""
         # Windows come in ascending order, so a file without an index is still decoded only once.
         if self._frames is None or self._seekable or start < self._position:
             self._frames = self._decode_from(start)
@@ -193,7 +196,7 @@ class PyAVDecoder:
             # decoder opened anew draws the same for the same span, whatever was read before.
             self._container.close()
             self._container = self._av.open(str(self._path), metadata_errors="ignore")
-            self._stream = self._container.streams.audio[0]
+            self._stream = self._audio_stream()
             if self._seekable:
                 target = first + int(begin / self.sample_rate / time_base)
                 self._container.seek(target, stream=self._stream, backward=True)
@@ -210,7 +213,11 @@ class PyAVDecoder:
         except self._av.FFmpegError as error:
             raise AudioError(self._path, f"cannot be decoded to its end ({error}): it is damaged") from error
 
+    def _audio_stream(self) -> Any:
+        return self._container.streams.audio[0]
+
     def close(self) -> None:
+        """Close the file."""
         self._container.close()
 
 

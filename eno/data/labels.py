@@ -69,7 +69,9 @@ class LabelEncoder:
         secondary_genres: Iterable[str] | None,
         descriptors: Iterable[str] | None,
     ) -> set[int]:
-        genres = {self.genre_to_idx.get(name, -1) for names in (primary_genres, secondary_genres) for name in names or ()}
+        genres = {
+            self.genre_to_idx.get(name, -1) for names in (primary_genres, secondary_genres) for name in names or ()
+        }
         offset = self.num_genres
         described = {offset + self.desc_to_idx[name] for name in descriptors or () if name in self.desc_to_idx}
         return (genres | described) - {-1}
@@ -115,8 +117,7 @@ class LabelEncoder:
             Row by row what `encode` gives.
         """
         rows = [
-            sorted(self._columns(*fields))
-            for fields in zip(primary_genres, secondary_genres, descriptors, strict=True)
+            sorted(self._columns(*fields)) for fields in zip(primary_genres, secondary_genres, descriptors, strict=True)
         ]
         ends = np.cumsum([0, *map(len, rows)])
         columns = np.fromiter((column for row in rows for column in row), dtype=np.int64, count=int(ends[-1]))

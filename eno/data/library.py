@@ -8,22 +8,49 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eno.errors import AudioError
+from eno.files import printable
 
 AUDIO_SUFFIXES = frozenset(
-    ".aac .aif .aifc .aiff .ape .au .caf .flac .m4a .m4b .mka .mp2 .mp3 .mp4 .mpc .oga .ogg .opus .tta .w64 .wav "
-    ".wave .webm .wma .wv".split()
+    [
+        ".aac",
+        ".aif",
+        ".aifc",
+        ".aiff",
+        ".ape",
+        ".au",
+        ".caf",
+        ".flac",
+        ".m4a",
+        ".m4b",
+        ".mka",
+        ".mp2",
+        ".mp3",
+        ".mp4",
+        ".mpc",
+        ".oga",
+        ".ogg",
+        ".opus",
+        ".tta",
+        ".w64",
+        ".wav",
+        ".wave",
+        ".webm",
+        ".wma",
+        ".wv",
+    ]
 )
 """File name endings, in lower case, of what is taken for audio while a folder is walked."""
 
 
 @dataclass(frozen=True)
 class Track:
-    """One audio file.
+    r"""One audio file.
 
     Attributes
     ----------
     id : str
-        Its path below the audio folder, with ``/``; it stays the same when the whole folder moves.
+        Its path below the audio folder, with ``/``; it stays the same when the whole folder moves. Bytes of a
+        name that are not UTF-8 are written ``\xNN``.
     path : Path
         Where it lies.
     """
@@ -62,7 +89,9 @@ def find_tracks(root: Path | str) -> list[Track]:
             for name in names
             if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
         ]
-    return sorted((Track(_track_id(path, root), path) for path in found), key=lambda track: track.id)
+    return sorted(
+        (Track(printable(path.relative_to(root).as_posix()), path) for path in found), key=lambda track: track.id
+    )
 
 
 def expand_audio(paths: Iterable[Path]) -> list[Path]:
@@ -79,15 +108,7 @@ def expand_audio(paths: Iterable[Path]) -> list[Path]:
     list of Path
         In the given order.
     """
-    return [
-        found for path in paths for found in ([t.path for t in find_tracks(path)] if path.is_dir() else [path])
-    ]
-
-
-def _track_id(path: Path, root: Path) -> str:
-    # Names on disk are bytes. Those that are not UTF-8 get \xNN for the odd bytes, since a table holds text only.
-    relative = path.relative_to(root).as_posix()
-    return os.fsencode(relative).decode("utf-8", "backslashreplace")
+    return [found for path in paths for found in ([t.path for t in find_tracks(path)] if path.is_dir() else [path])]
 
 
 def _refuse(error: OSError) -> None:

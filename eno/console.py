@@ -1,0 +1,50 @@
+"""What commands show while they work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(highlight=False, soft_wrap=True, stderr=True)
+
+_PLAIN_LINES = 10
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Callable[..., None]]:
+    """Show how far a job is: a bar on a terminal, a plain line for every tenth elsewhere.
+
+    Parameters
+    ----------
+    label : str
+        What is being done.
+
+    Yields
+    ------
+    callable
+        Takes the numbers done and to do, and an optional note.
+    """
+    if not errors.is_terminal:
+        yield _plain(label)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=errors) as bar:
+        task = bar.add_task(label, total=None, note="")
+        yield lambda done, total, note="": bar.update(task, completed=done, total=total, note=note)
+
+
+def _plain(label: str) -> Callable[..., None]:
+    shown = 0
+
+    def update(done: int, total: int, note: str = "") -> None:
+        nonlocal shown
+        tenth = done * _PLAIN_LINES // max(1, total)
+        if tenth > shown:
+            shown = tenth
+            errors.print(f"{label}: {done} of {total}{f', {note}' if note else ''}")
+
+    return update

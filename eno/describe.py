@@ -1,0 +1,97 @@
+"""What is in a file, a store or a predictor, as rows of name and value."""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+
+from eno import __version__
+from eno.config import Settings
+from eno.errors import EnoError
+
+
+def describe(path: Path) -> dict[str, str]:
+    """Describe an audio file, an embedding store or a predictor.
+
+    Raises
+    ------
+    AudioError, StoreError, ModelError
+        It cannot be read.
+    EnoError
+        It is a folder of something else.
+    """
+    if not path.is_dir():
+        return _audio(path)
+    if (path / "manifest.json").is_file():
+        return _store(path)
+    if (path / "predictor.json").is_file():
+        return _predictor(path)
+    raise EnoError(f"{path}: is a folder, but neither an embedding store nor a predictor.")
+
+
+def describe_installation(settings: Settings) -> dict[str, str]:
+    """Describe this eno: versions, processors, encoders, folders."""
+    import torch
+
+    from eno.encoders import ENCODERS
+    from eno.encoders.weights import cache_folder
+    from eno.models import HEADS
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "eno": __version__,
+        "Python": platform.python_version(),
+        "PyTorch": f"{torch.__version__}, {torch.get_num_threads()} CPU threads, {', '.join(gpus) or 'no GPU'}",
+        "encoders": ", ".join(ENCODERS),
+        "heads": ", ".join(HEADS),
+        "data_root": str(settings.data_root),
+        "embeddings": str(settings.embeddings),
+        "cache": str(cache_folder()),
+    }
+
+
+def _audio(path: Path) -> dict[str, str]:
+    from eno.data.audio import probe
+
+    found = probe(path)
+    return {
+        "file": str(found.path),
+        "format": f"{found.container} {found.codec}, decoded by {found.decoder}",
+        "audio": f"{found.duration_s:.2f} s, {found.sample_rate} Hz, {found.channels} channels",
+        "downmix": found.downmix,
+    }
+
+
+def _store(path: Path) -> dict[str, str]:
+    from eno.embeddings.store import EmbeddingStore
+
+    store = EmbeddingStore.open(path)
+    counts = store.summary()
+    return {
+        "store": str(path),
+        "encoder": f"{store.spec.label} {store.spec.options}",
+        "vectors": f"{len(store.spec.layers)} × {store.spec.dim} {store.dtype} a window of {store.spec.window_s:.2f} s",
+        "windows": f"every {store.policy.hop_s} s" if store.policy.hop_s else f"{store.policy.count} a track",
+        "holds": f"{counts['tracks']} tracks, {counts['windows']} windows, {counts['failures']} failures",
+        "on disk": f"{counts['parts']} parts, {counts['bytes'] / 1e6:.1f} MB",
+    }
+
+
+def _predictor(path: Path) -> dict[str, str]:
+    from eno.data.labels import LabelEncoder
+    from eno.inference.predictor import read_description
+
+    spec, policy, _ = read_description(path)
+    labels = LabelEncoder.load(path / "label_encoder.json")
+    rows = {
+        "predictor": str(path),
+        "encoder": f"{spec.label} {spec.options}",
+        "windows": f"every {policy.hop_s} s" if policy.hop_s else f"{policy.count} a track",
+        "labels": f"{labels.num_genres} genres, {labels.num_descriptors} descriptors",
+    }
+    metrics = path / "metrics.json"
+    if metrics.is_file():
+        results = json.loads(metrics.read_text(encoding="utf-8"))
+        rows["mAP"] = ", ".join(f"{name} {values['map_macro']:.3f}" for name, values in results.items())
+    return rows

@@ -1,0 +1,1 @@
+"""The embedding store and the job that fills it."""

@@ -1,0 +1,132 @@
+"""Vectors → tag probabilities. One module per kind of head.
+
+A head is looked up by name (`create_head`) or read back from its folder (`load_head`); its module,
+and with it the library that it needs, is imported only then.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeAlias, cast
+
+import numpy as np
+from scipy import sparse
+
+from eno.errors import ConfigError, ModelError, UnknownName
+
+HEADS = {
+    "mlp": "eno.models.mlp:MLPHead",
+}
+"""Name → ``module:class`` of every head."""
+
+HEAD_FILE = "head.json"
+"""Names the head in its folder, and its settings."""
+
+Labels: TypeAlias = np.ndarray | sparse.csr_array
+"""Multi-hot labels [shape=(n, k)], dense or sparse."""
+
+
+class Head(Protocol):
+    """A multi-label classifier of vectors."""
+
+    def fit(self, X: np.ndarray, Y: Labels, X_val: np.ndarray | None = None, Y_val: Labels | None = None) -> Self:
+        """Learn from vectors and their labels.
+
+        Parameters
+        ----------
+        X : np.ndarray [shape=(n, dim)]
+            Vectors.
+        Y : np.ndarray or scipy.sparse.csr_array [shape=(n, k)]
+            Labels, 0 or 1.
+        X_val, Y_val : optional
+            The same for validation, by which the head decides when to stop.
+
+        Returns
+        -------
+        Self
+            The fitted head.
+        """
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Probabilities of all labels.
+
+        Parameters
+        ----------
+        X : np.ndarray [shape=(n, dim)]
+            Vectors.
+
+        Returns
+        -------
+        np.ndarray [shape=(n, k), dtype=float32]
+            Each in 0 … 1.
+
+        Raises
+        ------
+        NotFitted
+            `fit` was not called yet.
+        """
+
+    def save(self, folder: Path | str) -> None:
+        """Write the fitted head into a folder, without pickle."""
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """Read what `save` wrote."""
+
+
+def create_head(name: str, **options: Any) -> Head:
+    """Make a head by name.
+
+    Parameters
+    ----------
+    name : str
+        One of `HEADS`.
+    **options
+        Options of that head; its class documents them.
+
+    Returns
+    -------
+    Head
+        Not fitted yet.
+
+    Raises
+    ------
+    UnknownName
+        There is no such head.
+    ConfigError
+        The head has no such option.
+    """
+    head_class = _head_class(name)
+    known = inspect.signature(head_class).parameters
+    for option in options:
+        if option not in known:
+            raise ConfigError(f"Head {name!r} has no option {option!r}; it has: {', '.join(known)}.")
+    return head_class(**options)
+
+
+def load_head(folder: Path | str) -> Head:
+    """Read a head of any kind back from its folder.
+
+    Raises
+    ------
+    ModelError
+        The folder holds no head, or it is damaged.
+    UnknownName
+        The head is of a kind that this eno does not know.
+    """
+    path = Path(folder) / HEAD_FILE
+    try:
+        name = json.loads(path.read_text(encoding="utf-8"))["head"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: is not a saved head ({error!r}). 'eno train' makes one.") from error
+    return _head_class(name).load(folder)
+
+
+def _head_class(name: str) -> type[Head]:
+    if name not in HEADS:
+        raise UnknownName("head", name, HEADS)
+    module, _, attribute = HEADS[name].partition(":")
+    return cast(type[Head], getattr(importlib.import_module(module), attribute))
