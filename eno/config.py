@@ -126,15 +126,17 @@ def load_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Se
     source = path or DEFAULT_FILE
     if path is not None or DEFAULT_FILE.exists():
         values = _read_toml(source)
+    overridden = set()
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise ConfigError(f"--set {override}: expected section.key=value, for instance windows.count=16.")
         _put(values, key.strip().split("."), _toml_value(text.strip()))
+        overridden.add(key.strip())
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(problem, source) for problem in error.errors())) from None
+        raise ConfigError("\n".join(_explain(problem, source, overridden) for problem in error.errors())) from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -161,9 +163,10 @@ def _put(values: dict[str, Any], keys: list[str], value: Any) -> None:
     values[keys[-1]] = value
 
 
-def _explain(problem: Mapping[str, Any], source: Path) -> str:
+def _explain(problem: Mapping[str, Any], file: Path, overridden: set[str]) -> str:
     keys = [str(part) for part in problem["loc"]]
     name = ".".join(keys)
+    source = "--set" if name in overridden else file
     if problem["type"] != "extra_forbidden":
         return f"{source}: {name} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}."
     section: type[BaseModel] = Settings

@@ -308,19 +308,19 @@ class _AudioFile:
             # FFmpeg gets over some damage at which libsndfile gives up.
             promised = self._decoder.frames
             self._decoder.close()
-            self._decoder = PyAVDecoder(self.path, refused=str(error))
+            self._decoder = PyAVDecoder(self.path)
             if self._decoder.frames < promised:
-                raise self._ends_early(self._decoder.frames, promised) from error
+                raise self._ends_early(self._decoder.frames + 1, promised) from error
             read = self._decoder.read(start, frames)
         if len(read) < frames:
-            raise self._ends_early(start + len(read), self._decoder.frames)
+            raise self._ends_early(start + frames, self._decoder.frames)
         return self._finite(read, start)
 
-    def _ends_early(self, frames: int, promised: int) -> AudioError:
+    def _ends_early(self, missing: int, promised: int) -> AudioError:
         rate = self._decoder.sample_rate
         return AudioError(
             self.path,
-            f"ends after {frames / rate:.2f} s although its header promises {promised / rate:.2f} s: "
+            f"ends before {missing / rate:.2f} s although its header promises {promised / rate:.2f} s: "
             "truncated or damaged; copy it again from its source",
         )
 

@@ -6,6 +6,8 @@ channel) at the file's own rate, counted from the first frame that a player woul
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +23,8 @@ _PREROLL_S = 0.25
 # raw AAC's guessed positions) a seek lands next to the right sample, so they are read from the start.
 _SEEKABLE = "mov,mp4,m4a"
 _COUNTING_BLOCK = 1 << 18
+_CUT_OFF_CHUNK = re.compile(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
+_UNKNOWN_SIZE = 0x7FFF_0000  # programs that write to a pipe cannot know the size and put in one of the largest
 
 
 class Decoder(Protocol):
@@ -58,12 +62,12 @@ def open_decoder(path: Path) -> Decoder:
     Raises
     ------
     AudioError
-        Neither decoder accepts the file; the message carries the reasons of both.
+        Neither decoder accepts the file.
     """
     try:
         return SoundFileDecoder(path)
-    except soundfile.SoundFileError as refusal:
-        return PyAVDecoder(path, refused=str(refusal))
+    except soundfile.SoundFileError:
+        return PyAVDecoder(path)
 
 
 class SoundFileDecoder:
@@ -73,20 +77,37 @@ class SoundFileDecoder:
     ------
     soundfile.SoundFileError
         libsndfile does not accept the file.
+    AudioError
+        The file ends before the sound that its header promises. Ogg and MP3 without a Xing header promise nothing:
+        of these, what is there counts as the whole.
     """
 
     name = "soundfile"
 
     def __init__(self, path: Path) -> None:
-        self._file = soundfile.SoundFile(path)
+        # Opened by descriptor, libsndfile goes by the content and not by the name's ending, which may be wrong. It
+        # closes the descriptor, also when it refuses the file.
+        self._file = soundfile.SoundFile(os.open(path, os.O_RDONLY), closefd=True)
         self.sample_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.container: str = self._file.format
         self.codec: str = self._file.subtype
         self.frames: int = self._file.frames
+        self._refuse_cut_off(path)
         if self.container == "MP3" and not _mp3_states_its_length(path):
             # libsndfile then guesses from the bit rate, too long or too short; only counting is right.
             self.frames = self._count()
+
+    def _refuse_cut_off(self, path: Path) -> None:
+        # Of a WAV or AIFF file that was cut off, libsndfile reads what is there and only notes it in its log.
+        chunk = _CUT_OFF_CHUNK.search(self._file.extra_info)
+        if chunk and int(chunk[2]) < int(chunk[1]) < _UNKNOWN_SIZE:
+            self._file.close()
+            raise AudioError(
+                path,
+                f"holds {int(chunk[2]):,} of the {int(chunk[1]):,} bytes of sound that its header promises: "
+                "truncated; copy it again from its source",
+            )
 
     def _count(self) -> int:
         frames = 0
@@ -126,8 +147,6 @@ class PyAVDecoder:
     ----------
     path : Path
         The file.
-    refused : str
-        Why soundfile refused it, for the message if this decoder refuses it too.
 
     Raises
     ------
@@ -137,7 +156,7 @@ class PyAVDecoder:
 
     name = "pyav"
 
-    def __init__(self, path: Path, *, refused: str) -> None:
+    def __init__(self, path: Path) -> None:
         import av  # 0.1 s and 30 MB: only the formats that need it pay for it
 
         self._av = av
@@ -145,9 +164,8 @@ class PyAVDecoder:
         try:
             self._container: Any = av.open(str(path), metadata_errors="ignore")
         except (av.FFmpegError, ValueError) as error:
-            raise AudioError(
-                path, f"is not audio that can be decoded (soundfile: {refused}; FFmpeg: {error})"
-            ) from error
+            reason = getattr(error, "strerror", None) or error
+            raise AudioError(path, f"is not audio that can be decoded: {reason}") from error
         if not self._container.streams.audio:
             self._container.close()
             raise AudioError(path, "holds no audio stream")
@@ -201,7 +219,7 @@ class PyAVDecoder:
                 target = first + int(begin / self.sample_rate / time_base)
                 self._container.seek(target, stream=self._stream, backward=True)
             position: int | None = None
-            for frame in self._container.decode(self._stream):
+            for frame in self._decoded():
                 if position is None:
                     position = round((frame.pts - first) * time_base * self.sample_rate) if self._seekable else 0
                     self._position = position
@@ -211,7 +229,20 @@ class PyAVDecoder:
                     samples = samples[: len(samples) - (position - self.frames)]
                 yield samples
         except self._av.FFmpegError as error:
-            raise AudioError(self._path, f"cannot be decoded to its end ({error}): it is damaged") from error
+            raise AudioError(self._path, f"cannot be decoded ({error.strerror}): it is damaged") from error
+
+    def _decoded(self) -> Iterator[Any]:
+        """Frames of the stream; a packet that cannot be decoded is an error unless nothing comes after it."""
+        damage: Exception | None = None
+        for packet in self._container.demux(self._stream):
+            try:
+                frames = packet.decode()
+            except self._av.FFmpegError as error:
+                damage = error
+                continue
+            if frames and damage:
+                raise damage
+            yield from frames
 
     def _audio_stream(self) -> Any:
         return self._container.streams.audio[0]

@@ -1,0 +1,26 @@
+"""Stand-ins that keep tests of the machinery quick."""
+
+import numpy as np
+
+from eno.encoders import EncoderSpec
+
+
+class ProjectionEncoder:
+    """Random but fixed projections of windows of half a second at 8 kHz."""
+
+    def __init__(self, dim: int = 6, layers: int = 1, seed: int = 0) -> None:
+        self.projection = np.random.default_rng(seed).standard_normal((4000, layers * dim)).astype(np.float32)
+        self.spec = EncoderSpec(
+            name="projection",
+            options={"seed": seed},
+            revision="1",
+            weights_sha256=f"{seed:064x}",
+            sample_rate=8000,
+            window_samples=4000,
+            layers=tuple(f"layer {i}" for i in range(layers)),
+            pooling="none",
+            dim=dim,
+        )
+
+    def encode(self, windows: np.ndarray) -> np.ndarray:
+        return (windows @ self.projection).reshape(len(windows), len(self.spec.layers), self.spec.dim)
