@@ -172,6 +172,9 @@ class PyAVDecoder:
         self._stream = self._audio_stream()
         self.sample_rate: int = self._stream.rate
         self.channels: int = self._stream.channels
+        if not (self.sample_rate and self.channels):  # taken for audio by its name alone
+            self._container.close()
+            raise AudioError(path, "is not audio that can be decoded: neither sample rate nor channels are known")
         self.container: str = self._container.format.name
         self.codec: str = self._stream.codec_context.name
         self._seekable = self.container.startswith(_SEEKABLE) and self._stream.duration is not None

@@ -64,9 +64,10 @@ def split_by_group(
 ) -> np.ndarray:
     """Divide items so that no group is on two sides and every label is on all of them, as far as that goes.
 
-    Groups are dealt out one by one, those with the rarest labels first, each to the part that lacks most of its
-    labels: iterative stratification (Sechidis et al., "On the stratification of multi-label data", ECML PKDD 2011)
-    over groups instead of single items.
+    Groups are dealt out one by one, those with the rarest labels first, as in iterative stratification (Sechidis et
+    al., "On the stratification of multi-label data", ECML PKDD 2011), but looking at all labels of a group at once:
+    each goes to the part where it brings the counts of its labels closest to the shares (least increase of chi-square).
+    Only when a label has no more groups left than there are parts without it, it goes to one of those.
 
     Parameters
     ----------
@@ -96,24 +97,30 @@ def split_by_group(
             f"{', '.join(SPLITS)} without one being on two sides; at least {len(SPLITS)} are needed."
         )
     membership = sparse.csr_array((np.ones(len(group_of)), (group_of, np.arange(len(group_of)))))
-    # The number of items goes along as one more label, so that unlabelled groups are shared out too.
+    # The number of items goes along as one more label, so that unlabelled groups are shared out too. In shares of
+    # its total every label weighs the same.
     counts = np.column_stack([(membership @ labels).toarray(), membership.sum(axis=1)])
-    shares = np.array([1 - val - test, val, test])
-    wanted = shares[:, None] * counts.sum(axis=0)
+    counts = counts[:, counts.sum(axis=0) > 0]
+    counts /= counts.sum(axis=0)
+    shares = np.array([[1 - val - test], [val], [test]])
+    have = np.zeros((len(SPLITS), counts.shape[1]))
     rng = np.random.default_rng(seed)
+    order = rng.permutation(len(names))
     part_of = np.full(len(names), -1)
+    groups_left = (counts > 0).sum(axis=0)
     while (part_of < 0).any():
-        left = np.flatnonzero(part_of < 0)
-        remaining = counts[left].sum(axis=0)
-        label = int(np.argmin(np.where(remaining > 0, remaining, np.inf)))
-        candidates = left[counts[left, label] > 0] if remaining[label] > 0 else left
+        label = int(np.where(groups_left > 0, groups_left, np.inf).argmin())
+        candidates = order[(part_of[order] < 0) & (counts[order, label] > 0)]
         # The largest first: what comes last can no longer be balanced.
-        group = max(rng.permutation(candidates), key=lambda g: counts[g, label])
-        # Lacks are relative to the share, so that with three groups of a label each part gets one of them.
-        ties = rng.permutation(len(SPLITS))
-        part = np.lexsort((ties, wanted[:, -1] / shares, wanted[:, label] / shares))[-1]
+        group = candidates[counts[candidates, label].argmax()]
+        cost = (counts[group] ** 2 / shares - 2 * counts[group] * (1 - have / shares)).sum(axis=1)
+        without = have[:, label] == 0
+        if groups_left[label] <= without.sum():
+            cost[~without] = np.inf
+        part = int(cost.argmin())
         part_of[group] = part
-        wanted[part] -= counts[group]
+        have[part] += counts[group]
+        groups_left -= counts[group] > 0
     parts: np.ndarray = np.array(SPLITS)[part_of[group_of]]
     return parts
 

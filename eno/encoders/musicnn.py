@@ -58,7 +58,7 @@ class MusiCNN:
     The original takes one spectrogram of a whole file, whose frames are centred, and cuts it into patches of
     187 frames (256 samples apart, hence 2.992 s). eno cuts the audio instead, into windows of 48,128 samples
     (3.008 s): precisely what 187 frames look at. So a window that starts on that grid gives the same patch to the
-    last bit of rounding, without zeros at its edges; only the file's very first frame, of which half lies before
+    last bit of rounding, without zeros at its edges; only the very first frame of a file, of which half lies before
     the file begins, has no counterpart.
     """
 

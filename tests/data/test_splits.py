@@ -1,0 +1,111 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from eno.data.splits import SPLIT_SCHEMA, SPLITS, artist_groups, read_split, split_by_group, write_splits
+from eno.errors import LabelError
+
+
+def collection(seed: int, artists: int = 60, labels: int = 25) -> tuple[sparse.csr_array, list[str]]:
+    """Artists with one to eight tracks, who keep to a few labels each; some labels are rare."""
+    rng = np.random.default_rng(seed)
+    popularity = np.geomspace(0.4, 0.06, labels)
+    rows, groups = [], []
+    for artist in range(artists):
+        style = rng.random(labels) < popularity
+        for _ in range(rng.integers(1, 9)):
+            rows.append(style & (rng.random(labels) < 0.8))
+            groups.append(f"artist {artist}")
+    return sparse.csr_array(np.array(rows, dtype=np.float32)), groups
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 1000))
+def test_no_group_is_on_two_sides(seed):
+    labels, groups = collection(seed, artists=20)
+    parts = split_by_group(labels, groups, val=0.15, test=0.15, seed=seed)
+    assert len({(group, part) for group, part in zip(groups, parts, strict=True)}) == len(set(groups))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shares_and_labels_are_balanced(seed):
+    labels, groups = collection(seed)
+    dense = labels.toarray()
+    parts = split_by_group(labels, groups, val=0.15, test=0.15, seed=seed)
+    share = {name: (parts == name).mean() for name in SPLITS}
+    assert share["train"] == pytest.approx(0.7, abs=0.12)
+    # Every label that three artists have is on every side …
+    artists = [{group for group, on in zip(groups, column, strict=True) if on} for column in dense.T]
+    for name in SPLITS:
+        present = dense[parts == name].any(axis=0)
+        assert all(present[label] for label, names in enumerate(artists) if len(names) >= 3)
+    # … and more evenly than chance would have it.
+    rng = np.random.default_rng(seed)
+    names = np.unique(groups)
+    chance = np.mean([
+        gap(dense, dict(zip(names, rng.choice(SPLITS, len(names), p=[0.7, 0.15, 0.15]), strict=True)), groups)
+        for _ in range(20)
+    ])  # fmt: skip
+    assert gap(dense, dict(zip(groups, parts, strict=True)), groups) < chance
+
+
+def gap(dense, part_of, groups) -> float:
+    """Mean over labels of how far the held-out shares are from what was asked for."""
+    parts = np.array([part_of[group] for group in groups])
+    return sum(abs(dense[parts == name].sum(axis=0) / dense.sum(axis=0) - 0.15).mean() for name in ("val", "test"))
+
+
+def test_seed_decides():
+    labels, groups = collection(0)
+    first, again, other = (split_by_group(labels, groups, val=0.2, test=0.2, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_too_few_groups_are_refused():
+    with pytest.raises(LabelError, match="2 groups"):
+        split_by_group(sparse.csr_array(np.eye(4, dtype=np.float32)), ["a", "a", "b", "b"], val=0.2, test=0.2, seed=0)
+
+
+class TestArtistGroups:
+    def test_collaborations_join_their_artists(self):
+        groups = artist_groups([["a"], ["a", "b"], ["b"], ["c"], ["c", "c"], ["d", "e"]])
+        assert groups[0] == groups[1] == groups[2]
+        assert groups[3] == groups[4]
+        assert len({groups[0], groups[3], groups[5]}) == 3
+
+    def test_albums_without_artists_stay_apart(self):
+        assert len(set(artist_groups([[], [], ["a"]]))) == 3
+
+    @settings(deadline=None)
+    @given(st.lists(st.lists(st.sampled_from("abcdefghij"), max_size=3), min_size=1, max_size=12))
+    def test_same_as_joining_step_by_step(self, artists):
+        joined = [set(names) for names in artists]
+        for _ in artists:
+            for one in joined:
+                for other in joined:
+                    if one & other:
+                        one |= other
+                        other |= one
+        groups = artist_groups(artists)
+        for i, one in enumerate(joined):
+            for j, other in enumerate(joined):
+                assert (groups[i] == groups[j]) == (i == j or bool(one & other))
+
+
+def test_write_and_read(tmp_path):
+    rows = pa.table(
+        [["t1", "t2", "t3"], ["a", "b", "c"], [["x"], [], None], [[], [], []], [["d"], [], []]],
+        schema=SPLIT_SCHEMA,
+    )
+    write_splits(tmp_path, rows, np.array(["train", "test", "train"]))
+    assert read_split(tmp_path, "train").to_pylist() == [rows.to_pylist()[0], rows.to_pylist()[2]]
+    assert read_split(tmp_path, "val").num_rows == 0
+
+
+def test_missing_or_other_file(tmp_path):
+    with pytest.raises(LabelError, match=r"val\.parquet: cannot be read as a split"):
+        read_split(tmp_path, "val")

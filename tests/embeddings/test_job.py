@@ -1,0 +1,176 @@
+import os
+
+import numpy as np
+import pytest
+import soundfile
+
+from eno.data.audio import WindowPolicy, read_windows
+from eno.embeddings import job
+from eno.embeddings.job import embed_folder
+from eno.embeddings.store import EmbeddingStore
+from eno.errors import AudioError, FingerprintMismatch
+from tests.audio_files import music, write
+from tests.fakes import ProjectionEncoder
+
+POLICY = WindowPolicy(count=3)
+GOOD = [f"album {album}/{track:02d}.wav" for album in range(3) for track in range(4)]
+
+
+@pytest.fixture
+def library(tmp_path):
+    """Twelve good tracks."""
+    for i, name in enumerate(GOOD):
+        path = tmp_path / "audio" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, music(1.5 + 0.1 * i, 8000, seed=i), 8000, subtype="FLOAT")
+    return tmp_path / "audio"
+
+
+@pytest.fixture
+def encoder():
+    return ProjectionEncoder()
+
+
+@pytest.fixture
+def store(tmp_path, encoder):
+    return EmbeddingStore.create(tmp_path / "store", encoder.spec, policy=POLICY, dtype="float32")
+
+
+def counts(report):
+    assert report.found == report.embedded + report.skipped + report.failed + report.left
+    return report.embedded, report.skipped, report.failed, report.left
+
+
+def test_every_window_has_the_vector_of_its_audio(library, encoder, store):
+    assert counts(embed_folder(library, encoder, store)) == (12, 0, 0, 0)
+    ids, starts, vectors = store.windows()
+    assert sorted(set(ids)) == GOOD
+    for name in GOOD:
+        windows = read_windows(library / name, sample_rate=8000, window_samples=4000, policy=POLICY)
+        rows = ids == name
+        np.testing.assert_array_equal(starts[rows], windows.starts_s)
+        expected = np.stack([window @ encoder.projection for window in windows.samples])
+        np.testing.assert_allclose(vectors[rows][:, 0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_bad_files_are_in_the_ledger_and_the_others_go_on(library, encoder, store):
+    (library / "empty.mp3").touch()
+    (library / "text.flac").write_text("not music" * 100)
+    (library / "folder.ogg").mkdir()
+    (library / "dangling.wav").symlink_to("gone.wav")
+    (library / os.fsdecode(b"caf\xe9.mp3")).write_bytes(b"")
+    write(library, "flac", music(2, 8000), 8000)
+    (library / "flac.flac").write_bytes((library / "flac.flac").read_bytes()[:5000])
+    soundfile.write(library / "tick.wav", np.ones(1), 8000)
+    report = embed_folder(library, encoder, store)
+    assert counts(report) == (12, 0, 6, 0)
+    reasons = {failure.track_id: failure.reason for failure in store.failures()}
+    assert reasons == {failure.track_id: failure.reason for failure in report.failures}
+    assert sorted(reasons) == sorted(
+        [r"caf\xe9.mp3", "dangling.wav", "empty.mp3", "flac.flac", "text.flac", "tick.wav"]
+    )
+    assert "is empty" in reasons["empty.mp3"]
+    assert "link to gone.wav" in reasons["dangling.wav"]
+    assert store.track_ids() == GOOD
+
+
+def test_second_run_does_nothing_and_a_new_file_is_added(library, encoder, store):
+    embed_folder(library, encoder, store)
+    encoder.encode = None  # would raise
+    assert counts(embed_folder(library, encoder, store)) == (0, 12, 0, 0)
+    soundfile.write(library / "new.wav", music(1, 8000), 8000)
+    assert counts(embed_folder(library, ProjectionEncoder(), store)) == (1, 12, 0, 0)
+
+
+def test_failed_files_are_tried_again_on_request(library, encoder, store):
+    (library / "late.wav").touch()
+    embed_folder(library, encoder, store)
+    soundfile.write(library / "late.wav", music(1, 8000), 8000)
+    assert counts(embed_folder(library, encoder, store)) == (0, 12, 1, 0)
+    assert counts(embed_folder(library, encoder, store, retry_failed=True)) == (1, 12, 0, 0)
+    assert store.failures() == []
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 5, 11])
+def test_interrupted_run_saves_what_it_has_and_goes_on(tmp_path, library, encoder, store, stop_after):
+    undisturbed = EmbeddingStore.create(tmp_path / "whole", encoder.spec, policy=POLICY, dtype="float32")
+    embed_folder(library, encoder, undisturbed)
+    calls = 0
+
+    class Interrupted(ProjectionEncoder):
+        def encode(self, windows):
+            nonlocal calls
+            calls += 1
+            if calls > stop_after:
+                raise KeyboardInterrupt
+            return super().encode(windows)
+
+    assert counts(embed_folder(library, Interrupted(), store)) == (stop_after, 0, 0, 12 - stop_after)
+    assert len(store.track_ids()) == stop_after
+    assert counts(embed_folder(library, encoder, store)) == (12 - stop_after, stop_after, 0, 0)
+    for one, other in zip(store.windows(), undisturbed.windows(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_crash_of_the_encoder_loses_nothing_that_was_done(library, store):
+    class Crashing(ProjectionEncoder):
+        calls = 0
+
+        def encode(self, windows):
+            self.calls += 1
+            if self.calls == 6:
+                raise MemoryError
+            return super().encode(windows)
+
+    with pytest.raises(MemoryError):
+        embed_folder(library, Crashing(), store)
+    assert len(store.track_ids()) == 5
+
+
+def test_work_is_saved_from_time_to_time(library, encoder, store, monkeypatch):
+    monkeypatch.setattr(job, "_FLUSH_S", 0.0)
+    embed_folder(library, encoder, store)
+    assert store.summary()["parts"] == 12
+    assert store.track_ids() == GOOD
+
+
+def test_file_that_vanishes_during_the_run(library, encoder, store):
+    class Removing(ProjectionEncoder):
+        def encode(self, windows):
+            (library / GOOD[-1]).unlink(missing_ok=True)
+            return super().encode(windows)
+
+    assert counts(embed_folder(library, Removing(), store)) == (11, 0, 1, 0)
+    (failure,) = store.failures()
+    assert failure.track_id == GOOD[-1]
+    assert failure.reason == "no such file"
+
+
+def test_vectors_that_are_not_finite_are_a_failure_of_their_track(library, store):
+    class Overflowing(ProjectionEncoder):
+        def encode(self, windows):
+            vectors = super().encode(windows)
+            return vectors * np.nan if len(self.seen) == 3 or self.seen.append(1) else vectors
+
+        seen: list[int] = []  # noqa: RUF012
+
+    report = embed_folder(library, Overflowing(), store)
+    assert report.embedded == 3
+    assert all("NaN" in failure.reason for failure in report.failures)
+
+
+def test_encoder_must_be_that_of_the_store(library, store):
+    with pytest.raises(FingerprintMismatch):
+        embed_folder(library, ProjectionEncoder(seed=1), store)
+
+
+def test_missing_folder(tmp_path, encoder, store):
+    with pytest.raises(AudioError, match="missing: is not a folder"):
+        embed_folder(tmp_path / "missing", encoder, store)
+
+
+def test_progress_reaches_the_end(library, encoder, store):
+    (library / "empty.mp3").touch()
+    seen = []
+    embed_folder(library, encoder, store, on_progress=lambda *numbers: seen.append(numbers))
+    assert seen == [(i, int(i == 13), 13) for i in range(1, 14)]

@@ -1,0 +1,155 @@
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from eno.data.audio import WindowPolicy
+from eno.embeddings.store import EmbeddingStore, Failure
+from eno.errors import FingerprintMismatch, StoreError
+from tests.fakes import ProjectionEncoder
+
+POLICY = WindowPolicy(count=3)
+
+
+def fill(store: EmbeddingStore, tracks: dict[str, int], seed: int = 0) -> dict[str, np.ndarray]:
+    """Append random vectors, so many windows a track, as one part; what was appended."""
+    rng = np.random.default_rng(seed)
+    shape = (len(store.spec.layers), store.spec.dim)
+    vectors = {name: rng.standard_normal((count, *shape)).astype(np.float32) for name, count in tracks.items()}
+    ids = [name for name, count in tracks.items() for _ in range(count)]
+    starts = np.concatenate([np.arange(count) for count in tracks.values()])
+    store.append(ids, starts, np.concatenate(list(vectors.values())))
+    return vectors
+
+
+@pytest.fixture(params=[1, 3], ids=["one layer", "three layers"])
+def spec(request):
+    return ProjectionEncoder(layers=request.param).spec
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 1e-3), ("float32", 0)])
+def test_vectors_come_back_with_their_ids(tmp_path, spec, dtype, tolerance):
+    store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY, dtype=dtype)
+    written = fill(store, {"b": 3, "a": 2}) | fill(store, {"d": 1, "c": 3}, seed=1)
+    store = EmbeddingStore.open(tmp_path / "s")
+    ids, starts, vectors = store.windows()
+    assert ids.tolist() == ["a"] * 2 + ["b"] * 3 + ["c"] * 3 + ["d"]
+    assert starts.tolist() == [0, 1, 0, 1, 2, 0, 1, 2, 0]
+    assert vectors.dtype == np.float32
+    expected = np.concatenate([written[name] for name in "abcd"])
+    np.testing.assert_allclose(vectors, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_matrix_is_the_mean_over_windows_in_the_order_asked_for(tmp_path, spec):
+    store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY, dtype="float32")
+    written = fill(store, {"b": 3, "a": 2}) | fill(store, {"c": 1}, seed=1)
+    means = {name: rows.mean(axis=0).squeeze() for name, rows in written.items()}
+    ids, matrix = store.matrix()
+    assert ids == ["a", "b", "c"]
+    np.testing.assert_allclose(matrix, np.stack([means[name] for name in "abc"]), rtol=1e-5, atol=1e-6)
+    ids, matrix = store.matrix(["c", "a", "c"])
+    assert ids == ["c", "a", "c"]
+    np.testing.assert_allclose(matrix, np.stack([means[name] for name in "cac"]), rtol=1e-5, atol=1e-6)
+
+
+def test_empty_store(tmp_path, spec):
+    store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
+    ids, matrix = store.matrix()
+    assert ids == []
+    assert matrix.shape == (0, 6) if len(spec.layers) == 1 else (0, 3, 6)
+    assert store.summary()["tracks"] == 0
+
+
+def test_missing_tracks_are_named(tmp_path, spec):
+    store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
+    fill(store, {"a": 1})
+    with pytest.raises(StoreError, match="lacks 2 tracks, for instance x"):
+        store.matrix(["a", "x", "y"])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
+def test_values_that_half_precision_cannot_hold_are_refused_and_nothing_is_written(tmp_path, spec, value):
+    store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
+    vectors = np.zeros((2, len(spec.layers), spec.dim), np.float32)
+    vectors[1, 0, 2] = value
+    with pytest.raises(StoreError, match="vectors of second are not finite as float16"):
+        store.append(["first", "second"], np.zeros(2), vectors)
+    assert store.track_ids() == []
+
+
+def test_store_of_another_encoder_is_refused_naming_both(tmp_path):
+    one, other = ProjectionEncoder(seed=0).spec, ProjectionEncoder(seed=1).spec
+    EmbeddingStore.create(tmp_path / "s", one, policy=POLICY)
+    with pytest.raises(FingerprintMismatch) as caught:
+        EmbeddingStore.open_or_create(tmp_path / "s", other, policy=POLICY)
+    assert one.fingerprint in str(caught.value)
+    assert other.fingerprint in str(caught.value)
+
+
+def test_store_of_other_windows_is_refused(tmp_path, spec):
+    EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
+    with pytest.raises(StoreError, match=r"holds WindowPolicy\(count=3.*asked for WindowPolicy\(count=4"):
+        EmbeddingStore.open_or_create(tmp_path / "s", spec, policy=WindowPolicy(count=4))
+
+
+def test_folder_with_something_else_is_left_alone(tmp_path, spec):
+    (tmp_path / "diary.txt").write_text("dear diary")
+    with pytest.raises(StoreError, match="is not empty"):
+        EmbeddingStore.create(tmp_path, spec, policy=POLICY)
+    with pytest.raises(StoreError, match="is not an embedding store"):
+        EmbeddingStore.open(tmp_path)
+
+
+def test_damaged_manifest(tmp_path, spec):
+    EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
+    manifest = tmp_path / "s" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(content | {"encoder": content["encoder"] | {"dim": 7}}))
+    with pytest.raises(FingerprintMismatch, match="edited"):
+        EmbeddingStore.open(tmp_path / "s")
+    manifest.write_text("{")
+    with pytest.raises(StoreError, match="is damaged"):
+        EmbeddingStore.open(tmp_path / "s")
+    manifest.write_text(json.dumps(content | {"format": 99}))
+    with pytest.raises(StoreError, match="format 99"):
+        EmbeddingStore.open(tmp_path / "s")
+
+
+def test_damaged_part_is_named(tmp_path, spec):
+    store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
+    fill(store, {"a": 1})
+    part = next((tmp_path / "s" / "parts").iterdir())
+    part.write_bytes(part.read_bytes()[:-20])
+    with pytest.raises(StoreError, match=r"000000\.parquet: is damaged"):
+        store.matrix()
+
+
+def test_part_that_was_being_written_at_a_crash_is_not_read(tmp_path, spec):
+    store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
+    fill(store, {"a": 1})
+    (tmp_path / "s" / "parts" / ".000001.parquet.4711.tmp").write_bytes(b"PAR1 half a par")
+    assert store.track_ids() == ["a"]
+    fill(store, {"b": 1})
+    assert store.track_ids() == ["a", "b"]
+
+
+def test_failure_while_writing_leaves_no_part(tmp_path, spec, monkeypatch):
+    store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
+    write_table = pq.write_table
+
+    def disk_full(table, where, **options):
+        write_table(table.slice(0, 0), where, **options)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        fill(store, {"a": 1})
+    assert list((tmp_path / "s" / "parts").iterdir()) == []
+
+
+def test_ledger_of_failures(tmp_path, spec):
+    store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
+    rows = [Failure("z", "/music/z\udcff.mp3", "is empty"), Failure("a", "/música/a.mp3", "no such file")]
+    store.write_failures(rows)
+    assert EmbeddingStore.open(tmp_path / "s").failures() == rows[::-1]
