@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 console = Console(highlight=False, soft_wrap=True)
+"""Results."""
 errors = Console(highlight=False, soft_wrap=True, stderr=True)
+"""Progress and errors, so that results can be piped on."""
 
 _PLAIN_LINES = 10
 

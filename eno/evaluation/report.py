@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from rich import box
 from rich.table import Table
 
 from eno.evaluation.metrics import Metrics, evaluate, prevalence_baseline
 from eno.models import Head
 
+# Two lines each, so that the table fits a terminal of 80 columns.
 _COLUMNS = {
-    "P macro": "precision_macro",
-    "R macro": "recall_macro",
-    "F1 macro": "f1_macro",
-    "P micro": "precision_micro",
-    "R micro": "recall_micro",
-    "F1 micro": "f1_micro",
-    "mAP": "map_macro",
-    "ROC-AUC": "roc_auc_macro",
+    "P\nmacro": "precision_macro",
+    "R\nmacro": "recall_macro",
+    "F1\nmacro": "f1_macro",
+    "P\nmicro": "precision_micro",
+    "R\nmicro": "recall_micro",
+    "F1\nmicro": "f1_micro",
+    "\nmAP": "map_macro",
+    "ROC-\nAUC": "roc_auc_macro",
 }
 
 
@@ -73,13 +75,15 @@ def metrics_table(results: Mapping[str, Metrics]) -> Table:
     rich.table.Table
         Ready to print.
     """
-    table = Table(title="Held-out tracks; precision, recall and F1 at a threshold of 0.5")
+    skipped = max(metrics.labels_skipped for metrics in results.values())
+    caption = f"{skipped} labels without positives or without negatives could not be judged" if skipped else None
+    title = "held-out tracks; precision, recall and F1 at a threshold of 0.5"
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("")
-    table.add_column("labels", justify="right")
-    for title in _COLUMNS:
-        table.add_column(title, justify="right")
+    table.add_column("\nlabels", justify="right")
+    for heading in _COLUMNS:
+        table.add_column(heading, justify="right")
     for name, metrics in results.items():
-        skipped = f" (+{metrics.labels_skipped} not judged)" if metrics.labels_skipped else ""
         values = [f"{getattr(metrics, attribute):.3f}" for attribute in _COLUMNS.values()]
-        table.add_row(name, f"{metrics.labels}{skipped}", *values)
+        table.add_row(name, str(metrics.labels), *values)
     return table

@@ -131,9 +131,7 @@ class TestWindowPolicy:
     def test_short_track_is_repeated(self, tmp_path):
         samples = music(0.7, 16_000, 1)[:, 0]
         soundfile.write(tmp_path / "short.wav", samples, 16_000, subtype="FLOAT")
-        windows = read_windows(
-            tmp_path / "short.wav", sample_rate=16_000, window_samples=32_000, policy=WindowPolicy()
-        )
+        windows = read_windows(tmp_path / "short.wav", sample_rate=16_000, window_samples=32_000, policy=WindowPolicy())
         assert windows.samples.shape == (1, 32_000)
         np.testing.assert_array_equal(windows.samples[0], np.resize(samples, 32_000))
 
@@ -218,7 +216,9 @@ class TestBadInput:
             if root:
                 os.seteuid(0)
 
-    @pytest.mark.parametrize("name", ["naïve – ☃ 音楽.flac", "[brackets] & 'quotes'.flac", b"\xff\xfe latin.flac", "-x.flac"])
+    @pytest.mark.parametrize(
+        "name", ["naïve – ☃ 音楽.flac", "[brackets] & 'quotes'.flac", b"\xff\xfe latin.flac", "-x.flac"]
+    )
     def test_odd_names(self, tmp_path, name):
         source = write(tmp_path, "flac", music(1, RATE), RATE)
         path = tmp_path / os.fsdecode(name)

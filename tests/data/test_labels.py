@@ -48,7 +48,9 @@ def test_decode_refuses_a_vector_of_another_length(encoder):
 
 
 albums = st.lists(
-    st.tuples(*(st.none() | st.lists(st.sampled_from([*GENRES, *DESCRIPTORS, "unknown"]), max_size=5) for _ in range(3))),
+    st.tuples(
+        *(st.none() | st.lists(st.sampled_from([*GENRES, *DESCRIPTORS, "unknown"]), max_size=5) for _ in range(3))
+    ),
     max_size=20,
 )
 

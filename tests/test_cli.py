@@ -1,0 +1,242 @@
+"""The commands as a user types them, each in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from eno.data.lute import write_albums
+from tests.audio_files import music, write
+
+
+def eno(*arguments, cwd, **environment) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", "from eno.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, check=False, env=os.environ | environment, timeout=120
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three good files in as many formats, and three bad ones."""
+    good = tmp_path / "audio" / "Slowdive – Souvlaki [1993]"
+    good.mkdir(parents=True)
+    for kind in ("flac", "ogg", "m4a"):
+        write(good, kind, music(4, 44_100), 44_100)
+    (tmp_path / "audio" / "empty.mp3").touch()
+    (tmp_path / "audio" / "text.wav").write_text("not music")
+    (tmp_path / "audio" / "folder.flac").mkdir()
+    (tmp_path / "audio" / os.fsdecode(b"caf\xe9.mp3")).write_bytes(b"")
+    return tmp_path
+
+
+class TestTag:
+    def test_files_and_folders_on_a_fresh_install(self, folder):
+        files = ["audio/Slowdive – Souvlaki [1993]", "audio/Slowdive – Souvlaki [1993]/flac.flac"]
+        result = eno("tag", *files, cwd=folder)
+        assert result.returncode == 0, result.stderr
+        lines = result.stdout.splitlines()
+        assert lines[::3] == [f"{files[0]}/{name}" for name in ("flac.flac", "m4a.m4a", "ogg.ogg")] + [files[1]]
+        assert all(line.startswith("  genres ") for line in lines[1::3])
+        assert lines[1].count(",") == lines[2].count(",") == 4
+
+    def test_bad_files_get_a_line_and_the_others_go_on(self, folder):
+        result = eno("tag", "--json", "audio", "missing.mp3", cwd=folder)
+        assert result.returncode == 1
+        assert "4 of 7 files could not be tagged" in result.stderr
+        rows = {row["path"]: row for row in map(json.loads, result.stdout.splitlines())}
+        assert len(rows) == 7
+        assert rows["missing.mp3"]["error"] == "no such file"
+        assert rows["audio/caf\udce9.mp3"]["error"].startswith("is empty")
+        for kind in ("flac.flac", "m4a.m4a", "ogg.ogg"):
+            row = rows[f"audio/Slowdive – Souvlaki [1993]/{kind}"]
+            assert len(row["genres"]) == len(row["descriptors"]) == 5
+            assert all(0 <= probability <= 1 for probability in row["descriptors"].values())
+
+    def test_vocabulary_top_and_threshold(self, folder):
+        file = "audio/Slowdive – Souvlaki [1993]/flac.flac"
+        for vocabulary, word in (("mtt", "no vocals"), ("msd", "female vocalists")):
+            result = eno("tag", file, "--json", "--vocabulary", vocabulary, "--top", "50", cwd=folder)
+            row = json.loads(result.stdout)
+            assert word in row["descriptors"]
+            assert len(row["genres"]) + len(row["descriptors"]) == 50
+            above = json.loads(
+                eno("tag", file, "--json", "--vocabulary", vocabulary, "--threshold", "0.1", cwd=folder).stdout
+            )
+            assert above["genres"] == {tag: p for tag, p in row["genres"].items() if p > 0.1}
+
+    def test_empty_folder(self, tmp_path):
+        result = eno("tag", ".", cwd=tmp_path)
+        assert result.returncode == 1
+        assert "No audio files in ." in result.stderr
+
+
+class TestEmbed:
+    def test_ledger_counts_and_resume(self, folder):
+        result = eno("embed", "audio", cwd=folder)
+        assert result.returncode == 1
+        assert "found 6 = embedded 3 + skipped 0 + failed 3" in result.stdout
+        assert "empty.mp3: is empty (0 bytes)" in result.stdout
+        assert "--retry-failed" in result.stderr
+        (store,) = (folder / "embeddings" / "audio").iterdir()
+        assert store.name.startswith("musicnn-")
+        again = eno("embed", "audio", cwd=folder)
+        assert "found 6 = embedded 0 + skipped 3 + failed 3" in again.stdout
+        for path in (folder / "audio").iterdir():
+            if path.is_file():
+                path.unlink()
+        assert eno("embed", "audio", cwd=folder).returncode == 0
+        shown = eno("info", store, cwd=folder)
+        assert "3 tracks, 24 windows" in shown.stdout
+
+    def test_ctrl_c_saves_and_says_how_to_go_on(self, tmp_path):
+        rate = 16_000
+        for i in range(60):
+            (tmp_path / "audio").mkdir(exist_ok=True)
+            soundfile.write(tmp_path / "audio" / f"{i:02d}.wav", music(4, rate, seed=i), rate)
+        command = [sys.executable, "-c", "from eno.cli import main; main()", "embed", "audio", "--store", "store"]
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for line in process.stderr:  # the first line of progress: work is under way
+            if "of 60" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "The same command goes on from here" in errors
+        assert "+ left" in output
+        finished = eno("embed", "audio", "--store", "store", cwd=tmp_path)
+        assert finished.returncode == 0
+        done = int(output.split("embedded ")[1].split()[0])
+        assert 0 < done < 60
+        assert f"found 60 = embedded {60 - done} + skipped {done} + failed 0" in finished.stdout
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["missing"], "missing: is not a folder"),
+            (["audio", "--encoder", "musicn"], "Unknown encoder 'musicn'. Did you mean 'musicnn'?"),
+            (["audio", "--device", "cuda:7"], "Device 'cuda:7' cannot be used"),
+            (["audio", "--set", "windws.count=3"], "unknown key 'windws'"),
+            (["audio", "--config", "other.toml"], "other.toml: cannot be read"),
+            (["nothing"], "holds no audio files"),
+        ],
+    )
+    def test_mistakes_are_named_without_a_traceback(self, folder, arguments, message):
+        (folder / "nothing").mkdir()
+        result = eno("embed", *arguments, cwd=folder)
+        assert result.returncode == 1
+        assert message in result.stderr
+        assert "Traceback" not in result.stderr
+
+    def test_unknown_key_in_eno_toml(self, folder):
+        (folder / "eno.toml").write_text("encodre = 'musicnn'\n")
+        result = eno("embed", "audio", cwd=folder)
+        assert result.returncode == 1
+        assert "eno.toml: unknown key 'encodre'. Did you mean 'encoder'?" in result.stderr
+
+    def test_store_of_another_encoder(self, folder):
+        eno("embed", "audio", "--store", "store", "--set", "musicnn.checkpoint=mtt", cwd=folder)
+        result = eno("embed", "audio", "--store", "store", "--set", "musicnn.checkpoint=msd", cwd=folder)
+        assert result.returncode == 1
+        assert "'checkpoint': 'mtt'" in result.stderr
+        assert "'checkpoint': 'msd'" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory):
+    """Twelve albums of two artists' styles: pure tones and noise."""
+    root = tmp_path_factory.mktemp("collection")
+    rate, albums = 16_000, []
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        noisy = i % 2 == 1
+        name = f"release/album/artist-{i}/{'noise' if noisy else 'tones'}"
+        path = root / "raw" / "audio" / name
+        path.mkdir(parents=True)
+        for track in range(3):
+            t = np.arange(4 * rate) / rate
+            tone = 0.3 * np.sin(2 * np.pi * rng.uniform(200, 800) * t) * (1 + np.sin(3 * t)) / 2
+            noise = 0.2 * rng.standard_normal(len(t)) * (1 + np.sin(3 * t)) / 2
+            soundfile.write(path / f"{track}.flac", noise if noisy else tone, rate)
+        albums.append({
+            "name": name,
+            "file_name": name,
+            "artists": [{"name": f"Artist {i}", "file_name": f"artist/artist-{i}"}],
+            "primary_genres": ["Harsh Noise" if noisy else "Drone"],
+            "secondary_genres": ["Experimental"],
+            "descriptors": ["noisy"] if noisy else ["calm"],
+        })  # fmt: skip
+    write_albums(root / "raw" / "metadata" / "albums.parquet", albums)
+    soundfile.write(root / "raw" / "audio" / "loose.flac", music(4, rate), rate)
+    result = eno("embed", "raw/audio", "--store", "store", cwd=root)
+    assert result.returncode == 0, result.stderr
+    return root
+
+
+class TestTrain:
+    def test_from_albums_to_tags(self, collection):
+        arguments = ["--set", "labels.min_albums=2", "--set", "data_root=.", "--set", "split.val=0.25"]
+        result = eno(
+            "train", "store", "--albums", "raw/metadata/albums.parquet", "--model", "model", *arguments, cwd=collection
+        )
+        assert result.returncode == 0, result.stderr
+        assert "36 of 37 lie in an album's folder" in result.stdout
+        assert "labels  3 genres, 2 descriptors" in result.stdout
+        assert "prevalence" in result.stdout
+        metrics = json.loads((collection / "model" / "metrics.json").read_text())
+        assert metrics["mlp"]["map_macro"] > 0.95 > metrics["prevalence"]["map_macro"]
+        # "Experimental" is on every track: nothing to judge.
+        assert (metrics["mlp"]["labels"], metrics["mlp"]["labels_skipped"]) == (4, 1)
+        test = "raw/audio/release/album/artist-1/noise"
+        tagged = eno("tag", test, "--model", "model", "--json", "--threshold", "0.5", cwd=collection)
+        for row in map(json.loads, tagged.stdout.splitlines()):
+            assert set(row["genres"]) == {"Experimental", "Harsh Noise"}
+            assert set(row["descriptors"]) == {"noisy"}
+        assert "3 genres, 2 descriptors" in eno("info", "model", cwd=collection).stdout
+        again = eno(
+            "train", "store", "--splits", "processed/splits", "--model", "other", *arguments[:2], cwd=collection
+        )
+        assert json.loads((collection / "other" / "metrics.json").read_text()) == metrics, again.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["store"], "Name either --albums"),
+            (["store", "--albums", "gone.parquet"], "gone.parquet: no such file"),
+            (["raw", "--albums", "raw/metadata/albums.parquet"], "raw: is not an embedding store"),
+            (["store", "--albums", "raw/metadata/albums.parquet"], "No label has 100 albums in the training part"),
+            (["store", "--splits", "gone"], "train.parquet: cannot be read as a split"),
+        ],
+    )
+    def test_mistakes_are_named(self, collection, arguments, message):
+        result = eno("train", *arguments, "--model", "broken", cwd=collection)
+        assert result.returncode == 1
+        assert message in result.stderr
+        assert not (collection / "broken").exists()
+
+
+class TestInfo:
+    def test_installation(self, tmp_path):
+        result = eno("info", cwd=tmp_path, ENO_CACHE=str(tmp_path / "cache"))
+        assert result.returncode == 0
+        assert f"cache       {tmp_path / 'cache'}" in result.stdout
+
+    def test_audio_and_errors(self, folder):
+        anti_phase = np.outer(np.sin(np.arange(32_000) * 0.1), [1, -1])
+        soundfile.write(folder / "anti.wav", anti_phase, 16_000)
+        result = eno("info", "anti.wav", "audio/empty.mp3", "audio", cwd=folder)
+        assert result.returncode == 1
+        assert "2.00 s, 16000 Hz, 2 channels" in result.stdout
+        assert "loudest channel" in result.stdout
+        assert "is empty" in result.stdout
+        assert "audio: is a folder, but neither" in result.stdout
+
+
+def test_version_and_help(tmp_path):
+    assert eno("--version", cwd=tmp_path).stdout.strip() == __import__("eno").__version__
+    assert "embed" in eno("--help", cwd=tmp_path).stdout

@@ -1,0 +1,33 @@
+import subprocess
+import sys
+
+import pytest
+
+import eno
+
+HEAVY = ["torch", "torchaudio", "faiss", "sklearn", "scipy", "lightgbm", "transformers", "pyarrow", "clearml", "numpy"]
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def test_importing_eno_loads_no_heavy_library():
+    loaded = run(f"import sys, eno; print([name for name in {HEAVY} if name in sys.modules])")
+    assert loaded.strip() == "[]"
+
+
+def test_command_line_shows_its_help_without_heavy_libraries():
+    code = f"import sys, eno.cli; print([name for name in {HEAVY} if name in sys.modules])"
+    assert run(code).strip() == "[]"
+
+
+@pytest.mark.parametrize("name", eno.__all__)
+def test_public_names_can_be_had_and_are_described(name):
+    assert getattr(eno, name).__doc__
+    assert name in dir(eno)
+
+
+def test_other_names_cannot():
+    with pytest.raises(AttributeError, match="no attribute 'EnoPredicter'"):
+        eno.EnoPredicter
