@@ -22,7 +22,7 @@ def main() -> int:
         return 0
     for library in sorted((Path(package.origin).parent / "lib").glob("*.so")):
         library.unlink()
-        print(f"removed {library.name}: torchaudio's extension is linked to CUDA, this PyTorch has none")  # noqa: T201
+        print(f"removed {library.name}: torchaudio's extension is linked to CUDA, this PyTorch has none")
     if _imports():
         return 0
     sys.exit("torchaudio still cannot be imported; install the build that belongs to this PyTorch.")

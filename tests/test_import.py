@@ -30,4 +30,4 @@ def test_public_names_can_be_had_and_are_described(name):
 
 def test_other_names_cannot():
     with pytest.raises(AttributeError, match="no attribute 'EnoPredicter'"):
-        eno.EnoPredicter
+        eno.EnoPredicter  # noqa: B018
