@@ -13,16 +13,17 @@ if TYPE_CHECKING:
     from eno.data.labels import LabelEncoder
     from eno.embeddings.job import embed_folder
     from eno.embeddings.store import EmbeddingStore
-    from eno.encoders import EncoderSpec, load_encoder
+    from eno.encoders import load_encoder
     from eno.errors import EnoError
     from eno.inference.predictor import EnoPredictor
     from eno.models import create_head, load_head
+    from eno.spec import EncoderSpec
 
 __version__ = "0.1.0"
 
 _HOME = {
     "EmbeddingStore": "eno.embeddings.store",
-    "EncoderSpec": "eno.encoders",
+    "EncoderSpec": "eno.spec",
     "EnoError": "eno.errors",
     "EnoPredictor": "eno.inference.predictor",
     "LabelEncoder": "eno.data.labels",

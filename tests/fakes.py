@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eno.encoders import EncoderSpec
+from eno.spec import EncoderSpec
 
 
 class ProjectionEncoder:

@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eno.data.audio import WindowPolicy
-from eno.encoders import EncoderSpec
 from eno.errors import FingerprintMismatch, StoreError
 from eno.files import replace_file, write_json
+from eno.spec import EncoderSpec
 
 _FORMAT = 1
 _MANIFEST, _PARTS, _FAILURES = "manifest.json", "parts", "failures.jsonl"

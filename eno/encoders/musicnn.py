@@ -21,9 +21,9 @@ from torch import nn
 
 from eno.data.labels import LabelEncoder
 from eno.devices import resolve_device
-from eno.encoders import EncoderSpec
 from eno.encoders.musicnn_weights import GENRES, TAGS, load_weights
 from eno.errors import ConfigError, UnknownName
+from eno.spec import EncoderSpec
 
 SAMPLE_RATE = 16_000
 _FFT, _HOP, _MELS, _FRAMES = 512, 256, 96, 187

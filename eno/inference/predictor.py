@@ -10,10 +10,11 @@ import numpy as np
 
 from eno.data.audio import WindowPolicy, read_windows
 from eno.data.labels import LabelEncoder
-from eno.encoders import Encoder, EncoderSpec, load_encoder
+from eno.encoders import Encoder, load_encoder
 from eno.errors import FingerprintMismatch, ModelError
 from eno.files import write_json
 from eno.models import Head, load_head
+from eno.spec import EncoderSpec
 
 _FORMAT = 1
 _PREDICTOR, _LABELS, _HEAD = "predictor.json", "label_encoder.json", "head"

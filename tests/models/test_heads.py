@@ -144,7 +144,7 @@ class TestContract:
 
 
 def test_unknown_head(tmp_path):
-    with pytest.raises(UnknownName, match="Unknown head 'mpl'. Did you mean 'mlp'"):
+    with pytest.raises(UnknownName, match=r"Unknown head 'mpl'\. Did you mean 'mlp'"):
         create_head("mpl")
     with pytest.raises(ModelError, match="is not a saved head"):
         load_head(tmp_path)
