@@ -19,10 +19,13 @@ from eno.errors import AudioError
 
 # AAC and its relatives overlap their frames: what follows a seek is exact only after a few of them.
 _PREROLL_S = 0.25
+# libsndfile 1.2.2 seeks past the right sample in Vorbis when it has read before or comes near the end, and in MP3 gives
+# wrong samples until the bit reservoir has filled; both go away within half a second and are gone after one.
+_SEEK_AHEAD_S = {"OGG": 1.0, "MP3": 1.0}
 # Only this family stores an index with sample-exact timestamps. In the others (Matroska's milliseconds,
 # raw AAC's guessed positions) a seek lands next to the right sample, so they are read from the start.
 _SEEKABLE = "mov,mp4,m4a"
-_COUNTING_BLOCK = 1 << 18
+_BLOCK = 1 << 18  # frames at once where a whole file is gone through
 _CUT_OFF_CHUNK = re.compile(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
 _UNKNOWN_SIZE = 0x7FFF_0000  # programs that write to a pipe cannot know the size and put in one of the largest
 
@@ -112,15 +115,28 @@ class SoundFileDecoder:
     def _count(self) -> int:
         frames = 0
         self._file.seek(0)
-        while block := len(self._file.read(_COUNTING_BLOCK, dtype="float32")):
+        while block := len(self._file.read(_BLOCK, dtype="float32")):
             frames += block
         return frames
 
     def read(self, start: int, frames: int) -> np.ndarray:
         """Decode a span; see `Decoder.read`."""
-        self._file.seek(start)
-        samples: np.ndarray = self._file.read(frames, dtype="float32", always_2d=True)
+        # Rewound first and some time ahead of the span, seeks in Vorbis and MP3 land right. Should the span
+        # still come out short, as on a last Ogg page of several seconds, the file is read from its start.
+        ahead = round(_SEEK_AHEAD_S.get(self.container, 0.0) * self.sample_rate)
+        for begin in (max(0, start - ahead), 0) if ahead else (start,):
+            if ahead:
+                self._file.seek(0)
+            self._file.seek(begin)
+            self._skip(start - begin)
+            samples: np.ndarray = self._file.read(frames, dtype="float32", always_2d=True)
+            if len(samples) == frames:
+                break
         return samples
+
+    def _skip(self, frames: int) -> None:
+        while frames > 0 and (skipped := len(self._file.read(min(frames, _BLOCK), dtype="float32"))):
+            frames -= skipped
 
     def close(self) -> None:
         """Close the file."""

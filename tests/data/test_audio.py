@@ -33,27 +33,29 @@ class TestDecode:
             span = decode(file, sample_rate=target, start=start, samples=target)
             np.testing.assert_allclose(span, whole[start : start + target], atol=1e-6)
 
-    def test_windows_equal_cuts_of_full_decode(self, file):
+    @pytest.mark.parametrize("window_samples", [4_000, 32_000])
+    def test_windows_equal_cuts_of_full_decode(self, file, window_samples):
         whole = decode(file, sample_rate=16_000)
-        windows = read_windows(file, sample_rate=16_000, window_samples=16_000, policy=WindowPolicy(count=5))
+        policy = WindowPolicy(count=11)
+        windows = read_windows(file, sample_rate=16_000, window_samples=window_samples, policy=policy)
         for start_s, samples in zip(windows.starts_s, windows.samples, strict=True):
             start = round(start_s * 16_000)
-            np.testing.assert_allclose(samples, whole[start : start + 16_000], atol=1e-6)
-        assert round(windows.starts_s[-1] * 16_000) + 16_000 == len(whole)
+            np.testing.assert_allclose(samples, whole[start : start + window_samples], atol=1e-6)
+        assert round(windows.starts_s[-1] * 16_000) + window_samples == len(whole)
 
     def test_content_is_the_mean_of_what_was_written(self, file):
-        # Lossy coding keeps the waveform of tones well; a shift by a few samples would not pass at 330 Hz and above.
         rate = rate_of(file.stem)
         written = music(DURATION_S, rate).mean(axis=1)
         read = decode(file, sample_rate=rate)
-        delay = 1105 if "without-xing" in file.stem else 0  # no header tells how long the encoder's delay is
-        if file.suffix in (".aac", ".wma"):  # nor do these containers
-            delay = int(np.argmax(np.correlate(read[:20_000], written[4000:12_000], "valid"))) - 4000
-        read, written = read[max(delay, 0) :], written[max(-delay, 0) :]
+        lags = np.arange(-4000, 12_001)
+        lag = int(lags[np.correlate(read[:24_000], written[4000:12_000], "valid").argmax()])
+        if file.suffix not in (".aac", ".wma"):  # which do not tell how long their encoder's delay is
+            assert lag == (1105 if "without-xing" in file.stem else 0)
+        read, written = read[max(lag, 0) :], written[max(-lag, 0) :]
         common = min(len(written), len(read))
         assert common > 0.98 * DURATION_S * rate
         error = read[:common] - written[:common]
-        assert np.square(error).mean() < 0.05 * np.square(written).mean()
+        assert np.square(error).mean() < 0.2 * np.square(written).mean()
 
     def test_same_twice(self, file):
         first, second = (decode(file, sample_rate=16_000, start=40_000, samples=16_000) for _ in range(2))
