@@ -28,6 +28,9 @@ SPLIT_SCHEMA = pa.schema(
 """Columns of ``processed/splits/{train,val,test}.parquet``: a track, its album, the album's labels."""
 
 
+_URGENCY = 1e6  # outweighs any chi-square
+
+
 def artist_groups(artists: Sequence[Sequence[str]]) -> list[str]:
     """Group albums by artist, so that no artist is in two groups.
 
@@ -67,7 +70,7 @@ def split_by_group(
     Groups are dealt out one by one, those with the rarest labels first, as in iterative stratification (Sechidis et
     al., "On the stratification of multi-label data", ECML PKDD 2011), but looking at all labels of a group at once:
     each goes to the part where it brings the counts of its labels closest to the shares (least increase of chi-square).
-    Only when a label has no more groups left than there are parts without it, it goes to one of those.
+    Before that counts that labels which have no more groups left than there are parts without them go to one of those.
 
     Parameters
     ----------
@@ -114,9 +117,9 @@ def split_by_group(
         # The largest first: what comes last can no longer be balanced.
         group = candidates[counts[candidates, label].argmax()]
         cost = (counts[group] ** 2 / shares - 2 * counts[group] * (1 - have / shares)).sum(axis=1)
-        without = have[:, label] == 0
-        if groups_left[label] <= without.sum():
-            cost[~without] = np.inf
+        # Labels that can only just still come to every part, if they go to one that lacks them.
+        urgent = (counts[group] > 0) & (groups_left <= (have == 0).sum(axis=0))
+        cost += _URGENCY * ((have > 0) & urgent).sum(axis=1)
         part = int(cost.argmin())
         part_of[group] = part
         have[part] += counts[group]
