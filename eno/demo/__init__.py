@@ -1,0 +1,5 @@
+"""A corpus that anyone can build: real scores, rendered to audio, with labels that are true."""
+
+from eno.demo.corpus import CORPUS_VERSION, CorpusSummary, build_corpus
+
+__all__ = ["CORPUS_VERSION", "CorpusSummary", "build_corpus"]

@@ -1,0 +1,202 @@
+"""The demo corpus: albums of real tunes, rendered, with the layout and the metadata of a user's own music."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from eno.data.lute import write_albums
+from eno.demo.album import Album
+from eno.demo.catalogue import Tune
+from eno.demo.plan import Reading, plan_albums, try_read
+from eno.demo.render import Job, render
+from eno.demo.soundfont import find_soundfont, mend_root_keys
+from eno.errors import ConfigError, MissingExtra
+from eno.files import write_json
+
+CORPUS_VERSION = 1
+"""Raised by every change of the code after which the same arguments give another corpus."""
+
+_UNFINISHED = "corpus.unfinished.json"
+
+Progress = Callable[[str, int, int], None]
+"""Called with ``"reading scores"`` or ``"rendering"``, the number done and the number there are.
+
+Scores are read in several rounds, each counted by itself, until there are enough that suit.
+"""
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True)
+class CorpusSummary:
+    """What was built, or found.
+
+    Attributes
+    ----------
+    root : Path
+    albums, tracks : int
+    reused : bool
+        The corpus was there already.
+    """
+
+    root: Path
+    albums: int
+    tracks: int
+    reused: bool
+
+
+def build_corpus(
+    root: Path,
+    *,
+    tracks: int = 600,
+    duration_s: float = 30.0,
+    seed: int = 0,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> CorpusSummary:
+    """Render tunes from music21's bundled scores into albums, with metadata as Lute has it.
+
+    Written are ``raw/audio/<file_name of the album>/<number> - <title>.<ogg or flac>``,
+    ``raw/metadata/albums.parquet`` and, last, ``corpus.json``. An interrupted build goes on where it stopped.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the corpus; made if it is missing.
+    tracks : int
+        Number of tracks, about six an album.
+    duration_s : float
+        Length of every track.
+    seed : int
+        The same seed gives the same albums and the same samples.
+    workers : int, optional
+        Processes; one for each core by default. The result does not depend on it.
+    on_progress : callable, optional
+        See `Progress`.
+
+    Returns
+    -------
+    CorpusSummary
+
+    Raises
+    ------
+    MissingExtra
+        music21, symusic or pretty_midi is not installed.
+    ConfigError
+        The folder holds something else, or there are not enough tunes.
+    """
+    if min(tracks, duration_s, workers or 1) < 1:
+        raise ConfigError(f"Tracks, seconds and workers must be at least 1; got {tracks=}, {duration_s=}, {workers=}.")
+    arguments = {"version": CORPUS_VERSION, "seed": seed, "tracks": tracks, "duration_s": duration_s}
+    finished = root / "corpus.json"
+    if finished.is_file():
+        manifest = _expect(finished, arguments)
+        return CorpusSummary(root, manifest["albums"], manifest["tracks"], reused=True)
+    soundfont = _require_packages()
+    recipe = {**arguments, **_versions(soundfont)}
+    started = root / _UNFINISHED
+    if started.is_file():
+        _expect(started, recipe)
+    elif (root / "raw").exists():
+        raise ConfigError(f"{root / 'raw'} was not made by this command: choose another folder.")
+    albums, skipped = _render_albums(root, recipe, soundfont, workers or os.cpu_count() or 1, on_progress)
+    write_albums(root / "raw" / "metadata" / "albums.parquet", [album.row(duration_s) for album in albums])
+    write_json(finished, {**recipe, "albums": len(albums), "skipped": skipped})
+    started.unlink()
+    return CorpusSummary(root, len(albums), tracks, reused=False)
+
+
+def _render_albums(
+    root: Path, recipe: dict[str, Any], soundfont: Path, workers: int, on_progress: Progress | None
+) -> tuple[list[Album], dict[str, str]]:
+    """Plan the albums and render the tracks that are not there yet."""
+    report = on_progress or (lambda stage, done, total: None)
+    with _pool(workers) as run:
+
+        def read(tunes: Sequence[Tune]) -> Iterator[Reading]:
+            return _counted("reading scores", run(try_read, tunes), len(tunes), report)
+
+        albums, skipped = plan_albums(recipe["tracks"], duration_s=recipe["duration_s"], seed=recipe["seed"], read=read)
+        jobs = [job for number, album in enumerate(albums) for job in _jobs(album, number, root, recipe)]
+        root.mkdir(parents=True, exist_ok=True)
+        write_json(root / _UNFINISHED, recipe)
+        with tempfile.TemporaryDirectory() as scratch:
+            mended = Path(scratch) / soundfont.name
+            mended.write_bytes(mend_root_keys(soundfont.read_bytes()))
+            results = run(functools.partial(_render_once, soundfont=mended), jobs)
+            for _ in _counted("rendering", results, len(jobs), report):
+                pass
+    return albums, skipped
+
+
+def _jobs(album: Album, number: int, root: Path, recipe: dict[str, Any]) -> Iterator[Job]:
+    folder = root / "raw" / "audio" / album.file_name
+    for position, (name, performance) in enumerate(zip(album.track_files, album.performances, strict=True)):
+        seed = (recipe["seed"], 2, number, position)
+        yield Job(folder / name, performance, album.rendering, recipe["duration_s"], seed)
+
+
+def _render_once(job: Job, soundfont: Path) -> None:
+    if not job.path.is_file():
+        job.path.parent.mkdir(parents=True, exist_ok=True)
+        render(job, soundfont)
+
+
+def _require_packages() -> Path:
+    for package in ("music21", "symusic"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra("demo", package)
+    return find_soundfont()
+
+
+def _versions(soundfont: Path) -> dict[str, str]:
+    return {
+        "music21": importlib.metadata.version("music21"),
+        "symusic": importlib.metadata.version("symusic"),
+        "soundfont_sha256": hashlib.sha256(soundfont.read_bytes()).hexdigest(),
+    }
+
+
+def _expect(path: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Read a manifest; raise unless it has the wanted values."""
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    differing = [key for key, value in wanted.items() if found.get(key) != value]
+    if differing:
+        sides = ", ".join(f"{key} {found.get(key)!r} instead of {wanted[key]!r}" for key in differing)
+        raise ConfigError(f"{path} is of another corpus: {sides}. Choose another folder, or delete this one.")
+    return found
+
+
+def _counted(stage: str, results: Iterable[_R], total: int, report: Progress) -> Iterator[_R]:
+    for done, result in enumerate(results, 1):
+        yield result
+        report(stage, done, total)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Callable[[Callable[[_T], _R], Sequence[_T]], Iterable[_R]]]:
+    """Give a map that keeps the order, over processes if there are several."""
+    if workers == 1:
+        yield map
+        return
+    # Spawned, because forking a process that has threads (torch, pyarrow) can hang.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as executor:
+        try:
+            yield functools.partial(executor.map, chunksize=4)
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise

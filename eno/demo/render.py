@@ -1,0 +1,123 @@
+"""Timed notes → audio files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+import soxr
+from numpy.typing import NDArray
+from scipy.signal import oaconvolve
+
+from eno.demo.instruments import Rendering
+from eno.demo.performance import Performance
+from eno.errors import EnoError
+from eno.files import replace_file
+
+SAMPLE_RATE = 44_100
+SYNTHESIS_RATE = 2 * SAMPLE_RATE
+"""symusic rounds loops to whole samples, which at 44.1 kHz puts high notes up to 47 cents off; so, up to 23."""
+
+PEAK = 10 ** (-3 / 20)
+FADE_S = 0.4
+WET = 0.35
+TICKS_PER_S = 1920
+
+
+@dataclass(frozen=True)
+class Job:
+    """One track to render.
+
+    Attributes
+    ----------
+    path : Path
+        The file to write.
+    performance : Performance
+    rendering : Rendering
+    duration_s : float
+    seed : tuple of int
+        Of the position in the stereo image and of the room.
+    """
+
+    path: Path
+    performance: Performance
+    rendering: Rendering
+    duration_s: float
+    seed: tuple[int, ...]
+
+
+def render(job: Job, soundfont: Path) -> None:
+    """Render one track to its file, which appears whole or not at all.
+
+    Parameters
+    ----------
+    job : Job
+    soundfont : Path
+        A soundfont whose samples carry their root keys, see `eno.demo.soundfont.mend_root_keys`.
+    """
+    dry = synthesise(job.performance, job.rendering.program.number, soundfont)
+    audio = _place(dry, job)
+    length = round(job.duration_s * SAMPLE_RATE)
+    audio = np.pad(audio, ((0, max(0, length - len(audio))), (0, 0)))[:length]
+    fade = min(length, round(FADE_S * SAMPLE_RATE))
+    audio[length - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)[:, None]
+    audio *= np.float32(PEAK) / np.abs(audio).max()
+    with replace_file(job.path) as temporary:
+        _write(temporary, audio, job.rendering.suffix)
+
+
+def synthesise(performance: Performance, program: int, soundfont: Path) -> NDArray[np.float32]:
+    """Play the notes on one General MIDI program.
+
+    Returns
+    -------
+    np.ndarray [shape=(samples,)]
+        At 44.1 kHz, up to the end of the last note; the level is arbitrary.
+    """
+    import symusic
+
+    track = symusic.Track(program=program)
+    for onset_s, duration_s, pitch, velocity in performance.notes:
+        start, length = round(onset_s * TICKS_PER_S), max(1, round(duration_s * TICKS_PER_S))
+        track.notes.append(symusic.Note(start, length, int(pitch), int(velocity)))
+    score = symusic.Score(TICKS_PER_S // 2)
+    score.tempos.append(symusic.Tempo(0, 120))
+    score.tracks.append(track)
+    # A new synthesiser each time, which takes 10 ms: it keeps every sample that it has resampled. Given a path,
+    # symusic has no reason to download a soundfont of its own.
+    rendered = np.asarray(symusic.Synthesizer(soundfont, SYNTHESIS_RATE).render(score, stereo=False))[0]
+    mono: NDArray[np.float32] = soxr.resample(rendered, SYNTHESIS_RATE, SAMPLE_RATE)
+    if not np.isfinite(mono).all() or np.abs(mono).max() < 1e-4:
+        raise EnoError(f"The synthesiser failed on program {program}: the audio is silent or not finite.")
+    return mono
+
+
+def _place(dry: NDArray[np.float32], job: Job) -> NDArray[np.float32]:
+    """Put the ensemble into its room.
+
+    Returns
+    -------
+    np.ndarray [shape=(samples, channels)]
+    """
+    rng = np.random.default_rng(job.seed)
+    channels = job.rendering.channels
+    pan = rng.uniform(-0.3, 0.3)
+    gains = np.sqrt([1 - pan, 1 + pan] if channels == 2 else [1.0])
+    audio = dry[:, None] * gains.astype(np.float32)
+    samples = round(job.rendering.reverb_s * SAMPLE_RATE)
+    if samples:
+        decay = 10 ** (-3 * np.arange(samples) / samples)
+        echo = rng.standard_normal((samples, channels)) * decay[:, None]
+        echo *= WET / np.sqrt((echo**2).sum(axis=0))
+        audio += oaconvolve(audio, echo.astype(np.float32), axes=0)[: len(audio)]
+    return audio
+
+
+def _write(path: Path, audio: NDArray[np.float32], suffix: str) -> None:
+    container, subtype = ("OGG", "VORBIS") if suffix == ".ogg" else ("FLAC", "PCM_16")
+    with sf.SoundFile(path, "w", SAMPLE_RATE, audio.shape[1], subtype, format=container) as file:
+        # libsndfile's Vorbis encoder crashes when it is given a minute at once.
+        for start in range(0, len(audio), SAMPLE_RATE):
+            file.write(audio[start : start + SAMPLE_RATE])

@@ -1,0 +1,210 @@
+"""Scores → notes: music21 parses, the rest of the demo sees arrays only."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eno.demo.catalogue import METRES, Tune, corpus_folder
+from eno.demo.headers import abc_tunes
+from eno.errors import EnoError
+
+MIN_NOTES = 24
+MIN_BEATS = 12
+
+# Krumhansl and Kessler's (1982) probe-tone ratings: how well each pitch class fits C major and C minor.
+_MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
+_MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
+
+
+class UnusableScore(EnoError):
+    """A score that cannot go into the corpus; the message says why."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The notes of one tune.
+
+    Attributes
+    ----------
+    notes : np.ndarray [shape=(n, 4)]
+        Onset and duration in quarter notes, MIDI pitch, and number of the part; in the order of onset.
+    length_q : float
+        Where the tune ends, rests included, in quarter notes.
+    """
+
+    notes: NDArray[np.float64]
+    length_q: float
+
+
+def read_score(tune: Tune) -> Score:
+    """Parse a tune up to the first change of its metre class.
+
+    Parameters
+    ----------
+    tune : Tune
+
+    Returns
+    -------
+    Score
+
+    Raises
+    ------
+    UnusableScore
+        music21 cannot parse it, it is too short, or its notes contradict its written mode.
+    """
+    path, _, index = tune.id.partition("#")
+    file = corpus_folder() / path
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the corpus has overfull bars, which music21 mends
+            if tune.style.source.texture == "monophonic":
+                rows, length_q = list(_abc_notes(_abc_file(file)[int(index)])), None
+            else:
+                rows, length_q = _part_notes(file, tune.metre)
+    except UnusableScore:
+        raise
+    except Exception as error:  # whatever trips a parser over one old file must not end the build
+        raise UnusableScore(f"music21 cannot parse it: {error!r}") from error
+    if len(rows) < MIN_NOTES:
+        raise UnusableScore(f"it has {len(rows)} notes, fewer than {MIN_NOTES}")
+    notes = np.array(sorted(rows), dtype=np.float64)
+    score = Score(notes, length_q or float((notes[:, 0] + notes[:, 1]).max()))
+    if score.length_q < MIN_BEATS * tune.beat_q:
+        raise UnusableScore(f"it is shorter than {MIN_BEATS} beats")
+    if tune.mode is not None and estimated_mode(score) != tune.mode:
+        raise UnusableScore(f"it is written as {tune.mode}, which its notes contradict")
+    return score
+
+
+def estimated_mode(score: Score) -> str:
+    """Estimate the mode from how long each pitch class sounds.
+
+    Returns
+    -------
+    {"major", "minor"}
+        The mode of the key whose Krumhansl–Kessler profile correlates best.
+    """
+    classes = score.notes[:, 2].astype(int) % 12
+    sounding = np.bincount(classes, weights=score.notes[:, 1], minlength=12)
+
+    def best(profile: NDArray[np.float64]) -> float:
+        return max(float(np.corrcoef(sounding, np.roll(profile, tonic))[0, 1]) for tonic in range(12))
+
+    return "major" if best(_MAJOR) >= best(_MINOR) else "minor"
+
+
+def melodic_shingles(score: Score, beat_q: float) -> frozenset[tuple[int, ...]]:
+    """Fingerprint a tune by the melodic runs that its parts begin with.
+
+    Two settings of one tune share a run even if they differ in key, upbeat, rhythm or continuation; where one
+    is more ornate, they share a run of the notes on the beats. So tunes that share any run count as the same.
+
+    Parameters
+    ----------
+    score : Score
+    beat_q : float
+        The beat in quarter notes.
+
+    Returns
+    -------
+    frozenset of tuple of int
+        Successive intervals in semitones: every 12 among the first 48 notes of each part, and every 10 from
+        beat to beat in the first 32 beats of the highest part.
+    """
+    shingles: set[tuple[int, ...]] = set()
+    lines = []
+    for number in np.unique(score.notes[:, 3]):
+        part = score.notes[score.notes[:, 3] == number]
+        lines.append(part[np.append(np.diff(part[:, 0]) > 0, True)])  # sorted by pitch within a chord
+        shingles |= _runs(lines[-1][:48, 2], 12)
+    melody = max(lines, key=lambda line: float(line[:, 2].mean()))
+    for upbeat_q in beat_q * np.array([0, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4]):
+        beats = np.arange(melody[0, 0] + upbeat_q, score.length_q, beat_q)[:32]
+        shingles |= _runs(melody[np.searchsorted(melody[:, 0], beats + 1e-6) - 1, 2], 10)
+    return frozenset(shingles)
+
+
+def _runs(pitches: NDArray[np.float64], length: int) -> set[tuple[int, ...]]:
+    """Take the runs of intervals, but for monotonous ones, which unlike tunes share."""
+    intervals = np.diff(pitches).astype(int).tolist()
+    runs = (tuple(intervals[start : start + length]) for start in range(len(intervals) - length + 1))
+    return {run for run in runs if len(set(run)) > 3}
+
+
+@functools.lru_cache(maxsize=4)
+def _abc_file(path: Path) -> list[str]:
+    return abc_tunes(path.read_text("utf-8"))
+
+
+def _abc_notes(text: str) -> Iterator[tuple[float, float, float, int]]:
+    """Read the notes from music21's ABC tokens, which takes a tenth of the time that its streams take."""
+    from music21.abcFormat import ABCChord, ABCFile, ABCNote
+    from music21.pitch import Pitch
+
+    onset_q, held = 0.0, None
+    for token in ABCFile().readstr(text).tokens:
+        if isinstance(token, ABCChord):
+            raise UnusableScore("it has chords")
+        if not isinstance(token, ABCNote) or token.inGrace:
+            continue
+        duration_q = float(token.quarterLength)
+        if token.activeTuplet is not None:
+            duration_q *= float(token.activeTuplet.tupletMultiplier())
+        pitch = None if token.isRest else float(Pitch(token.pitchName).midi)
+        if held is not None and token.tie in ("stop", "continue") and pitch == held[2]:
+            held = (held[0], held[1] + duration_q, held[2], 0)
+        else:
+            if held is not None:
+                yield held
+            held = None if pitch is None else (onset_q, duration_q, pitch, 0)
+        onset_q += duration_q
+    if held is not None:
+        yield held
+
+
+def _part_notes(path: Path, metre: str) -> tuple[list[tuple[float, float, float, int]], float]:
+    """Read the notes of all parts before the metre class changes, ties joined, and where they end."""
+    from music21 import converter
+
+    score: Any = converter.parse(path, forceSource=True, storePickle=False)
+    parts = [part.flatten() for part in score.parts]
+    if len(parts) < 2:
+        raise UnusableScore("it has one part only")
+    changes = [
+        float(time.offset)
+        for time in parts[0].getElementsByClass("TimeSignature")
+        if METRES.get(time.ratioString, ("", 0.0))[0] != metre
+    ]
+    end_q = min([*changes, float(score.duration.quarterLength)])
+    rows = []
+    for number, voice in enumerate(parts):
+        rows += [row for row in _joined(voice, number) if row[0] < end_q]
+    cut = [(onset, min(duration, end_q - onset), pitch, part) for onset, duration, pitch, part in rows]
+    return cut, end_q
+
+
+def _joined(part: Any, number: int) -> list[tuple[float, float, float, int]]:
+    held: dict[float, int] = {}
+    rows: list[tuple[float, float, float, int]] = []
+    for element in part.notes:
+        if element.duration.isGrace:
+            continue
+        onset, duration = float(element.offset), float(element.quarterLength)
+        for note in element.notes if element.isChord else (element,):
+            pitch = float(note.pitch.midi)
+            tie = None if note.tie is None else note.tie.type
+            if tie in ("stop", "continue") and pitch in held:
+                first = rows[held[pitch]]
+                rows[held[pitch]] = (first[0], onset + duration - first[0], pitch, number)
+            else:
+                held[pitch] = len(rows)
+                rows.append((onset, duration, pitch, number))
+    return rows

@@ -1,0 +1,132 @@
+"""The plan of the whole demo corpus: no tune twice, labels that are true, sounds drawn without the music."""
+
+import math
+from collections import Counter, defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+
+from eno.demo.catalogue import STYLES
+from eno.demo.instruments import PROGRAMS, TEMPI, draw_renderings
+from eno.demo.plan import plan_albums, try_read
+from eno.demo.render import SAMPLE_RATE, synthesise
+
+
+@pytest.fixture(scope="module")
+def full_plan():
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        albums, _ = plan_albums(600, duration_s=30.0, seed=0, read=lambda tunes: pool.map(try_read, tunes, chunksize=4))
+    return albums
+
+
+def _tags(row):
+    return [*row["primary_genres"], *row["secondary_genres"], *row["descriptors"]]
+
+
+def _onsets_per_s(audio):
+    """Count rises of the energy, the plain way."""
+    hop = SAMPLE_RATE // 50
+    frames = audio[: len(audio) // hop * hop].reshape(-1, hop)
+    energy = np.sqrt((frames**2).mean(axis=1))
+    rise = np.diff(np.log(0.02 * energy.max() + energy))
+    peaks = (rise[1:-1] > 0.1) & (rise[1:-1] >= rise[:-2]) & (rise[1:-1] > rise[2:])
+    return peaks.sum() / (len(audio) / SAMPLE_RATE)
+
+
+def test_no_tune_is_used_twice(full_plan):
+    tunes = [tune for album in full_plan for tune in album.tunes]
+    assert len(tunes) == len({tune.id for tune in tunes}) == 600
+    assert len({" ".join(tune.title.lower().split()) for tune in tunes}) == 600
+    openings = []
+    for album in full_plan:
+        if "monophonic" in album.descriptors:
+            for performance in album.performances:
+                notes = performance.notes[:17]
+                intervals = np.diff(notes[:, 2]).astype(int).tolist()
+                ratios = np.round(np.log2(notes[1:, 1] / notes[:-1, 1])).astype(int).tolist()
+                openings.append((tuple(intervals), tuple(ratios)))
+    assert len(openings) == len(set(openings))
+    assert len({intervals for intervals, _ in openings}) == len(openings)
+
+
+def test_labels_are_true_of_every_track(full_plan):
+    for album in full_plan:
+        tags = set(album.descriptors)
+        for tune, performance in zip(album.tunes, album.performances, strict=True):
+            notes = performance.notes
+            assert (tune.style.primary, tune.style.secondary) == (
+                album.tunes[0].style.primary,
+                album.tunes[0].style.secondary,
+            )
+            assert f"{tune.metre} metre" in tags
+            assert (tune.mode is None) == (not tags & {"major key", "minor key"})
+            assert performance.bpm == pytest.approx(TEMPI[album.rendering.tempo], rel=0.05)
+            mean = (notes[:, 2] * notes[:, 1]).sum() / notes[:, 1].sum()
+            assert (mean < 53) == ("low register" in tags)
+            assert (mean >= 65) == ("high register" in tags)
+            onsets = 1 + (np.diff(np.sort(notes[:, 0])) > 0.03).sum()
+            assert "dense" not in tags or onsets / 30 > 4.5
+            assert "sparse" not in tags or onsets / 30 < 2.1
+            sounding = [
+                ((notes[:, 0] <= time) & (notes[:, 0] + notes[:, 1] > time)).sum() for time in np.arange(0, 30, 0.25)
+            ]
+            if "polyphonic" in tags:
+                assert np.mean(np.array(sounding) > 1) > 0.35
+            else:
+                assert np.mean(np.array(sounding) > 1) < 0.05
+
+
+def test_every_tag_has_albums_and_artists_enough_to_split(full_plan):
+    artists = defaultdict(list)
+    for album in full_plan:
+        row = album.row(30.0)
+        assert len(set(_tags(row))) == len(_tags(row))
+        for tag in _tags(row):
+            artists[tag].append(row["artists"][0]["name"])
+    assert 35 <= len(artists) <= 60
+    assert {tag: names for tag, names in artists.items() if len(set(names)) < 3} == {}
+    programs = defaultdict(set)
+    for album in full_plan:
+        programs[album.rendering.program.family].add(album.rendering.program.name)
+    assert len(programs) == 10
+    assert all(len(names) >= 3 for names in programs.values())
+    assert max(Counter(a.rendering.program.family for a in full_plan).values()) == 10
+
+
+def test_how_an_album_sounds_is_drawn_without_its_music(full_plan):
+    drawn = draw_renderings(len(full_plan), seed=0)
+    assert [album.rendering for album in full_plan] == drawn
+
+    def information(genres, sounds):
+        joint, one, other = Counter(zip(genres, sounds, strict=True)), Counter(genres), Counter(sounds)
+        total = len(genres)
+        return sum(
+            n / total * math.log2(n * total / (one[genre] * other[sound])) for (genre, sound), n in joint.items()
+        )
+
+    rng = np.random.default_rng(0)
+    genres = [album.tunes[0].style.primary[0] for album in full_plan]
+    for attribute in ("tempo", "register", "suffix", "channels"):
+        sounds = [getattr(album.rendering, attribute) for album in full_plan]
+        by_chance = [information(genres, list(rng.permutation(sounds))) for _ in range(200)]
+        assert information(genres, [str(s) for s in sounds]) < np.quantile(by_chance, 0.99), attribute
+    families = [album.rendering.program.family for album in full_plan]
+    by_chance = [information(genres, list(rng.permutation(families))) for _ in range(200)]
+    assert information(genres, families) < np.quantile(by_chance, 0.99)
+
+
+def test_onsets_are_heard_as_often_as_they_are_planned(full_plan, soundfont):
+    # Programs whose attacks are sharp and whose notes do not beat.
+    sharp = [p.name for p in PROGRAMS if p.family == "guitar" or p.name in ("Xylophone", "Koto", "Banjo")]
+    albums = [a for a in full_plan if a.rendering.program.name in sharp and "monophonic" in a.descriptors]
+    assert len(albums) >= 8
+    for album in albums:
+        performance = album.performances[0]
+        heard = _onsets_per_s(synthesise(performance, album.rendering.program.number, soundfont))
+        assert heard == pytest.approx(performance.onsets_per_s, rel=0.25), album.file_name
+
+
+def test_styles_are_told_apart_by_name():
+    assert len({style.name for style in STYLES}) == len(STYLES)
