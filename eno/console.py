@@ -40,10 +40,13 @@ def progress(label: str) -> Iterator[Callable[..., None]]:
 
 
 def _plain(label: str) -> Callable[..., None]:
-    shown = 0
+    before, shown = 0, 0
 
     def update(done: int, total: int, note: str = "") -> None:
-        nonlocal shown
+        nonlocal before, shown
+        if done <= before:  # the next stage of the same job has begun
+            shown = 0
+        before = done
         tenth = done * _PLAIN_LINES // max(1, total)
         if tenth > shown:
             shown = tenth
