@@ -24,7 +24,7 @@ $(READY): pyproject.toml Makefile scripts/repair_torchaudio.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "eno needs Python 3.11 or newer; name one with make PYTHON=…")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip freeze | grep -i '^torch==' > $(VENV)/torch.txt
+	$(BIN)/python -c 'from importlib.metadata import version; print("torch==" + version("torch"))' > $(VENV)/torch.txt
 	$(BIN)/python -m pip install --quiet --constraint $(VENV)/torch.txt --editable ".[dev]"
 	$(BIN)/python scripts/repair_torchaudio.py
 	touch $@

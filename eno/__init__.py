@@ -9,8 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eno.data.audio import WindowPolicy, decode, probe, read_windows
+    from eno.data.audio import decode, probe, read_windows
     from eno.data.labels import LabelEncoder
+    from eno.data.windows import WindowPolicy
     from eno.embeddings.job import embed_folder
     from eno.embeddings.store import EmbeddingStore
     from eno.encoders import load_encoder
@@ -27,7 +28,7 @@ _HOME = {
     "EnoError": "eno.errors",
     "EnoPredictor": "eno.inference.predictor",
     "LabelEncoder": "eno.data.labels",
-    "WindowPolicy": "eno.data.audio",
+    "WindowPolicy": "eno.data.windows",
     "create_head": "eno.models",
     "decode": "eno.data.audio",
     "embed_folder": "eno.embeddings.job",

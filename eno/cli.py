@@ -18,7 +18,7 @@ from eno.errors import AudioError, ConfigError, EnoError
 from eno.files import printable
 
 if TYPE_CHECKING:
-    from eno.data.audio import WindowPolicy
+    from eno.data.windows import WindowPolicy
     from eno.inference.predictor import EnoPredictor, TagProbability
 
 app = typer.Typer(
@@ -224,7 +224,7 @@ def _settings(config: Path | None, overrides: list[str] | None, **options: str |
 
 
 def _policy(settings: Settings) -> WindowPolicy:
-    from eno.data.audio import WindowPolicy
+    from eno.data.windows import WindowPolicy
 
     return WindowPolicy(**settings.windows.model_dump())
 

@@ -26,7 +26,7 @@ class _Section(BaseModel):
 
 
 class WindowSettings(_Section):
-    """``[windows]``: which parts of a track are listened to; see `eno.data.audio.WindowPolicy`."""
+    """``[windows]``: which parts of a track are listened to; see `eno.data.windows.WindowPolicy`."""
 
     count: int = Field(default=8, ge=1)
     hop_s: float | None = Field(default=None, gt=0)

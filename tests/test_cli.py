@@ -96,13 +96,13 @@ class TestEmbed:
 
     def test_ctrl_c_saves_and_says_how_to_go_on(self, tmp_path):
         rate = 16_000
-        for i in range(60):
+        for i in range(30):
             (tmp_path / "audio").mkdir(exist_ok=True)
             soundfile.write(tmp_path / "audio" / f"{i:02d}.wav", music(4, rate, seed=i), rate)
         command = [sys.executable, "-c", "from eno.cli import main; main()", "embed", "audio", "--store", "store"]
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for line in process.stderr:  # the first line of progress: work is under way
-            if "of 60" in line:
+            if "of 30" in line:
                 break
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=60)
@@ -112,8 +112,8 @@ class TestEmbed:
         finished = eno("embed", "audio", "--store", "store", cwd=tmp_path)
         assert finished.returncode == 0
         done = int(output.split("embedded ")[1].split()[0])
-        assert 0 < done < 60
-        assert f"found 60 = embedded {60 - done} + skipped {done} + failed 0" in finished.stdout
+        assert 0 < done < 30
+        assert f"found 30 = embedded {30 - done} + skipped {done} + failed 0" in finished.stdout
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -1,4 +1,4 @@
-"""Audio in: look into a file, decode the spans that are needed, cut windows.
+"""Audio in: look into a file, decode the spans that are needed, read windows.
 
 Everything is deterministic: the same file and the same settings give the same samples. Positions
 are counted in samples at the rate that was asked for, on the grid of the resampled whole file, so that a
@@ -19,7 +19,8 @@ import soundfile
 import soxr
 
 from eno.data.decoders import Decoder, PyAVDecoder, open_decoder
-from eno.errors import AudioError, ConfigError
+from eno.data.windows import WindowPolicy
+from eno.errors import AudioError
 
 logger = logging.getLogger(__name__)
 
@@ -63,62 +64,6 @@ class AudioInfo:
     def duration_s(self) -> float:
         """Length in seconds."""
         return self.frames / self.sample_rate
-
-
-@dataclass(frozen=True, kw_only=True)
-class WindowPolicy:
-    """Which windows of a track are listened to.
-
-    Attributes
-    ----------
-    count : int
-        So many windows, spread evenly from the start of the track to its end.
-    hop_s : float, optional
-        A window every so many seconds instead; `count` then does not matter.
-
-    Notes
-    -----
-    The last window always ends with the track. Nothing is drawn at random.
-    """
-
-    count: int = 8
-    hop_s: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ConfigError(f"count of windows is {self.count}; it must be at least 1.")
-        if self.hop_s is not None and not self.hop_s > 0:
-            raise ConfigError(f"hop_s is {self.hop_s}; it must be above 0 seconds.")
-
-    def starts(self, samples: int, window_samples: int, sample_rate: int) -> np.ndarray:
-        """Place the windows.
-
-        Parameters
-        ----------
-        samples, window_samples : int
-            Length of the track and of one window.
-        sample_rate : int
-            Samples per second, for `hop_s`.
-
-        Returns
-        -------
-        np.ndarray [shape=(n,), dtype=int64]
-            First samples, ascending and distinct; a track shorter than a window has the one start 0.
-
-        Examples
-        --------
-        >>> WindowPolicy(count=3).starts(100, 20, 1)
-        array([ 0, 40, 80])
-        >>> WindowPolicy(hop_s=30).starts(100, 20, 1)
-        array([ 0, 30, 60, 80])
-        """
-        last = max(0, samples - window_samples)
-        if self.hop_s is None:
-            # A single window listens to the middle of the track, not to its intro.
-            spread = np.linspace(0, last, self.count) if self.count > 1 else np.array([last / 2])
-            return np.unique(np.round(spread).astype(np.int64))
-        steps = np.arange(0, last + 1, max(1, round(self.hop_s * sample_rate)), dtype=np.int64)
-        return np.union1d(steps, [last])
 
 
 @dataclass(frozen=True)

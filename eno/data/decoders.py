@@ -121,17 +121,17 @@ class SoundFileDecoder:
 
     def read(self, start: int, frames: int) -> np.ndarray:
         """Decode a span; see `Decoder.read`."""
-        # Rewound first and some time ahead of the span, seeks in Vorbis and MP3 land right. Should the span
-        # still come out short, as on a last Ogg page of several seconds, the file is read from its start.
         ahead = round(_SEEK_AHEAD_S.get(self.container, 0.0) * self.sample_rate)
-        for begin in (max(0, start - ahead), 0) if ahead else (start,):
-            if ahead:
-                self._file.seek(0)
-            self._file.seek(begin)
-            self._skip(start - begin)
-            samples: np.ndarray = self._file.read(frames, dtype="float32", always_2d=True)
-            if len(samples) == frames:
-                break
+        samples = self._read_from(max(0, start - ahead), start, frames)
+        if ahead and len(samples) < frames:  # as happens near a last Ogg page of several seconds
+            samples = self._read_from(0, start, frames)
+        return samples
+
+    def _read_from(self, begin: int, start: int, frames: int) -> np.ndarray:
+        self._file.seek(0)  # without it, seeks in Vorbis go wrong once something was read
+        self._file.seek(begin)
+        self._skip(start - begin)
+        samples: np.ndarray = self._file.read(frames, dtype="float32", always_2d=True)
         return samples
 
     def _skip(self, frames: int) -> None:

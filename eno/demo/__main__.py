@@ -18,9 +18,9 @@ from rich import box
 from rich.table import Table
 
 from eno.console import console, errors, progress
-from eno.data.audio import WindowPolicy
 from eno.data.lute import read_albums
 from eno.data.splits import SPLITS, read_split
+from eno.data.windows import WindowPolicy
 from eno.demo.corpus import build_corpus
 from eno.embeddings.job import embed_folder
 from eno.embeddings.store import EmbeddingStore

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eno.data.audio import WindowPolicy
+from eno.data.windows import WindowPolicy
 from eno.errors import FingerprintMismatch, StoreError
 from eno.files import replace_file, write_json
 from eno.spec import EncoderSpec

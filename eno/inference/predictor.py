@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from eno.data.audio import WindowPolicy, read_windows
+from eno.data.audio import read_windows
 from eno.data.labels import LabelEncoder
+from eno.data.windows import WindowPolicy
 from eno.encoders import Encoder, load_encoder
 from eno.errors import FingerprintMismatch, ModelError
 from eno.files import write_json
@@ -171,7 +172,7 @@ class EnoPredictor:
                 encoder.spec.label,
                 "Train it again on embeddings of the present encoder ('eno embed', 'eno train').",
             )
-        head = load_head(folder / _HEAD) if has_head else None
+        head = load_head(folder / _HEAD, device=device) if has_head else None
         return cls(encoder, head, LabelEncoder.load(folder / _LABELS), policy=policy)
 
 

@@ -73,8 +73,8 @@ class Head(Protocol):
         """Write the fitted head into a folder, without pickle."""
 
     @classmethod
-    def load(cls, folder: Path | str) -> Self:
-        """Read what `save` wrote."""
+    def load(cls, folder: Path | str, *, device: str = "auto") -> Self:
+        """Read what `save` wrote, to compute on `device` (see `eno.devices.resolve_device`)."""
 
 
 def create_head(name: str, **options: Any) -> Head:
@@ -107,8 +107,20 @@ def create_head(name: str, **options: Any) -> Head:
     return head_class(**options)
 
 
-def load_head(folder: Path | str) -> Head:
+def load_head(folder: Path | str, *, device: str = "auto") -> Head:
     """Read a head of any kind back from its folder.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Where `Head.save` put it.
+    device : str
+        See `eno.devices.resolve_device`.
+
+    Returns
+    -------
+    Head
+        Fitted.
 
     Raises
     ------
@@ -122,7 +134,7 @@ def load_head(folder: Path | str) -> Head:
         name = json.loads(path.read_text(encoding="utf-8"))["head"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: is not a saved head ({error!r}). 'eno train' makes one.") from error
-    return _head_class(name).load(folder)
+    return _head_class(name).load(folder, device=device)
 
 
 def _head_class(name: str) -> type[Head]:

@@ -21,8 +21,10 @@ import soxr
 import torch
 from torch.nn.functional import pad
 
-from eno.data.audio import WindowPolicy, read_windows
-from eno.encoders.musicnn import WINDOW_SAMPLES, LogMel, MusiCNN, MusicnnNetwork
+from eno.data.audio import read_windows
+from eno.data.windows import WindowPolicy
+from eno.encoders.musicnn import WINDOW_SAMPLES, MusiCNN
+from eno.encoders.musicnn_network import LogMel, MusicnnNetwork
 from eno.encoders.musicnn_weights import load_weights
 
 WINDOWS = 8

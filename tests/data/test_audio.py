@@ -8,7 +8,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eno.data.audio import WindowPolicy, decode, probe, read_windows
+from eno.data.audio import decode, probe, read_windows
+from eno.data.windows import WindowPolicy
 from eno.errors import AudioError, ConfigError
 from tests.audio_files import KINDS, music, write
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from eno.data.audio import WindowPolicy, read_windows
+from eno.data.audio import read_windows
+from eno.data.windows import WindowPolicy
 from eno.embeddings import job
 from eno.embeddings.job import embed_folder
 from eno.embeddings.store import EmbeddingStore

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from eno.data.audio import WindowPolicy
+from eno.data.windows import WindowPolicy
 from eno.embeddings.store import EmbeddingStore, Failure
 from eno.errors import FingerprintMismatch, StoreError
 from tests.fakes import ProjectionEncoder

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from eno.encoders import load_encoder
-from eno.encoders.musicnn import WINDOW_SAMPLES, LogMel, MusiCNN, MusicnnNetwork, tag_labels
+from eno.encoders.musicnn import WINDOW_SAMPLES, MusiCNN, tag_labels
+from eno.encoders.musicnn_network import LogMel, MusicnnNetwork
 from eno.encoders.musicnn_weights import GENRES, TAGS, load_weights, read_checkpoint
 from eno.errors import ConfigError, UnknownName, WeightsError
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from eno.data.audio import WindowPolicy, read_windows
+from eno.data.audio import read_windows
 from eno.data.labels import LabelEncoder
+from eno.data.windows import WindowPolicy
 from eno.encoders.musicnn import MusiCNN, tag_labels
 from eno.errors import AudioError, FingerprintMismatch, ModelError
 from eno.inference.predictor import EnoPredictor

@@ -1,9 +1,9 @@
 import pyarrow as pa
 import pytest
 
-from eno.data.audio import WindowPolicy
 from eno.data.lute import ALBUM_SCHEMA
 from eno.data.splits import SPLITS, read_split
+from eno.data.windows import WindowPolicy
 from eno.embeddings.store import EmbeddingStore
 from eno.errors import LabelError, StoreError
 from eno.training.heads import build_labels, label_tracks, load_tracks, make_splits
