@@ -6,6 +6,7 @@ channel) at the file's own rate, counted from the first frame that a player woul
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -17,14 +18,19 @@ import soundfile
 
 from eno.errors import AudioError
 
+logger = logging.getLogger(__name__)
+
 # AAC and its relatives overlap their frames: what follows a seek is exact only after a few of them.
 _PREROLL_S = 0.25
+_MAX_SILENCED_S = 1.0
 # libsndfile 1.2.2 seeks past the right sample in Vorbis when it has read before or comes near the end, and in MP3 gives
 # wrong samples until the bit reservoir has filled; both go away within half a second and are gone after one.
 _SEEK_AHEAD_S = {"OGG": 1.0, "MP3": 1.0}
 # Only this family stores an index with sample-exact timestamps. In the others (Matroska's milliseconds,
 # raw AAC's guessed positions) a seek lands next to the right sample, so they are read from the start.
 _SEEKABLE = "mov,mp4,m4a"
+# Of the others these have a header with the length; elsewhere FFmpeg estimates it from the size of the file.
+_STATE_LENGTH = ("matroska", "wv", "ape", "tta")
 _BLOCK = 1 << 18  # frames at once where a whole file is gone through
 _CUT_OFF_CHUNK = re.compile(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
 _UNKNOWN_SIZE = 0x7FFF_0000  # programs that write to a pipe cannot know the size and put in one of the largest
@@ -186,13 +192,14 @@ class PyAVDecoder:
             self._container.close()
             raise AudioError(path, "holds no audio stream")
         self._stream = self._audio_stream()
-        self.sample_rate: int = self._stream.rate
-        self.channels: int = self._stream.channels
-        if not (self.sample_rate and self.channels):  # taken for audio by its name alone
+        coding = self._stream.codec_context  # None where FFmpeg has no decoder for it
+        if coding is None or not (coding.sample_rate and coding.channels):  # taken for audio by its name alone
             self._container.close()
-            raise AudioError(path, "is not audio that can be decoded: neither sample rate nor channels are known")
+            raise AudioError(path, "is not audio that can be decoded: its coding is unknown")
+        self.sample_rate: int = coding.sample_rate
+        self.channels: int = coding.channels
+        self.codec: str = coding.name
         self.container: str = self._container.format.name
-        self.codec: str = self._stream.codec_context.name
         self._seekable = self.container.startswith(_SEEKABLE) and self._stream.duration is not None
         self._frames: Iterator[np.ndarray] | None = None  # decoding goes on from here …
         self._position = 0  # … which is this frame of the file
@@ -201,7 +208,15 @@ class PyAVDecoder:
             seconds = self._stream.duration * self._stream.time_base
             self.frames = round(seconds * self.sample_rate)
         else:
+            promised = self._container.duration if self.container.startswith(_STATE_LENGTH) else None
             self.frames = sum(len(block) for block in self._decode_from(0))
+            if promised is not None and self.frames / self.sample_rate < promised / av.time_base - 1.0:
+                self.close()
+                raise AudioError(
+                    path,
+                    f"ends after {self.frames / self.sample_rate:.2f} s although its header promises "
+                    f"{promised / av.time_base:.2f} s: truncated; copy it again from its source",
+                )
 
     def read(self, start: int, frames: int) -> np.ndarray:
         """Decode a span; see `Decoder.read`."""
@@ -237,30 +252,48 @@ class PyAVDecoder:
             if self._seekable:
                 target = first + int(begin / self.sample_rate / time_base)
                 self._container.seek(target, stream=self._stream, backward=True)
-            position: int | None = None
-            for frame in self._decoded():
-                if position is None:
-                    position = round((frame.pts - first) * time_base * self.sample_rate) if self._seekable else 0
-                    self._position = position
-                samples = _as_float32(frame, self.channels)
-                position += len(samples)
-                if self._seekable and position > self.frames:  # the encoder's padding after the last sample
-                    samples = samples[: len(samples) - (position - self.frames)]
-                yield samples
+            yield from self._positioned(first)
         except self._av.FFmpegError as error:
             raise AudioError(self._path, f"cannot be decoded ({error.strerror}): it is damaged") from error
 
+    def _positioned(self, first: int) -> Iterator[np.ndarray]:
+        """Samples of the stream from its present place on; sets where in the file that is."""
+        position: int | None = None
+        silenced, samples = 0, np.zeros((0, self.channels), np.float32)
+        for frame in self._decoded():
+            if frame is None:  # players go over a lost packet in silence; it is taken to be as long as the one before
+                samples = np.zeros_like(samples)
+                silenced += len(samples)
+                if silenced > _MAX_SILENCED_S * self.sample_rate:
+                    raise AudioError(self._path, f"is damaged: more than {_MAX_SILENCED_S} s of it cannot be decoded")
+            else:
+                samples = _as_float32(frame)
+                if samples.shape[1] != self.channels:
+                    raise AudioError(self._path, "is damaged: the number of its channels changes")
+            if position is None:
+                if frame is None:
+                    continue
+                seconds = (frame.pts - first) * self._stream.time_base if self._seekable else 0
+                self._position = position = round(seconds * self.sample_rate)
+            position += len(samples)
+            if self._seekable and position > self.frames:  # the encoder's padding after the last sample
+                samples = samples[: len(samples) - (position - self.frames)]
+            yield samples
+        if silenced:
+            logger.warning("%s: %d samples could not be decoded and are silent", self._path, silenced)
+
     def _decoded(self) -> Iterator[Any]:
-        """Frames of the stream; a packet that cannot be decoded is an error unless nothing comes after it."""
-        damage: Exception | None = None
+        """Frames of the stream; None for a packet that cannot be decoded, unless nothing comes after it."""
+        lost = 0
         for packet in self._container.demux(self._stream):
             try:
                 frames = packet.decode()
-            except self._av.FFmpegError as error:
-                damage = error
+            except self._av.FFmpegError:
+                lost += 1
                 continue
-            if frames and damage:
-                raise damage
+            if frames:
+                yield from [None] * lost
+                lost = 0
             yield from frames
 
     def _audio_stream(self) -> Any:
@@ -271,10 +304,10 @@ class PyAVDecoder:
         self._container.close()
 
 
-def _as_float32(frame: Any, channels: int) -> np.ndarray:
+def _as_float32(frame: Any) -> np.ndarray:
     """Samples of an FFmpeg frame as float32 in ±1 [shape=(frames, channels)]."""
     samples: np.ndarray = frame.to_ndarray()
-    samples = samples.T if frame.format.is_planar else samples.reshape(-1, channels)
+    samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
     if samples.dtype == np.uint8:
         return (samples.astype(np.float32) - 128) / 128
     if np.issubdtype(samples.dtype, np.integer):

@@ -2,6 +2,7 @@ import os
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -145,13 +146,47 @@ def cut_off(path: Path, share: float) -> None:
 
 
 class TestBadInput:
-    @pytest.mark.parametrize("kind", ["wav-16", "aiff", "flac", "mp3", "m4a", "wma"])
+    @pytest.mark.parametrize("kind", ["wav-16", "aiff", "flac", "mp3", "m4a", "wavpack", "webm"])
     def test_truncated(self, tmp_path, kind):
-        path = write(tmp_path, kind, music(5, RATE), RATE)
+        path = write(tmp_path, kind, music(5, rate_of(kind)), rate_of(kind))
         cut_off(path, 0.6)
         with pytest.raises(AudioError, match=r"truncated|damaged|cannot be decoded") as caught:
             decode(path, sample_rate=16_000)
         assert str(path) in str(caught.value)
+
+    @pytest.mark.parametrize("kind", ["ogg", "opus", "aac", "wma"])
+    def test_where_no_header_promises_a_length_what_is_there_is_the_whole(self, tmp_path, kind):
+        rate = rate_of(kind)
+        path = write(tmp_path, kind, music(5, rate), rate)
+        cut_off(path, 0.6)
+        assert 1.5 < probe(path).duration_s < 4
+
+    @pytest.mark.parametrize("kind", ["m4a", "aac", "wavpack"])
+    def test_a_lost_packet_is_silent_and_moves_nothing(self, tmp_path, kind):
+        path = write(tmp_path, kind, music(6, RATE), RATE)
+        whole = decode(path, sample_rate=RATE)
+        with av.open(str(path)) as container:
+            packets = [packet for packet in container.demux(container.streams.audio[0]) if packet.size]
+        victim = packets[len(packets) // 2]
+        content = bytearray(path.read_bytes())
+        # Keep the first bytes, by which raw AAC and WavPack find their packets.
+        content[victim.pos + 32 : victim.pos + victim.size] = b"\xff" * (victim.size - 32)
+        path.write_bytes(content)
+        read = decode(path, sample_rate=RATE)
+        assert len(read) == len(whole)
+        damaged = np.flatnonzero(abs(read - whole) > 1e-6)
+        assert 0 < np.ptp(damaged) < RATE  # before and after it is all there, at its place
+
+    def test_much_damage_is_refused(self, tmp_path):
+        path = write(tmp_path, "m4a", music(6, RATE), RATE)
+        with av.open(str(path)) as container:
+            packets = [packet for packet in container.demux(container.streams.audio[0]) if packet.size]
+        content = bytearray(path.read_bytes())
+        for packet in packets[20:-20]:
+            content[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
+        path.write_bytes(content)
+        with pytest.raises(AudioError, match="is damaged"):
+            decode(path, sample_rate=16_000)
 
     def test_mp3_without_length_is_read_to_its_end(self, tmp_path):
         path = write(tmp_path, "mp3-without-xing", music(5, RATE), RATE)
@@ -233,8 +268,6 @@ class TestBadInput:
         str(caught.value).encode()  # can be printed
 
     def test_video_without_sound(self, tmp_path):
-        import av
-
         path = tmp_path / "silent.mp4"
         with av.open(str(path), "w") as container:
             stream = container.add_stream("mpeg4", rate=10)
