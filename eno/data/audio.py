@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from eno.data.decoders import Decoder, PyAVDecoder, open_decoder
+from eno.data.decoders import Decoder, open_decoder, open_with_ffmpeg
 from eno.data.windows import WindowPolicy
 from eno.errors import AudioError
 
@@ -253,7 +253,7 @@ class _AudioFile:
             # FFmpeg gets over some damage at which libsndfile gives up.
             promised = self._decoder.frames
             self._decoder.close()
-            self._decoder = PyAVDecoder(self.path)
+            self._decoder = open_with_ffmpeg(self.path)
             if self._decoder.frames < promised:
                 raise self._ends_early(self._decoder.frames + 1, promised) from error
             read = self._decoder.read(start, frames)

@@ -1,0 +1,102 @@
+"""Decoding with libsndfile, through soundfile."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from eno.errors import AudioError
+
+# libsndfile 1.2.2 seeks past the right sample in Vorbis when it has read before or comes near the end, and in MP3 gives
+# wrong samples until the bit reservoir has filled; both go away within half a second and are gone after one.
+_SEEK_AHEAD_S = {"OGG": 1.0, "MP3": 1.0}
+_BLOCK = 1 << 18  # frames at once where a whole file is gone through
+_CUT_OFF_CHUNK = re.compile(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
+_UNKNOWN_SIZE = 0x7FFF_0000  # programs that write to a pipe cannot know the size and put in one of the largest
+
+
+class SoundFileDecoder:
+    """libsndfile: WAV, AIFF, FLAC, MP3, Ogg Vorbis and Opus, and many more, with exact seeks.
+
+    Raises
+    ------
+    soundfile.SoundFileError
+        libsndfile does not accept the file.
+    AudioError
+        The file ends before the sound that its header promises. Ogg and MP3 without a Xing header promise nothing:
+        of these, what is there counts as the whole.
+    """
+
+    name = "soundfile"
+
+    def __init__(self, path: Path) -> None:
+        # Opened by descriptor, libsndfile goes by the content and not by the name's ending, which may be wrong. It
+        # closes the descriptor, also when it refuses the file.
+        self._file = soundfile.SoundFile(os.open(path, os.O_RDONLY), closefd=True)
+        self.sample_rate: int = self._file.samplerate
+        self.channels: int = self._file.channels
+        self.container: str = self._file.format
+        self.codec: str = self._file.subtype
+        self.frames: int = self._file.frames
+        self._refuse_cut_off(path)
+        if self.container == "MP3" and not _mp3_states_its_length(path):
+            # libsndfile then guesses from the bit rate, too long or too short; only counting is right.
+            self.frames = self._count()
+
+    def _refuse_cut_off(self, path: Path) -> None:
+        # Of a WAV or AIFF file that was cut off, libsndfile reads what is there and only notes it in its log.
+        chunk = _CUT_OFF_CHUNK.search(self._file.extra_info)
+        if chunk and int(chunk[2]) < int(chunk[1]) < _UNKNOWN_SIZE:
+            self._file.close()
+            raise AudioError(
+                path,
+                f"holds {int(chunk[2]):,} of the {int(chunk[1]):,} bytes of sound that its header promises: "
+                "truncated; copy it again from its source",
+            )
+
+    def _count(self) -> int:
+        frames = 0
+        self._file.seek(0)
+        while block := len(self._file.read(_BLOCK, dtype="float32")):
+            frames += block
+        return frames
+
+    def read(self, start: int, frames: int) -> np.ndarray:
+        """Decode a span; see `Decoder.read`."""
+        ahead = round(_SEEK_AHEAD_S.get(self.container, 0.0) * self.sample_rate)
+        samples = self._read_from(max(0, start - ahead), start, frames)
+        if ahead and len(samples) < frames:  # as happens near a last Ogg page of several seconds
+            samples = self._read_from(0, start, frames)
+        return samples
+
+    def _read_from(self, begin: int, start: int, frames: int) -> np.ndarray:
+        self._file.seek(0)  # without it, seeks in Vorbis go wrong once something was read
+        self._file.seek(begin)
+        self._skip(start - begin)
+        samples: np.ndarray = self._file.read(frames, dtype="float32", always_2d=True)
+        return samples
+
+    def _skip(self, frames: int) -> None:
+        while frames > 0 and (skipped := len(self._file.read(min(frames, _BLOCK), dtype="float32"))):
+            frames -= skipped
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _mp3_states_its_length(path: Path) -> bool:
+    """Whether the first MPEG frame is a Xing, Info or VBRI header, which counts the frames."""
+    with path.open("rb") as file:
+        start = file.read(10)
+        if start[:3] == b"ID3":  # the tag's size: four bytes of seven bits
+            size = sum((byte & 0x7F) << shift for byte, shift in zip(start[6:10], (21, 14, 7, 0), strict=True))
+            file.seek(10 + size)
+        else:
+            file.seek(0)
+        frame = file.read(4096)
+    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
