@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="Settings file [default: $ENO_CONFIG, or eno.toml if there is one]")
+    Path | None, typer.Option("--config", help="Settings file (default: $ENO_CONFIG, or eno.toml if there is one)")
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -58,7 +58,7 @@ def main() -> None:
 def embed(
     audio_root: Annotated[Path, typer.Argument(help="Folder with audio files")],
     store: Annotated[
-        Path | None, typer.Option(help="Folder of the store [default: EMBEDDINGS/<folder>/<encoder>]")
+        Path | None, typer.Option(help="Folder of the store (default: EMBEDDINGS/<folder>/<encoder>)")
     ] = None,
     encoder: Annotated[str | None, typer.Option(help="Encoder by name")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try files again that failed before")] = False,
@@ -153,7 +153,7 @@ def train(
 def tag(
     paths: Annotated[list[Path], typer.Argument(help="Audio files and folders of them")],
     model: Annotated[
-        Path | None, typer.Option(help="Predictor that 'eno train' made [default: musicnn's own tags]")
+        Path | None, typer.Option(help="Predictor that 'eno train' made (default: musicnn's own tags)")
     ] = None,
     vocabulary: Annotated[
         Vocabulary, typer.Option(help="musicnn's tags: MagnaTagATune or Million Song Dataset")
@@ -188,7 +188,7 @@ def tag(
 @app.command()
 def info(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Audio files, stores, predictors [default: this eno]")
+        list[Path] | None, typer.Argument(help="Audio files, stores, predictors (default: this eno)")
     ] = None,
     config: ConfigOption = None,
     overrides: SetOption = None,

@@ -237,6 +237,15 @@ class TestInfo:
         assert "audio: is a folder, but neither" in result.stdout
 
 
+def test_torchaudio_of_another_pytorch_is_explained(tmp_path):
+    (tmp_path / "torchaudio.py").write_text("raise OSError('libc10_cuda.so: cannot open shared object file')")
+    result = eno("tag", "song.mp3", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert result.returncode == 1
+    assert "libc10_cuda.so" in result.stderr
+    assert "scripts/repair_torchaudio.py" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_version_and_help(tmp_path):
     assert eno("--version", cwd=tmp_path).stdout.strip() == __import__("eno").__version__
     assert "embed" in eno("--help", cwd=tmp_path).stdout

@@ -5,8 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torchaudio
 from torch import nn
+
+from eno.errors import ConfigError
+
+try:
+    import torchaudio
+except OSError as error:
+    raise ConfigError(
+        f"torchaudio cannot be loaded beside PyTorch {torch.__version__} ({error}): it was built for another one. "
+        "Install the torchaudio that belongs to it, or run scripts/repair_torchaudio.py of eno's repository in this "
+        "environment."
+    ) from error
 
 SAMPLE_RATE = 16_000
 FFT_SAMPLES, HOP_SAMPLES, MEL_BANDS, PATCH_FRAMES = 512, 256, 96, 187

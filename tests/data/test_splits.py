@@ -22,7 +22,7 @@ def collection(seed: int, artists: int = 60, labels: int = 25) -> tuple[sparse.c
     return sparse.csr_array(np.array(rows, dtype=np.float32)), groups
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 1000))
 def test_no_group_is_on_two_sides(seed):
     labels, groups = collection(seed, artists=20)
@@ -80,7 +80,6 @@ class TestArtistGroups:
     def test_albums_without_artists_stay_apart(self):
         assert len(set(artist_groups([[], [], ["a"]]))) == 3
 
-    @settings(deadline=None)
     @given(st.lists(st.lists(st.sampled_from("abcdefghij"), max_size=3), min_size=1, max_size=12))
     def test_same_as_joining_step_by_step(self, artists):
         joined = [set(names) for names in artists]
