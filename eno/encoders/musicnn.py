@@ -63,17 +63,8 @@ class MusiCNN:
     the file begins, has no counterpart.
     """
 
-    def __init__(
-        self,
-        *,
-        checkpoint: str = "msd",
-        output: str = "penultimate",
-        device: str = "auto",
-    ) -> None:
-        for option, value, choices in (
-            ("checkpoint", checkpoint, _CHECKPOINTS),
-            ("output", output, _OUTPUTS),
-        ):
+    def __init__(self, *, checkpoint: str = "msd", output: str = "penultimate", device: str = "auto") -> None:
+        for option, value, choices in (("checkpoint", checkpoint, _CHECKPOINTS), ("output", output, _OUTPUTS)):
             if value not in choices:
                 raise ConfigError(f"Encoder 'musicnn' has no {option} {value!r}; choose from: {', '.join(choices)}.")
         self.device = resolve_device(device)
@@ -95,7 +86,7 @@ class MusiCNN:
             sample_rate=SAMPLE_RATE,
             window_samples=WINDOW_SAMPLES,
             layers=(output,),
-            pooling="none" if output == "pooled" else "maximum and mean over time",
+            pooling="maximum and mean over time",
             dim=_OUTPUTS[output] * len(self._networks),
         )
 
