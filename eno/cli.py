@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from eno import __version__
 from eno.config import Settings, load_settings
@@ -50,7 +51,7 @@ def main() -> None:
     try:
         app()
     except EnoError as error:
-        errors.print(f"[bold red]error:[/] {_escape(str(error))}")
+        errors.print(f"[bold red]error:[/] {_escape(error)}")
         sys.exit(1)
 
 
@@ -83,7 +84,7 @@ def embed(
 
         report = embed_folder(audio_root, loaded, opened, retry_failed=retry_failed, on_progress=on_progress)
     for failure in report.failures:
-        console.print(f"[red]failed[/]  {_escape(printable(failure.path))}: {_escape(failure.reason)}")
+        console.print(f"[red]failed[/]  {_escape(failure.path)}: {_escape(failure.reason)}")
     rate = f" in {report.seconds:.0f} s, {report.audio_s / report.seconds:.0f} s of audio per second" * bool(
         report.embedded
     )
@@ -237,7 +238,7 @@ def _tag_one(predictor: EnoPredictor, path: Path, top: int, threshold: float | N
         if as_json:
             _print_json({"path": str(path), "error": error.reason})
         else:
-            console.print(f"[bold]{_escape(printable(path))}[/]\n  [red]error[/] {_escape(error.reason)}")
+            console.print(f"[bold]{_escape(path)}[/]\n  [red]error[/] {_escape(error.reason)}")
         return False
     chosen = {
         family: [
@@ -250,7 +251,7 @@ def _tag_one(predictor: EnoPredictor, path: Path, top: int, threshold: float | N
     if as_json:
         _print_json({"path": str(path), **{f"{family}s": _probabilities(ones) for family, ones in chosen.items()}})
         return True
-    console.print(f"[bold]{_escape(printable(path))}[/]")
+    console.print(f"[bold]{_escape(path)}[/]")
     for family, ones in chosen.items():
         shown = ", ".join(f"{_escape(one.tag)} [dim]{one.probability:.2f}[/]" for one in ones)
         console.print(f"  {family + 's':<12} {shown or '[dim]none[/]'}")
@@ -277,6 +278,5 @@ def _counts(sizes: dict[str, int]) -> str:
 
 
 def _escape(value: Any) -> str:
-    from rich.markup import escape
-
-    return escape(str(value))
+    """Text that may hold brackets and odd bytes of file names, as the console takes it."""
+    return escape(printable(str(value)))

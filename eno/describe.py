@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eno import __version__
 from eno.config import Settings
 from eno.errors import EnoError
+
+if TYPE_CHECKING:
+    from eno.data.windows import WindowPolicy
 
 
 def describe(path: Path) -> dict[str, str]:
@@ -72,7 +76,7 @@ def _store(path: Path) -> dict[str, str]:
         "store": str(path),
         "encoder": f"{store.spec.label} {store.spec.options}",
         "vectors": f"{len(store.spec.layers)} × {store.spec.dim} {store.dtype} a window of {store.spec.window_s:.2f} s",
-        "windows": f"every {store.policy.hop_s} s" if store.policy.hop_s else f"{store.policy.count} a track",
+        "windows": _windows(store.policy),
         "holds": f"{counts['tracks']} tracks, {counts['windows']} windows, {counts['failures']} failures",
         "on disk": f"{counts['parts']} parts, {counts['bytes'] / 1e6:.1f} MB",
     }
@@ -87,7 +91,7 @@ def _predictor(path: Path) -> dict[str, str]:
     rows = {
         "predictor": str(path),
         "encoder": f"{spec.label} {spec.options}",
-        "windows": f"every {policy.hop_s} s" if policy.hop_s else f"{policy.count} a track",
+        "windows": _windows(policy),
         "labels": f"{labels.num_genres} genres, {labels.num_descriptors} descriptors",
     }
     metrics = path / "metrics.json"
@@ -95,3 +99,7 @@ def _predictor(path: Path) -> dict[str, str]:
         results = json.loads(metrics.read_text(encoding="utf-8"))
         rows["mAP"] = ", ".join(f"{name} {values['map_macro']:.3f}" for name, values in results.items())
     return rows
+
+
+def _windows(policy: WindowPolicy) -> str:
+    return f"every {policy.hop_s} s" if policy.hop_s else f"{policy.count} a track"

@@ -237,6 +237,18 @@ class TestInfo:
         assert "audio: is a folder, but neither" in result.stdout
 
 
+def test_names_that_are_not_utf8_are_shown_everywhere(folder):
+    odd = os.fsdecode(b"caf\xe9")
+    write(folder, "wav-16", music(1, 16_000), 16_000).rename(folder / f"{odd}.wav")
+    shown = eno("info", f"{odd}.wav", cwd=folder)
+    assert shown.returncode == 0, shown.stderr
+    assert r"caf\xe9.wav" in shown.stdout
+    embedded = eno("embed", "audio", "--store", "store", cwd=folder)
+    assert r"caf\xe9.mp3: is empty" in embedded.stdout
+    missing = eno("train", "store", "--albums", f"{odd}.parquet", cwd=folder)
+    assert r"caf\xe9.parquet: no such file" in missing.stderr
+
+
 def test_torchaudio_of_another_pytorch_is_explained(tmp_path):
     (tmp_path / "torchaudio.py").write_text("raise OSError('libc10_cuda.so: cannot open shared object file')")
     result = eno("tag", "song.mp3", cwd=tmp_path, PYTHONPATH=str(tmp_path))

@@ -46,11 +46,6 @@ class Performance:
             return "sparse"
         return "dense" if self.onsets_per_s > DENSE else "medium"
 
-    @property
-    def mean_pitch(self) -> float:
-        """Mean MIDI pitch, weighted by duration."""
-        return float(np.average(self.notes[:, 2], weights=self.notes[:, 1]))
-
 
 def perform(
     score: Score, *, beat_q: float, rendering: Rendering, duration_s: float, rng: np.random.Generator
