@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test setup lint types layers pytest clean
+.PHONY: demo test setup lint types layers proto pytest clean
 .NOTPARALLEL:
 
 demo: setup
@@ -38,6 +38,9 @@ types:
 
 layers:
 	$(BIN)/lint-imports
+
+proto:
+	$(BIN)/python -m grpc_tools.protoc --proto_path=eno/data --descriptor_set_out=eno/data/lute.binpb lute.proto
 
 pytest:
 	$(BIN)/pytest $(PYTEST)

@@ -118,7 +118,7 @@ def train(
     if (albums is None) == (splits is None):
         raise ConfigError("Name either --albums (to divide the tracks now) or --splits (to use a division).")
 
-    from eno.data.lute import read_albums
+    from eno.data.albums import read_albums
     from eno.data.splits import SPLITS, read_split
     from eno.embeddings.store import EmbeddingStore
     from eno.evaluation.report import evaluate_head, metrics_table

@@ -10,7 +10,8 @@
     ├── WeightsError         pretrained weights cannot be had or are not what they should be
     ├── StoreError           an embedding store that is missing, damaged or misused
     │   └── FingerprintMismatch   vectors of one encoder meet the settings of another
-    ├── LabelError           labels or album metadata that cannot be used
+    ├── CatalogueError       albums, tracks, matches or splits that cannot be used
+    │   └── LabelError       labels that cannot be used
     ├── ModelError           a saved head or predictor that cannot be loaded or used
     └── NotFitted            a head is asked before it was fitted
 
@@ -124,8 +125,12 @@ class FingerprintMismatch(StoreError):
         return f"Embeddings do not belong together: found {self.found}, expected {self.expected}. {self.remedy}"
 
 
-class LabelError(EnoError):
-    """Labels or album metadata that cannot be used."""
+class CatalogueError(EnoError):
+    """Albums, tracks, matches or splits that cannot be used."""
+
+
+class LabelError(CatalogueError):
+    """Labels that cannot be used."""
 
 
 class ModelError(EnoError):

@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 
-from eno.data.lute import write_albums
+from eno.data.albums import ALBUM_SCHEMA
+from eno.data.tables import write_table
 from tests.audio_files import music, write
 
 
@@ -171,7 +173,7 @@ def collection(tmp_path_factory):
             "secondary_genres": ["Experimental"],
             "descriptors": ["noisy"] if noisy else ["calm"],
         })  # fmt: skip
-    write_albums(root / "raw" / "metadata" / "albums.parquet", albums)
+    write_table(root / "raw" / "metadata" / "albums.parquet", pa.Table.from_pylist(albums, schema=ALBUM_SCHEMA))
     soundfile.write(root / "raw" / "audio" / "loose.flac", music(4, rate), rate)
     result = eno("embed", "raw/audio", "--store", "store", cwd=root)
     assert result.returncode == 0, result.stderr

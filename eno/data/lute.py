@@ -1,7 +1,4 @@
-"""Albums as Lute collects them from RateYourMusic: the source of every label.
-
-An album is what Lute's ``Album`` message holds. eno keeps the field names, so that a table written
-here reads like Lute's own documentation.
+"""Albums in: what Lute collects from RateYourMusic → the albums table.
 
 References
 ----------
@@ -10,100 +7,163 @@ Lute, https://github.com/shedrachokonofua/lute
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from eno.errors import LabelError
+from eno.data.album_spool import AlbumSpool
+from eno.data.lute_json import read_json
+from eno.data.lute_parquet import read_parquet
+from eno.data.lute_records import AlbumBatch, Malformed, Progress
+from eno.data.lute_sqlite import read_sqlite
+from eno.errors import CatalogueError
 from eno.files import replace_file
 
-_NAMED = pa.struct([("name", pa.string()), ("file_name", pa.string())])
-
-ALBUM_SCHEMA = pa.schema(
-    [
-        ("name", pa.string()),
-        ("file_name", pa.string()),
-        ("rating", pa.float32()),
-        ("rating_count", pa.int32()),
-        ("artists", pa.list_(_NAMED)),
-        ("primary_genres", pa.list_(pa.string())),
-        ("secondary_genres", pa.list_(pa.string())),
-        ("descriptors", pa.list_(pa.string())),
-        (
-            "tracks",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("name", pa.string()),
-                        ("duration_seconds", pa.int32()),
-                        ("rating", pa.float32()),
-                        ("position", pa.string()),
-                    ]
-                )
-            ),
-        ),
-        ("release_date", pa.string()),
-        ("languages", pa.list_(pa.string())),
-        ("credits", pa.list_(pa.struct([("artist", _NAMED), ("roles", pa.list_(pa.string()))]))),
-        ("cover_image_url", pa.string()),
-        ("spotify_id", pa.string()),
-        ("duplicate_of", pa.string()),
-        ("duplicates", pa.list_(pa.string())),
-    ]
-)
-"""Columns of ``albums.parquet``; DATA.md says what each one means."""
-
-LABEL_COLUMNS = ("primary_genres", "secondary_genres", "descriptors")
-"""The columns whose values are labels."""
+GRPC_SCHEMES = ("grpc://", "grpcs://")
+_SHOWN = 1000
 
 
-def write_albums(path: Path, albums: Sequence[dict[str, Any]]) -> None:
-    """Write albums as a Parquet file; the file is there whole or not at all.
+@dataclass(frozen=True)
+class ImportReport:
+    """How an import went. ``read == albums + malformed + repeated + duplicates``.
 
-    Parameters
+    Attributes
     ----------
-    path : Path
-        The file to write, usually ``raw/metadata/albums.parquet``.
-    albums : sequence of dict
-        One mapping an album with keys of `ALBUM_SCHEMA`; missing keys become null.
+    read : int
+        Records of the source.
+    albums : int
+        Rows written.
+    malformed : int
+        Records that could not be used; where and why stands in `ledger`.
+    repeated : int
+        Records with the ``file_name`` of an earlier one.
+    duplicates : int
+        Albums that Lute marks as the duplicate of another one of the source.
+    merged_spellings : int
+        Spellings of genres and descriptors that were replaced by a more frequent one.
+    examples : list of Malformed
+        The first of the malformed records.
+    ledger : Path
+        JSON lines, one a malformed record; there only if there are any.
+    seconds : float
     """
-    table = pa.Table.from_pylist(list(albums), schema=ALBUM_SCHEMA)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replace_file(path) as temporary:
-        pq.write_table(table, temporary)
+
+    read: int
+    albums: int
+    malformed: int
+    repeated: int
+    duplicates: int
+    merged_spellings: int
+    examples: list[Malformed] = field(repr=False)
+    ledger: Path
+    seconds: float
 
 
-def read_albums(path: Path) -> pa.Table:
-    """Read an albums table.
+def import_lute(
+    source: Path | str, destination: Path, *, strict: bool = False, on_progress: Progress | None = None
+) -> ImportReport:
+    """Read Lute's albums and write the albums table.
 
     Parameters
     ----------
-    path : Path
-        A Parquet file with at least ``file_name`` and the label columns.
+    source : Path or str
+        Lute's SQLite database; albums as JSON lines or as one JSON array, either of them plain, gzipped or as zstd;
+        Parquet; or ``grpc://host:port`` (``grpcs://`` with TLS) of a running Lute. What a file is, is told by its
+        first bytes, not by its name.
+    destination : Path
+        The Parquet file to write, usually ``raw/metadata/albums.parquet``. It is replaced only by a complete import.
+    strict : bool
+        Stop at the first malformed record instead of leaving it out.
+    on_progress : callable, optional
+        Called with the amounts read and to read: bytes of a file, albums of a database or a server.
 
     Returns
     -------
-    pyarrow.Table
-        One row an album; columns in the file that eno does not know are kept.
+    ImportReport
 
     Raises
     ------
-    LabelError
-        The file is missing, is not Parquet, or lacks a needed column.
+    CatalogueError
+        The source is missing, is none of these, breaks off, cannot be read, or holds no album.
+    MissingExtra
+        For gRPC, grpcio is not installed.
+
+    Notes
+    -----
+    Genres and descriptors are cleaned (Unicode NFC, single spaces); spellings that differ only in case, width or spaces
+    become one, the most frequent. Albums marked as duplicates are left out where their original is there, and the
+    original's ``duplicates`` names them. Memory does not grow with the size of the source, but for one short string
+    an album.
     """
-    if not path.is_file():
-        raise LabelError(f"{path}: no such file. Expected albums as Parquet (see DATA.md).")
+    began = time.monotonic()
+    malformed: list[Malformed] = []
+
+    def reject(record: Malformed) -> None:
+        if strict:
+            raise CatalogueError(f"{source}: {record.place}: {record.reason}. Without --strict it would be left out.")
+        malformed.append(record)
+
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with AlbumSpool(destination, reject) as spool:
+        for batch in _read(source, reject, on_progress or (lambda done, total: None)):
+            spool.add(batch)
+        if not spool.albums:
+            raise CatalogueError(_nothing(source, malformed))
+        spool.write()
+    ledger = destination.with_suffix(".malformed.jsonl")
+    _write_ledger(ledger, malformed)
+    return ImportReport(
+        read=spool.albums + spool.repeated + spool.duplicates + len(malformed),
+        albums=spool.albums,
+        malformed=len(malformed),
+        repeated=spool.repeated,
+        duplicates=spool.duplicates,
+        merged_spellings=spool.merged_spellings,
+        examples=malformed[:_SHOWN],
+        ledger=ledger,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _read(source: Path | str, reject: Callable[[Malformed], None], on_progress: Progress) -> Iterator[AlbumBatch]:
+    if str(source).startswith(GRPC_SCHEMES):
+        from eno.data.lute_grpc import read_grpc
+
+        return read_grpc(str(source), on_progress)
+    path = Path(source)
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise LabelError(f"{path}: cannot be read as Parquet ({error}). Albums are kept as Parquet.") from error
-    missing = [name for name in ("file_name", *LABEL_COLUMNS) if name not in table.column_names]
-    if missing:
-        raise LabelError(
-            f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
-            f"it has {', '.join(table.column_names)}. DATA.md describes the albums table."
-        )
-    return table
+        with path.open("rb") as file:
+            magic = file.read(16)
+    except OSError as error:
+        raise CatalogueError(
+            f"{path}: cannot be read ({error.strerror}). Expected lute.db, JSON, JSON lines or Parquet of albums, "
+            "or grpc://host:port of a running Lute."
+        ) from error
+    if not magic:
+        raise CatalogueError(f"{path}: is empty (0 bytes).")
+    if magic == b"SQLite format 3\0":
+        return read_sqlite(path, reject, on_progress)
+    if magic.startswith(b"PAR1"):
+        return read_parquet(path, on_progress)
+    return read_json(path, reject, on_progress)
+
+
+def _nothing(source: Path | str, malformed: list[Malformed]) -> str:
+    if not malformed:
+        return f"{source}: holds no albums."
+    first = malformed[0]
+    return (
+        f"{source}: holds no usable album; all {len(malformed)} records are malformed, the first one: "
+        f"{first.place}: {first.reason}. DATA.md describes what is expected."
+    )
+
+
+def _write_ledger(path: Path, malformed: Iterable[Malformed]) -> None:
+    lines = [json.dumps(asdict(record), ensure_ascii=False) for record in malformed]
+    if lines:
+        with replace_file(path) as temporary:
+            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    else:
+        path.unlink(missing_ok=True)

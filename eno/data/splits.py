@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from eno.data.lute import LABEL_COLUMNS
+from eno.data.albums import LABEL_COLUMNS
 from eno.errors import LabelError
 from eno.files import replace_file
 

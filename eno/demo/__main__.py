@@ -18,7 +18,8 @@ from rich import box
 from rich.table import Table
 
 from eno.console import console, errors, progress
-from eno.data.lute import read_albums
+from eno.data.albums import read_albums
+from eno.data.lute import import_lute
 from eno.data.splits import SPLITS, read_split
 from eno.data.windows import WindowPolicy
 from eno.demo.corpus import build_corpus
@@ -68,6 +69,7 @@ def run(
     console.print(f"   embedded {report.embedded}, done before {report.skipped}, in {report.seconds:.0f} s")
 
     _step("3  training", "a multi-layer perceptron on the labels of the albums")
+    import_lute(root / "raw" / "metadata" / "lute.jsonl", metadata)
     albums = read_albums(metadata)
     labelled = label_tracks(store.track_ids(), albums)
     sizes = make_splits(labelled, albums, splits, val=0.15, test=0.15, seed=seed)

@@ -57,7 +57,7 @@ class Album:
         return words
 
     def row(self, duration_s: float) -> dict[str, Any]:
-        """Describe the album in the columns of `eno.data.lute.ALBUM_SCHEMA`."""
+        """Describe the album as Lute's JSON does."""
         artist = self.rendering.program.name
         credited = list(dict.fromkeys(tune.credit for tune in self.tunes))
         return {

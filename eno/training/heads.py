@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
+from eno.data.albums import LABEL_COLUMNS
 from eno.data.labels import LabelEncoder
-from eno.data.lute import LABEL_COLUMNS
 from eno.data.matching import match_by_folder
 from eno.data.splits import SPLIT_SCHEMA, SPLITS, artist_groups, read_split, split_by_group, write_splits
 from eno.embeddings.store import EmbeddingStore

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
-from eno.data.lute import ALBUM_SCHEMA
+from eno.data.albums import ALBUM_SCHEMA
+from eno.data.lute import import_lute
 from eno.demo import CorpusSummary, build_corpus
 from eno.demo.album import slug
 from eno.demo.plan import plan_albums
@@ -47,7 +48,8 @@ def _audio(root):
 
 
 def _albums(root):
-    return pq.read_table(root / "raw" / "metadata" / "albums.parquet")
+    import_lute(root / "raw" / "metadata" / "lute.jsonl", root / "albums.parquet", strict=True)
+    return pq.read_table(root / "albums.parquet")
 
 
 def test_layout_is_that_of_the_guide(corpus):

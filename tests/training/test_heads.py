@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from eno.data.lute import ALBUM_SCHEMA
+from eno.data.albums import ALBUM_SCHEMA
 from eno.data.splits import SPLITS, read_split
 from eno.data.windows import WindowPolicy
 from eno.embeddings.store import EmbeddingStore

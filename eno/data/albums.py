@@ -1,0 +1,76 @@
+"""The albums table: the source of every label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from eno.data.tables import read_table
+
+_NAMED = pa.struct([("name", pa.string()), ("file_name", pa.string())])
+
+ALBUM_SCHEMA = pa.schema(
+    [
+        ("name", pa.string()),
+        ("file_name", pa.string()),
+        ("rating", pa.float32()),
+        ("rating_count", pa.int32()),
+        ("artists", pa.list_(_NAMED)),
+        ("primary_genres", pa.list_(pa.string())),
+        ("secondary_genres", pa.list_(pa.string())),
+        ("descriptors", pa.list_(pa.string())),
+        (
+            "tracks",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("name", pa.string()),
+                        ("duration_seconds", pa.int32()),
+                        ("rating", pa.float32()),
+                        ("position", pa.string()),
+                    ]
+                )
+            ),
+        ),
+        ("release_date", pa.string()),
+        ("languages", pa.list_(pa.string())),
+        ("credits", pa.list_(pa.struct([("artist", _NAMED), ("roles", pa.list_(pa.string()))]))),
+        ("cover_image_url", pa.string()),
+        ("spotify_id", pa.string()),
+        ("musicbrainz_release_group_id", pa.string()),
+        ("musicbrainz_release_id", pa.string()),
+        ("duplicate_of", pa.string()),
+        ("duplicates", pa.list_(pa.string())),
+    ]
+)
+"""Columns of ``albums.parquet``, which are the fields of Lute's ``Album`` message; DATA.md says what each one means."""
+
+LABEL_COLUMNS = ("primary_genres", "secondary_genres", "descriptors")
+"""The columns whose values are labels."""
+
+
+def read_albums(path: Path) -> pa.Table:
+    """Read the albums table.
+
+    Parameters
+    ----------
+    path : Path
+        A Parquet file with at least ``file_name`` and the label columns.
+
+    Returns
+    -------
+    pyarrow.Table
+        One row an album with all columns of `ALBUM_SCHEMA`; columns in the file that eno does not know are kept.
+
+    Raises
+    ------
+    CatalogueError
+        The file is missing, is not Parquet, or lacks a needed column.
+    """
+    return read_table(
+        path,
+        schema=ALBUM_SCHEMA,
+        needed=("file_name", *LABEL_COLUMNS),
+        origin="Make it with: eno import lute SOURCE",
+    )

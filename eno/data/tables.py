@@ -1,0 +1,64 @@
+"""Parquet tables: written whole or not at all, and checked when they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eno.errors import CatalogueError
+from eno.files import replace_file
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a table as Parquet, and its folder if that is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replace_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_table(path: Path, *, schema: pa.Schema, needed: Iterable[str], origin: str) -> pa.Table:
+    """Read a table and check that it can be used.
+
+    Parameters
+    ----------
+    path : Path
+        A Parquet file.
+    schema : pyarrow.Schema
+        What its columns should be. Missing ones that are not needed come back as null, others of the file are kept.
+    needed : iterable of str
+        Columns without which the table is of no use.
+    origin : str
+        How to come by the file, for instance ``"Make it with: eno scan"``.
+
+    Raises
+    ------
+    CatalogueError
+        The file is missing, is not Parquet, lacks a needed column or has one of another type.
+    """
+    if not path.is_file():
+        raise CatalogueError(f"{path}: no such file. {origin}")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise CatalogueError(f"{path}: cannot be read as Parquet ({error}). {origin}") from error
+    missing = [name for name in needed if name not in table.column_names]
+    if missing:
+        raise CatalogueError(
+            f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
+            f"it has {', '.join(table.column_names)}. DATA.md describes the table. {origin}"
+        )
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+            continue
+        index = table.column_names.index(field.name)
+        try:
+            table = table.set_column(index, field, table.column(index).cast(field.type))
+        except pa.ArrowException as error:
+            raise CatalogueError(
+                f"{path}: the column {field.name} is {table.schema.field(index).type}, expected {field.type} ({error})."
+            ) from error
+    return table
