@@ -63,7 +63,7 @@ def _audio(path: Path) -> dict[str, str]:
         "file": str(found.path),
         "format": f"{found.container} {found.codec}, decoded by {found.decoder}",
         "audio": f"{found.duration_s:.2f} s, {found.sample_rate} Hz, {found.channels} channels",
-        "downmix": found.downmix,
+        "downmix": found.downmix or "not looked at",
     }
 
 

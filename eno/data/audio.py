@@ -46,9 +46,9 @@ class AudioInfo:
         As stored in the file.
     container, codec, decoder : str
         File format, coding, and the library that decodes it.
-    downmix : str
+    downmix : str or None
         ``"mean"``, or ``"loudest channel"`` where the channels cancel each other in at least one of
-        the spans that were looked at.
+        the spans that were looked at; None if none were.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class AudioInfo:
     container: str
     codec: str
     decoder: str
-    downmix: str
+    downmix: str | None
 
     @property
     def duration_s(self) -> float:
@@ -82,13 +82,15 @@ class Windows:
     starts_s: np.ndarray
 
 
-def probe(path: Path | str) -> AudioInfo:
+def probe(path: Path | str, *, listen: bool = True) -> AudioInfo:
     """Look into a file: its format, its length, and whether its channels cancel.
 
     Parameters
     ----------
     path : Path or str
         An audio file.
+    listen : bool
+        Decode a few spans to learn how it is mixed down.
 
     Returns
     -------
@@ -101,7 +103,7 @@ def probe(path: Path | str) -> AudioInfo:
         The file cannot be read as audio.
     """
     with _open(Path(path)) as audio:
-        return audio.info()
+        return audio.info(listen=listen)
 
 
 def decode(path: Path | str, *, sample_rate: int, start: int = 0, samples: int | None = None) -> np.ndarray:
@@ -211,8 +213,9 @@ class _AudioFile:
         """Length of the file in samples at `sample_rate`."""
         return self._decoder.frames * sample_rate // self._decoder.sample_rate
 
-    def info(self) -> AudioInfo:
+    def info(self, *, listen: bool) -> AudioInfo:
         decoder = self._decoder
+        downmix = "loudest channel" if listen and self._cancels_somewhere() else "mean"
         return AudioInfo(
             path=self.path,
             sample_rate=decoder.sample_rate,
@@ -221,7 +224,7 @@ class _AudioFile:
             container=decoder.container,
             codec=decoder.codec,
             decoder=decoder.name,
-            downmix="loudest channel" if self._cancels_somewhere() else "mean",
+            downmix=downmix if listen else None,
         )
 
     def _cancels_somewhere(self) -> bool:

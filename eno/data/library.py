@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,9 @@ AUDIO_SUFFIXES = frozenset(
     ]
 )
 """File name endings, in lower case, of what is taken for audio while a folder is walked."""
+
+IO_THREADS = 16
+"""Threads that list, look at and read files; they wait for a disk or a network more than they compute."""
 
 
 @dataclass(frozen=True)
@@ -81,17 +85,41 @@ def find_tracks(root: Path | str) -> list[Track]:
     root = Path(root)
     if not root.is_dir():
         raise AudioError(root, "is not a folder; expected one with audio files")
-    found = []
-    for folder, folders, names in os.walk(root, onerror=_refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(folder, name)
-            for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
-        ]
-    return sorted(
-        (Track(printable(path.relative_to(root).as_posix()), path) for path in found), key=lambda track: track.id
-    )
+    found = [Track(printable(path.relative_to(root).as_posix()), path) for path in _walk(root)]
+    return sorted(found, key=lambda track: track.id)
+
+
+def _walk(root: Path) -> list[Path]:
+    """Find the audio files of a tree, several folders at a time: over a network each listing is a round trip."""
+    found: list[Path] = []
+    with ThreadPoolExecutor(IO_THREADS, thread_name_prefix="list") as pool:
+        waiting: set[Future[tuple[list[Path], list[Path]]]] = {pool.submit(_list, root)}
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                folders, files = future.result()
+                found += files
+                waiting |= {pool.submit(_list, folder) for folder in folders}
+    return found
+
+
+def _list(folder: Path) -> tuple[list[Path], list[Path]]:
+    folders, files = [], []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path = folder / entry.name
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(path)
+                elif path.suffix.lower() in AUDIO_SUFFIXES and not entry.is_dir():
+                    files.append(path)
+    except OSError as error:
+        # A folder that cannot be listed hides tracks: say so instead of working on without them.
+        reason = f"cannot be listed ({error.strerror}); its tracks would silently be missing"
+        raise AudioError(error.filename or folder, reason) from error
+    return folders, files
 
 
 def expand_audio(paths: Iterable[Path]) -> list[Path]:
@@ -109,8 +137,3 @@ def expand_audio(paths: Iterable[Path]) -> list[Path]:
         In the given order.
     """
     return [found for path in paths for found in ([t.path for t in find_tracks(path)] if path.is_dir() else [path])]
-
-
-def _refuse(error: OSError) -> None:
-    # A folder that cannot be listed hides tracks: say so instead of working on without them.
-    raise AudioError(error.filename, f"cannot be listed ({error.strerror}); its tracks would silently be missing")
