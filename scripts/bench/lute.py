@@ -63,7 +63,9 @@ def main() -> None:
         for way, (seconds, mebibytes) in results.items():
             size = Path(folder, f"{way}.parquet").stat().st_size / 1e6
             rate = arguments.albums / seconds
-            print(f"{way:<6} {seconds:6.1f} s, {rate:6.0f} albums/s, peak {mebibytes:.0f} MiB, {size:.0f} MB of Parquet")
+            print(
+                f"{way:<6} {seconds:6.1f} s, {rate:6.0f} albums/s, peak {mebibytes:.0f} MiB, {size:.0f} MB of Parquet"
+            )
         print(f"eno is {results['pandas'][0] / results['eno'][0]:.1f} times as fast")
 
 
