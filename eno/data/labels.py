@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from scipy import sparse
 
+from eno.data.names import label_key
 from eno.errors import LabelError
 from eno.files import write_json
+
+_Lists: TypeAlias = Any  # a list array of pyarrow, whose types are unknown to mypy, or Sequence[Iterable[str] | None]
 
 
 class LabelEncoder:
@@ -22,6 +28,12 @@ class LabelEncoder:
     ----------
     genres, descriptors : iterable of str
         The vocabulary; it is sorted, and repeated names count once.
+    secondary_weight : float
+        What a secondary genre weighs; a primary one weighs 1.
+    aliases : mapping of str to str, optional
+        Other names of labels.
+    implied : mapping of str to sequence of str, optional
+        Labels that a name stands for besides itself, such as the ancestors of a genre. The name need not be a label.
 
     Attributes
     ----------
@@ -30,23 +42,55 @@ class LabelEncoder:
     num_genres, num_descriptors, num_labels : int
         Its sizes.
 
+    Notes
+    -----
+    Names are found whatever their case, spaces and Unicode form.
+
     Examples
     --------
     >>> encoder = LabelEncoder(["shoegaze", "dream pop"], ["melancholic"])
-    >>> encoder.encode(["shoegaze"], [], ["melancholic"])
+    >>> encoder.encode(["Shoegaze"], [], ["melancholic"])
     array([0., 1., 1.], dtype=float32)
     >>> encoder.decode(np.array([0.1, 0.9, 0.4]))
     {'genres': ['shoegaze'], 'descriptors': []}
     """
 
-    def __init__(self, genres: Iterable[str], descriptors: Iterable[str]) -> None:
+    def __init__(
+        self,
+        genres: Iterable[str],
+        descriptors: Iterable[str],
+        *,
+        secondary_weight: float = 1.0,
+        aliases: Mapping[str, str] | None = None,
+        implied: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        if not 0 < secondary_weight <= 1:
+            raise LabelError(f"secondary_weight is {secondary_weight}; it must be above 0 and at most 1.")
         self.genres = sorted(set(genres))
         self.descriptors = sorted(set(descriptors))
+        self.secondary_weight = float(secondary_weight)
+        self.aliases = dict(aliases or {})
+        self.implied = {name: list(labels) for name, labels in (implied or {}).items()}
         self.genre_to_idx = {name: i for i, name in enumerate(self.genres)}
         self.desc_to_idx = {name: i for i, name in enumerate(self.descriptors)}
         self.num_genres = len(self.genres)
         self.num_descriptors = len(self.descriptors)
         self.num_labels = self.num_genres + self.num_descriptors
+        self._genre_columns = self._columns_of_names(self.genres, 0)
+        self._descriptor_columns = self._columns_of_names(self.descriptors, self.num_genres)
+
+    def _columns_of_names(self, labels: list[str], offset: int) -> dict[str, tuple[int, ...]]:
+        """Give the columns that each name sets, by its key."""
+        columns = {label_key(label): offset + i for i, label in enumerate(labels)}
+        found = {key: {column} for key, column in columns.items()}
+        for name, ancestors in self.implied.items():
+            reached = {columns[key] for key in map(label_key, ancestors) if key in columns}
+            if reached:
+                found.setdefault(label_key(name), set()).update(reached)
+        for alias, label in self.aliases.items():
+            if label_key(label) in found:
+                found[label_key(alias)] = found[label_key(label)]
+        return {key: tuple(sorted(several)) for key, several in found.items()}
 
     @property
     def all_labels(self) -> list[str]:
@@ -59,22 +103,9 @@ class LabelEncoder:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LabelEncoder):
             return NotImplemented
-        return self.genres == other.genres and self.descriptors == other.descriptors
+        return self._content() == other._content()
 
     __hash__ = None  # type: ignore[assignment]  # equal by value, and the lists are open to everyone
-
-    def _columns(
-        self,
-        primary_genres: Iterable[str] | None,
-        secondary_genres: Iterable[str] | None,
-        descriptors: Iterable[str] | None,
-    ) -> set[int]:
-        genres = {
-            self.genre_to_idx.get(name, -1) for names in (primary_genres, secondary_genres) for name in names or ()
-        }
-        offset = self.num_genres
-        described = {offset + self.desc_to_idx[name] for name in descriptors or () if name in self.desc_to_idx}
-        return (genres | described) - {-1}
 
     def encode(
         self,
@@ -92,23 +123,24 @@ class LabelEncoder:
         Returns
         -------
         np.ndarray [shape=(num_labels,), dtype=float32]
-            1 where the album has the label, else 0.
+            1 where the album has the label, `secondary_weight` where only a secondary genre says so, else 0.
         """
         vector = np.zeros(self.num_labels, dtype=np.float32)
-        vector[list(self._columns(primary_genres, secondary_genres, descriptors))] = 1.0
+        for names, columns, weight in (
+            (secondary_genres, self._genre_columns, self.secondary_weight),
+            (primary_genres, self._genre_columns, 1.0),
+            (descriptors, self._descriptor_columns, 1.0),
+        ):
+            for name in names if names is not None else ():
+                vector[list(columns.get(label_key(name), ()))] = weight
         return vector
 
-    def encode_many(
-        self,
-        primary_genres: Sequence[Iterable[str] | None],
-        secondary_genres: Sequence[Iterable[str] | None],
-        descriptors: Sequence[Iterable[str] | None],
-    ) -> sparse.csr_array:
+    def encode_many(self, primary_genres: _Lists, secondary_genres: _Lists, descriptors: _Lists) -> sparse.csr_array:
         """Encode the labels of many albums without ever holding the dense matrix.
 
         Parameters
         ----------
-        primary_genres, secondary_genres, descriptors : sequence of iterables of str, or None
+        primary_genres, secondary_genres, descriptors : pyarrow list array, or sequence of iterables of str or None
             One entry an album.
 
         Returns
@@ -116,13 +148,32 @@ class LabelEncoder:
         scipy.sparse.csr_array [shape=(n, num_labels), dtype=float32]
             Row by row what `encode` gives.
         """
-        rows = [
-            sorted(self._columns(*fields)) for fields in zip(primary_genres, secondary_genres, descriptors, strict=True)
-        ]
-        ends = np.cumsum([0, *map(len, rows)])
-        columns = np.fromiter((column for row in rows for column in row), dtype=np.int64, count=int(ends[-1]))
-        ones = np.ones(len(columns), np.float32)
-        return sparse.csr_array((ones, columns, ends), shape=(len(rows), self.num_labels))
+        primary = self._incidence(primary_genres, self._genre_columns)
+        secondary = self._incidence(secondary_genres, self._genre_columns) * np.float32(self.secondary_weight)
+        described = self._incidence(descriptors, self._descriptor_columns)
+        matrix = sparse.csr_array(primary.maximum(secondary) + described)
+        matrix.sum_duplicates()
+        return matrix
+
+    def _incidence(self, lists: _Lists, columns: dict[str, tuple[int, ...]]) -> sparse.csr_array:
+        """1 where an album has a label, by way of the few different names that there are."""
+        array = _as_list_array(lists)
+        encoded = pc.list_flatten(array).dictionary_encode()
+        reached = [columns.get(label_key(name), ()) for name in encoded.dictionary.to_pylist()]
+        ends = np.cumsum([0, *map(len, reached)])
+        targets = np.fromiter((column for several in reached for column in several), np.int64, count=int(ends[-1]))
+        labels_of_names = sparse.csr_array(
+            (np.ones(len(targets), np.float32), targets, ends), shape=(len(reached), self.num_labels)
+        )
+        valid = encoded.indices.is_valid().to_numpy(zero_copy_only=False)
+        names = encoded.indices.fill_null(0).to_numpy()[valid]
+        rows = pc.list_parent_indices(array).to_numpy()[valid]
+        names_of_albums = sparse.csr_array(
+            (np.ones(len(rows), np.float32), (rows, names)), shape=(len(array), len(reached))
+        )
+        matrix = sparse.csr_array(names_of_albums @ labels_of_names)
+        matrix.data[:] = 1.0
+        return matrix
 
     def decode(self, vector: np.ndarray, threshold: float = 0.5) -> dict[str, list[str]]:
         """Name the labels whose value is above a threshold.
@@ -153,8 +204,14 @@ class LabelEncoder:
         }
 
     def save(self, path: Path | str) -> None:
-        """Write the vocabulary as JSON."""
-        write_json(Path(path), {"genres": self.genres, "descriptors": self.descriptors})
+        """Write the vocabulary as JSON; what is not at its default is left out."""
+        write_json(Path(path), self._content())
+
+    def _content(self) -> dict[str, Any]:
+        content: dict[str, Any] = {"genres": self.genres, "descriptors": self.descriptors}
+        if self.secondary_weight != 1.0:
+            content["secondary_weight"] = self.secondary_weight
+        return content | {name: value for name in ("aliases", "implied") if (value := getattr(self, name))}
 
     @classmethod
     def load(cls, path: Path | str) -> LabelEncoder:
@@ -167,8 +224,18 @@ class LabelEncoder:
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(content["genres"], content["descriptors"])
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            options = {name: content[name] for name in ("secondary_weight", "aliases", "implied") if name in content}
+            return cls(content["genres"], content["descriptors"], **options)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise LabelError(
-                f'{path}: is not a label vocabulary ({error!r}); expected {{"genres": […], "descriptors": […]}}.'
+                f'{path}: is not a label vocabulary ({error!r}); expected {{"genres": […], "descriptors": […]}}. '
+                "Make it with: eno labels"
             ) from error
+
+
+def _as_list_array(lists: _Lists) -> pa.ListArray:
+    if isinstance(lists, pa.ChunkedArray):
+        lists = lists.combine_chunks()
+    if isinstance(lists, pa.Array):
+        return lists.cast(pa.list_(pa.string()))
+    return pa.array([None if names is None else list(names) for names in lists], pa.list_(pa.string()))

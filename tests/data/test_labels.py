@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,14 +56,37 @@ albums = st.lists(
 )
 
 
-@given(albums)
-def test_encode_many_is_encode_row_by_row(rows):
-    encoder = LabelEncoder(GENRES, DESCRIPTORS)
-    matrix = encoder.encode_many(*([row[i] for row in rows] for i in range(3)))
+@given(albums, st.sampled_from([0.3, 1.0]), st.booleans())
+def test_encode_many_is_encode_row_by_row(rows, weight, arrow):
+    implied = {"shoegaze": ["noise pop", "dream pop"], "unknown": ["jazz"], "calm": ["atmospheric"]}
+    aliases = {"Aggressive": "melancholic"}
+    encoder = LabelEncoder(GENRES, DESCRIPTORS, secondary_weight=weight, implied=implied, aliases=aliases)
+    fields = [[row[i] for row in rows] for i in range(3)]
+    if arrow:
+        fields = [pa.chunked_array([pa.array(field, pa.list_(pa.string()))]) for field in fields]
+    matrix = encoder.encode_many(*fields)
     assert matrix.shape == (len(rows), 7)
     assert matrix.has_canonical_format
     for row, vector in zip(rows, matrix.toarray(), strict=True):
         np.testing.assert_array_equal(vector, encoder.encode(*row))
+
+
+def test_names_are_found_in_any_spelling(encoder):
+    assert encoder.encode(["  SHOEGAZE", "Dream\u3000Pop"], [], ["Ａtmospheric"]).tolist() == [1, 0, 0, 1, 0, 1, 0]
+
+
+def test_a_primary_genre_outweighs_the_same_one_as_secondary():
+    encoder = LabelEncoder(["a", "b", "c"], [], secondary_weight=0.5, implied={"c": ["a"]})
+    assert encoder.encode(["a"], ["a", "b"], []).tolist() == [1, 0.5, 0]
+    assert encoder.encode([], ["c"], []).tolist() == [0.5, 0, 0.5]
+    with pytest.raises(LabelError, match="secondary_weight is 0; it must be above 0"):
+        LabelEncoder([], [], secondary_weight=0)
+
+
+def test_options_are_saved(tmp_path):
+    encoder = LabelEncoder(["a", "b"], [], secondary_weight=0.5, aliases={"x": "a"}, implied={"b": ["a"]})
+    encoder.save(tmp_path / "labels.json")
+    assert LabelEncoder.load(tmp_path / "labels.json") == encoder != LabelEncoder(["a", "b"], [])
 
 
 @given(albums)
