@@ -33,9 +33,13 @@ class WindowSettings(_Section):
 
 
 class LabelSettings(_Section):
-    """``[labels]``: which labels are learned."""
+    """``[labels]``: which labels are learned; see `eno.data.vocabulary.build_vocabulary`."""
 
     min_albums: int = Field(default=100, ge=1)
+    min_artists: int = Field(default=10, ge=1)
+    secondary_weight: float = Field(default=1.0, gt=0, le=1)
+    aliases: Path | None = None
+    hierarchy: Path | None = None
 
 
 class SplitSettings(_Section):

@@ -7,12 +7,9 @@ import subprocess
 import sys
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import soundfile
 
-from eno.data.albums import ALBUM_SCHEMA
-from eno.data.tables import write_table
 from tests.audio_files import music, write
 
 
@@ -171,23 +168,51 @@ def collection(tmp_path_factory):
             "artists": [{"name": f"Artist {i}", "file_name": f"artist/artist-{i}"}],
             "primary_genres": ["Harsh Noise" if noisy else "Drone"],
             "secondary_genres": ["Experimental"],
-            "descriptors": ["noisy"] if noisy else ["calm"],
+            "descriptors": (["noisy"] if noisy else ["calm"]) + ["rare"] * (i == 0),
         })  # fmt: skip
-    write_table(root / "raw" / "metadata" / "albums.parquet", pa.Table.from_pylist(albums, schema=ALBUM_SCHEMA))
+    (root / "lute.jsonl").write_text("".join(json.dumps(album) + "\n" for album in albums) + "{\n")
     soundfile.write(root / "raw" / "audio" / "loose.flac", music(4, rate), rate)
     result = eno("embed", "raw/audio", "--store", "store", cwd=root)
     assert result.returncode == 0, result.stderr
     return root
 
 
-class TestTrain:
-    def test_from_albums_to_tags(self, collection):
-        arguments = ["--set", "labels.min_albums=2", "--set", "data_root=.", "--set", "split.val=0.25"]
-        result = eno(
-            "train", "store", "--albums", "raw/metadata/albums.parquet", "--model", "model", *arguments, cwd=collection
-        )
+LIMITS = ["--set", "labels.min_albums=2", "--set", "labels.min_artists=2"]
+
+
+def steps(root, *names):
+    """Run steps of the catalogue; what each of them printed."""
+    commands = {
+        "import": ["import", "lute", "lute.jsonl"],
+        "scan": ["scan"],
+        "match": ["match"],
+        "labels": ["labels", *LIMITS],
+        "split": ["split", "--set", "split.val=0.25"],
+        "explore": ["explore"],
+    }
+    printed = {}
+    for name in names:
+        result = eno(*commands[name], "--data-root", ".", cwd=root)
         assert result.returncode == 0, result.stderr
-        assert "36 of 37 lie in an album's folder" in result.stdout
+        printed[name] = result.stdout
+    return printed
+
+
+class TestCatalogueAndTrain:
+    def test_from_albums_to_tags(self, collection):
+        printed = steps(collection, "import", "scan", "match", "labels", "split")
+        assert "read 13 = albums 12 + malformed 1 + repeated 0 + duplicates 0" in printed["import"]
+        assert "malformed: line 13: is not valid JSON" in printed["import"]
+        assert "found 37 = added 37 + changed 0 + unchanged 0" in printed["scan"]
+        assert "tracks 37 = matched 36 + ambiguous 0 + unmatched 1" in printed["match"]
+        assert "12 albums have tracks; tracks: 36 by layout" in printed["match"]
+        assert "kept 3 genres and 2 descriptors, dropped 1 names" in printed["labels"]
+        assert "1 album, needs 2; 1 artist, needs 2" in printed["labels"]
+        assert "train  21 tracks, 7 albums, 7 artists" in printed["split"]
+        assert "found 37 = added 0 + changed 0 + unchanged 37" in steps(collection, "scan")["scan"]
+
+        result = eno("train", "store", "--model", "model", "--data-root", ".", cwd=collection)
+        assert result.returncode == 0, result.stderr
         assert "labels  3 genres, 2 descriptors" in result.stdout
         assert "prevalence" in result.stdout
         metrics = json.loads((collection / "model" / "metrics.json").read_text())
@@ -200,26 +225,49 @@ class TestTrain:
             assert set(row["genres"]) == {"Experimental", "Harsh Noise"}
             assert set(row["descriptors"]) == {"noisy"}
         assert "3 genres, 2 descriptors" in eno("info", "model", cwd=collection).stdout
-        again = eno(
-            "train", "store", "--splits", "processed/splits", "--model", "other", *arguments[:2], cwd=collection
-        )
+        named = ["--splits", "processed/splits", "--labels", "processed/label_encoder.json", "--model", "other"]
+        again = eno("train", "store", *named, cwd=collection)
         assert json.loads((collection / "other" / "metrics.json").read_text()) == metrics, again.stderr
+
+    def test_official_splits_are_checked_for_leaks(self, collection):
+        steps(collection, "import", "scan", "match", "labels", "split")
+        official = collection / "official"
+        official.mkdir()
+        names = [f"release/album/artist-{i}/{'noise' if i % 2 else 'tones'}" for i in range(12)]
+        for part, chosen in {"train": names[:6], "val": names[6:8], "test": [*names[8:], "gone"]}.items():
+            (official / f"{part}.txt").write_text("\n".join(chosen))
+        result = eno("split", "--official", "official", "--data-root", ".", cwd=collection)
+        assert result.returncode == 0, result.stderr
+        assert "1 names of official are unknown here, such as gone" in result.stdout
+        assert "train  18 tracks, 6 albums, 6 artists" in result.stdout
+        (official / "train.txt").write_text(f"{names[0]}/0.flac")
+        (official / "val.txt").write_text(f"{names[0]}/1.flac")
+        result = eno("split", "--official", "official", "--data-root", ".", cwd=collection)
+        assert result.returncode == 1
+        assert "artist artist 0 is in train and val" in result.stderr
+        assert f"album {names[0]} is in train and val" in result.stderr
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["store"], "Name either --albums"),
-            (["store", "--albums", "gone.parquet"], "gone.parquet: no such file"),
-            (["raw", "--albums", "raw/metadata/albums.parquet"], "raw: is not an embedding store"),
-            (["store", "--albums", "raw/metadata/albums.parquet"], "No label has 100 albums in the training part"),
-            (["store", "--splits", "gone"], "train.parquet: cannot be read as a split"),
+            (["train", "store"], "processed/label_encoder.json: is not a label vocabulary"),
+            (["train", "raw"], "raw: is not an embedding store"),
+            (["scan", "gone"], "gone: is not a folder"),
+            (["match"], "processed/tracks.parquet: no such file. Make it with: eno scan"),
+            (["labels"], "raw/metadata/albums.parquet: no such file. Make it with: eno import lute"),
+            (["labels", "--roll-up"], "--roll-up needs a hierarchy"),
+            (["labels", "--set", "labels.hierarchy=gone.txt"], "gone.txt: cannot be read"),
+            (["split"], "raw/metadata/albums.parquet: no such file"),
+            (["explore"], "raw/metadata/albums.parquet: no such file"),
+            (["import", "lute", "gone.db"], "gone.db: cannot be read"),
+            (["import", "lute", "--strict", "lute.jsonl"], "lute.jsonl: line 13: is not valid JSON"),
         ],
     )
-    def test_mistakes_are_named(self, collection, arguments, message):
-        result = eno("train", *arguments, "--model", "broken", cwd=collection)
+    def test_mistakes_are_named(self, collection, tmp_path, arguments, message):
+        result = eno(*arguments, "--data-root", tmp_path, cwd=collection)
         assert result.returncode == 1
-        assert message in result.stderr
-        assert not (collection / "broken").exists()
+        assert message in result.stderr.replace("\n", " ")
+        assert not list(tmp_path.rglob("*.parquet"))
 
 
 class TestInfo:
@@ -247,8 +295,10 @@ def test_names_that_are_not_utf8_are_shown_everywhere(folder):
     assert r"caf\xe9.wav" in shown.stdout
     embedded = eno("embed", "audio", "--store", "store", cwd=folder)
     assert r"caf\xe9.mp3: is empty" in embedded.stdout
-    missing = eno("train", "store", "--albums", f"{odd}.parquet", cwd=folder)
-    assert r"caf\xe9.parquet: no such file" in missing.stderr
+    scanned = eno("scan", "audio", "--data-root", "data", cwd=folder)
+    assert r"caf\xe9.mp3: is empty" in scanned.stdout
+    missing = eno("import", "lute", f"{odd}.db", cwd=folder)
+    assert r"caf\xe9.db: cannot be read" in missing.stderr
 
 
 def test_torchaudio_of_another_pytorch_is_explained(tmp_path):

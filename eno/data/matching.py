@@ -158,6 +158,12 @@ def read_matches(path: Path) -> pa.Table:
     )
 
 
+def albums_with_tracks(albums: pa.Table, matches: pa.Table) -> pa.Table:
+    """Keep the albums that have matched tracks."""
+    matched = matches.filter(pc.equal(matches["decision"], "matched"))["file_name"]
+    return albums.filter(pc.is_in(albums["file_name"], value_set=matched.combine_chunks()))
+
+
 def match_by_folder(track_ids: Iterable[str], folders: Iterable[str]) -> dict[str, str]:
     """Give each track the album in whose folder it lies.
 

@@ -1,6 +1,6 @@
 """The whole path once, on music that anyone can have: ``python -m eno.demo`` or ``make demo``.
 
-Builds the demo corpus, embeds it, learns its tags on some of its artists and shows how well they are
+Builds the demo corpus, takes it in, embeds it, learns its tags on some of its artists and shows how well they are
 predicted on others. Every step is a public call that works the same on a user's own collection.
 """
 
@@ -15,12 +15,21 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from eno.console import console, errors, progress
 from eno.data.albums import read_albums
+from eno.data.labels import LabelEncoder
+from eno.data.layout import DataRoot
+from eno.data.leaks import check_leaks
 from eno.data.lute import import_lute
-from eno.data.splits import SPLITS, read_split
+from eno.data.matching import albums_with_tracks, match, read_matches
+from eno.data.scan import read_tracks, scan
+from eno.data.splits import describe_splits, label_tracks, make_splits, write_splits
+from eno.data.stratify import SPLITS
+from eno.data.tables import write_table
+from eno.data.vocabulary import build_vocabulary
 from eno.data.windows import WindowPolicy
 from eno.demo.corpus import build_corpus
 from eno.embeddings.job import embed_folder
@@ -31,9 +40,11 @@ from eno.evaluation.report import evaluate_head, metrics_table
 from eno.files import write_json
 from eno.inference.predictor import EnoPredictor, save_predictor
 from eno.models import create_head
-from eno.training.heads import build_labels, label_tracks, load_tracks, make_splits
+from eno.summary import import_lines, label_lines, match_lines, scan_lines, split_lines
+from eno.training.heads import load_tracks
 
-_MIN_ALBUMS = 3  # of a hundred, a label on fewer would be learned by heart
+_MIN_ALBUMS = 5  # of a hundred, a label on fewer would be learned by heart
+_MIN_ARTISTS = 3  # so that each part can have one
 _SHOWN = 4
 
 
@@ -44,12 +55,7 @@ def run(
 ) -> None:
     """Build the demo corpus, embed it with musicnn, train a head, and evaluate it on held-out artists."""
     began = time.monotonic()
-    audio, metadata, splits = (
-        root / "raw" / "audio",
-        root / "raw" / "metadata" / "albums.parquet",
-        root / "processed" / "splits",
-    )
-    model = root / "model"
+    data, model = DataRoot(root), root / "model"
     _step("1  corpus", "scores of the music21 library, rendered")
     with progress("building") as show:
         corpus = build_corpus(
@@ -57,46 +63,65 @@ def run(
         )
     console.print(f"   {corpus.tracks} tracks in {corpus.albums} albums" + ", built before" * corpus.reused)
 
+    _step("2  catalogue", "import, scan, match, labels, split: the commands of 'eno'")
+    labels = _catalogue(data, seed)
+
     # On this corpus better than msd by validation mAP, since MagnaTagATune's tags name instruments; both
     # together are no better than noise and take twice as long.
-    _step("2  embeddings", "musicnn, trained on MagnaTagATune")
+    _step("3  embeddings", "musicnn, trained on MagnaTagATune")
     encoder = load_encoder("musicnn", checkpoint="mtt")
     store = EmbeddingStore.open_or_create(root / "embeddings" / encoder.spec.label, encoder.spec, policy=WindowPolicy())
     with progress("embedding") as show:
-        report = embed_folder(audio, encoder, store, on_progress=lambda done, failed, total: show(done, total))
+        report = embed_folder(data.audio, encoder, store, on_progress=lambda done, failed, total: show(done, total))
     if report.left or report.failed:
         raise EnoError(f"{report.left} tracks left, {report.failed} failed. The same command goes on from here.")
     console.print(f"   embedded {report.embedded}, done before {report.skipped}, in {report.seconds:.0f} s")
 
-    _step("3  training", "a multi-layer perceptron on the labels of the albums")
-    import_lute(root / "raw" / "metadata" / "lute.jsonl", metadata)
-    albums = read_albums(metadata)
-    labelled = label_tracks(store.track_ids(), albums)
-    sizes = make_splits(labelled, albums, splits, val=0.15, test=0.15, seed=seed)
-    labels = build_labels(read_split(splits, "train"), min_albums=_MIN_ALBUMS)
-    train, val, test = (load_tracks(store, splits, part, labels) for part in SPLITS)
+    _step("4  training", "a multi-layer perceptron on the labels of the albums")
+    train, val, test = (load_tracks(store, data.splits, part, labels) for part in SPLITS)
     head = create_head("mlp", seed=seed).fit(train.X, train.Y, val.X, val.Y)
     save_predictor(model, encoder.spec, head, labels, policy=store.policy)
-    counts = ", ".join(f"{name} {count}" for name, count in sizes.items())
-    console.print(f"   {len(labels)} labels; tracks: {counts}; no artist, that is no instrument, is in two of these")
+    console.print(f"   {len(train.ids)} tracks, {len(labels)} labels")
 
-    _step("4  evaluation", "on instruments and tunes that were not heard in training")
-    results = evaluate_head(head, "mlp", train_truth=train.Y, X=test.X, truth=test.Y, genres=labels.num_genres)
+    _step("5  evaluation", "on instruments and tunes that were not heard in training")
+    results = evaluate_head(head, "mlp", train_truth=train.truth, X=test.X, truth=test.truth, genres=labels.num_genres)
     write_json(model / "metrics.json", {name: asdict(metrics) for name, metrics in results.items()})
     console.print(metrics_table(results))
     # Evenly through the test part, so that they come from different albums.
     shown = test.ids[:: max(1, len(test.ids) // _SHOWN)][:_SHOWN]
-    _show_tags(EnoPredictor.load(model), audio, shown, dict(zip(test.ids, test.Y, strict=True)))
+    _show_tags(EnoPredictor.load(model), data.audio, shown, dict(zip(test.ids, test.truth, strict=True)))
 
-    for name, path in {
-        "audio": audio,
-        "albums": metadata,
-        "splits": splits,
-        "vectors": store.path,
-        "model": model,
-    }.items():
+    for name, path in {"data": root, "report": data.exploration, "vectors": store.path, "model": model}.items():
         console.print(f"{name:<8} {path}")
     console.print(f"\n{time.monotonic() - began:.0f} s. To tag a file with it: .venv/bin/eno tag --model {model} FILE")
+
+
+def _catalogue(data: DataRoot, seed: int) -> LabelEncoder:
+    """Run the steps from Lute's export to the splits, as the commands do."""
+    imported = import_lute(data.root / "raw" / "metadata" / "lute.jsonl", data.albums, strict=True)
+    _print(import_lines(imported))
+    with progress("scanning") as show:
+        _print(scan_lines(scan(data.audio, data.tracks, on_progress=show)))
+    albums, tags = read_albums(data.albums), read_tracks(data.tracks)
+    _print(match_lines(match(tags, albums, data.matches, data.match_review), data.match_review))
+    matches = read_matches(data.matches)
+    labels, counts = build_vocabulary(
+        albums_with_tracks(albums, matches), min_albums=_MIN_ALBUMS, min_artists=_MIN_ARTISTS
+    )
+    write_table(data.label_counts, counts)
+    labels.save(data.label_encoder)
+    _print(label_lines(labels, counts))
+    tracks = label_tracks(matches, albums)
+    parts = make_splits(tracks, albums, labels, tags=tags, val=0.15, test=0.15, seed=seed)
+    check_leaks(tracks, parts, albums, tags)
+    write_splits(data.splits, tracks, parts)
+    _print(split_lines(describe_splits(tracks, albums, labels, parts, tags)))
+    return labels
+
+
+def _print(lines: list[str]) -> None:
+    for line in lines:
+        console.print(f"   {escape(line)}")
 
 
 def _step(title: str, explanation: str) -> None:

@@ -1,0 +1,39 @@
+"""The command line: verbs that call the library and show what comes back."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from eno import __version__
+from eno.cli import catalogue, tagging
+from eno.cli.options import shown
+from eno.console import console, errors
+from eno.errors import EnoError
+
+app = typer.Typer(
+    help="Tag your music with your own words.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(catalogue.app)
+app.add_typer(tagging.app)
+
+
+def main() -> None:
+    """Run the command line; an error of eno's own is shown without a traceback."""
+    try:
+        app()
+    except EnoError as error:
+        errors.print(f"[bold red]error:[/] {shown(error)}")
+        sys.exit(1)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Show the version and exit")] = False) -> None:
+    if version:
+        console.print(__version__)
+        raise typer.Exit
