@@ -160,6 +160,32 @@ def split(
     console.print(f"splits  {shown(root.splits)}")
 
 
+@app.command()
+def explore(
+    track: Annotated[str | None, typer.Option(help="Track to picture, by its id (default: the first one)")] = None,
+    audio_root: Annotated[Path | None, typer.Option(help="Folder that was scanned, if not raw/audio")] = None,
+    output: Annotated[Path | None, typer.Option(help="HTML file (default: processed/exploration.html)")] = None,
+    data_root: DataRootOption = None,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Show what is in the collection and what is wrong with it, here and as one HTML file with pictures."""
+    root, _ = _prepare(config, overrides, data_root)
+
+    from eno.data import explore as exploring
+    from eno.exploration.terminal import terminal_tables
+
+    found = exploring.explore(root, audio_root=audio_root, track=track)
+    for table in terminal_tables(found):
+        console.print(table)
+    _print(found.hints)
+
+    from eno.exploration.html import write_html
+
+    write_html(found, output or root.exploration)
+    console.print(f"report  {shown(output or root.exploration)}")
+
+
 def _albums_that_count(root: DataRoot, all_albums: bool) -> pa.Table:
     from eno.data.albums import read_albums
     from eno.data.matching import albums_with_tracks, read_matches

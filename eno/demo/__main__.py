@@ -20,6 +20,7 @@ from rich.table import Table
 
 from eno.console import console, errors, progress
 from eno.data.albums import read_albums
+from eno.data.explore import explore
 from eno.data.labels import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.data.leaks import check_leaks
@@ -37,6 +38,7 @@ from eno.embeddings.store import EmbeddingStore
 from eno.encoders import load_encoder
 from eno.errors import EnoError
 from eno.evaluation.report import evaluate_head, metrics_table
+from eno.exploration.html import write_html
 from eno.files import write_json
 from eno.inference.predictor import EnoPredictor, save_predictor
 from eno.models import create_head
@@ -116,6 +118,7 @@ def _catalogue(data: DataRoot, seed: int) -> LabelEncoder:
     check_leaks(tracks, parts, albums, tags)
     write_splits(data.splits, tracks, parts)
     _print(split_lines(describe_splits(tracks, albums, labels, parts, tags)))
+    write_html(explore(data), data.exploration)
     return labels
 
 

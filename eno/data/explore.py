@@ -1,0 +1,261 @@
+"""What is in a collection, and what is wrong with it: the figures of the exploration phase."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eno.data.albums import LABEL_COLUMNS, read_albums
+from eno.data.audio import decode
+from eno.data.figures import LIMITS, AudioFigures, CoOccurrence, Exploration, LabelFigures, Pair, TrackPicture
+from eno.data.labels import LabelEncoder
+from eno.data.layout import DataRoot
+from eno.data.matching import albums_with_tracks, read_matches
+from eno.data.scan import read_tracks
+from eno.data.splits import read_split
+from eno.data.stratify import SPLITS
+from eno.errors import AudioError, CatalogueError
+
+_PAIRS, _HEAT_LABELS = 20, 24
+_PICTURE_RATE = 22_050
+_PICTURE_COLUMNS = 1000
+
+
+def explore(root: DataRoot, *, audio_root: Path | None = None, track: str | None = None) -> Exploration:
+    """Gather the figures of a collection.
+
+    Parameters
+    ----------
+    root : DataRoot
+        Albums must have been imported; tracks, matches and splits are looked at where they are there.
+    audio_root : Path, optional
+        Where the audio is, if not in ``raw/audio``.
+    track : str, optional
+        Track to show; by default the first one that has an album.
+
+    Returns
+    -------
+    Exploration
+
+    Raises
+    ------
+    CatalogueError
+        There are no albums, a table is damaged, or there is no such track.
+    """
+    albums, hints = read_albums(root.albums), []
+    tracks = read_tracks(root.tracks) if root.tracks.is_file() else None
+    matches = read_matches(root.matches) if root.matches.is_file() else None
+    splits = all((root.splits / f"{name}.parquet").is_file() for name in SPLITS)
+    for there, command in ((tracks, "eno scan"), (matches, "eno match"), (splits or None, "eno split")):
+        if there is None:
+            hints.append(f"Not there yet: what comes with {command}")
+    picture, problem = None, None
+    if tracks is not None:
+        picture, problem = _chosen_track(audio_root or root.audio, tracks, matches, albums, track)
+    elif track is not None:
+        raise CatalogueError(f"There is no track {track!r} yet; find the audio files with: eno scan")
+    fields = {name: albums[name] for name in LABEL_COLUMNS}
+    genres = _label_figures(fields["primary_genres"], fields["secondary_genres"])
+    descriptors = _label_figures(fields["descriptors"])
+    return Exploration(
+        overview=_overview(albums, tracks, matches),
+        hints=hints + ([problem] if problem else []),
+        genres=genres,
+        descriptors=descriptors,
+        co_occurrence=co_occurrence(albums, genres, descriptors),
+        years=_decades(albums),
+        audio=None if tracks is None else _audio(tracks),
+        incomplete=[] if matches is None else _incomplete(albums, matches),
+        splits=[_split_row(root.splits, name) for name in SPLITS] if splits else [],
+        track=picture,
+    )
+
+
+def co_occurrence(albums: pa.Table, genres: LabelFigures, descriptors: LabelFigures) -> CoOccurrence | None:
+    """Find the labels that go together most.
+
+    Parameters
+    ----------
+    albums : pyarrow.Table
+    genres, descriptors : LabelFigures
+        Their counts.
+
+    Returns
+    -------
+    CoOccurrence or None
+        None if no two labels are together often enough. Pairs need five albums, or one in two thousand if that is more.
+    """
+    total = len(albums)
+    min_albums = max(5, total // 2000)
+    frequent = [[name for name, count in family.counts if count >= min_albums] for family in (genres, descriptors)]
+    encoder = LabelEncoder(*frequent)
+    matrix = encoder.encode_many(*(albums[name] for name in LABEL_COLUMNS))
+    together = (matrix.T @ matrix).tocoo()
+    counts = matrix.sum(axis=0)
+    rows, columns = together.coords
+    kept = (rows < columns) & (together.data >= min_albums)
+    rows, columns, both = rows[kept], columns[kept], together.data[kept]
+    lift = both * total / (counts[rows] * counts[columns])
+    order = np.lexsort((columns, rows, -lift))[:_PAIRS]
+    if not len(order):
+        return None
+    names = encoder.all_labels
+    pairs = [Pair(names[rows[i]], names[columns[i]], int(both[i]), float(lift[i])) for i in order]
+    chosen = list(dict.fromkeys(int(c) for i in order for c in (rows[i], columns[i])))[:_HEAT_LABELS]
+    square = matrix[:, chosen]
+    dense = (square.T @ square).toarray() * total / np.outer(counts[chosen], counts[chosen])
+    np.fill_diagonal(dense, np.nan)
+    arranged = _arranged(dense)
+    return CoOccurrence(pairs, min_albums, [names[chosen[i]] for i in arranged], dense[np.ix_(arranged, arranged)])
+
+
+def _arranged(lift: np.ndarray) -> np.ndarray:
+    """Order labels so that those that go together stand together."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    if len(lift) < 3:
+        return np.arange(len(lift))
+    distance = 1 / (1 + np.nan_to_num(lift))
+    np.fill_diagonal(distance, 0)
+    order: np.ndarray = leaves_list(linkage(squareform(distance, checks=False), "average", optimal_ordering=True))
+    return order
+
+
+def _label_figures(*columns: pa.ChunkedArray) -> LabelFigures:
+    arrays = [column.combine_chunks() for column in columns]
+    counts: Counter[str] = Counter()
+    rows = np.concatenate([pc.list_parent_indices(array).to_numpy() for array in arrays]).astype(np.int64)
+    encoded = pa.chunked_array([pc.list_flatten(array) for array in arrays]).dictionary_encode().combine_chunks()
+    names, codes = encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    # A genre that is primary and secondary counts once.
+    seen = np.unique(rows * max(1, len(names)) + codes)
+    rows, codes = seen // max(1, len(names)), seen % max(1, len(names))
+    per_label = np.bincount(codes, minlength=len(names))
+    counts.update({name: int(count) for name, count in zip(names, per_label, strict=True)})
+    total = len(arrays[0])
+    kept = []
+    for limit in LIMITS:
+        frequent = per_label >= limit
+        reached = len(np.unique(rows[frequent[codes]])) / max(1, total)
+        kept.append((limit, int(frequent.sum()), reached))
+    per_album = Counter(np.bincount(rows, minlength=total).tolist())
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return LabelFigures(ordered, dict(sorted(per_album.items())), kept)
+
+
+def _overview(albums: pa.Table, tracks: pa.Table | None, matches: pa.Table | None) -> list[tuple[str, str]]:
+    artists = {
+        one["file_name"] or one["name"] for several in albums["artists"].to_pylist() for one in several or () if one
+    }
+    empty = {
+        name: int((pc.list_value_length(albums[name]).fill_null(0).to_numpy() == 0).sum()) for name in LABEL_COLUMNS
+    }
+    listed = pc.list_value_length(albums["tracks"]).fill_null(0).to_numpy()
+    rows = [
+        ("albums", f"{len(albums):,}"),
+        ("artists", f"{len(artists):,}"),
+        ("tracks listed", f"{int(listed.sum()):,}"),
+        ("albums without listed tracks", f"{int((listed == 0).sum()):,}"),
+        *((f"albums without {name.replace('_', ' ')}", f"{count:,}") for name, count in empty.items()),
+    ]
+    if tracks is not None:
+        readable = tracks.filter(pc.is_null(tracks["problem"]))
+        rows += [
+            ("audio files", f"{len(tracks):,}"),
+            ("hours of audio", f"{(pc.sum(readable['duration_s']).as_py() or 0) / 3600:,.1f}"),
+            ("unreadable files", f"{len(tracks) - len(readable):,}"),
+        ]
+    if matches is not None:
+        counts = Counter(matches["decision"].to_pylist())
+        rows += [(f"{name} tracks", f"{counts[name]:,}") for name in ("matched", "ambiguous", "unmatched")]
+        rows.append(("albums with audio", f"{len(albums_with_tracks(albums, matches)):,}"))
+    return rows
+
+
+def _decades(albums: pa.Table) -> dict[int, int]:
+    years = [int(date[:4]) for date in albums["release_date"].to_pylist() if date and date[:4].isdigit()]
+    return dict(sorted(Counter(year // 10 * 10 for year in years).items()))
+
+
+def _audio(tracks: pa.Table) -> AudioFigures:
+    readable = tracks.filter(pc.is_null(tracks["problem"])).sort_by("duration_s")
+    ids, durations = readable["track_id"].to_pylist(), readable["duration_s"].to_pylist()
+    named = list(zip(ids, durations, strict=True))
+    described = zip(*(readable[n].to_pylist() for n in ("container", "codec", "sample_rate", "channels")), strict=True)
+    reasons: dict[str, list[str]] = {}
+    for row in tracks.filter(pc.is_valid(tracks["problem"])).select(["track_id", "problem"]).to_pylist():
+        reasons.setdefault(row["problem"], []).append(row["track_id"])
+    return AudioFigures(
+        durations_s=np.array(durations, float),
+        shortest=named[:5],
+        longest=named[::-1][:5],
+        formats=[(*one, count) for one, count in Counter(described).most_common()],
+        problems=sorted(((why, len(ids), ids[0]) for why, ids in reasons.items()), key=lambda row: -row[1]),
+        bytes=pc.sum(tracks["size"]).as_py() or 0,
+    )
+
+
+def _incomplete(albums: pa.Table, matches: pa.Table) -> list[tuple[str, int, int]]:
+    here = Counter(name for name in matches["file_name"].to_pylist() if name is not None)
+    own = albums.filter(pc.is_in(albums["file_name"], value_set=pa.array(list(here), pa.string())))
+    listed = zip(own["file_name"].to_pylist(), pc.list_value_length(own["tracks"]).to_pylist(), strict=True)
+    return [(name, here[name], count) for name, count in listed if count and count != here[name]]
+
+
+def _split_row(folder: Path, name: str) -> tuple[str, int, int]:
+    part = read_split(folder, name)
+    return name, len(part), len(part["file_name"].unique())
+
+
+def _chosen_track(
+    audio_root: Path, tracks: pa.Table, matches: pa.Table | None, albums: pa.Table, wanted: str | None
+) -> tuple[TrackPicture | None, str | None]:
+    """Picture the wanted track, or the first one that has an album; or say why there is none."""
+    album_of = {}
+    if matches is not None:
+        album_of = dict(zip(matches["track_id"].to_pylist(), matches["file_name"].to_pylist(), strict=True))
+    readable = tracks.filter(pc.is_null(tracks["problem"]))["track_id"].to_pylist()
+    if wanted is not None and wanted not in tracks["track_id"].to_pylist():
+        raise CatalogueError(f"There is no track {wanted!r} among those of the last scan.")
+    chosen = wanted or next((one for one in readable if album_of.get(one)), next(iter(readable), None))
+    if chosen is None:
+        return None, "There is no readable track to picture."
+    rows = albums.filter(pc.equal(albums["file_name"], album_of.get(chosen) or "")).select(LABEL_COLUMNS).to_pylist()
+    labels = [label for row in rows for column in LABEL_COLUMNS for label in row[column] or ()]
+    try:
+        samples = decode(audio_root / chosen, sample_rate=_PICTURE_RATE)
+    except AudioError as error:
+        return None, f"No picture of a track: {error}"
+    return picture_track(chosen, samples, _PICTURE_RATE, labels), None
+
+
+def picture_track(track_id: str, samples: np.ndarray, sample_rate: int, labels: list[str]) -> TrackPicture:
+    """Prepare the pictures of one track.
+
+    Parameters
+    ----------
+    track_id : str
+    samples : np.ndarray [shape=(samples,), dtype=float32]
+    sample_rate : int
+    labels : list of str
+
+    Returns
+    -------
+    TrackPicture
+    """
+    import torch
+    import torchaudio
+
+    edges = np.linspace(0, len(samples), min(_PICTURE_COLUMNS, len(samples)) + 1).astype(int)[:-1]
+    envelope = np.stack([np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)])
+    mel = torchaudio.transforms.MelSpectrogram(sample_rate=sample_rate, n_mels=128, n_fft=2048, hop_length=512)
+    power = mel(torch.from_numpy(samples)).numpy()
+    mel_db = 10 * np.log10(np.maximum(power, power.max() * 1e-8 + 1e-12))
+    return TrackPicture(
+        track_id, labels, len(samples) / sample_rate, envelope, samples[: 5 * sample_rate], mel_db, sample_rate
+    )

@@ -1,0 +1,84 @@
+"""The report as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from eno.data.figures import Exploration, LabelFigures
+from eno.files import printable
+
+_HEAD, _TAIL = 20, 5
+
+
+def terminal_tables(found: Exploration) -> list[Table]:
+    """Lay the figures out as tables.
+
+    Parameters
+    ----------
+    found : Exploration
+
+    Returns
+    -------
+    list of rich.table.Table
+    """
+    return [_table(title, columns, rows) for title, columns, rows in sections(found)]
+
+
+def sections(found: Exploration) -> list[tuple[str, tuple[str, ...], list[Sequence[object]]]]:
+    """Give title, columns and rows of every table of the report, those without rows left out."""
+    tables: list[tuple[str, tuple[str, ...], list[Sequence[object]]]] = [
+        ("overview", ("", "count"), list(found.overview)),
+        *_labels("genres, primary and secondary", found.genres),
+        *_labels("descriptors", found.descriptors),
+    ]
+    if found.co_occurrence:
+        pairs = [(p.one, p.other, p.albums, f"{p.lift:.1f}") for p in found.co_occurrence.pairs]
+        title = f"labels that go together (at least {found.co_occurrence.min_albums} albums)"
+        tables.append((title, ("label", "label", "albums", "lift"), list(pairs)))
+    tables.append(("albums by decade", ("decade", "albums"), [(f"{year}s", n) for year, n in found.years.items()]))
+    if found.audio:
+        described = ("container", "coding", "rate, Hz", "channels", "files")
+        tables.append(("audio formats", described, list(found.audio.formats)))
+        lengths = [(one, f"{seconds:.1f}") for one, seconds in (*found.audio.shortest, *found.audio.longest)]
+        tables.append(("shortest and longest tracks", ("track", "seconds"), list(dict.fromkeys(lengths))))
+        reasons = ("reason", "files", "for instance")
+        tables.append(("audio that cannot be read", reasons, list(found.audio.problems)))
+    compared = ("album", "here", "listed")
+    tables.append(("albums with another number of tracks than listed", compared, list(found.incomplete[:_HEAD])))
+    tables.append(("splits", ("part", "tracks", "albums"), list(found.splits)))
+    return [one for one in tables if one[2]]
+
+
+def _labels(title: str, figures: LabelFigures) -> list[tuple[str, tuple[str, ...], list[Sequence[object]]]]:
+    counts = figures.counts
+    rows: list[Sequence[object]] = list(counts[:_HEAD])
+    if len(counts) > _HEAD + _TAIL:
+        rows += [("…", "…"), *counts[-_TAIL:]]
+    kept: list[Sequence[object]] = [(limit, labels, f"{share:.1%}") for limit, labels, share in figures.kept]
+    return [
+        (f"{title}: {len(counts)}", ("label", "albums"), rows),
+        (f"{title}: what a limit keeps", ("albums at least", "labels", "albums with one of them"), kept),
+    ]
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    table = Table(title=escape(title), box=box.SIMPLE_HEAD, title_justify="left")
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="right" if is_numeric(rows, i) else "left")
+    for row in rows:
+        table.add_row(*(escape(printable(as_text(cell))) for cell in row))
+    return table
+
+
+def is_numeric(rows: Sequence[Sequence[object]], column: int) -> bool:
+    """Whether a column holds figures; the first one holds names."""
+    return column > 0 and all(str(row[column])[:1] in "0123456789…" for row in rows)
+
+
+def as_text(cell: object) -> str:
+    """Give a cell as text, large numbers with separators."""
+    return f"{cell:,}" if isinstance(cell, int) and cell >= 10_000 else str(cell)
