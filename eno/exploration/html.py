@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eno.data.figures import Exploration
 from eno.exploration import charts
-from eno.exploration.terminal import sections
+from eno.exploration.terminal import as_text, is_numeric, sections
 from eno.files import printable, replace_file
 
 _HEAD_BARS = 25
@@ -30,8 +30,8 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space:
 _CHAPTERS = {
     "Overview": ("What there is.", ("overview", "albums by decade", "splits")),
     "Labels": (
-        "A few labels are on most albums and most labels on a few: those on fewer albums than a head can learn from are "
-        "dropped by eno labels. The tables of limits show what that would leave.",
+        "A few labels are on most albums and most labels on a few: those on fewer albums than a head can learn from "
+        "are dropped by eno labels. The tables of limits show what that would leave.",
         ("genres", "descriptors"),
     ),
     "What goes together": (
@@ -61,7 +61,7 @@ def write_html(found: Exploration, path: Path) -> None:
     tables = sections(found)
     pictures = _pictures(found)
     hints = "".join(f"<p>{_text(hint)}</p>" for hint in found.hints)
-    body = []
+    body, links = [], ""
     for chapter, (explanation, beginnings) in _CHAPTERS.items():
         own = [one for one in tables if beginnings and one[0].startswith(beginnings)]
         if not own and not pictures.get(chapter):
@@ -69,13 +69,10 @@ def write_html(found: Exploration, path: Path) -> None:
         body.append(f'<h2 id="{_anchor(chapter)}">{chapter}</h2><p>{explanation}</p>')
         if chapter == "A track" and found.track:
             body.append(f"<p><b>{_text(found.track.track_id)}</b><br>{_text(', '.join(found.track.labels))}</p>")
-        body += [
-            f'<p><img src="{address}" alt="{_text(caption)}"></p>' for caption, address in pictures.get(chapter, [])
-        ]
+        for caption, address in pictures.get(chapter, []):
+            body.append(f'<p><img src="{address}" alt="{_text(caption)}"></p>')
         body.append(f'<div class="tables">{"".join(_table(*one) for one in own)}</div>')
-    links = "".join(
-        f'<a href="#{_anchor(name)}">{name}</a>' for name in _CHAPTERS if f'id="{_anchor(name)}"' in "".join(body)
-    )
+        links += f'<a href="#{_anchor(chapter)}">{chapter}</a>'
     text = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -109,20 +106,13 @@ def _pictures(found: Exploration) -> dict[str, list[tuple[str, str]]]:
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    numeric = [
-        all(isinstance(row[i], int) or str(row[i])[:1] in "0123456789…" for row in rows) for i in range(len(columns))
-    ]
-    kinds = [' class="n"' if number and i else "" for i, number in enumerate(numeric)]
+    kinds = [' class="n"' if is_numeric(rows, i) else "" for i in range(len(columns))]
     head = "".join(f"<th{kind}>{_text(name)}</th>" for kind, name in zip(kinds, columns, strict=True))
     lines = "".join(
-        f"<tr>{''.join(f'<td{kind}>{_text(_figure(cell))}</td>' for kind, cell in zip(kinds, row, strict=True))}</tr>"
+        f"<tr>{''.join(f'<td{kind}>{_text(as_text(cell))}</td>' for kind, cell in zip(kinds, row, strict=True))}</tr>"
         for row in rows
     )
     return f'<div class="scroll"><table><caption>{_text(title)}</caption><tr>{head}</tr>{lines}</table></div>'
-
-
-def _figure(cell: object) -> str:
-    return f"{cell:,}" if isinstance(cell, int) and cell >= 10_000 else str(cell)
 
 
 def _anchor(chapter: str) -> str:
