@@ -101,6 +101,9 @@ def rank_frequency(genres: LabelFigures, descriptors: LabelFigures) -> str:
                     color=colour,
                     va="center",
                 )
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:,g}")
+            axis.set_minor_formatter("")
         axes.set_xlabel("rank of the label")
         axes.set_ylabel("albums")
         axes.margins(x=0.18)
@@ -112,18 +115,17 @@ def rank_frequency(genres: LabelFigures, descriptors: LabelFigures) -> str:
 def heat_map(found: CoOccurrence) -> str:
     """Draw how much more often than by chance labels go together."""
     names = [shorten(name) for name in found.labels]
-    with np.errstate(divide="ignore"), _figure(2.2 + 0.26 * len(names), 1.8 + 0.24 * len(names)) as figure:
+    with _figure(2.2 + 0.26 * len(names), 1.8 + 0.24 * len(names)) as figure:
         axes = figure.subplots()
-        colours = mpl.colormaps["RdBu_r"].copy()
-        colours.set_bad("#eeeeee")
-        shades = np.clip(np.log2(found.lift), -4, 4)
+        colours = mpl.colormaps["RdBu_r"].with_extremes(bad="#e8e8e8")
+        shades = np.clip(np.log2(np.where(found.lift == 0, np.nan, found.lift)), -4, 4)
         image = axes.imshow(shades, cmap=colours, vmin=-4, vmax=4)
         axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(length=0)
         bar = figure.colorbar(image, ax=axes, shrink=0.6, ticks=[-4, -2, 0, 2, 4])
-        bar.ax.set_yticklabels(["never, or ×1/16", "×1/4", "as by chance", "×4", "×16 or more"])
-        axes.set_title("How much more often than by chance")
+        bar.ax.set_yticklabels(["×1/16 or less", "×1/4", "as by chance", "×4", "×16 or more"])
+        axes.set_title("How much more often than by chance; grey: never")
         return _png(figure)
 
 

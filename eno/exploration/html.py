@@ -40,7 +40,7 @@ _CHAPTERS = {
         ("labels that go together",),
     ),
     "Audio": ("What the files are like, and what is wrong with them.", ("audio", "shortest", "albums with another")),
-    "A track": ("What the networks see.", ()),
+    "A track": ("Its waveform, and the mel spectrogram that networks are given.", ()),
 }
 
 
