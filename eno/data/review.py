@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,12 @@ class Review:
 
     Attributes
     ----------
-    rows : list of dict
-        As in the file.
+    asked : int
+        Local albums that were put before the user now.
     """
 
-    rows: list[dict[str, str]] = field(default_factory=list)
     asked: int = 0
+    _rows: dict[tuple[str, str], list[dict[str, str]]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
     def read(cls, path: Path, *, known: set[str]) -> Review:
@@ -75,27 +76,30 @@ class Review:
             if decision in _YES and row["candidate"] not in known:
                 raise CatalogueError(f"{path}: line {reader.line_num}: there is no album {row['candidate']!r}.")
             if decision:
-                review.rows.append({name: row.get(name) or "" for name in COLUMNS} | {"decision": decision})
+                kept = {name: row.get(name) or "" for name in COLUMNS} | {"decision": decision}
+                review._rows[kept["folder"], kept["album"]].append(kept)
         return review
 
     def chosen(self, folder: str, album: str) -> str | None:
         """The album that the user said yes to."""
-        return next((row["candidate"] for row in self._of(folder, album) if row["decision"] in _YES), None)
+        return next((row["candidate"] for row in self._rows.get((folder, album), ()) if row["decision"] in _YES), None)
 
     def refused(self, folder: str, album: str, candidate: str) -> bool:
         """Whether the user said no to it."""
-        return any(row["candidate"] == candidate and row["decision"] in _NO for row in self._of(folder, album))
+        return any(
+            row["candidate"] == candidate and row["decision"] in _NO for row in self._rows.get((folder, album), ())
+        )
 
     def ask(self, folder: str, album: str, local: LocalAlbum, candidates: list[tuple[Candidate, pa.Table]]) -> None:
         """Put a local album and its candidates before the user."""
         self.asked += 1
         for one, albums in candidates:
             listed = albums.slice(one.row, 1).to_pylist()[0]
-            self.rows.append(_row(folder, album, local, one, listed))
+            self._rows[folder, album].append(_row(folder, album, local, one, listed))
 
     def write(self, path: Path) -> None:
         """Write decisions and questions; without either there is no file."""
-        if not self.rows:
+        if not self._rows:
             path.unlink(missing_ok=True)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,10 +107,8 @@ class Review:
             # The mark at the start tells spreadsheets that this is UTF-8.
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
-            writer.writerows(self.rows)
-
-    def _of(self, folder: str, album: str) -> list[dict[str, str]]:
-        return [row for row in self.rows if row["folder"] == folder and row["album"] == album]
+            for rows in self._rows.values():
+                writer.writerows(rows)
 
 
 def _row(folder: str, album: str, local: LocalAlbum, one: Candidate, listed: dict[str, Any]) -> dict[str, str]:
