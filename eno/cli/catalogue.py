@@ -139,7 +139,7 @@ def split(
 
     from eno.data.albums import read_albums
     from eno.data.labels import LabelEncoder
-    from eno.data.leaks import check_leaks
+    from eno.data.leaks import check_leaks, leave_out_repeats
     from eno.data.matching import read_matches
     from eno.data.official_splits import read_official_splits
     from eno.data.scan import read_tracks
@@ -150,6 +150,7 @@ def split(
     tracks, encoder = label_tracks(read_matches(root.matches), albums), LabelEncoder.load(root.label_encoder)
     if official is None:
         parts = make_splits(tracks, albums, encoder, tags=tags, **chosen.split.model_dump())
+        parts = leave_out_repeats(tracks, parts, albums, tags)
     else:
         parts, unknown = read_official_splits(official, tracks)
         if unknown:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from eno.data.album_index import duration_agreement
 from eno.data.credited import is_various, main_artist
 from eno.data.names import name_key
 from eno.data.splits import LEFT_OUT, artists_of_albums
+from eno.data.stratify import SPLITS
 from eno.errors import CatalogueError
 
 _SHOWN = 10
@@ -64,19 +65,39 @@ def find_leaks(tracks: pa.Table, parts: np.ndarray, albums: pa.Table, tags: pa.T
         Artists are compared by name, so two artists of one name are one. Recordings are albums with the same title and
         track lengths, whoever they are said to be by.
     """
-    used = parts != LEFT_OUT
-    tracks, parts = tracks.filter(pa.array(used)), parts[used]
-    file_names = tracks["file_name"].to_pylist()
-    parts_of_album: dict[str, set[str]] = defaultdict(set)
-    for name, part in zip(file_names, parts.tolist(), strict=True):
-        parts_of_album[name].add(part)
-    owners = artists_of_albums(albums, list(parts_of_album))
-    leaks = list(_shared("artist", ((a, part) for n, ps in parts_of_album.items() for a in owners[n] for part in ps)))
-    leaks += _shared("album", ((name, part) for name, several in parts_of_album.items() for part in several))
-    leaks += _recordings(albums, parts_of_album)
-    if tags is not None:
-        leaks += _by_tags(tracks, parts, tags)
+    leaks = []
+    for kind, what, rows in _repeats(tracks, albums, tags):
+        found = sorted({str(part) for part in parts[rows]} - {LEFT_OUT})
+        if len(found) > 1:
+            leaks.append(Leak(kind, what, tuple(found)))
     return leaks
+
+
+def leave_out_repeats(
+    tracks: pa.Table, parts: np.ndarray, albums: pa.Table, tags: pa.Table | None = None
+) -> np.ndarray:
+    """Take songs and recordings that are in several parts out of all but one of them.
+
+    Dividing by artist cannot keep them apart: a song is also on a soundtrack or in a mix by somebody else. They stay
+    where most is held out: in the test part, or else in validation.
+
+    Parameters
+    ----------
+    tracks, parts, albums, tags
+        As in `find_leaks`.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,), dtype=str]
+        The parts, with `eno.data.splits.LEFT_OUT` for what was taken out.
+    """
+    parts = parts.copy()
+    for kind, _, rows in _repeats(tracks, albums, tags):
+        if kind in ("song", "recording", "audio"):
+            inside = parts[rows]
+            kept = next((part for part in reversed(SPLITS) if (inside == part).any()), LEFT_OUT)
+            parts[np.array(rows)[inside != kept]] = LEFT_OUT
+    return parts
 
 
 def check_leaks(tracks: pa.Table, parts: np.ndarray, albums: pa.Table, tags: pa.Table | None = None) -> None:
@@ -96,18 +117,27 @@ def check_leaks(tracks: pa.Table, parts: np.ndarray, albums: pa.Table, tags: pa.
         )
 
 
-def _shared(kind: str, placed: Iterable[tuple[str, str]]) -> Iterator[Leak]:
-    parts_of = defaultdict(set)
-    for what, part in placed:
-        parts_of[what].add(part)
-    for what, parts in parts_of.items():
-        if len(parts) > 1:
-            yield Leak(kind, what, tuple(sorted(parts)))
+def _repeats(tracks: pa.Table, albums: pa.Table, tags: pa.Table | None) -> Iterator[tuple[str, str, list[int]]]:
+    """Give everything that should be on one side: its kind, its name, and the rows of its tracks."""
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for row, name in enumerate(tracks["file_name"].to_pylist()):
+        rows_of[name].append(row)
+    albums_of: dict[str, list[str]] = defaultdict(list)
+    for name, artists in artists_of_albums(albums, list(rows_of)).items():
+        for artist in artists:
+            albums_of[artist].append(name)
+    for artist, names in albums_of.items():
+        yield "artist", artist, [row for name in names for row in rows_of[name]]
+    for name, rows in rows_of.items():
+        yield "album", name, rows
+    for name, other in _same_recordings(albums, list(rows_of)):
+        yield "recording", f"{name} = {other}", rows_of[name] + rows_of[other]
+    if tags is not None:
+        yield from _same_tags(tracks, tags)
 
 
-def _recordings(albums: pa.Table, parts_of_album: dict[str, set[str]]) -> Iterator[Leak]:
-    """Find albums with the same title and track lengths in different parts."""
-    names = list(parts_of_album)
+def _same_recordings(albums: pa.Table, names: list[str]) -> Iterator[tuple[str, str]]:
+    """Find albums with the same title and track lengths."""
     rows = albums.take(pc.index_in(pa.array(names, pa.string()), value_set=albums["file_name"].combine_chunks()))
     by_title = defaultdict(list)
     for name, title, listed in zip(names, rows["name"].to_pylist(), rows["tracks"].to_pylist(), strict=True):
@@ -117,23 +147,24 @@ def _recordings(albums: pa.Table, parts_of_album: dict[str, set[str]]) -> Iterat
     for same in by_title.values():
         for i, (name, lengths) in enumerate(same):
             for other, other_lengths in same[i + 1 :]:
-                parts = parts_of_album[name] | parts_of_album[other]
                 # Of unlike length they may still share most of the shorter one by chance.
-                alike = 0.8 <= len(lengths) / len(other_lengths) <= 1.25
-                if len(parts) > 1 and alike and (duration_agreement(lengths, other_lengths) or 0) >= _NEARLY_ALL:
-                    yield Leak("recording", f"{name} = {other}", tuple(sorted(parts)))
+                alike = _NEARLY_ALL <= len(lengths) / len(other_lengths) <= 1 / _NEARLY_ALL
+                if alike and (duration_agreement(lengths, other_lengths) or 0) >= _NEARLY_ALL:
+                    yield name, other
 
 
-def _by_tags(tracks: pa.Table, parts: np.ndarray, tags: pa.Table) -> Iterator[Leak]:
-    rows = pc.index_in(tracks["track_id"], value_set=tags["track_id"].combine_chunks())
-    found = tags.select(["artist", "title", "audio_hash"]).take(rows).to_pylist()
-    songs, hashes = [], []
-    for row, part in zip(found, parts.tolist(), strict=True):
-        if row["artist"] and row["title"]:
-            artist = name_key(main_artist(row["artist"]))
-            if not is_various(artist):
-                songs.append((f"{artist}: {name_key(row['title'])}", part))
-        if row["audio_hash"]:
-            hashes.append((row["audio_hash"], part))
-    yield from _shared("song", songs)
-    yield from _shared("audio", hashes)
+def _same_tags(tracks: pa.Table, tags: pa.Table) -> Iterator[tuple[str, str, list[int]]]:
+    found = tags.select(["artist", "title", "audio_hash"]).take(
+        pc.index_in(tracks["track_id"], value_set=tags["track_id"].combine_chunks())
+    )
+    songs, hashes = defaultdict(list), defaultdict(list)
+    for row, (artist, title, audio) in enumerate(zip(*(column.to_pylist() for column in found.columns), strict=True)):
+        key = name_key(main_artist(artist or ""))
+        if key and title and not is_various(key):
+            songs[f"{key}: {name_key(title)}"].append(row)
+        if audio:
+            hashes[audio].append(row)
+    for kind, groups in (("song", songs), ("audio", hashes)):
+        for what, rows in groups.items():
+            if len(rows) > 1:
+                yield kind, what, rows

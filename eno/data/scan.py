@@ -91,7 +91,8 @@ def scan(
 ) -> ScanReport:
     """Look at every audio file of a folder and write the tracks table.
 
-    Files whose size and time of change are those of the last scan are not opened again. A scan that is interrupted goes
+    Files whose size and time of change are those of the last scan are not opened again, but for those that could not be
+    read then: that may have been the network. A scan that is interrupted goes
     on where it was: what it has read lies in ``tracks.partial.parquet`` until the next one has finished.
 
     Parameters
@@ -135,8 +136,7 @@ def scan(
     before, now = known.finished_ids(destination), {track.id for track in tracks}
     write_table(destination, table)
     partial.unlink(missing_ok=True)
-    same = [t.id for t, stamp in zip(tracks, stamps, strict=True) if known.row(t.id, stamp, hashed=False) is not None]
-    unchanged = len(before & set(same))
+    unchanged = len(before & {t.id for t, stamp in zip(tracks, stamps, strict=True) if known.same(t.id, stamp)})
     added = len(now - before)
     bad = table.filter(pc.is_valid(table["problem"]))
     return ScanReport(
@@ -176,14 +176,20 @@ class _Known:
         self._table = pa.concat_tables([TRACK_SCHEMA.empty_table(), *self._tables.values()])
         columns = [self._table[name].to_pylist() for name in ("track_id", "size", "mtime_ns", "audio_hash", "problem")]
         self._rows = {
-            track_id: (row, (size, mtime_ns), audio_hash is not None or problem is not None)
+            track_id: (row, (size, mtime_ns), problem is None, audio_hash is not None)
             for row, (track_id, size, mtime_ns, audio_hash, problem) in enumerate(zip(*columns, strict=True))
         }
 
+    def same(self, track_id: str, stamp: _Stamp) -> bool:
+        """Whether a file has not changed since."""
+        return stamp is not None and track_id in self._rows and self._rows[track_id][1] == stamp
+
     def row(self, track_id: str, stamp: _Stamp, *, hashed: bool) -> int | None:
-        """Where a file stands that has not changed since; None if it must be read."""
-        row, known, has_hash = self._rows.get(track_id, (None, None, False))
-        return row if stamp is not None and stamp == known and (has_hash or not hashed) else None
+        """Where a file stands that need not be read again; None if it must be."""
+        if not self.same(track_id, stamp):
+            return None
+        row, _, readable, has_hash = self._rows[track_id]
+        return row if readable and (has_hash or not hashed) else None
 
     def take(self, rows: Sequence[int]) -> pa.Table:
         return self._table.take(pa.array(rows, pa.int64()))

@@ -23,7 +23,7 @@ from eno.data.albums import read_albums
 from eno.data.explore import explore
 from eno.data.labels import LabelEncoder
 from eno.data.layout import DataRoot
-from eno.data.leaks import check_leaks
+from eno.data.leaks import check_leaks, leave_out_repeats
 from eno.data.lute import import_lute
 from eno.data.matching import albums_with_tracks, match, read_matches
 from eno.data.scan import read_tracks, scan
@@ -115,6 +115,7 @@ def _catalogue(data: DataRoot, seed: int) -> LabelEncoder:
     _print(label_lines(labels, counts))
     tracks = label_tracks(matches, albums)
     parts = make_splits(tracks, albums, labels, tags=tags, val=0.15, test=0.15, seed=seed)
+    parts = leave_out_repeats(tracks, parts, albums, tags)
     check_leaks(tracks, parts, albums, tags)
     write_splits(data.splits, tracks, parts)
     _print(split_lines(describe_splits(tracks, albums, labels, parts, tags)))

@@ -88,8 +88,20 @@ def test_bad_files_are_rows_with_a_reason_and_stop_nobody(library, tmp_path):
     assert {name: row["problem"] for name, row in rows(destination).items() if row["problem"]} == problems
     again = scan(library, destination)
     assert again.problems == report.problems
+    assert counts(again) == (0, 1, 10, 0)  # what cannot even be looked at cannot be known to be the same
     shutil.copy(library / "mp3" / "mp3.mp3", library / "empty.mp3")
     assert "empty.mp3" not in dict(scan(library, destination).problems)
+
+
+def test_what_could_not_be_read_is_tried_again(library, tmp_path, monkeypatch):
+    def fail(path, **options):
+        raise AudioError(path, "cannot be opened (Input/output error)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scanning, "probe", fail)
+        assert len(scan(library, tmp_path / "tracks.parquet").problems) == 7
+    report = scan(library, tmp_path / "tracks.parquet")
+    assert (report.problems, counts(report)) == ([], (0, 0, 7, 0))
 
 
 def test_a_missing_root_leaves_the_former_table(library, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from eno.data.albums import ALBUM_SCHEMA
 from eno.data.labels import LabelEncoder
-from eno.data.leaks import check_leaks, find_leaks
+from eno.data.leaks import check_leaks, find_leaks, leave_out_repeats
 from eno.data.matching import MATCH_SCHEMA
 from eno.data.official_splits import read_official_splits
 from eno.data.scan import TRACK_SCHEMA
@@ -189,6 +189,16 @@ class TestLeaks:
         compilations = album("1", "Various Artists"), album("2", "Various Artists")
         found = self.kinds(*compilations, parts={"1": "val", "2": "test"}, tags=tags)
         assert found == {("song", ("test", "val")), ("audio", ("test", "val"))}
+
+    def test_repeats_stay_only_where_most_is_held_out(self):
+        tags = {"1/0": {"artist": "A", "title": "Song"}, "2/1": {"artist": "A", "title": "song"},
+                "3/0": {"artist": "A", "title": "Song"}, "3/1": {"artist": "A", "title": "Another"}}  # fmt: skip
+        table, tracks, tagged = collection(album("1", "X"), album("2", "Y"), album("3", "Z"), tags=tags)
+        parts = place(tracks, **{"1": "train", "2": "test", "3": "val"})
+        assert [leak.kind for leak in find_leaks(tracks, parts, table, tagged)] == ["song"]
+        cleaned = leave_out_repeats(tracks, parts, table, tagged)
+        assert cleaned.tolist() == [LEFT_OUT, "train", "test", "test", LEFT_OUT, "val"]
+        check_leaks(tracks, cleaned, table, tagged)
 
     def test_the_check_is_loud_and_names_ten(self):
         names = [str(i) for i in range(24)]
