@@ -112,7 +112,7 @@ def train(
     console.print(f"labels  {vocabulary.num_genres} genres, {vocabulary.num_descriptors} descriptors")
     train, val, test = parts.values()
     fitted = create_head(chosen.head, device=chosen.device, **chosen.options_of(chosen.head))
-    fitted.fit(train.X, train.Y, val.X, val.Y)
+    fitted.fit(train.X, train.Y, val.X, val.truth)
     save_predictor(model, opened.spec, fitted, vocabulary, policy=opened.policy)
     results = evaluate_head(
         fitted, chosen.head, train_truth=train.truth, X=test.X, truth=test.truth, genres=vocabulary.num_genres

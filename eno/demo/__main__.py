@@ -81,7 +81,7 @@ def run(
 
     _step("4  training", "a multi-layer perceptron on the labels of the albums")
     train, val, test = (load_tracks(store, data.splits, part, labels) for part in SPLITS)
-    head = create_head("mlp", seed=seed).fit(train.X, train.Y, val.X, val.Y)
+    head = create_head("mlp", seed=seed).fit(train.X, train.Y, val.X, val.truth)
     save_predictor(model, encoder.spec, head, labels, policy=store.policy)
     console.print(f"   {len(train.ids)} tracks, {len(labels)} labels")
 

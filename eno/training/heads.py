@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from eno.data.albums import LABEL_COLUMNS
 from eno.data.labels import LabelEncoder
@@ -39,17 +41,19 @@ class LabelledTracks:
 
 
 def load_tracks(store: EmbeddingStore, folder: Path, part: str, labels: LabelEncoder) -> LabelledTracks:
-    """Read the vectors and labels of one part.
+    """Read the vectors and labels of one part, without the tracks that could not be embedded.
 
     Raises
     ------
     StoreError
-        The store lacks tracks of the split.
-    LabelError
+        The store lacks tracks of the split, and they are not among its failures.
+    CatalogueError
         The split cannot be read, or is empty.
     """
     rows = read_split(folder, part)
+    failed = pa.array([failure.track_id for failure in store.failures()], pa.string())
+    rows = rows.filter(pc.invert(pc.is_in(rows["track_id"], value_set=failed)))
     if len(rows) == 0:
-        raise LabelError(f"{folder / part}.parquet: holds no tracks.")
+        raise LabelError(f"{folder / part}.parquet: holds no tracks that could be embedded.")
     ids, X = store.matrix(rows["track_id"].to_pylist())
     return LabelledTracks(ids, X, labels.encode_many(*(rows[name] for name in LABEL_COLUMNS)).toarray())

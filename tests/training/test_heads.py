@@ -5,7 +5,7 @@ import pytest
 from eno.data.labels import LabelEncoder
 from eno.data.splits import SPLIT_SCHEMA, write_splits
 from eno.data.windows import WindowPolicy
-from eno.embeddings.store import EmbeddingStore
+from eno.embeddings.store import EmbeddingStore, Failure
 from eno.errors import LabelError, StoreError
 from eno.training.heads import load_tracks
 from tests.fakes import ProjectionEncoder
@@ -44,5 +44,15 @@ def test_an_empty_part_and_tracks_that_the_store_lacks(splits, tmp_path):
     store = EmbeddingStore.create(tmp_path / "store", ProjectionEncoder().spec, policy=WindowPolicy())
     with pytest.raises(StoreError, match=r"lacks 2 tracks, for instance 0\.mp3"):
         load_tracks(store, splits, "train", LABELS)
-    with pytest.raises(LabelError, match=r"test\.parquet: holds no tracks"):
+    with pytest.raises(LabelError, match=r"test\.parquet: holds no tracks that could be embedded"):
         load_tracks(store, splits, "test", LABELS)
+
+
+def test_tracks_that_could_not_be_embedded_are_left_out(splits, tmp_path):
+    encoder = ProjectionEncoder()
+    store = EmbeddingStore.create(tmp_path / "store", encoder.spec, policy=WindowPolicy(), dtype="float32")
+    store.append(["1.mp3"], [0.0], encoder.projection[[1]][:, None])
+    store.write_failures([Failure("0.mp3", "/music/0.mp3", "breaks off")])
+    loaded = load_tracks(store, splits, "train", LABELS)
+    assert loaded.ids == ["1.mp3"]
+    assert loaded.Y.tolist() == [[0, 1, 0]]
