@@ -1,4 +1,5 @@
 import random
+import sys
 from concurrent import futures
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import eno.data
 from eno.data import lute_grpc
 from eno.data.albums import read_albums
 from eno.data.lute import import_lute
-from eno.errors import CatalogueError
+from eno.errors import CatalogueError, MissingExtra
 from tests.data.lute_sources import ALBUMS
 
 MESSAGES = lute_grpc.load_messages()
@@ -161,3 +162,11 @@ def test_the_compiled_protocol_is_that_of_the_proto_file(tmp_path):
         descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes()) for path in (compiled, FOLDER / "lute.binpb")
     )
     assert fresh == kept
+
+
+def test_without_grpc_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    monkeypatch.delitem(sys.modules, "eno.data.lute_grpc")
+    with pytest.raises(MissingExtra, match=r"eno\[lute\]"):
+        import_lute("grpc://127.0.0.1:1", tmp_path / "a.parquet")
+    assert not list(tmp_path.iterdir())

@@ -1,10 +1,13 @@
+import importlib
 import io
+import sys
 from html.parser import HTMLParser
 
 import pytest
 from rich.console import Console
 
 from eno.data.explore import explore
+from eno.errors import MissingExtra
 from eno.exploration.charts import shorten
 from eno.exploration.html import write_html
 from eno.exploration.terminal import terminal_tables
@@ -83,3 +86,10 @@ def test_names_fit_the_pictures():
     assert shorten("Dream Pop") == "Dream Pop"
     assert shorten("空洞 $x$") == "?? ?x?"
     assert len(shorten("x" * 100)) == 30
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "eno.exploration.charts")
+    with pytest.raises(MissingExtra, match=r"eno\[explore\]"):
+        importlib.import_module("eno.exploration.charts")
