@@ -130,7 +130,8 @@ class AlbumIndex:
         notes = [_wording("artist", same_artist if credit.wholes else None), _wording("title", same_title)]
         score = same_artist * same_title
         agreement = duration_agreement(local.durations_s, self._durations.of(row))
-        if agreement is not None and agreement >= _CONFIRMED:
+        # Instrumentals and demos are as long as the songs: there lengths prove nothing.
+        if agreement is not None and agreement >= _CONFIRMED and same_title >= 0.8:
             score = 1 - (1 - score) * 0.2
             notes.append(f"{agreement:.0%} of the track lengths agree")
         elif agreement is not None and agreement <= _CONTRADICTED:
@@ -158,7 +159,9 @@ class AlbumIndex:
             score *= 0.97
             notes.append(f"{local.year} instead of {year}")
         if local.tracks and count and local.tracks != count:
-            score *= 0.98
+            # Far fewer may be the single of that name, far more a box; an edition says so.
+            unlike = local.tracks < count / 2 or (local.tracks > count * 2 and not title.pressing)
+            score = min(score, 0.8) if unlike else score * 0.98
             notes.append(f"{local.tracks} tracks instead of {count}")
         kind = self._file_names[row].split("/")[1] if self._file_names[row].startswith("release/") else None
         if title.kind and kind and {title.kind, kind} in ({"ep", "album"}, {"single", "album"}, {"single", "ep"}):

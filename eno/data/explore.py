@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -10,19 +11,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.data.albums import LABEL_COLUMNS, read_albums
-from eno.data.audio import decode
-from eno.data.figures import LIMITS, AudioFigures, CoOccurrence, Exploration, LabelFigures, Pair, TrackPicture
+from eno.data.figures import (
+    LIMITS,
+    AudioFigures,
+    CoOccurrence,
+    Exploration,
+    LabelFigures,
+    Pair,
+)
 from eno.data.labels import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.data.matching import albums_with_tracks, read_matches
 from eno.data.scan import read_tracks
 from eno.data.splits import read_split
 from eno.data.stratify import SPLITS
-from eno.errors import AudioError, CatalogueError
+from eno.data.track_picture import choose_track
+from eno.errors import CatalogueError
 
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _PAIRS, _HEAT_LABELS = 20, 24
-_PICTURE_RATE = 22_050
-_PICTURE_COLUMNS = 1000
 
 
 def explore(root: DataRoot, *, audio_root: Path | None = None, track: str | None = None) -> Exploration:
@@ -35,7 +42,7 @@ def explore(root: DataRoot, *, audio_root: Path | None = None, track: str | None
     audio_root : Path, optional
         Where the audio is, if not in ``raw/audio``.
     track : str, optional
-        Track to show; by default the first one that has an album.
+        Track to show; by default the first one that has an album and can be read.
 
     Returns
     -------
@@ -55,7 +62,7 @@ def explore(root: DataRoot, *, audio_root: Path | None = None, track: str | None
             hints.append(f"Not there yet: what comes with {command}")
     picture, problem = None, None
     if tracks is not None:
-        picture, problem = _chosen_track(audio_root or root.audio, tracks, matches, albums, track)
+        picture, problem = choose_track(audio_root or root.audio, tracks, matches, albums, track)
     elif track is not None:
         raise CatalogueError(f"There is no track {track!r} yet; find the audio files with: eno scan")
     fields = {name: albums[name] for name in LABEL_COLUMNS}
@@ -129,8 +136,11 @@ def _arranged(lift: np.ndarray) -> np.ndarray:
 def _label_figures(*columns: pa.ChunkedArray) -> LabelFigures:
     arrays = [column.combine_chunks() for column in columns]
     counts: Counter[str] = Counter()
+    flat = pa.chunked_array([pc.list_flatten(array) for array in arrays])
+    named = pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(flat)), 0), False)
     rows = np.concatenate([pc.list_parent_indices(array).to_numpy() for array in arrays]).astype(np.int64)
-    encoded = pa.chunked_array([pc.list_flatten(array) for array in arrays]).dictionary_encode().combine_chunks()
+    rows = rows[named.to_numpy()]
+    encoded = flat.filter(named).dictionary_encode().combine_chunks()
     names, codes = encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     # A genre that is primary and secondary counts once.
     seen = np.unique(rows * max(1, len(names)) + codes)
@@ -168,17 +178,23 @@ def _overview(albums: pa.Table, tracks: pa.Table | None, matches: pa.Table | Non
         rows += [
             ("audio files", f"{len(tracks):,}"),
             ("hours of audio", f"{(pc.sum(readable['duration_s']).as_py() or 0) / 3600:,.1f}"),
+            ("gigabytes of audio", f"{(pc.sum(tracks['size']).as_py() or 0) / 1e9:,.2f}"),
             ("unreadable files", f"{len(tracks) - len(readable):,}"),
         ]
+        hashes = tracks["audio_hash"].drop_null()
+        if len(hashes):
+            rows.append(("files with the audio of another one", f"{len(hashes) - len(hashes.unique()):,}"))
     if matches is not None:
         counts = Counter(matches["decision"].to_pylist())
         rows += [(f"{name} tracks", f"{counts[name]:,}") for name in ("matched", "ambiguous", "unmatched")]
+        methods = Counter(matches.filter(pc.is_valid(matches["file_name"]))["method"].drop_null().to_pylist())
+        rows += [(f"tracks matched by {method}", f"{count:,}") for method, count in methods.most_common()]
         rows.append(("albums with audio", f"{len(albums_with_tracks(albums, matches)):,}"))
     return rows
 
 
 def _decades(albums: pa.Table) -> dict[int, int]:
-    years = [int(date[:4]) for date in albums["release_date"].to_pylist() if date and date[:4].isdigit()]
+    years = [int(date[:4]) for date in albums["release_date"].to_pylist() if date and date[:4].isdecimal()]
     return dict(sorted(Counter(year // 10 * 10 for year in years).items()))
 
 
@@ -187,17 +203,25 @@ def _audio(tracks: pa.Table) -> AudioFigures:
     ids, durations = readable["track_id"].to_pylist(), readable["duration_s"].to_pylist()
     named = list(zip(ids, durations, strict=True))
     described = zip(*(readable[n].to_pylist() for n in ("container", "codec", "sample_rate", "channels")), strict=True)
-    reasons: dict[str, list[str]] = {}
-    for row in tracks.filter(pc.is_valid(tracks["problem"])).select(["track_id", "problem"]).to_pylist():
-        reasons.setdefault(row["problem"], []).append(row["track_id"])
     return AudioFigures(
         durations_s=np.array(durations, float),
         shortest=named[:5],
         longest=named[::-1][:5],
         formats=[(*one, count) for one, count in Counter(described).most_common()],
-        problems=sorted(((why, len(ids), ids[0]) for why, ids in reasons.items()), key=lambda row: -row[1]),
-        bytes=pc.sum(tracks["size"]).as_py() or 0,
+        problems=_problems(tracks),
     )
+
+
+def _problems(tracks: pa.Table) -> list[tuple[str, int, str]]:
+    """Group unreadable files by reason; reasons that differ only in their numbers are one, with "…" for these."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for row in tracks.filter(pc.is_valid(tracks["problem"])).select(["problem", "track_id"]).to_pylist():
+        groups.setdefault(_NUMBER.sub("…", row["problem"]), []).append((row["problem"], row["track_id"]))
+    named = [
+        (reasons.pop() if len(reasons := {reason for reason, _ in files}) == 1 else pattern, len(files), files[0][1])
+        for pattern, files in groups.items()
+    ]
+    return sorted(named, key=lambda row: -row[1])
 
 
 def _incomplete(albums: pa.Table, matches: pa.Table) -> list[tuple[str, int, int]]:
@@ -210,52 +234,3 @@ def _incomplete(albums: pa.Table, matches: pa.Table) -> list[tuple[str, int, int
 def _split_row(folder: Path, name: str) -> tuple[str, int, int]:
     part = read_split(folder, name)
     return name, len(part), len(part["file_name"].unique())
-
-
-def _chosen_track(
-    audio_root: Path, tracks: pa.Table, matches: pa.Table | None, albums: pa.Table, wanted: str | None
-) -> tuple[TrackPicture | None, str | None]:
-    """Picture the wanted track, or the first one that has an album; or say why there is none."""
-    album_of = {}
-    if matches is not None:
-        album_of = dict(zip(matches["track_id"].to_pylist(), matches["file_name"].to_pylist(), strict=True))
-    readable = tracks.filter(pc.is_null(tracks["problem"]))["track_id"].to_pylist()
-    if wanted is not None and wanted not in tracks["track_id"].to_pylist():
-        raise CatalogueError(f"There is no track {wanted!r} among those of the last scan.")
-    chosen = wanted or next((one for one in readable if album_of.get(one)), next(iter(readable), None))
-    if chosen is None:
-        return None, "There is no readable track to picture."
-    rows = albums.filter(pc.equal(albums["file_name"], album_of.get(chosen) or "")).select(LABEL_COLUMNS).to_pylist()
-    labels = [label for row in rows for column in LABEL_COLUMNS for label in row[column] or ()]
-    try:
-        samples = decode(audio_root / chosen, sample_rate=_PICTURE_RATE)
-    except AudioError as error:
-        return None, f"No picture of a track: {error}"
-    return picture_track(chosen, samples, _PICTURE_RATE, labels), None
-
-
-def picture_track(track_id: str, samples: np.ndarray, sample_rate: int, labels: list[str]) -> TrackPicture:
-    """Prepare the pictures of one track.
-
-    Parameters
-    ----------
-    track_id : str
-    samples : np.ndarray [shape=(samples,), dtype=float32]
-    sample_rate : int
-    labels : list of str
-
-    Returns
-    -------
-    TrackPicture
-    """
-    import torch
-    import torchaudio
-
-    edges = np.linspace(0, len(samples), min(_PICTURE_COLUMNS, len(samples)) + 1).astype(int)[:-1]
-    envelope = np.stack([np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)])
-    mel = torchaudio.transforms.MelSpectrogram(sample_rate=sample_rate, n_mels=128, n_fft=2048, hop_length=512)
-    power = mel(torch.from_numpy(samples)).numpy()
-    mel_db = 10 * np.log10(np.maximum(power, power.max() * 1e-8 + 1e-12))
-    return TrackPicture(
-        track_id, labels, len(samples) / sample_rate, envelope, samples[: 5 * sample_rate], mel_db, sample_rate
-    )

@@ -8,6 +8,8 @@ import numpy as np
 
 LIMITS = (10, 30, 100, 300)
 """Minimum numbers of albums for which is shown what they would keep."""
+PICTURE_S = 600
+"""So many seconds of a track at most are pictured."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,9 @@ class TrackPicture:
     labels : list of str
         Of its album.
     duration_s : float
+        Of what is pictured: the whole track, or its first `PICTURE_S`.
     envelope : np.ndarray [shape=(2, columns)]
-        Smallest and largest sample of each stretch of the track.
+        Smallest and largest sample of each stretch.
     start : np.ndarray [shape=(samples,)]
         The first five seconds at `sample_rate`.
     mel_db : np.ndarray [shape=(128, frames)]
@@ -112,7 +115,6 @@ class AudioFigures:
         Container, coding, sample rate, channels, number of files.
     problems : list of tuple
         Reason, number of files, one of them.
-    bytes : int
     """
 
     durations_s: np.ndarray
@@ -120,7 +122,6 @@ class AudioFigures:
     longest: list[tuple[str, float]]
     formats: list[tuple[str, str, int, int, int]]
     problems: list[tuple[str, int, str]]
-    bytes: int
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,8 @@ class Title:
         `words` before a subtitle.
     further_disc : bool
         Whether this is a disc after the first one, which may hold other songs than the record.
+    pressing : bool
+        Whether it speaks of an edition, which may hold more than the record.
     """
 
     words: str
@@ -87,6 +89,7 @@ class Title:
     kind: str | None
     main: str
     further_disc: bool = False
+    pressing: bool = False
 
     @property
     def compact(self) -> str:
@@ -138,7 +141,8 @@ def parse_title(text: str) -> Title:
     words, numbers = _numbers_apart(name_key(rest))
     main, _ = _numbers_apart(name_key(_SUBTITLE.split(rest.strip(), maxsplit=1)[0]))
     further_disc = disc is not None and (disc["in"] or disc["out"]).lower() not in ("1", "01", "one")
-    return Title(words, numbers, frozenset(versions), kind, main or words, further_disc)
+    pressing = any(map(_speaks_of_pressings, name_key(text).split()))
+    return Title(words, numbers, frozenset(versions), kind, main or words, further_disc, pressing)
 
 
 def title_similarity(one: Title, other: Title) -> float:
@@ -152,7 +156,7 @@ def title_similarity(one: Title, other: Title) -> float:
     -------
     float
         1 for the same, at least 0.9 for a few letters that differ, 0.8 where one is only the beginning or a part of the
-        other or the recordings differ, 0 for another record; other numbers always make another record.
+        other, 0.75 where the recordings differ, 0 for another record; other numbers always make another record.
     """
     if sorted(one.numbers) != sorted(other.numbers):
         return 0.0
@@ -165,7 +169,7 @@ def title_similarity(one: Title, other: Title) -> float:
         similarity = 0.8
     differing = one.versions ^ other.versions
     said = {_IMPLIED.get(word) for word in (*one.words.split(), *other.words.split())}
-    return min(similarity, 0.8) if differing - said else similarity
+    return min(similarity, 0.75) if differing - said else similarity
 
 
 def spelling_similarity(one: str, other: str) -> float:

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from eno.data.figures import CoOccurrence, LabelFigures, TrackPicture
+from eno.data.figures import PICTURE_S, CoOccurrence, LabelFigures, TrackPicture
 from eno.errors import MissingExtra
 
 try:
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 except ImportError as error:
     raise MissingExtra("explore", "matplotlib") from error
 
@@ -31,8 +32,10 @@ _STYLE: dict[Any, Any] = {
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
     "font.size": 9,
+    "text.parse_math": False,  # names may hold dollar signs
 }
 _MAX_NAME = 30
+_WIDTH = 4.8  # inches: shrunk to a phone the letters still can be read
 
 
 @contextmanager
@@ -58,10 +61,10 @@ def _encode(figure: Figure, kind: str, mime: str, **options: Any) -> str:
 def bars(title: str, rows: Sequence[tuple[str, int]]) -> str:
     """Draw horizontal bars, the first row on top, as an address that holds the picture."""
     names, values = [shorten(name) for name, _ in rows], [value for _, value in rows]
-    with _figure(6, 0.6 + 0.2 * len(rows)) as figure:
+    with _figure(_WIDTH, 0.6 + 0.2 * len(rows)) as figure:
         axes = figure.subplots()
         drawn = axes.barh(range(len(rows)), values, color=_BLUE)
-        axes.bar_label(drawn, padding=2, fontsize=8, color=_INK)
+        axes.bar_label(drawn, fmt="{:,.0f}", padding=2, fontsize=8, color=_INK)
         axes.set_yticks(range(len(rows)), names)
         axes.invert_yaxis()
         axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -74,21 +77,23 @@ def bars(title: str, rows: Sequence[tuple[str, int]]) -> str:
 
 def columns(title: str, rows: Sequence[tuple[str, int]], label: str) -> str:
     """Draw upright columns."""
-    with _figure(6, 2.4) as figure:
+    with _figure(_WIDTH, 2.4) as figure:
         axes = figure.subplots()
         axes.bar(range(len(rows)), [value for _, value in rows], color=_BLUE, width=0.85)
-        step = max(1, len(rows) // 12)
+        step = -(-len(rows) // 12)
         axes.set_xticks(range(0, len(rows), step), [name for name, _ in rows[::step]])
         axes.set_xlabel(label)
         axes.set_ylabel("albums")
+        axes.yaxis.set_major_formatter("{x:,g}")
         axes.set_title(title)
         return _svg(figure)
 
 
 def rank_frequency(genres: LabelFigures, descriptors: LabelFigures) -> str:
     """Draw how many albums the n-th label has, on logarithmic axes: the head and the tail."""
-    with _figure(6, 3) as figure:
+    with _figure(_WIDTH, 3) as figure:
         axes = figure.subplots()
+        most = max(count for family in (genres, descriptors) for _, count in family.counts[:1])
         for name, family, colour in (("genres", genres, _BLUE), ("descriptors", descriptors, "#c2691c")):
             counts = [count for _, count in family.counts]
             if counts:
@@ -102,11 +107,13 @@ def rank_frequency(genres: LabelFigures, descriptors: LabelFigures) -> str:
                     va="center",
                 )
         for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1,) if most > 1000 else (1, 2, 5)))
             axis.set_major_formatter("{x:,g}")
-            axis.set_minor_formatter("")
+            axis.set_minor_locator(NullLocator())
         axes.set_xlabel("rank of the label")
         axes.set_ylabel("albums")
-        axes.margins(x=0.18)
+        axes.margins(x=0.22)
+        axes.set_xlim(left=0.9)
         axes.grid(color=_GRID)
         axes.set_title("From the head to the tail")
         return _svg(figure)
@@ -133,24 +140,27 @@ def durations(durations_s: np.ndarray) -> str:
     """Draw how long the tracks are; what is longer than fifteen minutes stands in the last column."""
     minutes = np.minimum(durations_s / 60, 15)
     counts, edges = np.histogram(minutes, bins=np.arange(0, 15.75, 0.5))
-    with _figure(6, 2.4) as figure:
+    with _figure(_WIDTH, 2.4) as figure:
         axes = figure.subplots()
         axes.bar(edges[:-1], counts, width=0.46, align="edge", color=_BLUE)
+        axes.set_xlim(0, edges[-1])
         axes.set_xlabel("minutes; the last column holds all that is longer")
         axes.set_ylabel("tracks")
+        axes.yaxis.set_major_formatter("{x:,g}")
         axes.set_title("Lengths of the tracks")
         return _svg(figure)
 
 
 def track_pictures(track: TrackPicture) -> list[tuple[str, str]]:
-    """Draw the whole track, its first five seconds and its mel spectrogram; captions and addresses."""
+    """Draw the track, its first five seconds and its mel spectrogram; captions and addresses."""
+    extent_of_it = "the whole track" if track.duration_s < PICTURE_S else f"the first {PICTURE_S // 60} minutes"
     with _figure(9, 1.8) as figure:
         axes = figure.subplots()
         times = np.linspace(0, track.duration_s, track.envelope.shape[1])
         axes.fill_between(times, track.envelope[0], track.envelope[1], color=_BLUE, linewidth=0)
         axes.set_xlim(0, track.duration_s)
         axes.set_xlabel("seconds")
-        axes.set_title("Waveform, the whole track")
+        axes.set_title(f"Waveform, {extent_of_it}")
         whole = _png(figure)
     with _figure(9, 1.8) as figure:
         axes = figure.subplots()
@@ -166,9 +176,9 @@ def track_pictures(track: TrackPicture) -> list[tuple[str, str]]:
         axes.set_xlabel("seconds")
         axes.set_ylabel("mel band")
         figure.colorbar(image, ax=axes, label="dB")
-        axes.set_title("Mel spectrogram")
+        axes.set_title(f"Mel spectrogram, {extent_of_it}")
         mel = _png(figure)
-    return [("waveform of the whole track", whole), ("waveform of the start", start), ("mel spectrogram", mel)]
+    return [(f"waveform, {extent_of_it}", whole), ("waveform of the start", start), ("mel spectrogram", mel)]
 
 
 def shorten(name: str) -> str:
@@ -176,5 +186,5 @@ def shorten(name: str) -> str:
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     path = mpl.font_manager.findfont("DejaVu Sans")
     known = mpl.font_manager.get_font(path).get_charmap()
-    text = "".join(char if ord(char) in known and char != "$" else "?" for char in name)
+    text = "".join(char if ord(char) in known else "?" for char in name)
     return text if len(text) <= _MAX_NAME else f"{text[: _MAX_NAME - 1]}…"

@@ -16,11 +16,12 @@ _STYLE = """
 :root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ddd; --faint: #666; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --paper: #16181c; --line: #3a3d44; --faint: #a0a0a0; } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-       max-width: 62rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
+       max-width: 64rem; margin: 0 auto; padding: 1rem; overflow-wrap: break-word; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
 nav a { margin-right: 1rem; } p, nav { color: var(--faint); } a { color: inherit; }
 img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
-.tables { display: flex; flex-wrap: wrap; gap: 0 3rem; } .scroll { overflow-x: auto; max-width: 100%; }
+img[src^='data:image/png'] { max-width: max(100%, 40rem); }
+.row { display: flex; flex-wrap: wrap; gap: 1rem 3rem; } .scroll { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; font-size: .9rem; margin: 1rem 0; } caption { text-align: left; font-weight: 600; }
 th, td { text-align: left; padding: .15rem .8rem .15rem 0; border-bottom: 1px solid var(--line); }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
@@ -69,9 +70,12 @@ def write_html(found: Exploration, path: Path) -> None:
         body.append(f'<h2 id="{_anchor(chapter)}">{chapter}</h2><p>{explanation}</p>')
         if chapter == "A track" and found.track:
             body.append(f"<p><b>{_text(found.track.track_id)}</b><br>{_text(', '.join(found.track.labels))}</p>")
-        for caption, address in pictures.get(chapter, []):
-            body.append(f'<p><img src="{address}" alt="{_text(caption)}"></p>')
-        body.append(f'<div class="tables">{"".join(_table(*one) for one in own)}</div>')
+        shown = (
+            f'<div class="scroll"><img src="{address}" alt="{_text(caption)}"></div>'
+            for caption, address in pictures.get(chapter, [])
+        )
+        body.append(f'<div class="row">{"".join(shown)}</div>')
+        body.append(f'<div class="row">{"".join(_table(*one) for one in own)}</div>')
         links += f'<a href="#{_anchor(chapter)}">{chapter}</a>'
     text = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -85,16 +89,22 @@ def write_html(found: Exploration, path: Path) -> None:
 
 
 def _pictures(found: Exploration) -> dict[str, list[tuple[str, str]]]:
-    labels = [("albums by rank of the label", charts.rank_frequency(found.genres, found.descriptors))]
-    for name, figures in (("genres", found.genres), ("descriptors", found.descriptors)):
-        if figures.counts:
-            title = f"The most frequent {name}, by albums"
-            labels.append((title, charts.bars(title, figures.counts[:_HEAD_BARS])))
-            rows = [(str(count), albums) for count, albums in figures.per_album.items()]
-            labels.append((f"{name} per album", charts.columns(f"How many {name} an album has", rows, name)))
+    labels = []
+    families = [
+        (name, own) for name, own in (("genres", found.genres), ("descriptors", found.descriptors)) if own.counts
+    ]
+    for name, figures in families:
+        title = f"The most frequent {name}, by albums"
+        labels.append((title, charts.bars(title, figures.counts[:_HEAD_BARS])))
+    for name, figures in families:
+        rows = [(str(count), figures.per_album.get(count, 0)) for count in range(max(figures.per_album) + 1)]
+        labels.append((f"{name} per album", charts.columns(f"How many {name} an album has", rows, name)))
+    if families:
+        labels.append(("albums by rank of the label", charts.rank_frequency(found.genres, found.descriptors)))
     pictures = {"Labels": labels}
     if found.years:
-        rows = [(f"{year}s", count) for year, count in found.years.items()]
+        decades = range(min(found.years), max(found.years) + 10, 10)
+        rows = [(f"{year}s", found.years.get(year, 0)) for year in decades]
         pictures["Overview"] = [("albums by decade", charts.columns("When they came out", rows, "decade"))]
     if found.co_occurrence:
         pictures["What goes together"] = [("heat map of labels", charts.heat_map(found.co_occurrence))]
@@ -109,10 +119,14 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]])
     kinds = [' class="n"' if is_numeric(rows, i) else "" for i in range(len(columns))]
     head = "".join(f"<th{kind}>{_text(name)}</th>" for kind, name in zip(kinds, columns, strict=True))
     lines = "".join(
-        f"<tr>{''.join(f'<td{kind}>{_text(as_text(cell))}</td>' for kind, cell in zip(kinds, row, strict=True))}</tr>"
+        f"<tr>{''.join(f'<td{kind}>{_cell(as_text(cell))}</td>' for kind, cell in zip(kinds, row, strict=True))}</tr>"
         for row in rows
     )
     return f'<div class="scroll"><table><caption>{_text(title)}</caption><tr>{head}</tr>{lines}</table></div>'
+
+
+def _cell(value: str) -> str:
+    return _text(value).replace("/", "/<wbr>")  # paths may break there
 
 
 def _anchor(chapter: str) -> str:

@@ -42,15 +42,23 @@ def sections(found: Exploration) -> list[tuple[str, tuple[str, ...], list[Sequen
     tables.append(("albums by decade", ("decade", "albums"), [(f"{year}s", n) for year, n in found.years.items()]))
     if found.audio:
         described = ("container", "coding", "rate, Hz", "channels", "files")
-        tables.append(("audio formats", described, list(found.audio.formats)))
+        tables.append(_head("audio formats", described, found.audio.formats))
         lengths = [(one, f"{seconds:.1f}") for one, seconds in (*found.audio.shortest, *found.audio.longest)]
         tables.append(("shortest and longest tracks", ("track", "seconds"), list(dict.fromkeys(lengths))))
         reasons = ("reason", "files", "for instance")
-        tables.append(("audio that cannot be read", reasons, list(found.audio.problems)))
+        tables.append(_head("audio that cannot be read, reasons", reasons, found.audio.problems))
     compared = ("album", "here", "listed")
-    tables.append(("albums with another number of tracks than listed", compared, list(found.incomplete[:_HEAD])))
+    tables.append(_head("albums with another number of tracks than listed", compared, found.incomplete))
     tables.append(("splits", ("part", "tracks", "albums"), list(found.splits)))
     return [one for one in tables if one[2]]
+
+
+def _head(
+    title: str, columns: tuple[str, ...], rows: Sequence[Sequence[object]]
+) -> tuple[str, tuple[str, ...], list[Sequence[object]]]:
+    """Lay out the first rows, and say of how many."""
+    more = f": the first {_HEAD} of {len(rows):,}" if len(rows) > _HEAD else ""
+    return title + more, columns, list(rows[:_HEAD])
 
 
 def _labels(title: str, figures: LabelFigures) -> list[tuple[str, tuple[str, ...], list[Sequence[object]]]]:
@@ -81,4 +89,4 @@ def is_numeric(rows: Sequence[Sequence[object]], column: int) -> bool:
 
 def as_text(cell: object) -> str:
     """Give a cell as text, large numbers with separators."""
-    return f"{cell:,}" if isinstance(cell, int) and cell >= 10_000 else str(cell)
+    return f"{cell:,}" if isinstance(cell, int) else str(cell)

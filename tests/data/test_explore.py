@@ -1,3 +1,4 @@
+import os
 from collections import Counter
 from itertools import combinations
 
@@ -8,17 +9,19 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eno.data import track_picture
 from eno.data.albums import ALBUM_SCHEMA
-from eno.data.explore import _label_figures, co_occurrence, explore, picture_track
+from eno.data.explore import _label_figures, co_occurrence, explore
 from eno.data.figures import LIMITS
 from eno.data.layout import DataRoot
 from eno.data.matching import MATCH_SCHEMA
-from eno.data.scan import scan
+from eno.data.scan import TRACK_SCHEMA, scan
 from eno.data.tables import write_table
+from eno.data.track_picture import picture_track
 from eno.errors import CatalogueError
 from tests.audio_files import music
 
-labels = st.lists(st.sampled_from("abcdef"), max_size=4)
+labels = st.lists(st.sampled_from([*"abcdef", " ", None]), max_size=4)
 
 
 def column(lists):
@@ -28,7 +31,7 @@ def column(lists):
 @given(st.lists(st.tuples(labels, st.none() | labels), max_size=40))
 def test_label_figures_are_what_counting_finds(rows):
     figures = _label_figures(column([row[0] for row in rows]), column([row[1] for row in rows]))
-    sets = [{*primary, *(secondary or ())} for primary, secondary in rows]
+    sets = [{*primary, *(secondary or ())} - {None, " "} for primary, secondary in rows]
     counts = Counter(label for one in sets for label in one)
     assert dict(figures.counts) == counts
     assert [count for _, count in figures.counts] == sorted(counts.values(), reverse=True)
@@ -130,3 +133,69 @@ def test_the_picture_shows_what_is_heard():
     loudest = centres[picture.mel_db[:, 20].argmax()]
     assert loudest == pytest.approx(440, rel=0.06)
     assert picture.mel_db.max() - picture.mel_db.min() == pytest.approx(80, abs=1)
+
+
+def with_tracks(data, rows):
+    write_table(data.tracks, pa.Table.from_pylist([{"size": 1, "mtime_ns": 1, **row} for row in rows], TRACK_SCHEMA))
+    return explore(data)
+
+
+def test_reasons_that_differ_in_numbers_only_are_one(root):
+    reasons = ["ends before 1.5 s of 20", "ends before 7 s of 30.25", "is empty (0 bytes)", "is empty (0 bytes)", "x"]
+    found = with_tracks(root, [{"track_id": str(i), "problem": why} for i, why in enumerate(reasons)])
+    assert found.audio.problems == [("ends before … s of …", 2, "0"), ("is empty (0 bytes)", 2, "2"), ("x", 1, "4")]
+
+
+def test_files_with_the_same_audio_are_counted_where_audio_was_hashed(root):
+    rows = [{"track_id": str(i), "audio_hash": digest} for i, digest in enumerate(["p", "q", "p", "p", None])]
+    name = "files with the audio of another one"
+    assert dict(with_tracks(root, rows).overview)[name] == "2"
+    assert name not in dict(with_tracks(root, [row | {"audio_hash": None} for row in rows]).overview)
+
+
+def test_what_matched_is_counted_by_method(root):
+    rows = [
+        ("a", "matched", "layout"),
+        ("b", "matched", "names"),
+        (None, "ambiguous", "names"),
+        ("c", "matched", "names"),
+    ]
+    matches = [{"track_id": str(i), "file_name": f, "decision": d, "method": m} for i, (f, d, m) in enumerate(rows)]
+    write_table(root.matches, pa.Table.from_pylist(matches, schema=MATCH_SCHEMA))
+    overview = dict(explore(root).overview)
+    assert (overview["tracks matched by names"], overview["tracks matched by layout"]) == ("2", "1")
+
+
+def test_odd_dates_are_passed_over(root):
+    rows = [{"file_name": str(i), "release_date": date} for i, date in enumerate(["²²²²-01", "", None, "1999-12-31"])]
+    write_table(root.albums, pa.Table.from_pylist(rows, schema=ALBUM_SCHEMA))
+    assert explore(root).years == {1990: 1}
+
+
+def test_a_track_that_went_away_makes_room_for_the_next(root):
+    with_audio(root)
+    (root.audio / "album-1" / "0.flac").unlink()
+    found = explore(root)
+    assert found.track.track_id == "album-1/1.flac"
+    assert found.hints == ["Not there yet: what comes with eno split"]
+    wanted = explore(root, track="album-1/0.flac")
+    assert wanted.track is None
+    assert "no such file" in wanted.hints[-1]
+
+
+def test_only_the_start_of_a_long_track_is_decoded(root, monkeypatch):
+    with_audio(root)
+    monkeypatch.setattr(track_picture, "PICTURE_S", 1)
+    assert explore(root).track.duration_s == 1.0
+
+
+def test_a_track_whose_name_is_not_utf8_is_found(root):
+    folder = os.fsencode(root.audio)
+    root.audio.mkdir(parents=True)
+    soundfile.write(root.audio / "x.flac", music(1, 16_000), 16_000)
+    try:
+        os.rename(folder + b"/x.flac", folder + b"/caf\xe9.flac")
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    scan(root.audio, root.tracks)
+    assert explore(root).track.track_id == "caf\\xe9.flac"

@@ -3,11 +3,19 @@ import io
 import sys
 from html.parser import HTMLParser
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
+from eno.data.albums import ALBUM_SCHEMA
 from eno.data.explore import explore
+from eno.data.figures import PICTURE_S
+from eno.data.scan import TRACK_SCHEMA
+from eno.data.tables import write_table
+from eno.data.track_picture import picture_track
 from eno.errors import MissingExtra
+from eno.exploration import charts, html
 from eno.exploration.charts import shorten
 from eno.exploration.html import write_html
 from eno.exploration.terminal import terminal_tables
@@ -84,7 +92,7 @@ def test_the_terminal_shows_the_same_figures(root):  # noqa: F811
 
 def test_names_fit_the_pictures():
     assert shorten("Dream Pop") == "Dream Pop"
-    assert shorten("空洞 $x$") == "?? ?x?"
+    assert shorten("空洞 $x$") == "?? $x$"
     assert len(shorten("x" * 100)) == 30
 
 
@@ -93,3 +101,39 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "eno.exploration.charts")
     with pytest.raises(MissingExtra, match=r"eno\[explore\]"):
         importlib.import_module("eno.exploration.charts")
+
+
+def test_a_collection_without_labels_or_albums_has_a_report_too(root, tmp_path):  # noqa: F811
+    for rows in ([], [{"file_name": "x"}]):
+        write_table(root.albums, pa.Table.from_pylist(rows, schema=ALBUM_SCHEMA))
+        write_html(explore(root), tmp_path / "report.html")
+        assert Page((tmp_path / "report.html").read_text("utf-8")).ids == {"overview", "labels"}
+
+
+def test_columns_stand_where_their_numbers_are(root, tmp_path, monkeypatch):  # noqa: F811
+    rows = [
+        {"file_name": str(n), "primary_genres": list("abcd")[:n], "release_date": f"{1960 + 10 * n}-01-01"}
+        for n in (0, 1, 4)
+    ]
+    write_table(root.albums, pa.Table.from_pylist(rows, schema=ALBUM_SCHEMA))
+    drawn = {}
+    monkeypatch.setattr(charts, "columns", lambda title, rows, label: drawn.setdefault(label, rows) and "")
+    html.write_html(explore(root), tmp_path / "report.html")
+    assert drawn["genres"] == [("0", 1), ("1", 1), ("2", 0), ("3", 0), ("4", 1)]
+    assert drawn["decade"] == [("1960s", 1), ("1970s", 1), ("1980s", 0), ("1990s", 0), ("2000s", 1)]
+
+
+def test_long_tables_are_cut_and_say_so(root, tmp_path):  # noqa: F811
+    letters = [chr(ord("a") + i) for i in range(25)]
+    rows = [{"track_id": f"{x}.mp3", "size": 1, "mtime_ns": 1, "problem": f"reason {x}"} for x in letters]
+    write_table(root.tracks, pa.Table.from_pylist(rows, schema=TRACK_SCHEMA))
+    write_html(explore(root), tmp_path / "report.html")
+    page = Page((tmp_path / "report.html").read_text("utf-8"))
+    assert "the first 20 of 25" in page.text
+    assert ("reason t" in page.text, "reason u" in page.text) == (True, False)
+
+
+def test_long_tracks_say_how_much_of_them_is_shown():
+    for seconds, said in ((PICTURE_S - 1, "the whole track"), (PICTURE_S, "the first 10 minutes")):
+        picture = picture_track("x", np.zeros(seconds * 100, np.float32), 100, [])
+        assert charts.track_pictures(picture)[0][0] == f"waveform, {said}"
