@@ -69,8 +69,8 @@ def find_tracks(root: Path | str) -> list[Track]:
     Parameters
     ----------
     root : Path or str
-        The audio folder. Hidden files and folders are passed over; links to files are followed, even dangling
-        ones, so that they show up as failures instead of going missing.
+        The audio folder. Hidden files and folders are passed over, and so are links to folders; links to files are
+        followed, even dangling ones, so that they show up as failures instead of going missing.
 
     Returns
     -------
@@ -94,12 +94,15 @@ def _walk(root: Path) -> list[Path]:
     found: list[Path] = []
     with ThreadPoolExecutor(IO_THREADS, thread_name_prefix="list") as pool:
         waiting: set[Future[tuple[list[Path], list[Path]]]] = {pool.submit(_list, root)}
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                folders, files = future.result()
-                found += files
-                waiting |= {pool.submit(_list, folder) for folder in folders}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    folders, files = future.result()
+                    found += files
+                    waiting |= {pool.submit(_list, folder) for folder in folders}
+        finally:
+            pool.shutdown(cancel_futures=True)  # an error or Ctrl-C does not wait for the rest of the tree
     return found
 
 
@@ -113,13 +116,20 @@ def _list(folder: Path) -> tuple[list[Path], list[Path]]:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(path)
-                elif path.suffix.lower() in AUDIO_SUFFIXES and not entry.is_dir():
+                elif path.suffix.lower() in AUDIO_SUFFIXES and not _links_to_folder(entry):
                     files.append(path)
     except OSError as error:
         # A folder that cannot be listed hides tracks: say so instead of working on without them.
         reason = f"cannot be listed ({error.strerror}); its tracks would silently be missing"
         raise AudioError(error.filename or folder, reason) from error
     return folders, files
+
+
+def _links_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or to where nobody may look: whoever opens it says so
+        return False
 
 
 def expand_audio(paths: Iterable[Path]) -> list[Path]:

@@ -13,6 +13,8 @@ import mutagen
 from mutagen.id3 import ID3
 from mutagen.mp4 import MP4Tags
 
+from eno.files import printable
+
 logger = logging.getLogger(__name__)
 
 
@@ -63,9 +65,9 @@ _NAMES = {
     "musicbrainz_release_group_id": ("musicbrainzreleasegroupid", "musicbrainz/releasegroupid"),
     "spotify_album_id": ("spotifyalbumid", "spotifyalbumuri"),
 }  # fmt: skip
-_MORE_MP4 = {"gnre": "genre"}
-_NUMBER = re.compile(r"\d+")
-_YEAR = re.compile(r"(?<!\d)(?:1[5-9]|20)\d\d(?!\d)")
+_WANTED = frozenset(name for names in _NAMES.values() for name in names)
+_NUMBER = re.compile(r"^[^\d/]*(\d{1,6})(?!\d)")  # also A1 and 3/12; what is longer is no number of a track
+_YEAR = re.compile(r"(?<!\d)((?:1[5-9]|20)\d\d)(?:\d{4})?(?!\d)")  # also 19930517
 _SPOTIFY_PREFIX = re.compile(r"^(?:spotify:album:|https?://open\.spotify\.com/album/)")
 
 
@@ -85,12 +87,10 @@ def read_tags(path: Path) -> Tags:
     """
     try:
         file = mutagen.File(path)
+        values = _values(file.tags) if file is not None and file.tags else {}
     except Exception as error:  # mutagen lets many kinds of error through on damaged files
-        logger.debug("%s: its tags cannot be read (%s)", path, error)
+        logger.debug("%s: its tags cannot be read (%s)", printable(path), error)
         return Tags()
-    if file is None or not file.tags:
-        return Tags()
-    values = _values(file.tags)
 
     def texts(field: str) -> list[str]:
         return next((values[name] for name in _NAMES[field] if values.get(name)), [])
@@ -99,8 +99,9 @@ def read_tags(path: Path) -> Tags:
         return "; ".join(dict.fromkeys(texts(field))) or None
 
     def first(field: str, pattern: re.Pattern[str]) -> int | None:
-        found = (pattern.search(one) for one in texts(field))
-        return next((int(match[0]) for match in found if match), None)
+        # A name may hold no number, as an original date "unknown": then the next one counts.
+        found = (pattern.search(one) for name in _NAMES[field] for one in values.get(name, []))
+        return next((int(match[1]) or None for match in found if match), None)
 
     spotify = next(iter(texts("spotify_album_id")), None)
     return Tags(
@@ -115,54 +116,47 @@ def read_tags(path: Path) -> Tags:
 
 
 def _values(tags: Any) -> dict[str, list[str]]:
-    pairs = _id3_pairs(tags) if isinstance(tags, ID3) else _pairs(tags)
+    """Collect the texts of the names that are wanted; lyrics, pictures and the like are never looked at."""
     found: dict[str, list[str]] = {}
-    for name, values in pairs:
-        kept = [value for value in values if value]
-        if kept:
+    for name, values in _id3_pairs(tags) if isinstance(tags, ID3) else _pairs(tags):
+        if name in _WANTED and (kept := [text for text in _texts(values) if text]):
             found.setdefault(name, []).extend(kept)
     return found
 
 
-def _id3_pairs(tags: Any) -> Iterator[tuple[str, list[str]]]:
+def _id3_pairs(tags: Any) -> Iterator[tuple[str, Iterable[Any]]]:
     for frame in tags.values():
         if frame.FrameID == "UFID":
-            yield f"UFID:{frame.owner}", [frame.data.decode("ascii", "replace").strip()]
+            yield f"UFID:{frame.owner}", [frame.data]
         elif frame.FrameID == "TXXX":
-            yield _plain(frame.desc), _texts(frame.text)
+            yield _plain(frame.desc), frame.text
         elif frame.FrameID == "TCON":
-            yield frame.FrameID, _texts(frame.genres)  # which resolves numbers of ID3v1's list
-        elif frame.FrameID.startswith("T"):
-            yield frame.FrameID, _texts(frame.text)
+            yield frame.FrameID, frame.genres  # which resolves numbers of ID3v1's list
+        elif frame.FrameID in _WANTED:  # not every other frame has a text: lists of people have pairs
+            yield frame.FrameID, frame.text
 
 
-def _pairs(tags: Any) -> Iterator[tuple[str, list[str]]]:
-    items = tags.items() if hasattr(tags, "items") else tags
-    merged: dict[str, list[str]] = {}
-    for key, values in items:
-        listed = values if isinstance(values, list | tuple) else getattr(values, "value", values)
-        listed = listed.split("\0") if isinstance(listed, str) else listed
-        if not isinstance(listed, list | tuple):
-            continue
-        if isinstance(tags, MP4Tags) and key.startswith("----:"):
-            key = _plain(key.rsplit(":", 1)[-1])
-        elif not isinstance(tags, MP4Tags):
-            key = _plain(key)
-        merged.setdefault(_MORE_MP4.get(key, key), []).extend(_texts(listed))
-    yield from merged.items()
+def _pairs(tags: Any) -> Iterator[tuple[str, Iterable[Any]]]:
+    for key, values in tags.items():
+        if isinstance(tags, MP4Tags):
+            name = _plain(key.rsplit(":", 1)[-1]) if key.startswith("----:") else key
+        else:
+            name = _plain(key)
+        yield name, values if isinstance(values, list | tuple) else [getattr(values, "value", values)]
 
 
 def _texts(values: Iterable[Any]) -> list[str]:
-    """Give values as text; numbers of MP4 come as pairs of number and total, pictures and the like are passed over."""
+    """Give values as text; several in one are parted by NUL, and numbers of MP4 are pairs of number and total."""
     texts = []
     for value in values:
         if isinstance(value, tuple):
-            texts.append(str(value[0] or ""))
-        elif isinstance(value, bytes):
-            texts += value.decode("utf-8", "replace").split("\0") if len(value) < 1000 else []
-        else:
-            texts += str(getattr(value, "value", value)).split("\0")
-    return [text.strip() for text in texts]
+            value = value[0]
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        # A lone half of a surrogate pair fits into no table.
+        text = str(getattr(value, "value", value)).encode("utf-8", "replace").decode("utf-8")
+        texts += [part.strip() for part in text.split("\0")]
+    return texts
 
 
 def _plain(name: str) -> str:

@@ -169,3 +169,28 @@ class TestHash:
         assert report.duplicates == [["copy.mp3", "mp3/mp3.mp3"]]
         # A scan that does not ask for hashes keeps those that are there.
         assert scan(library, destination).duplicates == [["copy.mp3", "mp3/mp3.mp3"]]
+
+
+def test_any_failure_of_one_file_is_its_own_problem(library, tmp_path, monkeypatch):
+    probe = scanning.probe
+
+    def fail(path, **options):
+        if path.suffix == ".mp3":
+            raise RuntimeError("nobody thought of this")
+        return probe(path, **options)
+
+    monkeypatch.setattr(scanning, "probe", fail)
+    report = scan(library, tmp_path / "tracks.parquet")
+    assert report.problems == [("mp3/mp3.mp3", "cannot be read (RuntimeError: nobody thought of this)")]
+    assert len(rows(tmp_path / "tracks.parquet")) == 7
+
+
+def test_a_damaged_remainder_of_an_interrupted_scan_is_no_reason_to_stop(library, tmp_path):
+    (tmp_path / "tracks.partial.parquet").write_text("x")
+    assert counts(scan(library, tmp_path / "tracks.parquet")) == (7, 0, 0, 0)
+
+
+def test_the_table_does_not_depend_on_the_number_of_threads(library, tmp_path):
+    scan(library, tmp_path / "one.parquet", workers=1)
+    scan(library, tmp_path / "many.parquet", workers=8)
+    assert rows(tmp_path / "one.parquet") == rows(tmp_path / "many.parquet")

@@ -1,6 +1,6 @@
 import mutagen
 import pytest
-from mutagen.id3 import TALB, TCON, TDOR, TDRC, TIT2, TPE1, TPE2, TPOS, TRCK, TXXX, UFID
+from mutagen.id3 import TALB, TCON, TDOR, TDRC, TIPL, TIT2, TMCL, TPE1, TPE2, TPOS, TRCK, TXXX, UFID
 from mutagen.mp4 import MP4FreeForm
 
 from eno.data.tags import Tags, read_tags
@@ -118,3 +118,17 @@ def test_damaged_tags_are_none(tmp_path):
     assert read_tags(path) == Tags()
     (tmp_path / "x.mp3").write_bytes(b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f")
     assert read_tags(tmp_path / "x.mp3") == Tags()
+
+
+def test_frames_without_a_text_and_absurd_numbers_do_no_harm(tmp_path):
+    path = write(tmp_path, "mp3", music(1, 44_100), 44_100)
+    file = mutagen.File(path)
+    file.add_tags()
+    for frame in (
+        TIPL(people=[["producer", "Somebody"]]), TMCL(people=[["guitar", "Somebody"]]), TPE1(text=["Slowdive"]),
+        TRCK(text=["99999999999999999999"]), TDOR(text=[""]), TXXX(desc="originaldate", text=["unknown"]),
+        TDRC(text=["19930517"]),
+    ):  # fmt: skip
+        file.tags.add(frame)
+    file.save()
+    assert read_tags(path) == Tags(artist="Slowdive", year=1993)
