@@ -237,11 +237,11 @@ def _numbers_apart(key: str) -> tuple[str, tuple[str, ...]]:
     counted = False
     for i, token in enumerate(tokens):
         following = tokens[i + 1] if i + 1 < len(tokens) else ""
-        if token in _COUNTED and (following.isdigit() or following in _ROMAN or following in _NUMBER_WORDS):
+        if token in _COUNTED and (following.isdecimal() or following in _ROMAN or following in _NUMBER_WORDS):
             counted = True
             continue
         last = i == len(tokens) - 1 and i > 0 and len(tokens[i - 1]) > 1
-        if token.isdigit():
+        if token.isdecimal():
             numbers.append(str(int(token)))
         elif token in _ROMAN and (counted or last or token not in _NUMERALS_THAT_ARE_WORDS):
             numbers.append(_ROMAN[token])

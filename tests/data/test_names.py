@@ -56,6 +56,7 @@ def test_other_names_have_other_keys(one, other):
         ("Fearless (Taylor's Version)", "fearless taylors version", ()),
         ("( )", "()", ()),
         ("Mezzanine (2CD)", "mezzanine", ()),
+        ("Selam ፩", "selam ፩", ()),
     ],
 )
 def test_titles_are_taken_apart(text, words, numbers):
