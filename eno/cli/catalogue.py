@@ -13,8 +13,6 @@ from eno.console import console, progress
 from eno.errors import EnoError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from eno.data.layout import DataRoot
 
 app = typer.Typer()
@@ -99,9 +97,8 @@ def labels(
     """Choose the labels that are frequent enough to be learned, and say why the others are not."""
     root, chosen = _prepare(config, overrides, data_root)
 
+    from eno.data.catalogue import choose_labels
     from eno.data.hierarchy import Hierarchy, load_aliases
-    from eno.data.tables import write_table
-    from eno.data.vocabulary import build_vocabulary
     from eno.data.vocabulary import roll_up as sum_up
     from eno.summary import label_lines, label_table
 
@@ -109,16 +106,15 @@ def labels(
     hierarchy = Hierarchy.load(limits.hierarchy) if limits.hierarchy else None
     if roll_up and hierarchy is None:
         raise EnoError("--roll-up needs a hierarchy: --set labels.hierarchy=FILE")
-    encoder, counts = build_vocabulary(
-        _albums_that_count(root, all_albums),
+    encoder, counts = choose_labels(
+        root,
         min_albums=limits.min_albums,
         min_artists=limits.min_artists,
+        secondary_weight=limits.secondary_weight,
         aliases=load_aliases(limits.aliases) if limits.aliases else None,
         hierarchy=hierarchy,
-        secondary_weight=limits.secondary_weight,
+        all_albums=all_albums,
     )
-    write_table(root.label_counts, counts)
-    encoder.save(root.label_encoder)
     for kept in (True, False) if limit else ():
         console.print(label_table(counts, kept=kept, limit=limit))
     if roll_up and hierarchy is not None:
@@ -137,27 +133,13 @@ def split(
     """Divide the tracks into train, validation and test, no artist on two sides; then look for leaks."""
     root, chosen = _prepare(config, overrides, data_root)
 
-    from eno.data.albums import read_albums
-    from eno.data.labels import LabelEncoder
-    from eno.data.leaks import check_leaks, leave_out_repeats
-    from eno.data.matching import read_matches
-    from eno.data.official_splits import read_official_splits
-    from eno.data.scan import read_tracks
-    from eno.data.splits import describe_splits, label_tracks, make_splits, write_splits
+    from eno.data.catalogue import divide_tracks
     from eno.summary import split_lines
 
-    albums, tags = read_albums(root.albums), read_tracks(root.tracks)
-    tracks, encoder = label_tracks(read_matches(root.matches), albums), LabelEncoder.load(root.label_encoder)
-    if official is None:
-        parts = make_splits(tracks, albums, encoder, tags=tags, **chosen.split.model_dump())
-        parts = leave_out_repeats(tracks, parts, albums, tags)
-    else:
-        parts, unknown = read_official_splits(official, tracks)
-        if unknown:
-            console.print(f"{len(unknown)} names of {shown(official)} are unknown here, such as {shown(unknown[0])}")
-    check_leaks(tracks, parts, albums, tags)
-    write_splits(root.splits, tracks, parts)
-    _print(split_lines(describe_splits(tracks, albums, encoder, parts, tags)))
+    report, unknown = divide_tracks(root, official=official, **chosen.split.model_dump())
+    if unknown:
+        console.print(f"{len(unknown)} names of {shown(official)} are unknown here, such as {shown(unknown[0])}")
+    _print(split_lines(report))
     console.print(f"splits  {shown(root.splits)}")
 
 
@@ -185,14 +167,6 @@ def explore(
 
     write_html(found, output or root.exploration)
     console.print(f"report  {shown(output or root.exploration)}")
-
-
-def _albums_that_count(root: DataRoot, all_albums: bool) -> pa.Table:
-    from eno.data.albums import read_albums
-    from eno.data.matching import albums_with_tracks, read_matches
-
-    albums = read_albums(root.albums)
-    return albums if all_albums else albums_with_tracks(albums, read_matches(root.matches))
 
 
 def _prepare(config: Path | None, overrides: list[str] | None, data_root: Path | None) -> tuple[DataRoot, Settings]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import rapidfuzz
 
+from eno.data.albums import release_years
 from eno.data.credited import Credit, credit_of_album, credit_of_tag, credit_similarity, is_various
 from eno.data.titles import Title, parse_title, title_similarity
 
@@ -72,7 +73,7 @@ class AlbumIndex:
 
     def __init__(self, albums: pa.Table) -> None:
         self._file_names = albums["file_name"].to_pylist()
-        self._years = [_year(date) for date in albums["release_date"].to_pylist()]
+        self._years = release_years(albums)
         self._durations = _Durations(albums["tracks"].combine_chunks())
         self._credits = [
             credit_of_album((one["name"], one["file_name"]) for one in several or () if one)
@@ -230,10 +231,6 @@ def _titles(name: str | None, file_name: str) -> tuple[Title, ...]:
 
 def _squeezed(key: str) -> str:
     return "".join(sorted(key.split())) if " " in key else key
-
-
-def _year(date: str | None) -> int | None:
-    return int(date[:4]) if date and date[:4].isdigit() else None
 
 
 def _wording(part: str, similarity: float | None) -> str:

@@ -49,6 +49,9 @@ ALBUM_SCHEMA = pa.schema(
 LABEL_COLUMNS = ("primary_genres", "secondary_genres", "descriptors")
 """The columns whose values are labels."""
 
+NEEDED_COLUMNS = ("file_name", *LABEL_COLUMNS)
+"""The columns without which albums are of no use."""
+
 
 def read_albums(path: Path) -> pa.Table:
     """Read the albums table.
@@ -71,6 +74,22 @@ def read_albums(path: Path) -> pa.Table:
     return read_table(
         path,
         schema=ALBUM_SCHEMA,
-        needed=("file_name", *LABEL_COLUMNS),
+        needed=NEEDED_COLUMNS,
         origin="Make it with: eno import lute SOURCE",
     )
+
+
+def album_artists(albums: pa.Table) -> list[list[str]]:
+    """Give the artists of every album, by ``file_name`` or else by name."""
+    if "artists" not in albums.column_names:
+        return [[] for _ in range(len(albums))]
+    return [
+        [one["file_name"] or one["name"] for one in several or () if one and (one["file_name"] or one["name"])]
+        for several in albums["artists"].to_pylist()
+    ]
+
+
+def release_years(albums: pa.Table) -> list[int | None]:
+    """Give the year of release of every album; None where it is not known."""
+    dates = albums["release_date"].to_pylist()
+    return [int(date[:4]) if date and date[:4].isdecimal() else None for date in dates]

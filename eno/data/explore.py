@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eno.data.albums import LABEL_COLUMNS, read_albums
+from eno.data.albums import LABEL_COLUMNS, album_artists, read_albums, release_years
 from eno.data.figures import (
     LIMITS,
     AudioFigures,
@@ -135,7 +135,6 @@ def _arranged(lift: np.ndarray) -> np.ndarray:
 
 def _label_figures(*columns: pa.ChunkedArray) -> LabelFigures:
     arrays = [column.combine_chunks() for column in columns]
-    counts: Counter[str] = Counter()
     flat = pa.chunked_array([pc.list_flatten(array) for array in arrays])
     named = pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(flat)), 0), False)
     rows = np.concatenate([pc.list_parent_indices(array).to_numpy() for array in arrays]).astype(np.int64)
@@ -146,7 +145,6 @@ def _label_figures(*columns: pa.ChunkedArray) -> LabelFigures:
     seen = np.unique(rows * max(1, len(names)) + codes)
     rows, codes = seen // max(1, len(names)), seen % max(1, len(names))
     per_label = np.bincount(codes, minlength=len(names))
-    counts.update({name: int(count) for name, count in zip(names, per_label, strict=True)})
     total = len(arrays[0])
     kept = []
     for limit in LIMITS:
@@ -154,14 +152,12 @@ def _label_figures(*columns: pa.ChunkedArray) -> LabelFigures:
         reached = len(np.unique(rows[frequent[codes]])) / max(1, total)
         kept.append((limit, int(frequent.sum()), reached))
     per_album = Counter(np.bincount(rows, minlength=total).tolist())
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ordered = sorted(zip(names, per_label.tolist(), strict=True), key=lambda item: (-item[1], item[0]))
     return LabelFigures(ordered, dict(sorted(per_album.items())), kept)
 
 
 def _overview(albums: pa.Table, tracks: pa.Table | None, matches: pa.Table | None) -> list[tuple[str, str]]:
-    artists = {
-        one["file_name"] or one["name"] for several in albums["artists"].to_pylist() for one in several or () if one
-    }
+    artists = {artist for several in album_artists(albums) for artist in several}
     empty = {
         name: int((pc.list_value_length(albums[name]).fill_null(0).to_numpy() == 0).sum()) for name in LABEL_COLUMNS
     }
@@ -194,8 +190,7 @@ def _overview(albums: pa.Table, tracks: pa.Table | None, matches: pa.Table | Non
 
 
 def _decades(albums: pa.Table) -> dict[int, int]:
-    years = [int(date[:4]) for date in albums["release_date"].to_pylist() if date and date[:4].isdecimal()]
-    return dict(sorted(Counter(year // 10 * 10 for year in years).items()))
+    return dict(sorted(Counter(year // 10 * 10 for year in release_years(albums) if year is not None).items()))
 
 
 def _audio(tracks: pa.Table) -> AudioFigures:

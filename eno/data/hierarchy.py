@@ -9,6 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from eno.data.names import clean_label, label_key
+from eno.data.text import read_text
 from eno.errors import LabelError
 
 _NOTE = re.compile(r"\s*::\w+\s*$")  # "Shoegaze ::genre", as some lists have it
@@ -91,12 +92,11 @@ class Hierarchy:
         """
         path = Path(path)
         text = read_text(path)
+        edges = list((_pairs if path.suffix.lower() in _SEPARATORS else _indented)(path, text))
         try:
-            if path.suffix.lower() in _SEPARATORS:
-                return cls(_pairs(path, text))
-            return cls(_indented(path, text))
+            return cls(edges)
         except LabelError as error:
-            raise error if str(path) in str(error) else LabelError(f"{path}: {error}") from error
+            raise LabelError(f"{path}: {error}") from error
 
 
 def load_aliases(path: Path | str) -> dict[str, str]:
@@ -129,27 +129,6 @@ def load_aliases(path: Path | str) -> dict[str, str]:
             seen.append(following)
         resolved[alias] = direct[seen[-1]]
     return resolved
-
-
-def read_text(path: Path) -> str:
-    """Read a text file of the user's.
-
-    Raises
-    ------
-    LabelError
-        It is missing or is not UTF-8.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise LabelError(f"{path}: cannot be read ({error.strerror}).") from error
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise LabelError(f"{path}: is UTF-16; save it as UTF-8.")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise LabelError(f"{path}: line {line} is not UTF-8; save the file as UTF-8.") from error
 
 
 def _pairs(path: Path, text: str) -> Iterator[tuple[str, str]]:

@@ -7,9 +7,8 @@ Lute, https://github.com/shedrachokonofua/lute
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from eno.data.lute_parquet import read_parquet
 from eno.data.lute_records import AlbumBatch, Malformed, Progress
 from eno.data.lute_sqlite import read_sqlite
 from eno.errors import CatalogueError
-from eno.files import replace_file
+from eno.files import write_json_lines
 
 GRPC_SCHEMES = ("grpc://", "grpcs://")
 _SHOWN = 1000
@@ -113,7 +112,10 @@ def import_lute(
             raise CatalogueError(_nothing(source, malformed))
         spool.write()
     ledger = destination.with_suffix(".malformed.jsonl")
-    _write_ledger(ledger, malformed)
+    if malformed:
+        write_json_lines(ledger, map(asdict, malformed))
+    else:
+        ledger.unlink(missing_ok=True)
     return ImportReport(
         read=spool.albums + spool.repeated + spool.duplicates + len(malformed),
         albums=spool.albums,
@@ -158,12 +160,3 @@ def _nothing(source: Path | str, malformed: list[Malformed]) -> str:
         f"{source}: holds no usable album; all {len(malformed)} records are malformed, the first one: "
         f"{first.place}: {first.reason}. DATA.md describes what is expected."
     )
-
-
-def _write_ledger(path: Path, malformed: Iterable[Malformed]) -> None:
-    lines = [json.dumps(asdict(record), ensure_ascii=False) for record in malformed]
-    if lines:
-        with replace_file(path) as temporary:
-            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    else:
-        path.unlink(missing_ok=True)

@@ -129,7 +129,7 @@ def match(
             ]
             decision = decide(candidates, file_names)
             if decision.decision == "ambiguous":
-                review.ask(*group.key, group.local, [(one, albums) for one in candidates[:5]])
+                review.ask(*group.key, group.local, candidates[:5], albums)
         decided += [(row["track_id"], decision) for row in rest if decision is not None]
         report_progress(done, len(groups))
     table = _table(decided)

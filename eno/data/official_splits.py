@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eno.data.hierarchy import read_text
 from eno.data.splits import LEFT_OUT
 from eno.data.stratify import SPLITS
+from eno.data.text import read_text
 from eno.errors import CatalogueError
 
 _SUFFIXES = (".parquet", ".csv", ".tsv", ".txt")

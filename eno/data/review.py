@@ -90,10 +90,10 @@ class Review:
             row["candidate"] == candidate and row["decision"] in _NO for row in self._rows.get((folder, album), ())
         )
 
-    def ask(self, folder: str, album: str, local: LocalAlbum, candidates: list[tuple[Candidate, pa.Table]]) -> None:
+    def ask(self, folder: str, album: str, local: LocalAlbum, candidates: list[Candidate], albums: pa.Table) -> None:
         """Put a local album and its candidates before the user."""
         self.asked += 1
-        for one, albums in candidates:
+        for one in candidates:
             listed = albums.slice(one.row, 1).to_pylist()[0]
             self._rows[folder, album].append(_row(folder, album, local, one, listed))
 

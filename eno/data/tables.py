@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -44,21 +44,40 @@ def read_table(path: Path, *, schema: pa.Schema, needed: Iterable[str], origin: 
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise CatalogueError(f"{path}: cannot be read as Parquet ({error}). {origin}") from error
-    missing = [name for name in needed if name not in table.column_names]
+    require_columns(path, table.column_names, needed, origin)
+    for field in schema:
+        column = typed_column(path, table, field)
+        if field.name in table.column_names:
+            table = table.set_column(table.column_names.index(field.name), field, column)
+        else:
+            table = table.append_column(field, column)
+    return table
+
+
+def require_columns(path: Path, names: Sequence[str], needed: Iterable[str], origin: str) -> None:
+    """Raise a `CatalogueError` that names the columns which a table lacks, if it lacks any."""
+    missing = [name for name in needed if name not in names]
     if missing:
         raise CatalogueError(
             f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
-            f"it has {', '.join(table.column_names)}. DATA.md describes the table. {origin}"
+            f"it has {', '.join(names)}. DATA.md describes the table. {origin}"
         )
-    for field in schema:
-        if field.name not in table.column_names:
-            table = table.append_column(field, pa.nulls(len(table), field.type))
-            continue
-        index = table.column_names.index(field.name)
-        try:
-            table = table.set_column(index, field, table.column(index).cast(field.type))
-        except pa.ArrowException as error:
-            raise CatalogueError(
-                f"{path}: the column {field.name} is {table.schema.field(index).type}, expected {field.type} ({error})."
-            ) from error
-    return table
+
+
+def typed_column(path: Path, table: pa.Table | pa.RecordBatch, field: pa.Field) -> pa.Array | pa.ChunkedArray:
+    """Give a column in the type that it should have, null where the table lacks it.
+
+    Raises
+    ------
+    CatalogueError
+        It is of another type.
+    """
+    if field.name not in table.schema.names:
+        return pa.nulls(len(table), field.type)
+    column = table.column(field.name)
+    try:
+        return column.cast(field.type)
+    except pa.ArrowException as error:
+        raise CatalogueError(
+            f"{path}: the column {field.name} is {column.type}, expected {field.type} ({error})."
+        ) from error

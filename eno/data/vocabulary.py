@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
-from eno.data.albums import LABEL_COLUMNS
+from eno.data.albums import LABEL_COLUMNS, album_artists
 from eno.data.hierarchy import Hierarchy, implied_labels
 from eno.data.labels import LabelEncoder
 from eno.data.names import label_key
@@ -151,16 +151,6 @@ def roll_up(counts: pa.Table, hierarchy: Hierarchy) -> list[tuple[str, int, int]
     )
     roots = [(root, albums_of.get(label_key(root), 0), kept[label_key(root)]) for root in hierarchy.roots()]
     return sorted(roots, key=lambda row: -row[1])
-
-
-def album_artists(albums: pa.Table) -> list[list[str]]:
-    """Give the artists of every album, by ``file_name`` or else by name."""
-    if "artists" not in albums.column_names:
-        return [[] for _ in range(len(albums))]
-    return [
-        [one["file_name"] or one["name"] for one in several or () if one and (one["file_name"] or one["name"])]
-        for several in albums["artists"].to_pylist()
-    ]
 
 
 def _spellings(albums: pa.Table, columns: tuple[str, ...]) -> dict[str, str]:

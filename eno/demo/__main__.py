@@ -20,17 +20,14 @@ from rich.table import Table
 
 from eno.console import console, errors, progress
 from eno.data.albums import read_albums
+from eno.data.catalogue import choose_labels, divide_tracks
 from eno.data.explore import explore
 from eno.data.labels import LabelEncoder
 from eno.data.layout import DataRoot
-from eno.data.leaks import check_leaks, leave_out_repeats
 from eno.data.lute import import_lute
-from eno.data.matching import albums_with_tracks, match, read_matches
+from eno.data.matching import match
 from eno.data.scan import read_tracks, scan
-from eno.data.splits import describe_splits, label_tracks, make_splits, write_splits
 from eno.data.stratify import SPLITS
-from eno.data.tables import write_table
-from eno.data.vocabulary import build_vocabulary
 from eno.data.windows import WindowPolicy
 from eno.demo.corpus import build_corpus
 from eno.embeddings.job import embed_folder
@@ -104,21 +101,12 @@ def _catalogue(data: DataRoot, seed: int) -> LabelEncoder:
     _print(import_lines(imported))
     with progress("scanning") as show:
         _print(scan_lines(scan(data.audio, data.tracks, on_progress=show)))
-    albums, tags = read_albums(data.albums), read_tracks(data.tracks)
-    _print(match_lines(match(tags, albums, data.matches, data.match_review), data.match_review))
-    matches = read_matches(data.matches)
-    labels, counts = build_vocabulary(
-        albums_with_tracks(albums, matches), min_albums=_MIN_ALBUMS, min_artists=_MIN_ARTISTS
-    )
-    write_table(data.label_counts, counts)
-    labels.save(data.label_encoder)
+    matched = match(read_tracks(data.tracks), read_albums(data.albums), data.matches, data.match_review)
+    _print(match_lines(matched, data.match_review))
+    labels, counts = choose_labels(data, min_albums=_MIN_ALBUMS, min_artists=_MIN_ARTISTS)
     _print(label_lines(labels, counts))
-    tracks = label_tracks(matches, albums)
-    parts = make_splits(tracks, albums, labels, tags=tags, val=0.15, test=0.15, seed=seed)
-    parts = leave_out_repeats(tracks, parts, albums, tags)
-    check_leaks(tracks, parts, albums, tags)
-    write_splits(data.splits, tracks, parts)
-    _print(split_lines(describe_splits(tracks, albums, labels, parts, tags)))
+    report, _ = divide_tracks(data, val=0.15, test=0.15, seed=seed)
+    _print(split_lines(report))
     write_html(explore(data), data.exploration)
     return labels
 

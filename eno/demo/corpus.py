@@ -23,7 +23,7 @@ from eno.demo.plan import Reading, plan_albums, try_read
 from eno.demo.render import Job, render
 from eno.demo.soundfont import find_soundfont, mend_root_keys
 from eno.errors import ConfigError, MissingExtra
-from eno.files import replace_file, write_json
+from eno.files import write_json, write_json_lines
 
 CORPUS_VERSION = 2
 """Raised by every change of the code after which the same arguments give another corpus."""
@@ -114,7 +114,9 @@ def build_corpus(
     elif (root / "raw").exists():
         raise ConfigError(f"{root / 'raw'} was not made by this command: choose another folder.")
     albums, skipped = _render_albums(root, recipe, soundfont, workers or os.cpu_count() or 1, on_progress)
-    _write_lines(root / "raw" / "metadata" / "lute.jsonl", (album.row(duration_s) for album in albums))
+    metadata = root / "raw" / "metadata"
+    metadata.mkdir(parents=True, exist_ok=True)
+    write_json_lines(metadata / "lute.jsonl", (album.row(duration_s) for album in albums))
     write_json(finished, {**recipe, "albums": len(albums), "skipped": skipped})
     started.unlink()
     return CorpusSummary(root, len(albums), tracks, reused=False)
@@ -154,12 +156,6 @@ def _render_once(job: Job, soundfont: Path) -> None:
     if not job.path.is_file():
         job.path.parent.mkdir(parents=True, exist_ok=True)
         render(job, soundfont)
-
-
-def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replace_file(path) as temporary:
-        temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 def _require_packages() -> Path:
