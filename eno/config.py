@@ -55,6 +55,45 @@ class MusicnnSettings(_Section):
 
     checkpoint: Literal["mtt", "msd", "both"] | None = None
     output: Literal["penultimate", "pooled", "tags"] | None = None
+    batch_size: int | None = Field(default=None, ge=1)
+
+
+class ClapSettings(_Section):
+    """``[clap]``: options of `eno.encoders.clap.CLAP`."""
+
+    model: str | None = None
+    revision: str | None = None
+    output: Literal["projection", "pooled"] | None = None
+    batch_size: int | None = Field(default=None, ge=1)
+
+
+class LaionSettings(_Section):
+    """``[laion]``: options of `eno.encoders.laion.LaionCLAP`."""
+
+    model: str | None = None
+    int16: bool | None = None
+    batch_size: int | None = Field(default=None, ge=1)
+
+
+class MertSettings(_Section):
+    """``[mert]``: options of `eno.encoders.mert.MERT`."""
+
+    model: str | None = None
+    revision: str | None = None
+    layers: Literal["spread", "all"] | tuple[int, ...] | None = None
+    pooling: Literal["mean", "max", "mean_std"] | None = None
+    window_s: float | None = None
+    batch_size: int | None = Field(default=None, ge=1)
+
+
+class TransformersSettings(MertSettings):
+    """``[hf]``: options of `eno.encoders.transformers_audio.TransformersAudio`."""
+
+
+class StatsSettings(_Section):
+    """``[stats]``: options of `eno.encoders.stats.Stats`."""
+
+    window_s: float | None = None
 
 
 class MLPSettings(_Section):
@@ -79,28 +118,40 @@ class Settings(_Section):
         Holds ``raw/`` and ``processed/``.
     embeddings : Path
         Holds the embedding stores.
-    device : str
+    device, dtype : str
         See `eno.encoders.load_encoder`.
     encoder, head : str
         Names in the registries.
-    windows, labels, split, musicnn, mlp
+    windows, labels, split, musicnn, clap, laion, mert, hf, stats, mlp
         The sections of the file.
+    own : dict
+        Options of an encoder of the user's own, whatever these are.
     """
 
     data_root: Path = Path("data")
     embeddings: Path = Path("embeddings")
     device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     encoder: str = "musicnn"
     head: str = "mlp"
     windows: WindowSettings = WindowSettings()
     labels: LabelSettings = LabelSettings()
     split: SplitSettings = SplitSettings()
     musicnn: MusicnnSettings = MusicnnSettings()
+    clap: ClapSettings = ClapSettings()
+    laion: LaionSettings = LaionSettings()
+    mert: MertSettings = MertSettings()
+    hf: TransformersSettings = TransformersSettings()
+    stats: StatsSettings = StatsSettings()
+    own: dict[str, Any] = Field(default_factory=dict)
     mlp: MLPSettings = MLPSettings()
 
     def options_of(self, name: str) -> dict[str, Any]:
         """Options that the user set for an encoder or head; none for a name without a section."""
-        section = getattr(self, name, None)
+        kind, colon, _ = name.partition(":")
+        if colon and kind != "hf":
+            return self.own
+        section = getattr(self, kind, None)
         return section.model_dump(exclude_none=True) if isinstance(section, _Section) else {}
 
 

@@ -7,6 +7,10 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+_DESCRIPTIVE = ("location", "gain_invariant")
+# Left out of the fingerprint while they have this value, so that stores from before the field was there stay valid.
+_ADDED_LATER = {"padding": "repeat"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec:
@@ -15,9 +19,9 @@ class EncoderSpec:
     Attributes
     ----------
     name : str
-        Name in `eno.encoders.ENCODERS`.
+        Name in `eno.encoders.ENCODERS`, or ``module.path:ClassName`` of a user's own encoder.
     options : dict
-        Options of the encoder, every one of them, so that ``load_encoder(name, **options)`` gives it back.
+        Options of the encoder that decide its vectors. ``load_encoder(name, **options, **location)`` gives it back.
     revision : str
         Version of the published weights together with that of eno's code around them.
     weights_sha256 : str
@@ -32,6 +36,14 @@ class EncoderSpec:
         How a vector comes about inside a window.
     dim : int
         Values per layer.
+    padding : {"repeat", "repeatpad"}
+        How a track that is shorter than a window fills it: repeated throughout, or repeated as often as it fits whole,
+        then silence.
+    location : dict
+        Options that say where the weights lie: ``model`` and ``revision``. No part of the fingerprint, since the same
+        weights may lie elsewhere on another machine.
+    gain_invariant : bool
+        Whether a louder or softer copy gets the same vector.
     """
 
     name: str
@@ -43,6 +55,9 @@ class EncoderSpec:
     layers: tuple[str, ...]
     pooling: str
     dim: int
+    padding: str = "repeat"
+    location: dict[str, str] = field(default_factory=dict)
+    gain_invariant: bool = False
 
     @property
     def window_s(self) -> float:
@@ -52,7 +67,12 @@ class EncoderSpec:
     @property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that change when any vector would."""
-        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        deciding = {
+            key: value
+            for key, value in self.to_dict().items()
+            if key not in _DESCRIPTIVE and _ADDED_LATER.get(key) != value
+        }
+        canonical = json.dumps(deciding, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     @property

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from eno.config import Settings, load_settings
 from eno.files import printable
+
+if TYPE_CHECKING:
+    from eno.data.windows import WindowPolicy
+    from eno.encoders import Encoder
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Settings file (default: $ENO_CONFIG, or eno.toml if there is one)")
@@ -20,6 +25,9 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="A setting that goes over the file, e.g. windows.count=16"),
 ]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 …")]
+EncoderOption = Annotated[
+    str | None, typer.Option(help="Encoder by name ('eno encoders' lists them), hf:<id or folder>, or <module>:<class>")
+]
 DataRootOption = Annotated[Path | None, typer.Option("--data-root", help="Folder of raw/ and processed/")]
 
 
@@ -27,6 +35,23 @@ def settings(config: Path | None, overrides: list[str] | None, **options: str | 
     """Settings of the file, then --set, then the options that have a name of their own."""
     named = [f"{name}={json.dumps(str(value))}" for name, value in options.items() if value is not None]
     return load_settings(config, [*(overrides or ()), *named])
+
+
+def encoder_of(chosen: Settings, name: str | None = None) -> Encoder:
+    """Load the encoder of the settings, or another one with its settings."""
+    from eno.encoders import is_own, load_encoder
+
+    name = name or chosen.encoder
+    if is_own(name) and "" not in sys.path:
+        sys.path.insert(0, "")  # a module of the user's own lies where the command is run
+    return load_encoder(name, device=chosen.device, dtype=chosen.dtype, **chosen.options_of(name))
+
+
+def policy_of(chosen: Settings) -> WindowPolicy:
+    """Which windows the settings ask for."""
+    from eno.data.windows import WindowPolicy
+
+    return WindowPolicy(**chosen.windows.model_dump())
 
 
 def shown(value: Any) -> str:

@@ -1,26 +1,39 @@
-"""Audio to vectors, vectors to tags: ``embed``, ``train``, ``tag``, ``info``."""
+"""Naming the tags of files: ``tag``, with a trained predictor, with musicnn's own tags, or with any words."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eno.cli.options import ConfigOption, DataRootOption, DeviceOption, SetOption, settings, shown
+from eno.cli.options import (
+    ConfigOption,
+    DeviceOption,
+    EncoderOption,
+    SetOption,
+    encoder_of,
+    policy_of,
+    settings,
+    shown,
+)
 from eno.config import Settings
-from eno.console import console, progress
-from eno.errors import AudioError, EnoError
+from eno.console import console
+from eno.errors import AudioError, ConfigError, EnoError
 from eno.files import printable
 
 if TYPE_CHECKING:
-    from eno.data.windows import WindowPolicy
+    from eno.embeddings.store import EmbeddingStore
     from eno.inference.predictor import EnoPredictor, TagProbability
 
+    Named = tuple[str, list[TagProbability] | AudioError]
+
 app = typer.Typer()
+
+_TEXT_ENCODERS = ("clap", "laion")
 
 
 class Vocabulary(StrEnum):
@@ -31,106 +44,27 @@ class Vocabulary(StrEnum):
 
 
 @app.command()
-def embed(
-    audio_root: Annotated[Path, typer.Argument(help="Folder with audio files")],
-    store: Annotated[
-        Path | None, typer.Option(help="Folder of the store (default: EMBEDDINGS/<folder>/<encoder>)")
-    ] = None,
-    encoder: Annotated[str | None, typer.Option(help="Encoder by name")] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try files again that failed before")] = False,
-    device: DeviceOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
-) -> None:
-    """Turn a folder of audio into vectors; an interrupted run goes on where it was."""
-    chosen = settings(config, overrides, encoder=encoder, device=device)
-
-    from eno.embeddings.job import embed_folder
-    from eno.embeddings.store import EmbeddingStore
-    from eno.encoders import load_encoder
-
-    loaded = load_encoder(chosen.encoder, device=chosen.device, **chosen.options_of(chosen.encoder))
-    path = store or chosen.embeddings / audio_root.resolve().name / loaded.spec.label
-    opened = EmbeddingStore.open_or_create(path, loaded.spec, policy=_policy(chosen))
-    with progress(f"embedding with {chosen.encoder}") as show:
-
-        def on_progress(done: int, failed: int, total: int) -> None:
-            show(done, total, f"{failed} failed" if failed else "")
-
-        report = embed_folder(audio_root, loaded, opened, retry_failed=retry_failed, on_progress=on_progress)
-    for failure in report.failures:
-        console.print(f"[red]failed[/]  {shown(failure.path)}: {shown(failure.reason)}")
-    rate = f" in {report.seconds:.0f} s, {report.audio_s / report.seconds:.0f} s of audio per second" * bool(
-        report.embedded
-    )
-    console.print(
-        f"found {report.found} = embedded {report.embedded} + skipped {report.skipped} + failed {report.failed}"
-        + f" + left {report.left}" * bool(report.left)
-        + rate
-    )
-    console.print(f"store   {shown(path)}")
-    if report.left:
-        raise EnoError(f"Interrupted with {report.left} tracks left. The same command goes on from here.")
-    if report.found == 0:
-        raise AudioError(audio_root, "holds no audio files; nothing was embedded")
-    if report.failed:
-        raise EnoError(f"{report.failed} of {report.found} files failed. Once they are mended: --retry-failed.")
-
-
-@app.command()
-def train(
-    store: Annotated[Path, typer.Argument(help="Store that 'eno embed' made")],
-    splits: Annotated[
-        Path | None, typer.Option(help="Folder of train/val/test.parquet (default: that of 'eno split')")
-    ] = None,
-    labels: Annotated[Path | None, typer.Option(help="Vocabulary (default: that of 'eno labels')")] = None,
-    model: Annotated[Path, typer.Option(help="Folder that receives the predictor")] = Path("models/eno"),
-    head: Annotated[str | None, typer.Option(help="Head by name")] = None,
-    device: DeviceOption = None,
-    data_root: DataRootOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
-) -> None:
-    """Learn tags from a store, and show how good they are on held-out artists."""
-    chosen = settings(config, overrides, head=head, device=device, data_root=data_root)
-
-    from eno.data.labels import LabelEncoder
-    from eno.data.layout import DataRoot
-    from eno.data.stratify import SPLITS
-    from eno.embeddings.store import EmbeddingStore
-    from eno.evaluation.report import evaluate_head, metrics_table
-    from eno.files import write_json
-    from eno.inference.predictor import save_predictor
-    from eno.models import create_head
-    from eno.training.heads import load_tracks
-
-    opened = EmbeddingStore.open(store)
-    root = DataRoot(chosen.data_root)
-    vocabulary = LabelEncoder.load(labels or root.label_encoder)
-    parts = {part: load_tracks(opened, splits or root.splits, part, vocabulary) for part in SPLITS}
-    console.print(f"tracks  {', '.join(f'{part} {len(one.ids)}' for part, one in parts.items())}")
-    console.print(f"labels  {vocabulary.num_genres} genres, {vocabulary.num_descriptors} descriptors")
-    train, val, test = parts.values()
-    fitted = create_head(chosen.head, device=chosen.device, **chosen.options_of(chosen.head))
-    fitted.fit(train.X, train.Y, val.X, val.truth)
-    save_predictor(model, opened.spec, fitted, vocabulary, policy=opened.policy)
-    results = evaluate_head(
-        fitted, chosen.head, train_truth=train.truth, X=test.X, truth=test.truth, genres=vocabulary.num_genres
-    )
-    write_json(model / "metrics.json", {name: asdict(metrics) for name, metrics in results.items()})
-    console.print(metrics_table(results))
-    console.print(f"model   {shown(model)}")
-
-
-@app.command()
 def tag(
-    paths: Annotated[list[Path], typer.Argument(help="Audio files and folders of them")],
+    paths: Annotated[list[Path] | None, typer.Argument(help="Audio files and folders of them")] = None,
     model: Annotated[
         Path | None, typer.Option(help="Predictor that 'eno train' made (default: musicnn's own tags)")
     ] = None,
+    tags: Annotated[str | None, typer.Option(help="Any words, with commas between: no training needed")] = None,
+    tags_file: Annotated[
+        Path | None, typer.Option(help="The same from a file: one a line, or what 'eno labels' wrote")
+    ] = None,
+    encoder: EncoderOption = None,
+    prompt: Annotated[
+        list[str] | None, typer.Option(help="What is said of a tag, with {} for it; several make an ensemble")
+    ] = None,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="CSV track,tag of some labelled tracks, by which probabilities are set right")
+    ] = None,
+    store: Annotated[Path | None, typer.Option(help="Tag the tracks of a store, by their vectors")] = None,
     vocabulary: Annotated[
         Vocabulary, typer.Option(help="musicnn's tags: MagnaTagATune or Million Song Dataset")
     ] = Vocabulary.mtt,
+    save: Annotated[Path | None, typer.Option(help="Keep the predictor in this folder, for --model")] = None,
     top: Annotated[int, typer.Option(min=1, help="So many of the likeliest genres and descriptors each")] = 5,
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="All tags above this probability instead")
@@ -140,91 +74,152 @@ def tag(
     config: ConfigOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Name the tags of audio files."""
+    """Name the tags of audio files, or of the tracks of a store."""
     chosen = settings(config, overrides, device=device)
-
-    from eno.data.library import expand_audio
-    from eno.inference.predictor import EnoPredictor
-
-    if model is not None:
-        predictor = EnoPredictor.load(model, device=chosen.device)
-    else:
-        predictor = EnoPredictor.musicnn(vocabulary.value, device=chosen.device, policy=_policy(chosen))
-    files = expand_audio(paths)
-    failed = sum(not _tag_one(predictor, path, top, threshold, as_json) for path in files)
-    if not files:
-        raise EnoError(f"No audio files in {', '.join(printable(path) for path in paths)}.")
+    _check_combination(paths, model, tags, tags_file, prompt, calibrate, store)
+    predictor = _predictor(chosen, model, encoder, tags, tags_file, prompt, vocabulary)
+    opened = None if store is None else _open_store(store, predictor)
+    if calibrate is not None:
+        _calibrate(predictor, calibrate, opened)
+    if save is not None:
+        predictor.save(save)
+    count = failed = 0
+    for name, found in _from_files(predictor, paths or []) if opened is None else _from_store(predictor, opened):
+        count += 1
+        failed += isinstance(found, AudioError)
+        _show(name, found, top, threshold, as_json, families=predictor.labels.num_genres > 0)
+    if not as_json and (tags or tags_file) and calibrate is None:
+        console.print("[dim]Not calibrated: compare tracks by these numbers, not tags. --calibrate sets them right.[/]")
+    if count == 0:
+        places = ", ".join(printable(path) for path in paths or ())
+        raise EnoError(f"No audio files in {places}." if opened is None else f"{store}: holds no tracks yet.")
     if failed:
-        raise EnoError(f"{failed} of {len(files)} files could not be tagged.")
+        raise EnoError(f"{failed} of {count} files could not be tagged.")
 
 
-@app.command()
-def info(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="Audio files, stores, predictors (default: this eno)")
-    ] = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
+def _check_combination(
+    paths: list[Path] | None,
+    model: Path | None,
+    tags: str | None,
+    tags_file: Path | None,
+    prompt: list[str] | None,
+    calibrate: Path | None,
+    store: Path | None,
 ) -> None:
-    """Show what is in a file, a store or a predictor, or how this eno is set up."""
-    from eno.describe import describe, describe_installation
-
-    chosen = settings(config, overrides)
-    if not paths:
-        _print_rows(describe_installation(chosen))
-    failed = 0
-    for path in paths or ():
-        try:
-            _print_rows(describe(path))
-        except EnoError as error:
-            failed += 1
-            console.print(f"[red]error[/]  {shown(error)}")
-    if failed:
-        raise EnoError(f"{failed} of {len(paths or ())} could not be shown.")
+    words = tags is not None or tags_file is not None
+    if (not paths) == (store is None):
+        raise ConfigError("Name audio files, or a store with --store; not both.")
+    if (model is not None) + (tags is not None) + (tags_file is not None) > 1:
+        raise ConfigError("Name one of --model, --tags and --tags-file.")
+    if (prompt or calibrate) and not words:
+        raise ConfigError("--prompt and --calibrate go with --tags or --tags-file.")
 
 
-def _policy(chosen: Settings) -> WindowPolicy:
-    from eno.data.windows import WindowPolicy
+def _predictor(
+    chosen: Settings,
+    model: Path | None,
+    encoder: str | None,
+    tags: str | None,
+    tags_file: Path | None,
+    prompt: list[str] | None,
+    vocabulary: Vocabulary,
+) -> EnoPredictor:
+    from eno.data.labels import LabelEncoder
+    from eno.inference.predictor import EnoPredictor, read_description
+    from eno.inference.zero_shot import read_tags
 
-    return WindowPolicy(**chosen.windows.model_dump())
+    if tags is not None or tags_file is not None:
+        known = chosen.encoder in _TEXT_ENCODERS or ":" in chosen.encoder
+        loaded = encoder_of(chosen, encoder or (chosen.encoder if known else _TEXT_ENCODERS[0]))
+        words = [word.strip() for word in (tags or "").split(",") if word.strip()]
+        labels = LabelEncoder([], words) if tags_file is None else read_tags(tags_file)
+        return EnoPredictor.zero_shot(loaded, labels, templates=prompt, policy=policy_of(chosen))
+    if model is not None:
+        if encoder is not None:
+            return EnoPredictor.load(model, device=chosen.device, encoder=encoder_of(chosen, encoder))
+        options = chosen.options_of(read_description(model)[0].name)
+        location = {key: value for key, value in options.items() if key in ("model", "revision")}
+        return EnoPredictor.load(model, device=chosen.device, dtype=chosen.dtype, **location)
+    if encoder not in (None, "musicnn"):
+        raise ConfigError(f"The encoder {encoder!r} has no tags of its own: name some with --tags, or a --model.")
+    return EnoPredictor.musicnn(vocabulary.value, device=chosen.device, policy=policy_of(chosen))
 
 
-def _tag_one(predictor: EnoPredictor, path: Path, top: int, threshold: float | None, as_json: bool) -> bool:
-    """Print the tags of one file, or why there are none; whether there are."""
+def _open_store(path: Path, predictor: EnoPredictor) -> EmbeddingStore:
+    from eno.embeddings.store import EmbeddingStore
+
+    opened = EmbeddingStore.open(path)
+    opened.require(predictor.encoder.spec)
+    return opened
+
+
+def _calibrate(predictor: EnoPredictor, path: Path, store: EmbeddingStore | None) -> None:
+    import numpy as np
+
+    from eno.inference.zero_shot import read_labelled
+
+    tracks, labels = read_labelled(path, predictor.labels)
+    vectors = np.stack([predictor.embed(track) for track in tracks]) if store is None else store.matrix(tracks)[1]
+    assert predictor.head is not None
     try:
-        tags = predictor.predict_tags(path)
-    except AudioError as error:
+        predictor.head.fit(vectors, labels)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _from_files(predictor: EnoPredictor, paths: list[Path]) -> Iterator[Named]:
+    from eno.data.library import expand_audio
+
+    for path in expand_audio(paths):
+        try:
+            yield str(path), predictor.predict_tags(path)
+        except AudioError as error:
+            yield str(path), error
+
+
+def _from_store(predictor: EnoPredictor, store: EmbeddingStore) -> Iterator[Named]:
+    ids, vectors = store.matrix()
+    for name, row in zip(ids, predictor.predict_vectors(vectors), strict=True):
+        yield name, predictor.name_tags(row)
+
+
+def _show(
+    name: str,
+    found: list[TagProbability] | AudioError,
+    top: int,
+    threshold: float | None,
+    as_json: bool,
+    *,
+    families: bool,
+) -> None:
+    """Print the tags of one track, or why there are none."""
+    if isinstance(found, AudioError):
         if as_json:
-            _print_json({"path": str(path), "error": error.reason})
+            _print_json({"path": name, "error": found.reason})
         else:
-            console.print(f"[bold]{shown(path)}[/]\n  [red]error[/] {shown(error.reason)}")
-        return False
+            console.print(f"[bold]{shown(name)}[/]\n  [red]error[/] {shown(found.reason)}")
+        return
+    # Plain words have no family of their own.
+    headings = {"genre": "genres", "descriptor": "descriptors"} if families else {"descriptor": "tags"}
     chosen = {
-        family: [
+        heading: [
             one
-            for rank, one in enumerate(one for one in tags if one.family == family)
+            for rank, one in enumerate(one for one in found if one.family == family)
             if (rank < top if threshold is None else one.probability > threshold)
         ]
-        for family in ("genre", "descriptor")
+        for family, heading in headings.items()
     }
     if as_json:
-        _print_json({"path": str(path), **{f"{family}s": _probabilities(ones) for family, ones in chosen.items()}})
-        return True
-    console.print(f"[bold]{shown(path)}[/]")
-    for family, ones in chosen.items():
+        _print_json({"path": name, **{heading: _probabilities(ones) for heading, ones in chosen.items()}})
+        return
+    console.print(f"[bold]{shown(name)}[/]")
+    for heading, ones in chosen.items():
         named = ", ".join(f"{shown(one.tag)} [dim]{one.probability:.2f}[/]" for one in ones)
-        console.print(f"  {family + 's':<12} {named or '[dim]none[/]'}")
-    return True
+        console.print(f"  {heading:<12} {named or '[dim]none[/]'}")
 
 
 def _probabilities(tags: list[TagProbability]) -> dict[str, float]:
     return {one.tag: round(one.probability, 4) for one in tags}
-
-
-def _print_rows(rows: dict[str, str]) -> None:
-    width = max(map(len, rows))
-    for name, value in rows.items():
-        console.print(f"{name:<{width}}  {shown(value)}")
 
 
 def _print_json(value: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ import soundfile
 import soxr
 
 from eno.data.decoders import Decoder, open_decoder, open_with_ffmpeg
-from eno.data.windows import WindowPolicy
+from eno.data.windows import WindowPolicy, fill_window
 from eno.errors import AudioError
 
 logger = logging.getLogger(__name__)
@@ -135,7 +135,9 @@ def decode(path: Path | str, *, sample_rate: int, start: int = 0, samples: int |
         return audio.span(sample_rate, start, total - start if samples is None else samples)
 
 
-def read_windows(path: Path | str, *, sample_rate: int, window_samples: int, policy: WindowPolicy) -> Windows:
+def read_windows(
+    path: Path | str, *, sample_rate: int, window_samples: int, policy: WindowPolicy, padding: str = "repeat"
+) -> Windows:
     """Decode the windows of a track, and only these.
 
     Parameters
@@ -145,9 +147,11 @@ def read_windows(path: Path | str, *, sample_rate: int, window_samples: int, pol
     sample_rate : int
         Samples per second of the windows.
     window_samples : int
-        Samples of one window. A shorter track is repeated to fill it.
+        Samples of one window.
     policy : WindowPolicy
         Which windows.
+    padding : {"repeat", "repeatpad"}
+        How a track that is shorter than a window fills it; see `eno.spec.EncoderSpec`.
 
     Returns
     -------
@@ -165,7 +169,7 @@ def read_windows(path: Path | str, *, sample_rate: int, window_samples: int, pol
         length = min(total, window_samples)
         cut = np.stack([audio.span(sample_rate, int(start), length) for start in starts])
     if length < window_samples:
-        cut = np.tile(cut, -(-window_samples // length))[:, :window_samples]
+        cut = fill_window(cut, window_samples, padding)
     return Windows(samples=cut, starts_s=starts / sample_rate)
 
 

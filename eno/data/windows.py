@@ -63,3 +63,34 @@ class WindowPolicy:
             return np.unique(np.round(spread).astype(np.int64))
         steps = np.arange(0, last + 1, max(1, round(self.hop_s * sample_rate)), dtype=np.int64)
         return np.union1d(steps, [last])
+
+
+def fill_window(samples: np.ndarray, window_samples: int, padding: str) -> np.ndarray:
+    """Make audio that is shorter than a window as long as one.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(..., n)]
+        The audio.
+    window_samples : int
+        Length of a window, at least `n`.
+    padding : {"repeat", "repeatpad"}
+        See `eno.spec.EncoderSpec`.
+
+    Returns
+    -------
+    np.ndarray [shape=(..., window_samples)]
+        The audio again and again.
+
+    Examples
+    --------
+    >>> fill_window(np.array([1, 2, 3]), 8, "repeat")
+    array([1, 2, 3, 1, 2, 3, 1, 2])
+    >>> fill_window(np.array([1, 2, 3]), 8, "repeatpad")
+    array([1, 2, 3, 1, 2, 3, 0, 0])
+    """
+    length = samples.shape[-1]
+    if padding == "repeat":
+        return np.tile(samples, -(-window_samples // length))[..., :window_samples]
+    whole = np.tile(samples, window_samples // length)
+    return np.pad(whole, [(0, 0)] * (samples.ndim - 1) + [(0, window_samples - whole.shape[-1])])

@@ -167,6 +167,7 @@ def _decoded(
                 sample_rate=spec.sample_rate,
                 window_samples=spec.window_samples,
                 policy=store.policy,
+                padding=spec.padding,
             )
         except AudioError as error:
             return error

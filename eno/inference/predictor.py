@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from eno.data.audio import read_windows
 from eno.data.labels import LabelEncoder
 from eno.data.windows import WindowPolicy
-from eno.encoders import Encoder, load_encoder
+from eno.encoders import Encoder, is_own, load_encoder
 from eno.errors import FingerprintMismatch, ModelError
 from eno.files import write_json
 from eno.models import Head, load_head
@@ -93,6 +95,44 @@ class EnoPredictor:
         labels = tag_labels(vocabulary)
         return cls(MusiCNN(checkpoint=vocabulary, output="tags", device=device), None, labels, policy=policy)
 
+    @classmethod
+    def zero_shot(
+        cls,
+        encoder: Encoder,
+        tags: LabelEncoder | Iterable[str],
+        *,
+        templates: Sequence[str] | None = None,
+        policy: WindowPolicy | None = None,
+    ) -> EnoPredictor:
+        """Tag with any words, by what an encoder with a text tower knows of them; nothing has to be learned.
+
+        Parameters
+        ----------
+        encoder : Encoder
+            One with a text tower: ``load_encoder("clap")`` or ``"laion"``.
+        tags : LabelEncoder or iterable of str
+            The words. Plain words count as descriptors.
+        templates : sequence of str, optional
+            Prompts, each with ``{}`` for the tag; a tag's vector is their mean.
+            `eno.inference.zero_shot.DEFAULT_TEMPLATES` are used otherwise.
+        policy : WindowPolicy, optional
+            Which windows of a file are listened to.
+
+        Returns
+        -------
+        EnoPredictor
+            Its head is a `eno.models.zero_shot.ZeroShotHead`: ``predictor.head.fit(X, Y)`` calibrates it.
+
+        Raises
+        ------
+        ConfigError
+            The encoder takes no text, there are no tags, or a template has no ``{}``.
+        """
+        from eno.inference.zero_shot import zero_shot_head
+
+        labels = tags if isinstance(tags, LabelEncoder) else LabelEncoder([], tags)
+        return cls(encoder, zero_shot_head(encoder, labels, templates), labels, policy=policy)
+
     def predict(self, path: Path | str, threshold: float = 0.5) -> dict[str, list[str]]:
         """Name the tags of a file.
 
@@ -123,8 +163,12 @@ class EnoPredictor:
         AudioError
             The file cannot be read as audio.
         """
+        return self.name_tags(self.predict_proba(path))
+
+    def name_tags(self, probabilities: np.ndarray) -> list[TagProbability]:
+        """Name probabilities [shape=(num_labels,)], the likeliest first."""
         families = ["genre"] * self.labels.num_genres + ["descriptor"] * self.labels.num_descriptors
-        rows = zip(self.labels.all_labels, families, self.predict_proba(path).tolist(), strict=True)
+        rows = zip(self.labels.all_labels, families, probabilities.tolist(), strict=True)
         return sorted((TagProbability(*row) for row in rows), key=lambda tag: -tag.probability)
 
     def predict_proba(self, path: Path | str) -> np.ndarray:
@@ -135,15 +179,47 @@ class EnoPredictor:
         AudioError
             The file cannot be read as audio.
         """
+        probabilities: np.ndarray = self.predict_vectors(self.embed(path)[np.newaxis])[0]
+        return probabilities
+
+    def embed(self, path: Path | str) -> np.ndarray:
+        """Turn a file into the vector that the head takes: the mean over its windows.
+
+        Returns
+        -------
+        np.ndarray [shape=(dim,) or (layers, dim), dtype=float32]
+            The second shape where the encoder gives more than one layer.
+
+        Raises
+        ------
+        AudioError
+            The file cannot be read as audio.
+        """
         spec = self.encoder.spec
         windows = read_windows(
-            path, sample_rate=spec.sample_rate, window_samples=spec.window_samples, policy=self.policy
+            path,
+            sample_rate=spec.sample_rate,
+            window_samples=spec.window_samples,
+            policy=self.policy,
+            padding=spec.padding,
         )
-        vectors = self.encoder.encode(windows.samples).mean(axis=0, keepdims=True)
-        vectors = vectors[:, 0] if vectors.shape[1] == 1 else vectors
-        probabilities = vectors if self.head is None else self.head.predict_proba(vectors)
-        row: np.ndarray = probabilities[0]
-        return row
+        mean: np.ndarray = self.encoder.encode(windows.samples).mean(axis=0)
+        return mean[0] if len(mean) == 1 else mean
+
+    def predict_vectors(self, X: np.ndarray) -> np.ndarray:
+        """Probabilities of tracks that are embedded already.
+
+        Parameters
+        ----------
+        X : np.ndarray [shape=(n, dim) or (n, layers, dim)]
+            Vectors of tracks, as `embed` or `eno.embeddings.store.EmbeddingStore.matrix` gives them.
+
+        Returns
+        -------
+        np.ndarray [shape=(n, num_labels), dtype=float32]
+            In the order of ``labels.all_labels``.
+        """
+        return X if self.head is None else self.head.predict_proba(X)
 
     def save(self, folder: Path | str) -> None:
         """Write the predictor as one folder of JSON and safetensors.
@@ -153,19 +229,45 @@ class EnoPredictor:
         save_predictor(folder, self.encoder.spec, self.head, self.labels, policy=self.policy)
 
     @classmethod
-    def load(cls, folder: Path | str, *, device: str = "auto") -> EnoPredictor:
+    def load(
+        cls,
+        folder: Path | str,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        encoder: Encoder | None = None,
+        **location: Any,
+    ) -> EnoPredictor:
         """Read a predictor that `save` or ``eno train`` wrote.
+
+        Parameters
+        ----------
+        folder : Path or str
+            Where it lies.
+        device, dtype : str
+            See `eno.encoders.load_encoder`.
+        encoder : Encoder, optional
+            The encoder, if it is loaded already. Needed where it is one of your own, since a file may not decide
+            which code is run.
+        **location
+            Where the encoder's weights lie, if not where they were when it was saved: ``model``, ``revision``.
 
         Raises
         ------
         ModelError
-            The folder holds no predictor, or it is damaged.
+            The folder holds no predictor, or it is damaged, or needs an encoder of somebody's own.
         FingerprintMismatch
             The encoder of today is not the one that the head was trained on.
         """
         folder = Path(folder)
         spec, policy, has_head = read_description(folder)
-        encoder = load_encoder(spec.name, device=device, **spec.options)
+        if encoder is None:
+            if is_own(spec.name):
+                raise ModelError(
+                    f"{folder}: needs the encoder {spec.name!r}, which is no part of eno. If you trust its code, name "
+                    f"it: --encoder {spec.name}, or load(folder, encoder=load_encoder({spec.name!r}))."
+                )
+            encoder = load_encoder(spec.name, device=device, dtype=dtype, **spec.options, **(location or spec.location))
         if encoder.spec.fingerprint != spec.fingerprint:
             raise FingerprintMismatch(
                 f"the head in {folder}, trained on {spec.label}",

@@ -6,8 +6,6 @@ and with it the library that it needs, is imported only then.
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import json
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeAlias, cast
@@ -15,10 +13,12 @@ from typing import Any, Protocol, Self, TypeAlias, cast
 import numpy as np
 from scipy import sparse
 
-from eno.errors import ConfigError, ModelError, UnknownName
+from eno.errors import ModelError
+from eno.registry import check_options, find_class
 
 HEADS = {
     "mlp": "eno.models.mlp:MLPHead",
+    "zero_shot": "eno.models.zero_shot:ZeroShotHead",
 }
 """Name → ``module:class`` of every head."""
 
@@ -37,7 +37,7 @@ class Head(Protocol):
 
         Parameters
         ----------
-        X : np.ndarray [shape=(n, dim)]
+        X : np.ndarray [shape=(n, dim) or (n, layers, dim)]
             Vectors.
         Y : np.ndarray or scipy.sparse.csr_array [shape=(n, k)]
             Labels, 0 or 1.
@@ -55,7 +55,7 @@ class Head(Protocol):
 
         Parameters
         ----------
-        X : np.ndarray [shape=(n, dim)]
+        X : np.ndarray [shape=(n, dim) or (n, layers, dim)]
             Vectors.
 
         Returns
@@ -99,12 +99,9 @@ def create_head(name: str, **options: Any) -> Head:
     ConfigError
         The head has no such option.
     """
-    head_class = _head_class(name)
-    known = inspect.signature(head_class).parameters
-    for option in options:
-        if option not in known:
-            raise ConfigError(f"Head {name!r} has no option {option!r}; it has: {', '.join(known)}.")
-    return head_class(**options)
+    head_class = find_class("head", name, HEADS)
+    check_options("head", name, head_class, options)
+    return cast(Head, head_class(**options))
 
 
 def load_head(folder: Path | str, *, device: str = "auto") -> Head:
@@ -134,11 +131,4 @@ def load_head(folder: Path | str, *, device: str = "auto") -> Head:
         name = json.loads(path.read_text(encoding="utf-8"))["head"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: is not a saved head ({error!r}). 'eno train' makes one.") from error
-    return _head_class(name).load(folder, device=device)
-
-
-def _head_class(name: str) -> type[Head]:
-    if name not in HEADS:
-        raise UnknownName("head", name, HEADS)
-    module, _, attribute = HEADS[name].partition(":")
-    return cast(type[Head], getattr(importlib.import_module(module), attribute))
+    return cast(Head, find_class("head", name, HEADS).load(folder, device=device))

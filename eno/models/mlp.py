@@ -80,6 +80,8 @@ class MLPHead:
 
     Notes
     -----
+    Where the encoder gives several layers, X is (n, layers, dim), and the head learns how much each layer weighs.
+
     One hidden layer of 512 with dropout is the probe of the MARBLE benchmark (Yuan et al., NeurIPS 2023).
     """
 
@@ -127,14 +129,14 @@ class MLPHead:
         # The seed must not depend on what else draws random numbers, nor disturb it.
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(self.seed)
-            network = self._build(X.shape[1], dense.shape[1])
+            network = self._build(X.shape[1:], dense.shape[1])
             network.standardise(torch.from_numpy(X))
             self._train(network.to(device), X, dense, X_val, dense_val, device)
         self._network = network
         return self
 
-    def _build(self, dim: int, labels: int) -> _Perceptron:
-        return _Perceptron(dim, labels, hidden=self.hidden, dropout=self.dropout)
+    def _build(self, shape: tuple[int, ...], labels: int) -> _Perceptron:
+        return _Perceptron(shape, labels, hidden=self.hidden, dropout=self.dropout)
 
     def _train(
         self,
@@ -177,9 +179,11 @@ class MLPHead:
         """Probabilities of all labels; see `eno.models.Head.predict_proba`."""
         if self._network is None:
             raise NotFitted(type(self).__name__)
-        expected = self._network.dim
-        if X.ndim != 2 or X.shape[1] != expected:
-            raise ValueError(f"X has the shape {X.shape}; this head was fitted on (n, {expected}).")
+        expected = self._network.shape
+        if X.shape[1:] != expected:
+            raise ValueError(
+                f"X has the shape {X.shape}; this head was fitted on (n, {', '.join(map(str, expected))})."
+            )
         return self._apply(self._network, X)
 
     @staticmethod
@@ -232,7 +236,7 @@ class MLPHead:
             head = cls(**content["options"], device=device)
             biases = [name for name in weights if name.endswith(".bias")]
             last = max(biases, key=lambda name: int(name.split(".")[1]))
-            network = head._build(len(weights["mean"]), len(weights[last]))
+            network = head._build(tuple(weights["mean"].shape), len(weights[last]))
             network.load_state_dict(weights)
             head.history = [Epoch(**epoch) for epoch in content["history"]]
             head.best_epoch = content["best_epoch"]
@@ -243,16 +247,24 @@ class MLPHead:
 
 
 class _Perceptron(nn.Module):
-    """Standardised inputs, hidden layers, one logit a label."""
+    """Standardised inputs, a weighted sum over the encoder's layers if it gave several, hidden layers, logits.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of one input: ``(dim,)`` or ``(layers, dim)``.
+    """
 
     mean: torch.Tensor
     deviation: torch.Tensor
 
-    def __init__(self, dim: int, labels: int, *, hidden: tuple[int, ...], dropout: float) -> None:
+    def __init__(self, shape: tuple[int, ...], labels: int, *, hidden: tuple[int, ...], dropout: float) -> None:
         super().__init__()
-        self.dim = dim
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("deviation", torch.ones(dim))
+        self.shape = shape
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("deviation", torch.ones(shape))
+        self.layer_weights = nn.Parameter(torch.zeros(shape[0])) if len(shape) == 2 else None
+        dim = shape[-1]
         layers: list[nn.Module] = []
         for width in hidden:
             layers += [nn.Linear(dim, width), nn.ReLU(), nn.Dropout(dropout)]
@@ -267,17 +279,23 @@ class _Perceptron(nn.Module):
         self.deviation = torch.where(deviation > 1e-6 * self.mean.abs().clamp_min(1e-6), deviation, torch.inf)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.layers((X - self.mean) / self.deviation)
+        standardised = (X - self.mean) / self.deviation
+        if self.layer_weights is not None:
+            standardised = torch.einsum("nld,l->nd", standardised, self.layer_weights.softmax(0))
+        logits: torch.Tensor = self.layers(standardised)
         return logits
 
 
 def _checked(X: np.ndarray, Y: Labels) -> tuple[np.ndarray, np.ndarray]:
     X = np.ascontiguousarray(X, dtype=np.float32)
     dense = np.asarray(Y.toarray() if isinstance(Y, sparse.csr_array) else Y, dtype=np.float32)
-    if X.ndim != 2 or dense.ndim != 2 or len(X) != len(dense):
-        raise ValueError(f"X has the shape {X.shape} and Y {dense.shape}; expected (n, dim) and (n, k).")
-    if not np.isfinite(X).all():
-        raise ValueError(f"X holds NaN or infinite values, first in row {int((~np.isfinite(X)).any(axis=1).argmax())}.")
+    if X.ndim not in (2, 3) or dense.ndim != 2 or len(X) != len(dense):
+        raise ValueError(
+            f"X has the shape {X.shape} and Y {dense.shape}; expected (n, dim) or (n, layers, dim), and (n, k)."
+        )
+    broken = ~np.isfinite(X.reshape(len(X), -1)).all(axis=1)
+    if broken.any():
+        raise ValueError(f"X holds NaN or infinite values, first in row {int(broken.argmax())}.")
     if not ((dense >= 0) & (dense <= 1)).all():
         raise ValueError("Y holds values outside 0 … 1.")
     return X, dense

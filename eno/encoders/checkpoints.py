@@ -1,0 +1,269 @@
+"""Checkpoints in transformers' layout: found on disk or on the hub, read as safetensors, loaded whole or not at all.
+
+Nothing that is read here can run code: no pickle except through ``weights_only=True``, never any remote code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import torch
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from transformers.utils import logging as transformers_logging
+
+from eno.encoders.weights import cache_folder
+from eno.errors import WeightsError
+
+CONFIG, PREPROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
+_PICKLED = "pytorch_model.bin"
+_SMALL_FILES = ("*.json", "*.txt")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder in transformers' layout, with the weights as safetensors.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds ``config.json``, ``model.safetensors`` and what else the model needs.
+    location : dict
+        ``model`` as it was asked for and, from the hub, ``revision``: the commit.
+    sha256 : str
+        Hash of the weights as published.
+    """
+
+    folder: Path
+    location: dict[str, str]
+    sha256: str
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read one of its JSON files.
+
+        Raises
+        ------
+        WeightsError
+            The file is missing or damaged.
+        """
+        path = self.folder / name
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise WeightsError(
+                f"{path}: cannot be read ({error.strerror}). Copy it there from the checkpoint."
+            ) from error
+        except ValueError as error:
+            raise WeightsError(f"{path}: is not JSON ({error}). Copy it anew from the checkpoint.") from error
+        if not isinstance(content, dict):
+            raise WeightsError(f"{path}: is not a JSON object. Copy it anew from the checkpoint.")
+        return content
+
+    def code_revision(self, code: str, *names: str) -> str:
+        """Version of eno's code and a hash of the JSON files that steer it: for `EncoderSpec.revision`."""
+        canonical = json.dumps([self.read_json(name) for name in names], sort_keys=True)
+        return f"{code}-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"
+
+
+def locate(model: str, revision: str | None = None) -> Checkpoint:
+    """Find a checkpoint on disk, in the hub's cache, or on the hub.
+
+    Parameters
+    ----------
+    model : str
+        A folder, or an id on the hub such as ``"laion/larger_clap_general"``.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+
+    Returns
+    -------
+    Checkpoint
+        With the weights as safetensors. Where only ``pytorch_model.bin`` was published, it is converted once, into
+        eno's cache.
+
+    Raises
+    ------
+    WeightsError
+        It cannot be had, or holds no weights; the message says what to put where.
+    """
+    folder = Path(model).expanduser()
+    location = {"model": model}
+    if not folder.is_dir():
+        folder = _from_hub(model, revision)
+        location["revision"] = folder.name
+    elif revision is not None:
+        raise WeightsError(f"{model}: is a folder, which has no revision {revision!r}; leave the revision out.")
+    shards = sorted(folder.glob("*.safetensors"))
+    if shards:
+        return Checkpoint(folder, location, _hash(shards))
+    if not (folder / _PICKLED).is_file():
+        raise WeightsError(f"{folder}: holds no weights; put {WEIGHTS} there, beside {CONFIG} and {PREPROCESSOR}.")
+    sha256 = _hash([folder / _PICKLED])
+    return Checkpoint(_convert(folder, sha256), location, sha256)
+
+
+def read_pickled(path: Path, safe_globals: tuple[Any, ...] = ()) -> Any:
+    """Read a file of ``torch.save`` without running any code in it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    safe_globals : tuple
+        Types beside tensors that it may hold, as for ``torch.serialization.safe_globals``.
+
+    Raises
+    ------
+    WeightsError
+        It is missing, damaged, or holds anything else.
+    """
+    try:
+        with torch.serialization.safe_globals(list(safe_globals)):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}).") from error
+    except pickle.UnpicklingError as error:
+        found = str(error).partition("Unsupported global: GLOBAL ")[2].partition(" ")[0]
+        what = f"it holds a Python object that is no tensor, {found}" if found else "it is damaged or no checkpoint"
+        raise WeightsError(
+            f"{path}: is refused: {what}. Such files can run code when they are opened. Get the checkpoint from its "
+            "authors, or have whoever wrote this file save the tensors alone."
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[:1] or [type(error).__name__]
+        raise WeightsError(f"{path}: is damaged ({reason[0]}). Download it again.") from error
+
+
+def load_network(model_class: Any, checkpoint: Checkpoint, *, config: Any = None, unused: tuple[str, ...] = ()) -> Any:
+    """Load a network of transformers; a weight that is missing or left over is an error.
+
+    Parameters
+    ----------
+    model_class : type
+        A model class of transformers.
+    checkpoint : Checkpoint
+        Where the weights lie.
+    config : transformers.PretrainedConfig, optional
+        In place of the folder's ``config.json``.
+    unused : tuple of str
+        Prefixes of weights in the file that this class has no use for, such as a classifier.
+
+    Returns
+    -------
+    model_class
+        The network, in float32 on the CPU.
+
+    Raises
+    ------
+    WeightsError
+        The weights do not fit the architecture; the message names them.
+    """
+    options = {} if config is None else {"config": config}
+    try:
+        with _quiet():
+            network, report = model_class.from_pretrained(
+                checkpoint.folder,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                **options,
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise WeightsError(f"{checkpoint.folder}: cannot be loaded ({_first_line(error)}).") from error
+    buffers = {name for name, _ in network.named_buffers()} | _POSITION_BUFFERS
+    missing = set(report["missing_keys"]) - buffers
+    left_over = {key for key in report["unexpected_keys"] if not key.startswith(unused)} - buffers
+    wrong = {str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"]}
+    for problem, keys in (("lacks", missing), ("has weights left over:", left_over), ("has other shapes for", wrong)):
+        if keys:
+            shown = ", ".join(sorted(keys)[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+            raise WeightsError(
+                f"{checkpoint.folder}: {problem} {shown}. It is not a {model_class.__name__} checkpoint."
+            )
+    return network
+
+
+# Older versions of transformers saved these counters; newer ones compute them.
+_POSITION_BUFFERS = {
+    f"{prefix}embeddings.{name}" for prefix in ("", "text_model.") for name in ("position_ids", "token_type_ids")
+}
+
+
+def _from_hub(model: str, revision: str | None) -> Path:
+    try:
+        return _download(model, revision)
+    except (OSError, HfHubHTTPError, ValueError) as error:
+        raise WeightsError(
+            f"{model}: is no folder here, and cannot be had from the hub ({_first_line(error)}). On a machine without "
+            f"network, fetch it on one that has it ('hf download {model} --local-dir FOLDER'), copy it over, and "
+            f"name it as the model. It must hold {CONFIG}, {PREPROCESSOR} and {WEIGHTS}, and for text tokenizer.json."
+        ) from error
+
+
+def _download(model: str, revision: str | None) -> Path:
+    def fetch(*patterns: str) -> Path:
+        return Path(huggingface_hub.snapshot_download(model, revision=revision, allow_patterns=list(patterns)))
+
+    folder = fetch(*_SMALL_FILES, "*.safetensors")
+    return folder if any(folder.glob("*.safetensors")) else fetch(*_SMALL_FILES, _PICKLED)
+
+
+def _convert(folder: Path, sha256: str) -> Path:
+    """Copy a checkpoint into eno's cache, with its pickled weights as safetensors."""
+    target = cache_folder() / "weights" / f"converted-{sha256[:16]}"
+    if (target / WEIGHTS).is_file():
+        return target
+    weights = read_pickled(folder / _PICKLED)
+    # Tensors may share memory, which safetensors does not take.
+    copies = {name: value.clone().contiguous() for name, value in weights.items() if torch.is_tensor(value)}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent))
+    try:
+        for pattern in _SMALL_FILES:
+            for path in folder.glob(pattern):
+                shutil.copy(path, temporary)
+        save_file(copies, temporary / WEIGHTS, metadata={"format": "pt", "source_sha256": sha256})
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _hash(files: list[Path]) -> str:
+    digests = []
+    for path in files:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars or load reports of transformers: what matters of them becomes an error."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()

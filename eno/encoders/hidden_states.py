@@ -1,0 +1,135 @@
+"""Hidden states of transformers as vectors: which layers, and how they are pooled over time."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from eno.encoders.torch_encoder import TorchEncoder
+from eno.errors import ConfigError
+from eno.spec import EncoderSpec
+
+_SPREAD = 4  # layers by default: heads that learn to weigh layers gain little from more
+
+
+def _mean_and_deviation(states: torch.Tensor) -> torch.Tensor:
+    return torch.cat([states.mean(dim=1), states.std(dim=1, correction=0)], dim=1)
+
+
+_POOLINGS = {
+    "mean": lambda states: states.mean(dim=1),
+    "max": lambda states: states.amax(dim=1),
+    "mean_std": _mean_and_deviation,
+}
+
+
+def choose_layers(layers: str | Sequence[int], depth: int) -> tuple[int, ...]:
+    """Turn what was asked for into numbers of hidden states.
+
+    Parameters
+    ----------
+    layers : "spread", "all" or sequence of int
+        Four spread evenly over the depth, all, or these. 0 is what enters the first layer, `depth` is the last.
+    depth : int
+        Layers of the network.
+
+    Returns
+    -------
+    tuple of int
+        In the order asked for.
+
+    Raises
+    ------
+    ConfigError
+        There is no such layer.
+
+    Examples
+    --------
+    >>> choose_layers("spread", 12), choose_layers("spread", 1)
+    ((3, 6, 9, 12), (1,))
+    """
+    if layers == "spread":
+        return tuple(sorted({max(1, round(depth * (i + 1) / _SPREAD)) for i in range(_SPREAD)} if depth else {0}))
+    if layers == "all":
+        return tuple(range(depth + 1))
+    if isinstance(layers, str) or not layers:
+        raise ConfigError(f"layers = {layers!r}: expected 'spread', 'all', or numbers from 0 to {depth}.")
+    for layer in layers:
+        if not 0 <= layer <= depth:
+            raise ConfigError(f"layers = {list(layers)}: there is no layer {layer}; this network has 0 to {depth}.")
+    return tuple(layers)
+
+
+class HiddenStateEncoder(TorchEncoder):
+    """Base of encoders whose vectors are hidden states, pooled over time, of several layers side by side."""
+
+    def _describe(
+        self,
+        *,
+        depth: int,
+        width: int,
+        layers: str | Sequence[int],
+        pooling: str,
+        window_samples: int,
+        sample_rate: int,
+        gain_invariant: bool,
+        **identity: Any,
+    ) -> EncoderSpec:
+        """Check the options and make the spec. `identity` is name, revision, weights_sha256 and location."""
+        if pooling not in _POOLINGS:
+            raise ConfigError(f"pooling = {pooling!r}: choose from: {', '.join(_POOLINGS)}.")
+        self._chosen = choose_layers(layers, depth)
+        self._pool = _POOLINGS[pooling]
+        return EncoderSpec(
+            options={
+                "layers": list(self._chosen),
+                "pooling": pooling,
+                "window_s": window_samples / sample_rate,
+            },
+            sample_rate=sample_rate,
+            window_samples=window_samples,
+            layers=tuple(f"layer {layer}" for layer in self._chosen),
+            pooling=f"{pooling} over time",
+            dim=width * (2 if pooling == "mean_std" else 1),
+            gain_invariant=gain_invariant,
+            **identity,
+        )
+
+    def _forward(self, audio: torch.Tensor) -> torch.Tensor:
+        states = self._hidden_states(audio)
+        return torch.stack([self._pool(states[layer].float()) for layer in self._chosen], dim=1)
+
+    @abstractmethod
+    def _hidden_states(self, audio: torch.Tensor) -> Sequence[torch.Tensor]:
+        """Map audio [shape=(b, samples)] to depth + 1 hidden states [shape=(b, time, width)]."""
+
+
+def window_length(window_s: float, sample_rate: int) -> int:
+    """Samples of a window of so many seconds.
+
+    Raises
+    ------
+    ConfigError
+        It is shorter than half a second or longer than a minute.
+    """
+    if not 0.5 <= window_s <= 60:
+        raise ConfigError(f"window_s = {window_s}: expected 0.5 to 60 seconds.")
+    return round(window_s * sample_rate)
+
+
+def standardise(audio: torch.Tensor) -> torch.Tensor:
+    """Give every window zero mean and unit variance, as `transformers.Wav2Vec2FeatureExtractor` does."""
+    centred = audio - audio.mean(dim=1, keepdim=True)
+    return centred / torch.sqrt(centred.square().mean(dim=1, keepdim=True) + 1e-7)
+
+
+def all_states(output: Any) -> tuple[torch.Tensor, ...]:
+    """Hidden states of an output of transformers, the last one as the network hands it on.
+
+    Which of them transformers reports as the last differs between versions and models: before or after the final
+    normalisation. ``last_hidden_state`` is always after it.
+    """
+    return (*output.hidden_states[:-1], output.last_hidden_state)

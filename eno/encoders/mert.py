@@ -1,0 +1,111 @@
+"""MERT: self-supervised acoustic music understanding, without remote code.
+
+MERT's published modelling code is Hubert's with switches that no released v1 checkpoint uses. So its checkpoints are
+loaded as what they are, into transformers' own Hubert, and a configuration that turns a switch on is refused.
+
+References
+----------
+Y. Li et al., "MERT: Acoustic music understanding model with large-scale self-supervised training", ICLR 2024,
+https://arxiv.org/abs/2306.00107.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import HubertConfig, HubertModel
+
+from eno.encoders.checkpoints import CONFIG, PREPROCESSOR, load_network, locate
+from eno.encoders.hidden_states import HiddenStateEncoder, all_states, standardise, window_length
+from eno.errors import WeightsError
+
+DEFAULT_MODEL = "m-a-p/MERT-v1-95M"
+
+# Switches of MERT's own code that make it something else than Hubert, and the values that leave them off.
+_SWITCHES: dict[str, Any] = {"feature_extractor_cqt": False, "deepnorm": False, "attention_relax": -1.0}
+
+
+class MERT(HiddenStateEncoder):
+    """MERT-v1-95M, MERT-v1-330M, and others of their kind.
+
+    Parameters
+    ----------
+    model : str
+        Id on the hub, or a folder.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+    layers : "spread", "all" or sequence of int
+        See `eno.encoders.hidden_states.choose_layers`. The authors advise to choose by trying; heads can also learn
+        to weigh what is stored. MARBLE's probes use layer 6 of 95M.
+    pooling : {"mean", "max", "mean_std"}
+        Over the 75 frames of a second.
+    window_s : float
+        Length of a window. Trained on 5 s.
+    device, dtype, batch_size
+        See `eno.encoders.torch_encoder.TorchEncoder`.
+
+    Raises
+    ------
+    WeightsError
+        The checkpoint cannot be had or does not fit.
+
+    Notes
+    -----
+    Windows are brought to zero mean and unit variance first, so level does not matter. All windows have the same
+    length: the first layer normalises over time, padding included, so a padded batch would change every vector in it.
+
+    The published weights are for non-commercial use (CC BY-NC 4.0).
+    """
+
+    _batch_sizes = (4, 64)
+
+    def __init__(
+        self,
+        *,
+        model: str = DEFAULT_MODEL,
+        revision: str | None = None,
+        layers: str | Sequence[int] = "spread",
+        pooling: str = "mean",
+        window_s: float = 5.0,
+        device: str = "auto",
+        dtype: str = "auto",
+        batch_size: int | None = None,
+    ) -> None:
+        super().__init__(device=device, dtype=dtype, batch_size=batch_size)
+        checkpoint = locate(model, revision)
+        config = checkpoint.read_json(CONFIG)
+        settings = checkpoint.read_json(PREPROCESSOR)
+        for switch, off in _SWITCHES.items():
+            if config.get(switch, off) != off:
+                raise WeightsError(
+                    f"{model}: {CONFIG} has {switch} = {config[switch]!r}, which only MERT's own code knows, and eno "
+                    "runs no remote code. Use m-a-p/MERT-v1-95M or m-a-p/MERT-v1-330M."
+                )
+        hubert = HubertConfig.from_dict({key: value for key, value in config.items() if key not in _FOREIGN})
+        self._network = self._place(load_network(HubertModel, checkpoint, config=hubert))
+        self._standardise = bool(settings.get("do_normalize", True))
+        sample_rate = int(settings.get("sampling_rate", config.get("sample_rate", 24_000)))
+        self.spec = self._describe(
+            name="mert",
+            revision=checkpoint.code_revision("1", CONFIG, PREPROCESSOR),
+            weights_sha256=checkpoint.sha256,
+            location=checkpoint.location,
+            depth=hubert.num_hidden_layers,
+            width=hubert.hidden_size,
+            layers=layers,
+            pooling=pooling,
+            window_samples=window_length(window_s, sample_rate),
+            sample_rate=sample_rate,
+            gain_invariant=self._standardise,
+        )
+
+    def _hidden_states(self, audio: torch.Tensor) -> Sequence[torch.Tensor]:
+        values = standardise(audio) if self._standardise else audio
+        with self._mixed_precision():
+            return all_states(self._network(values, output_hidden_states=True))
+
+
+# What names MERT's own classes.
+_FOREIGN = ("model_type", "auto_map", "architectures", *_SWITCHES)

@@ -1,0 +1,117 @@
+"""Classical descriptors of sound: no weights, no download, the floor in every comparison.
+
+References
+----------
+G. Tzanetakis and P. Cook, "Musical genre classification of audio signals", IEEE Transactions on Speech and Audio
+Processing, 2002. Spectral contrast: D.-N. Jiang et al., ICME 2002. Computed with librosa (B. McFee et al., SciPy 2015).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+import librosa
+import numpy as np
+
+from eno.errors import ConfigError
+from eno.spec import EncoderSpec
+
+_SAMPLE_RATE, _FFT_SAMPLES, _HOP_SAMPLES = 22_050, 2048, 512
+_MFCC, _CHROMA, _CONTRAST = 20, 12, 7
+_TRACKS = _MFCC + _CHROMA + _CONTRAST
+_SLOWEST_BPM, _FASTEST_BPM = 40.0, 240.0
+
+
+class Stats:
+    """Means, deviations and changes of MFCCs, chroma and spectral contrast, and the tempo.
+
+    Parameters
+    ----------
+    window_s : float
+        Length of a window; a tempo needs several seconds to be heard.
+    device : str
+        Taken for the sake of `eno.encoders.load_encoder`; this encoder computes on the CPU.
+
+    Notes
+    -----
+    119 values: of 20 MFCCs, 12 chroma bins and 7 contrast bands the mean, the standard deviation and the mean absolute
+    change from frame to frame (512 samples at 22,050 Hz), then the tempo in octaves above 120 BPM and how clear it is.
+    Level is heard: it is in the first MFCC. Heads should standardise.
+    """
+
+    def __init__(self, *, window_s: float = 10.0, device: str = "auto") -> None:
+        if not 2 <= window_s <= 60:
+            raise ConfigError(f"window_s = {window_s}: expected 2 to 60 seconds.")
+        del device
+        # librosa's minor releases have changed values before.
+        version = ".".join(importlib.metadata.version("librosa").split(".")[:2])
+        self.spec = EncoderSpec(
+            name="stats",
+            options={"window_s": window_s},
+            revision=f"1-librosa-{version}",
+            weights_sha256="",
+            sample_rate=_SAMPLE_RATE,
+            window_samples=round(window_s * _SAMPLE_RATE),
+            layers=("descriptors",),
+            pooling="mean, standard deviation and mean absolute change over time",
+            dim=3 * _TRACKS + 2,
+        )
+        self._mel = librosa.filters.mel(sr=_SAMPLE_RATE, n_fft=_FFT_SAMPLES)
+
+    def encode(self, windows: np.ndarray) -> np.ndarray:
+        """Describe windows.
+
+        Parameters
+        ----------
+        windows : np.ndarray [shape=(b, window_samples), dtype=float32]
+            Mono audio at 22,050 Hz.
+
+        Returns
+        -------
+        np.ndarray [shape=(b, 1, 119), dtype=float32]
+            The descriptors; finite for silence too.
+
+        Raises
+        ------
+        ValueError
+            The windows have another length.
+        """
+        if windows.ndim != 2 or windows.shape[1] != self.spec.window_samples:
+            raise ValueError(f"windows have the shape {windows.shape}; expected (b, {self.spec.window_samples}).")
+        vectors = np.empty((len(windows), 1, self.spec.dim), np.float32)
+        for row, window in zip(vectors, windows, strict=True):
+            row[0] = self._describe(window)
+        return vectors
+
+    def _describe(self, window: np.ndarray) -> np.ndarray:
+        # One spectrogram for all; zero tuning, since estimating it takes longer than all the rest.
+        spectrum: np.ndarray = np.abs(librosa.stft(window, n_fft=_FFT_SAMPLES, hop_length=_HOP_SAMPLES))
+        decibels = librosa.power_to_db(self._mel @ np.square(spectrum), top_db=None)
+        common: dict[str, Any] = {"sr": _SAMPLE_RATE, "hop_length": _HOP_SAMPLES}
+        tracks = np.concatenate(
+            [
+                librosa.feature.mfcc(S=decibels, n_mfcc=_MFCC),
+                librosa.feature.chroma_stft(S=np.square(spectrum), tuning=0.0, n_chroma=_CHROMA, **common),
+                librosa.feature.spectral_contrast(S=spectrum, **common),
+            ]
+        )
+        change = np.abs(np.diff(tracks, axis=1)).mean(axis=1)
+        return np.concatenate([tracks.mean(axis=1), tracks.std(axis=1), change, _tempo(decibels)])
+
+
+def _tempo(decibels: np.ndarray) -> np.ndarray:
+    """Tempo in octaves above 120 BPM, and the share of the onsets' energy that returns at it."""
+    onsets = np.maximum(np.diff(decibels, axis=1), 0).mean(axis=0)
+    onsets = onsets - onsets.mean()
+    frames_per_minute = 60 * _SAMPLE_RATE / _HOP_SAMPLES
+    correlation = librosa.autocorrelate(onsets)
+    if not correlation[0] > 1e-6:  # silence, or a steady sound
+        return np.zeros(2)
+    first, last = int(frames_per_minute / _FASTEST_BPM), int(frames_per_minute / _SLOWEST_BPM)
+    lags = np.arange(first, min(last, len(correlation) - 1) + 1)
+    octaves = np.log2(frames_per_minute / lags / 120)
+    # Moderate tempi are likelier than their halves and doubles, as in librosa.feature.tempo.
+    strength = correlation[lags] / correlation[0]
+    best = int(np.argmax(strength * np.exp(-0.5 * octaves**2)))
+    return np.array([octaves[best], strength[best]])

@@ -1,0 +1,230 @@
+"""Any audio encoder of transformers that yields hidden states, as ``hf:<id or folder>``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import (
+    ASTFeatureExtractor,
+    ASTModel,
+    EncodecModel,
+    HubertModel,
+    Wav2Vec2Model,
+    WavLMModel,
+    WhisperFeatureExtractor,
+    WhisperModel,
+)
+
+from eno.encoders.checkpoints import CONFIG, PREPROCESSOR, Checkpoint, load_network, locate
+from eno.encoders.hidden_states import HiddenStateEncoder, all_states, standardise, window_length
+from eno.errors import ConfigError
+
+States = Sequence[torch.Tensor]
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A network, ready to be asked for its hidden states.
+
+    Attributes
+    ----------
+    network : torch.nn.Module
+        What is placed on the device.
+    prepare : callable
+        Maps audio [shape=(b, samples)] to what `states` takes, in float32.
+    states : callable
+        Maps the network and what `prepare` gave to depth + 1 hidden states [shape=(b, time, width)].
+    depth, width : int
+        Layers of the network, and values per hidden state.
+    window_samples : int or None
+        Length of a window where the network takes only one.
+    gain_invariant : bool
+        Whether the level is taken out.
+    """
+
+    network: Any
+    prepare: Callable[[torch.Tensor], torch.Tensor]
+    states: Callable[[Any, torch.Tensor], States]
+    depth: int
+    width: int
+    window_samples: int | None
+    gain_invariant: bool
+
+
+class TransformersAudio(HiddenStateEncoder):
+    """AST, wav2vec 2.0, HuBERT, WavLM, or the encoder of Whisper or EnCodec.
+
+    Parameters
+    ----------
+    model : str
+        Id on the hub, or a folder.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+    layers : "spread", "all" or sequence of int
+        See `eno.encoders.hidden_states.choose_layers`. EnCodec has one layer, 0: the latents before quantisation.
+    pooling : {"mean", "max", "mean_std"}
+        Over time; for AST, over time and frequency.
+    window_s : float, optional
+        Length of a window, by default 5 s. Not for AST (10.26 s) and Whisper (30 s), whose windows are fixed.
+    device, dtype, batch_size
+        See `eno.encoders.torch_encoder.TorchEncoder`.
+
+    Raises
+    ------
+    WeightsError
+        The checkpoint cannot be had or does not fit.
+    ConfigError
+        The model is of another kind.
+    """
+
+    _batch_sizes = (4, 64)
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        revision: str | None = None,
+        layers: str | Sequence[int] = "spread",
+        pooling: str = "mean",
+        window_s: float | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        batch_size: int | None = None,
+    ) -> None:
+        super().__init__(device=device, dtype=dtype, batch_size=batch_size)
+        checkpoint = locate(model, revision)
+        kind = checkpoint.read_json(CONFIG).get("model_type")
+        if kind not in _LOADERS:
+            raise ConfigError(
+                f"{model}: is a {kind!r} model; 'hf:' runs {', '.join(_LOADERS)}. For another one write an encoder of "
+                "your own, see 'Your own encoder' in the README."
+            )
+        settings = checkpoint.read_json(PREPROCESSOR)
+        loaded = _LOADERS[kind](checkpoint, settings)
+        if window_s is not None and loaded.window_samples is not None:
+            raise ConfigError(f"{model}: takes windows of one length only; leave window_s out.")
+        sample_rate = int(settings["sampling_rate"])
+        self._network = self._place(loaded.network)
+        self._prepare, self._states = loaded.prepare, loaded.states
+        self.spec = self._describe(
+            name="hf",
+            revision=checkpoint.code_revision("1", CONFIG, PREPROCESSOR),
+            weights_sha256=checkpoint.sha256,
+            location=checkpoint.location,
+            depth=loaded.depth,
+            width=loaded.width,
+            layers=layers,
+            pooling=pooling,
+            window_samples=loaded.window_samples or window_length(window_s or 5.0, sample_rate),
+            sample_rate=sample_rate,
+            gain_invariant=loaded.gain_invariant,
+        )
+
+    def _hidden_states(self, audio: torch.Tensor) -> States:
+        values = self._prepare(audio).to(self.device)
+        with self._mixed_precision():
+            return self._states(self._network, values)
+
+
+def _load_waveform_model(model_class: Any) -> Callable[[Checkpoint, dict[str, Any]], _Loaded]:
+    def load(checkpoint: Checkpoint, settings: dict[str, Any]) -> _Loaded:
+        heads = ("lm_head", "quantizer", "project_q", "project_hid", "projector", "classifier", "layer_weights")
+        network = load_network(model_class, checkpoint, unused=heads)
+        normalise = bool(settings.get("do_normalize", True))
+        return _Loaded(
+            network=network,
+            prepare=standardise if normalise else lambda audio: audio,
+            states=lambda network, values: all_states(network(values, output_hidden_states=True)),
+            depth=network.config.num_hidden_layers,
+            width=network.config.hidden_size,
+            window_samples=None,
+            gain_invariant=normalise,
+        )
+
+    return load
+
+
+def _load_ast(checkpoint: Checkpoint, settings: dict[str, Any]) -> _Loaded:
+    network = load_network(ASTModel, checkpoint, unused=("classifier",))
+    extractor = ASTFeatureExtractor(**_arguments(settings))
+    rate, frames = extractor.sampling_rate, extractor.max_length
+
+    def states(network: Any, values: torch.Tensor) -> States:
+        # The first two tokens are for classification; the others are patches of the spectrogram.
+        return [state[:, 2:] for state in all_states(network(values, output_hidden_states=True))]
+
+    return _Loaded(
+        network=network,
+        prepare=_on_cpu(extractor, "input_values"),
+        states=states,
+        depth=network.config.num_hidden_layers,
+        width=network.config.hidden_size,
+        # Kaldi's frames: 25 ms long, 10 ms apart, none reaches past the end.
+        window_samples=(frames - 1) * rate // 100 + rate // 40,
+        gain_invariant=False,
+    )
+
+
+def _load_whisper(checkpoint: Checkpoint, settings: dict[str, Any]) -> _Loaded:
+    network = load_network(WhisperModel, checkpoint, unused=("proj_out",)).encoder
+    extractor = WhisperFeatureExtractor(**_arguments(settings))
+    return _Loaded(
+        network=network,
+        prepare=_on_cpu(extractor, "input_features"),
+        states=lambda network, values: all_states(network(values, output_hidden_states=True)),
+        depth=network.config.encoder_layers,
+        width=network.config.d_model,
+        window_samples=extractor.n_samples,
+        gain_invariant=False,  # levels count relative to the loudest moment, and that is cut off at 80 dB
+    )
+
+
+def _load_encodec(checkpoint: Checkpoint, settings: dict[str, Any]) -> _Loaded:
+    codec = load_network(EncodecModel, checkpoint)
+    config = codec.config
+
+    def prepare(audio: torch.Tensor) -> torch.Tensor:
+        values = audio.unsqueeze(1).expand(-1, config.audio_channels, -1)
+        if config.normalize:
+            # As the codec itself does, window by window.
+            level = values.mean(dim=1, keepdim=True).square().mean(dim=2, keepdim=True).sqrt() + 1e-8
+            values = values / level
+        return values
+
+    return _Loaded(
+        network=codec.encoder,
+        prepare=prepare,
+        states=lambda network, values: [network(values).transpose(1, 2)],
+        depth=0,
+        width=config.hidden_size,
+        window_samples=None,
+        gain_invariant=config.normalize,
+    )
+
+
+def _on_cpu(extractor: Any, name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Front ends that transformers computes in NumPy."""
+
+    def prepare(audio: torch.Tensor) -> torch.Tensor:
+        windows = list(audio.cpu().numpy())
+        values: torch.Tensor = extractor(windows, sampling_rate=extractor.sampling_rate, return_tensors="pt")[name]
+        return values.float()
+
+    return prepare
+
+
+def _arguments(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in ("feature_extractor_type", "processor_class")}
+
+
+_LOADERS = {
+    "audio-spectrogram-transformer": _load_ast,
+    "wav2vec2": _load_waveform_model(Wav2Vec2Model),
+    "hubert": _load_waveform_model(HubertModel),
+    "wavlm": _load_waveform_model(WavLMModel),
+    "whisper": _load_whisper,
+    "encodec": _load_encodec,
+}
