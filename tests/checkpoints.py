@@ -30,6 +30,7 @@ NANO_TEXT = {
     "intermediate_size": 64,
     "vocab_size": 512,
 }
+GOLDEN = Path(__file__).parent / "golden"
 ROBERTA = {"type_vocab_size": 1, "max_position_embeddings": 514, "layer_norm_eps": 1e-5}
 
 
@@ -103,7 +104,6 @@ def save_mert(folder: Path, size: str = "95M") -> Path:
     """A MERT as its authors publish it: their configuration, and pickled weights with the old names of weight norm."""
     config = HubertConfig(**MERT_SIZES[size], num_conv_pos_embeddings=128, vocab_size=32)
     network = HubertModel(config).eval()
-    spread_weights(network)
     weights = {}
     for name, value in network.state_dict().items():
         name = name.replace("parametrizations.weight.original0", "weight_g")

@@ -42,7 +42,8 @@ def _describe(card: Card) -> list[str]:
     values = f"{card.layers} × {card.dim}" if card.layers > 1 else str(card.dim)
     parts = [f"{card.sample_rate / 1000:g} kHz", f"windows of {card.window_s:g} s", f"{values} values"]
     parts += [f"{card.megabytes} MB"] * bool(card.megabytes)
-    weights = card.weights if card.commercial else f"[yellow]{card.weights}[/]"
+    weights = card.weights + " (non-commercial)" * (card.commercial is False)
+    weights = weights if card.commercial else f"[yellow]{weights}[/]"
     lines = [", ".join(parts), f"code {card.code}, weights {weights}"]
     return [*lines, shown(card.note)] if card.note else lines
 

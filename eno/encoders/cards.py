@@ -31,8 +31,8 @@ class Card:
         Size of the weights, 0 where it is not known.
     code, weights : str
         Licences: of the code that computes, and of the weights, as their authors state them.
-    commercial : bool
-        Whether the weights may be used commercially, as far as stated.
+    commercial : bool or None
+        Whether the weights may be used commercially; None where nobody says.
     note : str
         What one should know before choosing it.
     """
@@ -46,7 +46,7 @@ class Card:
     megabytes: int
     code: str
     weights: str
-    commercial: bool = True
+    commercial: bool | None = True
     note: str = ""
 
 
@@ -64,10 +64,10 @@ CARDS = (
     ),
     Card(
         "laion", "music_audioset_epoch_15_esc_90.14.pt", 48_000, 10.0, 1, 512, 0, "CC0-1.0", "not stated",
-        commercial=False, note="takes text; better converted, for 'clap'",
+        commercial=None, note="takes text; better converted, for 'clap'",
     ),
-    Card("mert", "m-a-p/MERT-v1-95M", 24_000, 5.0, 4, 768, 378, "Apache-2.0", "CC BY-NC 4.0 (non-commercial)", commercial=False),
-    Card("mert", "m-a-p/MERT-v1-330M", 24_000, 5.0, 4, 1024, 1262, "Apache-2.0", "CC BY-NC 4.0 (non-commercial)", commercial=False),
+    Card("mert", "m-a-p/MERT-v1-95M", 24_000, 5.0, 4, 768, 378, "Apache-2.0", "CC BY-NC 4.0", commercial=False),
+    Card("mert", "m-a-p/MERT-v1-330M", 24_000, 5.0, 4, 1024, 1262, "Apache-2.0", "CC BY-NC 4.0", commercial=False),
     Card("stats", "", 22_050, 10.0, 1, 119, 0, "ISC", "none", note="no weights: the floor in every comparison"),
 )  # fmt: skip
 """One for each checkpoint that eno knows by name; ``hf:<id or folder>`` runs others, whose cards say the rest."""

@@ -178,6 +178,7 @@ def load_network(model_class: Any, checkpoint: Checkpoint, *, config: Any = None
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # so that they are in the report, by name
                 **options,
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -222,7 +223,12 @@ def _download(model: str, revision: str | None) -> Path:
 
 def _convert(folder: Path, sha256: str) -> Path:
     """Copy a checkpoint into eno's cache, with its pickled weights as safetensors."""
-    target = cache_folder() / "weights" / f"converted-{sha256[:16]}"
+    small = sorted(path for pattern in _SMALL_FILES for path in folder.glob(pattern))
+    # The same weights under another configuration are another model.
+    key = hashlib.sha256(sha256.encode())
+    for path in small:
+        key.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    target = cache_folder() / "weights" / f"converted-{key.hexdigest()[:16]}"
     if (target / WEIGHTS).is_file():
         return target
     weights = read_pickled(folder / _PICKLED)
@@ -231,9 +237,8 @@ def _convert(folder: Path, sha256: str) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=target.parent))
     try:
-        for pattern in _SMALL_FILES:
-            for path in folder.glob(pattern):
-                shutil.copy(path, temporary)
+        for path in small:
+            shutil.copy(path, temporary)
         save_file(copies, temporary / WEIGHTS, metadata={"format": "pt", "source_sha256": sha256})
         shutil.rmtree(target, ignore_errors=True)
         temporary.replace(target)

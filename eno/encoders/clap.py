@@ -85,6 +85,7 @@ class CLAP(TorchEncoder):
         super().__init__(device=device, dtype=dtype, batch_size=batch_size)
         checkpoint = locate(model, revision)
         settings = checkpoint.read_json(PREPROCESSOR)
+        code_revision = checkpoint.code_revision("1", CONFIG, PREPROCESSOR)
         network = load_network(ClapModel, checkpoint)
         self._front_end = ClapLogMel(settings).to(self.device)
         self._output = output
@@ -94,7 +95,7 @@ class CLAP(TorchEncoder):
         self.spec = EncoderSpec(
             name="clap",
             options={"output": output},
-            revision=checkpoint.code_revision("1", CONFIG, PREPROCESSOR),
+            revision=code_revision,
             weights_sha256=checkpoint.sha256,
             sample_rate=sample_rate,
             window_samples=int(settings.get("max_length_s", 10)) * sample_rate,

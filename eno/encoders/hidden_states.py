@@ -73,28 +73,27 @@ class HiddenStateEncoder(TorchEncoder):
         width: int,
         layers: str | Sequence[int],
         pooling: str,
-        window_samples: int,
+        window_s: float | None,
+        window_samples: int | None = None,
         sample_rate: int,
-        gain_invariant: bool,
         **identity: Any,
     ) -> EncoderSpec:
-        """Check the options and make the spec. `identity` is name, revision, weights_sha256 and location."""
+        """Check the options and make the spec; windows have a length in seconds, or the only one that there is.
+
+        `identity` is name, revision, weights_sha256, location and gain_invariant.
+        """
         if pooling not in _POOLINGS:
             raise ConfigError(f"pooling = {pooling!r}: choose from: {', '.join(_POOLINGS)}.")
         self._chosen = choose_layers(layers, depth)
         self._pool = _POOLINGS[pooling]
         return EncoderSpec(
-            options={
-                "layers": list(self._chosen),
-                "pooling": pooling,
-                "window_s": window_samples / sample_rate,
-            },
+            options={"layers": list(self._chosen), "pooling": pooling}
+            | ({} if window_s is None else {"window_s": float(window_s)}),
             sample_rate=sample_rate,
-            window_samples=window_samples,
+            window_samples=window_length(window_s, sample_rate) if window_samples is None else window_samples,
             layers=tuple(f"layer {layer}" for layer in self._chosen),
             pooling=f"{pooling} over time",
             dim=width * (2 if pooling == "mean_std" else 1),
-            gain_invariant=gain_invariant,
             **identity,
         )
 
@@ -107,7 +106,7 @@ class HiddenStateEncoder(TorchEncoder):
         """Map audio [shape=(b, samples)] to depth + 1 hidden states [shape=(b, time, width)]."""
 
 
-def window_length(window_s: float, sample_rate: int) -> int:
+def window_length(window_s: float | None, sample_rate: int) -> int:
     """Samples of a window of so many seconds.
 
     Raises
@@ -115,7 +114,7 @@ def window_length(window_s: float, sample_rate: int) -> int:
     ConfigError
         It is shorter than half a second or longer than a minute.
     """
-    if not 0.5 <= window_s <= 60:
+    if window_s is None or not 0.5 <= window_s <= 60:
         raise ConfigError(f"window_s = {window_s}: expected 0.5 to 60 seconds.")
     return round(window_s * sample_rate)
 

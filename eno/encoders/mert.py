@@ -18,7 +18,7 @@ import torch
 from transformers import HubertConfig, HubertModel
 
 from eno.encoders.checkpoints import CONFIG, PREPROCESSOR, load_network, locate
-from eno.encoders.hidden_states import HiddenStateEncoder, all_states, standardise, window_length
+from eno.encoders.hidden_states import HiddenStateEncoder, all_states, standardise
 from eno.errors import WeightsError
 
 DEFAULT_MODEL = "m-a-p/MERT-v1-95M"
@@ -96,7 +96,7 @@ class MERT(HiddenStateEncoder):
             width=hubert.hidden_size,
             layers=layers,
             pooling=pooling,
-            window_samples=window_length(window_s, sample_rate),
+            window_s=window_s,
             sample_rate=sample_rate,
             gain_invariant=self._standardise,
         )

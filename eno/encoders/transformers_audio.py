@@ -19,8 +19,10 @@ from transformers import (
 )
 
 from eno.encoders.checkpoints import CONFIG, PREPROCESSOR, Checkpoint, load_network, locate
-from eno.encoders.hidden_states import HiddenStateEncoder, all_states, standardise, window_length
+from eno.encoders.hidden_states import HiddenStateEncoder, all_states, standardise
 from eno.errors import ConfigError
+
+_WINDOW_S = 5.0
 
 States = Sequence[torch.Tensor]
 
@@ -118,7 +120,8 @@ class TransformersAudio(HiddenStateEncoder):
             width=loaded.width,
             layers=layers,
             pooling=pooling,
-            window_samples=loaded.window_samples or window_length(window_s or 5.0, sample_rate),
+            window_s=(window_s or _WINDOW_S) if loaded.window_samples is None else None,
+            window_samples=loaded.window_samples,
             sample_rate=sample_rate,
             gain_invariant=loaded.gain_invariant,
         )
