@@ -10,7 +10,7 @@ from typing import Any
 from eno.errors import ConfigError, UnknownName
 
 
-def find_class(kind: str, name: str, table: Mapping[str, str]) -> Any:
+def find_class(kind: str, name: str, table: Mapping[str, str], *, also: Iterable[str] = ()) -> Any:
     """Import the class that a name stands for.
 
     Parameters
@@ -21,6 +21,8 @@ def find_class(kind: str, name: str, table: Mapping[str, str]) -> Any:
         Its name.
     table : mapping
         Name → ``module:class``.
+    also : iterable of str
+        What else may be named, for the message.
 
     Raises
     ------
@@ -28,7 +30,7 @@ def find_class(kind: str, name: str, table: Mapping[str, str]) -> Any:
         The table has no such name.
     """
     if name not in table:
-        raise UnknownName(kind, name, table)
+        raise UnknownName(kind, name, [*table, *also])
     return import_class(table[name])
 
 

@@ -101,7 +101,7 @@ def is_own(name: str) -> bool:
 
 def _import_class(name: str) -> Any:
     if not is_own(name):
-        return find_class("encoder", name, ENCODERS)
+        return find_class("encoder", name, ENCODERS, also=("hf:<id or folder>", "<module>:<class>"))
     try:
         return import_class(name)
     except (ImportError, ValueError, AttributeError) as error:

@@ -1,0 +1,187 @@
+"""Tags by name: prompts, files of tags and of labelled tracks, and the whole command."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from eno import EnoPredictor, LabelEncoder, load_encoder
+from eno.embeddings.store import EmbeddingStore
+from eno.errors import ConfigError, LabelError
+from eno.inference.zero_shot import read_labelled, read_tags, zero_shot_head
+from tests.checkpoints import music, save_clap
+from tests.fakes import ProjectionEncoder
+
+
+class Dictionary(ProjectionEncoder):
+    """An encoder whose texts have vectors that tell what was asked."""
+
+    logit_scale = 10.0
+
+    def __init__(self):
+        super().__init__(dim=64)
+        self.asked = []
+
+    def encode_text(self, texts):
+        self.asked += texts
+        vectors = np.stack([np.random.default_rng(abs(hash(text)) % 2**32).standard_normal(64) for text in texts])
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+class TestPrompts:
+    def test_a_tag_is_the_mean_of_its_prompts(self):
+        encoder = Dictionary()
+        head = zero_shot_head(encoder, LabelEncoder([], ["jazz", "dub"]), ["{} music", "a {} song"])
+        assert set(encoder.asked) == {"jazz music", "a jazz song", "dub music", "a dub song", "music", "a song"}
+        assert len(encoder.asked) == 6
+        for row, texts in zip(
+            [*head.prompts, head.neutral],
+            [["dub music", "a dub song"], ["jazz music", "a jazz song"], ["music", "a song"]],
+            strict=True,
+        ):
+            mean = encoder.encode_text(texts).mean(axis=0)
+            np.testing.assert_allclose(row, mean / np.linalg.norm(mean), atol=1e-6)
+
+    def test_a_prompt_that_is_the_tag_alone(self):
+        encoder = Dictionary()
+        zero_shot_head(encoder, LabelEncoder([], ["jazz"]), ["{}"])
+        assert set(encoder.asked) == {"jazz", "music"}
+
+    def test_errors(self):
+        with pytest.raises(ConfigError, match=r"The prompt 'music' has no \{\}"):
+            zero_shot_head(Dictionary(), LabelEncoder([], ["jazz"]), ["music"])
+        with pytest.raises(ConfigError, match="no tags"):
+            zero_shot_head(Dictionary(), LabelEncoder([], []))
+        with pytest.raises(ConfigError, match="'projection' takes no text"):
+            zero_shot_head(ProjectionEncoder(), LabelEncoder([], ["jazz"]))
+
+
+class TestFiles:
+    def test_tags(self, tmp_path):
+        (tmp_path / "tags.txt").write_text("# mine\nshoegaze\n\n  dream pop \n")
+        assert read_tags(tmp_path / "tags.txt").descriptors == ["dream pop", "shoegaze"]
+        LabelEncoder(["jazz"], ["calm"]).save(tmp_path / "labels.json")
+        assert read_tags(tmp_path / "labels.json").genres == ["jazz"]
+        (tmp_path / "tags.txt").write_text("# none\n")
+        with pytest.raises(LabelError, match=r"tags\.txt: holds no tags"):
+            read_tags(tmp_path / "tags.txt")
+        with pytest.raises(LabelError, match="cannot be read"):
+            read_tags(tmp_path / "gone.txt")
+
+    def test_labelled_tracks(self, tmp_path):
+        (tmp_path / "some.csv").write_text('track,tag\na.mp3,Jazz\nb.mp3,\na.mp3,calm\n"c, d.mp3",polka\n')
+        tracks, Y = read_labelled(tmp_path / "some.csv", LabelEncoder(["jazz"], ["calm", "loud"]))
+        assert tracks == ["a.mp3", "b.mp3", "c, d.mp3"]
+        np.testing.assert_array_equal(Y, [[1, 1, 0], [0, 0, 0], [0, 0, 0]])
+        (tmp_path / "some.csv").write_text("path,tag\na.mp3,jazz\n")
+        with pytest.raises(LabelError, match="needs the columns track and tag"):
+            read_labelled(tmp_path / "some.csv", LabelEncoder([], ["jazz"]))
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory):
+    """Six files, a CLAP, and a settings file that names it."""
+    root = tmp_path_factory.mktemp("collection")
+    (root / "audio").mkdir()
+    for i, wave in enumerate(music(12 * 48_000, 48_000, count=6)):
+        soundfile.write(root / "audio" / f"{i}.flac", np.clip(wave, -1, 1), 48_000)
+    save_clap(root / "clap")
+    (root / "eno.toml").write_text('[clap]\nmodel = "clap"\n[windows]\ncount = 2\n')
+    return root
+
+
+def eno(*arguments, cwd) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", "from eno.cli import main; main()", *map(str, arguments)]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=environment, timeout=120)
+
+
+def rows_of(result: subprocess.CompletedProcess) -> list[dict]:
+    assert result.returncode == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+TAGS = ("--tags", "shoegaze, dream pop,jazz", "--encoder", "clap")
+
+
+class TestCommand:
+    def test_any_words(self, collection):
+        result = eno("tag", "audio/0.flac", *TAGS, cwd=collection)
+        assert result.returncode == 0, result.stderr
+        file, tags, note = result.stdout.splitlines()
+        assert file == "audio/0.flac"
+        assert tags.startswith("  tags ")
+        assert all(word in tags for word in ("shoegaze", "dream pop", "jazz"))
+        assert "Not calibrated" in note
+
+    def test_store_gives_what_files_give(self, collection):
+        assert eno("embed", "audio", "--encoder", "clap", "--store", "store", cwd=collection).returncode == 0
+        from_files = rows_of(eno("tag", "audio", *TAGS, "--json", cwd=collection))
+        from_store = rows_of(eno("tag", "--store", "store", *TAGS, "--json", cwd=collection))
+        assert [row["path"] for row in from_files] == [f"audio/{row['path']}" for row in from_store]
+        for file, stored in zip(from_files, from_store, strict=True):
+            # The store keeps half precision.
+            assert stored["tags"] == pytest.approx(file["tags"], abs=0.01)
+
+    def test_python_gives_what_the_command_gives(self, collection, monkeypatch):
+        monkeypatch.chdir(collection)
+        encoder = load_encoder("clap", model="clap", device="cpu")
+        from eno import WindowPolicy
+
+        predictor = EnoPredictor.zero_shot(encoder, ["shoegaze", "dream pop", "jazz"], policy=WindowPolicy(count=2))
+        expected = {one.tag: one.probability for one in predictor.predict_tags("audio/3.flac")}
+        assert rows_of(eno("tag", "audio/3.flac", *TAGS, "--json", cwd=collection))[0]["tags"] == pytest.approx(
+            expected, abs=1e-4
+        )
+
+    def test_calibrated_and_kept(self, collection):
+        rows = ["track,tag", *(f"audio/{i}.flac,{'jazz' if i % 2 else ''}" for i in range(6))]
+        (collection / "some.csv").write_text("\n".join(rows))
+        calibrated = rows_of(
+            eno("tag", "audio", *TAGS, "--calibrate", "some.csv", "--save", "mine", "--json", cwd=collection)
+        )
+        assert 0.3 < np.mean([row["tags"]["jazz"] for row in calibrated]) < 0.6  # half of them are
+        assert np.mean([row["tags"]["shoegaze"] for row in calibrated]) < 0.2  # none is
+        again = rows_of(eno("tag", "audio", "--model", "mine", "--json", cwd=collection))
+        assert again == calibrated
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("audio/0.flac", "--tags", "jazz", "--encoder", "musicnn"), "'musicnn' takes no text"),
+            (("audio/0.flac", "--encoder", "clap"), "has no tags of its own: name some with --tags"),
+            (("audio/0.flac", "--tags", "jazz", "--model", "mine"), "Name one of --model, --tags and --tags-file"),
+            (("--tags", "jazz"), "Name audio files, or a store"),
+            (("audio/0.flac", "--prompt", "a {} song"), "--prompt and --calibrate go with --tags"),
+            (("audio/0.flac", "--tags", "jazz", "--prompt", "a song"), "has no {} for the tag"),
+            (("audio/0.flac", "--tags", "jazz", "--set", "clap.output=pooled"), "output = 'projection'"),
+            (("audio/0.flac", "--tags", "jazz", "--set", "clap.model=me/missing"), "hf download me/missing"),
+            (("audio/0.flac", "--tags", "jazz", "--calibrate", "few.csv"), "too few to calibrate"),
+        ],
+    )
+    def test_errors_are_one_clear_line(self, collection, arguments, message):
+        (collection / "few.csv").write_text("track,tag\naudio/0.flac,jazz\n")
+        result = eno("tag", *arguments, cwd=collection)
+        assert result.returncode == 1
+        assert message in " ".join(result.stderr.split())
+        assert "Traceback" not in result.stderr
+
+    def test_store_of_another_encoder_is_refused(self, collection):
+        EmbeddingStore.create(collection / "other", ProjectionEncoder().spec, policy=EnoPredictor.musicnn().policy)
+        result = eno("tag", "--store", "other", *TAGS, cwd=collection)
+        assert result.returncode == 1
+        assert "do not belong together" in result.stderr
+
+
+def test_list_of_encoders(collection):
+    result = eno("encoders", cwd=collection)
+    assert result.returncode == 0, result.stderr
+    assert "CC BY-NC 4.0 (non-commercial)" in result.stdout
+    lines = result.stdout.splitlines()
+    assert any(line.startswith("clap ") and "clap  here" in line for line in lines)  # that of the settings
+    assert any(line.startswith("stats ") and line.endswith("here") for line in lines)
+    assert max(map(len, lines)) < 100
