@@ -1,15 +1,17 @@
 """Tags by name: prompts, files of tags and of labelled tracks, and the whole command."""
 
+import io
 import json
-import os
-import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
-from eno import EnoPredictor, LabelEncoder, load_encoder
+from eno import EnoPredictor, LabelEncoder, WindowPolicy, load_encoder
+from eno.cli import main
 from eno.embeddings.store import EmbeddingStore
 from eno.errors import ConfigError, LabelError
 from eno.inference.zero_shot import read_labelled, read_tags, zero_shot_head
@@ -94,13 +96,19 @@ def collection(tmp_path_factory):
     return root
 
 
-def eno(*arguments, cwd) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", "from eno.cli import main; main()", *map(str, arguments)]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=environment, timeout=120)
+def eno(*arguments, cwd) -> SimpleNamespace:
+    """Run a command in this process: importing transformers anew takes seconds."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", ["eno", *map(str, arguments)])
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        with pytest.raises(SystemExit) as exit_code:
+            main()
+    return SimpleNamespace(returncode=exit_code.value.code, stdout=stdout.getvalue(), stderr=stderr.getvalue())
 
 
-def rows_of(result: subprocess.CompletedProcess) -> list[dict]:
+def rows_of(result: SimpleNamespace) -> list[dict]:
     assert result.returncode == 0, result.stderr
     return [json.loads(line) for line in result.stdout.splitlines()]
 
@@ -130,8 +138,6 @@ class TestCommand:
     def test_python_gives_what_the_command_gives(self, collection, monkeypatch):
         monkeypatch.chdir(collection)
         encoder = load_encoder("clap", model="clap", device="cpu")
-        from eno import WindowPolicy
-
         predictor = EnoPredictor.zero_shot(encoder, ["shoegaze", "dream pop", "jazz"], policy=WindowPolicy(count=2))
         expected = {one.tag: one.probability for one in predictor.predict_tags("audio/3.flac")}
         assert rows_of(eno("tag", "audio/3.flac", *TAGS, "--json", cwd=collection))[0]["tags"] == pytest.approx(
