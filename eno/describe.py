@@ -13,6 +13,7 @@ from eno.errors import EnoError
 
 if TYPE_CHECKING:
     from eno.data.windows import WindowPolicy
+    from eno.spec import EncoderSpec
 
 
 def describe(path: Path) -> dict[str, str]:
@@ -74,7 +75,7 @@ def _store(path: Path) -> dict[str, str]:
     counts = store.summary()
     return {
         "store": str(path),
-        "encoder": f"{store.spec.label} {store.spec.options}",
+        "encoder": _encoder(store.spec),
         "vectors": f"{len(store.spec.layers)} × {store.spec.dim} {store.dtype} a window of {store.spec.window_s:.2f} s",
         "windows": _windows(store.policy),
         "holds": f"{counts['tracks']} tracks, {counts['windows']} windows, {counts['failures']} failures",
@@ -90,7 +91,7 @@ def _predictor(path: Path) -> dict[str, str]:
     labels = LabelEncoder.load(path / "label_encoder.json")
     rows = {
         "predictor": str(path),
-        "encoder": f"{spec.label} {spec.options}",
+        "encoder": _encoder(spec),
         "windows": _windows(policy),
         "labels": f"{labels.num_genres} genres, {labels.num_descriptors} descriptors",
     }
@@ -99,6 +100,11 @@ def _predictor(path: Path) -> dict[str, str]:
         results = json.loads(metrics.read_text(encoding="utf-8"))
         rows["mAP"] = ", ".join(f"{name} {values['map_macro']:.3f}" for name, values in results.items())
     return rows
+
+
+def _encoder(spec: EncoderSpec) -> str:
+    settings = {**spec.location, **spec.options}
+    return f"{spec.label}  " + ", ".join(f"{key} = {value}" for key, value in settings.items())
 
 
 def _windows(policy: WindowPolicy) -> str:

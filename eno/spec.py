@@ -78,7 +78,7 @@ class EncoderSpec:
     @property
     def label(self) -> str:
         """Name and fingerprint, as used for folders and messages."""
-        return f"{self.name}-{self.fingerprint}"
+        return f"{self.name.replace(':', '.')}-{self.fingerprint}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

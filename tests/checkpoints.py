@@ -1,6 +1,7 @@
 """Checkpoints of full architectures with random weights, in the layouts in which real ones are published."""
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -84,6 +85,8 @@ def save_clap(folder: Path, size: str = "nano", *, fusion: bool = False, collaps
     network = ClapModel(config).eval()
     spread_weights(network)
     music_statistics(network.audio_model.audio_encoder.batch_norm)
+    with torch.no_grad():
+        network.logit_scale_a.fill_(math.log(1 / 0.07))
     if collapsed:
         with torch.no_grad():
             network.text_projection.linear1.weight.mul_(1e-3)

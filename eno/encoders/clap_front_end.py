@@ -6,9 +6,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import pad
 from transformers.audio_utils import mel_filter_bank
 
 _FLOOR = 1e-10  # power below it counts as this much: -100 dB
+# Windows, of which each takes 25 MB on the way: on a CPU they would push each other out of the cache.
+_AT_ONCE_GPU = 16
 
 
 class ClapLogMel(nn.Module):
@@ -23,8 +26,7 @@ class ClapLogMel(nn.Module):
     Notes
     -----
     The transform is computed in double precision, as in the original: in single precision a loud bass or an offset
-    drowns weak bands in rounding errors, by up to 20 dB where there is silence. On a CPU it takes 3 % of the network's
-    time.
+    drowns weak bands in rounding errors.
     """
 
     window: torch.Tensor
@@ -45,7 +47,6 @@ class ClapLogMel(nn.Module):
             mel_scale="slaney" if slaney else "htk",
         )
         self.register_buffer("window", torch.hann_window(self.fft_samples, dtype=torch.float64), persistent=False)
-        # Powers are positive, so single precision is enough from there on.
         self.register_buffer("filters", torch.from_numpy(filters).float(), persistent=False)
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:
@@ -61,14 +62,14 @@ class ClapLogMel(nn.Module):
         torch.Tensor [shape=(b, frames, mels), dtype=float32]
             Decibels, at least -100; ``frames = samples // hop + 1``.
         """
-        spectrum = torch.stft(
-            audio.to(self.window.dtype),
-            self.fft_samples,
-            self.hop_samples,
-            window=self.window,
-            center=True,
-            pad_mode="reflect",
-            return_complex=True,
-        )
-        power = torch.view_as_real(spectrum).square().sum(-1).float().transpose(1, 2)
+        at_once = 1 if audio.device.type == "cpu" else _AT_ONCE_GPU
+        return torch.cat([self._log_mel(some) for some in torch.split(audio, at_once)])
+
+    def _log_mel(self, audio: torch.Tensor) -> torch.Tensor:
+        half = self.fft_samples // 2
+        padded = pad(audio.to(self.window.dtype).unsqueeze(1), (half, half), mode="reflect").squeeze(1)
+        # Not torch.stft: it puts time last, and every step after it works on frequencies.
+        spectrum = torch.fft.rfft(padded.unfold(1, self.fft_samples, self.hop_samples) * self.window)
+        # Only now to single precision: what follows adds up positive values, where nothing cancels.
+        power = spectrum.real.float().square() + spectrum.imag.float().square()
         return 10.0 * torch.log10((power @ self.filters).clamp(min=_FLOOR))

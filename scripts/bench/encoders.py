@@ -1,0 +1,192 @@
+"""Windows per second of every encoder: eno from waveforms in memory, against the loop that the models' cards show.
+
+That loop computes the features with transformers' extractor, which works on the CPU, and then runs the model; for stats
+it is librosa called feature by feature. Both get the same windows, in the same process, on the same machine, and must
+give the same vectors. The weights are random unless folders or hub ids are named: they do not change the speed.
+
+Run it with nothing else on the machine: ``python scripts/bench/encoders.py [--device cuda] [--only clap-base]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import librosa
+import numpy as np
+import torch
+from transformers import AutoFeatureExtractor, ClapModel, ClapProcessor, HubertModel, Wav2Vec2FeatureExtractor
+from transformers.utils.logging import disable_progress_bar
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from eno.devices import resolve_device
+from eno.encoders import Encoder, load_encoder
+from tests.checkpoints import music, save_clap, save_mert
+
+Loop = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Case:
+    """An encoder of eno and the loop that it is measured against."""
+
+    encoder: Encoder
+    reference: Loop
+
+
+def clap_case(folder: Path, device: torch.device, dtype: str) -> Case:
+    """CLAP by `ClapProcessor` and `ClapModel`."""
+    encoder = load_encoder("clap", model=str(folder), device=str(device), dtype=dtype)
+    extractor = ClapProcessor.from_pretrained(folder).feature_extractor
+    model = ClapModel.from_pretrained(folder).to(device).eval()
+
+    @torch.inference_mode()
+    def reference(windows: np.ndarray) -> np.ndarray:
+        inputs = extractor(list(windows), sampling_rate=48_000, return_tensors="pt").to(device)
+        features = model.get_audio_features(input_features=inputs["input_features"].float())
+        features = getattr(features, "pooler_output", features)
+        return torch.nn.functional.normalize(features, dim=-1).cpu().numpy()[:, None]
+
+    return Case(encoder, reference)
+
+
+def mert_case(folder: Path, device: torch.device, dtype: str) -> Case:
+    """MERT by `Wav2Vec2FeatureExtractor` and the model, with the means of the same layers."""
+    encoder: Any = load_encoder("mert", model=str(folder), device=str(device), dtype=dtype)
+    extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
+    model = HubertModel(encoder._network.config)
+    model.load_state_dict(encoder._network.state_dict())
+    model = model.to(device).eval()
+    layers = [int(name.split()[1]) for name in encoder.spec.layers]
+
+    @torch.inference_mode()
+    def reference(windows: np.ndarray) -> np.ndarray:
+        inputs = extractor(list(windows), sampling_rate=24_000, return_tensors="pt")["input_values"].to(device)
+        output = model(inputs, output_hidden_states=True)
+        states = [*output.hidden_states[:-1], output.last_hidden_state]
+        return torch.stack([states[layer].mean(dim=1) for layer in layers], dim=1).cpu().numpy()
+
+    return Case(encoder, reference)
+
+
+def hf_case(folder: str, device: torch.device, dtype: str) -> Case:
+    """Any model of ``hf:`` that takes waveforms, by its own extractor and model."""
+    encoder: Any = load_encoder(f"hf:{folder}", device=str(device), dtype=dtype)
+    extractor = AutoFeatureExtractor.from_pretrained(folder)
+    layers = [int(name.split()[1]) for name in encoder.spec.layers]
+
+    @torch.inference_mode()
+    def reference(windows: np.ndarray) -> np.ndarray:
+        rate = extractor.sampling_rate
+        inputs = extractor(list(windows), sampling_rate=rate, return_tensors="pt")["input_values"].to(device)
+        output = encoder._network(inputs, output_hidden_states=True)
+        states = [*output.hidden_states[:-1], output.last_hidden_state]
+        return torch.stack([states[layer].mean(dim=1) for layer in layers], dim=1).cpu().numpy()
+
+    return Case(encoder, reference)
+
+
+def stats_case() -> Case:
+    """Librosa's functions one by one, each from the waveform."""
+
+    def describe(window: np.ndarray) -> np.ndarray:
+        common: dict[str, Any] = {"y": window, "sr": 22_050}
+        tracks = np.concatenate(
+            [
+                librosa.feature.mfcc(**common, n_mfcc=20),
+                librosa.feature.chroma_stft(**common, tuning=0.0),
+                librosa.feature.spectral_contrast(**common),
+            ]
+        )
+        librosa.feature.tempo(**common)
+        change = np.abs(np.diff(tracks, axis=1)).mean(axis=1)
+        return np.concatenate([tracks.mean(axis=1), tracks.std(axis=1), change])
+
+    return Case(load_encoder("stats"), lambda windows: np.stack([describe(window) for window in windows])[:, None])
+
+
+def fastest(*works: Callable[[], object], device: torch.device, least_s: float = 3.0) -> list[float]:
+    """Seconds of the fastest run of each, taking turns, so that a change of the machine's pace meets all alike."""
+    times: list[list[float]] = [[] for _ in works]
+    while len(times[0]) < 2 or sum(times[0]) < least_s:
+        for work, mine in zip(works, times, strict=True):
+            began = time.perf_counter()
+            work()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            mine.append(time.perf_counter() - began)
+    return [min(mine) for mine in times]
+
+
+def front_end_share(encoder: Any, windows: np.ndarray, device: torch.device) -> float:
+    """Share of the time that CLAP's log-mel spectrogram takes."""
+    audio = torch.from_numpy(windows).to(device)
+    with torch.inference_mode():
+        front_end, whole = fastest(lambda: encoder._front_end(audio), lambda: encoder.encode(windows), device=device)
+    return front_end / whole
+
+
+def measure(name: str, case: Case, batches: list[int], device: torch.device) -> None:
+    """Print windows per second of both ways for all batch sizes."""
+    encoder: Any = case.encoder
+    spec = encoder.spec
+    print(f"{name}: {spec.window_s:g} s windows, {len(spec.layers)} x {spec.dim}")
+    for batch in batches:
+        windows = music(spec.window_samples, spec.sample_rate, count=min(batch, 32))
+        windows = np.resize(windows, (batch, spec.window_samples))
+        if hasattr(encoder, "batch_size") and device.type == "cuda":
+            encoder.batch_size = batch
+        ours, theirs = encoder.encode(windows), case.reference(windows)
+        common = min(ours.shape[-1], theirs.shape[-1])
+        difference = np.abs(ours[..., :common] - theirs[..., :common]).max() / np.abs(theirs).max()
+        fast, slow = fastest(partial(encoder.encode, windows), partial(case.reference, windows), device=device)
+        print(
+            f"  batch {batch:>3}: eno {batch / fast:7.2f} windows/s, reference {batch / slow:7.2f}: "
+            f"{slow / fast:5.2f} times as fast; largest difference {difference:.1e} of the largest value"
+        )
+    if hasattr(encoder, "_front_end"):
+        print(f"  front end: {100 * front_end_share(encoder, windows, device):.1f} % of the time")
+
+
+def main() -> None:
+    """Measure what was asked for and print the peak of memory."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto", help="of eno's side; the reference computes in float32")
+    parser.add_argument("--batches", type=int, nargs="+", help="default: 1 8 32, and 128 256 on a GPU")
+    parser.add_argument("--only", nargs="+", default=["clap-tiny", "clap-base", "mert-95M", "mert-330M", "stats"])
+    parser.add_argument("--hf", nargs="*", default=[], help="folders or ids of further models that take waveforms")
+    arguments = parser.parse_args()
+    device = resolve_device(arguments.device)
+    disable_progress_bar()
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU"
+    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {gpu}, dtype {arguments.dtype}")
+    batches = arguments.batches or ([1, 8, 32, 128, 256] if device.type == "cuda" else [1, 8, 32])
+    with tempfile.TemporaryDirectory() as root:
+        for name in [*arguments.only, *arguments.hf]:
+            kind, _, size = name.partition("-")
+            if name in arguments.hf:
+                case = hf_case(name, device, arguments.dtype)
+            elif kind == "clap":
+                case = clap_case(save_clap(Path(root) / name, size), device, arguments.dtype)
+            elif kind == "mert":
+                case = mert_case(save_mert(Path(root) / name, size), device, arguments.dtype)
+            else:
+                case = stats_case()
+            measure(name, case, batches, device)
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    if device.type == "cuda":
+        print(f"peak GPU memory {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""How far vectors in bfloat16 drift from those in float32, for every encoder.
+
+Prints, over windows of made-up music or of files, the cosine between both, the largest difference as a share of the
+largest value, and how often the nearest other window stays the same. musicnn has its trained weights; the others have
+random ones unless a model is named, which tells of the arithmetic, not of what training made of it.
+
+Run it with ``python scripts/bench/precision.py [--device cuda] [--model clap=laion/larger_clap_general] [FILES]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers.utils.logging import disable_progress_bar
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from eno.data.audio import read_windows
+from eno.data.windows import WindowPolicy
+from eno.encoders import load_encoder
+from eno.spec import EncoderSpec
+from tests.checkpoints import music, save_clap, save_mert
+
+
+def cases(root: Path, models: dict[str, str]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Encoders and their options by name of the row."""
+    generated: dict[str, tuple[str, dict[str, Any]]] = {
+        "musicnn mtt": ("musicnn", {"checkpoint": "mtt"}),
+        "musicnn msd": ("musicnn", {"checkpoint": "msd"}),
+    }
+    named = {f"{encoder} {model}": (encoder, {"model": model}) for encoder, model in models.items()}
+    for size in ("tiny", "base"):
+        folder = str(save_clap(root / size, size))
+        generated[f"clap {size}, random"] = ("clap", {"model": folder})
+        generated[f"clap {size}, random, pooled"] = ("clap", {"model": folder, "output": "pooled"})
+    for size in ("95M", "330M"):
+        generated[f"mert {size}, random"] = ("mert", {"model": str(save_mert(root / size, size))})
+    return generated | named
+
+
+def windows_for(spec: EncoderSpec, files: list[str], count: int) -> np.ndarray:
+    """Windows of the files, or of made-up music where there are none."""
+    if not files:
+        return music(spec.window_samples, spec.sample_rate, count=count)
+    return np.concatenate(
+        [
+            read_windows(
+                file,
+                sample_rate=spec.sample_rate,
+                window_samples=spec.window_samples,
+                policy=WindowPolicy(count=4),
+                padding=spec.padding,
+            ).samples
+            for file in files
+        ]
+    )
+
+
+def nearest(vectors: np.ndarray) -> np.ndarray:
+    """Index of the nearest other window, by cosine."""
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    np.fill_diagonal(cosines, -2)
+    best: np.ndarray = cosines.argmax(axis=1)
+    return best
+
+
+def main() -> None:
+    """Print one row for each encoder and layer."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", nargs="*", help="audio; made-up music without")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--count", type=int, default=16, help="windows of made-up music")
+    parser.add_argument(
+        "--model", nargs="*", default=[], metavar="ENCODER=MODEL", help="checkpoints with trained weights"
+    )
+    arguments = parser.parse_args()
+    disable_progress_bar()
+    print(f"{'encoder':<34}{'layer':<14}{'mean cosine':>12}{'least':>11}{'largest diff':>14}{'same neighbour':>16}")
+    with tempfile.TemporaryDirectory() as root:
+        models = dict(one.split("=", 1) for one in arguments.model)
+        for name, (encoder, options) in cases(Path(root), models).items():
+            exact = load_encoder(encoder, device=arguments.device, dtype="float32", **options)
+            half = load_encoder(encoder, device=arguments.device, dtype="bfloat16", **options)
+            windows = windows_for(exact.spec, arguments.files, arguments.count)
+            first, second = exact.encode(windows), half.encode(windows)
+            for layer, label in enumerate(exact.spec.layers):
+                a, b = first[:, layer], second[:, layer]
+                cosines = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+                drift = np.abs(a - b).max() / np.abs(a).max()
+                same = float(np.mean(nearest(a) == nearest(b)))
+                print(f"{name:<34}{label:<14}{cosines.mean():>12.6f}{cosines.min():>11.6f}{drift:>14.1e}{same:>15.0%}")
+
+
+if __name__ == "__main__":
+    main()
