@@ -59,7 +59,7 @@ class MERT(HiddenStateEncoder):
     The published weights are for non-commercial use (CC BY-NC 4.0).
     """
 
-    _batch_sizes = (4, 64)
+    _batch_sizes = (2, 64)
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from eno.devices import resolve_device, resolve_dtype
 from eno.spec import EncoderSpec
@@ -80,6 +81,9 @@ class TorchEncoder(ABC):
 
     def _place(self, network: nn.Module) -> Any:
         """Move a network to the device, ready for inference in the chosen precision."""
+        for module in network.modules():
+            if parametrize.is_parametrized(module, "weight"):  # weight norm: once, not at every call
+                parametrize.remove_parametrizations(module, "weight")
         if self.dtype != torch.float32:
             keep_norms_float32(network)
         return network.to(self.device).eval().requires_grad_(requires_grad=False)

@@ -82,7 +82,7 @@ class TransformersAudio(HiddenStateEncoder):
         The model is of another kind.
     """
 
-    _batch_sizes = (4, 64)
+    _batch_sizes = (2, 64)
 
     def __init__(
         self,

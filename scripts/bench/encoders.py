@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from eno.devices import resolve_device
 from eno.encoders import Encoder, load_encoder
+from eno.encoders.checkpoints import locate
 from tests.checkpoints import music, save_clap, save_mert
 
 Loop = Callable[[np.ndarray], np.ndarray]
@@ -63,9 +64,7 @@ def mert_case(folder: Path, device: torch.device, dtype: str) -> Case:
     """MERT by `Wav2Vec2FeatureExtractor` and the model, with the means of the same layers."""
     encoder: Any = load_encoder("mert", model=str(folder), device=str(device), dtype=dtype)
     extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
-    model = HubertModel(encoder._network.config)
-    model.load_state_dict(encoder._network.state_dict())
-    model = model.to(device).eval()
+    model = HubertModel.from_pretrained(locate(str(folder)).folder, config=encoder._network.config).to(device).eval()
     layers = [int(name.split()[1]) for name in encoder.spec.layers]
 
     @torch.inference_mode()

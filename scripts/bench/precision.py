@@ -75,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*", help="audio; made-up music without")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--count", type=int, default=16, help="windows of made-up music")
+    parser.add_argument("--count", type=int, default=8, help="windows of made-up music")
     parser.add_argument(
         "--model", nargs="*", default=[], metavar="ENCODER=MODEL", help="checkpoints with trained weights"
     )
