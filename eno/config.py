@@ -80,7 +80,7 @@ class MertSettings(_Section):
 
     model: str | None = None
     revision: str | None = None
-    layers: Literal["spread", "all"] | tuple[int, ...] | None = None
+    layers: str | tuple[int, ...] | None = None  # checked where the depth is known
     pooling: Literal["mean", "max", "mean_std"] | None = None
     window_s: float | None = None
     batch_size: int | None = Field(default=None, ge=1)

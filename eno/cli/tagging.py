@@ -150,6 +150,7 @@ def _open_store(path: Path, predictor: EnoPredictor) -> EmbeddingStore:
 
     opened = EmbeddingStore.open(path)
     opened.require(predictor.encoder.spec)
+    predictor.policy = opened.policy  # what is calibrated on these vectors and saved listens to the same windows
     return opened
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from eno.data.audio import Windows, read_windows
 from eno.data.library import Track, find_tracks
+from eno.embeddings.lock import writer_lock
 from eno.embeddings.store import EmbeddingStore, Failure
 from eno.encoders import Encoder
 from eno.errors import AudioError
@@ -84,8 +85,22 @@ def embed_folder(
         The store belongs to another encoder.
     AudioError
         The folder cannot be read.
+    StoreError
+        Another run is writing into the store.
     """
     store.require(encoder.spec)
+    with writer_lock(store.path):
+        return _embed_folder(root, encoder, store, retry_failed=retry_failed, on_progress=on_progress)
+
+
+def _embed_folder(
+    root: Path | str,
+    encoder: Encoder,
+    store: EmbeddingStore,
+    *,
+    retry_failed: bool,
+    on_progress: Callable[[int, int, int], None] | None,
+) -> EmbedReport:
     began = time.monotonic()
     tracks = find_tracks(root)
     done = set(store.track_ids())

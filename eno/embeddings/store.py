@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eno.data.windows import WindowPolicy
+from eno.embeddings.pooled import pooled_tracks
 from eno.errors import FingerprintMismatch, StoreError
 from eno.files import replace_file, write_json
 from eno.spec import EncoderSpec
@@ -239,7 +240,7 @@ class EmbeddingStore:
             table = table.filter(pa.compute.is_in(table["track_id"], wanted))
             missing = set(wanted.to_pylist()) - set(table["track_id"].to_pylist())
             if missing:
-                raise StoreError(f"{self.path}: lacks {len(missing)} tracks, for instance {min(missing)}.")
+                raise self._lacks(missing)
         table = table.sort_by([("track_id", "ascending"), ("start_s", "ascending")]).combine_chunks()
         vectors = table["vector"].combine_chunks()
         values = vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
@@ -247,7 +248,7 @@ class EmbeddingStore:
         return table["track_id"].to_numpy(), table["start_s"].to_numpy(), values.reshape(shape)
 
     def matrix(self, ids: Sequence[str] | None = None) -> tuple[list[str], np.ndarray]:
-        """One vector a track: the mean over its windows.
+        """One vector a track: the mean over its windows; computed once and then mapped from a file.
 
         Parameters
         ----------
@@ -259,23 +260,25 @@ class EmbeddingStore:
         ids : list of str
             Track of every row.
         vectors : np.ndarray [shape=(n, dim) or (n, layers, dim), dtype=float32]
-            The second shape where the encoder gives more than one layer.
+            The second shape where the encoder gives more than one layer. Changes to it are not kept.
 
         Raises
         ------
         StoreError
             An id is not in the store, or a part is damaged.
         """
-        of_window, _, vectors = self.windows(ids)
-        names, first = np.unique(of_window.astype(str), return_index=True)
-        if len(names) == 0:
-            return [], np.zeros((0, *self._pooled_shape), np.float32)
-        counts = np.diff(np.append(first, len(of_window)))
-        means = np.add.reduceat(vectors, first, axis=0) / counts[:, None, None].astype(np.float32)
+        width = len(self.spec.layers) * self.spec.dim
+        names, means = pooled_tracks(self.path, self.spec.fingerprint, self._part_paths(), width, _read)
         pooled = means.reshape(len(names), *self._pooled_shape)
         if ids is None:
-            return names.tolist(), pooled
-        return list(ids), pooled[np.searchsorted(names, np.asarray(ids, dtype=str))]
+            return names, pooled
+        places = pa.compute.index_in(pa.array(ids, pa.string()), value_set=pa.array(names, pa.string()))
+        if places.null_count:
+            raise self._lacks(set(ids) - set(names))
+        return list(ids), pooled[places.to_numpy(zero_copy_only=False)]
+
+    def _lacks(self, missing: set[str]) -> StoreError:
+        return StoreError(f"{self.path}: lacks {len(missing)} tracks, for instance {min(missing)}.")
 
     @property
     def _pooled_shape(self) -> tuple[int, ...]:

@@ -40,7 +40,7 @@ class Checkpoint:
     folder : Path
         Holds ``config.json``, ``model.safetensors`` and what else the model needs.
     location : dict
-        ``model`` as it was asked for and, from the hub, ``revision``: the commit.
+        ``model``: the folder, or the id on the hub; then also ``revision``: the commit.
     sha256 : str
         Hash of the weights as published.
     """
@@ -98,10 +98,10 @@ def locate(model: str, revision: str | None = None) -> Checkpoint:
         It cannot be had, or holds no weights; the message says what to put where.
     """
     folder = Path(model).expanduser()
-    location = {"model": model}
+    location = {"model": str(folder.absolute())}
     if not folder.is_dir():
         folder = _from_hub(model, revision)
-        location["revision"] = folder.name
+        location = {"model": model, "revision": folder.name}
     elif revision is not None:
         raise WeightsError(f"{model}: is a folder, which has no revision {revision!r}; leave the revision out.")
     shards = sorted(folder.glob("*.safetensors"))

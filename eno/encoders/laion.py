@@ -87,7 +87,7 @@ class LaionCLAP(TorchEncoder):
             pooling="mean over time and frequency, projected, unit length",
             dim=weights["audio_projection.2.weight"].shape[0],
             padding="repeatpad",  # as in training
-            location={"model": model},
+            location={"model": str(path.absolute())},
         )
         self.logit_scale = float(self._module.model.logit_scale_a.detach().exp())
         check_text_tower(self, model)

@@ -8,8 +8,9 @@ from eno.data.audio import read_windows
 from eno.data.windows import WindowPolicy
 from eno.embeddings import job
 from eno.embeddings.job import embed_folder
+from eno.embeddings.lock import writer_lock
 from eno.embeddings.store import EmbeddingStore
-from eno.errors import AudioError, FingerprintMismatch
+from eno.errors import AudioError, FingerprintMismatch, StoreError
 from tests.audio_files import music, write
 from tests.fakes import ProjectionEncoder
 
@@ -52,6 +53,13 @@ def test_every_window_has_the_vector_of_its_audio(library, encoder, store):
         np.testing.assert_array_equal(starts[rows], windows.starts_s)
         expected = np.stack([window @ encoder.projection for window in windows.samples])
         np.testing.assert_allclose(vectors[rows][:, 0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_second_run_at_once_is_refused_and_does_nothing(library, encoder, store):
+    with writer_lock(store.path), pytest.raises(StoreError, match="is being written by process"):
+        embed_folder(library, encoder, store)
+    assert store.track_ids() == []
+    assert counts(embed_folder(library, encoder, store)) == (12, 0, 0, 0)
 
 
 def test_bad_files_are_in_the_ledger_and_the_others_go_on(library, encoder, store):

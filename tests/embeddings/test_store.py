@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -153,3 +154,55 @@ def test_ledger_of_failures(tmp_path, spec):
     rows = [Failure("z", "/music/z\udcff.mp3", "is empty"), Failure("a", "/música/a.mp3", "no such file")]
     store.write_failures(rows)
     assert EmbeddingStore.open(tmp_path / "s").failures() == rows[::-1]
+
+
+class TestKeptMatrix:
+    def test_is_read_back_without_the_parts(self, tmp_path, spec, monkeypatch):
+        store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
+        fill(store, {"b": 3, "a": 2})
+        ids, matrix = store.matrix()
+        monkeypatch.setattr(pq, "ParquetFile", None)
+        monkeypatch.setattr("eno.embeddings.store._read", None)
+        again_ids, again = EmbeddingStore.open(tmp_path / "s").matrix()
+        assert again_ids == ids
+        np.testing.assert_array_equal(again, matrix)
+
+    def test_new_parts_replace_it(self, tmp_path, spec):
+        store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
+        fill(store, {"b": 3})
+        store.matrix()
+        fill(store, {"a": 2}, seed=1)
+        assert store.matrix()[0] == ["a", "b"]
+        assert len(list((tmp_path / "s" / "cache").glob("*.npy"))) == 1
+
+    def test_changes_to_it_are_not_kept(self, tmp_path, spec):
+        store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
+        fill(store, {"a": 2})
+        expected = store.matrix()[1].copy()
+        store.matrix()[1][:] = 7
+        np.testing.assert_array_equal(store.matrix()[1], expected)
+
+    def test_store_that_may_only_be_read(self, tmp_path, spec, monkeypatch):
+        store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
+        fill(store, {"b": 3, "a": 2})
+        expected = store.matrix()[1].copy()
+        shutil.rmtree(tmp_path / "s" / "cache")
+
+        def refuse(*_args, **_options):
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+        np.testing.assert_array_equal(store.matrix()[1], expected)
+        assert not (tmp_path / "s" / "cache").exists()
+
+    def test_windows_of_a_track_in_several_parts_and_any_order(self, tmp_path, spec):
+        store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY, dtype="float32")
+        rng = np.random.default_rng(3)
+        rows = rng.standard_normal((12, len(spec.layers), spec.dim)).astype(np.float32)
+        names = np.array([f"t{i % 4}" for i in rng.permutation(12)])
+        for part in (slice(0, 5), slice(5, 12)):
+            store.append(names[part].tolist(), np.arange(12.0)[part], rows[part])
+        ids, matrix = store.matrix()
+        assert ids == ["t0", "t1", "t2", "t3"]
+        for name, found in zip(ids, matrix, strict=True):
+            np.testing.assert_allclose(found, rows[names == name].mean(axis=0).squeeze(), rtol=1e-5, atol=1e-6)

@@ -155,6 +155,12 @@ class TestIdentity:
         assert here.fingerprint == there.fingerprint
         assert here.location != there.location
 
+    def test_folder_is_found_from_anywhere(self, small_clap, monkeypatch, tmp_path):
+        monkeypatch.chdir(small_clap.parent)
+        spec = CLAP(model=small_clap.name, device="cpu").spec
+        monkeypatch.chdir(tmp_path)
+        assert CLAP(device="cpu", **spec.location).spec == spec
+
     def test_other_mel_settings_are_another_encoder(self, small_clap, tmp_path):
         for path in small_clap.iterdir():
             (tmp_path / path.name).write_bytes(path.read_bytes())

@@ -155,6 +155,16 @@ class TestCommand:
         again = rows_of(eno("tag", "audio", "--model", "mine", "--json", cwd=collection))
         assert again == calibrated
 
+    def test_calibrated_on_a_store_and_kept_for_files(self, collection):
+        more = ("--set", "windows.count=3")
+        assert eno("embed", "audio", "--encoder", "clap", "--store", "three", *more, cwd=collection).returncode == 0
+        (collection / "ids.csv").write_text("track,tag\n" + "".join(f"{i}.flac,jazz\n" for i in range(4)))
+        arguments = ("--store", "three", *TAGS, "--calibrate", "ids.csv", "--save", "kept", "--json")
+        stored = rows_of(eno("tag", *arguments, cwd=collection))
+        files = rows_of(eno("tag", "audio", "--model", "kept", "--json", cwd=collection))
+        for file, one in zip(files, stored, strict=True):
+            assert one["tags"] == pytest.approx(file["tags"], abs=0.01)
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [

@@ -191,3 +191,27 @@ class TestMLP:
         head = MLPHead(max_epochs=4, device="cpu").fit(X, Y, X[:10], np.zeros((10, 5)))
         assert head.best_epoch == 3
         assert head.history[-1].val_map is None
+
+
+def test_mlp_learns_which_layer_of_the_encoder_to_listen_to():
+    X, Y = problem(0, scale=1.0)
+    noise = np.random.default_rng(5).standard_normal((len(X), 3, X.shape[1])).astype(np.float32)
+    layers = np.concatenate([noise[:, :2], X[:, None], noise[:, 2:]], axis=1)
+    head = MLPHead(hidden=(32,), max_epochs=60, learning_rate=1e-2, device="cpu").fit(layers, Y)
+    weights = head._network.layer_weights.softmax(0)
+    assert weights.argmax() == 2
+    assert weights[2] > 0.5
+    X_test, Y_test = problem(1)
+    rest = np.random.default_rng(6).standard_normal((len(X_test), 3, X.shape[1])).astype(np.float32)
+    test_layers = np.concatenate([rest[:, :2], X_test[:, None], rest[:, 2:]], axis=1)
+    assert evaluate(Y_test, head.predict_proba(test_layers)).roc_auc_macro > 0.85
+    with pytest.raises(ValueError, match=r"this head was fitted on \(n, 4, 12\)"):
+        head.predict_proba(X_test)
+
+
+def test_mlp_over_layers_saved_and_loaded(tmp_path):
+    X, Y = problem(0)
+    layers = np.stack([X, -X], axis=1)
+    head = MLPHead(hidden=(8,), max_epochs=2, device="cpu").fit(layers, Y)
+    head.save(tmp_path)
+    np.testing.assert_array_equal(load_head(tmp_path).predict_proba(layers), head.predict_proba(layers))
