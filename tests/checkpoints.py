@@ -86,7 +86,8 @@ def save_clap(folder: Path, size: str = "nano", *, fusion: bool = False, collaps
     spread_weights(network)
     music_statistics(network.audio_model.audio_encoder.batch_norm)
     with torch.no_grad():
-        network.logit_scale_a.fill_(math.log(1 / 0.07))
+        for scale in (network.logit_scale_a, network.logit_scale_t):
+            scale.fill_(math.log(1 / 0.07))
     if collapsed:
         with torch.no_grad():
             network.text_projection.linear1.weight.mul_(1e-3)

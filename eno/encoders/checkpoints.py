@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from eno.encoders.weights import cache_folder
 from eno.errors import WeightsError
+from eno.files import replace_file
 
 CONFIG, PREPROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
 _PICKLED = "pytorch_model.bin"
@@ -234,12 +235,13 @@ def _convert(folder: Path, sha256: str) -> Path:
     weights = read_pickled(folder / _PICKLED)
     # Tensors may share memory, which safetensors does not take.
     copies = {name: value.clone().contiguous() for name, value in weights.items() if torch.is_tensor(value)}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary.mkdir(parents=True, exist_ok=True)
     try:
         for path in small:
             shutil.copy(path, temporary)
-        save_file(copies, temporary / WEIGHTS, metadata={"format": "pt", "source_sha256": sha256})
+        with replace_file(temporary / WEIGHTS) as file:
+            save_file(copies, file, metadata={"format": "pt", "source_sha256": sha256})
         shutil.rmtree(target, ignore_errors=True)
         temporary.replace(target)
     finally:

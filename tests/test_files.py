@@ -1,0 +1,40 @@
+"""Files that are whole or not there, and that others may read."""
+
+import os
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from eno.files import replace_file
+
+
+def test_replaces_in_one_step(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with replace_file(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(KeyError), replace_file(path) as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_others_may_read_what_the_umask_lets_them(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with replace_file(tmp_path / "w.safetensors") as temporary:
+            save_file({"a": torch.ones(2)}, temporary)  # of which only the owner could read
+    finally:
+        os.umask(before)
+    assert (tmp_path / "w.safetensors").stat().st_mode & 0o777 == 0o640
