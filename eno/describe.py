@@ -29,7 +29,7 @@ def describe(path: Path) -> dict[str, str]:
     if not path.is_dir():
         return _audio(path)
     if (path / "manifest.json").is_file():
-        return _store(path)
+        return describe_store(path)
     if (path / "predictor.json").is_file():
         return _predictor(path)
     raise EnoError(f"{path}: is a folder, but neither an embedding store nor a predictor.")
@@ -68,7 +68,14 @@ def _audio(path: Path) -> dict[str, str]:
     }
 
 
-def _store(path: Path) -> dict[str, str]:
+def describe_store(path: Path) -> dict[str, str]:
+    """Describe an embedding store.
+
+    Raises
+    ------
+    StoreError
+        It cannot be read.
+    """
     from eno.embeddings.store import EmbeddingStore
 
     store = EmbeddingStore.open(path)

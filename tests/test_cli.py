@@ -82,6 +82,10 @@ class TestEmbed:
         assert "found 6 = embedded 3 + skipped 0 + failed 3" in result.stdout
         assert "empty.mp3: is empty (0 bytes)" in result.stdout
         assert "--retry-failed" in result.stderr
+        assert "50.0% are embedded, less than --min-coverage 99.0%" in " ".join(result.stderr.split())
+        enough = eno("embed", "audio", "--min-coverage", "0.5", cwd=folder)
+        assert enough.returncode == 0
+        assert "3 of 6 files failed" in enough.stdout
         (store,) = (folder / "embeddings" / "audio").iterdir()
         assert store.name.startswith("musicnn-")
         again = eno("embed", "audio", cwd=folder)

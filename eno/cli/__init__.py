@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from eno import __version__
-from eno.cli import catalogue, encoders, learning, tagging
+from eno.cli import catalogue, encoders, learning, stores, tagging
 from eno.cli.options import shown
 from eno.console import console, errors
 from eno.errors import EnoError
@@ -23,6 +23,7 @@ app.add_typer(catalogue.app)
 app.add_typer(learning.app)
 app.add_typer(tagging.app)
 app.add_typer(encoders.app)
+app.add_typer(stores.app, name="store")
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from eno.cli.options import (
     SetOption,
     encoder_of,
     policy_of,
+    print_rows,
     settings,
     shown,
 )
@@ -33,6 +34,9 @@ def embed(
     ] = None,
     encoder: EncoderOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try files again that failed before")] = False,
+    min_coverage: Annotated[
+        float, typer.Option(min=0, max=1, help="The exit code says so if a smaller share of the files is embedded")
+    ] = 0.99,
     device: DeviceOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
@@ -68,7 +72,12 @@ def embed(
     if report.found == 0:
         raise AudioError(audio_root, "holds no audio files; nothing was embedded")
     if report.failed:
-        raise EnoError(f"{report.failed} of {report.found} files failed. Once they are mended: --retry-failed.")
+        message = f"{report.failed} of {report.found} files failed. Once they are mended: --retry-failed."
+        if report.coverage < min_coverage:
+            raise EnoError(
+                f"{message} {report.coverage:.1%} are embedded, less than --min-coverage {min_coverage:.1%}."
+            )
+        console.print(f"[yellow]{message}[/]")
 
 
 @app.command()
@@ -129,19 +138,13 @@ def info(
 
     chosen = settings(config, overrides)
     if not paths:
-        _print_rows(describe_installation(chosen))
+        print_rows(describe_installation(chosen))
     failed = 0
     for path in paths or ():
         try:
-            _print_rows(describe(path))
+            print_rows(describe(path))
         except EnoError as error:
             failed += 1
             console.print(f"[red]error[/]  {shown(error)}")
     if failed:
         raise EnoError(f"{failed} of {len(paths or ())} could not be shown.")
-
-
-def _print_rows(rows: dict[str, str]) -> None:
-    width = max(map(len, rows))
-    for name, value in rows.items():
-        console.print(f"{name:<{width}}  {shown(value)}")

@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from eno.config import Settings, load_settings
+from eno.console import console
 from eno.files import printable
 
 if TYPE_CHECKING:
@@ -57,3 +58,10 @@ def policy_of(chosen: Settings) -> WindowPolicy:
 def shown(value: Any) -> str:
     """Text that may hold brackets and odd bytes of file names, as the console takes it."""
     return escape(printable(str(value)))
+
+
+def print_rows(rows: dict[str, str]) -> None:
+    """Print names and values in two columns."""
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        console.print(f"{name:<{width}}  {shown(value)}")

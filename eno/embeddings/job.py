@@ -50,6 +50,11 @@ class EmbedReport:
     seconds: float
     audio_s: float
 
+    @property
+    def coverage(self) -> float:
+        """Share of the files that the store holds, now or from before; 1 where there are none."""
+        return (self.embedded + self.skipped) / self.found if self.found else 1.0
+
 
 def embed_folder(
     root: Path | str,

@@ -200,15 +200,16 @@ class EmbeddingStore:
             )
         column = pa.FixedSizeListArray.from_arrays(pa.array(values), type=self._schema.field("vector").type)
         columns = [pa.array(track_ids, pa.string()), pa.array(starts_s, pa.float64()), column]
-        parts = self._part_paths()
+        parts = self.part_paths()
         number = int(parts[-1].stem) + 1 if parts else 0
         with replace_file(self.path / _PARTS / f"{number:06d}.parquet") as temporary:
-            pq.write_table(pa.Table.from_arrays(columns, schema=self._schema), temporary, compression="zstd")
+            table = pa.Table.from_arrays(columns, schema=self._schema)
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
     def track_ids(self) -> list[str]:
         """Ids of the tracks in the store, sorted."""
         return sorted(
-            {name for part in self._part_paths() for name in _read(part, ["track_id"])["track_id"].to_pylist()}
+            {name for part in self.part_paths() for name in _read(part, ["track_id"])["track_id"].to_pylist()}
         )
 
     def windows(self, ids: Iterable[str] | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -233,7 +234,7 @@ class EmbeddingStore:
         StoreError
             An id is not in the store, or a part is damaged.
         """
-        tables = [_read(part, self._schema.names) for part in self._part_paths()]
+        tables = [_read(part, self._schema.names) for part in self.part_paths()]
         table = pa.concat_tables(tables) if tables else self._schema.empty_table()
         if ids is not None:
             wanted = pa.array(sorted(set(ids)), pa.string())
@@ -241,7 +242,14 @@ class EmbeddingStore:
             missing = set(wanted.to_pylist()) - set(table["track_id"].to_pylist())
             if missing:
                 raise self._lacks(missing)
-        table = table.sort_by([("track_id", "ascending"), ("start_s", "ascending")]).combine_chunks()
+        return self._arrays(table.sort_by([("track_id", "ascending"), ("start_s", "ascending")]))
+
+    def read_part(self, part: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Read one part of `part_paths`, in its own order; otherwise as `windows`."""
+        return self._arrays(_read(part, self._schema.names))
+
+    def _arrays(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        table = table.combine_chunks()
         vectors = table["vector"].combine_chunks()
         values = vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
         shape = (len(table), len(self.spec.layers), self.spec.dim)
@@ -268,7 +276,7 @@ class EmbeddingStore:
             An id is not in the store, or a part is damaged.
         """
         width = len(self.spec.layers) * self.spec.dim
-        names, means = pooled_tracks(self.path, self.spec.fingerprint, self._part_paths(), width, _read)
+        names, means = pooled_tracks(self.path, self.spec.fingerprint, self.part_paths(), width, _read)
         pooled = means.reshape(len(names), *self._pooled_shape)
         if ids is None:
             return names, pooled
@@ -302,7 +310,7 @@ class EmbeddingStore:
 
     def summary(self) -> dict[str, Any]:
         """Counts and sizes, for people to read."""
-        parts = self._part_paths()
+        parts = self.part_paths()
         return {
             "tracks": len(self.track_ids()),
             "windows": sum(pq.read_metadata(part).num_rows for part in parts),
@@ -311,12 +319,13 @@ class EmbeddingStore:
             "bytes": sum(part.stat().st_size for part in parts),
         }
 
-    def _part_paths(self) -> list[Path]:
+    def part_paths(self) -> list[Path]:
+        """Files of the parts, in the order in which they were written."""
         return sorted((self.path / _PARTS).glob("[0-9]*.parquet"))
 
 
 def _read(part: Path, columns: list[str]) -> pa.Table:
     try:
-        return pq.read_table(part, columns=columns)
+        return pq.read_table(part, columns=columns, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{part}: is damaged ({error}). Remove it and run 'eno embed' again.") from error

@@ -1,0 +1,55 @@
+"""Looking after embedding stores: ``store info``, ``store verify``, ``store export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eno.cli.options import print_rows, shown
+from eno.console import console
+from eno.errors import StoreError
+
+app = typer.Typer(help="Look after embedding stores.", no_args_is_help=True)
+
+StoreArgument = Annotated[Path, typer.Argument(help="Store that 'eno embed' made")]
+
+
+@app.command()
+def info(store: StoreArgument) -> None:
+    """Show which encoder's vectors a store holds, and how many."""
+    from eno.describe import describe_store
+
+    print_rows(describe_store(store))
+
+
+@app.command()
+def verify(store: StoreArgument) -> None:
+    """Check every part against its checksums and the counts."""
+    from eno.embeddings.maintenance import verify_store
+    from eno.embeddings.store import EmbeddingStore
+
+    check = verify_store(EmbeddingStore.open(store))
+    for problem in check.problems:
+        console.print(f"[red]problem[/]  {shown(problem)}", soft_wrap=True)
+    console.print(f"{check.parts} parts, {check.tracks} tracks, {check.windows} windows, {check.failures} failures")
+    if check.problems:
+        raise StoreError(
+            f"{store}: has {len(check.problems)} problems. Remove damaged parts and run 'eno embed' again."
+        )
+    console.print("[green]whole[/]")
+
+
+@app.command()
+def export(
+    store: StoreArgument,
+    folder: Annotated[Path, typer.Argument(help="Receives vectors.npy and ids.csv")],
+    windows: Annotated[bool, typer.Option("--windows", help="One row a window in place of a track's mean")] = False,
+) -> None:
+    """Write the vectors as a NumPy array, and their ids as CSV."""
+    from eno.embeddings.maintenance import export_store
+    from eno.embeddings.store import EmbeddingStore
+
+    rows = export_store(EmbeddingStore.open(store), folder, windows=windows)
+    console.print(f"{rows} rows in {shown(folder)}: vectors.npy, ids.csv")
