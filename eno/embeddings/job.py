@@ -95,6 +95,7 @@ def embed_folder(
     """
     store.require(encoder.spec)
     with writer_lock(store.path):
+        store.remove_leftovers()
         return _embed_folder(root, encoder, store, retry_failed=retry_failed, on_progress=on_progress)
 
 

@@ -206,6 +206,12 @@ class EmbeddingStore:
             table = pa.Table.from_arrays(columns, schema=self._schema)
             pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
+    def remove_leftovers(self) -> None:
+        """Remove the halves of files that a killed writer left behind; only for who holds the store's lock."""
+        for folder in (self.path, self.path / _PARTS):
+            for path in folder.glob(".*.tmp"):
+                path.unlink(missing_ok=True)
+
     def track_ids(self) -> list[str]:
         """Ids of the tracks in the store, sorted."""
         return sorted(
