@@ -20,6 +20,8 @@ from eno.errors import AudioError
 
 _FLUSH_S = 30.0
 """So much work at most is lost when the job is killed."""
+_PART_BYTES = 64 * 2**20
+"""A part holds about so much, or what 30 s gave, whichever is less."""
 _READ_AHEAD = 4  # tracks that are decoded while the encoder works
 
 
@@ -144,7 +146,7 @@ class _Run:
     """Collects what is done and hands it to the store from time to time."""
 
     def __init__(self, store: EmbeddingStore, failures: dict[str, Failure]) -> None:
-        self.embedded = self.windows = 0
+        self.embedded = self.windows = self._bytes = 0
         self._store, self._failures = store, failures
         self._flushed = time.monotonic()
         self._ids: list[str] = []
@@ -160,7 +162,8 @@ class _Run:
         self._vectors.append(vectors)
         self.embedded += 1
         self.windows += len(vectors)
-        if time.monotonic() - self._flushed > _FLUSH_S:
+        self._bytes += self._store.bytes_of(vectors)
+        if self._bytes >= _PART_BYTES or time.monotonic() - self._flushed > _FLUSH_S:
             self.flush()
 
     def fail(self, track: Track, error: AudioError) -> None:
@@ -169,7 +172,7 @@ class _Run:
     def flush(self) -> None:
         if self._ids:
             self._store.append(self._ids, np.concatenate(self._starts), np.concatenate(self._vectors))
-            self._ids, self._starts, self._vectors = [], [], []
+            self._ids, self._starts, self._vectors, self._bytes = [], [], [], 0
         if self._failures or self._store.failures():
             self._store.write_failures(self._failures.values())
         self._flushed = time.monotonic()

@@ -206,6 +206,10 @@ class EmbeddingStore:
             table = pa.Table.from_arrays(columns, schema=self._schema)
             pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
+    def bytes_of(self, vectors: np.ndarray) -> int:
+        """Size of vectors as the store keeps them, before compression."""
+        return vectors.size * np.dtype(_DTYPES[self.dtype]).itemsize
+
     def remove_leftovers(self) -> None:
         """Remove the halves of files that a killed writer left behind; only for who holds the store's lock."""
         for folder in (self.path, self.path / _PARTS):

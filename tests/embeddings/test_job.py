@@ -55,6 +55,13 @@ def test_every_window_has_the_vector_of_its_audio(library, encoder, store):
         np.testing.assert_allclose(vectors[rows][:, 0], expected, rtol=1e-4, atol=1e-4)
 
 
+def test_parts_are_of_bounded_size(library, encoder, store, monkeypatch):
+    monkeypatch.setattr(job, "_PART_BYTES", 5 * 3 * 6 * 4)  # five tracks of three windows of six values in float32
+    embed_folder(library, encoder, store)
+    rows = [len(store.read_part(part)[0]) for part in store.part_paths()]
+    assert rows == [15, 15, 6]
+
+
 def test_second_run_at_once_is_refused_and_does_nothing(library, encoder, store):
     with writer_lock(store.path), pytest.raises(StoreError, match="is being written by process"):
         embed_folder(library, encoder, store)
