@@ -88,7 +88,7 @@ def tag(
         count += 1
         failed += isinstance(found, AudioError)
         _show(name, found, top, threshold, as_json, families=predictor.labels.num_genres > 0)
-    if not as_json and (tags or tags_file) and calibrate is None:
+    if not as_json and not getattr(predictor.head, "calibrated", True):
         console.print("[dim]Not calibrated: compare tracks by these numbers, not tags. --calibrate sets them right.[/]")
     if count == 0:
         places = ", ".join(printable(path) for path in paths or ())
@@ -125,11 +125,12 @@ def _predictor(
     vocabulary: Vocabulary,
 ) -> EnoPredictor:
     from eno.data.labels import LabelEncoder
+    from eno.encoders import is_own
     from eno.inference.predictor import EnoPredictor, read_description
     from eno.inference.zero_shot import read_tags
 
     if tags is not None or tags_file is not None:
-        known = chosen.encoder in _TEXT_ENCODERS or ":" in chosen.encoder
+        known = chosen.encoder in _TEXT_ENCODERS or is_own(chosen.encoder)
         loaded = encoder_of(chosen, encoder or (chosen.encoder if known else _TEXT_ENCODERS[0]))
         words = [word.strip() for word in (tags or "").split(",") if word.strip()]
         labels = LabelEncoder([], words) if tags_file is None else read_tags(tags_file)

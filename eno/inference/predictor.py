@@ -251,6 +251,7 @@ class EnoPredictor:
             which code is run.
         **location
             Where the encoder's weights lie, if not where they were when it was saved: ``model``, ``revision``.
+            With another model, the revision that was saved does not count.
 
         Raises
         ------
@@ -267,7 +268,8 @@ class EnoPredictor:
                     f"{folder}: needs the encoder {spec.name!r}, which is no part of eno. If you trust its code, name "
                     f"it: --encoder {spec.name}, or load(folder, encoder=load_encoder({spec.name!r}))."
                 )
-            encoder = load_encoder(spec.name, device=device, dtype=dtype, **spec.options, **(location or spec.location))
+            place = location if "model" in location else spec.location | location
+            encoder = load_encoder(spec.name, device=device, dtype=dtype, **spec.options, **place)
         if encoder.spec.fingerprint != spec.fingerprint:
             raise FingerprintMismatch(
                 f"the head in {folder}, trained on {spec.label}",
