@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _DESCRIPTIVE = ("location", "gain_invariant")
 # Left out of the fingerprint while they have this value, so that stores from before the field was there stay valid.
@@ -63,6 +66,17 @@ class EncoderSpec:
     def window_s(self) -> float:
         """Length of a window in seconds."""
         return self.window_samples / self.sample_rate
+
+    def check_windows(self, windows: np.ndarray) -> None:
+        """Make sure that windows have the shape (b, window_samples).
+
+        Raises
+        ------
+        ValueError
+            They have another one.
+        """
+        if windows.ndim != 2 or windows.shape[1] != self.window_samples:
+            raise ValueError(f"windows have the shape {windows.shape}; expected (b, {self.window_samples}).")
 
     @property
     def fingerprint(self) -> str:

@@ -17,9 +17,6 @@ from eno.files import replace_file
 _FOLDER = "cache"
 _DIVIDED_AT_ONCE = 100_000  # tracks
 
-Part = tuple[Sequence[str], np.ndarray]
-"""Track of every window of a part, and the windows' vectors [shape=(n, width)]."""
-
 
 def pooled_tracks(
     folder: Path, fingerprint: str, parts: Sequence[Path], width: int, read: Callable[[Path, list[str]], pa.Table]

@@ -107,10 +107,10 @@ def locate(model: str, revision: str | None = None) -> Checkpoint:
         raise WeightsError(f"{model}: is a folder, which has no revision {revision!r}; leave the revision out.")
     shards = sorted(folder.glob("*.safetensors"))
     if shards:
-        return Checkpoint(folder, location, _hash(shards))
+        return Checkpoint(folder, location, sha256_of(shards))
     if not (folder / _PICKLED).is_file():
         raise WeightsError(f"{folder}: holds no weights; put {WEIGHTS} there, beside {CONFIG} and {PREPROCESSOR}.")
-    sha256 = _hash([folder / _PICKLED])
+    sha256 = sha256_of([folder / _PICKLED])
     return Checkpoint(_convert(folder, sha256), location, sha256)
 
 
@@ -142,8 +142,7 @@ def read_pickled(path: Path, safe_globals: tuple[Any, ...] = ()) -> Any:
             "authors, or have whoever wrote this file save the tensors alone."
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[:1] or [type(error).__name__]
-        raise WeightsError(f"{path}: is damaged ({reason[0]}). Download it again.") from error
+        raise WeightsError(f"{path}: is damaged ({first_line(error)}). Download it again.") from error
 
 
 def load_network(model_class: Any, checkpoint: Checkpoint, *, config: Any = None, unused: tuple[str, ...] = ()) -> Any:
@@ -183,7 +182,7 @@ def load_network(model_class: Any, checkpoint: Checkpoint, *, config: Any = None
                 **options,
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise WeightsError(f"{checkpoint.folder}: cannot be loaded ({_first_line(error)}).") from error
+        raise WeightsError(f"{checkpoint.folder}: cannot be loaded ({first_line(error)}).") from error
     buffers = {name for name, _ in network.named_buffers()} | _POSITION_BUFFERS
     missing = set(report["missing_keys"]) - buffers
     left_over = {key for key in report["unexpected_keys"] if not key.startswith(unused)} - buffers
@@ -208,7 +207,7 @@ def _from_hub(model: str, revision: str | None) -> Path:
         return _download(model, revision)
     except (OSError, HfHubHTTPError, ValueError) as error:
         raise WeightsError(
-            f"{model}: is no folder here, and cannot be had from the hub ({_first_line(error)}). On a machine without "
+            f"{model}: is no folder here, and cannot be had from the hub ({first_line(error)}). On a machine without "
             f"network, fetch it on one that has it ('hf download {model} --local-dir FOLDER'), copy it over, and "
             f"name it as the model. It must hold {CONFIG}, {PREPROCESSOR} and {WEIGHTS}, and for text tokenizer.json."
         ) from error
@@ -249,7 +248,8 @@ def _convert(folder: Path, sha256: str) -> Path:
     return target
 
 
-def _hash(files: list[Path]) -> str:
+def sha256_of(files: list[Path]) -> str:
+    """Hash of a file, or of the hashes of several."""
     digests = []
     for path in files:
         with path.open("rb") as file:
@@ -257,7 +257,8 @@ def _hash(files: list[Path]) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says in one line; its type where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

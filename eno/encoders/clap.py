@@ -22,7 +22,7 @@ from transformers import AutoTokenizer, ClapModel
 
 from eno.encoders.checkpoints import CONFIG, PREPROCESSOR, Checkpoint, load_network, locate
 from eno.encoders.clap_front_end import ClapLogMel
-from eno.encoders.text import check_text_tower
+from eno.encoders.text import check_text_tower, encode_in_batches
 from eno.encoders.torch_encoder import TorchEncoder
 from eno.errors import ConfigError, WeightsError
 from eno.spec import EncoderSpec
@@ -30,7 +30,6 @@ from eno.spec import EncoderSpec
 DEFAULT_MODEL = "laion/larger_clap_general"
 
 _TEXT_TOKENS = 77  # to which texts were padded in training
-_TEXT_BATCH = 64
 _OUTPUTS = ("projection", "pooled")
 
 
@@ -152,8 +151,7 @@ class CLAP(TorchEncoder):
                 f"{self.spec.location['model']}: has no tokenizer, so it takes no text. Put tokenizer.json and "
                 "tokenizer_config.json of roberta-base into it, or convert it anew with --tokenizer FOLDER."
             )
-        vectors = [self._encode_texts(list(texts[i : i + _TEXT_BATCH])) for i in range(0, len(texts), _TEXT_BATCH)]
-        return np.concatenate(vectors) if vectors else np.zeros((0, self.spec.dim), np.float32)
+        return encode_in_batches(texts, self._encode_texts, self.spec.dim)
 
     @torch.inference_mode()
     def _encode_texts(self, texts: list[str]) -> np.ndarray:

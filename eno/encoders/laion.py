@@ -12,7 +12,6 @@ https://github.com/LAION-AI/CLAP, version 1.1.7 of the package.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,15 +21,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from eno.encoders.checkpoints import first_line, sha256_of
 from eno.encoders.laion_checkpoint import read_laion_checkpoint
-from eno.encoders.text import check_text_tower
+from eno.encoders.text import check_text_tower, encode_in_batches
 from eno.encoders.torch_encoder import TorchEncoder
 from eno.errors import ConfigError, MissingExtra, WeightsError
 from eno.spec import EncoderSpec
 
 _SAMPLE_RATE, _WINDOW_SAMPLES = 48_000, 480_000
 _ARCHITECTURES = {96: "HTSAT-tiny", 128: "HTSAT-base", 256: "HTSAT-large"}  # by the width of the first layer
-_TEXT_BATCH = 64
 
 
 class LaionCLAP(TorchEncoder):
@@ -74,13 +73,11 @@ class LaionCLAP(TorchEncoder):
         self._module = _build(_import_package(), _ARCHITECTURES[width], self.device)
         _load(self._module.model, weights, path)
         self._place(self._module)
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         self.spec = EncoderSpec(
             name="laion",
             options={"int16": int16},
             revision="1",
-            weights_sha256=sha256,
+            weights_sha256=sha256_of([path]),
             sample_rate=_SAMPLE_RATE,
             window_samples=_WINDOW_SAMPLES,
             layers=("projection",),
@@ -113,8 +110,7 @@ class LaionCLAP(TorchEncoder):
         np.ndarray [shape=(n, dim), dtype=float32]
             Vectors of length 1.
         """
-        vectors = [self._encode_texts(list(texts[i : i + _TEXT_BATCH])) for i in range(0, len(texts), _TEXT_BATCH)]
-        return np.concatenate(vectors) if vectors else np.zeros((0, self.spec.dim), np.float32)
+        return encode_in_batches(texts, self._encode_texts, self.spec.dim)
 
     @torch.inference_mode()
     def _encode_texts(self, texts: list[str]) -> np.ndarray:
@@ -150,11 +146,10 @@ def _build(package: ModuleType, architecture: str, device: torch.device) -> Any:
 
 
 def _offline(error: OSError) -> WeightsError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return WeightsError(
         "laion_clap fetches roberta-base, and the tokenizers of BERT and BART, from the hub, and could not "
-        f"({reason}). Without network, fill the hub's cache on a machine that has it and copy it over, or convert the "
-        "checkpoint with 'eno weights convert-laion' and use the encoder 'clap'."
+        f"({first_line(error)}). Without network, fill the hub's cache on a machine that has it and copy it "
+        "over, or convert the checkpoint with 'eno weights convert-laion' and use the encoder 'clap'."
     )
 
 

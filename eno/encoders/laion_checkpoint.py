@@ -16,9 +16,9 @@ import torch
 from numpy._core.multiarray import scalar as numpy_scalar
 from safetensors.torch import save_file
 from transformers import AutoTokenizer, ClapConfig
-from transformers.audio_utils import mel_filter_bank
 
-from eno.encoders.checkpoints import PREPROCESSOR, WEIGHTS, read_pickled
+from eno.encoders.checkpoints import PREPROCESSOR, WEIGHTS, first_line, read_pickled
+from eno.encoders.clap_front_end import ClapLogMel
 from eno.errors import WeightsError
 from eno.files import replace_file, write_json
 
@@ -30,7 +30,22 @@ _NUMPY_SCALARS: tuple[Any, ...] = (
     *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
 )
 
-_FRONT_END = {"sample_rate": 48_000, "fft": 1024, "hop": 480, "mels": 64, "fmin": 50, "fmax": 14_000, "seconds": 10}
+_PREPROCESSOR = {
+    "feature_extractor_type": "ClapFeatureExtractor",
+    "processor_class": "ClapProcessor",
+    "sampling_rate": 48_000,
+    "fft_window_size": 1024,
+    "hop_length": 480,
+    "feature_size": 64,
+    "frequency_min": 50,
+    "frequency_max": 14_000,
+    "max_length_s": 10,
+    "truncation": "rand_trunc",
+    "padding": "repeatpad",
+    "padding_value": 0.0,
+    "padding_side": "right",
+    "return_attention_mask": False,
+}
 """The same for all of laion_clap's HTSAT models."""
 
 # Tensors that play no part in the embeddings: classifiers, the extra layers of the training loss, and what follows from
@@ -139,7 +154,7 @@ def convert_laion(
     if loaded is not None:
         loaded.save_pretrained(target)
     config.save_pretrained(target)
-    write_json(target / PREPROCESSOR, _preprocessor())
+    write_json(target / PREPROCESSOR, _PREPROCESSOR)
     with replace_file(target / WEIGHTS) as temporary:
         save_file(mapped, temporary, metadata={"format": "pt"})
     return config
@@ -192,7 +207,7 @@ def _architecture(weights: dict[str, torch.Tensor], text_heads: int | None) -> C
             "num_hidden_layers": len(stages),
             "window_size": (math.isqrt(shape(bias_table.format(0))[0]) + 1) // 2,
             "patch_size": shape("audio_branch.patch_embed.proj.weight")[2],
-            "num_mel_bins": _FRONT_END["mels"],
+            "num_mel_bins": _PREPROCESSOR["feature_size"],
             "projection_dim": joint,
             "enable_fusion": False,
         },
@@ -217,44 +232,17 @@ def _check_front_end(source: Path, weights: dict[str, torch.Tensor]) -> None:
     found = weights.get("audio_branch.logmel_extractor.melW")
     if found is None:
         return
-    expected = mel_filter_bank(
-        num_frequency_bins=_FRONT_END["fft"] // 2 + 1,
-        num_mel_filters=_FRONT_END["mels"],
-        min_frequency=_FRONT_END["fmin"],
-        max_frequency=_FRONT_END["fmax"],
-        sampling_rate=_FRONT_END["sample_rate"],
-        norm="slaney",
-        mel_scale="slaney",
-    )
-    if found.shape != expected.shape or not np.allclose(found.float().numpy(), expected, atol=1e-6):
+    expected = ClapLogMel(_PREPROCESSOR).filters
+    if found.shape != expected.shape or not torch.allclose(found.float(), expected, atol=1e-6):
         raise WeightsError(f"{source}: was trained on other mel bands than laion_clap's HTSAT models; it is not known.")
-
-
-def _preprocessor() -> dict[str, Any]:
-    return {
-        "feature_extractor_type": "ClapFeatureExtractor",
-        "processor_class": "ClapProcessor",
-        "sampling_rate": _FRONT_END["sample_rate"],
-        "fft_window_size": _FRONT_END["fft"],
-        "hop_length": _FRONT_END["hop"],
-        "feature_size": _FRONT_END["mels"],
-        "frequency_min": _FRONT_END["fmin"],
-        "frequency_max": _FRONT_END["fmax"],
-        "max_length_s": _FRONT_END["seconds"],
-        "truncation": "rand_trunc",
-        "padding": "repeatpad",
-        "padding_value": 0.0,
-        "padding_side": "right",
-        "return_attention_mask": False,
-    }
 
 
 def _load_tokenizer(name: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(
-            f"{name}: RoBERTa's tokenizer cannot be had ({reason}). Name a folder with its tokenizer.json, or with its "
-            "vocab.json and merges.txt, with --tokenizer FOLDER, or convert for audio alone with --no-text."
+            f"{name}: RoBERTa's tokenizer cannot be had ({first_line(error)}). Name a folder with its "
+            "tokenizer.json, or with its vocab.json and merges.txt, with --tokenizer FOLDER, or convert for audio "
+            "alone with --no-text."
         ) from error

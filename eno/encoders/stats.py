@@ -77,8 +77,7 @@ class Stats:
         ValueError
             The windows have another length.
         """
-        if windows.ndim != 2 or windows.shape[1] != self.spec.window_samples:
-            raise ValueError(f"windows have the shape {windows.shape}; expected (b, {self.spec.window_samples}).")
+        self.spec.check_windows(windows)
         vectors = np.empty((len(windows), 1, self.spec.dim), np.float32)
         for row, window in zip(vectors, windows, strict=True):
             row[0] = self._describe(window)

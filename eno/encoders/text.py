@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -13,6 +13,7 @@ from eno.errors import WeightsError
 MAX_MEAN_COSINE = 0.9
 """Of texts that mean different things; healthy checkpoints have 0.2 to 0.3."""
 
+_BATCH = 64
 _PROMPTS = (
     "This audio is a heavy metal song.",
     "This audio is a jazz standard.",
@@ -39,6 +40,12 @@ class TextEncoder(Encoder, Protocol):
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         """Put texts into the space of the audio: (n, dim) float32, of length 1."""
+
+
+def encode_in_batches(texts: Sequence[str], encode: Callable[[list[str]], np.ndarray], dim: int) -> np.ndarray:
+    """Encode any number of texts, some at a time: (n, dim)."""
+    vectors = [encode(list(texts[first : first + _BATCH])) for first in range(0, len(texts), _BATCH)]
+    return np.concatenate(vectors) if vectors else np.zeros((0, dim), np.float32)
 
 
 def check_text_tower(encoder: TextEncoder, model: str) -> None:

@@ -61,8 +61,7 @@ class TorchEncoder(ABC):
             The windows have another length.
         """
         spec = self.spec
-        if windows.ndim != 2 or windows.shape[1] != spec.window_samples:
-            raise ValueError(f"windows have the shape {windows.shape}; expected (b, {spec.window_samples}).")
+        spec.check_windows(windows)
         vectors = np.empty((len(windows), len(spec.layers), spec.dim), np.float32)
         for first in range(0, len(windows), self.batch_size):
             batch = slice(first, first + self.batch_size)
