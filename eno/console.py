@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,12 +14,12 @@ console = Console(highlight=False, soft_wrap=True)
 errors = Console(highlight=False, soft_wrap=True, stderr=True)
 """Progress and errors, so that results can be piped on."""
 
-_PLAIN_LINES = 10
+_PLAIN_LINES, _PLAIN_S = 10, 30.0
 
 
 @contextmanager
 def progress(label: str) -> Iterator[Callable[..., None]]:
-    """Show how far a job is: a bar on a terminal, a plain line for every tenth elsewhere.
+    """Show how far a job is: a bar on a terminal; elsewhere a plain line for every tenth, and every half minute.
 
     Parameters
     ----------
@@ -40,16 +41,16 @@ def progress(label: str) -> Iterator[Callable[..., None]]:
 
 
 def _plain(label: str) -> Callable[..., None]:
-    before, shown = 0, 0
+    before, shown, last = 0, 0, time.monotonic()
 
     def update(done: int, total: int, note: str = "") -> None:
-        nonlocal before, shown
+        nonlocal before, shown, last
         if done <= before:  # the next stage of the same job has begun
             shown = 0
         before = done
         tenth = done * _PLAIN_LINES // max(1, total)
-        if tenth > shown:
-            shown = tenth
+        if tenth > shown or time.monotonic() - last > _PLAIN_S:
+            shown, last = tenth, time.monotonic()
             errors.print(f"{label}: {done} of {total}{f', {note}' if note else ''}")
 
     return update

@@ -40,7 +40,7 @@ def describe_installation(settings: Settings) -> dict[str, str]:
     import torch
 
     from eno.encoders import ENCODERS
-    from eno.encoders.weights import cache_folder
+    from eno.files import cache_folder
     from eno.models import HEADS
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -68,7 +68,7 @@ def _audio(path: Path) -> dict[str, str]:
     }
 
 
-def describe_store(path: Path) -> dict[str, str]:
+def describe_store(path: Path | str) -> dict[str, str]:
     """Describe an embedding store.
 
     Raises
@@ -85,7 +85,8 @@ def describe_store(path: Path) -> dict[str, str]:
         "encoder": _encoder(store.spec),
         "vectors": f"{len(store.spec.layers)} × {store.spec.dim} {store.dtype} a window of {store.spec.window_s:.2f} s",
         "windows": _windows(store.policy),
-        "holds": f"{counts['tracks']} tracks, {counts['windows']} windows, {counts['failures']} failures",
+        "holds": f"{counts['tracks']} tracks, {counts['windows']} windows, {counts['failures']} failures"
+        + f", {counts['gone']} whose files are gone" * bool(counts["gone"]),
         "on disk": f"{counts['parts']} parts, {counts['bytes'] / 1e6:.1f} MB",
     }
 

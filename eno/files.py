@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
@@ -38,11 +40,18 @@ def replace_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def cache_folder() -> Path:
+    """Where eno keeps what it downloads: ``$ENO_CACHE``, or the user's cache folder."""
+    return Path(os.environ.get("ENO_CACHE") or platformdirs.user_cache_path("eno"))
+
+
 def printable(path: Path | str) -> str:
     r"""Give a path as text that any terminal and any table takes.
 
     Names on disk are bytes; those that are not UTF-8 get ``\\xNN`` for the odd bytes.
     """
+    if isinstance(path, str) and path.isascii():
+        return path
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

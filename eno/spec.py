@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-_DESCRIPTIVE = ("location", "gain_invariant")
+_DESCRIPTIVE = ("location", "gain_invariant", "normalized")
 # Left out of the fingerprint while they have this value, so that stores from before the field was there stay valid.
 _ADDED_LATER = {"padding": "repeat"}
 
@@ -47,6 +47,8 @@ class EncoderSpec:
         weights may lie elsewhere on another machine.
     gain_invariant : bool
         Whether a louder or softer copy gets the same vector.
+    normalized : bool
+        Whether vectors have length 1, so that the mean over the windows of a track is given that length again.
     """
 
     name: str
@@ -61,6 +63,7 @@ class EncoderSpec:
     padding: str = "repeat"
     location: dict[str, str] = field(default_factory=dict)
     gain_invariant: bool = False
+    normalized: bool = False
 
     @property
     def window_s(self) -> float:
@@ -77,6 +80,15 @@ class EncoderSpec:
         """
         if windows.ndim != 2 or windows.shape[1] != self.window_samples:
             raise ValueError(f"windows have the shape {windows.shape}; expected (b, {self.window_samples}).")
+
+    def to_length(self, means: np.ndarray) -> np.ndarray:
+        """Give means of windows [shape=(..., dim)] the length 1, if the encoder's vectors have it."""
+        if not self.normalized:
+            return means
+        by_layer = means.reshape(*means.shape[:-1], -1, self.dim)
+        lengths = (by_layer**2).sum(axis=-1, keepdims=True) ** 0.5
+        scaled: np.ndarray = (by_layer / lengths.clip(1e-12)).reshape(means.shape)
+        return scaled
 
     @property
     def fingerprint(self) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from eno import __version__
-from eno.cli import catalogue, encoders, learning, stores, tagging
+from eno.cli import catalogue, embedding, encoders, learning, stores, tagging
 from eno.cli.options import shown
 from eno.console import console, errors
 from eno.errors import EnoError
@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(catalogue.app)
+app.add_typer(embedding.app)
 app.add_typer(learning.app)
 app.add_typer(tagging.app)
 app.add_typer(encoders.app)

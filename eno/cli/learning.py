@@ -1,4 +1,4 @@
-"""Audio to vectors, vectors to heads: ``embed``, ``train``, and ``info``, which shows what came of it."""
+"""Vectors to heads: ``train``, and ``info``, which shows what is in a file, a store or a predictor."""
 
 from __future__ import annotations
 
@@ -12,72 +12,15 @@ from eno.cli.options import (
     ConfigOption,
     DataRootOption,
     DeviceOption,
-    EncoderOption,
     SetOption,
-    encoder_of,
-    policy_of,
     print_rows,
     settings,
     shown,
 )
-from eno.console import console, progress
-from eno.errors import AudioError, EnoError
+from eno.console import console
+from eno.errors import EnoError
 
 app = typer.Typer()
-
-
-@app.command()
-def embed(
-    audio_root: Annotated[Path, typer.Argument(help="Folder with audio files")],
-    store: Annotated[
-        Path | None, typer.Option(help="Folder of the store (default: EMBEDDINGS/<folder>/<encoder>)")
-    ] = None,
-    encoder: EncoderOption = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try files again that failed before")] = False,
-    min_coverage: Annotated[
-        float, typer.Option(min=0, max=1, help="The exit code says so if a smaller share of the files is embedded")
-    ] = 0.99,
-    device: DeviceOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
-) -> None:
-    """Turn a folder of audio into vectors; an interrupted run goes on where it was."""
-    chosen = settings(config, overrides, encoder=encoder, device=device)
-
-    from eno.embeddings.job import embed_folder
-    from eno.embeddings.store import EmbeddingStore
-
-    loaded = encoder_of(chosen)
-    path = store or chosen.embeddings / audio_root.resolve().name / loaded.spec.label
-    opened = EmbeddingStore.open_or_create(path, loaded.spec, policy=policy_of(chosen))
-    with progress(f"embedding with {chosen.encoder}") as show:
-
-        def on_progress(done: int, failed: int, total: int) -> None:
-            show(done, total, f"{failed} failed" if failed else "")
-
-        report = embed_folder(audio_root, loaded, opened, retry_failed=retry_failed, on_progress=on_progress)
-    for failure in report.failures:
-        console.print(f"[red]failed[/]  {shown(failure.path)}: {shown(failure.reason)}")
-    rate = f" in {report.seconds:.0f} s, {report.audio_s / report.seconds:.0f} s of audio per second" * bool(
-        report.embedded
-    )
-    console.print(
-        f"found {report.found} = embedded {report.embedded} + skipped {report.skipped} + failed {report.failed}"
-        + f" + left {report.left}" * bool(report.left)
-        + rate
-    )
-    console.print(f"store   {shown(path)}")
-    if report.left:
-        raise EnoError(f"Interrupted with {report.left} tracks left. The same command goes on from here.")
-    if report.found == 0:
-        raise AudioError(audio_root, "holds no audio files; nothing was embedded")
-    if report.failed:
-        message = f"{report.failed} of {report.found} files failed. Once they are mended: --retry-failed."
-        if report.coverage < min_coverage:
-            raise EnoError(
-                f"{message} {report.coverage:.1%} are embedded, less than --min-coverage {min_coverage:.1%}."
-            )
-        console.print(f"[yellow]{message}[/]")
 
 
 @app.command()

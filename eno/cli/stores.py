@@ -1,4 +1,4 @@
-"""Looking after embedding stores: ``store info``, ``store verify``, ``store export``."""
+"""Looking after embedding stores: ``store info``, ``store verify``, ``store compact``, ``store export``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eno.errors import StoreError
 
 app = typer.Typer(help="Look after embedding stores.", no_args_is_help=True)
 
-StoreArgument = Annotated[Path, typer.Argument(help="Store that 'eno embed' made")]
+StoreArgument = Annotated[str, typer.Argument(help="Store that 'eno embed' made: a folder, or a URI such as s3://…")]
 
 
 @app.command()
@@ -34,11 +34,26 @@ def verify(store: StoreArgument) -> None:
     for problem in check.problems:
         console.print(f"[red]problem[/]  {shown(problem)}", soft_wrap=True)
     console.print(f"{check.parts} parts, {check.tracks} tracks, {check.windows} windows, {check.failures} failures")
+    if check.dead:
+        console.print(f"{check.dead} windows no longer count; 'eno store compact' removes them")
     if check.problems:
         raise StoreError(
             f"{store}: has {len(check.problems)} problems. Remove damaged parts and run 'eno embed' again."
         )
     console.print("[green]whole[/]")
+
+
+@app.command()
+def compact(store: StoreArgument) -> None:
+    """Merge small parts, and remove for good what vanished files left and changed files replaced."""
+    from eno.embeddings.maintenance import compact_store
+    from eno.embeddings.store import EmbeddingStore
+
+    done = compact_store(EmbeddingStore.open(store))
+    console.print(
+        f"{done.parts_before} parts, {done.bytes_before / 1e6:.1f} MB → "
+        f"{done.parts_after} parts, {done.bytes_after / 1e6:.1f} MB; {done.removed} windows removed"
+    )
 
 
 @app.command()

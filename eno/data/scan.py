@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -125,7 +124,7 @@ def scan(
 
     with ThreadPoolExecutor(workers or IO_THREADS, thread_name_prefix="scan") as pool:
         try:
-            stamps = zip(tracks, pool.map(_stamp, tracks), strict=True)
+            stamps = [(track, _stamp(track)) for track in tracks]
             found = [(track, stamp, readable.get((track.id, stamp))) for track, stamp in stamps]
             todo = [file for file in found if (row := file[2]) is None or (hash_audio and not hashed[row])]
             kept = [row for _, _, row in found if row is not None and (hashed[row] or not hash_audio)]
@@ -196,11 +195,7 @@ def _readable(table: pa.Table) -> dict[tuple[str, _Stamp], int]:
 
 
 def _stamp(track: Track) -> _Stamp:
-    try:
-        status = os.stat(track.path)
-    except OSError:
-        return None  # whoever opens it says why
-    return status.st_size, status.st_mtime_ns
+    return None if track.size is None or track.mtime_ns is None else (track.size, track.mtime_ns)
 
 
 def _read(track: Track, stamp: _Stamp, *, hash_audio: bool) -> dict[str, Any]:

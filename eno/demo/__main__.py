@@ -71,7 +71,7 @@ def run(
     encoder = load_encoder("musicnn", checkpoint="mtt")
     store = EmbeddingStore.open_or_create(root / "embeddings" / encoder.spec.label, encoder.spec, policy=WindowPolicy())
     with progress("embedding") as show:
-        report = embed_folder(data.audio, encoder, store, on_progress=lambda done, failed, total: show(done, total))
+        report = embed_folder(data.audio, encoder, store, on_progress=lambda at: show(at.done, at.total))
     if report.left or report.failed:
         raise EnoError(f"{report.left} tracks left, {report.failed} failed. The same command goes on from here.")
     console.print(f"   embedded {report.embedded}, done before {report.skipped}, in {report.seconds:.0f} s")

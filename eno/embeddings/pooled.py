@@ -1,94 +1,93 @@
-"""One vector a track, computed once and kept beside the parts as a memory-mapped file."""
+"""One vector a track, computed once and kept as a memory-mapped file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eno.files import replace_file
+from eno.files import cache_folder, replace_file
+
+if TYPE_CHECKING:
+    from eno.embeddings.store import EmbeddingStore
 
 _FOLDER = "cache"
-_DIVIDED_AT_ONCE = 100_000  # tracks
 
 
-def pooled_tracks(
-    folder: Path, fingerprint: str, parts: Sequence[Path], width: int, read: Callable[[Path, list[str]], pa.Table]
-) -> tuple[list[str], np.ndarray]:
+def pooled_tracks(store: EmbeddingStore) -> tuple[pa.Array, np.ndarray]:
     """Mean vector of every track of a store.
 
     Parameters
     ----------
-    folder : Path
-        The store; the result is kept in its ``cache/``, until its parts or its fingerprint change.
-    fingerprint : str
-        Of the store's encoder.
-    parts : sequence of Path
-        Parquet files with ``track_id`` and ``vector``.
-    width : int
-        Values of a vector.
-    read : callable
-        Reads columns of a part.
+    store : EmbeddingStore
+        The store. The result is kept in its ``cache/``, or in eno's own where the store lies on no disk of this
+        machine, until its parts, its amendments or its fingerprint change.
 
     Returns
     -------
-    ids : list of str
+    ids : pa.Array
         Sorted.
-    means : np.ndarray [shape=(n, width), dtype=float32]
-        Mapped from the file, copy on write; in memory where the store cannot be written to.
+    means : np.ndarray [shape=(n, layers * dim), dtype=float32]
+        Mapped from the file, copy on write; in memory where it cannot be kept.
     """
-    key = _key(fingerprint, parts)
-    kept, names_file = folder / _FOLDER / f"tracks-{key}.npy", folder / _FOLDER / f"tracks-{key}.parquet"
+    folder = _cache(store)
+    key = _key(store)
+    kept, names_file = folder / f"tracks-{key}.npy", folder / f"tracks-{key}.parquet"
     if kept.is_file() and names_file.is_file():
-        return pq.read_table(names_file)["track_id"].to_pylist(), np.load(kept, mmap_mode="c")
-    names = sorted({name for part in parts for name in read(part, ["track_id"])["track_id"].unique().to_pylist()})
-    if not names:
-        return [], np.zeros((0, width), np.float32)
+        return pq.read_table(names_file)["track_id"].combine_chunks(), np.load(kept, mmap_mode="c")
+    tracks = store.tracks()
+    names = tracks["track_id"].combine_chunks()
+    shape = (len(names), len(store.spec.layers) * store.spec.dim)
+    if len(names) == 0:
+        return names, np.zeros(shape, np.float32)
     try:
-        kept.parent.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with replace_file(kept) as temporary:
-            mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(len(names), width))
-            _fill(mapped, names, parts, read)
+            mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+            _fill(mapped, store, tracks)
             mapped.flush()
         with replace_file(names_file) as temporary:
-            pq.write_table(pa.table({"track_id": pa.array(names, pa.string())}), temporary)
+            pq.write_table(pa.table({"track_id": names}), temporary)
     except OSError:  # a store that may only be read
-        means = np.zeros((len(names), width), np.float32)
-        _fill(means, names, parts, read)
+        means = np.empty(shape, np.float32)
+        _fill(means, store, tracks)
         return names, means
-    for old in kept.parent.glob("tracks-*"):
+    for old in folder.glob("tracks-*"):
         if key not in old.name:
             old.unlink(missing_ok=True)
     return names, np.load(kept, mmap_mode="c")
 
 
-def _fill(
-    means: np.ndarray, names: list[str], parts: Sequence[Path], read: Callable[[Path, list[str]], pa.Table]
-) -> None:
-    """Add up the windows of every track part by part, then divide; only one part is in memory at a time."""
-    places = pa.array(names, pa.string())
-    counts = np.zeros(len(names), np.int64)
-    for part in parts:
-        table = read(part, ["track_id", "vector"])
-        rows = pa.compute.index_in(table["track_id"], value_set=places).to_numpy()
-        order = np.argsort(rows, kind="stable")
-        tracks, first = np.unique(rows[order], return_index=True)
-        vectors = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        values = vectors.reshape(len(rows), -1)[order].astype(np.float32)
-        means[tracks] += np.add.reduceat(values, first, axis=0)
-        counts[tracks] += np.diff(np.append(first, len(rows)))
-    for begin in range(0, len(names), _DIVIDED_AT_ONCE):
-        some = slice(begin, begin + _DIVIDED_AT_ONCE)
-        means[some] /= counts[some, None].astype(np.float32)
+def _fill(means: np.ndarray, store: EmbeddingStore, tracks: pa.Table) -> None:
+    """Average the windows of every track; only one part is in memory at a time, and a track is whole in one."""
+    for rows, _, vectors in store.live_windows(tracks):
+        begins = np.flatnonzero(np.diff(rows, prepend=-1))
+        if len(np.unique(rows[begins])) < len(begins):  # windows of a track that are not one after the other
+            order = np.argsort(rows, kind="stable")
+            rows, vectors = rows[order], vectors[order]
+            begins = np.flatnonzero(np.diff(rows, prepend=-1))
+        counts = np.diff(begins, append=len(rows))[:, None].astype(np.float32)
+        values: np.ndarray = vectors.astype(np.float32)
+        if len(begins) < len(rows):
+            values = np.add.reduceat(values, begins, axis=0) / counts
+        means[rows[begins]] = store.spec.to_length(values)
 
 
-def _key(fingerprint: str, parts: Sequence[Path]) -> str:
-    stats = [(part.name, os.stat(part)) for part in parts]
-    listed = [fingerprint, *((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)]
-    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]
+def _cache(store: EmbeddingStore) -> Path:
+    if store.folder.local is not None:
+        return store.folder.local / _FOLDER
+    place = hashlib.sha256(str(store.path).encode()).hexdigest()[:16]
+    return cache_folder() / "stores" / place
+
+
+def _key(store: EmbeddingStore) -> str:
+    entries = [part.entry for part in store.parts()]
+    amended = hashlib.sha256(store.ledger.amendments_bytes()).hexdigest()
+    listed = [[entry.name, entry.size, entry.mtime_ns] for entry in entries]
+    deciding = [store.spec.fingerprint, store.spec.normalized, amended, listed]
+    return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:16]

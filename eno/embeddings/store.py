@@ -1,53 +1,42 @@
 """Vectors on disk: Parquet parts beside a manifest.
 
-A store is a folder::
+A store is a folder, on a disk or wherever else pyarrow reaches::
 
     manifest.json          which encoder, which windows, how values are kept
-    parts/000000.parquet   rows of track_id, start_s, vector
+    parts/000000.parquet   rows of track_id, start_s, vector, and the file that the track was
+    parts.json             which parts there should be, and their rows
+    amendments.parquet     what has changed since the parts were written, see `eno.embeddings.ledger`
     failures.jsonl         tracks that could not be embedded, and why
 
 A part is written under a temporary name, synced and renamed, so it is there whole or not at all. An id never leaves
-its vector: both stand in the same row. Whatever else there is can be made again from the parts.
+its vector: both stand in the same row. Of a track that is in several parts the last one counts: that is how a changed
+file replaces what was there, and how parts are merged without a moment in which anything is missing.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
+from eno.data.library import FileStamp
 from eno.data.windows import WindowPolicy
+from eno.embeddings.folder import Folder
+from eno.embeddings.ledger import Ledger
+from eno.embeddings.lock import WriterLock
+from eno.embeddings.parts import DTYPES, FOLDER, Part, Parts, Windows, latest
 from eno.embeddings.pooled import pooled_tracks
 from eno.errors import FingerprintMismatch, StoreError
-from eno.files import replace_file, write_json
 from eno.spec import EncoderSpec
 
-_FORMAT = 1
-_MANIFEST, _PARTS, _FAILURES = "manifest.json", "parts", "failures.jsonl"
-_DTYPES = {"float16": np.float16, "float32": np.float32}
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A track that could not be embedded.
-
-    Attributes
-    ----------
-    track_id, path : str
-        Which track, and its file when it was tried.
-    reason : str
-        What was wrong and what to do.
-    """
-
-    track_id: str
-    path: str
-    reason: str
+_FORMAT, _READABLE = 2, (1, 2)
+_MANIFEST = "manifest.json"
 
 
 class EmbeddingStore:
@@ -55,26 +44,27 @@ class EmbeddingStore:
 
     Attributes
     ----------
-    path : Path
-        Its folder.
+    folder : Folder
+        Where it lies.
     spec : EncoderSpec
         The encoder of its vectors.
     policy : WindowPolicy
         Which windows of every track it holds.
     dtype : str
         ``"float16"`` or ``"float32"``: how values are kept on disk.
+    ledger : Ledger
+        Failures, changes to files, and which parts there should be.
     """
 
-    def __init__(self, path: Path, spec: EncoderSpec, policy: WindowPolicy, dtype: str) -> None:
-        self.path, self.spec, self.policy, self.dtype = path, spec, policy, dtype
-        width = len(spec.layers) * spec.dim
-        self._schema = pa.schema(
-            [
-                pa.field("track_id", pa.string(), nullable=False),
-                pa.field("start_s", pa.float64(), nullable=False),
-                pa.field("vector", pa.list_(pa.from_numpy_dtype(_DTYPES[dtype]), width), nullable=False),
-            ]
-        )
+    def __init__(self, folder: Folder, spec: EncoderSpec, policy: WindowPolicy, dtype: str) -> None:
+        self.folder, self.spec, self.policy, self.dtype = folder, spec, policy, dtype
+        self.ledger = Ledger(folder)
+        self._parts = Parts(folder, len(spec.layers), spec.dim, dtype)
+
+    @property
+    def path(self) -> Path | str:
+        """Its path, or its URI."""
+        return self.folder.place
 
     @classmethod
     def create(
@@ -85,7 +75,8 @@ class EmbeddingStore:
         Parameters
         ----------
         path : Path or str
-            A folder that is missing or empty.
+            A folder that is missing or empty; or a URI of a file system that pyarrow knows, such as
+            ``s3://bucket/folder``.
         spec : EncoderSpec
             The encoder whose vectors it will hold.
         policy : WindowPolicy
@@ -96,15 +87,22 @@ class EmbeddingStore:
         Raises
         ------
         StoreError
-            The folder holds something already.
+            The folder holds something already, or cannot be written to.
         """
-        path = Path(path)
-        if path.exists() and any(path.iterdir()):
-            raise StoreError(f"{path}: is not empty; open the store in it, or name another folder.")
-        (path / _PARTS).mkdir(parents=True, exist_ok=True)
-        content = {"format": _FORMAT, "fingerprint": spec.fingerprint, "encoder": spec.to_dict()}
-        write_json(path / _MANIFEST, content | {"windows": asdict(policy), "dtype": dtype})
-        return cls(path, spec, policy, dtype)
+        if dtype not in DTYPES:
+            raise StoreError(f"dtype {dtype!r}: choose from {', '.join(DTYPES)}.")
+        folder = Folder(path)
+        if folder.entries() or folder.entries(FOLDER):
+            raise StoreError(f"{folder}: is not empty; open the store in it, or name another folder.")
+        folder.make(FOLDER)
+        store = cls(folder, spec, policy, dtype)
+        store._write_manifest()
+        return store
+
+    def _write_manifest(self) -> None:
+        content = {"format": _FORMAT, "fingerprint": self.spec.fingerprint, "encoder": self.spec.to_dict()}
+        content |= {"windows": asdict(self.policy), "dtype": self.dtype}
+        self.folder.write(_MANIFEST, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
     @classmethod
     def open(cls, path: Path | str) -> EmbeddingStore:
@@ -115,17 +113,17 @@ class EmbeddingStore:
         StoreError
             There is no store, or its manifest is damaged or newer than this eno.
         """
-        path = Path(path)
-        if not (path / _MANIFEST).is_file():
-            raise StoreError(f"{path}: is not an embedding store ({_MANIFEST} is missing). 'eno embed' makes one.")
+        folder = Folder(path)
+        if not folder.exists(_MANIFEST):
+            raise StoreError(f"{folder}: is not an embedding store ({_MANIFEST} is missing). 'eno embed' makes one.")
         try:
-            content = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
-            if content["format"] != _FORMAT:
-                raise StoreError(f"{path}: has format {content['format']}; this eno reads format {_FORMAT}.")
+            content = json.loads(folder.read(_MANIFEST))
+            if content["format"] not in _READABLE:
+                raise StoreError(f"{folder}: has format {content['format']}; this eno reads up to {_FORMAT}.")
             spec = EncoderSpec.from_dict(content["encoder"])
-            store = cls(path, spec, WindowPolicy(**content["windows"]), content["dtype"])
+            store = cls(folder, spec, WindowPolicy(**content["windows"]), content["dtype"])
         except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{path / _MANIFEST}: is damaged ({error!r}).") from error
+            raise StoreError(f"{folder}/{_MANIFEST}: is damaged ({error!r}).") from error
         if spec.fingerprint != content["fingerprint"]:
             raise FingerprintMismatch(
                 f"encoder settings with {spec.fingerprint}",
@@ -136,7 +134,7 @@ class EmbeddingStore:
 
     @classmethod
     def open_or_create(
-        cls, path: Path | str, spec: EncoderSpec, *, policy: WindowPolicy, dtype: str = "float16"
+        cls, path: Path | str, spec: EncoderSpec, *, policy: WindowPolicy, dtype: str | None = None
     ) -> EmbeddingStore:
         """Open the store at `path` if there is one, provided it holds what is wanted; else create it.
 
@@ -145,14 +143,17 @@ class EmbeddingStore:
         FingerprintMismatch
             The store holds vectors of another encoder.
         StoreError
-            The store holds other windows.
+            The store holds other windows, or in another precision than the one named.
         """
-        if not (Path(path) / _MANIFEST).exists():
-            return cls.create(path, spec, policy=policy, dtype=dtype)
+        if not Folder(path).exists(_MANIFEST):
+            return cls.create(path, spec, policy=policy, dtype=dtype or "float16")
         store = cls.open(path)
         store.require(spec)
-        if store.policy != policy:
-            raise StoreError(f"{path}: holds {store.policy}, asked for {policy}. Name another folder with --store.")
+        for found, wanted in ((store.policy, policy), (store.dtype, dtype or store.dtype)):
+            if found != wanted:
+                raise StoreError(
+                    f"{store.folder}: holds {found}, asked for {wanted}. Name another folder with --store."
+                )
         return store
 
     def require(self, spec: EncoderSpec) -> None:
@@ -165,62 +166,123 @@ class EmbeddingStore:
         """
         if spec.fingerprint != self.spec.fingerprint:
             raise FingerprintMismatch(
-                f"{self.spec.label} {self.spec.options} in {self.path}",
+                f"{self.spec.label} {self.spec.options} in {self.folder}",
                 f"{spec.label} {spec.options}",
                 "Use a store of that encoder, or embed the tracks with it ('eno embed').",
             )
 
-    def append(self, track_ids: Sequence[str], starts_s: np.ndarray, vectors: np.ndarray) -> None:
+    def writing(self) -> WriterLock:
+        """Keep the store for oneself; a context manager. Removes what a killed writer left half done.
+
+        Raises
+        ------
+        StoreError
+            On entering: somebody else is writing, or the store may only be read.
+        """
+        return _Writing(self)
+
+    def append(
+        self,
+        track_ids: Sequence[str],
+        starts_s: np.ndarray,
+        vectors: np.ndarray,
+        *,
+        files: Mapping[str, FileStamp] | None = None,
+    ) -> None:
         """Add windows as one part: afterwards all of them are on disk, or none.
 
         Parameters
         ----------
         track_ids : sequence of str
-            Track of every window; all windows of a track belong in the same call.
+            Track of every window. All windows of a track belong in the same call: they replace those there were.
         starts_s : np.ndarray [shape=(n,)]
             Where every window begins, in seconds.
         vectors : np.ndarray [shape=(n, layers, dim)]
             What the encoder gave.
+        files : mapping of str to FileStamp, optional
+            What the tracks' files were, so that a change to them is noticed later.
 
         Raises
         ------
         StoreError
-            A value is not finite, or too large for the store's dtype.
+            A value is not finite, or too large for the store's dtype; or the part cannot be written.
         """
         expected = (len(track_ids), len(self.spec.layers), self.spec.dim)
         if vectors.shape != expected:
             raise ValueError(f"vectors have the shape {vectors.shape}; expected {expected}.")
-        with np.errstate(over="ignore"):
-            values = vectors.astype(_DTYPES[self.dtype]).reshape(-1)
-        if not np.isfinite(values).all():
-            broken = ~np.isfinite(values.reshape(len(track_ids), -1)).all(axis=1)
+        values = self.as_kept(vectors).reshape(len(vectors), -1)
+        broken = ~np.isfinite(values).all(axis=1)
+        if broken.any():
             raise StoreError(
                 f"vectors of {track_ids[int(broken.argmax())]} are not finite as {self.dtype}; "
                 "if the encoder's values are large, make the store with dtype float32."
             )
-        column = pa.FixedSizeListArray.from_arrays(pa.array(values), type=self._schema.field("vector").type)
-        columns = [pa.array(track_ids, pa.string()), pa.array(starts_s, pa.float64()), column]
-        parts = self.part_paths()
-        number = int(parts[-1].stem) + 1 if parts else 0
-        with replace_file(self.path / _PARTS / f"{number:06d}.parquet") as temporary:
-            table = pa.Table.from_arrays(columns, schema=self._schema)
-            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        number = self._parts.write(track_ids, starts_s, values, files or {})
+        self.ledger.count({number: len(track_ids)})
 
-    def bytes_of(self, vectors: np.ndarray) -> int:
-        """Size of vectors as the store keeps them, before compression."""
-        return vectors.size * np.dtype(_DTYPES[self.dtype]).itemsize
+    def as_kept(self, vectors: np.ndarray) -> np.ndarray:
+        """Round vectors to the store's dtype, in the same shape; what is too large becomes infinite."""
+        with np.errstate(over="ignore"):
+            return vectors.astype(DTYPES[self.dtype], copy=False)
 
-    def remove_leftovers(self) -> None:
-        """Remove the halves of files that a killed writer left behind; only for who holds the store's lock."""
-        for folder in (self.path, self.path / _PARTS):
-            for path in folder.glob(".*.tmp"):
-                path.unlink(missing_ok=True)
+    def replace_parts(self, old: Sequence[Part], table: pa.Table) -> None:
+        """Write rows of old parts as a new one, then remove these; a crash between leaves rows that do not count."""
+        new = {self._parts.write_table(table): len(table)} if len(table) else {}
+        self.ledger.count(new, without=old)
+        for part in old:
+            self.folder.remove(part.entry.name)
+
+    def parts(self) -> list[Part]:
+        """The parts, in the order in which they were written."""
+        return self._parts.all()
+
+    def read_part(self, part: Part) -> Windows:
+        """Read all rows of a part, also those that no longer count.
+
+        Raises
+        ------
+        StoreError
+            It is damaged.
+        """
+        return self._parts.read(part)
+
+    def read_part_table(self, part: Part) -> pa.Table:
+        """Read all rows and columns of a part as `replace_parts` takes them."""
+        return self._parts.read_whole(part)
+
+    def tracks(self, *, also_gone: bool = False) -> pa.Table:
+        """What the store holds: one row a track, sorted by ``track_id``.
+
+        Parameters
+        ----------
+        also_gone : bool
+            Also tracks whose file has vanished, whose vectors no longer count.
+
+        Returns
+        -------
+        pa.Table
+            ``track_id``, ``part`` (number of the part with its windows), ``windows`` (how many), and ``size``,
+            ``mtime_ns`` and ``audio_hash`` of the file that was embedded, null where not known.
+
+        Raises
+        ------
+        StoreError
+            A part is damaged.
+        """
+        table = latest([self._parts.tracks(part) for part in self.parts()])
+        amendments = self.ledger.amendments()
+        if len(amendments) == 0:
+            return table
+        amended = amendments.take(pc.index_in(table["track_id"], value_set=amendments["track_id"].combine_chunks()))
+        for name in ("size", "mtime_ns"):
+            column = pc.coalesce(amended[name], table[name])
+            table = table.set_column(table.schema.get_field_index(name), name, column)
+        return table if also_gone else table.filter(pc.invert(pc.fill_null(amended["gone"], False)))
 
     def track_ids(self) -> list[str]:
         """Ids of the tracks in the store, sorted."""
-        return sorted(
-            {name for part in self.part_paths() for name in _read(part, ["track_id"])["track_id"].to_pylist()}
-        )
+        names: list[str] = self.tracks()["track_id"].to_pylist()
+        return names
 
     def windows(self, ids: Iterable[str] | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Read single windows.
@@ -244,29 +306,63 @@ class EmbeddingStore:
         StoreError
             An id is not in the store, or a part is damaged.
         """
-        tables = [_read(part, self._schema.names) for part in self.part_paths()]
-        table = pa.concat_tables(tables) if tables else self._schema.empty_table()
+        tracks = self.tracks()
         if ids is not None:
             wanted = pa.array(sorted(set(ids)), pa.string())
-            table = table.filter(pa.compute.is_in(table["track_id"], wanted))
-            missing = set(wanted.to_pylist()) - set(table["track_id"].to_pylist())
-            if missing:
-                raise self._lacks(missing)
-        return self._arrays(table.sort_by([("track_id", "ascending"), ("start_s", "ascending")]))
+            tracks = tracks.filter(pc.is_in(tracks["track_id"], wanted))
+            if len(tracks) < len(wanted):
+                raise self._lacks(set(wanted.to_pylist()) - set(tracks["track_id"].to_pylist()))
+        rows = list(self.live_windows(tracks))
+        keys = pa.table(
+            {
+                "track": pa.array(np.concatenate([[], *(numbers for numbers, _, _ in rows)]).astype(np.int64)),
+                "start_s": np.concatenate([[], *(starts for _, starts, _ in rows)]),
+            }
+        )
+        order = pc.sort_indices(keys, [("track", "ascending"), ("start_s", "ascending")]).to_numpy()
+        vectors = np.concatenate([vectors for _, _, vectors in rows])[order] if rows else np.zeros(0)
+        names = tracks["track_id"].to_numpy()[keys["track"].to_numpy()[order]]
+        return names, keys["start_s"].to_numpy()[order], vectors.astype(np.float32).reshape(self._shape(len(names)))
 
-    def read_part(self, part: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Read one part of `part_paths`, in its own order; otherwise as `windows`."""
-        return self._arrays(_read(part, self._schema.names))
+    def live_windows(self, tracks: pa.Table) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Read the windows of tracks, a part at a time.
 
-    def _arrays(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        table = table.combine_chunks()
-        vectors = table["vector"].combine_chunks()
-        values = vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-        shape = (len(table), len(self.spec.layers), self.spec.dim)
-        return table["track_id"].to_numpy(), table["start_s"].to_numpy(), values.reshape(shape)
+        Parameters
+        ----------
+        tracks : pa.Table
+            Rows of `tracks`.
+
+        Yields
+        ------
+        rows : np.ndarray [shape=(n,), dtype=int64]
+            Track of every window, as its row in `tracks`.
+        starts_s : np.ndarray [shape=(n,), dtype=float64]
+            Where it begins.
+        vectors : np.ndarray [shape=(n, layers * dim)]
+            Its vectors, in the store's dtype.
+        """
+        names, numbers = tracks["track_id"].combine_chunks(), tracks["part"].to_numpy()
+        for part in self.parts():
+            here = np.flatnonzero(numbers == part.number)
+            if len(here) == 0:
+                continue
+            windows = self._parts.read(part)
+            # Looked up once a track, not once a window.
+            places = pc.index_in(windows.track_ids.dictionary, value_set=names.take(pa.array(here)))
+            rows = np.append(here, -1)[pc.fill_null(places, len(here)).to_numpy()][windows.track_ids.indices.to_numpy()]
+            if (rows < 0).any():
+                live = rows >= 0
+                yield rows[live], windows.starts_s[live], windows.vectors[live]
+            else:
+                yield rows, windows.starts_s, windows.vectors
+
+    def _shape(self, windows: int) -> tuple[int, int, int]:
+        return windows, len(self.spec.layers), self.spec.dim
 
     def matrix(self, ids: Sequence[str] | None = None) -> tuple[list[str], np.ndarray]:
         """One vector a track: the mean over its windows; computed once and then mapped from a file.
+
+        Where the encoder gives vectors of length 1, means have that length too (``EncoderSpec.normalized``).
 
         Parameters
         ----------
@@ -285,57 +381,40 @@ class EmbeddingStore:
         StoreError
             An id is not in the store, or a part is damaged.
         """
-        width = len(self.spec.layers) * self.spec.dim
-        names, means = pooled_tracks(self.path, self.spec.fingerprint, self.part_paths(), width, _read)
-        pooled = means.reshape(len(names), *self._pooled_shape)
+        names, means = pooled_tracks(self)
+        layers = len(self.spec.layers)
+        pooled = means.reshape(len(names), *((self.spec.dim,) if layers == 1 else (layers, self.spec.dim)))
         if ids is None:
-            return names, pooled
-        places = pa.compute.index_in(pa.array(ids, pa.string()), value_set=pa.array(names, pa.string()))
+            return names.to_pylist(), pooled
+        places = pc.index_in(pa.array(ids, pa.string()), value_set=names)
         if places.null_count:
-            raise self._lacks(set(ids) - set(names))
+            raise self._lacks(set(ids) - set(names.to_pylist()))
         return list(ids), pooled[places.to_numpy(zero_copy_only=False)]
 
     def _lacks(self, missing: set[str]) -> StoreError:
-        return StoreError(f"{self.path}: lacks {len(missing)} tracks, for instance {min(missing)}.")
-
-    @property
-    def _pooled_shape(self) -> tuple[int, ...]:
-        layers = len(self.spec.layers)
-        return (self.spec.dim,) if layers == 1 else (layers, self.spec.dim)
-
-    def failures(self) -> list[Failure]:
-        """Tracks that could not be embedded, in the order of their ids."""
-        path = self.path / _FAILURES
-        if not path.exists():
-            return []
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [Failure(**json.loads(line)) for line in lines]
-
-    def write_failures(self, failures: Iterable[Failure]) -> None:
-        """Replace the ledger of failures."""
-        rows = sorted(failures, key=lambda failure: failure.track_id)
-        with replace_file(self.path / _FAILURES) as temporary:
-            # Paths may hold bytes that are no UTF-8; JSON's escapes carry them through.
-            temporary.write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows), encoding="utf-8")
+        return StoreError(f"{self.folder}: lacks {len(missing)} tracks, for instance {min(missing)}.")
 
     def summary(self) -> dict[str, Any]:
         """Counts and sizes, for people to read."""
-        parts = self.part_paths()
+        tracks, parts = self.tracks(), self.parts()
         return {
-            "tracks": len(self.track_ids()),
-            "windows": sum(pq.read_metadata(part).num_rows for part in parts),
-            "failures": len(self.failures()),
+            "tracks": len(tracks),
+            "windows": pc.sum(tracks["windows"]).as_py() or 0,
+            "gone": pc.sum(self.ledger.amendments()["gone"]).as_py() or 0,
+            "failures": len(self.ledger.failures()),
             "parts": len(parts),
-            "bytes": sum(part.stat().st_size for part in parts),
+            "bytes": sum(part.entry.size for part in parts),
         }
 
-    def part_paths(self) -> list[Path]:
-        """Files of the parts, in the order in which they were written."""
-        return sorted((self.path / _PARTS).glob("[0-9]*.parquet"))
 
+class _Writing(WriterLock):
+    def __init__(self, store: EmbeddingStore) -> None:
+        super().__init__(store.folder)
+        self._store = store
 
-def _read(part: Path, columns: list[str]) -> pa.Table:
-    try:
-        return pq.read_table(part, columns=columns, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{part}: is damaged ({error}). Remove it and run 'eno embed' again.") from error
+    def __enter__(self) -> WriterLock:
+        super().__enter__()
+        for name in ("", FOLDER):
+            self._store.folder.remove_leftovers(name)
+        self._store._write_manifest()  # an eno that knows only the first format must not write here
+        return self

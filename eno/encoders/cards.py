@@ -8,7 +8,7 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
-from eno.encoders.weights import cache_folder
+from eno.files import cache_folder
 
 
 @dataclass(frozen=True)

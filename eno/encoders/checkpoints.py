@@ -23,9 +23,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from transformers.utils import logging as transformers_logging
 
-from eno.encoders.weights import cache_folder
 from eno.errors import WeightsError
-from eno.files import replace_file
+from eno.files import cache_folder, replace_file
 
 CONFIG, PREPROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
 _PICKLED = "pytorch_model.bin"

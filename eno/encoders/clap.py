@@ -103,6 +103,7 @@ class CLAP(TorchEncoder):
             dim=dims[output],
             padding="repeatpad",  # as in training
             location=checkpoint.location,
+            normalized=output == "projection",
         )
         self.logit_scale = float(network.logit_scale_a.detach().exp())
         if output == "pooled":

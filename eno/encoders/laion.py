@@ -85,6 +85,7 @@ class LaionCLAP(TorchEncoder):
             dim=weights["audio_projection.2.weight"].shape[0],
             padding="repeatpad",  # as in training
             location={"model": str(path.absolute())},
+            normalized=True,
         )
         self.logit_scale = float(self._module.model.logit_scale_a.detach().exp())
         check_text_tower(self, model)

@@ -16,9 +16,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from eno.encoders.weights import cache_folder, fetch_wheel
+from eno.encoders.weights import fetch_wheel
 from eno.errors import WeightsError
-from eno.files import replace_file
+from eno.files import cache_folder, replace_file
 
 _REQUIREMENT = "musicnn==0.1.0"
 _WHEEL = "musicnn-0.1.0-py3-none-any.whl"

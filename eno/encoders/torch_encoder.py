@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,10 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from eno.devices import resolve_device, resolve_dtype
+from eno.errors import ConfigError
 from eno.spec import EncoderSpec
+
+logger = logging.getLogger(__name__)
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -60,19 +65,72 @@ class TorchEncoder(ABC):
         ValueError
             The windows have another length.
         """
-        spec = self.spec
-        spec.check_windows(windows)
-        vectors = np.empty((len(windows), len(spec.layers), spec.dim), np.float32)
-        for first in range(0, len(windows), self.batch_size):
-            batch = slice(first, first + self.batch_size)
-            vectors[batch] = self._encode_batch(windows[batch])
-        return vectors
+        return self.start(windows)()
 
     @torch.inference_mode()
-    def _encode_batch(self, windows: np.ndarray) -> np.ndarray:
-        audio = torch.from_numpy(np.ascontiguousarray(windows, dtype=np.float32)).to(self.device)
-        vectors: np.ndarray = self._forward(audio).float().cpu().numpy()
-        return vectors
+    def start(self, windows: np.ndarray) -> Callable[[], np.ndarray]:
+        """Encode windows as `encode` does, without waiting for a GPU.
+
+        A batch that does not fit the memory of the GPU is halved, and so are all that follow.
+
+        Parameters
+        ----------
+        windows : np.ndarray [shape=(b, window_samples), dtype=float32]
+            They may be overwritten as soon as this returns.
+
+        Returns
+        -------
+        callable
+            Waits for the vectors and returns them.
+
+        Raises
+        ------
+        ConfigError
+            Not even one window fits the memory of the GPU.
+        """
+        self.spec.check_windows(windows)
+        outputs: list[torch.Tensor] = []
+        first = 0
+        while first < len(windows):
+            try:
+                outputs.append(self._start_batch(windows[first : first + self.batch_size]))
+            except torch.OutOfMemoryError as error:
+                self._halve_batch(error)
+                continue
+            first += len(outputs[-1])
+        done = None
+        if self.device.type == "cuda":
+            done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            done.record(torch.cuda.current_stream(self.device))
+
+        def finish() -> np.ndarray:
+            if done is not None:
+                done.synchronize()
+            shape = (0, len(self.spec.layers), self.spec.dim)
+            vectors: np.ndarray = torch.cat(outputs).numpy() if outputs else np.empty(shape, np.float32)
+            return vectors
+
+        return finish
+
+    def _start_batch(self, windows: np.ndarray) -> torch.Tensor:
+        audio = torch.from_numpy(np.ascontiguousarray(windows, dtype=np.float32))
+        if self.device.type != "cuda":
+            return self._forward(audio.to(self.device)).float().cpu()
+        # Copies to and from memory that cannot be paged out go on beside the computation.
+        vectors = self._forward(audio.pin_memory().to(self.device, non_blocking=True)).float()
+        host = torch.empty(vectors.shape, dtype=torch.float32, pin_memory=True)
+        return host.copy_(vectors, non_blocking=True)
+
+    def _halve_batch(self, error: torch.OutOfMemoryError) -> None:
+        if self.batch_size == 1:
+            raise ConfigError(
+                f"One window alone does not fit the memory of {self.device} ({str(error).splitlines()[0]}). "
+                "Free some of it, or use another device."
+            ) from error
+        self.batch_size //= 2
+        logger.warning("%s ran out of memory: batches are now of %d windows", self.device, self.batch_size)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     @abstractmethod
     def _forward(self, audio: torch.Tensor) -> torch.Tensor:

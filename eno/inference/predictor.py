@@ -203,7 +203,7 @@ class EnoPredictor:
             policy=self.policy,
             padding=spec.padding,
         )
-        mean: np.ndarray = self.encoder.encode(windows.samples).mean(axis=0)
+        mean = spec.to_length(self.encoder.encode(windows.samples).mean(axis=0))
         return mean[0] if len(mean) == 1 else mean
 
     def predict_vectors(self, X: np.ndarray) -> np.ndarray:

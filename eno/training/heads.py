@@ -51,7 +51,7 @@ def load_tracks(store: EmbeddingStore, folder: Path, part: str, labels: LabelEnc
         The split cannot be read, or is empty.
     """
     rows = read_split(folder, part)
-    failed = pa.array([failure.track_id for failure in store.failures()], pa.string())
+    failed = pa.array([failure.track_id for failure in store.ledger.failures()], pa.string())
     rows = rows.filter(pc.invert(pc.is_in(rows["track_id"], value_set=failed)))
     if len(rows) == 0:
         raise LabelError(f"{folder / part}.parquet: holds no tracks that could be embedded.")

@@ -71,6 +71,6 @@ def test_store_after_many_kills_is_that_of_an_undisturbed_run(library, tmp_path)
     assert verify_store(store).problems == []
     for found, expected in zip(store.windows(), undisturbed.windows(), strict=True):
         np.testing.assert_array_equal(found, expected)
-    assert store.failures() == undisturbed.failures()
+    assert store.ledger.failures() == undisturbed.ledger.failures()
     leftovers = {path.name for path in store.path.rglob("*") if path.is_file() and path.suffix != ".parquet"}
     assert leftovers == {"manifest.json", "failures.jsonl"}, leftovers

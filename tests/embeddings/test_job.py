@@ -8,7 +8,6 @@ from eno.data.audio import read_windows
 from eno.data.windows import WindowPolicy
 from eno.embeddings import job
 from eno.embeddings.job import embed_folder
-from eno.embeddings.lock import writer_lock
 from eno.embeddings.store import EmbeddingStore
 from eno.errors import AudioError, FingerprintMismatch, StoreError
 from tests.audio_files import music, write
@@ -56,14 +55,14 @@ def test_every_window_has_the_vector_of_its_audio(library, encoder, store):
 
 
 def test_parts_are_of_bounded_size(library, encoder, store, monkeypatch):
-    monkeypatch.setattr(job, "_PART_BYTES", 5 * 3 * 6 * 4)  # five tracks of three windows of six values in float32
+    monkeypatch.setattr(job, "PART_BYTES", 5 * 3 * 6 * 4)  # five tracks of three windows of six values in float32
     embed_folder(library, encoder, store)
-    rows = [len(store.read_part(part)[0]) for part in store.part_paths()]
+    rows = [len(store.read_part(part).starts_s) for part in store.parts()]
     assert rows == [15, 15, 6]
 
 
 def test_second_run_at_once_is_refused_and_does_nothing(library, encoder, store):
-    with writer_lock(store.path), pytest.raises(StoreError, match="is being written by process"):
+    with store.writing(), pytest.raises(StoreError, match="is being written by process"):
         embed_folder(library, encoder, store)
     assert store.track_ids() == []
     assert counts(embed_folder(library, encoder, store)) == (12, 0, 0, 0)
@@ -80,7 +79,7 @@ def test_bad_files_are_in_the_ledger_and_the_others_go_on(library, encoder, stor
     soundfile.write(library / "tick.wav", np.ones(1), 8000)
     report = embed_folder(library, encoder, store)
     assert counts(report) == (12, 0, 6, 0)
-    reasons = {failure.track_id: failure.reason for failure in store.failures()}
+    reasons = {failure.track_id: failure.reason for failure in store.ledger.failures()}
     assert reasons == {failure.track_id: failure.reason for failure in report.failures}
     assert sorted(reasons) == sorted(
         [r"caf\xe9.mp3", "dangling.wav", "empty.mp3", "flac.flac", "text.flac", "tick.wav"]
@@ -104,7 +103,7 @@ def test_failed_files_are_tried_again_on_request(library, encoder, store):
     soundfile.write(library / "late.wav", music(1, 8000), 8000)
     assert counts(embed_folder(library, encoder, store)) == (0, 12, 1, 0)
     assert counts(embed_folder(library, encoder, store, retry_failed=True)) == (1, 12, 0, 0)
-    assert store.failures() == []
+    assert store.ledger.failures() == []
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 5, 11])
@@ -157,7 +156,7 @@ def test_file_that_vanishes_during_the_run(library, encoder, store):
             return super().encode(windows)
 
     assert counts(embed_folder(library, Removing(), store)) == (11, 0, 1, 0)
-    (failure,) = store.failures()
+    (failure,) = store.ledger.failures()
     assert failure.track_id == GOOD[-1]
     assert failure.reason == "no such file"
 

@@ -8,22 +8,23 @@ import sys
 
 import pytest
 
-from eno.embeddings.lock import LOCK_FILE, writer_lock
+from eno.embeddings.folder import Folder
+from eno.embeddings.lock import LOCK_FILE, WriterLock
 from eno.errors import StoreError
 
 
 def test_second_writer_is_told_who_writes(tmp_path):
-    with writer_lock(tmp_path), pytest.raises(StoreError) as error, writer_lock(tmp_path):
+    with WriterLock(Folder(tmp_path)), pytest.raises(StoreError) as error, WriterLock(Folder(tmp_path)):
         pass
     message = str(error.value)
     assert f"process {os.getpid()} on {socket.gethostname()}" in message
-    assert f"remove {tmp_path / LOCK_FILE}" in message
+    assert f"remove its {LOCK_FILE}" in message
 
 
 def test_it_ends_with_the_writing_also_after_an_error(tmp_path):
-    with pytest.raises(KeyError), writer_lock(tmp_path):
+    with pytest.raises(KeyError), WriterLock(Folder(tmp_path)):
         raise KeyError
-    with writer_lock(tmp_path):
+    with WriterLock(Folder(tmp_path)):
         assert (tmp_path / LOCK_FILE).exists()
     assert not (tmp_path / LOCK_FILE).exists()
 
@@ -32,24 +33,25 @@ def test_lock_of_a_killed_process_is_taken_over(tmp_path):
     code = f"""
 import os, signal
 from pathlib import Path
-from eno.embeddings.lock import writer_lock
-with writer_lock(Path({str(tmp_path)!r})):
+from eno.embeddings.folder import Folder
+from eno.embeddings.lock import WriterLock
+with WriterLock(Folder(Path({str(tmp_path)!r}))):
     os.kill(os.getpid(), signal.SIGKILL)
 """
     subprocess.run([sys.executable, "-c", code], check=False)
     assert (tmp_path / LOCK_FILE).exists()
-    with writer_lock(tmp_path):
+    with WriterLock(Folder(tmp_path)):
         assert json.loads((tmp_path / LOCK_FILE).read_text())["pid"] == os.getpid()
 
 
 @pytest.mark.parametrize("content", ["", '{"host": "another-machine", "pid": 1, "since": "2026-01-01T00:00:00+00:00"}'])
 def test_lock_of_another_machine_stays(tmp_path, content):
     (tmp_path / LOCK_FILE).write_text(content)
-    with pytest.raises(StoreError, match=r"another-machine|cannot be read"), writer_lock(tmp_path):
+    with pytest.raises(StoreError, match=r"another-machine|cannot be read"), WriterLock(Folder(tmp_path)):
         pass
     assert (tmp_path / LOCK_FILE).read_text() == content
 
 
 def test_folder_that_is_not_there(tmp_path):
-    with pytest.raises(StoreError, match="cannot be written to"), writer_lock(tmp_path / "nowhere"):
+    with pytest.raises(StoreError, match="cannot be written to"), WriterLock(Folder(tmp_path / "nowhere")):
         pass

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from eno.cli import app
 from eno.embeddings.maintenance import export_store, verify_store
-from eno.embeddings.store import EmbeddingStore, Failure
+from eno.embeddings.ledger import Failure
+from eno.embeddings.store import EmbeddingStore
 from eno.errors import StoreError
 from tests.embeddings.test_store import POLICY, fill
 from tests.fakes import ProjectionEncoder
@@ -20,7 +21,7 @@ def store(tmp_path):
     store = EmbeddingStore.create(tmp_path / "s", ProjectionEncoder(dim=64, layers=2).spec, policy=POLICY)
     for part in range(3):
         fill(store, {f"{part}-{i}": 1 + i % 3 for i in range(40)}, seed=part)
-    store.write_failures([Failure("bad", "/music/bad", "is empty")])
+    store.ledger.write_failures([Failure("bad", "/music/bad", "is empty")])
     return store
 
 
@@ -75,7 +76,7 @@ def test_values_that_are_not_finite(store):
 
 
 def test_track_that_is_embedded_and_failed(store):
-    store.write_failures([Failure("0-3", "/music/x", "is empty")])
+    store.ledger.write_failures([Failure("0-3", "/music/x", "is empty")])
     assert verify_store(store).problems == ["1 tracks are both embedded and among the failures, first 0-3"]
 
 

@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from eno.data.windows import WindowPolicy
-from eno.embeddings.store import EmbeddingStore, Failure
+from eno.embeddings.ledger import Failure
+from eno.embeddings.store import EmbeddingStore
 from eno.errors import FingerprintMismatch, StoreError
 from tests.fakes import ProjectionEncoder
 
@@ -152,8 +153,8 @@ def test_failure_while_writing_leaves_no_part(tmp_path, spec, monkeypatch):
 def test_ledger_of_failures(tmp_path, spec):
     store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
     rows = [Failure("z", "/music/z\udcff.mp3", "is empty"), Failure("a", "/música/a.mp3", "no such file")]
-    store.write_failures(rows)
-    assert EmbeddingStore.open(tmp_path / "s").failures() == rows[::-1]
+    store.ledger.write_failures(rows)
+    assert EmbeddingStore.open(tmp_path / "s").ledger.failures() == rows[::-1]
 
 
 class TestKeptMatrix:

@@ -5,7 +5,8 @@ import pytest
 from eno.data.labels import LabelEncoder
 from eno.data.splits import SPLIT_SCHEMA, write_splits
 from eno.data.windows import WindowPolicy
-from eno.embeddings.store import EmbeddingStore, Failure
+from eno.embeddings.ledger import Failure
+from eno.embeddings.store import EmbeddingStore
 from eno.errors import LabelError, StoreError
 from eno.training.heads import load_tracks
 from tests.fakes import ProjectionEncoder
@@ -52,7 +53,7 @@ def test_tracks_that_could_not_be_embedded_are_left_out(splits, tmp_path):
     encoder = ProjectionEncoder()
     store = EmbeddingStore.create(tmp_path / "store", encoder.spec, policy=WindowPolicy(), dtype="float32")
     store.append(["1.mp3"], [0.0], encoder.projection[[1]][:, None])
-    store.write_failures([Failure("0.mp3", "/music/0.mp3", "breaks off")])
+    store.ledger.write_failures([Failure("0.mp3", "/music/0.mp3", "breaks off")])
     loaded = load_tracks(store, splits, "train", LABELS)
     assert loaded.ids == ["1.mp3"]
     assert loaded.Y.tolist() == [[0, 1, 0]]
