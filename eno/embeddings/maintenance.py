@@ -65,6 +65,7 @@ def verify_store(store: EmbeddingStore) -> StoreCheck:
     for part in store.parts():
         try:
             windows = store.read_part(part)
+            store.part_tracks(part)
         except StoreError as error:
             check.problems.append(str(error))
             continue

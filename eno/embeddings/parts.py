@@ -166,8 +166,7 @@ class Parts:
         names, first, counts = np.unique(indices, return_index=True, return_counts=True)
         rows = table.take(pa.array(first))
         columns = [rows["track_id"].cast(pa.string()), pa.array(np.full(len(names), part.number, np.int32)), counts]
-        stamps = [rows[name].cast(type_) for name, type_ in zip(FILE_SCHEMA.names, FILE_SCHEMA.types, strict=True)]
-        return pa.table([*columns, *stamps], schema=TRACK_SCHEMA)
+        return pa.table([*columns, *(rows[name] for name in FILE_SCHEMA.names)], schema=TRACK_SCHEMA)
 
     def read_whole(self, part: Part) -> pa.Table:
         """Read all rows and columns of a part, as `write_table` takes them.
@@ -191,7 +190,7 @@ class Parts:
         try:
             with (
                 self._folder.open(part.entry.name) as source,
-                pq.ParquetFile(source, read_dictionary=_REPEATED, page_checksum_verification=True) as file,
+                pq.ParquetFile(source, read_dictionary=["track_id"], page_checksum_verification=True) as file,
             ):
                 table = file.read([name for name in columns if name in file.schema_arrow.names])
         except (OSError, pa.ArrowException) as error:

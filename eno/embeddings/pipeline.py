@@ -130,6 +130,7 @@ class _Batches:
 
     def __init__(self, encoder: Encoder) -> None:
         size = max(_LEAST_BATCH, getattr(encoder, "batch_size", _LEAST_BATCH))
+        self._overlaps = hasattr(encoder, "start")
         self._encode = getattr(encoder, "start", None) or _at_once(encoder)
         self._windows = np.empty((size, encoder.spec.window_samples), np.float32)
         self._pieces: list[tuple[_Track, int]] = []
@@ -159,6 +160,8 @@ class _Batches:
         pieces, self._pieces, self._gathered = self._pieces, [], 0
         yield from self._collect()
         self._under_way = result, pieces
+        if not self._overlaps:
+            yield from self._collect()
 
     def _collect(self) -> Iterator[Embedded]:
         if self._under_way is None:

@@ -246,6 +246,16 @@ class EmbeddingStore:
         """
         return self._parts.read(part)
 
+    def part_tracks(self, part: Part) -> pa.Table:
+        """Read what tracks are in a part, with the columns of `tracks`, also those that no longer count.
+
+        Raises
+        ------
+        StoreError
+            It is damaged.
+        """
+        return self._parts.tracks(part)
+
     def read_part_table(self, part: Part) -> pa.Table:
         """Read all rows and columns of a part as `replace_parts` takes them."""
         return self._parts.read_whole(part)
@@ -269,7 +279,7 @@ class EmbeddingStore:
         StoreError
             A part is damaged.
         """
-        table = latest([self._parts.tracks(part) for part in self.parts()])
+        table = latest([self.part_tracks(part) for part in self.parts()])
         amendments = self.ledger.amendments()
         if len(amendments) == 0:
             return table

@@ -1,4 +1,6 @@
 import os
+import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from eno.data.audio import read_windows
 from eno.data.windows import WindowPolicy
 from eno.embeddings import job
 from eno.embeddings.job import embed_folder
+from eno.embeddings.pipeline import LocalExecutor
 from eno.embeddings.store import EmbeddingStore
 from eno.errors import AudioError, FingerprintMismatch, StoreError
 from tests.audio_files import music, write
@@ -97,49 +100,96 @@ def test_second_run_does_nothing_and_a_new_file_is_added(library, encoder, store
     assert counts(embed_folder(library, ProjectionEncoder(), store)) == (1, 12, 0, 0)
 
 
-def test_failed_files_are_tried_again_on_request(library, encoder, store):
+def test_failed_files_are_tried_again_on_request(library, encoder, store, monkeypatch):
     (library / "late.wav").touch()
     embed_folder(library, encoder, store)
-    soundfile.write(library / "late.wav", music(1, 8000), 8000)
+    assert counts(embed_folder(library, encoder, store)) == (0, 12, 1, 0)
+    samples = music(1, 8000)
+    stamp = os.stat(library / "late.wav").st_mtime_ns
+    soundfile.write(library / "late.wav", samples, 8000)
+    ledger = store.ledger.failures()
+    size = (library / "late.wav").stat().st_size
+    os.utime(library / "late.wav", ns=(stamp, stamp))
+    store.ledger.write_failures([replace(ledger[0], size=size)])  # as if the share had been away
     assert counts(embed_folder(library, encoder, store)) == (0, 12, 1, 0)
     assert counts(embed_folder(library, encoder, store, retry_failed=True)) == (1, 12, 0, 0)
     assert store.ledger.failures() == []
 
 
-@pytest.mark.parametrize("stop_after", [0, 1, 5, 11])
+def test_failed_files_that_have_changed_are_tried_again(library, encoder, store):
+    (library / "late.wav").touch()
+    assert counts(embed_folder(library, encoder, store)) == (12, 0, 1, 0)
+    soundfile.write(library / "late.wav", music(1, 8000), 8000)
+    assert counts(embed_folder(library, encoder, store)) == (1, 12, 0, 0)
+    assert store.ledger.failures() == []
+
+
+class SmallBatches(ProjectionEncoder):
+    """Takes eight windows at a time, and says what it was called for."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def encode(self, windows):
+        self.calls += 1
+        return super().encode(windows)
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 3])
 def test_interrupted_run_saves_what_it_has_and_goes_on(tmp_path, library, encoder, store, stop_after):
     undisturbed = EmbeddingStore.create(tmp_path / "whole", encoder.spec, policy=POLICY, dtype="float32")
     embed_folder(library, encoder, undisturbed)
-    calls = 0
 
-    class Interrupted(ProjectionEncoder):
+    class Interrupted(SmallBatches):
         def encode(self, windows):
-            nonlocal calls
-            calls += 1
-            if calls > stop_after:
+            if self.calls == stop_after:
                 raise KeyboardInterrupt
             return super().encode(windows)
 
-    assert counts(embed_folder(library, Interrupted(), store)) == (stop_after, 0, 0, 12 - stop_after)
-    assert len(store.track_ids()) == stop_after
-    assert counts(embed_folder(library, encoder, store)) == (12 - stop_after, stop_after, 0, 0)
+    embedded, skipped, failed, left = counts(embed_folder(library, Interrupted(), store))
+    assert (skipped, failed) == (0, 0)
+    assert embedded + left == 12
+    assert 8 * max(0, stop_after - 1) // 3 - 1 <= embedded <= 8 * stop_after // 3  # windows of a track: 3
+    assert len(store.track_ids()) == embedded
+    assert counts(embed_folder(library, encoder, store)) == (left, embedded, 0, 0)
     for one, other in zip(store.windows(), undisturbed.windows(), strict=True):
-        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, other, rtol=1e-6) if one.dtype != object else np.testing.assert_array_equal(
+            one, other
+        )
+
+
+@pytest.mark.parametrize("signal_name", ["SIGINT", "SIGTERM"])
+def test_first_interrupt_finishes_what_is_under_way(library, store, signal_name):
+    class Interrupted(SmallBatches):
+        def encode(self, windows):
+            if self.calls == 0:
+                os.kill(os.getpid(), getattr(signal, signal_name))
+            return super().encode(windows)
+
+    before = signal.getsignal(signal.SIGINT)
+    encoder = Interrupted()
+    embedded, _, _, left = counts(embed_folder(library, encoder, store, executor=one_worker(encoder)))
+    assert encoder.calls > 1  # it went on
+    assert 0 < left < 12
+    assert len(store.track_ids()) == embedded
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def one_worker(encoder, **options):
+    return LocalExecutor(encoder, POLICY, workers=1, **options)
 
 
 def test_crash_of_the_encoder_loses_nothing_that_was_done(library, store):
-    class Crashing(ProjectionEncoder):
-        calls = 0
-
+    class Crashing(SmallBatches):
         def encode(self, windows):
-            self.calls += 1
-            if self.calls == 6:
+            if self.calls == 4:
                 raise MemoryError
             return super().encode(windows)
 
     with pytest.raises(MemoryError):
         embed_folder(library, Crashing(), store)
-    assert len(store.track_ids()) == 5
+    assert len(store.track_ids()) >= 3 * 8 // 3 - 1
 
 
 def test_work_is_saved_from_time_to_time(library, encoder, store, monkeypatch):
@@ -155,7 +205,8 @@ def test_file_that_vanishes_during_the_run(library, encoder, store):
             (library / GOOD[-1]).unlink(missing_ok=True)
             return super().encode(windows)
 
-    assert counts(embed_folder(library, Removing(), store)) == (11, 0, 1, 0)
+    removing = Removing()
+    assert counts(embed_folder(library, removing, store, executor=one_worker(removing))) == (11, 0, 1, 0)
     (failure,) = store.ledger.failures()
     assert failure.track_id == GOOD[-1]
     assert failure.reason == "no such file"
@@ -164,14 +215,15 @@ def test_file_that_vanishes_during_the_run(library, encoder, store):
 def test_vectors_that_are_not_finite_are_a_failure_of_their_track(library, store):
     class Overflowing(ProjectionEncoder):
         def encode(self, windows):
-            vectors = super().encode(windows)
-            return vectors * np.nan if len(self.seen) == 3 or self.seen.append(1) else vectors
+            return np.where(windows[:, :1, None] == marked, np.nan, super().encode(windows))
 
-        seen: list[int] = []  # noqa: RUF012
-
+    first = read_windows(library / GOOD[5], sample_rate=8000, window_samples=4000, policy=POLICY).samples[1]
+    marked = first[0]
     report = embed_folder(library, Overflowing(), store)
-    assert report.embedded == 3
-    assert all("NaN" in failure.reason for failure in report.failures)
+    assert counts(report) == (11, 0, 1, 0)
+    (failure,) = report.failures
+    assert failure.track_id == GOOD[5]
+    assert "NaN" in failure.reason
 
 
 def test_encoder_must_be_that_of_the_store(library, store):
@@ -187,5 +239,13 @@ def test_missing_folder(tmp_path, encoder, store):
 def test_progress_reaches_the_end(library, encoder, store):
     (library / "empty.mp3").touch()
     seen = []
-    embed_folder(library, encoder, store, on_progress=lambda *numbers: seen.append(numbers))
-    assert seen == [(i, int(i == 13), 13) for i in range(1, 14)]
+    embed_folder(library, encoder, store, on_progress=seen.append)
+    assert [at.done for at in seen] == list(range(1, 14))
+    assert {at.total for at in seen} == {13}
+    last = seen[-1]
+    assert last.failed == 1
+    assert last.audio_s == pytest.approx(sum(1.5 + 0.1 * i for i in range(12)))
+    assert last.eta_s == 0
+    middle = seen[6]
+    assert middle.eta_s == pytest.approx(middle.seconds / middle.done * 6)
+    assert middle.audio_hours_per_hour == pytest.approx(middle.audio_s / middle.seconds)

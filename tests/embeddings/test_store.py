@@ -1,12 +1,16 @@
+import dataclasses
 import json
+import os
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from eno.data.windows import WindowPolicy
 from eno.embeddings.ledger import Failure
+from eno.embeddings.maintenance import compact_store, verify_store
 from eno.embeddings.store import EmbeddingStore
 from eno.errors import FingerprintMismatch, StoreError
 from tests.fakes import ProjectionEncoder
@@ -138,14 +142,14 @@ def test_part_that_was_being_written_at_a_crash_is_not_read(tmp_path, spec):
 
 def test_failure_while_writing_leaves_no_part(tmp_path, spec, monkeypatch):
     store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
-    write_table = pq.write_table
+    fsync = os.fsync
 
-    def disk_full(table, where, **options):
-        write_table(table.slice(0, 0), where, **options)
+    def disk_full(descriptor):
+        fsync(descriptor)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", disk_full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(os, "fsync", disk_full)
+    with pytest.raises(StoreError, match=r"cannot be written \(No space left"):
         fill(store, {"a": 1})
     assert list((tmp_path / "s" / "parts").iterdir()) == []
 
@@ -162,8 +166,7 @@ class TestKeptMatrix:
         store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
         fill(store, {"b": 3, "a": 2})
         ids, matrix = store.matrix()
-        monkeypatch.setattr(pq, "ParquetFile", None)
-        monkeypatch.setattr("eno.embeddings.store._read", None)
+        monkeypatch.setattr("eno.embeddings.parts.Parts._read", None)
         again_ids, again = EmbeddingStore.open(tmp_path / "s").matrix()
         assert again_ids == ids
         np.testing.assert_array_equal(again, matrix)
@@ -196,14 +199,89 @@ class TestKeptMatrix:
         np.testing.assert_array_equal(store.matrix()[1], expected)
         assert not (tmp_path / "s" / "cache").exists()
 
-    def test_windows_of_a_track_in_several_parts_and_any_order(self, tmp_path, spec):
+    def test_windows_of_a_track_in_any_order(self, tmp_path, spec):
         store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY, dtype="float32")
         rng = np.random.default_rng(3)
         rows = rng.standard_normal((12, len(spec.layers), spec.dim)).astype(np.float32)
         names = np.array([f"t{i % 4}" for i in rng.permutation(12)])
-        for part in (slice(0, 5), slice(5, 12)):
-            store.append(names[part].tolist(), np.arange(12.0)[part], rows[part])
+        store.append(names.tolist(), np.arange(12.0), rows)
         ids, matrix = store.matrix()
         assert ids == ["t0", "t1", "t2", "t3"]
         for name, found in zip(ids, matrix, strict=True):
             np.testing.assert_allclose(found, rows[names == name].mean(axis=0).squeeze(), rtol=1e-5, atol=1e-6)
+
+    def test_means_of_unit_vectors_have_length_1(self, tmp_path, spec):
+        spec = dataclasses.replace(spec, normalized=True)
+        store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY, dtype="float32")
+        written = fill(store, {"b": 3, "a": 2})
+        for name, found in zip(*store.matrix(), strict=True):
+            mean = written[name].mean(axis=0)
+            expected = mean / np.linalg.norm(mean, axis=-1, keepdims=True)
+            np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_of_a_track_in_several_parts_the_last_counts(tmp_path, spec):
+    store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY, dtype="float32")
+    fill(store, {"a": 3, "b": 2, "c": 1})
+    newer = fill(store, {"b": 3, "d": 1}, seed=1)
+    ids, starts, vectors = store.windows()
+    assert ids.tolist() == ["a"] * 3 + ["b"] * 3 + ["c", "d"]
+    assert starts.tolist() == [0, 1, 2, 0, 1, 2, 0, 0]
+    np.testing.assert_array_equal(vectors[3:6], newer["b"])
+    np.testing.assert_allclose(store.matrix(["b"])[1][0], newer["b"].mean(axis=0).squeeze(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(store.windows(["b"])[2], newer["b"])
+
+
+def test_vectors_can_be_read_with_pyarrow_alone(tmp_path, spec):
+    store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
+    fill(store, {"b": 3, "a": 2})
+    table = pq.read_table(tmp_path / "s" / "parts")
+    described = {k.decode(): v.decode() for k, v in table.schema.field("vector").metadata.items()}
+    shape = [int(size) for size in described["shape"].split(",")]
+    vectors = np.array([np.frombuffer(row, described["dtype"]) for row in table["vector"].to_pylist()])
+    for name in ("a", "b"):
+        rows = vectors[np.array(table["track_id"]) == name].reshape(-1, *shape)
+        np.testing.assert_array_equal(rows, store.windows([name])[2])
+
+
+def first_format(store, tmp_path, dtype="float16"):
+    """Write what `store` holds as eno 0.1 did before there was a second format."""
+    ids, starts, vectors = store.windows()
+    folder = tmp_path / "old"
+    (folder / "parts").mkdir(parents=True)
+    manifest = json.loads((store.path / "manifest.json").read_text()) | {"format": 1}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    width = vectors[0].size
+    values = pa.array(vectors.astype(dtype).reshape(-1))
+    columns = {
+        "track_id": pa.array(ids.tolist()),
+        "start_s": starts,
+        "vector": pa.FixedSizeListArray.from_arrays(values, width),
+    }
+    for number, rows in enumerate((slice(0, 4), slice(4, None))):
+        part = pa.table({name: column[rows] for name, column in columns.items()})
+        pq.write_table(part, folder / "parts" / f"{number:06d}.parquet", compression="zstd", write_page_checksum=True)
+    return EmbeddingStore.open(folder)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_stores_of_the_first_format_are_read_added_to_and_compacted(tmp_path, spec, dtype):
+    store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY, dtype=dtype)
+    fill(store, {"a": 3, "b": 1, "c": 3})
+    old = first_format(store, tmp_path, dtype)
+
+    def same():
+        for one, other in zip(old.windows(), store.windows(), strict=True):
+            np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(old.matrix()[1], store.matrix()[1])
+
+    same()
+    with old.writing():
+        fill(old, {"d": 2}, seed=5)
+    fill(store, {"d": 2}, seed=5)
+    assert json.loads((old.path / "manifest.json").read_text())["format"] == 2
+    same()
+    assert verify_store(old).problems == []
+    compact_store(old)
+    assert len(old.parts()) == 1
+    same()
