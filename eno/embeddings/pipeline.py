@@ -17,7 +17,7 @@ from eno.embeddings.results import Embedded, Result, Task
 from eno.encoders import Encoder
 
 _LEAST_BATCH = 8
-_NICE = 10
+_NICE = 19
 
 
 class LocalExecutor:
