@@ -71,11 +71,15 @@ def embed(
     """Bring a store of vectors up to date with a folder of audio; an interrupted run goes on where it was."""
     chosen = settings(config, overrides, encoder=encoder, device=device)
 
+    from eno.devices import resolve_device
     from eno.embeddings.job import embed_folder
     from eno.embeddings.store import EmbeddingStore
 
     devices = [name.strip() for name in chosen.device.split(",")]
     several = len(devices) > 1 or executor == ExecutorName.RAY
+    if executor == ExecutorName.LOCAL:
+        for name in devices:
+            resolve_device(name)  # also for an encoder that would not use it
     loaded = encoder_of(chosen.model_copy(update={"device": "cpu"}) if several else chosen)  # there for its spec alone
     policy = policy_of(chosen)
     place = store or str(chosen.embeddings / audio_root.resolve().name / loaded.spec.label)
@@ -112,11 +116,8 @@ def _executor(
             raise ConfigError("--executor ray places its actors itself; --device takes auto, cpu or cuda with it.")
         return RayExecutor(encoder.spec, policy, device=devices[0], dtype=chosen.dtype, **options)
     if len(devices) > 1:
-        from eno.devices import resolve_device
         from eno.embeddings.device_processes import DevicesExecutor
 
-        for device in devices:
-            resolve_device(device)  # rather now than in a process of its own
         return DevicesExecutor(encoder.spec, policy, devices, dtype=chosen.dtype, **options)
     from eno.embeddings.pipeline import LocalExecutor
 

@@ -149,8 +149,10 @@ def embed_folder(
     store.require(encoder.spec)
     executor = executor or LocalExecutor(encoder, store.policy)
     with store.writing() as lock, _Interrupts() as stop:
-        tracks = find_tracks(root)
-        plan = make_plan(tracks, store, retry_failed=retry_failed) if tracks else Plan()
+        with ThreadPoolExecutor(1) as beside:
+            held = beside.submit(store.tracks, also_gone=True)
+            tracks = find_tracks(root)
+        plan = make_plan(tracks, held.result(), store.ledger, retry_failed=retry_failed) if tracks else Plan()
         run = _Run(store, plan, lock)
         try:
             run.begin()
@@ -220,7 +222,7 @@ class _Run:
 
     def begin(self) -> None:
         """Note what has vanished, or is back, before anything else."""
-        write_amendments(self._store, self._amendments)
+        write_amendments(self._store.ledger, self._amendments)
 
     def take(self, result: Result) -> None:
         self.failures.pop(result.track.id, None)
@@ -285,4 +287,4 @@ class _Run:
             self._store.append(ids, starts, vectors, files=files)
         if sorted(failures.values(), key=lambda one: one.track_id) != self._store.ledger.failures():
             self._store.ledger.write_failures(failures.values())
-        write_amendments(self._store, amendments)
+        write_amendments(self._store.ledger, amendments)

@@ -209,9 +209,11 @@ TRACK_SCHEMA = pa.schema([("track_id", pa.string()), ("part", pa.int32()), ("win
 def latest(tables: Sequence[pa.Table]) -> pa.Table:
     """Of tracks that are in several parts the last one, all sorted by their ids."""
     table = pa.concat_tables(tables) if tables else TRACK_SCHEMA.empty_table()
-    table = table.sort_by([("track_id", "ascending"), ("part", "ascending")]).combine_chunks()
-    if len(table) < 2:
-        return table
+    order = pc.sort_indices(table, [("track_id", "ascending"), ("part", "ascending")])
+    table = table.take(order)
     names = table["track_id"].combine_chunks()
-    last = pc.not_equal(names.slice(0, len(names) - 1), names.slice(1))
-    return table.filter(pa.concat_arrays([last, pa.array([True])]))
+    if len(table) > 1:
+        last = pc.not_equal(names.slice(0, len(names) - 1), names.slice(1))
+        if not pc.all(last).as_py():
+            table = table.filter(pa.concat_arrays([last, pa.array([True])]))
+    return table.combine_chunks()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -10,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eno.data.library import Track
-from eno.embeddings.ledger import AMENDMENT_SCHEMA, Failure
+from eno.data.library import Tracks
+from eno.embeddings.ledger import AMENDMENT_SCHEMA, Failure, Ledger
 from eno.embeddings.results import Task
-from eno.embeddings.store import EmbeddingStore
 from eno.errors import StoreError
 
 _NONE = -1  # in place of a row, a size or a time
@@ -55,7 +53,7 @@ class Plan:
     amendments: dict[str, Amendment] = field(default_factory=dict)
 
 
-def make_plan(tracks: Sequence[Track], store: EmbeddingStore, *, retry_failed: bool) -> Plan:
+def make_plan(tracks: Tracks, held: pa.Table, ledger: Ledger, *, retry_failed: bool) -> Plan:
     """Compare a folder with a store.
 
     A file is taken for unchanged if its size and its time of change are those at which it was embedded, or if the
@@ -63,10 +61,12 @@ def make_plan(tracks: Sequence[Track], store: EmbeddingStore, *, retry_failed: b
 
     Parameters
     ----------
-    tracks : sequence of Track
+    tracks : Tracks
         What the folder holds.
-    store : EmbeddingStore
-        The store.
+    held : pa.Table
+        What the store holds, as `eno.embeddings.store.EmbeddingStore.tracks` gives it, also what is gone.
+    ledger : Ledger
+        The store's.
     retry_failed : bool
         Whether tracks that failed before are tried again though their files have not changed.
 
@@ -79,16 +79,15 @@ def make_plan(tracks: Sequence[Track], store: EmbeddingStore, *, retry_failed: b
     StoreError
         The store holds tracks, and the folder none of them.
     """
-    held = store.tracks(also_gone=True)
-    places = pc.index_in(pa.array([track.id for track in tracks], pa.string()), held["track_id"].combine_chunks())
+    places = pc.index_in(tracks.ids, held["track_id"].combine_chunks())
     rows = pc.fill_null(places, _NONE).to_numpy()
-    if len(held) and tracks and (rows == _NONE).all():
+    if len(held) and len(tracks) and (rows == _NONE).all():
         raise StoreError(
-            f"{store.folder}: holds {len(held)} tracks, for instance {held['track_id'][0]}, and none of them is in "
+            f"{ledger.folder}: holds {len(held)} tracks, for instance {held['track_id'][0]}, and none of them is in "
             "this folder. Is it another collection? Name another store with --store."
         )
     plan = Plan()
-    failed = {failure.track_id: failure for failure in store.ledger.failures()}
+    failed = {failure.track_id: failure for failure in ledger.failures()}
     same = _unchanged(tracks, held, rows)
     plan.skipped = int(same.sum())
     for place in np.flatnonzero(~same).tolist():
@@ -100,14 +99,13 @@ def make_plan(tracks: Sequence[Track], store: EmbeddingStore, *, retry_failed: b
             plan.failures[track.id] = failure
         else:
             plan.tasks.append(Task(track, held["audio_hash"][row].as_py() if row != _NONE else None))
-    _amend(plan, tracks, held, rows, same, read_amendments(store))
+    _amend(plan, tracks, held, rows, same, read_amendments(ledger))
     return plan
 
 
-def _unchanged(tracks: Sequence[Track], held: pa.Table, rows: np.ndarray) -> np.ndarray:
+def _unchanged(tracks: Tracks, held: pa.Table, rows: np.ndarray) -> np.ndarray:
     same: np.ndarray = rows != _NONE
-    for name in ("size", "mtime_ns"):
-        now = np.array([_NONE if (value := getattr(track, name)) is None else value for track in tracks], np.int64)
+    for name, now in (("size", tracks.sizes), ("mtime_ns", tracks.mtimes_ns)):
         then = pc.fill_null(held[name], _NONE).to_numpy()
         then = np.append(then, _NONE)[rows]  # that of no row is the last one
         same &= (then == _NONE) | (then == now)
@@ -116,7 +114,7 @@ def _unchanged(tracks: Sequence[Track], held: pa.Table, rows: np.ndarray) -> np.
 
 def _amend(
     plan: Plan,
-    tracks: Sequence[Track],
+    tracks: Tracks,
     held: pa.Table,
     rows: np.ndarray,
     same: np.ndarray,
@@ -140,14 +138,14 @@ def _amend(
             plan.amendments[track.id] = Amendment(gone=False, size=track.size, mtime_ns=track.mtime_ns)
 
 
-def read_amendments(store: EmbeddingStore) -> dict[str, Amendment]:
-    """The amendments in a store, by track."""
-    rows = store.ledger.amendments().to_pylist()
+def read_amendments(ledger: Ledger) -> dict[str, Amendment]:
+    """The amendments in a ledger, by track."""
+    rows = ledger.amendments().to_pylist()
     return {row["track_id"]: Amendment(row["gone"], row["size"], row["mtime_ns"]) for row in rows}
 
 
-def write_amendments(store: EmbeddingStore, amendments: dict[str, Amendment]) -> None:
-    """Replace the amendments in a store, if they differ."""
-    if amendments != read_amendments(store):
+def write_amendments(ledger: Ledger, amendments: dict[str, Amendment]) -> None:
+    """Replace the amendments in a ledger, if they differ."""
+    if amendments != read_amendments(ledger):
         rows = [{"track_id": name, **amendment._asdict()} for name, amendment in amendments.items()]
-        store.ledger.write_amendments(pa.Table.from_pylist(rows, AMENDMENT_SCHEMA))
+        ledger.write_amendments(pa.Table.from_pylist(rows, AMENDMENT_SCHEMA))

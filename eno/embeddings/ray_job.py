@@ -20,7 +20,7 @@ from eno.embeddings.decoding import FILE_TIMEOUT_S, DecodePool
 from eno.embeddings.pipeline import LocalExecutor, embed_tracks
 from eno.embeddings.results import Embedded, Failed, Result, Task, Untouched
 from eno.encoders import Encoder, load_encoder
-from eno.errors import EnoError, MissingExtra
+from eno.errors import ConfigError, EnoError, MissingExtra
 from eno.spec import EncoderSpec
 
 _TASKS = pa.schema([("task", pa.int64()), ("file", pa.binary()), ("known_hash", pa.string())])
@@ -86,6 +86,8 @@ class RayExecutor:
         ------
         MissingExtra
             Ray is not installed.
+        ConfigError
+            The cluster has no GPU, and one was asked for.
         EnoError
             An encoder failed, other than by one file.
         """
@@ -110,6 +112,8 @@ class RayExecutor:
         context.enable_progress_bars = False  # eno shows its own
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         gpu = self._device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+        if self._device not in ("auto", "cpu") and not gpu:
+            raise ConfigError(f"Device {self._device!r} cannot be used: the Ray cluster has no GPU.")
         workers = self._workers or (8 if gpu else 1)
         # Paths may hold bytes that are no UTF-8, which Arrow does not take for text.
         rows = [
@@ -161,7 +165,7 @@ class _Embedder:
         if self._pool is None:
             self._pool = self._executor.pool()
         tasks = [
-            Task(Track(str(row["task"]), os.fsdecode(row["file"])), row["known_hash"]) for row in batch.to_pylist()
+            Task(Track(str(row["task"]), "", os.fsdecode(row["file"])), row["known_hash"]) for row in batch.to_pylist()
         ]
         try:
             rows = [_row(result) for result in embed_tracks(self._encoder, self._pool, tasks, lambda: False)]

@@ -280,6 +280,7 @@ class EmbeddingStore:
             A part is damaged.
         """
         table = latest([self.part_tracks(part) for part in self.parts()])
+        pa.default_memory_pool().release_unused()  # of a million tracks 200 MB, which it would keep
         amendments = self.ledger.amendments()
         if len(amendments) == 0:
             return table

@@ -209,7 +209,7 @@ def decode_worker_task(path):
     from eno.data.library import Track
     from eno.embeddings.results import Task
 
-    return Task(Track(path.name, str(path)))
+    return Task(Track(path.name, str(path.parent), path.name))
 
 
 def test_decoders_end_with_the_process_that_started_them(audio):
