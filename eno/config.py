@@ -116,8 +116,8 @@ class Settings(_Section):
     ----------
     data_root : Path
         Holds ``raw/`` and ``processed/``.
-    embeddings : Path
-        Holds the embedding stores.
+    embeddings : str
+        Holds the embedding stores: a folder, or a URI of one.
     device, dtype : str
         See `eno.encoders.load_encoder`.
     encoder, head : str
@@ -129,7 +129,7 @@ class Settings(_Section):
     """
 
     data_root: Path = Path("data")
-    embeddings: Path = Path("embeddings")
+    embeddings: str = "embeddings"
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     encoder: str = "musicnn"

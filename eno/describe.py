@@ -51,7 +51,7 @@ def describe_installation(settings: Settings) -> dict[str, str]:
         "encoders": ", ".join(ENCODERS),
         "heads": ", ".join(HEADS),
         "data_root": str(settings.data_root),
-        "embeddings": str(settings.embeddings),
+        "embeddings": settings.embeddings,
         "cache": str(cache_folder()),
     }
 

@@ -82,7 +82,7 @@ def embed(
             resolve_device(name)  # also for an encoder that would not use it
     loaded = encoder_of(chosen.model_copy(update={"device": "cpu"}) if several else chosen)  # there for its spec alone
     policy = policy_of(chosen)
-    place = store or str(chosen.embeddings / audio_root.resolve().name / loaded.spec.label)
+    place = store or f"{chosen.embeddings}/{audio_root.resolve().name}/{loaded.spec.label}"
     opened = EmbeddingStore.open_or_create(place, loaded.spec, policy=policy, dtype=dtype and dtype.value)
     with _shown_progress(f"embedding with {chosen.encoder}", json_log) as show:
         report = embed_folder(

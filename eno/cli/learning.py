@@ -13,6 +13,7 @@ from eno.cli.options import (
     DataRootOption,
     DeviceOption,
     SetOption,
+    StoreArgument,
     print_rows,
     settings,
     shown,
@@ -25,7 +26,7 @@ app = typer.Typer()
 
 @app.command()
 def train(
-    store: Annotated[Path, typer.Argument(help="Store that 'eno embed' made")],
+    store: StoreArgument,
     splits: Annotated[
         Path | None, typer.Option(help="Folder of train/val/test.parquet (default: that of 'eno split')")
     ] = None,

@@ -29,6 +29,9 @@ DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 
 EncoderOption = Annotated[
     str | None, typer.Option(help="Encoder by name ('eno encoders' lists them), hf:<id or folder>, or <module>:<class>")
 ]
+StoreArgument = Annotated[
+    str, typer.Argument(help="Store that 'eno embed' made: a folder, or a URI such as s3://bucket/folder")
+]
 DataRootOption = Annotated[Path | None, typer.Option("--data-root", help="Folder of raw/ and processed/")]
 
 

@@ -7,13 +7,11 @@ from typing import Annotated
 
 import typer
 
-from eno.cli.options import print_rows, shown
+from eno.cli.options import StoreArgument, print_rows, shown
 from eno.console import console
 from eno.errors import StoreError
 
 app = typer.Typer(help="Look after embedding stores.", no_args_is_help=True)
-
-StoreArgument = Annotated[str, typer.Argument(help="Store that 'eno embed' made: a folder, or a URI such as s3://…")]
 
 
 @app.command()

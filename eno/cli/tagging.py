@@ -60,7 +60,7 @@ def tag(
     calibrate: Annotated[
         Path | None, typer.Option(help="CSV track,tag of some labelled tracks, by which probabilities are set right")
     ] = None,
-    store: Annotated[Path | None, typer.Option(help="Tag the tracks of a store, by their vectors")] = None,
+    store: Annotated[str | None, typer.Option(help="Tag the tracks of a store, by their vectors")] = None,
     vocabulary: Annotated[
         Vocabulary, typer.Option(help="musicnn's tags: MagnaTagATune or Million Song Dataset")
     ] = Vocabulary.mtt,
@@ -104,7 +104,7 @@ def _check_combination(
     tags_file: Path | None,
     prompt: list[str] | None,
     calibrate: Path | None,
-    store: Path | None,
+    store: str | None,
 ) -> None:
     words = tags is not None or tags_file is not None
     if (not paths) == (store is None):
@@ -146,7 +146,7 @@ def _predictor(
     return EnoPredictor.musicnn(vocabulary.value, device=chosen.device, policy=policy_of(chosen))
 
 
-def _open_store(path: Path, predictor: EnoPredictor) -> EmbeddingStore:
+def _open_store(path: str, predictor: EnoPredictor) -> EmbeddingStore:
     from eno.embeddings.store import EmbeddingStore
 
     opened = EmbeddingStore.open(path)

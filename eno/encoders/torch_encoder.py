@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,7 @@ class TorchEncoder(ABC):
         self.device = resolve_device(device)
         self.dtype = resolve_dtype(dtype, self.device)
         self.batch_size = batch_size or self._batch_sizes[self.device.type != "cpu"]
+        self._cores: ThreadPoolExecutor | None = None
 
     def encode(self, windows: np.ndarray) -> np.ndarray:
         """Encode windows.
@@ -69,7 +72,7 @@ class TorchEncoder(ABC):
 
     @torch.inference_mode()
     def start(self, windows: np.ndarray) -> Callable[[], np.ndarray]:
-        """Encode windows as `encode` does, without waiting for a GPU.
+        """Begin to encode windows; `encode` is this and waiting for it.
 
         A batch that does not fit the memory of the GPU is halved, and so are all that follow.
 
@@ -89,6 +92,8 @@ class TorchEncoder(ABC):
             Not even one window fits the memory of the GPU.
         """
         self.spec.check_windows(windows)
+        if self.device.type == "cpu" and len(windows) > self.batch_size and torch.get_num_threads() > 1:
+            return self._start_on_cores(windows)
         outputs: list[torch.Tensor] = []
         first = 0
         while first < len(windows):
@@ -112,6 +117,21 @@ class TorchEncoder(ABC):
 
         return finish
 
+    def _start_on_cores(self, windows: np.ndarray) -> Callable[[], np.ndarray]:
+        """Compute several batches at a time, each on a core of its own: they need not wait for each other."""
+        if self._cores is None:
+            self._cores = single_cores(torch.get_num_threads())
+        windows = windows.copy()
+        starts = range(0, len(windows), self.batch_size)
+        batches = [self._cores.submit(self._start_batch, windows[i : i + self.batch_size]) for i in starts]
+
+        def finish() -> np.ndarray:
+            vectors: np.ndarray = torch.cat([batch.result() for batch in batches]).numpy()
+            return vectors
+
+        return finish
+
+    @torch.inference_mode()
     def _start_batch(self, windows: np.ndarray) -> torch.Tensor:
         audio = torch.from_numpy(np.ascontiguousarray(windows, dtype=np.float32))
         if self.device.type != "cuda":
@@ -148,6 +168,24 @@ class TorchEncoder(ABC):
     def _mixed_precision(self) -> torch.autocast:
         """Context in which matrix products and convolutions are computed in `dtype`."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+
+def single_cores(count: int) -> ThreadPoolExecutor:
+    """Start threads in each of which PyTorch uses one core; those of others keep using as many as before."""
+    before = torch.get_num_threads()
+    together = threading.Barrier(count + 1)
+
+    def begin() -> None:
+        torch.set_num_threads(1)
+        together.wait()
+
+    pool = ThreadPoolExecutor(count, thread_name_prefix="encode")
+    begun = [pool.submit(begin) for _ in range(count)]  # the barrier keeps one thread from taking two of them
+    together.wait()
+    for one in begun:
+        one.result()
+    torch.set_num_threads(before)  # which also is what threads that start later will use
+    return pool
 
 
 def keep_norms_float32(network: nn.Module) -> None:

@@ -55,8 +55,8 @@ def by_store(path: Path) -> tuple[list[str], np.ndarray]:
 def at_once(path: Path) -> tuple[list[str], np.ndarray]:
     """Everything into memory, then means by track."""
     table = pq.read_table(path / "parts").combine_chunks()
-    vectors = table["vector"].combine_chunks()
-    values = vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1).astype(np.float32)
+    raw = np.frombuffer(b"".join(table["vector"].to_pylist()), np.float16)
+    values = raw.reshape(len(table), -1).astype(np.float32)
     names, inverse = np.unique(table["track_id"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
     order = np.argsort(inverse, kind="stable")
     counts = np.bincount(inverse)
