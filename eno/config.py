@@ -109,6 +109,29 @@ class MLPSettings(_Section):
     seed: int | None = None
 
 
+class LinearSettings(_Section):
+    """``[linear]``: options of `eno.models.linear.LinearHead`."""
+
+    l2: tuple[float, ...] | None = None
+    max_iterations: int | None = Field(default=None, ge=1)
+    seed: int | None = None
+
+
+class LightGBMSettings(_Section):
+    """``[lightgbm]``: options of `eno.models.lgbm.LightGBMHead`."""
+
+    num_leaves: int | None = Field(default=None, ge=2)
+    learning_rate: float | None = Field(default=None, gt=0)
+    feature_fraction: float | None = Field(default=None, gt=0, le=1)
+    min_data_in_leaf: int | None = Field(default=None, ge=1)
+    max_bin: int | None = Field(default=None, ge=2)
+    rounds: int | None = Field(default=None, ge=1)
+    early_stopping: int | None = Field(default=None, ge=1)
+    max_rows: int | None = Field(default=None, ge=1)
+    seed: int | None = None
+    threads: int | None = Field(default=None, ge=1)
+
+
 class Settings(_Section):
     """All settings.
 
@@ -122,7 +145,7 @@ class Settings(_Section):
         See `eno.encoders.load_encoder`.
     encoder, head : str
         Names in the registries.
-    windows, labels, split, musicnn, clap, laion, mert, hf, stats, mlp
+    windows, labels, split, musicnn, clap, laion, mert, hf, stats, mlp, linear, lightgbm
         The sections of the file.
     own : dict
         Options of an encoder of the user's own, whatever these are.
@@ -145,6 +168,8 @@ class Settings(_Section):
     stats: StatsSettings = StatsSettings()
     own: dict[str, Any] = Field(default_factory=dict)
     mlp: MLPSettings = MLPSettings()
+    linear: LinearSettings = LinearSettings()
+    lightgbm: LightGBMSettings = LightGBMSettings()
 
     def options_of(self, name: str) -> dict[str, Any]:
         """Options that the user set for an encoder or head; none for a name without a section."""

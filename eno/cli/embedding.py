@@ -183,7 +183,10 @@ def _check(report: EmbedReport, audio_root: Path, min_coverage: float) -> None:
     if report.found == 0:
         raise AudioError(audio_root, "holds no audio files; nothing was embedded")
     if report.failed:
-        message = f"{report.failed} of {report.found} files failed. Once they are mended, the same command takes them."
+        message = (
+            f"{report.failed} of {report.found} files failed. The same command takes those that are mended, and with "
+            "--retry-failed all of them."
+        )
         if report.coverage < min_coverage:
             raise EnoError(
                 f"{message} {report.coverage:.1%} are embedded, less than --min-coverage {min_coverage:.1%}."

@@ -18,6 +18,8 @@ from eno.registry import check_options, find_class
 
 HEADS = {
     "mlp": "eno.models.mlp:MLPHead",
+    "linear": "eno.models.linear:LinearHead",
+    "lightgbm": "eno.models.lgbm:LightGBMHead",
     "zero_shot": "eno.models.zero_shot:ZeroShotHead",
 }
 """Name → ``module:class`` of every head."""
@@ -25,24 +27,38 @@ HEADS = {
 HEAD_FILE = "head.json"
 """Names the head in its folder, and its settings."""
 
-Labels: TypeAlias = np.ndarray | sparse.csr_array
+Labels: TypeAlias = np.ndarray | sparse.sparray | sparse.spmatrix
 """Multi-hot labels [shape=(n, k)], dense or sparse."""
 
 
 class Head(Protocol):
     """A multi-label classifier of vectors."""
 
-    def fit(self, X: np.ndarray, Y: Labels, X_val: np.ndarray | None = None, Y_val: Labels | None = None) -> Self:
+    def fit(
+        self,
+        X: np.ndarray,
+        Y: Labels,
+        X_val: np.ndarray | None = None,
+        Y_val: Labels | None = None,
+        *,
+        groups: np.ndarray | None = None,
+        sample_weight: np.ndarray | None = None,
+    ) -> Self:
         """Learn from vectors and their labels.
 
         Parameters
         ----------
         X : np.ndarray [shape=(n, dim) or (n, layers, dim)]
             Vectors.
-        Y : np.ndarray or scipy.sparse.csr_array [shape=(n, k)]
-            Labels, 0 or 1.
+        Y : np.ndarray or sparse array of scipy [shape=(n, k)]
+            Labels, 0 to 1. A label that is on all rows or on none is predicted by its prior.
         X_val, Y_val : optional
-            The same for validation, by which the head decides when to stop.
+            The same for validation, by which the head chooses and decides when to stop. Without them a tenth of the
+            training rows takes their place.
+        groups : np.ndarray [shape=(n,)], optional
+            What rows belong together, such as artists: then whole groups are held out.
+        sample_weight : np.ndarray [shape=(n,)], optional
+            How much each training row weighs.
 
         Returns
         -------

@@ -6,25 +6,25 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from scipy import sparse
+from scipy.special import logit
 from torch import nn
 
 from eno.devices import resolve_device
 from eno.errors import ModelError, NotFitted
 from eno.files import replace_file, write_json
 from eno.models import HEAD_FILE, Labels
+from eno.models.base import Options, priors, single_class, training_and_validation
 from eno.models.ranking import average_precisions
 
 logger = logging.getLogger(__name__)
 
 _WEIGHTS = "head.safetensors"
-_HELD_OUT = 0.1  # share of the training rows that decide when to stop, if no validation rows are given
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Epoch:
     val_map: float | None
 
 
-class MLPHead:
+class MLPHead(Options):
     """Perceptron over standardised vectors, trained with binary cross-entropy and Adam.
 
     Parameters
@@ -98,7 +98,7 @@ class MLPHead:
         seed: int = 0,
         device: str = "auto",
     ) -> None:
-        self.hidden, self.dropout = tuple(hidden), dropout
+        self.hidden, self.dropout = hidden, dropout
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.batch_size, self.max_epochs, self.patience = batch_size, max_epochs, patience
         self.seed, self.device = seed, device
@@ -106,50 +106,55 @@ class MLPHead:
         self.best_epoch = -1
         self._network: _Perceptron | None = None
 
-    def fit(self, X: np.ndarray, Y: Labels, X_val: np.ndarray | None = None, Y_val: Labels | None = None) -> Self:
+    def fit(
+        self,
+        X: np.ndarray,
+        Y: Labels,
+        X_val: np.ndarray | None = None,
+        Y_val: Labels | None = None,
+        *,
+        groups: np.ndarray | None = None,
+        sample_weight: np.ndarray | None = None,
+    ) -> Self:
         """Learn from vectors and their labels; see `eno.models.Head.fit`.
-
-        Without validation rows, a tenth of the training rows is held out in their place.
 
         Raises
         ------
         ValueError
             Shapes do not fit together, there are too few rows, or a value is not finite.
         """
-        X, dense = _checked(X, Y)
-        if X_val is None or Y_val is None:
-            order = np.random.default_rng(self.seed).permutation(len(X))
-            held_out, kept = np.split(order, [max(1, round(_HELD_OUT * len(X)))])
-            X, X_val, dense, dense_val = X[kept], X[held_out], dense[kept], dense[held_out]
-        else:
-            X_val, dense_val = _checked(X_val, Y_val)
-        if len(X) < 2:
-            raise ValueError(f"{len(X)} training rows; at least 2 are needed.")
+        X, dense, weights, X_val, dense_val = training_and_validation(
+            X, Y, X_val, Y_val, groups=groups, sample_weight=sample_weight, seed=self.seed
+        )
         device = resolve_device(self.device)
         # The seed must not depend on what else draws random numbers, nor disturb it.
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(self.seed)
             network = self._build(X.shape[1:], dense.shape[1])
             network.standardise(torch.from_numpy(X))
-            self._train(network.to(device), X, dense, X_val, dense_val, device)
+            single = single_class(dense)
+            network.prior[single] = torch.from_numpy(logit(priors(dense, weights))[single]).float()
+            self._train(network.to(device), X, dense, weights, X_val, dense_val, device)
         self._network = network
         return self
 
     def _build(self, shape: tuple[int, ...], labels: int) -> _Perceptron:
-        return _Perceptron(shape, labels, hidden=self.hidden, dropout=self.dropout)
+        return _Perceptron(shape, labels, hidden=tuple(self.hidden), dropout=self.dropout)
 
     def _train(
         self,
         network: _Perceptron,
         X: np.ndarray,
         Y: np.ndarray,
+        weights: np.ndarray,
         X_val: np.ndarray,
         Y_val: np.ndarray,
         device: torch.device,
     ) -> None:
         optimizer = torch.optim.AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
-        loss_fn = nn.BCEWithLogitsLoss()
+        loss_fn = nn.BCEWithLogitsLoss(reduction="none")
         inputs, targets = torch.from_numpy(X), torch.from_numpy(Y)
+        of_rows = torch.from_numpy(weights / max(float(weights.mean()), 1e-12))[:, None]
         self.history, self.best_epoch = [], -1
         best_map, best_state = -1.0, network.state_dict()
         for epoch in range(self.max_epochs):
@@ -158,12 +163,13 @@ class MLPHead:
             order = torch.randperm(len(inputs))
             for first in range(0, len(order), self.batch_size):
                 rows = order[first : first + self.batch_size]
-                loss = loss_fn(network(inputs[rows].to(device)), targets[rows].to(device))
+                losses = loss_fn(network(inputs[rows].to(device)), targets[rows].to(device))
+                loss = (losses * of_rows[rows].to(device)).mean()
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 total += loss.item() * len(rows)
-            precisions = average_precisions(Y_val, self._apply(network, X_val))
+            precisions = average_precisions(Y_val > 0, self._apply(network, X_val))
             val_map = float(np.nanmean(precisions)) if np.isfinite(precisions).any() else None
             self.history.append(Epoch(total / len(inputs), val_map))
             # Validation rows without any positive cannot rank the passes: then the last one is kept.
@@ -197,11 +203,6 @@ class MLPHead:
         result: np.ndarray = torch.cat(probabilities).numpy()
         return result
 
-    def get_params(self) -> dict[str, Any]:
-        """Options with which this head was made."""
-        names = ["hidden", "dropout", "learning_rate", "weight_decay", "batch_size", "max_epochs", "patience", "seed"]
-        return {name: getattr(self, name) for name in names}
-
     def save(self, folder: Path | str) -> None:
         """Write the fitted head as ``head.json`` and ``head.safetensors``.
 
@@ -217,7 +218,8 @@ class MLPHead:
         with replace_file(folder / _WEIGHTS) as temporary:
             save_file({name: value.cpu() for name, value in self._network.state_dict().items()}, temporary)
         history = [asdict(epoch) for epoch in self.history]
-        content = {"head": "mlp", "options": self.get_params(), "best_epoch": self.best_epoch, "history": history}
+        options = {name: value for name, value in self.get_params().items() if name != "device"}
+        content = {"head": "mlp", "options": options, "best_epoch": self.best_epoch, "history": history}
         write_json(folder / HEAD_FILE, content)
 
     @classmethod
@@ -237,6 +239,7 @@ class MLPHead:
             biases = [name for name in weights if name.endswith(".bias")]
             last = max(biases, key=lambda name: int(name.split(".")[1]))
             network = head._build(tuple(weights["mean"].shape), len(weights[last]))
+            weights.setdefault("prior", network.prior)  # heads that were saved before it was there
             network.load_state_dict(weights)
             head.history = [Epoch(**epoch) for epoch in content["history"]]
             head.best_epoch = content["best_epoch"]
@@ -257,12 +260,14 @@ class _Perceptron(nn.Module):
 
     mean: torch.Tensor
     deviation: torch.Tensor
+    prior: torch.Tensor
 
     def __init__(self, shape: tuple[int, ...], labels: int, *, hidden: tuple[int, ...], dropout: float) -> None:
         super().__init__()
         self.shape = shape
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("deviation", torch.ones(shape))
+        self.register_buffer("prior", torch.full((labels,), torch.nan))  # logits of labels that cannot be learned
         self.layer_weights = nn.Parameter(torch.zeros(shape[0])) if len(shape) == 2 else None
         dim = shape[-1]
         layers: list[nn.Module] = []
@@ -283,19 +288,4 @@ class _Perceptron(nn.Module):
         if self.layer_weights is not None:
             standardised = torch.einsum("nld,l->nd", standardised, self.layer_weights.softmax(0))
         logits: torch.Tensor = self.layers(standardised)
-        return logits
-
-
-def _checked(X: np.ndarray, Y: Labels) -> tuple[np.ndarray, np.ndarray]:
-    X = np.ascontiguousarray(X, dtype=np.float32)
-    dense = np.asarray(Y.toarray() if isinstance(Y, sparse.csr_array) else Y, dtype=np.float32)
-    if X.ndim not in (2, 3) or dense.ndim != 2 or len(X) != len(dense):
-        raise ValueError(
-            f"X has the shape {X.shape} and Y {dense.shape}; expected (n, dim) or (n, layers, dim), and (n, k)."
-        )
-    broken = ~np.isfinite(X.reshape(len(X), -1)).all(axis=1)
-    if broken.any():
-        raise ValueError(f"X holds NaN or infinite values, first in row {int(broken.argmax())}.")
-    if not ((dense >= 0) & (dense <= 1)).all():
-        raise ValueError("Y holds values outside 0 … 1.")
-    return X, dense
+        return torch.where(self.prior.isnan(), logits, self.prior)

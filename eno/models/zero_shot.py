@@ -64,8 +64,19 @@ class ZeroShotHead:
         self.offsets = np.zeros(len(self.prompts), np.float32)
         self.calibrated = False
 
-    def fit(self, X: np.ndarray, Y: Labels, X_val: np.ndarray | None = None, Y_val: Labels | None = None) -> Self:
+    def fit(
+        self,
+        X: np.ndarray,
+        Y: Labels,
+        X_val: np.ndarray | None = None,
+        Y_val: Labels | None = None,
+        *,
+        groups: np.ndarray | None = None,
+        sample_weight: np.ndarray | None = None,
+    ) -> Self:
         """Calibrate on labelled rows; see `eno.models.Head.fit`. Validation rows are not needed, and are added.
+
+        Groups and weights have no meaning here.
 
         Raises
         ------

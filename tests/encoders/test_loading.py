@@ -144,7 +144,7 @@ class TestHub:
         assert first.folder != snapshot
         assert not (snapshot / "model.safetensors").exists()
         found = load_encoder("clap", model="me/clap", device="cpu").encode_text(["jazz"])
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_allclose(found, expected, atol=1e-6)  # sums in another order where memory lies otherwise
         monkeypatch.setattr(torch, "load", None)
         assert locate("me/clap") == first
 
