@@ -152,7 +152,9 @@ def embed_folder(
         with ThreadPoolExecutor(1) as beside:
             held = beside.submit(store.tracks, also_gone=True)
             tracks = find_tracks(root)
-        plan = make_plan(tracks, held.result(), store.ledger, retry_failed=retry_failed) if tracks else Plan()
+        if not tracks:  # rather a share that is not mounted than a collection that is gone: nothing is changed
+            return _nothing(time.monotonic() - began)
+        plan = make_plan(tracks, held.result(), store.ledger, retry_failed=retry_failed)
         run = _Run(store, plan, lock)
         try:
             run.begin()
@@ -177,6 +179,12 @@ def embed_folder(
         failures=sorted(failures.values(), key=lambda failure: failure.track_id),
         seconds=time.monotonic() - began,
         audio_s=run.audio_s,
+    )
+
+
+def _nothing(seconds: float) -> EmbedReport:
+    return EmbedReport(
+        found=0, embedded=0, skipped=0, failed=0, left=0, changed=0, vanished=0, failures=[], seconds=seconds, audio_s=0
     )
 
 

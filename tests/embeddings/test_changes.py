@@ -194,9 +194,15 @@ def test_store_is_not_emptied_by_another_folder_or_an_empty_one(audio, store, tm
     with pytest.raises(StoreError, match=r"holds 6 tracks, for instance a\.wav, and none of them is in this folder"):
         run(tmp_path / "elsewhere", store)
     (tmp_path / "not mounted").mkdir()
-    report, _ = run(tmp_path / "not mounted", store)
-    assert report.found == 0
-    assert store.track_ids() == NAMES
+    (audio / "a.wav").unlink()
+    (audio / "bad.wav").write_text("not music")
+    run(audio, store)
+    failures = store.ledger.failures()
+    assert len(failures) == 1
+    encoder = ProjectionEncoder()
+    assert embed_folder(tmp_path / "not mounted", encoder, store).found == 0
+    assert store.track_ids() == NAMES[1:]
+    assert store.ledger.failures() == failures
 
 
 def test_collection_that_moves_as_a_whole_is_not_embedded_again(audio, store, tmp_path):
