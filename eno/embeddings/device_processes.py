@@ -12,9 +12,8 @@ from typing import Any
 from eno.data.windows import WindowPolicy
 from eno.embeddings.decode_worker import end_with_parent
 from eno.embeddings.decoding import FILE_TIMEOUT_S, usable_cores, without_main
-from eno.embeddings.pipeline import LocalExecutor
+from eno.embeddings.pipeline import LocalExecutor, load_again
 from eno.embeddings.results import Result, Task
-from eno.encoders import load_encoder
 from eno.errors import EnoError
 from eno.spec import EncoderSpec
 
@@ -118,10 +117,7 @@ def _embed_share(pipe: connection.Connection, tasks: Sequence[Task], device: str
 
         if device == "cpu":
             torch.set_num_threads(settings["threads"])
-        spec: EncoderSpec = settings["spec"]
-        encoder = load_encoder(spec.name, device=device, dtype=settings["dtype"], **spec.options, **spec.location)
-        if encoder.spec.fingerprint != spec.fingerprint:
-            raise EnoError(f"loaded {encoder.spec.label} in place of {spec.label}.")
+        encoder = load_again(settings["spec"], device=device, dtype=settings["dtype"])
         executor = LocalExecutor(
             encoder, settings["policy"], workers=settings["workers"], file_timeout_s=settings["file_timeout_s"]
         )

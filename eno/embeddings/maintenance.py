@@ -151,15 +151,15 @@ def compact_store(store: EmbeddingStore, *, part_bytes: int = PART_BYTES) -> Com
         live |= dict(zip(counted["part"].to_pylist(), counted["windows_sum"].to_pylist(), strict=True))
         removed, kept = 0, []
         for group in _groups(before, part_bytes):
-            tables = [store.read_part_table(part) for part in group]
-            dead = sum(map(len, tables)) - sum(live[part.number] for part in group)
+            written = sum(pc.sum(store.part_tracks(part)["windows"]).as_py() or 0 for part in group)
+            dead = written - sum(live[part.number] for part in group)
             if len(group) == 1 and not dead:
                 kept += [part.number for part in group]
                 continue
             names = tracks.filter(pc.is_in(tracks["part"], pa.array([part.number for part in group], pa.int32())))
             rows = [
-                _live_rows(table, names.filter(pc.equal(names["part"], part.number)))
-                for part, table in zip(group, tables, strict=True)
+                _live_rows(store.read_part_table(part), names.filter(pc.equal(names["part"], part.number)))
+                for part in group
             ]
             lock.check()
             store.replace_parts(group, pa.concat_tables(rows))

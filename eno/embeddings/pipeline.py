@@ -14,10 +14,26 @@ import numpy as np
 from eno.data.windows import WindowPolicy
 from eno.embeddings.decoding import FILE_TIMEOUT_S, Cut, DecodePool, Dropped, TrackEnd, usable_cores
 from eno.embeddings.results import Embedded, Result, Task
-from eno.encoders import Encoder
+from eno.encoders import Encoder, load_encoder
+from eno.errors import EnoError
+from eno.spec import EncoderSpec
 
 _LEAST_BATCH = 8
 _NICE = 19
+
+
+def load_again(spec: EncoderSpec, *, device: str, dtype: str) -> Encoder:
+    """Load the encoder of a spec, in another process or on another machine.
+
+    Raises
+    ------
+    EnoError
+        What lies there is another one.
+    """
+    encoder = load_encoder(spec.name, device=device, dtype=dtype, **spec.options, **spec.location)
+    if encoder.spec.fingerprint != spec.fingerprint:
+        raise EnoError(f"loaded {encoder.spec.label} in place of {spec.label}.")
+    return encoder
 
 
 class LocalExecutor:

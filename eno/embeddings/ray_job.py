@@ -17,9 +17,8 @@ import pyarrow as pa
 from eno.data.library import FileStamp, Track
 from eno.data.windows import WindowPolicy
 from eno.embeddings.decoding import FILE_TIMEOUT_S, DecodePool
-from eno.embeddings.pipeline import LocalExecutor, embed_tracks
+from eno.embeddings.pipeline import LocalExecutor, embed_tracks, load_again
 from eno.embeddings.results import Embedded, Failed, Result, Task, Untouched
-from eno.encoders import Encoder, load_encoder
 from eno.errors import ConfigError, EnoError, MissingExtra
 from eno.spec import EncoderSpec
 
@@ -155,9 +154,7 @@ class _Embedder:
             import torch
 
             torch.set_num_threads(workers)
-        self._encoder: Encoder = load_encoder(spec.name, device=device, dtype=dtype, **spec.options, **spec.location)
-        if self._encoder.spec.fingerprint != spec.fingerprint:
-            raise EnoError(f"loaded {self._encoder.spec.label} in place of {spec.label}.")
+        self._encoder = load_again(spec, device=device, dtype=dtype)
         self._executor = LocalExecutor(self._encoder, policy, workers=workers, file_timeout_s=file_timeout_s)
         self._pool: DecodePool | None = None
 

@@ -48,6 +48,22 @@ class Options:
             setattr(self, name, value)
         return self
 
+    def _saved_options(self) -> dict[str, Any]:
+        """Options that are the head's own; where it computes is decided when it is loaded."""
+        return {name: value for name, value in self.get_params().items() if name != "device"}
+
+
+def check_shape(X: np.ndarray, fitted: tuple[int, ...]) -> None:
+    """Make sure that rows have the shape of those that a head was fitted on.
+
+    Raises
+    ------
+    ValueError
+        They have another one.
+    """
+    if X.shape[1:] != fitted:
+        raise ValueError(f"X has the shape {X.shape}; this head was fitted on (n, {', '.join(map(str, fitted))}).")
+
 
 def check_training(X: np.ndarray, Y: Labels) -> tuple[np.ndarray, np.ndarray]:
     """Make sure that vectors and labels can be learned from.

@@ -16,7 +16,7 @@ from scipy.special import expit, logit
 from eno.errors import ModelError, NotFitted
 from eno.files import replace_file, write_json
 from eno.models import HEAD_FILE, Labels
-from eno.models.base import Options, priors, single_class, training_and_validation
+from eno.models.base import Options, check_shape, priors, single_class, training_and_validation
 
 logger = logging.getLogger(__name__)
 
@@ -174,10 +174,7 @@ class LightGBMHead(Options):
         """Probabilities of all labels; see `eno.models.Head.predict_proba`."""
         if self._boosters is None:
             raise NotFitted(type(self).__name__)
-        if X.shape[1:] != self._shape:
-            raise ValueError(
-                f"X has the shape {X.shape}; this head was fitted on (n, {', '.join(map(str, self._shape))})."
-            )
+        check_shape(X, self._shape)
         flat = np.ascontiguousarray(X, np.float32).reshape(len(X), -1)
         logits = np.tile(logit(self._priors), (len(flat), 1))
         for label, booster in enumerate(self._boosters):
@@ -203,7 +200,7 @@ class LightGBMHead(Options):
             temporary.write_text(_SEPARATOR.join([*trees, ""]), encoding="utf-8")
         with replace_file(folder / _ARRAYS) as temporary:
             save_file({"shifts": self._shifts, "priors": np.asarray(self._priors, np.float64)}, temporary)
-        options = {name: value for name, value in self.get_params().items() if name != "device"}
+        options = self._saved_options()
         content = {"head": "lightgbm", "options": options, "shape": list(self._shape)}
         write_json(folder / HEAD_FILE, content | {"failures": list(self.failures.items())})
 

@@ -18,7 +18,7 @@ from eno.devices import resolve_device
 from eno.errors import ModelError, NotFitted
 from eno.files import replace_file, write_json
 from eno.models import HEAD_FILE, Labels
-from eno.models.base import Options, priors, single_class, training_and_validation
+from eno.models.base import Options, check_shape, priors, single_class, training_and_validation
 from eno.models.ranking import average_precisions
 
 _WEIGHTS = "head.safetensors"
@@ -114,11 +114,7 @@ class LinearHead(Options):
         """Probabilities of all labels; see `eno.models.Head.predict_proba`."""
         if self._fitted is None:
             raise NotFitted(type(self).__name__)
-        expected = tuple(self._fitted["shape"].tolist())
-        if X.shape[1:] != expected:
-            raise ValueError(
-                f"X has the shape {X.shape}; this head was fitted on (n, {', '.join(map(str, expected))})."
-            )
+        check_shape(X, tuple(self._fitted["shape"].tolist()))
         return _probabilities(self._fitted, X)
 
     def save(self, folder: Path | str) -> None:
@@ -135,7 +131,7 @@ class LinearHead(Options):
         folder.mkdir(parents=True, exist_ok=True)
         with replace_file(folder / _WEIGHTS) as temporary:
             save_file({name: np.ascontiguousarray(value) for name, value in self._fitted.items()}, temporary)
-        options = {name: value for name, value in self.get_params().items() if name != "device"}
+        options = self._saved_options()
         chosen = {"chosen_l2": self.chosen_l2, "val_map": list(self.val_map.items())}
         write_json(folder / HEAD_FILE, {"head": "linear", "options": options | {"l2": list(self.l2)}, **chosen})
 

@@ -19,7 +19,7 @@ from eno.devices import resolve_device
 from eno.errors import ModelError, NotFitted
 from eno.files import replace_file, write_json
 from eno.models import HEAD_FILE, Labels
-from eno.models.base import Options, priors, single_class, training_and_validation
+from eno.models.base import Options, check_shape, priors, single_class, training_and_validation
 from eno.models.ranking import average_precisions
 
 logger = logging.getLogger(__name__)
@@ -185,11 +185,7 @@ class MLPHead(Options):
         """Probabilities of all labels; see `eno.models.Head.predict_proba`."""
         if self._network is None:
             raise NotFitted(type(self).__name__)
-        expected = self._network.shape
-        if X.shape[1:] != expected:
-            raise ValueError(
-                f"X has the shape {X.shape}; this head was fitted on (n, {', '.join(map(str, expected))})."
-            )
+        check_shape(X, self._network.shape)
         return self._apply(self._network, X)
 
     @staticmethod
@@ -218,7 +214,7 @@ class MLPHead(Options):
         with replace_file(folder / _WEIGHTS) as temporary:
             save_file({name: value.cpu() for name, value in self._network.state_dict().items()}, temporary)
         history = [asdict(epoch) for epoch in self.history]
-        options = {name: value for name, value in self.get_params().items() if name != "device"}
+        options = self._saved_options()
         content = {"head": "mlp", "options": options, "best_epoch": self.best_epoch, "history": history}
         write_json(folder / HEAD_FILE, content)
 
