@@ -59,6 +59,11 @@ class DataRoot:
         return self.root / "processed" / "splits"
 
     @property
+    def features(self) -> Path:
+        """The folder of log-mel spectrograms, as ``scripts/prepare_data.py`` writes them."""
+        return self.root / "processed" / "features"
+
+    @property
     def exploration(self) -> Path:
         """The report of ``eno explore``."""
         return self.root / "processed" / "exploration.html"
