@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 from eno.data.figures import Exploration
 from eno.exploration import charts
-from eno.exploration.terminal import as_text, is_numeric, sections
-from eno.files import printable, replace_file
+from eno.exploration.terminal import sections
+from eno.page import Chapter, picture, table, write_page
 
 _HEAD_BARS = 25
-_STYLE = """
-:root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ddd; --faint: #666; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --paper: #16181c; --line: #3a3d44; --faint: #a0a0a0; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-       max-width: 64rem; margin: 0 auto; padding: 1rem; overflow-wrap: break-word; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
-nav a { margin-right: 1rem; } p, nav { color: var(--faint); } a { color: inherit; }
-img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
-img[src^='data:image/png'] { max-width: max(100%, 40rem); }
-.row { display: flex; flex-wrap: wrap; gap: 1rem 3rem; } .scroll { overflow-x: auto; max-width: 100%; }
-table { border-collapse: collapse; font-size: .9rem; margin: 1rem 0; } caption { text-align: left; font-weight: 600; }
-th, td { text-align: left; padding: .15rem .8rem .15rem 0; border-bottom: 1px solid var(--line); }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-"""
 
 # Section → its explanation and the tables in it, by the beginning of their titles.
 _CHAPTERS = {
@@ -59,33 +43,16 @@ def write_html(found: Exploration, path: Path) -> None:
     MissingExtra
         matplotlib is not installed.
     """
-    tables = sections(found)
-    pictures = _pictures(found)
-    hints = "".join(f"<p>{_text(hint)}</p>" for hint in found.hints)
-    body, links = [], ""
-    for chapter, (explanation, beginnings) in _CHAPTERS.items():
-        own = [one for one in tables if beginnings and one[0].startswith(beginnings)]
-        if not own and not pictures.get(chapter):
-            continue
-        body.append(f'<h2 id="{_anchor(chapter)}">{chapter}</h2><p>{explanation}</p>')
-        if chapter == "A track" and found.track:
-            body.append(f"<p><b>{_text(found.track.track_id)}</b><br>{_text(', '.join(found.track.labels))}</p>")
-        shown = (
-            f'<div class="scroll"><img src="{address}" alt="{_text(caption)}"></div>'
-            for caption, address in pictures.get(chapter, [])
-        )
-        body.append(f'<div class="row">{"".join(shown)}</div>')
-        body.append(f'<div class="row">{"".join(_table(*one) for one in own)}</div>')
-        links += f'<a href="#{_anchor(chapter)}">{chapter}</a>'
-    text = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Exploration</title><style>{_STYLE}</style></head><body><h1>What is in the collection</h1>"
-        f"<nav>{links}</nav>{hints}{''.join(body)}</body></html>\n"
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replace_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    tables, pictures = sections(found), _pictures(found)
+    chapters = []
+    for title, (explanation, beginnings) in _CHAPTERS.items():
+        own = tuple(table(*one) for one in tables if beginnings and one[0].startswith(beginnings))
+        shown = tuple(picture(*one) for one in pictures.get(title, []))
+        if title == "A track" and found.track:
+            explanation += f" {found.track.track_id}: {', '.join(found.track.labels)}"
+        if own or shown:
+            chapters.append(Chapter(title, explanation, (shown, own)))
+    write_page(path, "Exploration", "What is in the collection", chapters, hints=found.hints)
 
 
 def _pictures(found: Exploration) -> dict[str, list[tuple[str, str]]]:
@@ -113,25 +80,3 @@ def _pictures(found: Exploration) -> dict[str, list[tuple[str, str]]]:
     if found.track:
         pictures["A track"] = charts.track_pictures(found.track)
     return pictures
-
-
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    kinds = [' class="n"' if is_numeric(rows, i) else "" for i in range(len(columns))]
-    head = "".join(f"<th{kind}>{_text(name)}</th>" for kind, name in zip(kinds, columns, strict=True))
-    lines = "".join(
-        f"<tr>{''.join(f'<td{kind}>{_cell(as_text(cell))}</td>' for kind, cell in zip(kinds, row, strict=True))}</tr>"
-        for row in rows
-    )
-    return f'<div class="scroll"><table><caption>{_text(title)}</caption><tr>{head}</tr>{lines}</table></div>'
-
-
-def _cell(value: str) -> str:
-    return _text(value).replace("/", "/<wbr>")  # paths may break there
-
-
-def _anchor(chapter: str) -> str:
-    return chapter.lower().replace(" ", "-")
-
-
-def _text(value: str) -> str:
-    return escape(printable(value))

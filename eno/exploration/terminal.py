@@ -10,6 +10,7 @@ from rich.table import Table
 
 from eno.data.figures import Exploration, LabelFigures
 from eno.files import printable
+from eno.page import as_text, is_numeric
 
 _HEAD, _TAIL = 20, 5
 
@@ -80,13 +81,3 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]])
     for row in rows:
         table.add_row(*(escape(printable(as_text(cell))) for cell in row))
     return table
-
-
-def is_numeric(rows: Sequence[Sequence[object]], column: int) -> bool:
-    """Whether a column holds figures; the first one holds names."""
-    return column > 0 and all(str(row[column])[:1] in "0123456789…" for row in rows)
-
-
-def as_text(cell: object) -> str:
-    """Give a cell as text, large numbers with separators."""
-    return f"{cell:,}" if isinstance(cell, int) else str(cell)

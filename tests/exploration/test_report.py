@@ -16,9 +16,9 @@ from eno.data.tables import write_table
 from eno.data.track_picture import picture_track
 from eno.errors import MissingExtra
 from eno.exploration import charts, html
-from eno.exploration.charts import shorten
 from eno.exploration.html import write_html
 from eno.exploration.terminal import terminal_tables
+from eno.plotting import shorten
 from tests.data.test_explore import root, with_audio  # noqa: F401 (a fixture)
 
 
@@ -98,7 +98,8 @@ def test_names_fit_the_pictures():
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "eno.exploration.charts")
+    for module in ("eno.plotting", "eno.exploration.charts"):
+        monkeypatch.delitem(sys.modules, module)
     with pytest.raises(MissingExtra, match=r"eno\[explore\]"):
         importlib.import_module("eno.exploration.charts")
 

@@ -1,0 +1,100 @@
+"""What the pictures of reports share: their style, and how they become part of a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from eno.errors import MissingExtra
+
+try:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise MissingExtra("explore", "matplotlib") from error
+
+INK, GRID, BLUE, ORANGE = "#333333", "#dddddd", "#2f6f9f", "#c2691c"
+WIDTH = 4.8
+"""Inches: shrunk to a phone the letters still can be read."""
+
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "eno",  # the same figures give the same file
+    "svg.fonttype": "path",
+    "font.family": ["DejaVu Sans"],
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "font.size": 9,
+    "text.parse_math": False,  # names may hold dollar signs
+}
+_MAX_NAME = 30
+
+
+@contextmanager
+def figure(width: float, height: float) -> Iterator[Figure]:
+    """Make a figure of so many inches; all that is drawn within has the style of the reports."""
+    with mpl.rc_context(_STYLE):
+        yield Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def svg(drawn: Figure) -> str:
+    """Encode a figure of lines as an address that holds the picture."""
+    return _encode(drawn, "svg", "image/svg+xml", metadata={"Date": None, "Creator": None})
+
+
+def png(drawn: Figure) -> str:
+    """Encode a figure of many points as an address that holds the picture."""
+    return _encode(drawn, "png", "image/png", dpi=110, metadata={"Software": None})
+
+
+def _encode(drawn: Figure, kind: str, mime: str, **options: Any) -> str:
+    file = io.BytesIO()
+    drawn.savefig(file, format=kind, **options)
+    return f"data:{mime};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def lift_map(title: str, labels: Sequence[str], lift: np.ndarray) -> str:
+    """Draw how many times as often as by chance labels go together.
+
+    Parameters
+    ----------
+    title : str
+    labels : sequence of str [length=k]
+    lift : np.ndarray [shape=(k, k)]
+        NaN is drawn like 0, which is never.
+
+    Returns
+    -------
+    str
+        An address that holds the picture.
+    """
+    names = [shorten(name) for name in labels]
+    with figure(2.2 + 0.26 * len(names), 1.8 + 0.24 * len(names)) as drawn:
+        axes = drawn.subplots()
+        colours = mpl.colormaps["RdBu_r"].with_extremes(bad="#e8e8e8")
+        shades = np.clip(np.log2(np.where(lift == 0, np.nan, lift)), -4, 4)
+        image = axes.imshow(shades, cmap=colours, vmin=-4, vmax=4)
+        axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(length=0)
+        bar = drawn.colorbar(image, ax=axes, shrink=0.6, ticks=[-4, -2, 0, 2, 4])
+        bar.ax.set_yticklabels(["×1/16 or less", "×1/4", "as by chance", "×4", "×16 or more"])
+        axes.set_title(title)
+        return png(drawn)
+
+
+def shorten(name: str) -> str:
+    """Give a name as the pictures can show it: not too long, and with "?" for letters that the font lacks."""
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    path = mpl.font_manager.findfont("DejaVu Sans")
+    known = mpl.font_manager.get_font(path).get_charmap()
+    text = "".join(char if ord(char) in known else "?" for char in name)
+    return text if len(text) <= _MAX_NAME else f"{text[: _MAX_NAME - 1]}…"
