@@ -1,20 +1,40 @@
 """Vectors → tag probabilities. One module per kind of head.
 
-A head is looked up by name (`create_head`) or read back from its folder (`load_head`); its module,
-and with it the library that it needs, is imported only then.
+A head is looked up by name (`create_head`), read back from its folder (`load_head`), or made from its class
+(``from eno.models import MLPHead``); its module, and with it the library that it needs, is imported only then.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, cast
 
 import numpy as np
 from scipy import sparse
 
 from eno.errors import ModelError
-from eno.registry import check_options, find_class
+from eno.registry import check_options, find_class, import_class
+
+if TYPE_CHECKING:
+    from eno.models.lgbm import LightGBMHead
+    from eno.models.linear import LinearHead
+    from eno.models.mlp import MLPHead
+    from eno.models.zero_shot import ZeroShotHead
+
+__all__ = [
+    "HEADS",
+    "HEAD_FILE",
+    "Head",
+    "Labels",
+    "LightGBMHead",
+    "LinearHead",
+    "MLPHead",
+    "Vectors",
+    "ZeroShotHead",
+    "create_head",
+    "load_head",
+]
 
 HEADS = {
     "mlp": "eno.models.mlp:MLPHead",
@@ -31,14 +51,35 @@ Labels: TypeAlias = np.ndarray | sparse.sparray | sparse.spmatrix
 """Multi-hot labels [shape=(n, k)], dense or sparse."""
 
 
+class RowSource(Protocol):
+    """Vectors that need not be in memory: what gives rows as arrays when it is indexed."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(n, dim)`` or ``(n, layers, dim)``."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
+Vectors: TypeAlias = np.ndarray | RowSource
+"""Vectors of tracks [shape=(n, dim) or (n, layers, dim)]: an array, also a memory-mapped one, a view of a store
+(`eno.embeddings.store.EmbeddingStore.view`), or windows (`eno.models.bags.Bags`)."""
+
+
 class Head(Protocol):
     """A multi-label classifier of vectors."""
 
+    @property
+    def takes_windows(self) -> bool:
+        """Whether it wants the single windows of a track (`eno.models.bags.Bags`) rather than their mean."""
+
     def fit(
         self,
-        X: np.ndarray,
+        X: Vectors,
         Y: Labels,
-        X_val: np.ndarray | None = None,
+        X_val: Vectors | None = None,
         Y_val: Labels | None = None,
         *,
         groups: np.ndarray | None = None,
@@ -48,8 +89,8 @@ class Head(Protocol):
 
         Parameters
         ----------
-        X : np.ndarray [shape=(n, dim) or (n, layers, dim)]
-            Vectors.
+        X : Vectors [shape=(n, dim) or (n, layers, dim)]
+            Vectors, see `Vectors`.
         Y : np.ndarray or sparse array of scipy [shape=(n, k)]
             Labels, 0 to 1. A label that is on all rows or on none is predicted by its prior.
         X_val, Y_val : optional
@@ -66,13 +107,13 @@ class Head(Protocol):
             The fitted head.
         """
 
-    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+    def predict_proba(self, X: Vectors) -> np.ndarray:
         """Probabilities of all labels.
 
         Parameters
         ----------
-        X : np.ndarray [shape=(n, dim) or (n, layers, dim)]
-            Vectors.
+        X : Vectors [shape=(n, dim) or (n, layers, dim)]
+            Vectors, see `Vectors`.
 
         Returns
         -------
@@ -148,3 +189,14 @@ def load_head(folder: Path | str, *, device: str = "auto") -> Head:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: is not a saved head ({error!r}). 'eno train' makes one.") from error
     return cast(Head, find_class("head", name, HEADS).load(folder, device=device))
+
+
+def __getattr__(name: str) -> Any:
+    for place in HEADS.values():
+        if place.endswith(f":{name}"):
+            return import_class(place)
+    raise AttributeError(f"module 'eno.models' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

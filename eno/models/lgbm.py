@@ -15,8 +15,8 @@ from scipy.special import expit, logit
 
 from eno.errors import ModelError, NotFitted
 from eno.files import replace_file, write_json
-from eno.models import HEAD_FILE, Labels
-from eno.models.base import Options, check_shape, priors, single_class, training_and_validation
+from eno.models import HEAD_FILE, Labels, Vectors
+from eno.models.base import Options, check_shape, take, training_and_validation
 
 logger = logging.getLogger(__name__)
 
@@ -87,9 +87,9 @@ class LightGBMHead(Options):
 
     def fit(
         self,
-        X: np.ndarray,
+        X: Vectors,
         Y: Labels,
-        X_val: np.ndarray | None = None,
+        X_val: Vectors | None = None,
         Y_val: Labels | None = None,
         *,
         groups: np.ndarray | None = None,
@@ -102,17 +102,19 @@ class LightGBMHead(Options):
         ValueError
             Shapes do not fit together, there are too few rows, or a value is not finite.
         """
-        X, dense, weights, X_val, dense_val = training_and_validation(
+        training = training_and_validation(
             X, Y, X_val, Y_val, groups=groups, sample_weight=sample_weight, seed=self.seed
         )
+        vectors, dense, weights = training.whole()
+        vectors_val, dense_val = training.validation()
         binning = {"max_bin": self.max_bin, "min_data_in_bin": 3, "feature_pre_filter": False, "verbosity": -1}
         parameters = {**binning, **self._parameters()}
-        flat = X.reshape(len(X), -1)
+        flat = vectors.reshape(len(vectors), -1)
         data = lgb.Dataset(flat, np.zeros(len(flat)), weight=weights, params=parameters, free_raw_data=True).construct()
-        rows_val = X_val.reshape(len(X_val), -1)
-        validation = data.create_valid(rows_val, np.zeros(len(X_val)), params=parameters).construct()
-        single = single_class(dense)
-        self._shape, self._priors = X.shape[1:], priors(dense, weights)
+        rows_val = vectors_val.reshape(len(vectors_val), -1)
+        validation = data.create_valid(rows_val, np.zeros(len(rows_val)), params=parameters).construct()
+        single = training.single_class()
+        self._shape, self._priors = training.shape, training.priors()
         self._boosters, self._shifts, self.failures = [None] * dense.shape[1], np.zeros(dense.shape[1]), {}
         for label in np.flatnonzero(~single).tolist():
             try:
@@ -170,12 +172,12 @@ class LightGBMHead(Options):
         chosen = np.random.default_rng((self.seed, label)).choice(negatives, wanted, replace=False)
         return np.sort(np.concatenate([positives, chosen])), wanted / len(negatives)
 
-    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+    def predict_proba(self, X: Vectors) -> np.ndarray:
         """Probabilities of all labels; see `eno.models.Head.predict_proba`."""
         if self._boosters is None:
             raise NotFitted(type(self).__name__)
         check_shape(X, self._shape)
-        flat = np.ascontiguousarray(X, np.float32).reshape(len(X), -1)
+        flat = np.ascontiguousarray(take(X, slice(None))).reshape(len(X), -1)
         logits = np.tile(logit(self._priors), (len(flat), 1))
         for label, booster in enumerate(self._boosters):
             if booster is not None and len(flat):

@@ -17,12 +17,11 @@ from scipy.special import expit, logit
 from eno.devices import resolve_device
 from eno.errors import ModelError, NotFitted
 from eno.files import replace_file, write_json
-from eno.models import HEAD_FILE, Labels
-from eno.models.base import Options, check_shape, priors, single_class, training_and_validation
-from eno.models.ranking import average_precisions
+from eno.models import HEAD_FILE, Labels, Vectors
+from eno.models.base import ROWS_AT_ONCE, Options, check_shape, chunks, take, training_and_validation
+from eno.models.ranking import macro_map
 
 _WEIGHTS = "head.safetensors"
-_ROWS = 16_384  # at a time, so that logits of many labels do not fill the memory
 
 
 class LinearHead(Options):
@@ -68,9 +67,9 @@ class LinearHead(Options):
 
     def fit(
         self,
-        X: np.ndarray,
+        X: Vectors,
         Y: Labels,
-        X_val: np.ndarray | None = None,
+        X_val: Vectors | None = None,
         Y_val: Labels | None = None,
         *,
         groups: np.ndarray | None = None,
@@ -83,16 +82,16 @@ class LinearHead(Options):
         ValueError
             Shapes do not fit together, there are too few rows, or a value is not finite.
         """
-        X, dense, weights, X_val, dense_val = training_and_validation(
+        training = training_and_validation(
             X, Y, X_val, Y_val, groups=groups, sample_weight=sample_weight, seed=self.seed
         )
-        shape, flat = X.shape[1:], X.reshape(len(X), -1)
-        mean, deviation = flat.mean(axis=0), flat.std(axis=0)
-        # A dimension that never changes carries nothing: it becomes 0 instead of rounding noise blown up.
-        scale = np.where(deviation > 1e-6 * np.maximum(np.abs(mean), 1e-6), 1 / np.maximum(deviation, 1e-30), 0)
-        base = {"mean": mean, "scale": scale.astype(np.float32), "shape": np.array(shape)}
-        single, prior = single_class(dense), logit(priors(dense, weights))
-        objective = _Objective((flat - mean) * base["scale"], dense, weights, resolve_device(self.device))
+        rows, dense, weights = training.whole()
+        rows_val, dense_val = training.validation()
+        mean, scale = (values.ravel() for values in training.moments())
+        base = {"mean": mean, "scale": scale, "shape": np.array(training.shape)}
+        single, prior = training.single_class(), logit(training.priors())
+        flat = (rows.reshape(len(rows), -1) - mean) * scale
+        objective = _Objective(flat, dense, weights, resolve_device(self.device))
         start = np.zeros((flat.shape[1] + 1, dense.shape[1]))
         start[-1] = prior
         self.val_map, best = {}, -1.0
@@ -102,20 +101,20 @@ class LinearHead(Options):
             start = found.x.reshape(start.shape)
             fitted = {**base, "coefficients": start[:-1].astype(np.float32), "intercepts": start[-1].astype(np.float32)}
             fitted["coefficients"][:, single], fitted["intercepts"][single] = 0, prior[single]
-            precisions = average_precisions(dense_val > 0, _probabilities(fitted, X_val))
-            if np.isfinite(precisions).any():
-                self.val_map[strength] = float(np.nanmean(precisions))
-            # Validation rows without any positive cannot rank the strengths: then the weakest is kept.
+            val_map = macro_map(dense_val, _probabilities(fitted, rows_val))
+            if val_map is not None:
+                self.val_map[strength] = val_map
+            # Validation rows that all have the same labels cannot rank the strengths: then the weakest is kept.
             if self.val_map.get(strength, np.inf) > best:
                 best, self.chosen_l2, self._fitted = self.val_map.get(strength, -1.0), strength, fitted
         return self
 
-    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+    def predict_proba(self, X: Vectors) -> np.ndarray:
         """Probabilities of all labels; see `eno.models.Head.predict_proba`."""
         if self._fitted is None:
             raise NotFitted(type(self).__name__)
         check_shape(X, tuple(self._fitted["shape"].tolist()))
-        return _probabilities(self._fitted, X)
+        return np.concatenate([_probabilities(self._fitted, take(X, rows)) for rows in chunks(len(X))])
 
     def save(self, folder: Path | str) -> None:
         """Write the fitted head as ``head.json`` and ``head.safetensors``.
@@ -177,8 +176,8 @@ class _Objective:
         shape = (self._X.shape[1] + 1, self._Y.shape[1])
         parameters = torch.from_numpy(values.reshape(shape)).to(self._device, torch.float32)
         loss, gradient = 0.0, torch.zeros(shape, device=self._device)
-        for first in range(0, len(self._X), _ROWS):
-            rows = slice(first, first + _ROWS)
+        for first in range(0, len(self._X), ROWS_AT_ONCE):
+            rows = slice(first, first + ROWS_AT_ONCE)
             X, Y, weights = (part[rows].to(self._device) for part in (self._X, self._Y, self._weights))
             logits = X @ parameters[:-1] + parameters[-1]
             losses = torch.nn.functional.softplus(logits) - Y * logits

@@ -4,7 +4,8 @@ References
 ----------
 Focal: T.-Y. Lin et al., "Focal loss for dense object detection", ICCV 2017. Asymmetric: T. Ridnik et al., "Asymmetric
 loss for multi-label classification", ICCV 2021. Effective numbers: Y. Cui et al., "Class-balanced loss based on
-effective number of samples", CVPR 2019. Smoothing: C. Szegedy et al., "Rethinking the Inception architecture", CVPR 2016.
+effective number of samples", CVPR 2019. Smoothing: C. Szegedy et al., "Rethinking the Inception architecture for
+computer vision", CVPR 2016.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 LOSSES = ("bce", "focal", "asymmetric")
-"""Losses by name: binary cross-entropy; the same with easy decisions weighing less; with easy negatives weighing less."""
+"""Losses by name: binary cross-entropy; with easy decisions weighing less; with easy negatives weighing less."""
 
 CLASS_WEIGHTS = ("none", "balanced", "effective")
 """What a label's positives weigh: as all else; as much as its negatives together; by their effective number."""

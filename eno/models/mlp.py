@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
-import logging
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from scipy.special import logit
-from torch import nn
 
 from eno.devices import resolve_device
 from eno.errors import ModelError, NotFitted
 from eno.files import replace_file, write_json
-from eno.models import HEAD_FILE, Labels
-from eno.models.base import Options, check_shape, priors, single_class, training_and_validation
-from eno.models.ranking import average_precisions
-
-logger = logging.getLogger(__name__)
+from eno.models import HEAD_FILE, Labels, Vectors
+from eno.models.bags import Bags
+from eno.models.base import Options, Training, check_shape, chunks, take, training_and_validation
+from eno.models.losses import MultiLabelLoss, positive_weights
+from eno.models.perceptron import POOLINGS, Perceptron
+from eno.models.ranking import macro_map
 
 _WEIGHTS = "head.safetensors"
+_JUDGED = 10_000  # validation rows that decide when to stop: more would change the mean little and take longer
+_ROWS_SEEN = 4_500_000  # in all epochs together: fifteen over 300,000 tracks
+_EPOCHS = (15, 200)
+_BATCH = (64, 1024)
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,9 @@ class Epoch:
     Attributes
     ----------
     train_loss : float
-        Mean binary cross-entropy over the pass.
+        Mean loss over the pass.
     val_map : float or None
-        Macro mean average precision on the validation rows after it; None if they have no positives.
+        Macro mean average precision on the validation rows after it; None if their labels do not differ.
     """
 
     train_loss: float
@@ -44,7 +49,7 @@ class Epoch:
 
 
 class MLPHead(Options):
-    """Perceptron over standardised vectors, trained with binary cross-entropy and Adam.
+    """Perceptron over standardised vectors.
 
     Parameters
     ----------
@@ -53,14 +58,30 @@ class MLPHead(Options):
     dropout : float
         Share of hidden values that are dropped while training.
     learning_rate, weight_decay : float
-        Of AdamW.
-    batch_size : int
-        Rows per step.
-    max_epochs, patience : int
-        Training ends after so many passes, or so many without a better macro mAP on the validation rows; the best
-        pass is kept.
+        Of AdamW. The rate rises over the first steps, then falls to 0 along a cosine.
+    warm_up : float
+        Share of all steps in which the rate rises.
+    batch_size : int, optional
+        Rows per step; without it a hundredth of the training rows, but 64 to 1024.
+    max_epochs : int, optional
+        Passes over the rows; without it 200, or fewer from 22,500 rows on, and 15 from 300,000.
+    patience : int
+        Training ends after so many passes without a better macro mAP on the validation rows. The best pass is kept.
+    loss : {"bce", "focal", "asymmetric"}
+        See `eno.models.losses.MultiLabelLoss`.
+    loss_options : mapping, optional
+        Further options of the loss, such as ``{"gamma": 1.0}``.
+    class_weights : {"none", "balanced", "effective"}
+        What the positives of rare labels weigh; see `eno.models.losses.positive_weights`.
+    label_smoothing : float
+        How far targets are moved towards one half.
+    mixup : float
+        Alpha of the Beta distribution by which rows of a batch are mixed in pairs; 0 for none.
+    pooling : {"none", "mean", "attention", "max"}
+        "none" learns from one vector a track. The others learn from its windows (`eno.models.bags.Bags`), and from
+        its labels which windows matter.
     seed : int
-        Decides the initial weights, the order of the rows and the dropout.
+        Decides the initial weights, the order of the rows, the dropout and the mixing.
     device : str
         See `eno.devices.resolve_device`.
 
@@ -82,7 +103,13 @@ class MLPHead(Options):
     -----
     Where the encoder gives several layers, X is (n, layers, dim), and the head learns how much each layer weighs.
 
-    One hidden layer of 512 with dropout is the probe of the MARBLE benchmark (Yuan et al., NeurIPS 2023).
+    Vectors are read batch by batch, so that a memory-mapped matrix stays on disk. Of more than 10,000 validation rows
+    a draw of so many decides when to stop.
+
+    References
+    ----------
+    One hidden layer of 512 with dropout is the probe of the MARBLE benchmark (R. Yuan et al., NeurIPS 2023). Mixup:
+    H. Zhang et al., ICLR 2018. Windows under the labels of their track: see `eno.models.perceptron.Perceptron`.
     """
 
     def __init__(
@@ -92,25 +119,39 @@ class MLPHead(Options):
         dropout: float = 0.5,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
-        batch_size: int = 64,
-        max_epochs: int = 200,
+        warm_up: float = 0.05,
+        batch_size: int | None = None,
+        max_epochs: int | None = None,
         patience: int = 20,
+        loss: str = "bce",
+        loss_options: Mapping[str, float] | None = None,
+        class_weights: str = "none",
+        label_smoothing: float = 0.0,
+        mixup: float = 0.0,
+        pooling: str = "none",
         seed: int = 0,
         device: str = "auto",
     ) -> None:
         self.hidden, self.dropout = hidden, dropout
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.learning_rate, self.weight_decay, self.warm_up = learning_rate, weight_decay, warm_up
         self.batch_size, self.max_epochs, self.patience = batch_size, max_epochs, patience
-        self.seed, self.device = seed, device
+        self.loss, self.loss_options = loss, loss_options
+        self.class_weights, self.label_smoothing, self.mixup = class_weights, label_smoothing, mixup
+        self.pooling, self.seed, self.device = pooling, seed, device
         self.history: list[Epoch] = []
         self.best_epoch = -1
-        self._network: _Perceptron | None = None
+        self._network: Perceptron | None = None
+
+    @property
+    def takes_windows(self) -> bool:
+        """See `eno.models.Head`."""
+        return self.pooling != "none"
 
     def fit(
         self,
-        X: np.ndarray,
+        X: Vectors,
         Y: Labels,
-        X_val: np.ndarray | None = None,
+        X_val: Vectors | None = None,
         Y_val: Labels | None = None,
         *,
         groups: np.ndarray | None = None,
@@ -121,82 +162,113 @@ class MLPHead(Options):
         Raises
         ------
         ValueError
-            Shapes do not fit together, there are too few rows, or a value is not finite.
+            Shapes do not fit together, there are too few rows, or a value is not finite; or training diverges.
         """
-        X, dense, weights, X_val, dense_val = training_and_validation(
+        if self.pooling not in POOLINGS:
+            raise ValueError(f"pooling {self.pooling!r}: choose from {', '.join(POOLINGS)}.")
+        if self.takes_windows and not isinstance(X, Bags):
+            raise ValueError(f"pooling {self.pooling!r} learns from windows: give eno.models.bags.Bags, not an array.")
+        training = training_and_validation(
             X, Y, X_val, Y_val, groups=groups, sample_weight=sample_weight, seed=self.seed
         )
         device = resolve_device(self.device)
-        # The seed must not depend on what else draws random numbers, nor disturb it.
+        # Whatever else in the process draws random numbers, the same seed gives the same head.
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(self.seed)
-            network = self._build(X.shape[1:], dense.shape[1])
-            network.standardise(torch.from_numpy(X))
-            single = single_class(dense)
-            network.prior[single] = torch.from_numpy(logit(priors(dense, weights))[single]).float()
-            self._train(network.to(device), X, dense, weights, X_val, dense_val, device)
+            network = self._build(training.shape, training.Y.shape[1])
+            network.mean, network.scale = map(torch.from_numpy, training.moments())
+            single, prior = training.single_class(), torch.from_numpy(logit(training.priors())).float()
+            network.prior[single] = prior[single]
+            network.output.bias.data = prior  # so that rare labels need not be unlearned first
+            self._train(network.to(device), training, device)
         self._network = network
         return self
 
-    def _build(self, shape: tuple[int, ...], labels: int) -> _Perceptron:
-        return _Perceptron(shape, labels, hidden=tuple(self.hidden), dropout=self.dropout)
+    def _build(self, shape: tuple[int, ...], labels: int) -> Perceptron:
+        return Perceptron(shape, labels, hidden=tuple(self.hidden), dropout=self.dropout, pooling=self.pooling)
 
-    def _train(
-        self,
-        network: _Perceptron,
-        X: np.ndarray,
-        Y: np.ndarray,
-        weights: np.ndarray,
-        X_val: np.ndarray,
-        Y_val: np.ndarray,
-        device: torch.device,
-    ) -> None:
+    def _train(self, network: Perceptron, training: Training, device: torch.device) -> None:
+        rows = len(training)
+        batch = self.batch_size or int(np.clip(rows // 100, *_BATCH))
+        epochs = self.max_epochs or int(np.clip(_ROWS_SEEN // rows, *_EPOCHS))
         optimizer = torch.optim.AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
-        loss_fn = nn.BCEWithLogitsLoss(reduction="none")
-        inputs, targets = torch.from_numpy(X), torch.from_numpy(Y)
-        of_rows = torch.from_numpy(weights / max(float(weights.mean()), 1e-12))[:, None]
+        total = epochs * -(-rows // batch)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, total, self.warm_up))
+        weights = positive_weights(self.class_weights, training.positives(), rows)
+        options = dict(self.loss_options or {})
+        loss_fn = MultiLabelLoss(
+            self.loss, label_smoothing=self.label_smoothing, positive_weights=weights, **options
+        ).to(device)
+        random = np.random.default_rng(self.seed)
+        judged = np.sort(random.permutation(len(training.rows_val))[:_JUDGED])
+        truth = training.Y_val[judged].toarray()
         self.history, self.best_epoch = [], -1
         best_map, best_state = -1.0, network.state_dict()
-        for epoch in range(self.max_epochs):
+        for epoch in range(epochs):
             network.train()
-            total = 0.0
-            order = torch.randperm(len(inputs))
-            for first in range(0, len(order), self.batch_size):
-                rows = order[first : first + self.batch_size]
-                losses = loss_fn(network(inputs[rows].to(device)), targets[rows].to(device))
-                loss = (losses * of_rows[rows].to(device)).mean()
+            loss = 0.0
+            for X, real, Y, row_weights in self._batches(training, batch, random, device):
+                value = loss_fn(network(X, real), Y, row_weights)
                 optimizer.zero_grad()
-                loss.backward()
+                value.backward()
                 optimizer.step()
-                total += loss.item() * len(rows)
-            precisions = average_precisions(Y_val > 0, self._apply(network, X_val))
-            val_map = float(np.nanmean(precisions)) if np.isfinite(precisions).any() else None
-            self.history.append(Epoch(total / len(inputs), val_map))
-            # Validation rows without any positive cannot rank the passes: then the last one is kept.
+                schedule.step()
+                loss += value.item() * len(Y)
+            if not math.isfinite(loss):
+                raise ValueError(f"training diverged in epoch {epoch}: try a learning_rate below {self.learning_rate}.")
+            val_map = macro_map(truth, self._apply(network, training.X_val, training.rows_val[judged]))
+            self.history.append(Epoch(loss / rows, val_map))
+            # Validation rows that all have the same labels cannot rank the passes: then the last one is kept.
             if val_map is None or val_map > best_map:
                 best_map, self.best_epoch = val_map or 0.0, epoch
-                best_state = {name: value.clone() for name, value in network.state_dict().items()}
+                best_state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
             elif epoch - self.best_epoch >= self.patience:
                 break
         network.load_state_dict(best_state)
         network.eval()
 
-    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+    def _batches(
+        self, training: Training, size: int, random: np.random.Generator, device: torch.device
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor]]:
+        """Give the training rows once, in a new order: vectors, which windows there are, labels, weights."""
+        weights = training.weights / max(float(training.weights.mean()), 1e-12)
+        order = random.permutation(len(training))
+        for first in range(0, len(order), size):
+            chosen = order[first : first + size]
+            X, real = self._tensors(training.X, training.rows[chosen], device)
+            Y = torch.from_numpy(training.Y[chosen].toarray()).to(device)
+            of_rows = torch.from_numpy(weights[chosen]).to(device)
+            if self.mixup > 0:
+                share, partner = random.beta(self.mixup, self.mixup), random.permutation(len(chosen))
+                X, Y = torch.lerp(X, X[partner], share), torch.lerp(Y, Y[partner], share)
+                of_rows = torch.lerp(of_rows, of_rows[partner], share)
+                real = None if real is None else real | real[partner]
+            yield X, real, Y, of_rows
+
+    def _tensors(
+        self, X: Vectors, rows: np.ndarray | slice, device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        if not self.takes_windows:
+            return torch.from_numpy(take(X, rows)).to(device), None
+        bags = X[rows]
+        if not isinstance(bags, Bags):  # a track of which only the mean is known has one window
+            bags = Bags(take(X, rows), np.ones(len(bags), np.int64))
+        values, real = bags.padded()
+        return torch.from_numpy(values).to(device), torch.from_numpy(real).to(device)
+
+    def predict_proba(self, X: Vectors) -> np.ndarray:
         """Probabilities of all labels; see `eno.models.Head.predict_proba`."""
         if self._network is None:
             raise NotFitted(type(self).__name__)
         check_shape(X, self._network.shape)
-        return self._apply(self._network, X)
+        return self._apply(self._network, X, np.arange(len(X)))
 
-    @staticmethod
     @torch.inference_mode()
-    def _apply(network: _Perceptron, X: np.ndarray) -> np.ndarray:
+    def _apply(self, network: Perceptron, X: Vectors, rows: np.ndarray) -> np.ndarray:
         network.eval()
         device = network.mean.device
-        rows = torch.from_numpy(np.ascontiguousarray(X, dtype=np.float32))
-        chunks = [rows[first : first + 4096].to(device) for first in range(0, max(1, len(rows)), 4096)]
-        probabilities = [torch.sigmoid(network(chunk)).cpu() for chunk in chunks]
-        result: np.ndarray = torch.cat(probabilities).numpy()
+        parts = [torch.sigmoid(network(*self._tensors(X, rows[at], device))).cpu() for at in chunks(len(rows), 4096)]
+        result: np.ndarray = torch.cat(parts).numpy()
         return result
 
     def save(self, folder: Path | str) -> None:
@@ -230,11 +302,9 @@ class MLPHead(Options):
         folder = Path(folder)
         try:
             content = json.loads((folder / HEAD_FILE).read_text(encoding="utf-8"))
-            weights = load_file(folder / _WEIGHTS)
+            weights = _renamed(load_file(folder / _WEIGHTS))
             head = cls(**content["options"], device=device)
-            biases = [name for name in weights if name.endswith(".bias")]
-            last = max(biases, key=lambda name: int(name.split(".")[1]))
-            network = head._build(tuple(weights["mean"].shape), len(weights[last]))
+            network = head._build(tuple(weights["mean"].shape), len(weights["output.bias"]))
             weights.setdefault("prior", network.prior)  # heads that were saved before it was there
             network.load_state_dict(weights)
             head.history = [Epoch(**epoch) for epoch in content["history"]]
@@ -245,43 +315,22 @@ class MLPHead(Options):
         return head
 
 
-class _Perceptron(nn.Module):
-    """Standardised inputs, a weighted sum over the encoder's layers if it gave several, hidden layers, logits.
+def _rate(step: int, total: int, warm_up: float) -> float:
+    """Share of the learning rate at a step."""
+    rising = max(1, round(warm_up * total))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Of one input: ``(dim,)`` or ``(layers, dim)``.
-    """
 
-    mean: torch.Tensor
-    deviation: torch.Tensor
-    prior: torch.Tensor
-
-    def __init__(self, shape: tuple[int, ...], labels: int, *, hidden: tuple[int, ...], dropout: float) -> None:
-        super().__init__()
-        self.shape = shape
-        self.register_buffer("mean", torch.zeros(shape))
-        self.register_buffer("deviation", torch.ones(shape))
-        self.register_buffer("prior", torch.full((labels,), torch.nan))  # logits of labels that cannot be learned
-        self.layer_weights = nn.Parameter(torch.zeros(shape[0])) if len(shape) == 2 else None
-        dim = shape[-1]
-        layers: list[nn.Module] = []
-        for width in hidden:
-            layers += [nn.Linear(dim, width), nn.ReLU(), nn.Dropout(dropout)]
-            dim = width
-        self.layers = nn.Sequential(*layers, nn.Linear(dim, labels))
-
-    def standardise(self, X: torch.Tensor) -> None:
-        """Give every dimension mean 0 and deviation 1 over these rows."""
-        self.mean = X.mean(dim=0)
-        deviation = X.std(dim=0, correction=0)
-        # A dimension that never changes carries nothing: it becomes 0 instead of rounding noise blown up.
-        self.deviation = torch.where(deviation > 1e-6 * self.mean.abs().clamp_min(1e-6), deviation, torch.inf)
-
-    def forward(self, X: torch.Tensor) -> torch.Tensor:
-        standardised = (X - self.mean) / self.deviation
-        if self.layer_weights is not None:
-            standardised = torch.einsum("nld,l->nd", standardised, self.layer_weights.softmax(0))
-        logits: torch.Tensor = self.layers(standardised)
-        return torch.where(self.prior.isnan(), logits, self.prior)
+def _renamed(weights: dict[str, Any]) -> dict[str, Any]:
+    """Weights under today's names: heads of eno 0.1 had one sequence of layers, and deviations instead of scales."""
+    if "output.bias" in weights:
+        return weights
+    last = max((name for name in weights if name.endswith(".bias")), key=lambda name: int(name.split(".")[1]))
+    prefix = last.removesuffix("bias")
+    renamed = {
+        name.replace(prefix, "output.") if name.startswith(prefix) else name.replace("layers.", "body."): value
+        for name, value in weights.items()
+    }
+    return renamed | {"scale": 1 / renamed.pop("deviation")}

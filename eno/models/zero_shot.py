@@ -20,7 +20,8 @@ from scipy.special import expit
 
 from eno.errors import ModelError
 from eno.files import replace_file, write_json
-from eno.models import HEAD_FILE, Labels
+from eno.models import HEAD_FILE, Labels, Vectors
+from eno.models.base import take
 
 _WEIGHTS = "head.safetensors"
 _MIN_ROWS = 4
@@ -64,11 +65,16 @@ class ZeroShotHead:
         self.offsets = np.zeros(len(self.prompts), np.float32)
         self.calibrated = False
 
+    @property
+    def takes_windows(self) -> bool:
+        """See `eno.models.Head`."""
+        return False
+
     def fit(
         self,
-        X: np.ndarray,
+        X: Vectors,
         Y: Labels,
-        X_val: np.ndarray | None = None,
+        X_val: Vectors | None = None,
         Y_val: Labels | None = None,
         *,
         groups: np.ndarray | None = None,
@@ -83,9 +89,9 @@ class ZeroShotHead:
         ValueError
             Shapes do not fit together, or there are fewer than four rows.
         """
-        dense = _dense(Y)
+        X, dense = take(X, slice(None)), _dense(Y)
         if X_val is not None and Y_val is not None:
-            X, dense = np.concatenate([X, X_val]), np.concatenate([dense, _dense(Y_val)])
+            X, dense = np.concatenate([X, take(X_val, slice(None))]), np.concatenate([dense, _dense(Y_val)])
         if dense.shape != (len(X), len(self.prompts)):
             raise ValueError(f"Y has the shape {dense.shape}; expected {(len(X), len(self.prompts))}.")
         if len(X) < _MIN_ROWS:
@@ -111,9 +117,11 @@ class ZeroShotHead:
         self.calibrated = True
         return self
 
-    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+    def predict_proba(self, X: Vectors) -> np.ndarray:
         """Probabilities of all tags; see `eno.models.Head.predict_proba`."""
-        probabilities: np.ndarray = expit(self.slope * self._logits(X) + self.offsets).astype(np.float32)
+        probabilities: np.ndarray = expit(self.slope * self._logits(take(X, slice(None))) + self.offsets).astype(
+            np.float32
+        )
         return probabilities
 
     def _logits(self, X: np.ndarray) -> np.ndarray:
