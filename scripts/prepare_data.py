@@ -1,0 +1,53 @@
+"""Compute the log-mel spectrograms that the CNN is trained on: ``processed/features/<track_id>.npy``.
+
+Needs the splits that ``eno split`` writes. Stop it at any time: the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from eno.config import load_settings
+from eno.console import console, errors, progress
+from eno.data.feature_files import prepare_features
+from eno.data.layout import DataRoot
+from eno.errors import EnoError
+
+
+def main() -> int:
+    """Make what is missing, say what became of every track; 1 where any failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data_root", "--data-root", type=Path, help="folder of raw/ and processed/ (eno.toml's)")
+    parser.add_argument("--sample_rate", type=int, default=16_000, help="samples per second")
+    parser.add_argument("--n_mels", type=int, default=128, help="mel bands")
+    parser.add_argument("--num_workers", type=int, help="processes (one for each core)")
+    chosen = parser.parse_args()
+    try:
+        root = DataRoot(chosen.data_root or load_settings().data_root)
+        with progress("features") as show:
+            report = prepare_features(
+                root,
+                sample_rate=chosen.sample_rate,
+                n_mels=chosen.n_mels,
+                num_workers=chosen.num_workers,
+                on_progress=show,
+            )
+    except EnoError as error:
+        errors.print(f"error: {error}", style="red", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        errors.print("stopped; the same command goes on from here")
+        return 130
+    console.print(
+        f"{report.found} tracks: {report.made} made, {report.skipped} made before, {len(report.failures)} failed"
+    )
+    for failure in report.failures:
+        console.print(f"{failure.path}: {failure.reason}", markup=False)
+    console.print(str(root.features), markup=False)
+    return 1 if report.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
