@@ -15,7 +15,7 @@ from eno.data.leaks import check_leaks, leave_out_repeats
 from eno.data.matching import albums_with_tracks, read_matches
 from eno.data.official_splits import read_official_splits
 from eno.data.scan import read_tracks
-from eno.data.splits import SplitReport, describe_splits, label_tracks, make_splits, write_splits
+from eno.data.splits import SplitReport, describe_splits, label_tracks, make_splits, track_groups, write_splits
 from eno.data.tables import write_table
 from eno.data.vocabulary import build_vocabulary
 
@@ -95,5 +95,5 @@ def divide_tracks(
     else:
         parts, unknown = read_official_splits(official, tracks)
     check_leaks(tracks, parts, albums, tags)
-    write_splits(root.splits, tracks, parts)
+    write_splits(root.splits, tracks, parts, track_groups(tracks, albums, tags))
     return describe_splits(tracks, albums, labels, parts, tags), unknown

@@ -27,6 +27,9 @@ SPLIT_SCHEMA = pa.schema(
 )
 """Columns of ``processed/splits/{train,val,test}.parquet``: a track, its album, the album's labels."""
 
+GROUP = pa.field("group", pa.string())
+"""A further column of splits: what artists belong together, so that intervals and folds can keep them together."""
+
 LEFT_OUT = ""
 """The part of tracks that are in none."""
 
@@ -233,7 +236,7 @@ def describe_splits(
     )
 
 
-def write_splits(folder: Path, rows: pa.Table, parts: np.ndarray) -> None:
+def write_splits(folder: Path, rows: pa.Table, parts: np.ndarray, groups: list[str | None] | None = None) -> None:
     """Write one Parquet file a part.
 
     Parameters
@@ -244,13 +247,19 @@ def write_splits(folder: Path, rows: pa.Table, parts: np.ndarray) -> None:
         Columns of `SPLIT_SCHEMA`.
     parts : np.ndarray [shape=(n,), dtype=str]
         The part of each row, as `make_splits` gives it.
+    groups : list of str or None, optional
+        The group of artists of each row, as `track_groups` gives it.
     """
+    if groups is not None:
+        rows = rows.append_column(GROUP, pa.array(groups, GROUP.type))
     for name in SPLITS:
         write_table(folder / f"{name}.parquet", rows.filter(pa.array(parts == name)))
 
 
 def read_split(folder: Path, name: str) -> pa.Table:
-    """Read one part.
+    """Read one part, with the columns of `SPLIT_SCHEMA` and `GROUP`.
+
+    Where no group is known, each album is one of its own.
 
     Raises
     ------
@@ -258,5 +267,7 @@ def read_split(folder: Path, name: str) -> pa.Table:
         The file is missing or lacks a column.
     """
     origin = "Make it with: eno split"
-    table = read_table(folder / f"{name}.parquet", schema=SPLIT_SCHEMA, needed=SPLIT_SCHEMA.names, origin=origin)
-    return table.select(SPLIT_SCHEMA.names)
+    schema = SPLIT_SCHEMA.append(GROUP)
+    table = read_table(folder / f"{name}.parquet", schema=schema, needed=SPLIT_SCHEMA.names, origin=origin)
+    table = table.select(schema.names)
+    return table.set_column(len(SPLIT_SCHEMA), GROUP, pc.coalesce(table[GROUP.name], table["file_name"]))

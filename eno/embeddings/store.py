@@ -31,7 +31,7 @@ from eno.embeddings.folder import Folder
 from eno.embeddings.ledger import Ledger
 from eno.embeddings.lock import WriterLock
 from eno.embeddings.parts import DTYPES, FOLDER, Part, Parts, Windows, latest
-from eno.embeddings.pooled import pooled_tracks
+from eno.embeddings.pooled import TrackView, pooled_tracks
 from eno.errors import FingerprintMismatch, StoreError
 from eno.spec import EncoderSpec
 
@@ -392,15 +392,39 @@ class EmbeddingStore:
         StoreError
             An id is not in the store, or a part is damaged.
         """
-        names, means = pooled_tracks(self)
-        layers = len(self.spec.layers)
-        pooled = means.reshape(len(names), *((self.spec.dim,) if layers == 1 else (layers, self.spec.dim)))
-        if ids is None:
-            return names.to_pylist(), pooled
+        if ids is not None:
+            return list(ids), np.asarray(self.view(ids))
+        names, means = self._means()
+        return names.to_pylist(), means
+
+    def view(self, ids: Sequence[str]) -> TrackView:
+        """Vectors as `matrix` gives them, but left on disk until they are asked for.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            These tracks, in this order.
+
+        Returns
+        -------
+        TrackView [shape=(n, dim) or (n, layers, dim)]
+            Indexing it with rows gives arrays.
+
+        Raises
+        ------
+        StoreError
+            An id is not in the store, or a part is damaged.
+        """
+        names, means = self._means()
         places = pc.index_in(pa.array(ids, pa.string()), value_set=names)
         if places.null_count:
             raise self._lacks(set(ids) - set(names.to_pylist()))
-        return list(ids), pooled[places.to_numpy(zero_copy_only=False)]
+        return TrackView(means, places.to_numpy(zero_copy_only=False).astype(np.int64))
+
+    def _means(self) -> tuple[pa.Array, np.ndarray]:
+        names, means = pooled_tracks(self)
+        layers = len(self.spec.layers)
+        return names, means.reshape(len(names), *((self.spec.dim,) if layers == 1 else (layers, self.spec.dim)))
 
     def _lacks(self, missing: set[str]) -> StoreError:
         return StoreError(f"{self.folder}: lacks {len(missing)} tracks, for instance {min(missing)}.")
