@@ -13,6 +13,7 @@
     ├── CatalogueError       albums, tracks, matches or splits that cannot be used
     │   └── LabelError       labels that cannot be used
     ├── ModelError           a saved head or predictor that cannot be loaded or used
+    ├── TrainingError        training that cannot go on
     └── NotFitted            a head is asked before it was fitted
 
 A message says what was found, what was expected and what to do about it. The command line prints
@@ -135,6 +136,10 @@ class LabelError(CatalogueError):
 
 class ModelError(EnoError):
     """A saved head or predictor that cannot be loaded or used."""
+
+
+class TrainingError(EnoError):
+    """Training that cannot go on."""
 
 
 class NotFitted(EnoError):
