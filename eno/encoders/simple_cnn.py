@@ -1,0 +1,122 @@
+"""The CNN that `eno.training.cnn` trains, as an encoder whose vectors are the probabilities of its labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from eno.data.features import AudioFeatureExtractor
+from eno.encoders.checkpoints import read_pickled, sha256_of
+from eno.encoders.torch_encoder import TorchEncoder
+from eno.errors import ConfigError, ModelError, WeightsError
+from eno.models.classifier import SimpleCNN
+from eno.spec import EncoderSpec
+
+DEFAULT_WINDOW_S = 5.0
+"""What `eno.training.cnn.CNNSettings` trains with unless told otherwise."""
+
+_LAST = "classifier.4.weight"
+_TRAIN = "Train it with: python scripts/train.py"
+
+
+class SimpleCNNTagger(TorchEncoder):
+    """A trained `eno.models.classifier.SimpleCNN` over windows of audio.
+
+    Parameters
+    ----------
+    model : str
+        The checkpoint: ``best_model.pt``, a state dict.
+    window_s : float
+        Length of a window in seconds: that of the crops in training.
+    n_mels, sample_rate : int
+        What the features were made with in training; the weights do not tell.
+    device, dtype, batch_size
+        See `eno.encoders.torch_encoder.TorchEncoder`.
+
+    Attributes
+    ----------
+    num_labels : int
+        Labels, in the order of the vocabulary in training.
+
+    Raises
+    ------
+    ModelError
+        The checkpoint is missing, damaged or of another network.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        window_s: float = DEFAULT_WINDOW_S,
+        n_mels: int = 128,
+        sample_rate: int = 16_000,
+        device: str = "auto",
+        dtype: str = "auto",
+        batch_size: int | None = None,
+    ) -> None:
+        if not 0.5 <= window_s <= 600:
+            raise ConfigError(f"window_s = {window_s}: expected 0.5 to 600 seconds.")
+        super().__init__(device=device, dtype=dtype, batch_size=batch_size)
+        path = Path(model).expanduser()
+        network = load_simple_cnn(path, n_mels=n_mels)
+        self.num_labels = network.num_labels
+        self._features = AudioFeatureExtractor(sample_rate, n_mels).to(self.device)
+        self._network = self._place(network)
+        self.spec = EncoderSpec(
+            name="simple_cnn",
+            options={"window_s": window_s, "n_mels": n_mels, "sample_rate": sample_rate},
+            revision="1",
+            weights_sha256=sha256_of([path]),
+            sample_rate=sample_rate,
+            window_samples=round(window_s * sample_rate),
+            layers=("tags",),
+            pooling="mean over time and frequency",
+            dim=self.num_labels,
+            location={"model": str(path.absolute())},
+        )
+
+    def _forward(self, audio: torch.Tensor) -> torch.Tensor:
+        features = self._features.from_waveform(audio).unsqueeze(1)
+        with self._mixed_precision():
+            logits = self._network(features)
+        return torch.sigmoid(logits.float()).unsqueeze(1)
+
+
+def load_simple_cnn(path: Path | str, *, n_mels: int = 128) -> SimpleCNN:
+    """Read the state dict of a CNN, without running any code that is in the file.
+
+    Parameters
+    ----------
+    path : Path or str
+        ``best_model.pt``.
+    n_mels : int
+        Mel bands of its features; the weights do not depend on them.
+
+    Returns
+    -------
+    SimpleCNN
+        On the CPU, ready to predict.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, damaged, holds code or is of another network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file. {_TRAIN}")
+    try:
+        weights = read_pickled(path)
+    except WeightsError as error:
+        raise ModelError(f"{error} If it is a model of your own: {_TRAIN}") from error
+    if not isinstance(weights, dict) or not torch.is_tensor(weights.get(_LAST)):
+        raise ModelError(f"{path}: is not the state dict of a SimpleCNN ({_LAST} is missing). {_TRAIN}")
+    network = SimpleCNN(n_mels, len(weights[_LAST]))
+    try:
+        network.load_state_dict(weights)
+    except (RuntimeError, AttributeError) as error:  # the first for names and shapes, the second for values
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path}: is the state dict of another network ({reason}). {_TRAIN}") from error
+    return network.eval()
