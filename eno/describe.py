@@ -93,14 +93,14 @@ def describe_store(path: Path | str) -> dict[str, str]:
 
 def _predictor(path: Path) -> dict[str, str]:
     from eno.data.labels import LabelEncoder
-    from eno.inference.predictor import read_description
+    from eno.inference.saved import read_description
 
-    spec, policy, _ = read_description(path)
+    description = read_description(path)
     labels = LabelEncoder.load(path / "label_encoder.json")
     rows = {
         "predictor": str(path),
-        "encoder": _encoder(spec),
-        "windows": _windows(policy),
+        "encoder": _encoder(description.spec),
+        "windows": _windows(description.policy),
         "labels": f"{labels.num_genres} genres, {labels.num_descriptors} descriptors",
     }
     metrics = path / "metrics.json"

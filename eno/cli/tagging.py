@@ -126,7 +126,8 @@ def _predictor(
 ) -> EnoPredictor:
     from eno.data.labels import LabelEncoder
     from eno.encoders import is_own
-    from eno.inference.predictor import EnoPredictor, read_description
+    from eno.inference.predictor import EnoPredictor
+    from eno.inference.saved import read_description
     from eno.inference.zero_shot import read_tags
 
     if tags is not None or tags_file is not None:
@@ -138,7 +139,7 @@ def _predictor(
     if model is not None:
         if encoder is not None:
             return EnoPredictor.load(model, device=chosen.device, encoder=encoder_of(chosen, encoder))
-        options = chosen.options_of(read_description(model)[0].name)
+        options = chosen.options_of(read_description(model).spec.name)
         location = {key: value for key, value in options.items() if key in ("model", "revision")}
         return EnoPredictor.load(model, device=chosen.device, dtype=chosen.dtype, **location)
     if encoder not in (None, "musicnn"):

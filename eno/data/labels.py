@@ -175,15 +175,15 @@ class LabelEncoder:
         matrix.data[:] = 1.0
         return matrix
 
-    def decode(self, vector: np.ndarray, threshold: float = 0.5) -> dict[str, list[str]]:
+    def decode(self, vector: np.ndarray, threshold: float | np.ndarray = 0.5) -> dict[str, list[str]]:
         """Name the labels whose value is above a threshold.
 
         Parameters
         ----------
         vector : np.ndarray [shape=(num_labels,)]
             Probabilities, or a multi-hot vector.
-        threshold : float
-            Labels with a value strictly above it are named.
+        threshold : float or np.ndarray [shape=(num_labels,)]
+            Labels with a value strictly above it, or above that of the label, are named.
 
         Returns
         -------

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -14,13 +14,14 @@ from eno.data.audio import read_windows
 from eno.data.labels import LabelEncoder
 from eno.data.windows import WindowPolicy
 from eno.encoders import Encoder, is_own, load_encoder
-from eno.errors import FingerprintMismatch, ModelError
-from eno.files import write_json
-from eno.models import Head, load_head
-from eno.spec import EncoderSpec
+from eno.errors import AudioError, FingerprintMismatch, ModelError
+from eno.inference.saved import PredictorParts
+from eno.models import Head, Vectors
+from eno.models.aggregation import aggregate
+from eno.models.bags import Bags
+from eno.models.calibration import Calibration
 
-_FORMAT = 1
-_PREDICTOR, _LABELS, _HEAD = "predictor.json", "label_encoder.json", "head"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,14 @@ class TagProbability:
         ``"genre"`` or ``"descriptor"``.
     probability : float
         0 … 1.
+    threshold : float
+        Above it the tag is named.
     """
 
     tag: str
     family: str
     probability: float
+    threshold: float = 0.5
 
 
 class EnoPredictor:
@@ -47,8 +51,9 @@ class EnoPredictor:
 
     Parameters
     ----------
-    encoder : Encoder
-        Turns windows into vectors.
+    encoder : Encoder, or Path or str
+        Turns windows into vectors. Or ``best_model.pt`` of ``scripts/train.py``: then `head` is the path of the
+        vocabulary, ``label_encoder.json``, and nothing else is needed.
     head : Head or None
         Turns the mean of a track's vectors into probabilities. None where the vectors are probabilities already, as
         with musicnn's own tags.
@@ -56,19 +61,41 @@ class EnoPredictor:
         Names the probabilities.
     policy : WindowPolicy
         Which windows of a file are listened to: the same as when the head was trained.
+    calibration, album_calibration : Calibration, optional
+        What probabilities of tracks and of albums mean, and from which on a label is named.
+    album : str
+        How tracks make an album, see `eno.models.aggregation.aggregate`.
 
     Examples
     --------
     >>> predictor = EnoPredictor.musicnn("mtt")  # doctest: +SKIP
     >>> predictor.predict("song.mp3", threshold=0.3)  # doctest: +SKIP
     {'genres': ['classical'], 'descriptors': ['piano', 'solo']}
+    >>> predictor = EnoPredictor("best_model.pt", "label_encoder.json")  # doctest: +SKIP
     """
 
     def __init__(
-        self, encoder: Encoder, head: Head | None, labels: LabelEncoder, *, policy: WindowPolicy | None = None
+        self,
+        encoder: Encoder | Path | str,
+        head: Head | Path | str | None,
+        labels: LabelEncoder | None = None,
+        *,
+        policy: WindowPolicy | None = None,
+        calibration: Calibration | None = None,
+        album_calibration: Calibration | None = None,
+        album: str = "mean_logit",
     ) -> None:
-        self.encoder, self.head, self.labels = encoder, head, labels
+        if isinstance(encoder, (str, Path)):
+            encoder, labels = load_encoder("simple_cnn", model=str(encoder)), LabelEncoder.load(cast(Path, head))
+            head = None
+            if len(labels) != encoder.spec.dim:
+                model = encoder.spec.location["model"]
+                raise ModelError(f"{model}: gives {encoder.spec.dim} labels, the vocabulary has {len(labels)}.")
+        if labels is None:
+            raise TypeError("EnoPredictor needs labels, or the paths of best_model.pt and label_encoder.json.")
+        self.encoder, self.head, self.labels = encoder, cast("Head | None", head), labels
         self.policy = policy or WindowPolicy()
+        self.calibration, self.album_calibration, self.album = calibration, album_calibration, album
 
     @classmethod
     def musicnn(
@@ -133,15 +160,16 @@ class EnoPredictor:
         labels = tags if isinstance(tags, LabelEncoder) else LabelEncoder([], tags)
         return cls(encoder, zero_shot_head(encoder, labels, templates), labels, policy=policy)
 
-    def predict(self, path: Path | str, threshold: float = 0.5) -> dict[str, list[str]]:
+    def predict(self, path: Path | str, threshold: float | None = None) -> dict[str, list[str]]:
         """Name the tags of a file.
 
         Parameters
         ----------
         path : Path or str
             An audio file.
-        threshold : float
-            Tags with a probability strictly above it are named.
+        threshold : float, optional
+            Tags with a probability strictly above it are named. Without it each tag has the threshold of its own that
+            was learned on validation tracks, or 0.5 where none was.
 
         Returns
         -------
@@ -153,10 +181,10 @@ class EnoPredictor:
         AudioError
             The file cannot be read as audio.
         """
-        return self.labels.decode(self.predict_proba(path), threshold)
+        return self.labels.decode(self.predict_proba(path), self.thresholds if threshold is None else threshold)
 
     def predict_tags(self, path: Path | str) -> list[TagProbability]:
-        """Every tag with its probability, the likeliest first.
+        """Every tag with its probability and threshold, the likeliest first.
 
         Raises
         ------
@@ -165,10 +193,60 @@ class EnoPredictor:
         """
         return self.name_tags(self.predict_proba(path))
 
-    def name_tags(self, probabilities: np.ndarray) -> list[TagProbability]:
-        """Name probabilities [shape=(num_labels,)], the likeliest first."""
+    def predict_album(self, paths: Iterable[Path | str], threshold: float | None = None) -> dict[str, list[str]]:
+        """Name the tags of an album by all of its tracks together; as `predict`.
+
+        Parameters
+        ----------
+        paths : iterable of Path or str
+            Its audio files. Those that cannot be read are left out with a warning.
+        threshold : float, optional
+            As in `predict`; the thresholds that were learned are those of albums.
+
+        Raises
+        ------
+        AudioError
+            None of the files can be read as audio.
+        """
+        thresholds = self.album_thresholds if threshold is None else threshold
+        return self.labels.decode(self.predict_album_proba(paths), thresholds)
+
+    def predict_album_proba(self, paths: Iterable[Path | str]) -> np.ndarray:
+        """Probabilities of an album [shape=(num_labels,), dtype=float32]; see `predict_album`."""
+        tracks, failed = [], None
+        for path in paths:
+            try:
+                tracks.append(self.predict_proba(path))
+            except AudioError as error:
+                failed = error
+                logger.warning("left out of its album: %s", error)
+        if not tracks:
+            raise failed or ValueError("an album needs at least one file.")
+        probabilities: np.ndarray = self.combine_tracks(np.stack(tracks), ["album"] * len(tracks))[1][0]
+        return probabilities
+
+    def combine_tracks(
+        self, probabilities: np.ndarray, albums: Sequence[str] | np.ndarray
+    ) -> tuple[list[str], np.ndarray]:
+        """From probabilities of tracks to calibrated ones of their albums; see `eno.models.aggregation.aggregate`."""
+        names, combined = aggregate(probabilities, albums, self.album)
+        return names, combined if self.album_calibration is None else self.album_calibration.apply(combined)
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        """Above which probability each tag of a track is named [shape=(num_labels,)]."""
+        return _thresholds(self.calibration, len(self.labels))
+
+    @property
+    def album_thresholds(self) -> np.ndarray:
+        """Above which probability each tag of an album is named [shape=(num_labels,)]."""
+        return _thresholds(self.album_calibration, len(self.labels))
+
+    def name_tags(self, probabilities: np.ndarray, *, album: bool = False) -> list[TagProbability]:
+        """Name probabilities [shape=(num_labels,)] of a track or an album, the likeliest first."""
         families = ["genre"] * self.labels.num_genres + ["descriptor"] * self.labels.num_descriptors
-        rows = zip(self.labels.all_labels, families, probabilities.tolist(), strict=True)
+        thresholds = self.album_thresholds if album else self.thresholds
+        rows = zip(self.labels.all_labels, families, probabilities.tolist(), thresholds.tolist(), strict=True)
         return sorted((TagProbability(*row) for row in rows), key=lambda tag: -tag.probability)
 
     def predict_proba(self, path: Path | str) -> np.ndarray:
@@ -179,11 +257,14 @@ class EnoPredictor:
         AudioError
             The file cannot be read as audio.
         """
-        probabilities: np.ndarray = self.predict_vectors(self.embed(path)[np.newaxis])[0]
-        return probabilities
+        if self.head is not None and self.head.takes_windows:
+            vectors = self._windows(path)
+            one = Bags(vectors[:, 0] if vectors.shape[1] == 1 else vectors, np.array([len(vectors)]))
+            return cast(np.ndarray, self.predict_vectors(one)[0])
+        return cast(np.ndarray, self.predict_vectors(self.embed(path)[np.newaxis])[0])
 
     def embed(self, path: Path | str) -> np.ndarray:
-        """Turn a file into the vector that the head takes: the mean over its windows.
+        """Turn a file into one vector: the mean over its windows, which is what most heads take.
 
         Returns
         -------
@@ -195,6 +276,11 @@ class EnoPredictor:
         AudioError
             The file cannot be read as audio.
         """
+        mean = self.encoder.spec.to_length(self._windows(path).mean(axis=0))
+        return mean[0] if len(mean) == 1 else mean
+
+    def _windows(self, path: Path | str) -> np.ndarray:
+        """Vectors of the windows of a file [shape=(windows, layers, dim)]."""
         spec = self.encoder.spec
         windows = read_windows(
             path,
@@ -203,30 +289,39 @@ class EnoPredictor:
             policy=self.policy,
             padding=spec.padding,
         )
-        mean = spec.to_length(self.encoder.encode(windows.samples).mean(axis=0))
-        return mean[0] if len(mean) == 1 else mean
+        return self.encoder.encode(windows.samples)
 
-    def predict_vectors(self, X: np.ndarray) -> np.ndarray:
+    def predict_vectors(self, X: Vectors) -> np.ndarray:
         """Probabilities of tracks that are embedded already.
 
         Parameters
         ----------
-        X : np.ndarray [shape=(n, dim) or (n, layers, dim)]
-            Vectors of tracks, as `embed` or `eno.embeddings.store.EmbeddingStore.matrix` gives them.
+        X : Vectors [shape=(n, dim) or (n, layers, dim)]
+            Vectors of tracks, as `embed` or `eno.embeddings.store.EmbeddingStore.matrix` gives them, or their windows
+            where the head takes these.
 
         Returns
         -------
         np.ndarray [shape=(n, num_labels), dtype=float32]
-            In the order of ``labels.all_labels``.
+            In the order of ``labels.all_labels``, calibrated if the predictor is.
         """
-        return X if self.head is None else self.head.predict_proba(X)
+        probabilities = np.asarray(X, np.float32) if self.head is None else self.head.predict_proba(X)
+        return probabilities if self.calibration is None else self.calibration.apply(probabilities)
 
     def save(self, folder: Path | str) -> None:
         """Write the predictor as one folder of JSON and safetensors.
 
         The encoder's weights are not copied: its settings and fingerprint are kept, and it is loaded anew.
         """
-        save_predictor(folder, self.encoder.spec, self.head, self.labels, policy=self.policy)
+        PredictorParts(
+            spec=self.encoder.spec,
+            labels=self.labels,
+            head=self.head,
+            policy=self.policy,
+            calibration=self.calibration,
+            album_calibration=self.album_calibration,
+            album=self.album,
+        ).save(folder)
 
     @classmethod
     def load(
@@ -260,8 +355,8 @@ class EnoPredictor:
         FingerprintMismatch
             The encoder of today is not the one that the head was trained on.
         """
-        folder = Path(folder)
-        spec, policy, has_head = read_description(folder)
+        parts = PredictorParts.load(folder, device=device)
+        spec = parts.spec
         if encoder is None:
             if is_own(spec.name):
                 raise ModelError(
@@ -276,57 +371,16 @@ class EnoPredictor:
                 encoder.spec.label,
                 "Train it again on embeddings of the present encoder ('eno embed', 'eno train').",
             )
-        head = load_head(folder / _HEAD, device=device) if has_head else None
-        return cls(encoder, head, LabelEncoder.load(folder / _LABELS), policy=policy)
+        return cls(
+            encoder,
+            parts.head,
+            parts.labels,
+            policy=parts.policy,
+            calibration=parts.calibration,
+            album_calibration=parts.album_calibration,
+            album=parts.album,
+        )
 
 
-def save_predictor(
-    folder: Path | str, spec: EncoderSpec, head: Head | None, labels: LabelEncoder, *, policy: WindowPolicy
-) -> None:
-    """Write a predictor without loading its encoder; see `EnoPredictor`.
-
-    Parameters
-    ----------
-    folder : Path or str
-        Is created; a predictor in it is replaced.
-    spec : EncoderSpec
-        The encoder on whose vectors the head was trained.
-    head, labels, policy
-        As in `EnoPredictor`.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    labels.save(folder / _LABELS)
-    if head is not None:
-        head.save(folder / _HEAD)
-    content = {"format": _FORMAT, "encoder": spec.to_dict(), "windows": asdict(policy), "head": head is not None}
-    write_json(folder / _PREDICTOR, content)
-
-
-def read_description(folder: Path) -> tuple[EncoderSpec, WindowPolicy, bool]:
-    """Read what a saved predictor says of itself, without loading encoder or head.
-
-    Returns
-    -------
-    spec : EncoderSpec
-        The encoder that it needs.
-    policy : WindowPolicy
-        Which windows of a file it listens to.
-    has_head : bool
-        Whether a head was saved with it.
-
-    Raises
-    ------
-    ModelError
-        The folder holds no predictor, or it is damaged.
-    """
-    path = folder / _PREDICTOR
-    if not path.is_file():
-        raise ModelError(f"{folder}: holds no predictor ({_PREDICTOR} is missing). 'eno train' makes one.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != _FORMAT:
-            raise ModelError(f"{path}: has format {content['format']}; this eno reads format {_FORMAT}.")
-        return EncoderSpec.from_dict(content["encoder"]), WindowPolicy(**content["windows"]), content["head"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: is damaged ({error!r}). Train the head again.") from error
+def _thresholds(calibration: Calibration | None, labels: int) -> np.ndarray:
+    return np.full(labels, 0.5) if calibration is None else calibration.thresholds

@@ -13,7 +13,6 @@ from eno.encoders.cards import CARDS, is_present
 from eno.encoders.checkpoints import locate
 from eno.encoders.torch_encoder import keep_norms_float32
 from eno.errors import ConfigError, ModelError, UnknownName, WeightsError
-from eno.inference.predictor import save_predictor
 from eno.models.mlp import MLPHead
 from tests.checkpoints import save_clap
 
@@ -163,7 +162,7 @@ class TestHub:
     def test_predictor_finds_weights_that_lie_elsewhere(self, hub, tmp_path):
         encoder = load_encoder("clap", model="me/clap", device="cpu")
         predictor = EnoPredictor.zero_shot(encoder, ["jazz", "techno"])
-        save_predictor(tmp_path / "model", encoder.spec, predictor.head, predictor.labels, policy=predictor.policy)
+        predictor.save(tmp_path / "model")
         copy = save_clap(tmp_path / "copy")
         for name in ("config.json", "preprocessor_config.json"):
             (copy / name).write_bytes((hub / "snapshots" / ("b" * 40) / name).read_bytes())

@@ -1,0 +1,118 @@
+"""From a store and a split to what a head is fitted on and judged by."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy import sparse
+
+from eno.data.albums import LABEL_COLUMNS
+from eno.data.labels import LabelEncoder
+from eno.data.splits import GROUP, read_split
+from eno.data.stratify import SPLITS
+from eno.embeddings.store import EmbeddingStore
+from eno.errors import LabelError
+from eno.models import Vectors
+from eno.models.bags import Bags
+
+
+@dataclass(frozen=True)
+class LabelledTracks:
+    """Vectors of tracks and the labels of their albums.
+
+    Attributes
+    ----------
+    ids : list of str
+        Tracks.
+    X : Vectors [shape=(n, dim) or (n, layers, dim)]
+        Their vectors, left in the store; or their windows.
+    Y : scipy.sparse.csr_array [shape=(n, num_labels), dtype=float32]
+        Their labels, 0 to 1: secondary genres may weigh less.
+    albums, groups : np.ndarray [shape=(n,), dtype=object]
+        Album of each track, and the group of artists that it belongs to.
+    """
+
+    ids: list[str]
+    X: Vectors
+    Y: sparse.csr_array
+    albums: np.ndarray
+    groups: np.ndarray
+
+    @property
+    def truth(self) -> np.ndarray:
+        """What they are judged by: 1 for every label, whatever its weight [shape=(n, num_labels), dtype=float32]."""
+        return (self.Y.toarray() > 0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A store, a split of its tracks, and the labels to be learned.
+
+    Attributes
+    ----------
+    store : EmbeddingStore
+        Vectors.
+    splits : Path
+        Folder of ``train.parquet``, ``val.parquet`` and ``test.parquet``.
+    labels : LabelEncoder
+        The vocabulary.
+    """
+
+    store: EmbeddingStore
+    splits: Path
+    labels: LabelEncoder
+
+    def tracks(self, part: str, *, windows: bool = False) -> LabelledTracks:
+        """Read one part, without the tracks that could not be embedded.
+
+        Parameters
+        ----------
+        part : {"train", "val", "test"}
+            Which one.
+        windows : bool
+            Read the single windows instead of each track's mean; these are held in memory.
+
+        Raises
+        ------
+        StoreError
+            The store lacks tracks of the split, and they are not among its failures.
+        CatalogueError
+            The split cannot be read, or is empty.
+        """
+        rows = read_split(self.splits, part)
+        failed = pa.array([failure.track_id for failure in self.store.ledger.failures()], pa.string())
+        rows = rows.filter(pc.invert(pc.is_in(rows["track_id"], value_set=failed)))
+        if len(rows) == 0:
+            raise LabelError(f"{self.splits / part}.parquet: holds no tracks that could be embedded.")
+        rows = rows.sort_by("track_id")
+        ids = rows["track_id"].to_pylist()
+        return LabelledTracks(
+            ids,
+            self._windows(ids) if windows else self.store.view(ids),
+            self.labels.encode_many(*(rows[name] for name in LABEL_COLUMNS)),
+            rows["file_name"].to_numpy(),
+            rows[GROUP.name].to_numpy(),
+        )
+
+    def _windows(self, ids: list[str]) -> Bags:
+        names, _, vectors = self.store.windows(ids)
+        # Both are sorted by track, so its windows lie together.
+        starts = np.flatnonzero(np.append(True, names[1:] != names[:-1]))
+        return Bags(vectors[:, 0] if vectors.shape[1] == 1 else vectors, np.diff(starts, append=len(names)))
+
+    def split_ids(self) -> pa.Table:
+        """Every track of the splits and its part: columns ``track_id`` and ``part``."""
+        parts = [(read_split(self.splits, part)["track_id"], part) for part in SPLITS]
+        names = pa.chunked_array([chunk for ids, _ in parts for chunk in ids.chunks], pa.string())
+        return pa.table({"track_id": names, "part": np.repeat(SPLITS, [len(ids) for ids, _ in parts])})
+
+
+def split_hash(tracks: pa.Table) -> str:
+    """Twelve hexadecimal digits that change when any track changes its part; rows as `Collection.split_ids` gives."""
+    rows = sorted(zip(tracks["part"].to_pylist(), tracks["track_id"].to_pylist(), strict=True))
+    return hashlib.sha256("\n".join(f"{part}\t{track_id}" for part, track_id in rows).encode()).hexdigest()[:12]
