@@ -96,6 +96,16 @@ class StatsSettings(_Section):
     window_s: float | None = None
 
 
+class SimpleCNNSettings(_Section):
+    """``[simple_cnn]``: options of `eno.encoders.simple_cnn.SimpleCNNTagger`."""
+
+    model: str | None = None
+    window_s: float | None = None
+    n_mels: int | None = None
+    sample_rate: int | None = None
+    batch_size: int | None = Field(default=None, ge=1)
+
+
 class MLPSettings(_Section):
     """``[mlp]``: options of `eno.models.mlp.MLPHead`."""
 
@@ -145,7 +155,7 @@ class Settings(_Section):
         See `eno.encoders.load_encoder`.
     encoder, head : str
         Names in the registries.
-    windows, labels, split, musicnn, clap, laion, mert, hf, stats, mlp, linear, lightgbm
+    windows, labels, split, musicnn, clap, laion, mert, hf, stats, simple_cnn, mlp, linear, lightgbm
         The sections of the file.
     own : dict
         Options of an encoder of the user's own, whatever these are.
@@ -166,6 +176,7 @@ class Settings(_Section):
     mert: MertSettings = MertSettings()
     hf: TransformersSettings = TransformersSettings()
     stats: StatsSettings = StatsSettings()
+    simple_cnn: SimpleCNNSettings = SimpleCNNSettings()
     own: dict[str, Any] = Field(default_factory=dict)
     mlp: MLPSettings = MLPSettings()
     linear: LinearSettings = LinearSettings()

@@ -40,7 +40,11 @@ _ANY_MODEL = "AST, wav2vec 2.0, HuBERT, WavLM, Whisper, EnCodec; sizes and licen
 
 def _describe(card: Card) -> list[str]:
     values = f"{card.layers} × {card.dim}" if card.layers > 1 else str(card.dim)
-    parts = [f"{card.sample_rate / 1000:g} kHz", f"windows of {card.window_s:g} s", f"{values} values"]
+    parts = [
+        f"{card.sample_rate / 1000:g} kHz",
+        f"windows of {card.window_s:g} s",
+        f"{values} values" if card.dim else "one value a label",
+    ]
     parts += [f"{card.megabytes} MB"] * bool(card.megabytes)
     weights = card.weights + " (non-commercial)" * (card.commercial is False)
     weights = weights if card.commercial else f"[yellow]{weights}[/]"
@@ -69,5 +73,7 @@ def convert_laion(
 
 def _configured(chosen: Settings, known: set[tuple[str, str]]) -> list[tuple[str, str]]:
     """Name the checkpoints that the settings ask for beside the known ones."""
-    set_by_user = [(name, chosen.options_of(name).get("model")) for name in ("clap", "laion", "mert", "hf")]
+    set_by_user = [
+        (name, chosen.options_of(name).get("model")) for name in ("clap", "laion", "mert", "hf", "simple_cnn")
+    ]
     return [(name, model) for name, model in set_by_user if model is not None and (name, model) not in known]

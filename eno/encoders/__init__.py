@@ -21,6 +21,7 @@ ENCODERS = {
     "mert": "eno.encoders.mert:MERT",
     "hf": "eno.encoders.transformers_audio:TransformersAudio",
     "stats": "eno.encoders.stats:Stats",
+    "simple_cnn": "eno.encoders.simple_cnn:SimpleCNNTagger",
 }
 """Name → ``module:class`` of every encoder."""
 

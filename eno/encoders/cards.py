@@ -26,7 +26,7 @@ class Card:
     window_s : float
         Length of a window, by default.
     layers, dim : int
-        Vectors per window, by default, and their values.
+        Vectors per window, by default, and their values; 0 for one value a label.
     megabytes : int
         Size of the weights, 0 where it is not known.
     code, weights : str
@@ -69,6 +69,7 @@ CARDS = (
     Card("mert", "m-a-p/MERT-v1-95M", 24_000, 5.0, 4, 768, 378, "Apache-2.0", "CC BY-NC 4.0", commercial=False),
     Card("mert", "m-a-p/MERT-v1-330M", 24_000, 5.0, 4, 1024, 1262, "Apache-2.0", "CC BY-NC 4.0", commercial=False),
     Card("stats", "", 22_050, 10.0, 1, 119, 0, "ISC", "none", note="no weights: the floor in every comparison"),
+    Card("simple_cnn", "best_model.pt", 16_000, 5.0, 1, 0, 0, "Apache-2.0", "yours", note="made by scripts/train.py"),
 )  # fmt: skip
 """One for each checkpoint that eno knows by name; ``hf:<id or folder>`` runs others, whose cards say the rest."""
 
@@ -81,6 +82,8 @@ def is_present(encoder: str, model: str) -> bool:
         return (cache_folder() / "weights" / f"musicnn-0.1.0-{model}.safetensors").is_file()
     if encoder == "laion":
         return importlib.util.find_spec("laion_clap") is not None and Path(model).expanduser().is_file()
+    if encoder == "simple_cnn":
+        return Path(model).expanduser().is_file()
     if Path(model).expanduser().is_dir():
         return True
     # Not a path means an id on the hub: "owner/name".

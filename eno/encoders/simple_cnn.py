@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,8 +15,11 @@ from eno.errors import ConfigError, ModelError, WeightsError
 from eno.models.classifier import SimpleCNN
 from eno.spec import EncoderSpec
 
-DEFAULT_WINDOW_S = 5.0
-"""What `eno.training.cnn.CNNSettings` trains with unless told otherwise."""
+HISTORY = "history.json"
+"""What `eno.training.cnn.train_cnn` writes beside a checkpoint of how it came about."""
+
+DEFAULTS = {"window_s": 5.0, "n_mels": 128, "sample_rate": 16_000}
+"""What `eno.training.cnn.CNNSettings` and ``scripts/prepare_data.py`` take unless told otherwise."""
 
 _LAST = "classifier.4.weight"
 _TRAIN = "Train it with: python scripts/train.py"
@@ -27,10 +32,10 @@ class SimpleCNNTagger(TorchEncoder):
     ----------
     model : str
         The checkpoint: ``best_model.pt``, a state dict.
-    window_s : float
+    window_s : float, optional
         Length of a window in seconds: that of the crops in training.
-    n_mels, sample_rate : int
-        What the features were made with in training; the weights do not tell.
+    n_mels, sample_rate : int, optional
+        What the features were made with in training.
     device, dtype, batch_size
         See `eno.encoders.torch_encoder.TorchEncoder`.
 
@@ -43,34 +48,43 @@ class SimpleCNNTagger(TorchEncoder):
     ------
     ModelError
         The checkpoint is missing, damaged or of another network.
+
+    Notes
+    -----
+    The weights do not tell what they were trained on. What is not given is read from ``history.json`` beside the
+    checkpoint, if that is there and of this very checkpoint, or else is in `DEFAULTS`.
     """
 
     def __init__(
         self,
         *,
         model: str,
-        window_s: float = DEFAULT_WINDOW_S,
-        n_mels: int = 128,
-        sample_rate: int = 16_000,
+        window_s: float | None = None,
+        n_mels: int | None = None,
+        sample_rate: int | None = None,
         device: str = "auto",
         dtype: str = "auto",
         batch_size: int | None = None,
     ) -> None:
-        if not 0.5 <= window_s <= 600:
-            raise ConfigError(f"window_s = {window_s}: expected 0.5 to 600 seconds.")
         super().__init__(device=device, dtype=dtype, batch_size=batch_size)
         path = Path(model).expanduser()
-        network = load_simple_cnn(path, n_mels=n_mels)
+        given = {"window_s": window_s, "n_mels": n_mels, "sample_rate": sample_rate}
+        options: dict[str, Any] = DEFAULTS | trained_with(path)
+        options |= {name: value for name, value in given.items() if value is not None}
+        options["window_s"] = float(options["window_s"])
+        if not 0.5 <= options["window_s"] <= 600:
+            raise ConfigError(f"window_s = {options['window_s']}: expected 0.5 to 600 seconds.")
+        network = load_simple_cnn(path, n_mels=options["n_mels"])
         self.num_labels = network.num_labels
-        self._features = AudioFeatureExtractor(sample_rate, n_mels).to(self.device)
+        self._features = AudioFeatureExtractor(options["sample_rate"], options["n_mels"]).to(self.device)
         self._network = self._place(network)
         self.spec = EncoderSpec(
             name="simple_cnn",
-            options={"window_s": window_s, "n_mels": n_mels, "sample_rate": sample_rate},
+            options=options,
             revision="1",
             weights_sha256=sha256_of([path]),
-            sample_rate=sample_rate,
-            window_samples=round(window_s * sample_rate),
+            sample_rate=options["sample_rate"],
+            window_samples=round(options["window_s"] * options["sample_rate"]),
             layers=("tags",),
             pooling="mean over time and frequency",
             dim=self.num_labels,
@@ -82,6 +96,25 @@ class SimpleCNNTagger(TorchEncoder):
         with self._mixed_precision():
             logits = self._network(features)
         return torch.sigmoid(logits.float()).unsqueeze(1)
+
+
+def trained_with(checkpoint: Path) -> dict[str, Any]:
+    """What the history beside a checkpoint says that it was trained on; nothing if it is of another one.
+
+    Returns
+    -------
+    dict
+        With the keys of `DEFAULTS`, or empty.
+    """
+    try:
+        content = json.loads(checkpoint.with_name(HISTORY).read_text(encoding="utf-8"))
+        if content["weights_sha256"] == sha256_of([checkpoint]):
+            return {"window_s": float(content["settings"]["crop_s"])} | {
+                name: int(content["features"][name]) for name in ("n_mels", "sample_rate")
+            }
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # a checkpoint may lie anywhere, beside files of that name that mean something else
+    return {}
 
 
 def load_simple_cnn(path: Path | str, *, n_mels: int = 128) -> SimpleCNN:

@@ -20,7 +20,8 @@ from eno.data.features import frames_in
 from eno.data.labels import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.devices import resolve_device
-from eno.encoders.simple_cnn import load_simple_cnn
+from eno.encoders.checkpoints import sha256_of
+from eno.encoders.simple_cnn import HISTORY, load_simple_cnn
 from eno.errors import LabelError
 from eno.files import replace_file, write_json
 from eno.models.classifier import SimpleCNN
@@ -31,7 +32,7 @@ from eno.training.trainer import predict, train_one_epoch, validate
 
 logger = logging.getLogger(__name__)
 
-MODEL, LABELS, HISTORY = "best_model.pt", "label_encoder.json", "history.json"
+MODEL, LABELS = "best_model.pt", "label_encoder.json"
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ def train_cnn(
             if best == 0 or history[-1].val_loss < history[best - 1].val_loss:
                 best = number
                 _save_weights(folder / MODEL, run.model)
+                run.described["weights_sha256"] = sha256_of([folder / MODEL])
             finished = number == settings.epochs or number - best >= settings.patience
             _write_history(folder / HISTORY, run.described | {"best_epoch": best, "finished": finished}, history)
             if on_epoch:
@@ -227,7 +229,7 @@ class _Run:
             positive_weights=positive_weights(settings.class_weights, positives, len(self._train)),
         ).to(device)
         self._rng = np.random.default_rng([settings.seed, 1])
-        self.described = {
+        self.described: dict[str, Any] = {
             "settings": asdict(settings),
             "features": {"sample_rate": self._train.sample_rate, "n_mels": self._train.n_mels},
             "tracks": {"train": len(self._train), "val": len(val)},
