@@ -7,6 +7,7 @@ A head is looked up by name (`create_head`), read back from its folder (`load_he
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, cast
 
@@ -69,7 +70,15 @@ Vectors: TypeAlias = np.ndarray | RowSource
 
 
 class Head(Protocol):
-    """A multi-label classifier of vectors."""
+    """A multi-label classifier of vectors.
+
+    Attributes
+    ----------
+    on_progress : callable or None
+        Takes the steps done and to do while the head is fitted; set it before `fit`.
+    """
+
+    on_progress: Callable[[int, int], None] | None
 
     @property
     def takes_windows(self) -> bool:

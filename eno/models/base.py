@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -24,6 +24,13 @@ _HELD_OUT = 0.1  # share of the training rows that take the place of validation 
 
 class Options:
     """Options as scikit-learn has them: what a head was made with, under the names of its parameters."""
+
+    on_progress: Callable[[int, int], None] | None = None
+    """Where a head that takes long says how many steps are done and how many there are at most."""
+
+    def _report(self, done: int, total: int) -> None:
+        if self.on_progress is not None:
+            self.on_progress(done, total)
 
     @property
     def takes_windows(self) -> bool:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from scipy.special import logit
 
 from eno.devices import resolve_device
-from eno.errors import ModelError, NotFitted
+from eno.errors import ModelError, NotFitted, TrainingError
 from eno.files import replace_file, write_json
 from eno.models import HEAD_FILE, Labels, Vectors
 from eno.models.bags import Bags
@@ -162,7 +162,9 @@ class MLPHead(Options):
         Raises
         ------
         ValueError
-            Shapes do not fit together, there are too few rows, or a value is not finite; or training diverges.
+            Shapes do not fit together, there are too few rows, or a value is not finite.
+        TrainingError
+            The loss is not a number any more.
         """
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling {self.pooling!r}: choose from {', '.join(POOLINGS)}.")
@@ -215,9 +217,12 @@ class MLPHead(Options):
                 schedule.step()
                 loss += value.item() * len(Y)
             if not math.isfinite(loss):
-                raise ValueError(f"training diverged in epoch {epoch}: try a learning_rate below {self.learning_rate}.")
+                raise TrainingError(
+                    f"The loss is not a number in epoch {epoch}: try a learning_rate below {self.learning_rate}."
+                )
             val_map = macro_map(truth, self._apply(network, training.X_val, training.rows_val[judged]))
             self.history.append(Epoch(loss / rows, val_map))
+            self._report(epoch + 1, epochs)
             # Validation rows that all have the same labels cannot rank the passes: then the last one is kept.
             if val_map is None or val_map > best_map:
                 best_map, self.best_epoch = val_map or 0.0, epoch

@@ -9,6 +9,7 @@ ICML 2021, section 3.1.4. For audio: Y. Wu et al., ICASSP 2023, https://arxiv.or
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -64,6 +65,8 @@ class ZeroShotHead:
         self.slope = 1.0
         self.offsets = np.zeros(len(self.prompts), np.float32)
         self.calibrated = False
+
+    on_progress: Callable[[int, int], None] | None = None
 
     @property
     def takes_windows(self) -> bool:

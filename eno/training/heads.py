@@ -1,0 +1,201 @@
+"""Fitting a head on a collection: learn, calibrate on the validation part, keep all of it as a predictor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eno import __version__
+from eno.data.stratify import SPLITS
+from eno.errors import LabelError, TrainingError
+from eno.inference.saved import PredictorParts
+from eno.models import Head, create_head
+from eno.models.aggregation import aggregate
+from eno.models.calibration import Calibration, fit_calibration
+from eno.models.ranking import macro_map
+from eno.training.record import TrainingRecord
+from eno.training.tracks import Collection, LabelledTracks, split_hash
+
+_CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True)
+class HeadPlan:
+    """What is to be trained.
+
+    Attributes
+    ----------
+    head : str
+        One of `eno.models.HEADS`.
+    options : dict
+        Its options.
+    calibration : dict
+        Options of `eno.models.calibration.fit_calibration`.
+    album : str
+        How tracks make an album, see `eno.models.aggregation.aggregate`.
+    """
+
+    head: str
+    options: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
+    album: str = "mean_logit"
+
+
+@dataclass(frozen=True)
+class TrainedHead:
+    """A predictor without its encoder, and how it came about.
+
+    Attributes
+    ----------
+    parts : PredictorParts
+        What is saved.
+    record : TrainingRecord
+        How it was made.
+    """
+
+    parts: PredictorParts
+    record: TrainingRecord
+
+    @property
+    def head(self) -> Head:
+        """The fitted head."""
+        assert self.parts.head is not None
+        return self.parts.head
+
+    def save(self, folder: Path, collection: Collection) -> None:
+        """Write the predictor and its record."""
+        self.parts.save(folder)
+        self.record.save(folder, collection.split_ids())
+
+
+def train_head(
+    collection: Collection,
+    plan: HeadPlan,
+    *,
+    device: str = "auto",
+    checkpoint: Path | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> TrainedHead:
+    """Fit a head on the training part; choose, stop and calibrate by the validation part.
+
+    Parameters
+    ----------
+    collection : Collection
+        Vectors, splits and labels. The test part is not read.
+    plan : HeadPlan
+        What to train.
+    device : str
+        See `eno.devices.resolve_device`.
+    checkpoint : Path, optional
+        Folder for what a long training has done so far, for heads that can go on from there.
+    on_progress : callable, optional
+        Takes the steps done and to do.
+
+    Returns
+    -------
+    TrainedHead
+
+    Raises
+    ------
+    LabelError
+        No training track has any of the labels.
+    ConfigError
+        An option is unknown.
+    TrainingError
+        The vectors cannot be learned from, an option has a wrong value, or training diverges.
+    """
+    head = create_head(plan.head, device=device, **plan.options)
+    head.on_progress = on_progress
+    if checkpoint is not None and hasattr(head, _CHECKPOINT):
+        head.checkpoint = checkpoint / _CHECKPOINT
+    train, val = (collection.tracks(part, windows=head.takes_windows) for part in SPLITS[:2])
+    if train.Y.nnz == 0:
+        raise LabelError(
+            f"{collection.splits}: none of the {len(train.ids)} training tracks has any of the {len(collection.labels)} "
+            "labels. Choose labels anew with: eno labels"
+        )
+    began = time.monotonic()
+    try:
+        head.fit(train.X, train.Y, val.X, val.truth, groups=train.groups)
+    except ValueError as error:
+        raise TrainingError(f"The head {plan.head!r} cannot be fitted on {collection.store.path}: {error}") from error
+    probabilities = head.predict_proba(val.X)
+    calibration, of_albums = calibrate(probabilities, val.truth, val.albums, val.groups, plan)
+    seconds = time.monotonic() - began
+    labels, spec, policy = collection.labels, collection.store.spec, collection.store.policy
+    parts = PredictorParts(
+        spec=spec,
+        labels=labels,
+        head=head,
+        policy=policy,
+        calibration=calibration,
+        album_calibration=of_albums,
+        album=plan.album,
+    )
+    return TrainedHead(parts, _record(collection, plan, train, probabilities, val, calibration, seconds))
+
+
+def calibrate(
+    probabilities: np.ndarray, truth: np.ndarray, albums: np.ndarray, groups: np.ndarray, plan: HeadPlan
+) -> tuple[Calibration, Calibration]:
+    """Learn from the validation part what probabilities mean, for tracks and for albums.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n, num_labels)]
+        What a head says about the tracks of the validation part.
+    truth : np.ndarray [shape=(n, num_labels)]
+        Their labels, 0 or 1.
+    albums, groups : np.ndarray [shape=(n,)]
+        Their albums and groups of artists.
+    plan : HeadPlan
+        Its ``calibration`` and ``album`` count.
+
+    Returns
+    -------
+    calibration, album_calibration : Calibration
+    """
+    calibration = fit_calibration(probabilities, truth, groups=groups, **plan.calibration)
+    _, of_albums = aggregate(calibration.apply(probabilities), albums, plan.album)
+    rows = first_of_each(albums)
+    return calibration, fit_calibration(of_albums, truth[rows], groups=groups[rows], **plan.calibration)
+
+
+def first_of_each(albums: np.ndarray) -> np.ndarray:
+    """Row of each album's first track [dtype=int64], in the order in which `aggregate` gives the albums."""
+    return np.sort(np.unique(albums.astype(str), return_index=True)[1])
+
+
+def _record(
+    collection: Collection,
+    plan: HeadPlan,
+    train: LabelledTracks,
+    probabilities: np.ndarray,
+    val: LabelledTracks,
+    calibration: Calibration,
+    seconds: float,
+) -> TrainingRecord:
+    ids = collection.split_ids()
+    counts = {one["values"]: one["counts"] for one in ids["part"].value_counts().to_pylist()}
+    rules = {name: asdict(estimate) for name, estimate in calibration.estimates.items()}
+    return TrainingRecord(
+        head=plan.head,
+        options=plan.options,
+        calibration={**plan.calibration, "album": plan.album},
+        store=str(collection.store.path),
+        splits=str(collection.splits),
+        encoder=collection.store.spec.label,
+        split_hash=split_hash(ids),
+        tracks=counts,
+        train_positives=np.bincount(train.Y.indices, minlength=len(collection.labels)).tolist(),
+        seconds=round(seconds, 3),
+        validation={"map_macro": macro_map(val.truth, probabilities), "rules": rules},
+        eno=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

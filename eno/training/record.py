@@ -1,0 +1,190 @@
+"""What a predictor was trained on: kept beside it, so that training can be repeated and compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from eno.data.labels import LabelEncoder
+from eno.data.stratify import SPLITS
+from eno.data.tables import write_table
+from eno.errors import ModelError
+from eno.files import write_json
+from eno.inference.saved import LABELS
+
+_RECORD, _TRACKS = "training.json", "training_tracks.parquet"
+_FORMAT = 1
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecord:
+    """How a head came about.
+
+    Attributes
+    ----------
+    head : str
+        Its name.
+    options : dict
+        Its options, where they are not at their default.
+    calibration : dict
+        Options of `eno.models.calibration.fit_calibration`, and ``album``.
+    store, splits : str
+        Where vectors and splits lay.
+    encoder : str
+        Name and fingerprint of the encoder.
+    split_hash : str
+        See `eno.training.tracks.split_hash`.
+    tracks : dict of str to int
+        Tracks of each part.
+    train_positives : list of int
+        Training tracks with each label.
+    seconds : float
+        Time to fit and calibrate.
+    validation : dict
+        Figures on the validation part: ``map_macro``, and what each threshold rule reaches.
+    eno : str
+        Version.
+    created : str
+        Date and time, ISO 8601.
+    """
+
+    head: str
+    options: dict[str, Any]
+    calibration: dict[str, Any]
+    store: str
+    splits: str
+    encoder: str
+    split_hash: str
+    tracks: dict[str, int]
+    train_positives: list[int]
+    seconds: float
+    validation: dict[str, Any]
+    eno: str
+    created: str
+
+    def save(self, folder: Path, tracks: pa.Table) -> None:
+        """Write the record, and which track was in which part, into a predictor's folder."""
+        write_table(folder / _TRACKS, tracks)
+        write_json(folder / _RECORD, {"format": _FORMAT, **asdict(self)})
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainingRecord:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ModelError
+            It is missing or damaged.
+        """
+        path = folder / _RECORD
+        if not path.is_file():
+            raise ModelError(f"{folder}: does not say how it was trained ({_RECORD} is missing). Use: eno train")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content.pop("format") != _FORMAT:
+                raise ValueError("another format")
+            return cls(**content)
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise ModelError(f"{path}: is damaged ({error!r}). Train again with: eno train") from error
+
+
+def trained_tracks(folder: Path) -> pa.Table:
+    """Read which track was in which part when a predictor was trained: columns ``track_id`` and ``part``.
+
+    Raises
+    ------
+    ModelError
+        The table is missing or damaged.
+    """
+    try:
+        return pq.read_table(folder / _TRACKS, columns=["track_id", "part"])
+    except (OSError, pa.ArrowException) as error:
+        raise ModelError(f"{folder / _TRACKS}: cannot be read ({error}). Train again with: eno train") from error
+
+
+def check_unseen(folder: Path, track_ids: list[str]) -> None:
+    """Make sure that a predictor is judged by tracks that it was neither fitted nor calibrated on.
+
+    Raises
+    ------
+    ModelError
+        Some of them were in its training or validation part.
+    """
+    trained = trained_tracks(folder)
+    seen = trained.filter(pc.not_equal(trained["part"], SPLITS[-1]))
+    known = pc.is_in(pa.array(track_ids, pa.string()), value_set=seen["track_id"].combine_chunks())
+    count = pc.sum(known).as_py() or 0
+    if count:
+        example = track_ids[pc.index(known, True).as_py()]
+        raise ModelError(
+            f"{folder}: was trained with other splits: {count} of these {len(track_ids)} tracks were in its training or "
+            f"validation part, for instance {example}. Train it again with: eno retrain {folder}"
+        )
+
+
+def changes(old: Path, new: Path) -> list[str]:
+    """Say what is different between the trainings of two predictors.
+
+    Parameters
+    ----------
+    old, new : Path
+        Their folders.
+
+    Returns
+    -------
+    list of str
+        One change a line; none if all is the same.
+
+    Raises
+    ------
+    ModelError
+        A record is missing or damaged.
+    """
+    return list(_changes(old, new))
+
+
+def _changes(old: Path, new: Path) -> Iterator[str]:
+    before, after = TrainingRecord.load(old), TrainingRecord.load(new)
+    for name in ("encoder", "store", "splits", "head"):
+        if getattr(before, name) != getattr(after, name):
+            yield f"{name}: {getattr(before, name)} → {getattr(after, name)}"
+    for title, left, right in (
+        ("option", before.options, after.options),
+        ("calibration", before.calibration, after.calibration),
+    ):
+        for name in sorted({*left, *right}):
+            if left.get(name) != right.get(name):
+                yield f"{title} {name}: {left.get(name, 'default')} → {right.get(name, 'default')}"
+    was, now = LabelEncoder.load(old / LABELS), LabelEncoder.load(new / LABELS)
+    yield from _names("labels", set(was.all_labels), set(now.all_labels))
+    counts = dict(zip(was.all_labels, before.train_positives, strict=True))
+    moved = [
+        (name, counts[name], count)
+        for name, count in zip(now.all_labels, after.train_positives, strict=True)
+        if name in counts and counts[name] != count
+    ]
+    if moved:
+        moved.sort(key=lambda one: -abs(one[2] - one[1]))
+        shown = ", ".join(f"{name} {left} → {right}" for name, left, right in moved[:_SHOWN])
+        yield f"training tracks of {len(moved)} labels: {shown}" + " …" * (len(moved) > _SHOWN)
+    parts = [
+        {part: set(table.filter(pc.equal(table["part"], part))["track_id"].to_pylist()) for part in SPLITS}
+        for table in (trained_tracks(old), trained_tracks(new))
+    ]
+    for part in SPLITS:
+        yield from _names(f"{part} tracks", parts[0][part], parts[1][part])
+
+
+def _names(what: str, before: set[str], after: set[str]) -> Iterator[str]:
+    for sign, names in (("+", after - before), ("-", before - after)):
+        if names:
+            shown = ", ".join(sorted(names)[:_SHOWN]) + " …" * (len(names) > _SHOWN)
+            yield f"{what}: {sign}{len(names)} ({shown})"

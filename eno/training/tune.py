@@ -1,0 +1,192 @@
+"""Looking for better options of a head, for as long as one likes, by the validation part."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eno.data.stratify import SPLITS
+from eno.errors import ConfigError, MissingExtra, TrainingError
+from eno.models import create_head
+from eno.models.ranking import macro_map
+from eno.training.tracks import Collection, split_hash
+
+try:
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+except ImportError as error:
+    raise MissingExtra("tune", "optuna") from error
+
+_GIVE_UP = 5  # trials that all failed
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What a search found.
+
+    Attributes
+    ----------
+    options : dict
+        The best options, to be put into the head's section of ``eno.toml``.
+    value, default_value : float
+        Macro mAP on the validation part with them, and with the options that the search began with. Both are a little
+        too good, since they were chosen by this very part: the test part tells.
+    trials, failed : int
+        How many options were tried in all, these and earlier times, and for how many training failed.
+    resumed : int
+        Trials of earlier times.
+    seconds : float
+        What this time took.
+    """
+
+    options: dict[str, Any]
+    value: float
+    default_value: float
+    trials: int
+    failed: int
+    resumed: int
+    seconds: float
+
+
+def _mlp(trial: optuna.Trial) -> dict[str, Any]:
+    width = trial.suggest_categorical("width", [256, 512, 1024])
+    return {
+        "hidden": [width] * trial.suggest_int("hidden_layers", 0, 2),
+        "dropout": trial.suggest_float("dropout", 0.0, 0.75, step=0.05),
+        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+        "weight_decay": trial.suggest_float("weight_decay", 1e-4, 1.0, log=True),
+        "label_smoothing": trial.suggest_categorical("label_smoothing", [0.0, 0.05, 0.1]),
+        "mixup": trial.suggest_categorical("mixup", [0.0, 0.2, 0.4]),
+    }
+
+
+def _lightgbm(trial: optuna.Trial) -> dict[str, Any]:
+    return {
+        "num_leaves": trial.suggest_int("num_leaves", 4, 31),
+        "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.3, log=True),
+        "feature_fraction": trial.suggest_float("feature_fraction", 0.05, 1.0, log=True),
+        "min_data_in_leaf": trial.suggest_int("min_data_in_leaf", 5, 100, log=True),
+    }
+
+
+SPACES: dict[str, Callable[[optuna.Trial], dict[str, Any]]] = {"mlp": _mlp, "lightgbm": _lightgbm}
+"""Head → what is tried. ``linear`` and ``knn`` choose their options themselves when they are fitted."""
+
+
+def tune(
+    collection: Collection,
+    head: str,
+    options: dict[str, Any],
+    *,
+    journal: Path,
+    minutes: float,
+    device: str = "auto",
+    seed: int = 0,
+    on_trial: Callable[[int, float, float | None], None] | None = None,
+) -> TuneResult:
+    """Try options until the time is over; what was tried is kept, and the next search goes on from there.
+
+    Parameters
+    ----------
+    collection : Collection
+        Vectors, splits and labels. The test part is not read.
+    head : str
+        One of `SPACES`.
+    options : dict
+        Options to begin with, which are also those of everything that is not searched.
+    journal : Path
+        File that keeps what was tried. Searches over other vectors, splits or labels are kept apart in it.
+    minutes : float
+        No further trial begins after this time.
+    device : str
+        See `eno.devices.resolve_device`.
+    seed : int
+        Of the search (tree-structured Parzen estimator, as Optuna has it).
+    on_trial : callable, optional
+        Takes the trials done, the best macro mAP so far and that of the last trial, None if it failed.
+
+    Returns
+    -------
+    TuneResult
+
+    Raises
+    ------
+    ConfigError
+        The head has nothing to search for.
+    TrainingError
+        No trial succeeded.
+    """
+    if head not in SPACES:
+        raise ConfigError(f"There is nothing to tune for {head!r}; choose from: {', '.join(SPACES)}.")
+    began = time.monotonic()
+    windows = create_head(head, **options).takes_windows
+    train, val = (collection.tracks(part, windows=windows) for part in SPLITS[:2])
+    truth = val.truth
+    if macro_map(truth, truth) is None:
+        raise TrainingError(
+            f"{collection.splits}: no label is on some validation tracks only, so nothing can be ranked."
+        )
+    study = _open(collection, head, options, journal, seed)
+    resumed = len(study.trials)
+
+    def objective(trial: optuna.Trial) -> float:
+        chosen = options if trial.number == 0 else options | SPACES[head](trial)
+        trial.set_user_attr("options", chosen)
+        fitted = create_head(head, device=device, **chosen)
+        try:
+            fitted.fit(train.X, train.Y, val.X, truth, groups=train.groups)
+        except (TrainingError, ValueError) as error:
+            trial.set_user_attr("problem", str(error))
+            raise
+        value = macro_map(truth, fitted.predict_proba(val.X))
+        assert value is not None
+        return value
+
+    def report(study: optuna.Study, trial: Any) -> None:
+        values = [one.value for one in study.trials if one.value is not None]
+        if not values and len(study.trials) >= _GIVE_UP:
+            study.stop()
+        if on_trial:
+            on_trial(len(study.trials), max(values, default=float("nan")), trial.value)
+
+    study.optimize(objective, timeout=minutes * 60, catch=(TrainingError, ValueError), callbacks=[report])
+    return _result(study, resumed, time.monotonic() - began)
+
+
+def _open(collection: Collection, head: str, options: dict[str, Any], journal: Path, seed: int) -> optuna.Study:
+    """Open the search over these very vectors, labels and splits; others in the same file are left alone."""
+    store, labels = collection.store, collection.labels
+    deciding = [head, options, store.spec.fingerprint, split_hash(collection.split_ids()), labels.all_labels]
+    name = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+    # What was killed must not stay "running" for ever, and a resumed search must not repeat its draws.
+    study = optuna.create_study(storage=storage, study_name=f"{head}-{name}", direction="maximize", load_if_exists=True)
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
+    for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    return study
+
+
+def _result(study: optuna.Study, resumed: int, seconds: float) -> TuneResult:
+    done = [trial for trial in study.trials if trial.value is not None]
+    if not done:
+        problems = [trial.user_attrs.get("problem", "killed") for trial in study.trials]
+        raise TrainingError(f"None of {len(problems)} trials succeeded: {problems[-1] if problems else 'no time'}")
+    best = max(done, key=lambda trial: (trial.value, -trial.number))
+    first = next((trial.value for trial in done if trial.number == 0), float("nan"))
+    return TuneResult(
+        options=best.user_attrs["options"],
+        value=best.value,
+        default_value=first,
+        trials=len(study.trials),
+        failed=len(study.trials) - len(done),
+        resumed=resumed,
+        seconds=seconds,
+    )
