@@ -1,0 +1,188 @@
+"""Logits → calibrated logits: a slope and an offset for each label.
+
+References
+----------
+J. Platt, "Probabilistic outputs for support vector machines", 1999. C. Guo et al., "On calibration of modern neural
+networks", ICML 2017.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+from scipy.special import expit, logit
+
+METHODS = ("platt", "temperature", "none")
+"""How probabilities are calibrated. Isotonic regression is not among them: it learns a step for almost every positive,
+and needs a thousand rows of each label and more to be better than two numbers."""
+
+DEVIATIONS = (0.5, 1.0)
+"""How far the slopes and offsets of labels are believed to lie from those of all labels together, before any of the
+label's own positives is seen: standard deviations."""
+
+_EDGE = 1e-7  # probabilities nearer to 0 and 1 than float32 can tell apart have no logit
+_MIN_SLOPE = 0.01  # above 0, so that calibration never changes the order within a label
+_CERTAIN = 1e12  # precision of a parameter that is not to move
+_POOLED_VALUES = 1_000_000  # of all rows and labels, by which the pooled fit goes: two numbers need no more
+_AT_ONCE = 1_000_000  # values that are computed with together
+_MAX_ITERATIONS = 100
+
+
+def logits_of(probabilities: np.ndarray) -> np.ndarray:
+    """Logits [dtype=float32], finite for 0 and 1 too."""
+    edges = np.float32(_EDGE), np.float32(1 - _EDGE)
+    result: np.ndarray = logit(np.clip(np.asarray(probabilities, np.float32), *edges))
+    return result
+
+
+def scale(probabilities: np.ndarray, slopes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Calibrated probabilities [dtype=float32]; slopes and offsets are broadcast over them."""
+    if (slopes == 1).all() and not offsets.any():
+        return np.asarray(probabilities, np.float32)
+    logits = logits_of(probabilities)
+    logits *= slopes.astype(np.float32)
+    logits += offsets.astype(np.float32)
+    result: np.ndarray = expit(logits, out=logits)
+    return result
+
+
+def fit_scaling(
+    logits: np.ndarray,
+    truth: sparse.csr_array,
+    *,
+    method: str,
+    min_positives: int = 1,
+    deviations: tuple[float, float] = DEVIATIONS,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Learn what to multiply logits by, and what to add.
+
+    Parameters
+    ----------
+    logits : np.ndarray [shape=(k, n), dtype=float32]
+        A row a label.
+    truth : scipy.sparse.csr_array [shape=(k, n)]
+        The stored entries are the positives.
+    method : str
+        One of `METHODS`.
+    min_positives : int
+        A label with fewer positives or fewer negatives takes the slope and offset of all labels together.
+    deviations : tuple of float
+        See `DEVIATIONS`; infinite ones leave every label to itself.
+    seed : int
+        Decides which rows the pooled fit goes by, where there are many.
+
+    Returns
+    -------
+    slopes, offsets : np.ndarray [shape=(k,), dtype=float64]
+        A calibrated logit is ``slope * logit + offset``. Slopes are above 0.
+    pooled : np.ndarray [shape=(k,), dtype=bool]
+        Labels that took the pooled fit.
+    """
+    labels, rows = logits.shape
+    if method == "none" or truth.nnz == 0:
+        return np.ones(labels), np.zeros(labels), np.zeros(labels, bool)
+    common = _fit_pooled(logits, truth, method, np.random.default_rng(seed))
+    fitted = np.tile(common, (labels, 1))
+    if method == "temperature":
+        return fitted[:, 0], fitted[:, 1], np.ones(labels, bool)
+    positives = np.diff(truth.indptr)
+    pooled = np.minimum(positives, rows - positives) < min_positives
+    precision = 1 / np.square(np.array(deviations))
+    own = np.flatnonzero(~pooled)
+    step = max(1, _AT_ONCE // rows)
+    for first in range(0, len(own), step):
+        block = own[first : first + step]
+        fitted[block] = _fit_labels(logits[block].astype(np.float64), truth[block], common, precision)
+    return fitted[:, 0], fitted[:, 1], pooled
+
+
+def _fit_pooled(logits: np.ndarray, truth: sparse.csr_array, method: str, random: np.random.Generator) -> np.ndarray:
+    """Slope and offset of all labels together, as if they were one; a temperature has no offset."""
+    labels, rows = logits.shape
+    wanted = max(1, _POOLED_VALUES // labels)
+    if rows > wanted:
+        chosen = np.sort(random.choice(rows, wanted, replace=False))
+        if truth[:, chosen].nnz:
+            logits, truth = logits[:, chosen], truth[:, chosen]
+    one = truth.reshape(1, -1).tocsr()
+    z = logits.reshape(1, -1).astype(np.float64)
+    sums = _target_sums(z, one, smoothed=method == "platt")
+    # A weak belief that nothing has to change, for the case that all logits are the same.
+    precision = np.array([1.0, _CERTAIN if method == "temperature" else 0.01])
+    fitted: np.ndarray = _newton_above(z, sums, np.array([[1.0, 0.0]]), precision)[0]
+    return fitted
+
+
+def _fit_labels(z: np.ndarray, truth: sparse.csr_array, common: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    # Around the mean logit, slope and offset say different things: then each has a prior of its own.
+    centres = z.mean(axis=1, keepdims=True)
+    z -= centres
+    prior = np.stack([np.full(len(z), common[0]), common[1] + common[0] * centres[:, 0]], axis=1)
+    fitted = _newton_above(z, _target_sums(z, truth, smoothed=True), prior, precision)
+    fitted[:, 1] -= fitted[:, 0] * centres[:, 0]
+    return fitted
+
+
+def _target_sums(z: np.ndarray, truth: sparse.csr_array, *, smoothed: bool) -> np.ndarray:
+    """Sums over the rows of target times logit, and of the targets: all that logistic regression asks of labels."""
+    positives = np.diff(truth.indptr).astype(np.float64)
+    negatives = z.shape[1] - positives
+    # Platt's targets: as many positives as there are, and one more that was not seen; likewise the negatives.
+    high = (positives + 1) / (positives + 2) if smoothed else np.ones(len(z))
+    low = 1 / (negatives + 2) if smoothed else np.zeros(len(z))
+    bounds = zip(truth.indptr[:-1], truth.indptr[1:], strict=True)
+    found = np.array([row[truth.indices[first:last]].sum() for row, (first, last) in zip(z, bounds, strict=True)])
+    return np.stack([high * found + low * (z.sum(axis=1) - found), high * positives + low * negatives], axis=1)
+
+
+def _newton_above(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """Newton's method; where the slope would fall below the lowest that is allowed, with that slope."""
+    fitted = _newton(z, sums, prior, precision)
+    low = fitted[:, 0] < _MIN_SLOPE
+    if low.any():
+        held = np.stack([np.full(low.sum(), _MIN_SLOPE), prior[low, 1]], axis=1)
+        fitted[low] = _newton(z[low], sums[low], held, np.array([_CERTAIN, precision[1]]))
+    return fitted
+
+
+def _newton(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """Logistic regression on one variable with a normal prior, for many labels at once.
+
+    Parameters
+    ----------
+    z : np.ndarray [shape=(k, n), dtype=float64]
+        The variable.
+    sums : np.ndarray [shape=(k, 2)]
+        See `_target_sums`.
+    prior : np.ndarray [shape=(k, 2)]
+        Mean of the prior of slope and offset; the search begins there.
+    precision : np.ndarray [shape=(2,)]
+        Of the prior.
+
+    Returns
+    -------
+    np.ndarray [shape=(k, 2), dtype=float64]
+        Slope and offset of each label.
+    """
+    trial, step = prior.copy(), np.zeros_like(prior)
+    steepness = np.full(len(z), np.inf)
+    hessian = np.empty((len(z), 2, 2))
+    for _ in range(_MAX_ITERATIONS):
+        p = expit(trial[:, :1] * z + trial[:, 1:])
+        gradient = np.stack([np.einsum("kn,kn->k", p, z), p.sum(axis=1)], axis=1) - sums + precision * (trial - prior)
+        p *= 1 - p
+        hessian[:, 1, 1] = p.sum(axis=1) + precision[1] + 1e-12
+        p *= z
+        hessian[:, 0, 1] = hessian[:, 1, 0] = p.sum(axis=1)
+        hessian[:, 0, 0] = np.einsum("kn,kn->k", p, z) + precision[0] + 1e-12
+        # The loss is convex: where it now rises more steeply along the last step than it fell, half of that step.
+        beyond = np.einsum("kp,kp->k", gradient, step) > steepness
+        newton = -np.linalg.solve(hessian, gradient[:, :, np.newaxis])[:, :, 0]
+        trial[beyond] -= step[beyond] / 2
+        step = np.where(beyond[:, np.newaxis], step / 2, newton)
+        steepness = np.where(beyond, steepness, np.abs(np.einsum("kp,kp->k", gradient, newton)))
+        trial[~beyond] += step[~beyond]
+        if np.abs(step).max() < 1e-7:
+            break
+    return trial

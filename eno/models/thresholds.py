@@ -1,0 +1,234 @@
+"""From probabilities to decisions: where a label begins.
+
+References
+----------
+SCut, PCut: Y. Yang, "A study of thresholding strategies for text categorization", SIGIR 2001. Joint micro and macro F1:
+L.-C. Lin and C.-J. Lin, CIKM 2023. Expected F1: Z. C. Lipton, C. Elkan and B. Naryanaswamy, "Optimal thresholding of
+classifiers to maximize F1 measure", ECML PKDD 2014.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+NEVER = 1.0
+"""The threshold of a label that is never predicted: no probability is above it."""
+
+_GRID = 512  # thresholds that `global` tries at most
+_PASSES = 10  # of `micromacro` over the labels; two or three are the rule
+
+
+class Scores:
+    """Probabilities of every label in ascending order, and those of its positives.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(k, n)]
+        A row a label.
+    truth : scipy.sparse.csr_array [shape=(k, n)]
+        The stored entries are the positives.
+    """
+
+    def __init__(self, probabilities: np.ndarray, truth: sparse.csr_array) -> None:
+        self.ranked = np.sort(probabilities, axis=1)
+        bounds = zip(truth.indptr[:-1], truth.indptr[1:], strict=True)
+        self.positives = [
+            np.sort(row[truth.indices[first:last]]) for row, (first, last) in zip(probabilities, bounds, strict=True)
+        ]
+        self.counts = np.diff(truth.indptr)
+
+    def curve(self, label: int) -> Curve:
+        """What each threshold that is worth a look would decide."""
+        ranked, positives = self.ranked[label], self.positives[label]
+        # Nothing is gained by letting negatives in: the best thresholds lie just below a positive.
+        found = np.unique(positives[positives > 0])[::-1]
+        first = np.searchsorted(ranked, found, side="left")
+        below = np.where(first > 0, ranked[np.maximum(first - 1, 0)], 0)
+        return Curve(
+            thresholds=np.append(NEVER, (found.astype(np.float64) + below) / 2),
+            hits=np.append(0, len(positives) - np.searchsorted(positives, found, side="left")),
+            predicted=np.append(0, len(ranked) - first),
+            positives=len(positives),
+        )
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What thresholds decide, for one label; from never to all that pays.
+
+    Attributes
+    ----------
+    thresholds : np.ndarray [shape=(m,), dtype=float64]
+        Descending, midpoints between probabilities; the first is `NEVER`.
+    hits, predicted : np.ndarray [shape=(m,), dtype=int64]
+        Positives above each, and rows above each.
+    positives : int
+        How many there are.
+    """
+
+    thresholds: np.ndarray
+    hits: np.ndarray
+    predicted: np.ndarray
+    positives: int
+
+    @property
+    def f1(self) -> np.ndarray:
+        """F1 at each threshold."""
+        result: np.ndarray = 2 * self.hits / np.maximum(self.predicted + self.positives, 1)
+        return result
+
+
+def _fixed(scores: Scores) -> np.ndarray:
+    return np.full(len(scores.ranked), 0.5)
+
+
+def _global(scores: Scores) -> np.ndarray:
+    """One threshold for all labels: that of the highest sum of micro and macro F1."""
+    found = np.concatenate(scores.positives)
+    grid = np.unique(np.quantile(found, np.linspace(0, 1, _GRID), method="lower"))
+    grid = np.append(np.append(0, grid[:-1]) + grid, 1 + grid[-1]) / 2
+    hits, predicted = np.zeros((2, len(scores.ranked), len(grid)))
+    for label, (ranked, positives) in enumerate(zip(scores.ranked, scores.positives, strict=True)):
+        hits[label] = len(positives) - np.searchsorted(positives, grid, side="right")
+        predicted[label] = len(ranked) - np.searchsorted(ranked, grid, side="right")
+    judged = scores.counts > 0
+    macro = (2 * hits / np.maximum(predicted + scores.counts[:, None], 1))[judged].mean(axis=0)
+    micro = 2 * hits.sum(axis=0) / (predicted.sum(axis=0) + scores.counts.sum())
+    return np.full(len(scores.ranked), grid[np.argmax(macro + micro)])
+
+
+def _scut(scores: Scores) -> np.ndarray:
+    """For each label the threshold of its highest F1."""
+    curves = map(scores.curve, range(len(scores.ranked)))
+    return np.array([curve.thresholds[np.argmax(curve.f1)] for curve in curves])
+
+
+def _pcut(scores: Scores) -> np.ndarray:
+    """For each label the threshold that predicts it as often as it is there."""
+    rows = scores.ranked.shape[1]
+    result = np.full(len(scores.ranked), NEVER)
+    for label, (ranked, count) in enumerate(zip(scores.ranked, scores.counts, strict=True)):
+        if count:
+            first = rows - count
+            result[label] = (float(ranked[first]) + (float(ranked[first - 1]) if first else 0)) / 2
+    return result
+
+
+def _micromacro(scores: Scores) -> np.ndarray:
+    """Thresholds of the highest sum of micro and macro F1.
+
+    They are moved label by label, the most frequent first, until none changes.
+    """
+    curves = [scores.curve(label) for label in range(len(scores.ranked))]
+    total, judged = scores.counts.sum(), max(int((scores.counts > 0).sum()), 1)
+    chosen = np.array([np.argmax(curve.f1) for curve in curves])
+    hits = sum(int(curve.hits[at]) for curve, at in zip(curves, chosen, strict=True))
+    predicted = sum(int(curve.predicted[at]) for curve, at in zip(curves, chosen, strict=True))
+    for _ in range(_PASSES):
+        before = chosen.copy()
+        for label in np.argsort(-scores.counts, kind="stable").tolist():
+            curve, at = curves[label], chosen[label]
+            other_hits, other_predicted = hits - int(curve.hits[at]), predicted - int(curve.predicted[at])
+            micro = 2 * (other_hits + curve.hits) / (other_predicted + curve.predicted + total)
+            at = chosen[label] = np.argmax(micro + curve.f1 / judged)
+            hits, predicted = other_hits + int(curve.hits[at]), other_predicted + int(curve.predicted[at])
+        if (chosen == before).all():
+            break
+    return np.array([curve.thresholds[at] for curve, at in zip(curves, chosen, strict=True)])
+
+
+def _expected(scores: Scores) -> np.ndarray:
+    """For each label the threshold of the highest F1 that its calibrated probabilities promise: half that F1."""
+    result = np.empty(len(scores.ranked))
+    sizes = np.arange(1, scores.ranked.shape[1] + 1)
+    for label, ranked in enumerate(scores.ranked):
+        hits = np.cumsum(ranked[::-1], dtype=np.float64)
+        result[label] = (hits / (sizes + hits[-1])).max()
+    return result
+
+
+RULES: dict[str, Callable[[Scores], np.ndarray]] = {
+    "expected": _expected,
+    "micromacro": _micromacro,
+    "scut": _scut,
+    "pcut": _pcut,
+    "global": _global,
+    "fixed": _fixed,
+}
+"""Name → how it chooses thresholds."""
+
+AVERAGED = ("scut", "micromacro")
+"""Rules that go by single positives: the mean of their thresholds over parts of the rows is better than one of them."""
+
+_BLIND = ("scut", "micromacro", "pcut")  # rules that know nothing of a label without positives
+
+
+def choose_thresholds(rule: str, scores: Scores) -> np.ndarray:
+    """Choose a threshold for every label.
+
+    Parameters
+    ----------
+    rule : str
+        One of `RULES`, see `eno.models.calibration.fit_calibration`.
+    scores : Scores
+        Calibrated probabilities and labels.
+
+    Returns
+    -------
+    np.ndarray [shape=(k,), dtype=float64]
+        0 … 1; 0.5 for all where no label has a positive.
+    """
+    if not scores.counts.any():
+        return _fixed(scores)
+    thresholds = RULES[rule](scores)
+    if rule in _BLIND and not scores.counts.all():
+        thresholds = np.where(scores.counts > 0, thresholds, _global(scores))
+    result: np.ndarray = np.clip(thresholds, 0, NEVER)
+    return result
+
+
+def raise_to_precision(scores: Scores, thresholds: np.ndarray, floor: float) -> np.ndarray:
+    """Raise thresholds to where the share of right predictions is at least `floor`.
+
+    Parameters
+    ----------
+    scores : Scores
+        Calibrated probabilities of held-out rows, and labels.
+    thresholds : np.ndarray [shape=(k,)]
+        What is to be raised.
+    floor : float
+        0 … 1.
+
+    Returns
+    -------
+    np.ndarray [shape=(k,), dtype=float64]
+        The lowest that reach it, `NEVER` where none does.
+
+    Notes
+    -----
+    The lowest of many thresholds that happen to reach a share would reach less on other rows. So the share must be
+    believable: what counts is the lower end of its Wilson interval of one standard error. For 0.8 at least four
+    predictions are needed, all of them right.
+    """
+    raised = np.full(len(thresholds), NEVER)
+    for label, threshold in enumerate(thresholds.tolist()):
+        curve = scores.curve(label)
+        ranked, positives = scores.ranked[label], scores.positives[label]
+        hits = np.append(curve.hits, len(positives) - np.searchsorted(positives, threshold, side="right"))
+        predicted = np.append(curve.predicted, len(ranked) - np.searchsorted(ranked, threshold, side="right"))
+        candidates = np.append(curve.thresholds, threshold)
+        reached = (candidates >= threshold) & (_wilson_lower(hits, predicted) >= floor)
+        if reached.any():
+            raised[label] = candidates[reached].min()
+    return raised
+
+
+def _wilson_lower(hits: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    n = np.maximum(predicted, 1)
+    share = hits / n
+    lower: np.ndarray = (share + 1 / (2 * n) - np.sqrt(share * (1 - share) / n + 1 / (4 * n**2))) / (1 + 1 / n)
+    return lower
