@@ -75,7 +75,7 @@ def metrics_table(results: Mapping[str, Metrics]) -> Table:
     rich.table.Table
         Ready to print.
     """
-    skipped = max(metrics.labels_skipped for metrics in results.values())
+    skipped = max(metrics.without_positives + metrics.without_negatives for metrics in results.values())
     caption = f"{skipped} labels without positives or without negatives could not be judged" if skipped else None
     title = "held-out tracks; precision, recall and F1 at a threshold of 0.5"
     table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

