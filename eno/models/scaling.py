@@ -85,7 +85,7 @@ def fit_scaling(
     common = _fit_pooled(logits, truth, method, np.random.default_rng(seed))
     fitted = np.tile(common, (labels, 1))
     if method == "temperature":
-        return fitted[:, 0], fitted[:, 1], np.ones(labels, bool)
+        return fitted[:, 0], np.zeros(labels), np.ones(labels, bool)
     positives = np.diff(truth.indptr)
     pooled = np.minimum(positives, rows - positives) < min_positives
     precision = 1 / np.square(np.array(deviations))

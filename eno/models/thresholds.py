@@ -90,15 +90,16 @@ def _global(scores: Scores) -> np.ndarray:
     """One threshold for all labels: that of the highest sum of micro and macro F1."""
     found = np.concatenate(scores.positives)
     grid = np.unique(np.quantile(found, np.linspace(0, 1, _GRID), method="lower"))
-    grid = np.append(np.append(0, grid[:-1]) + grid, 1 + grid[-1]) / 2
-    hits, predicted = np.zeros((2, len(scores.ranked), len(grid)))
+    below, (hits, predicted) = np.zeros(len(grid)), np.zeros((2, len(scores.ranked), len(grid)))
     for label, (ranked, positives) in enumerate(zip(scores.ranked, scores.positives, strict=True)):
-        hits[label] = len(positives) - np.searchsorted(positives, grid, side="right")
-        predicted[label] = len(ranked) - np.searchsorted(ranked, grid, side="right")
+        first = np.searchsorted(ranked, grid, side="left")
+        below = np.maximum(below, np.where(first > 0, ranked[np.maximum(first - 1, 0)], 0))
+        hits[label], predicted[label] = len(positives) - np.searchsorted(positives, grid), len(ranked) - first
     judged = scores.counts > 0
-    macro = (2 * hits / np.maximum(predicted + scores.counts[:, None], 1))[judged].mean(axis=0)
+    macro = (2 * hits / np.maximum(predicted + scores.counts[:, np.newaxis], 1))[judged].mean(axis=0)
     micro = 2 * hits.sum(axis=0) / (predicted.sum(axis=0) + scores.counts.sum())
-    return np.full(len(scores.ranked), grid[np.argmax(macro + micro)])
+    best = np.argmax(macro + micro)
+    return np.full(len(scores.ranked), (float(grid[best]) + float(below[best])) / 2)
 
 
 def _scut(scores: Scores) -> np.ndarray:
