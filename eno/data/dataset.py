@@ -81,7 +81,8 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         augment: Augment | None = None,
         seed: int = 0,
     ) -> None:
-        if min(crop_frames or 1, windows or 1) < 1 or (windows and not crop_frames) or (windows and augment):
+        lengths = [value for value in (crop_frames, windows) if value is not None]
+        if min(lengths, default=1) < 1 or (windows and (crop_frames is None or augment)):
             raise ConfigError(
                 f"crop_frames={crop_frames}, windows={windows}, augment={augment}: windows need a length, crop_frames, "
                 "both are at least 1, and only random crops are augmented."

@@ -21,6 +21,7 @@ LOSSES = ("bce", "focal", "asymmetric")
 CLASS_WEIGHTS = ("none", "balanced", "effective")
 """What a label's positives weigh: as all else; as much as its negatives together; by their effective number."""
 
+_TINY = 1e-8  # powers below 1 have no gradient at 0
 _MAX_WEIGHT = 100.0  # a label on one row of a million must not decide every step
 
 
@@ -68,6 +69,7 @@ class MultiLabelLoss(nn.Module):
         super().__init__()
         self.name, self.gamma, self.label_smoothing = name, gamma, label_smoothing
         self.gamma_negative, self.gamma_positive, self.clip = gamma_negative, gamma_positive, clip
+        self.weighted = positive_weights is not None
         weights = np.ones(1) if positive_weights is None else positive_weights
         self.register_buffer("weights", torch.as_tensor(weights, dtype=torch.float32), persistent=False)
 
@@ -90,7 +92,7 @@ class MultiLabelLoss(nn.Module):
         if self.label_smoothing:
             targets = targets * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
         losses = self._elements(logits, targets)
-        if len(self.weights) > 1:
+        if self.weighted:
             losses = losses * (1 + targets * (self.weights - 1))
         if row_weights is not None:
             losses = losses * row_weights[:, None]
@@ -101,13 +103,16 @@ class MultiLabelLoss(nn.Module):
             return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
         if self.name == "focal":
             losses = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-            missed = (targets - torch.sigmoid(logits)).abs()
+            missed = (targets - torch.sigmoid(logits)).abs().clamp_min(_TINY)
             return losses * missed**self.gamma
         positive = torch.sigmoid(logits)
         negative = (1 - positive + self.clip).clamp(max=1)
-        easy = (1 - positive) ** self.gamma_positive, (1 - negative) ** self.gamma_negative
+        easy = (
+            (1 - positive).clamp_min(_TINY) ** self.gamma_positive,
+            (1 - negative).clamp_min(_TINY) ** self.gamma_negative,
+        )
         of_positives = functional.logsigmoid(logits) * easy[0]
-        of_negatives = (negative.clamp_min(1e-8).log() if self.clip else functional.logsigmoid(-logits)) * easy[1]
+        of_negatives = (negative.clamp_min(_TINY).log() if self.clip else functional.logsigmoid(-logits)) * easy[1]
         return -(targets * of_positives + (1 - targets) * of_negatives)
 
 
