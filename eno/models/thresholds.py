@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -41,8 +42,12 @@ class Scores:
         ]
         self.counts = np.diff(truth.indptr)
 
-    def curve(self, label: int) -> Curve:
-        """What each threshold that is worth a look would decide."""
+    @cached_property
+    def curves(self) -> list[Curve]:
+        """For each label what the thresholds that are worth a look would decide."""
+        return [self._curve(label) for label in range(len(self.ranked))]
+
+    def _curve(self, label: int) -> Curve:
         ranked, positives = self.ranked[label], self.positives[label]
         # Nothing is gained by letting negatives in: the best thresholds lie just below a positive.
         found = np.unique(positives[positives > 0])[::-1]
@@ -104,8 +109,7 @@ def _global(scores: Scores) -> np.ndarray:
 
 def _scut(scores: Scores) -> np.ndarray:
     """For each label the threshold of its highest F1."""
-    curves = map(scores.curve, range(len(scores.ranked)))
-    return np.array([curve.thresholds[np.argmax(curve.f1)] for curve in curves])
+    return np.array([curve.thresholds[np.argmax(curve.f1)] for curve in scores.curves])
 
 
 def _pcut(scores: Scores) -> np.ndarray:
@@ -124,7 +128,7 @@ def _micromacro(scores: Scores) -> np.ndarray:
 
     They are moved label by label, the most frequent first, until none changes.
     """
-    curves = [scores.curve(label) for label in range(len(scores.ranked))]
+    curves = scores.curves
     total, judged = scores.counts.sum(), max(int((scores.counts > 0).sum()), 1)
     chosen = np.array([np.argmax(curve.f1) for curve in curves])
     hits = sum(int(curve.hits[at]) for curve, at in zip(curves, chosen, strict=True))
@@ -217,7 +221,7 @@ def raise_to_precision(scores: Scores, thresholds: np.ndarray, floor: float) -> 
     """
     raised = np.full(len(thresholds), NEVER)
     for label, threshold in enumerate(thresholds.tolist()):
-        curve = scores.curve(label)
+        curve = scores.curves[label]
         ranked, positives = scores.ranked[label], scores.positives[label]
         hits = np.append(curve.hits, len(positives) - np.searchsorted(positives, threshold, side="right"))
         predicted = np.append(curve.predicted, len(ranked) - np.searchsorted(ranked, threshold, side="right"))
