@@ -1,55 +1,162 @@
-"""Results as tables that people read."""
+"""An evaluation as files and as a table for the terminal."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
+from eno.evaluation.bootstrap import Interval
+from eno.evaluation.evaluation import Evaluation, Level
 from eno.evaluation.metrics import Metrics, evaluate, prevalence_baseline
+from eno.files import printable, replace_file, write_json
 from eno.models import Head
+
+METRICS_FILE, PER_LABEL_FILE, REPORT_FILE = "metrics.json", "per_label.parquet", "report.html"
+"""What `write_report` writes."""
 
 # Two lines each, so that the table fits a terminal of 80 columns.
 _COLUMNS = {
+    "\nmAP": "map_macro",
+    "F1\nmacro": "f1_macro",
+    "F1\nmicro": "f1_micro",
+    "ROC-\nAUC": "roc_auc_macro",
     "P\nmacro": "precision_macro",
     "R\nmacro": "recall_macro",
-    "F1\nmacro": "f1_macro",
-    "P\nmicro": "precision_micro",
-    "R\nmicro": "recall_micro",
-    "F1\nmicro": "f1_micro",
-    "\nmAP": "map_macro",
-    "ROC-\nAUC": "roc_auc_macro",
 }
+
+
+def write_report(evaluation: Evaluation, folder: Path, *, audio_root: Path | None = None) -> None:
+    """Write all of it: figures as JSON, labels as Parquet, and a page to read.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        As `eno.evaluation.evaluation.evaluate_predictions` gives it.
+    folder : Path
+        Receives `METRICS_FILE`, `PER_LABEL_FILE` and `REPORT_FILE`; it is made.
+    audio_root : Path, optional
+        Folder of the tracks, so that the worst errors can be listened to.
+
+    Raises
+    ------
+    MissingExtra
+        matplotlib is not installed; figures and labels are written nevertheless.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / METRICS_FILE, as_json(evaluation))
+    with replace_file(folder / PER_LABEL_FILE) as temporary:
+        pq.write_table(evaluation.per_label, temporary)
+    from eno.evaluation.html import write_html  # needs matplotlib
+
+    write_html(evaluation, folder / REPORT_FILE, audio_root=audio_root)
+
+
+def as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Give the figures as values that JSON has; null stands for what cannot be told.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+
+    Returns
+    -------
+    dict
+        Strict JSON: no NaN.
+    """
+    content = {
+        "artists": evaluation.artists,
+        "resamples": evaluation.resamples,
+        "chance_map_macro": evaluation.chance,
+        "tracks": _level(evaluation.tracks),
+        "albums": {
+            "aggregation": evaluation.aggregation,
+            **_level(evaluation.albums),
+            "aggregations": {name: asdict(one) for name, one in evaluation.aggregations.items()},
+        },
+        "not_calibrated_0.5": asdict(evaluation.fixed) if evaluation.fixed else None,
+        "gain_of_calibration": {name: asdict(one) for name, one in evaluation.gain.items()},
+        "findings": [asdict(one) for one in evaluation.findings],
+        "confused": [asdict(one) for one in evaluation.confused],
+        "worst": [asdict(one) for one in evaluation.worst],
+    }
+    strict: dict[str, Any] = _strict(content)
+    return strict
+
+
+def _level(level: Level) -> dict[str, Any]:
+    return {
+        "metrics": asdict(level.metrics),
+        "intervals": {name: asdict(one) for name, one in level.intervals.items()},
+        "parts": {name: asdict(one) if one else None for name, one in level.parts.items()},
+    }
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _strict(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return printable(value) if isinstance(value, str) else value
+
+
+def metrics_table(results: Mapping[str, Level | Metrics], *, title: str = "held-out tracks") -> Table:
+    """Show results as one row each.
+
+    Parameters
+    ----------
+    results : mapping of str to Level or Metrics
+        By what to call them; those of a `Level` have their intervals below them.
+    title : str
+        What stands above.
+
+    Returns
+    -------
+    rich.table.Table
+        Ready to print, in 80 columns.
+    """
+    levels = {name: one if isinstance(one, Level) else Level(one, {}, {}) for name, one in results.items()}
+    table = Table(title=title, caption=_caption(list(levels.values())), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("")
+    table.add_column("\nlabels", justify="right")
+    for heading in _COLUMNS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, level in levels.items():
+        values = [
+            f"{getattr(level.metrics, attribute):.3f}" + _range(level.intervals.get(attribute))
+            for attribute in _COLUMNS.values()
+        ]
+        table.add_row(escape(printable(name)), str(level.metrics.labels), *values)
+    return table
+
+
+def _range(interval: Interval | None) -> str:
+    if interval is None or np.isnan(interval.low):
+        return ""
+    return f"\n[dim]{interval.low:.2f}–{interval.high:.2f}[/]"
+
+
+def _caption(levels: list[Level]) -> str | None:
+    skipped = max((one.metrics.without_positives + one.metrics.without_negatives for one in levels), default=0)
+    said = ["below: intervals of 95 %, by drawing artists"] if any(one.intervals for one in levels) else []
+    said += [f"{skipped} labels without positives or without negatives could not be judged"] if skipped else []
+    return "; ".join(said) or None
 
 
 def evaluate_head(
     head: Head, name: str, *, train_truth: np.ndarray, X: np.ndarray, truth: np.ndarray, genres: int
 ) -> dict[str, Metrics]:
-    """Judge a fitted head on held-out tracks, beside the baseline that any head must beat.
-
-    Parameters
-    ----------
-    head : Head
-        Fitted.
-    name : str
-        What to call it.
-    train_truth : np.ndarray [shape=(n, k)]
-        Labels of the training tracks, for the baseline.
-    X : np.ndarray [shape=(m, dim)]
-        Vectors of the held-out tracks.
-    truth : np.ndarray [shape=(m, k)]
-        Their labels.
-    genres : int
-        So many of the labels, the first ones, are genres; they are also judged apart.
-
-    Returns
-    -------
-    dict of str to Metrics
-        For the prevalence baseline, the head, and the head on genres and on descriptors alone where there are any
-        that can be judged.
-    """
+    """Judge a fitted head on held-out tracks, beside the baseline that any head must beat."""
     probabilities = head.predict_proba(X)
     results = {
         "prevalence": evaluate(truth, prevalence_baseline(train_truth, len(truth))),
@@ -60,30 +167,3 @@ def evaluate_head(
         if (part.any(axis=0) & ~part.all(axis=0)).any():
             results[f"{name}: {family}"] = evaluate(part, probabilities[:, columns])
     return results
-
-
-def metrics_table(results: Mapping[str, Metrics]) -> Table:
-    """Show results as one row each.
-
-    Parameters
-    ----------
-    results : mapping of str to Metrics
-        As `evaluate_head` gives them.
-
-    Returns
-    -------
-    rich.table.Table
-        Ready to print.
-    """
-    skipped = max(metrics.without_positives + metrics.without_negatives for metrics in results.values())
-    caption = f"{skipped} labels without positives or without negatives could not be judged" if skipped else None
-    title = "held-out tracks; precision, recall and F1 at a threshold of 0.5"
-    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("")
-    table.add_column("\nlabels", justify="right")
-    for heading in _COLUMNS:
-        table.add_column(heading, justify="right")
-    for name, metrics in results.items():
-        values = [f"{getattr(metrics, attribute):.3f}" for attribute in _COLUMNS.values()]
-        table.add_row(name, str(metrics.labels), *values)
-    return table
