@@ -10,6 +10,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, HubertConfig, HubertModel, RobertaConfig
 
+from eno.models.classifier import SimpleCNN
+
 CLAP_SIZES = {
     "nano": {
         "patch_embeds_hidden_size": 16, "hidden_size": 128, "depths": [2, 2, 2, 2], "num_attention_heads": [1, 2, 4, 8],
@@ -154,3 +156,11 @@ def music(samples: int, sample_rate: int, seed: int = 0, count: int = 1) -> np.n
 
 if __name__ == "__main__":
     save_clap(Path(sys.argv[1]), sys.argv[2])
+
+
+def save_simple_cnn(path: Path, num_labels: int = 8) -> Path:
+    """A state dict as ``scripts/train.py`` leaves it, with random weights."""
+    network = SimpleCNN(128, num_labels)
+    spread_weights(network)
+    torch.save(network.state_dict(), path)
+    return path

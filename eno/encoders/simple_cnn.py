@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ DEFAULTS = {"window_s": 5.0, "n_mels": 128, "sample_rate": 16_000}
 """What `eno.training.cnn.CNNSettings` and ``scripts/prepare_data.py`` take unless told otherwise."""
 
 _LAST = "classifier.4.weight"
-_TRAIN = "Train it with: python scripts/train.py"
+_TRAIN = "A CNN of your own is trained with: python scripts/train.py"
 
 
 class SimpleCNNTagger(TorchEncoder):
@@ -143,7 +144,10 @@ def load_simple_cnn(path: Path | str, *, n_mels: int = 128) -> SimpleCNN:
     try:
         weights = read_pickled(path)
     except WeightsError as error:
-        raise ModelError(f"{error} If it is a model of your own: {_TRAIN}") from error
+        reason = (
+            str(error) if zipfile.is_zipfile(path) else f"{path}: is truncated, damaged or no checkpoint of PyTorch."
+        )
+        raise ModelError(f"{reason} {_TRAIN}") from error
     if not isinstance(weights, dict) or not torch.is_tensor(weights.get(_LAST)):
         raise ModelError(f"{path}: is not the state dict of a SimpleCNN ({_LAST} is missing). {_TRAIN}")
     network = SimpleCNN(n_mels, len(weights[_LAST]))

@@ -1,20 +1,22 @@
 """What holds for every encoder."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from eno.encoders import ENCODERS, load_encoder
-from tests.checkpoints import music
+from tests.checkpoints import music, save_simple_cnn
 from tests.encoders.conftest import FAMILIES
 
 CASES = (
-    "musicnn", "musicnn both", "clap", "clap pooled", "clap fused", "mert 95m", "mert 330m", "stats",
+    "musicnn", "musicnn both", "clap", "clap pooled", "clap fused", "mert 95m", "mert 330m", "stats", "simple_cnn",
     *(f"hf {family}" for family in FAMILIES),
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=CASES)
-def arguments(request, small_clap, fused_clap, small_mert, small_models):
+def arguments(request, small_clap, fused_clap, small_mert, small_models, tmp_path_factory):
     name, _, variant = request.param.partition(" ")
     options = {
         "musicnn": {"checkpoint": variant or "msd"},
@@ -24,8 +26,11 @@ def arguments(request, small_clap, fused_clap, small_mert, small_models):
         },
         "mert": {"model": str(small_mert.get(variant)), "window_s": 1.0},
         "stats": {},
+        "simple_cnn": {"model": str(tmp_path_factory.getbasetemp() / "best_model.pt"), "window_s": 1.0},
         "hf": {"model": str(small_models / variant)} | ({"window_s": 1.0} if variant not in ("ast", "whisper") else {}),
     }[name]
+    if name == "simple_cnn":
+        save_simple_cnn(Path(options["model"]))
     return name, options
 
 
