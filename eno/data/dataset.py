@@ -103,7 +103,8 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         if split != "train":
             self.labels.data[:] = self.labels.data > 0
         # Shared, so that worker processes which are already there see it too.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]
 
     def _check_features(self) -> None:
         missing = [track_id for track_id in self.ids if not feature_path(self._root, track_id).is_file()]
@@ -145,7 +146,7 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         """Map the features of a track into memory [shape=(1, n_mels, frames)]."""
         path = feature_path(self._root, track_id)
         try:
-            stored = np.load(path, mmap_mode="r", allow_pickle=False)
+            stored: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise CatalogueError(f"{path}: cannot be read ({error}). Remove it. {MAKE_FEATURES}") from error
         if stored.dtype != np.float32 or stored.ndim != 3 or stored.shape[:2] != (1, self.n_mels) or not stored.size:

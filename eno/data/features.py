@@ -112,7 +112,8 @@ class AudioFeatureExtractor:
         ValueError
             There are no more than 1024 samples: half a frame is mirrored at each end.
         """
-        waveform = torch.atleast_2d(torch.as_tensor(samples, dtype=torch.float32))
+        waveform = torch.as_tensor(samples, dtype=torch.float32)
+        waveform = waveform[None] if waveform.ndim == 1 else waveform
         if waveform.shape[-1] <= FFT_SAMPLES // 2:
             raise ValueError(f"samples have the shape {tuple(waveform.shape)}; expected more than {FFT_SAMPLES // 2}.")
         centred = pad(waveform.reshape(1, -1, waveform.shape[-1]), (FFT_SAMPLES // 2,) * 2, mode="reflect")

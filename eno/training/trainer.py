@@ -149,7 +149,7 @@ def track_logits(model: nn.Module, features: torch.Tensor) -> torch.Tensor:
     if features.ndim != 5:
         logits: torch.Tensor = model(features)
         return logits
-    probabilities = torch.sigmoid(model(features.flatten(0, 1))).unflatten(0, features.shape[:2]).mean(dim=1)
+    probabilities = torch.sigmoid(model(features.flatten(0, 1))).reshape(*features.shape[:2], -1).mean(dim=1)
     return torch.logit(probabilities, eps=_SURE)
 
 
