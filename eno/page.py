@@ -20,13 +20,15 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
        max-width: 64rem; margin: 0 auto; padding: 1rem; overflow-wrap: break-word; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
-nav a { margin-right: 1rem; } p, nav { color: var(--faint); } a { color: inherit; }
+nav a { margin-right: 1rem; display: inline-block; } p, nav { color: var(--faint); } a { color: inherit; }
 img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 img[src^='data:image/png'] { max-width: max(100%, 40rem); }
 .row { display: flex; flex-wrap: wrap; gap: 1rem 3rem; } .scroll { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; font-size: .9rem; margin: 1rem 0; } caption { text-align: left; font-weight: 600; }
 th, td { text-align: left; padding: .15rem .8rem .15rem 0; border-bottom: 1px solid var(--line); }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } td.n { white-space: nowrap; }
+th { vertical-align: bottom; } small { color: var(--faint); }
+@media (max-width: 30rem) { table { font-size: .8rem; } th, td { padding-right: .5rem; } }
 """
 
 
@@ -111,7 +113,7 @@ def text(value: str) -> str:
 
 def is_numeric(rows: Sequence[Sequence[object]], column: int) -> bool:
     """Whether a column holds figures; the first one holds names."""
-    return column > 0 and all(str(row[column])[:1] in "0123456789…" for row in rows)
+    return column > 0 and all(str(row[column])[:1] in "-0123456789…" for row in rows)
 
 
 def as_text(cell: object) -> str:

@@ -149,7 +149,7 @@ def _never_predicted(
     if not never.any():
         return Finding(issue, False, f"each of the {present.sum()} labels of test tracks is predicted for some track")
     counts = np.asarray(train_positives)
-    order = np.flatnonzero(never)[np.argsort(counts[never], kind="stable")]
+    order = np.flatnonzero(never)[np.argsort(counts[never], kind="stable")].tolist()
     evidence = (
         f"{never.sum()} of {present.sum()} labels are on test tracks and never predicted; the median of their training "
         f"tracks is {np.median(counts[never]):g}"
@@ -167,7 +167,7 @@ def _never_predicted(
 
 
 def _untested(labels: Sequence[str], test: Predictions) -> Finding:
-    missing = np.flatnonzero(~(test.truth > 0).any(axis=0))
+    missing = np.flatnonzero(~(test.truth > 0).any(axis=0)).tolist()
     issue = "labels without test tracks"
     if len(missing) == 0:
         return Finding(issue, False, f"all {len(labels)} labels are on test tracks")
@@ -182,7 +182,7 @@ def _untested(labels: Sequence[str], test: Predictions) -> Finding:
 
 
 def _constant(labels: Sequence[str], test: Predictions) -> Finding:
-    same = np.flatnonzero(np.ptp(test.probabilities, axis=0) == 0) if len(test.truth) > 1 else np.arange(0)
+    same = np.flatnonzero(np.ptp(test.probabilities, axis=0) == 0).tolist() if len(test.truth) > 1 else []
     issue = "constant predictions"
     if len(same) == 0:
         return Finding(issue, False, "every label has different probabilities on different tracks")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
 from urllib.parse import quote
 
 from eno.evaluation import charts
-from eno.evaluation.bootstrap import HEADLINE
+from eno.evaluation.bootstrap import HEADLINE, Interval
 from eno.evaluation.by_label import BANDS, FAMILIES
 from eno.evaluation.diagnosis import Finding
 from eno.evaluation.errors import WorstError
@@ -38,7 +39,8 @@ _ALL, _WORST, _BEST = 150, 60, 20  # so many labels are all shown; else so many 
 _MORE = 8  # labels of a track that are named
 _STYLE = """
 .cards { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr));
-         width: 100%; margin: 1rem 0; }
+         width: 100%; }
+.row > h3 { width: 100%; margin: 1rem 0 0; }
 .card { border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem; font-size: .9rem; min-width: 0; }
 .card h3 { font-size: 1rem; margin: 0 0 .3rem; } .card p { margin: .3rem 0; } .card audio { width: 100%; }
 .card.found { border-left: 4px solid #c2691c; } .card.fine { border-left: 4px solid #3f8f5f; }
@@ -62,8 +64,12 @@ def write_html(found: Evaluation, path: Path, *, audio_root: Path | None = None)
     MissingExtra
         matplotlib is not installed.
     """
-    chapters = [_overview(found), _diagnosis(found), _ranking(found), _thresholds(found), _albums(found)]
-    chapters += [_confusion(found), _listening(found, path, audio_root), _labels(found)]
+    chapters = [
+        *(_overview(found), _diagnosis(found), _ranking(found), _thresholds(found), _albums(found)),
+        *_confusion(found),
+        *_listening(found, path, audio_root),
+        _labels(found),
+    ]
     metrics = found.tracks.metrics
     hints = [
         f"{metrics.rows:,} tracks, {found.albums.metrics.rows:,} albums and {found.artists:,} artists that were not "
@@ -71,31 +77,36 @@ def write_html(found: Evaluation, path: Path, *, audio_root: Path | None = None)
         f"Left out of all figures: {metrics.without_positives} labels that no test track has, and "
         f"{metrics.without_negatives} that all have. {metrics.rows_without_labels} tracks have no label.",
     ]
-    write_page(path, "Evaluation", "How good the tags are", [one for one in chapters if one], hints=hints, style=_STYLE)
+    write_page(path, "Evaluation", "How good the tags are", chapters, hints=hints, style=_STYLE)
 
 
 def _overview(found: Evaluation) -> Chapter:
     levels = {"tracks": found.tracks, "albums": found.albums}
     shown = {name: level.intervals for name, level in levels.items()}
-    rows = [(title, *(str(level.intervals[name]) for level in levels.values())) for name, title in NAMES.items()]
+    rows = [(title, *(_interval(one[name]) for one in shown.values())) for name, title in NAMES.items()]
     others = [
         (title, *(f"{getattr(level.metrics, name):.3f}" for level in levels.values()))
         for name, title in _OTHERS.items()
     ]
     return Chapter(
         "Overview",
-        f"In brackets are intervals of 95 %, from {found.resamples:,} draws of whole artists with replacement: so far "
-        f"another test part of this size may be off. A ranking by chance has a macro mAP of {found.chance:.3f} and a "
+        f"Below a figure is its interval of 95 %, from {found.resamples:,} draws of whole artists with replacement: so "
+        f"far another test part of this size may be off. A ranking by chance has a macro mAP of {found.chance:.3f}, a "
         "ROC-AUC of 0.5. Macro is the mean over labels, micro counts all decisions together.",
         (
-            (picture("headline metrics with intervals", charts.headline(shown, NAMES)),),
             (
+                picture("headline metrics with intervals", charts.headline(shown, NAMES)),
                 table("headline", ("", *levels), rows),
-                *(table(f"{name}: families and bands", *_parts(level)) for name, level in levels.items()),
             ),
+            tuple(table(f"{name}: families and bands", *_parts(level)) for name, level in levels.items()),
             (table("further metrics", ("", *levels), others),),
         ),
     )
+
+
+def _interval(one: Interval) -> Html:
+    spread = "" if math.isnan(one.low) else f"<br><small>{one.low:.3f} … {one.high:.3f}</small>"
+    return Html(f"{one.value:.3f}{spread}")
 
 
 def _parts(level: Level) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
@@ -139,7 +150,12 @@ def _thresholds(found: Evaluation) -> Chapter:
     rows: tuple[tuple[str, ...], ...] = (shown,)
     if found.fixed:
         compared = [
-            (NAMES[name], f"{getattr(found.fixed, name):.3f}", f"{getattr(found.tracks.metrics, name):.3f}", str(gain))
+            (
+                NAMES[name],
+                f"{getattr(found.fixed, name):.3f}",
+                f"{getattr(found.tracks.metrics, name):.3f}",
+                _interval(gain),
+            )
             for name, gain in found.gain.items()
         ]
         columns = ("", "not calibrated, 0.5", "now", "difference")
@@ -164,9 +180,9 @@ def _albums(found: Evaluation) -> Chapter:
     )
 
 
-def _confusion(found: Evaluation) -> Chapter | None:
+def _confusion(found: Evaluation) -> list[Chapter]:
     if not found.confused and len(found.error_map.labels) < 2:
-        return None
+        return []
     rows = [(one.predicted, one.missed, one.tracks, f"{one.lift:.1f}") for one in found.confused]
     blocks = []
     if rows:
@@ -175,22 +191,24 @@ def _confusion(found: Evaluation) -> Chapter | None:
         title = "Wrong on the same tracks; grey: never"
         drawn = lift_map(title, found.error_map.labels, found.error_map.lift)
         blocks.append(picture("co-occurrence of errors", drawn))
-    return Chapter(
-        "Confusion",
+    explanation = (
         "Which labels are taken for which, and which go wrong together. Lift says how many times as often as if the "
-        "errors had nothing to do with each other.",
-        tuple((block,) for block in blocks),
+        "errors had nothing to do with each other."
     )
+    return [Chapter("Confusion", explanation, tuple((block,) for block in blocks))]
 
 
-def _listening(found: Evaluation, path: Path, audio_root: Path | None) -> Chapter | None:
+def _listening(found: Evaluation, path: Path, audio_root: Path | None) -> list[Chapter]:
     rows = tuple(
         (f'<h3>{title}</h3><div class="cards">{cards}</div>',)
         for kind, title in (("wrong", "Predicted, and not among the labels"), ("missed", "Missed"))
         if (cards := "".join(_card(one, path, audio_root) for one in found.worst if one.kind == kind))
     )
-    explanation = "The surest decisions that are wrong. Sometimes the label is, or it is another track's of the album."
-    return Chapter("Listen", explanation, rows) if rows else None
+    explanation = (
+        "The surest decisions that are wrong. Now and then it is the label that is, or it is true of another track of "
+        "the album only."
+    )
+    return [Chapter("Listen", explanation, rows)] if rows else []
 
 
 def _card(error: WorstError, path: Path, audio_root: Path | None) -> str:

@@ -109,11 +109,18 @@ def evaluate(truth: np.ndarray, probabilities: np.ndarray, *, thresholds: float 
     labelled = y.any(axis=1)
     lrap, coverage = _rank_rows(y[labelled], p[labelled])
     ece, ece_by_label = calibration_errors(y, p)
-    macro = [values.mean() for values in precision_recall_f1(y, predicted, axis=0)]
-    micro = precision_recall_f1(y, predicted)
-    samples = [values.mean() for values in precision_recall_f1(y[labelled], predicted[labelled], axis=1)]
+    macro, micro = precision_recall_f1(y, predicted, axis=0), precision_recall_f1(y, predicted)
+    samples = precision_recall_f1(y[labelled], predicted[labelled], axis=1)
     return Metrics(
-        *map(float, (*macro, *micro, *samples)),
+        precision_macro=float(macro[0].mean()),
+        recall_macro=float(macro[1].mean()),
+        f1_macro=float(macro[2].mean()),
+        precision_micro=float(micro[0]),
+        recall_micro=float(micro[1]),
+        f1_micro=float(micro[2]),
+        precision_samples=float(samples[0].mean()),
+        recall_samples=float(samples[1].mean()),
+        f1_samples=float(samples[2].mean()),
         map_macro=float(precisions.mean()),
         map_micro=float(rank_labels(y.reshape(-1, 1), p.reshape(-1, 1))[0][0]),
         roc_auc_macro=float(areas.mean()),
@@ -163,8 +170,7 @@ def check_predictions(
 def judged_labels(truth: np.ndarray) -> np.ndarray:
     """Tell which labels have positives and negatives [shape=(k,), dtype=bool]."""
     present = truth > 0
-    result: np.ndarray = present.any(axis=0) & ~present.all(axis=0)
-    return result
+    return np.asarray(present.any(axis=0) & ~present.all(axis=0))
 
 
 def precision_recall_f1(

@@ -46,14 +46,13 @@ def weighted_ranking(
     at_levels = _weights_at(reached, owners, len(levels) + 1, weights)
     false = _from_above(at_levels)  # of negatives that are not below a level; first that of all
     true = _from_above(positives)
-    all_positives, all_negatives = true[0].astype(np.float64), false[0].astype(np.float64)
-    below = all_negatives - false[1:]
+    below = false[0] - false[1:]
     if tied.any():
         below += _weights_at(exceeded[tied], owners[tied], len(levels), weights) / 2
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = true / np.maximum(true + false[1:], 1)
-        average_precision = np.einsum("lb,lb->b", positives, precision, dtype=np.float64) / all_positives
-        roc_auc = np.einsum("lb,lb->b", positives, below, dtype=np.float64) / (all_positives * all_negatives)
+        average_precision = np.einsum("lb,lb->b", positives, precision, dtype=np.float64) / true[0]
+        roc_auc = np.einsum("lb,lb->b", positives, below, dtype=np.float64) / (true[0].astype(np.float64) * false[0])
     return average_precision, roc_auc
 
 
