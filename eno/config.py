@@ -12,7 +12,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -113,9 +113,16 @@ class MLPSettings(_Section):
     dropout: float | None = Field(default=None, ge=0, lt=1)
     learning_rate: float | None = Field(default=None, gt=0)
     weight_decay: float | None = Field(default=None, ge=0)
+    warm_up: float | None = Field(default=None, ge=0, lt=1)
     batch_size: int | None = Field(default=None, ge=1)
     max_epochs: int | None = Field(default=None, ge=1)
     patience: int | None = Field(default=None, ge=1)
+    loss: Literal["bce", "focal", "asymmetric"] | None = None
+    loss_options: dict[str, float] | None = None
+    class_weights: Literal["none", "balanced", "effective"] | None = None
+    label_smoothing: float | None = Field(default=None, ge=0, lt=1)
+    mixup: float | None = Field(default=None, ge=0)
+    pooling: Literal["none", "mean", "attention", "max"] | None = None
     seed: int | None = None
 
 
@@ -142,6 +149,31 @@ class LightGBMSettings(_Section):
     threads: int | None = Field(default=None, ge=1)
 
 
+class KNNSettings(_Section):
+    """``[knn]``: options of `eno.models.knn.KNNHead`."""
+
+    k: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    temperatures: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    smoothing: float | None = Field(default=None, ge=0)
+    seed: int | None = None
+
+
+class BlendSettings(_Section):
+    """``[blend]``: options of `eno.models.blend.BlendHead`; those of its heads are in their own sections."""
+
+    heads: tuple[str, ...] = ("linear", "mlp", "lightgbm")
+    seed: int | None = None
+
+
+class CalibrationSettings(_Section):
+    """``[calibration]``: options of `eno.models.calibration.fit_calibration`, and how tracks make an album."""
+
+    method: Literal["platt", "temperature", "none"] | None = None
+    rule: Literal["expected", "micromacro", "scut", "pcut", "global", "fixed"] | None = None
+    precision_floor: float | None = Field(default=None, gt=0, lt=1)
+    album: Literal["mean_logit", "mean", "max", "median_logit"] = "mean_logit"
+
+
 class Settings(_Section):
     """All settings.
 
@@ -155,7 +187,7 @@ class Settings(_Section):
         See `eno.encoders.load_encoder`.
     encoder, head : str
         Names in the registries.
-    windows, labels, split, musicnn, clap, laion, mert, hf, stats, simple_cnn, mlp, linear, lightgbm
+    windows, labels, split, musicnn, clap, laion, mert, hf, stats, simple_cnn, mlp, linear, lightgbm, knn, blend
         The sections of the file.
     own : dict
         Options of an encoder of the user's own, whatever these are.
@@ -181,6 +213,9 @@ class Settings(_Section):
     mlp: MLPSettings = MLPSettings()
     linear: LinearSettings = LinearSettings()
     lightgbm: LightGBMSettings = LightGBMSettings()
+    knn: KNNSettings = KNNSettings()
+    blend: BlendSettings = BlendSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
 
     def options_of(self, name: str) -> dict[str, Any]:
         """Options that the user set for an encoder or head; none for a name without a section."""
@@ -188,6 +223,9 @@ class Settings(_Section):
         if colon and kind != "hf":
             return self.own
         section = getattr(self, kind, None)
+        if isinstance(section, BlendSettings):
+            of_heads = {head: self.options_of(head) for head in section.heads if head != kind}
+            return section.model_dump(exclude_none=True) | {"options": of_heads}
         return section.model_dump(exclude_none=True) if isinstance(section, _Section) else {}
 
 

@@ -18,6 +18,8 @@ from eno.errors import ModelError
 from eno.registry import check_options, find_class, import_class
 
 if TYPE_CHECKING:
+    from eno.models.blend import BlendHead
+    from eno.models.knn import KNNHead
     from eno.models.lgbm import LightGBMHead
     from eno.models.linear import LinearHead
     from eno.models.mlp import MLPHead
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = [
     "HEADS",
     "HEAD_FILE",
+    "BlendHead",
     "Head",
+    "KNNHead",
     "Labels",
     "LightGBMHead",
     "LinearHead",
@@ -41,6 +45,8 @@ HEADS = {
     "mlp": "eno.models.mlp:MLPHead",
     "linear": "eno.models.linear:LinearHead",
     "lightgbm": "eno.models.lgbm:LightGBMHead",
+    "knn": "eno.models.knn:KNNHead",
+    "blend": "eno.models.blend:BlendHead",
     "zero_shot": "eno.models.zero_shot:ZeroShotHead",
 }
 """Name → ``module:class`` of every head."""

@@ -1,6 +1,7 @@
 """The contract that every head keeps, and what the MLP must reach."""
 
 import json
+from pathlib import Path
 
 import lightgbm
 import numpy as np
@@ -12,9 +13,11 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from eno.embeddings.pooled import TrackView
 from eno.errors import ConfigError, ModelError, NotFitted, UnknownName
 from eno.evaluation.metrics import evaluate
 from eno.models import HEADS, base, create_head, load_head
+from eno.models.bags import Bags
 from eno.models.lgbm import LightGBMHead
 from eno.models.linear import LinearHead
 from eno.models.mlp import MLPHead
@@ -23,6 +26,8 @@ QUICK = {
     "mlp": {"hidden": (32,), "max_epochs": 30, "learning_rate": 5e-3, "device": "cpu"},
     "linear": {"device": "cpu"},
     "lightgbm": {"rounds": 60, "feature_fraction": 0.5, "min_data_in_leaf": 5},
+    "knn": {},
+    "blend": {"heads": ("linear", "knn"), "device": "cpu"},
 }
 
 
@@ -86,7 +91,8 @@ class TestContract:
         X, Y = problem()
         wrong = np.concatenate([Y, 1 - Y])
         weights = np.repeat([1.0, 0.0], len(X))
-        head = create_head(name, **QUICK[name]).fit(np.concatenate([X, X]), wrong, X, Y, sample_weight=weights)
+        validation = problem(2)
+        head = create_head(name, **QUICK[name]).fit(np.concatenate([X, X]), wrong, *validation, sample_weight=weights)
         X_test, Y_test = problem(1)
         assert evaluate(Y_test, head.predict_proba(X_test)).roc_auc_macro > 0.9
 
@@ -138,6 +144,45 @@ class TestContract:
         same = create_head(name, **QUICK[name]).fit(X, sparse.csr_array(Y)).predict_proba(X)
         np.testing.assert_array_equal(dense, same)
 
+    def test_vectors_may_lie_anywhere(self, name, tmp_path):
+        """In a mapped file of half precision, in a view of a store, as windows whose mean counts."""
+        X, Y = problem(n=300)
+        X = X.astype(np.float16).astype(np.float32)
+        np.save(tmp_path / "x.npy", X.astype(np.float16))
+        order = np.random.default_rng(0).permutation(len(X))
+        sources = [
+            np.load(tmp_path / "x.npy", mmap_mode="r"),
+            TrackView(X[order], np.argsort(order)),
+            Bags(np.repeat(X, 2, axis=0), np.full(len(X), 2)),
+        ]
+        expected = create_head(name, **QUICK[name]).fit(X, Y).predict_proba(X)
+        for source in sources:
+            found = create_head(name, **QUICK[name]).fit(source, Y).predict_proba(source)
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+
+    def test_more_labels_than_rows(self, name):
+        X, Y = problem(n=24)
+        many = np.tile(Y, (1, 20))
+        probabilities = create_head(name, **QUICK[name]).fit(X, many).predict_proba(X)
+        assert probabilities.shape == (24, 100)
+        np.testing.assert_allclose(probabilities[:, :5], probabilities[:, 5:10], atol=0.5)
+        assert np.isfinite(probabilities).all()
+
+    def test_nothing_to_learn_is_reported_and_predicted_by_the_prior(self, head, caplog):
+        X, Y = problem(n=60)
+        with caplog.at_level("WARNING"):
+            probabilities = head.fit(X, Y * 0, X, Y * 0).predict_proba(X)
+        assert "5 of 5 labels are on all training rows or on none" in caplog.text
+        np.testing.assert_allclose(probabilities, 1 / 62, rtol=1e-3)
+
+    def test_validation_must_fit_to_training(self, head):
+        X, Y = problem(n=60)
+        for X_val, Y_val in ((X[:, :3], Y), (X, Y[:, :3])):
+            with pytest.raises(ValueError, match="validation has the shapes"):
+                head.fit(X, Y, X_val, Y_val)
+        with pytest.raises(ValueError, match="X_val and Y_val go together"):
+            head.fit(X, Y, X)
+
     def test_units_of_the_vectors_do_not_matter(self, name):
         (X, Y), (scaled, _), (X_val, Y_val) = problem(), problem(scale=1000.0), problem(1)
         one = create_head(name, **QUICK[name]).fit(X, Y, X_val, Y_val).predict_proba(X)
@@ -166,7 +211,8 @@ class TestContract:
         loaded = load_head(tmp_path / "head")
         np.testing.assert_allclose(loaded.predict_proba(X), head.predict_proba(X), atol=1e-7)
         assert type(loaded) is type(head)
-        assert {file.suffix for file in (tmp_path / "head").iterdir()} <= {".json", ".safetensors", ".txt"}
+        suffixes = {file.suffix for file in (tmp_path / "head").rglob("*") if file.is_file()}
+        assert suffixes <= {".json", ".safetensors", ".txt", ".faiss"}
 
     def test_not_fitted(self, head, tmp_path):
         with pytest.raises(NotFitted, match=r"call fit\(X, Y\)"):
@@ -177,7 +223,7 @@ class TestContract:
     def test_damaged_files_are_refused(self, head, name, tmp_path):
         X, Y = problem()
         head.fit(X, Y).save(tmp_path / "head")
-        for file in (tmp_path / "head").iterdir():
+        for file in filter(Path.is_file, (tmp_path / "head").rglob("*")):
             content = file.read_bytes()
             file.write_bytes(content[: len(content) // 2])
             with pytest.raises(ModelError, match="head"):

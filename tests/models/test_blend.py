@@ -1,0 +1,155 @@
+"""Blends: weights against a search of the simplex, members as if fitted alone."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+from sklearn.metrics import log_loss
+
+from eno.config import Settings, load_settings
+from eno.errors import ConfigError, UnknownName
+from eno.models import create_head, load_head
+from eno.models.bags import Bags
+from eno.models.base import Options
+from eno.models.blend import BlendHead
+
+
+class Fixed(Options):
+    """Gives the same logits, whatever the row says, but for its number."""
+
+    def __init__(self, logits):
+        self.logits = logits
+
+    def predict_proba(self, X):
+        return expit(self.logits[X[:, 0].astype(int)]).astype(np.float32)
+
+
+def fixed_members(n: int = 400, k: int = 3):
+    rng = np.random.default_rng(0)
+    true = 2 * rng.standard_normal((n, k))
+    Y = (rng.random((n, k)) < expit(true)).astype(np.float32)
+    noisy = [true + deviation * rng.standard_normal((n, k)) for deviation in (1.0, 1.5)]
+    members = [Fixed(logits) for logits in (*noisy, 3 * rng.standard_normal((n, k)))]
+    return members, np.arange(n, dtype=np.float32)[:, np.newaxis], Y
+
+
+class TestWeights:
+    def test_are_the_best_of_the_simplex(self):
+        members, X, Y = fixed_members()
+        blend = BlendHead.of(members).fit_weights(X, Y)
+        losses = {
+            (a, b): log_loss(
+                Y.ravel(),
+                expit(sum(w * one.logits for w, one in zip((a, b, 1 - a - b), members, strict=True))).ravel(),
+            )
+            for a, b in itertools.product(np.arange(0, 1.01, 0.05), repeat=2)
+            if a + b <= 1
+        }
+        np.testing.assert_allclose(blend.weights[:2], min(losses, key=losses.get), atol=0.05)
+        assert log_loss(Y.ravel(), blend.predict_proba(X).ravel()) <= min(losses.values()) + 1e-6
+        assert blend.weights[2] < 0.05  # pure noise
+        assert blend.weights.sum() == pytest.approx(1)
+
+    def test_are_equal_until_they_are_chosen_and_where_they_cannot_be(self):
+        members, X, Y = fixed_members()
+        blend = BlendHead.of(members)
+        logits = np.mean([one.logits for one in members], axis=0)
+        np.testing.assert_allclose(blend.predict_proba(X), expit(logits), atol=1e-5)
+        assert blend.fit_weights(X, Y * 0).weights.tolist() == [1 / 3] * 3
+
+    def test_a_head_that_does_not_count_is_not_asked(self):
+        members, X, Y = fixed_members()
+        blend = BlendHead.of([Fixed(logit(0.98 * Y + 0.01)), Fixed(-members[0].logits)]).fit_weights(X, Y)
+        assert blend.weights.tolist() == [1, 0]
+        blend.members[1] = None
+        assert blend.predict_proba(X).shape == Y.shape
+
+
+def rows(seed: int, n: int = 300):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, 6)).astype(np.float32)
+    return X, (X[:, :3] + rng.standard_normal((n, 3)) > 0.5).astype(np.float32)
+
+
+def test_members_are_what_they_would_be_alone():
+    (X, Y), (X_val, Y_val) = rows(0), rows(1)
+    options = {"linear": {"l2": (0.1,)}, "knn": {"k": (3, 9)}}
+    blend = BlendHead(heads=("linear", "knn"), options=options, seed=3, device="cpu").fit(X, Y, X_val, Y_val)
+    alone = [create_head(name, **options[name], seed=3, device="cpu").fit(X, Y, X_val, Y_val) for name in options]
+    for member, head in zip(blend.members, alone, strict=True):
+        np.testing.assert_array_equal(member.predict_proba(X), head.predict_proba(X))
+    again = BlendHead.of(alone).fit_weights(X_val, Y_val)
+    np.testing.assert_array_equal(blend.predict_proba(X), again.predict_proba(X))
+    assert again.heads == ("linear", "knn")
+
+
+def test_members_share_the_rows_that_are_held_out():
+    X, Y = rows(0)
+    groups = np.arange(len(X)) // 5
+    blend = BlendHead(heads=("linear", "knn"), device="cpu").fit(X, Y, groups=groups)
+    alone = create_head("knn", device="cpu").fit(X, Y, groups=groups)
+    np.testing.assert_array_equal(blend.members[1].predict_proba(X), alone.predict_proba(X))
+
+
+def test_members_that_take_windows_get_them_and_the_others_their_means():
+    X, Y = rows(0, 60)
+    spread = np.random.default_rng(0).standard_normal((60, 1, 6)).astype(np.float32)
+    bags = Bags(
+        np.concatenate([X[:, np.newaxis] + spread, X[:, np.newaxis] - spread], axis=1).reshape(120, 6), np.full(60, 2)
+    )
+    options = {"mlp": {"pooling": "max", "max_epochs": 2, "hidden": (4,)}}
+    blend = BlendHead(heads=("linear", "mlp"), options=options, device="cpu")
+    assert blend.takes_windows
+    assert not BlendHead(heads=("linear", "knn")).takes_windows
+    blend.fit(bags, Y)
+    alone = create_head("linear", device="cpu").fit(X, Y)
+    np.testing.assert_allclose(blend.members[0].predict_proba(X), alone.predict_proba(X), atol=1e-3)
+
+
+def test_saved_and_loaded(tmp_path):
+    X, Y = rows(0)
+    blend = BlendHead(heads=("linear", "knn"), options={"knn": {"k": (3, 9)}}, device="cpu").fit(X, Y)
+    blend.save(tmp_path)
+    loaded = load_head(tmp_path, device="cpu")
+    np.testing.assert_array_equal(loaded.weights, blend.weights)
+    assert loaded.members[1].k == [3, 9]
+
+
+def test_progress_is_that_of_all_members():
+    seen = []
+    blend = BlendHead(heads=("linear", "mlp"), options={"mlp": {"max_epochs": 3}}, device="cpu")
+    blend.on_progress = lambda done, total: seen.append(done / total)
+    blend.fit(*rows(0, 50))
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"heads": ()}, ValueError, "expected names of different heads"),
+        ({"heads": ("knn", "knn")}, ValueError, "different heads"),
+        ({"heads": ("knn", "blend")}, ValueError, "without 'blend'"),
+        ({"heads": ("knn",), "options": {"mlp": {}}}, ValueError, "'mlp', which is not among the heads knn"),
+        ({"heads": ("knnn",)}, UnknownName, "Did you mean 'knn'"),
+        ({"heads": ("knn",), "options": {"knn": {"colour": 1}}}, ConfigError, "no option 'colour'"),
+    ],
+)
+def test_wrong_options_are_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        BlendHead(**options).fit(*rows(0, 20))
+
+
+def test_no_heads_are_refused():
+    with pytest.raises(ValueError, match="at least one"):
+        BlendHead.of([])
+
+
+def test_options_of_members_are_those_of_their_sections(tmp_path):
+    file = tmp_path / "eno.toml"
+    file.write_text("[blend]\nheads = ['knn', 'linear']\nseed = 5\n[knn]\nk = [3]\n[mlp]\ndropout = 0.1\n")
+    options = load_settings(file).options_of("blend")
+    assert options == {"heads": ("knn", "linear"), "seed": 5, "options": {"knn": {"k": (3,)}, "linear": {}}}
+    create_head("blend", **options).fit(*rows(0, 40))
+    assert tuple(Settings().options_of("blend")["heads"]) == BlendHead().heads
