@@ -122,6 +122,7 @@ class KNNHead(Options):
         if len(rows) == 0:
             raise ValueError("all training rows have weight 0.")
         dim = int(np.prod(training.shape))
+        index: Any
         if len(rows) <= _EXACT:
             index = faiss.IndexFlatIP(dim)
         else:
@@ -180,7 +181,8 @@ class KNNHead(Options):
         totals = votes.sum(axis=1, keepdims=True, dtype=np.float64) + self.smoothing
         probabilities = ((ballots @ self._labels).toarray() + self.smoothing * prior) / np.maximum(totals, 1e-12)
         probabilities[:, self._arrays["single"]] = prior[self._arrays["single"]]
-        return np.clip(probabilities, 0, 1).astype(np.float32)
+        result: np.ndarray = np.clip(probabilities, 0, 1).astype(np.float32)
+        return result
 
     def predict_proba(self, X: Vectors) -> np.ndarray:
         """Probabilities of all labels; see `eno.models.Head.predict_proba`."""
