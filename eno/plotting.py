@@ -77,7 +77,8 @@ def lift_map(title: str, labels: Sequence[str], lift: np.ndarray) -> str:
         An address that holds the picture.
     """
     names = [shorten(name) for name in labels]
-    with figure(2.2 + 0.26 * len(names), 1.8 + 0.24 * len(names)) as drawn:
+    longest, cells = max(map(len, names), default=0), max(len(names), 5)
+    with figure(1.7 + 0.06 * longest + 0.26 * cells, 0.8 + 0.06 * longest + 0.24 * cells) as drawn:
         axes = drawn.subplots()
         colours = mpl.colormaps["RdBu_r"].with_extremes(bad="#e8e8e8")
         shades = np.clip(np.log2(np.where(lift == 0, np.nan, lift)), -4, 4)

@@ -37,6 +37,7 @@ _OTHERS = {
 }
 _ALL, _WORST, _BEST = 150, 60, 20  # so many labels are all shown; else so many from either end
 _MORE = 8  # labels of a track that are named
+_MAPPED = 3  # fewer labels make no map
 _STYLE = """
 .cards { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr));
          width: 100%; }
@@ -181,13 +182,13 @@ def _albums(found: Evaluation) -> Chapter:
 
 
 def _confusion(found: Evaluation) -> list[Chapter]:
-    if not found.confused and len(found.error_map.labels) < 2:
+    if not found.confused and len(found.error_map.labels) < _MAPPED:
         return []
     rows = [(one.predicted, one.missed, one.tracks, f"{one.lift:.1f}") for one in found.confused]
     blocks = []
     if rows:
         blocks.append(table("predicted in place of another", ("predicted", "true, missed", "tracks", "lift"), rows))
-    if len(found.error_map.labels) > 1:
+    if len(found.error_map.labels) >= _MAPPED:
         title = "Wrong on the same tracks; grey: never"
         drawn = lift_map(title, found.error_map.labels, found.error_map.lift)
         blocks.append(picture("co-occurrence of errors", drawn))

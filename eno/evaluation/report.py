@@ -16,9 +16,8 @@ from rich.table import Table
 
 from eno.evaluation.bootstrap import Interval
 from eno.evaluation.evaluation import Evaluation, Level
-from eno.evaluation.metrics import Metrics, evaluate, prevalence_baseline
+from eno.evaluation.metrics import Metrics
 from eno.files import printable, replace_file, write_json
-from eno.models import Head
 
 METRICS_FILE, PER_LABEL_FILE, REPORT_FILE = "metrics.json", "per_label.parquet", "report.html"
 """What `write_report` writes."""
@@ -127,7 +126,7 @@ def metrics_table(results: Mapping[str, Level | Metrics], *, title: str = "held-
     """
     levels = {name: one if isinstance(one, Level) else Level(one, {}, {}) for name, one in results.items()}
     table = Table(title=title, caption=_caption(list(levels.values())), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("")
+    table.add_column("", overflow="fold")
     table.add_column("\nlabels", justify="right")
     for heading in _COLUMNS:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -151,19 +150,3 @@ def _caption(levels: list[Level]) -> str | None:
     said = ["below: intervals of 95 %, by drawing artists"] if any(one.intervals for one in levels) else []
     said += [f"{skipped} labels without positives or without negatives could not be judged"] if skipped else []
     return "; ".join(said) or None
-
-
-def evaluate_head(
-    head: Head, name: str, *, train_truth: np.ndarray, X: np.ndarray, truth: np.ndarray, genres: int
-) -> dict[str, Metrics]:
-    """Judge a fitted head on held-out tracks, beside the baseline that any head must beat."""
-    probabilities = head.predict_proba(X)
-    results = {
-        "prevalence": evaluate(truth, prevalence_baseline(train_truth, len(truth))),
-        name: evaluate(truth, probabilities),
-    }
-    for family, columns in (("genres", slice(genres)), ("descriptors", slice(genres, None))):
-        part = truth[:, columns]
-        if (part.any(axis=0) & ~part.all(axis=0)).any():
-            results[f"{name}: {family}"] = evaluate(part, probabilities[:, columns])
-    return results

@@ -1,0 +1,99 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from eno.config import load_settings
+from eno.evaluation.diagnosis import Predictions, diagnose
+
+LABELS = [f"label {i}" for i in range(6)]
+ISSUES = [
+    "under-fitting", "over-fitting", "class imbalance", "labels without test tracks", "constant predictions",
+    "mis-calibration",
+]  # fmt: skip
+
+
+def part(seed, signal, rows=400):
+    """Calibrated predictions that know so much of the truth."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=(rows, 6)) * signal - 1
+    truth = random.random(logits.shape) < 1 / (1 + np.exp(-logits))
+    return Predictions(truth, (1 / (1 + np.exp(-logits))).astype(np.float32))
+
+
+def found(test, *, thresholds=0.3, **parts):
+    counts = np.array([50, 5, 40, 30, 20, 10])
+    findings = diagnose(LABELS, test, thresholds=np.full(6, thresholds), train_positives=counts, **parts)
+    assert [one.issue for one in findings] == ISSUES
+    assert all(one.evidence and bool(one.remedy) == bool(one.found) for one in findings)
+    return {one.issue: one for one in findings}
+
+
+def test_nothing_is_wrong():
+    good = found(part(0, 4), train=part(1, 4), val=part(2, 4))
+    assert not any(one.found for one in good.values())
+    assert "each of the 6 labels" in good["class imbalance"].evidence
+
+
+def test_under_fitting_is_poor_on_both_sides():
+    findings = found(part(0, 0.5), train=part(1, 0.5), val=part(2, 0.5))
+    assert [findings[one].found for one in ISSUES[:2]] == [True, False]
+    assert "in training" in findings["under-fitting"].evidence
+    assert "in validation" in findings["under-fitting"].evidence
+
+
+def test_over_fitting_is_good_on_one_side():
+    findings = found(part(0, 1), train=part(1, 8))
+    assert [findings[one].found for one in ISSUES[:2]] == [False, True]
+    assert "in test" in findings["over-fitting"].evidence
+
+
+def test_without_training_tracks_neither_can_be_told():
+    assert [found(part(0, 4))[one].found for one in ISSUES[:2]] == [None, None]
+
+
+def test_labels_that_are_never_predicted_are_named_with_their_training_tracks():
+    test = part(0, 4)
+    test.probabilities[:, [1, 5]] /= 5
+    finding = found(test)["class imbalance"]
+    assert finding.found
+    assert "2 of 6 labels" in finding.evidence
+    assert "label 1 (5), label 5 (10)" in finding.evidence
+    assert "median of their training tracks is 7.5, of the other labels 35" in finding.evidence
+
+
+def test_labels_without_test_tracks_and_constant_ones_are_named():
+    test = part(0, 4)
+    test.truth[:, 2] = False
+    test.probabilities[:, 3] = 0.25
+    findings = found(test)
+    assert "label 2" in findings["labels without test tracks"].evidence
+    assert (
+        "1 of 6 labels have the same probability on every test track: label 3"
+        in findings["constant predictions"].evidence
+    )
+
+
+@pytest.mark.parametrize("power", [0.5, 2])
+def test_promises_that_are_not_kept(power):
+    test = part(0, 4)
+    finding = found(Predictions(test.truth, test.probabilities**power))["mis-calibration"]
+    assert finding.found
+    assert "calibration error 0." in finding.evidence
+
+
+def test_one_track_and_no_positives_are_no_crash():
+    findings = found(Predictions(np.zeros((1, 6)), np.full((1, 6), 0.2)))
+    assert findings["labels without test tracks"].found
+    assert findings["mis-calibration"].found is None
+
+
+def test_remedies_are_settings_that_there_are():
+    test = Predictions(part(0, 1).truth, np.full((400, 6), 0.01, np.float32))
+    test.truth[:, 2] = False
+    poor = found(test, train=part(1, 0.2), val=part(2, 0.2))
+    remedies = " ".join(one.remedy for one in (*poor.values(), *found(part(0, 1), train=part(1, 8)).values()))
+    words = remedies.replace("(", " ").replace(")", " ").split()
+    settings = [after.rstrip(",;:") for word, after in pairwise(words) if word == "--set"]
+    assert len(settings) > 10
+    load_settings(overrides=[one.replace("…", "5") for one in settings])
