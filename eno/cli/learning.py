@@ -1,10 +1,9 @@
-"""Vectors to heads: ``train``, and ``info``, which shows what is in a file, a store or a predictor."""
+"""Vectors to heads: ``train``, ``retrain`` and ``tune``."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,83 +11,165 @@ from eno.cli.options import (
     ConfigOption,
     DataRootOption,
     DeviceOption,
+    LabelsOption,
     SetOption,
-    StoreArgument,
-    print_rows,
+    SplitsOption,
+    StoreOption,
+    collection_of,
+    plan_of,
     settings,
     shown,
 )
-from eno.console import console
-from eno.errors import EnoError
+from eno.console import console, progress
+from eno.errors import ConfigError
+
+if TYPE_CHECKING:
+    from eno.training.heads import TrainedHead
+    from eno.training.record import HeadPlan
+    from eno.training.tracks import Collection
 
 app = typer.Typer()
 
 
 @app.command()
 def train(
-    store: StoreArgument,
-    splits: Annotated[
-        Path | None, typer.Option(help="Folder of train/val/test.parquet (default: that of 'eno split')")
-    ] = None,
-    labels: Annotated[Path | None, typer.Option(help="Vocabulary (default: that of 'eno labels')")] = None,
+    store: StoreOption,
+    head: Annotated[str | None, typer.Option(help="mlp, linear, lightgbm, knn or blend (default: mlp)")] = None,
     model: Annotated[Path, typer.Option(help="Folder that receives the predictor")] = Path("models/eno"),
-    head: Annotated[str | None, typer.Option(help="Head by name")] = None,
+    splits: SplitsOption = None,
+    labels: LabelsOption = None,
     device: DeviceOption = None,
     data_root: DataRootOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Learn tags from a store, and show how good they are on held-out artists."""
+    """Learn tags from a store; choose, stop and calibrate by the validation part."""
     chosen = settings(config, overrides, head=head, device=device, data_root=data_root)
-
-    from eno.data.labels import LabelEncoder
-    from eno.data.layout import DataRoot
-    from eno.data.stratify import SPLITS
-    from eno.embeddings.store import EmbeddingStore
-    from eno.evaluation.report import evaluate_head, metrics_table
-    from eno.files import write_json
-    from eno.inference.predictor import save_predictor
-    from eno.models import create_head
-    from eno.training.heads import load_tracks
-
-    opened = EmbeddingStore.open(store)
-    root = DataRoot(chosen.data_root)
-    vocabulary = LabelEncoder.load(labels or root.label_encoder)
-    parts = {part: load_tracks(opened, splits or root.splits, part, vocabulary) for part in SPLITS}
-    console.print(f"tracks  {', '.join(f'{part} {len(one.ids)}' for part, one in parts.items())}")
-    console.print(f"labels  {vocabulary.num_genres} genres, {vocabulary.num_descriptors} descriptors")
-    train, val, test = parts.values()
-    fitted = create_head(chosen.head, device=chosen.device, **chosen.options_of(chosen.head))
-    fitted.fit(train.X, train.Y, val.X, val.truth)
-    save_predictor(model, opened.spec, fitted, vocabulary, policy=opened.policy)
-    results = evaluate_head(
-        fitted, chosen.head, train_truth=train.truth, X=test.X, truth=test.truth, genres=vocabulary.num_genres
-    )
-    write_json(model / "metrics.json", {name: asdict(metrics) for name, metrics in results.items()})
-    console.print(metrics_table(results))
-    console.print(f"model   {shown(model)}")
+    collection = collection_of(chosen, store, splits, labels)
+    trained = _train(collection, plan_of(chosen), chosen.device, model)
+    trained.save(model, collection)
+    _show(trained, model)
 
 
 @app.command()
-def info(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="Audio files, stores, predictors (default: this eno)")
-    ] = None,
+def retrain(
+    model: Annotated[Path, typer.Argument(help="Predictor that 'eno train' made")],
+    store: Annotated[str | None, typer.Option(help="Other vectors (default: the store it was trained on)")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the new predictor (default: replaces the old one)")] = None,
+    splits: SplitsOption = None,
+    labels: LabelsOption = None,
+    device: DeviceOption = None,
+    data_root: DataRootOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Show what is in a file, a store or a predictor, or how this eno is set up."""
-    from eno.describe import describe, describe_installation
+    """Train again with the same settings, on today's labels, splits and vectors; say what has changed."""
+    import shutil
+    import tempfile
 
-    chosen = settings(config, overrides)
-    if not paths:
-        print_rows(describe_installation(chosen))
-    failed = 0
-    for path in paths or ():
-        try:
-            print_rows(describe(path))
-        except EnoError as error:
-            failed += 1
-            console.print(f"[red]error[/]  {shown(error)}")
-    if failed:
-        raise EnoError(f"{failed} of {len(paths or ())} could not be shown.")
+    from eno.training.record import TrainingRecord, changes
+
+    chosen = settings(config, overrides, device=device, data_root=data_root)
+    before = TrainingRecord.load(model)
+    if before.head not in _heads():
+        raise ConfigError(f"{model}: is not the work of 'eno train' but of {before.head!r}; train it as it was trained.")
+    collection = collection_of(chosen, store or before.store, splits or Path(before.splits), labels)
+    out = out or model
+    trained = _train(collection, before.plan, chosen.device, out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Beside its place, so that the old predictor is whole until the new one is.
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
+        made = Path(temporary) / out.name
+        trained.save(made, collection)
+        lines = changes(model, made)
+        if out.exists():
+            out.rename(Path(temporary) / "before")
+        shutil.move(made, out)
+    for line in lines:
+        console.print(f"changed {shown(line)}")
+    if not lines:
+        console.print("changed nothing: labels, splits, vectors and settings are those of before")
+    was, now = before.validation["map_macro"], trained.record.validation["map_macro"]
+    if was is not None and now is not None:
+        console.print(f"validation mAP {was:.3f} → {now:.3f}")
+    _show(trained, out)
+
+
+@app.command()
+def tune(
+    store: StoreOption,
+    head: Annotated[str | None, typer.Option(help="mlp or lightgbm (default: mlp)")] = None,
+    minutes: Annotated[float, typer.Option(min=0.01, help="No trial begins after this time")] = 10.0,
+    out: Annotated[Path, typer.Option(help="File that receives the best settings")] = Path("models/tuned.toml"),
+    splits: SplitsOption = None,
+    labels: LabelsOption = None,
+    device: DeviceOption = None,
+    data_root: DataRootOption = None,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Look for better options of a head by the validation part; run it again to go on."""
+    from eno.files import replace_file
+    from eno.training.tune import tune as search
+
+    chosen = settings(config, overrides, head=head, device=device, data_root=data_root)
+    collection = collection_of(chosen, store, splits, labels)
+
+    def report(trials: int, best: float, last: float | None) -> None:
+        outcome = "failed" if last is None else f"{last:.4f}"
+        console.print(f"trial {trials}: validation mAP {outcome}, best {best:.4f}")
+
+    plan = plan_of(chosen)
+    found = search(
+        collection,
+        plan.head,
+        plan.options,
+        journal=out.with_suffix(".journal"),
+        minutes=minutes,
+        device=chosen.device,
+        on_trial=report,
+    )
+    with replace_file(out) as temporary:
+        temporary.write_text(_as_toml(plan.head, found.options), encoding="utf-8")
+    console.print(
+        f"{found.trials} trials, {found.failed} failed, {found.resumed} of earlier times; validation mAP "
+        f"{found.default_value:.4f} → {found.value:.4f}, a little too good since it was chosen by"
+    )
+    console.print(f"settings {shown(out)}\nTrain with them: eno train --store {store} --config {shown(out)}")
+
+
+def _heads() -> list[str]:
+    from eno.models import HEADS
+
+    return list(HEADS)
+
+
+def _train(collection: Collection, plan: HeadPlan, device: str, model: Path) -> TrainedHead:
+    from eno.training.heads import train_head
+
+    console.print(f"tracks  {', '.join(f'{part} {count}' for part, count in collection.sizes().items())}")
+    console.print(f"labels  {collection.labels.num_genres} genres, {collection.labels.num_descriptors} descriptors")
+    with progress(f"training {plan.head}") as show:
+        return train_head(collection, plan, device=device, checkpoint=model, on_progress=show)
+
+
+def _show(trained: TrainedHead, model: Path) -> None:
+    """Show what the validation part says; the test part is for 'eno evaluate'."""
+    from eno.summary import rules_table
+
+    record = trained.record
+    if record.validation["map_macro"] is not None:
+        console.print(f"fitted  in {record.seconds:.1f} s, validation mAP {record.validation['map_macro']:.3f}")
+    calibration = trained.parts.calibration
+    if calibration is not None and calibration.estimates:
+        console.print(rules_table(calibration))
+    for label, reason in getattr(trained.head, "failures", {}).items():
+        console.print(f"[red]failed[/]  {shown(trained.parts.labels.all_labels[label])}: {shown(reason)}")
+    console.print(f"model   {shown(model)}\nHow good it is on held-out artists: eno evaluate {shown(model)}")
+
+
+def _as_toml(head: str, options: dict[str, Any]) -> str:
+    import json
+
+    lines = [f"{name} = {json.dumps(value)}" for name, value in options.items()]
+    return "\n".join([f'head = "{head}"', "", f"[{head}]", *lines]) + "\n"

@@ -17,6 +17,8 @@ from eno.files import printable
 if TYPE_CHECKING:
     from eno.data.windows import WindowPolicy
     from eno.encoders import Encoder
+    from eno.training.record import HeadPlan
+    from eno.training.tracks import Collection
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Settings file (default: $ENO_CONFIG, or eno.toml if there is one)")
@@ -32,6 +34,13 @@ EncoderOption = Annotated[
 StoreArgument = Annotated[
     str, typer.Argument(help="Store that 'eno embed' made: a folder, or a URI such as s3://bucket/folder")
 ]
+StoreOption = Annotated[
+    str, typer.Option("--store", help="Store that 'eno embed' made: a folder, or a URI such as s3://bucket/folder")
+]
+SplitsOption = Annotated[
+    Path | None, typer.Option(help="Folder of train/val/test.parquet (default: that of 'eno split')")
+]
+LabelsOption = Annotated[Path | None, typer.Option(help="Vocabulary (default: that of 'eno labels')")]
 DataRootOption = Annotated[Path | None, typer.Option("--data-root", help="Folder of raw/ and processed/")]
 
 
@@ -56,6 +65,31 @@ def policy_of(chosen: Settings) -> WindowPolicy:
     from eno.data.windows import WindowPolicy
 
     return WindowPolicy(**chosen.windows.model_dump())
+
+
+def collection_of(chosen: Settings, store: str, splits: Path | None, labels: Path | None) -> Collection:
+    """Open a store beside the splits and the vocabulary that are named, or those of the data root."""
+    from eno.data.labels import LabelEncoder
+    from eno.data.layout import DataRoot
+    from eno.embeddings.store import EmbeddingStore
+    from eno.training.tracks import Collection
+
+    root = DataRoot(chosen.data_root)
+    vocabulary = LabelEncoder.load(labels or root.label_encoder)
+    return Collection(EmbeddingStore.open(store), splits or root.splits, vocabulary)
+
+
+def plan_of(chosen: Settings, head: str | None = None) -> HeadPlan:
+    """What the settings say of a head, and of what follows it."""
+    from eno.training.record import HeadPlan
+
+    head = head or chosen.head
+    options = chosen.options_of(head)
+    if head == "blend":  # its members have sections of their own
+        names = options.get("heads") or BLENDED
+        options["options"] = {name: own for name in names if (own := chosen.options_of(name))}
+    calibration = chosen.calibration.model_dump(exclude_none=True)
+    return HeadPlan(head, options, calibration, calibration.pop("album"))
 
 
 def shown(value: Any) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,32 +18,10 @@ from eno.models import Head, create_head
 from eno.models.aggregation import aggregate
 from eno.models.calibration import Calibration, fit_calibration
 from eno.models.ranking import macro_map
-from eno.training.record import TrainingRecord
+from eno.training.record import HeadPlan, TrainingRecord
 from eno.training.tracks import Collection, LabelledTracks, split_hash
 
 _CHECKPOINT = "checkpoint"
-
-
-@dataclass(frozen=True)
-class HeadPlan:
-    """What is to be trained.
-
-    Attributes
-    ----------
-    head : str
-        One of `eno.models.HEADS`.
-    options : dict
-        Its options.
-    calibration : dict
-        Options of `eno.models.calibration.fit_calibration`.
-    album : str
-        How tracks make an album, see `eno.models.aggregation.aggregate`.
-    """
-
-    head: str
-    options: dict[str, Any] = field(default_factory=dict)
-    calibration: dict[str, Any] = field(default_factory=dict)
-    album: str = "mean_logit"
 
 
 @dataclass(frozen=True)
@@ -117,8 +94,8 @@ def train_head(
     train, val = (collection.tracks(part, windows=head.takes_windows) for part in SPLITS[:2])
     if train.Y.nnz == 0:
         raise LabelError(
-            f"{collection.splits}: none of the {len(train.ids)} training tracks has any of the {len(collection.labels)} "
-            "labels. Choose labels anew with: eno labels"
+            f"{collection.splits}: none of {len(train.ids)} training tracks has any of {len(collection.labels)} labels. "
+            "Choose labels anew with: eno labels"
         )
     began = time.monotonic()
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,28 @@ from eno.inference.saved import LABELS
 _RECORD, _TRACKS = "training.json", "training_tracks.parquet"
 _FORMAT = 1
 _SHOWN = 5
+
+
+@dataclass(frozen=True)
+class HeadPlan:
+    """What is to be trained.
+
+    Attributes
+    ----------
+    head : str
+        One of `eno.models.HEADS`.
+    options : dict
+        Its options.
+    calibration : dict
+        Options of `eno.models.calibration.fit_calibration`.
+    album : str
+        How tracks make an album, see `eno.models.aggregation.aggregate`.
+    """
+
+    head: str
+    options: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
+    album: str = "mean_logit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +91,12 @@ class TrainingRecord:
     validation: dict[str, Any]
     eno: str
     created: str
+
+    @property
+    def plan(self) -> HeadPlan:
+        """What to train to get the same again."""
+        calibration = dict(self.calibration)
+        return HeadPlan(self.head, self.options, calibration, calibration.pop("album"))
 
     def save(self, folder: Path, tracks: pa.Table) -> None:
         """Write the record, and which track was in which part, into a predictor's folder."""
@@ -125,8 +153,8 @@ def check_unseen(folder: Path, track_ids: list[str]) -> None:
     if count:
         example = track_ids[pc.index(known, True).as_py()]
         raise ModelError(
-            f"{folder}: was trained with other splits: {count} of these {len(track_ids)} tracks were in its training or "
-            f"validation part, for instance {example}. Train it again with: eno retrain {folder}"
+            f"{folder}: was trained with other splits: {count} of these {len(track_ids)} tracks were in its training "
+            f"or validation part, for instance {example}. Train it again with: eno retrain {folder}"
         )
 
 

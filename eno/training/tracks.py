@@ -105,6 +105,10 @@ class Collection:
         starts = np.flatnonzero(np.append(True, names[1:] != names[:-1]))
         return Bags(vectors[:, 0] if vectors.shape[1] == 1 else vectors, np.diff(starts, append=len(names)))
 
+    def sizes(self) -> dict[str, int]:
+        """Tracks of each part, also those that could not be embedded."""
+        return {part: len(read_split(self.splits, part)) for part in SPLITS}
+
     def split_ids(self) -> pa.Table:
         """Every track of the splits and its part: columns ``track_id`` and ``part``."""
         parts = [(read_split(self.splits, part)["track_id"], part) for part in SPLITS]
