@@ -47,7 +47,7 @@ def train(
     chosen = settings(config, overrides, head=head, device=device, data_root=data_root)
     collection = collection_of(chosen, store, splits, labels)
     trained = _train(collection, plan_of(chosen), chosen.device, model)
-    trained.save(model, collection)
+    trained.save(model)
     _show(trained, model)
 
 
@@ -80,7 +80,7 @@ def retrain(
     # Beside its place, so that the old predictor is whole until the new one is.
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         made = Path(temporary) / out.name
-        trained.save(made, collection)
+        trained.save(made)
         lines = changes(model, made)
         if out.exists():
             out.rename(Path(temporary) / "before")

@@ -128,6 +128,8 @@ def evaluate_predictions(
     train: Predictions | None = None,
     val: Predictions | None = None,
     aggregation: str = "mean_logit",
+    album_probabilities: np.ndarray | None = None,
+    album_thresholds: np.ndarray | None = None,
     resamples: int | None = None,
     seed: int = 0,
 ) -> Evaluation:
@@ -146,7 +148,7 @@ def evaluate_predictions(
     probabilities : np.ndarray [shape=(n, k)]
         Calibrated, if the predictor is.
     thresholds : float or np.ndarray [shape=(k,)]
-        A label is predicted where its probability is strictly above; for albums too.
+        A label is predicted where its probability is strictly above.
     train_positives : np.ndarray [shape=(k,)]
         Training tracks that have each label.
     raw : np.ndarray [shape=(n, k)], optional
@@ -155,6 +157,11 @@ def evaluate_predictions(
         For the diagnosis, see `eno.evaluation.diagnosis.diagnose`.
     aggregation : str
         How tracks become albums, see `eno.models.aggregation.AGGREGATIONS`.
+    album_probabilities : np.ndarray [shape=(m, k)], optional
+        Of the albums, in the order in which they first occur, if the predictor calibrates these too; else those of
+        their tracks are aggregated.
+    album_thresholds : np.ndarray [shape=(k,)], optional
+        Thresholds of albums; else those of tracks.
     resamples : int, optional
         How often artists are drawn for the intervals; if not given, 1000 times, less often where there are more than
         10 million decisions, but at least 100 times.
@@ -186,7 +193,7 @@ def evaluate_predictions(
     draws = resamples or int(np.clip(_BUDGET // y.size, _FEWEST, RESAMPLES))
     counts = np.asarray(train_positives)
 
-    def level(y: np.ndarray, p: np.ndarray, owners: np.ndarray) -> Level:
+    def level(y: np.ndarray, p: np.ndarray, limits: np.ndarray, owners: np.ndarray) -> Level:
         metrics = evaluate(y, p, thresholds=limits)
         found = intervals(y, p, limits, owners, resamples=draws, seed=seed)
         parts = breakdown(y, p, thresholds=limits, num_genres=num_genres, train_positives=counts)
@@ -200,10 +207,12 @@ def evaluate_predictions(
     judged, predicted = judged_labels(y), p > limits
     judged_y, judged_p = y[:, judged], p[:, judged]
     table = per_label(labels, y, p, thresholds=limits, num_genres=num_genres, train_positives=counts)
-    tracks = level(y, p, owners)
+    tracks = level(y, p, limits, owners)
+    of_albums = by_way[aggregation] if album_probabilities is None else album_probabilities
+    album_limits = limits if album_thresholds is None else album_thresholds
     return Evaluation(
         tracks=tracks,
-        albums=level(album_truth, by_way[aggregation], owners[first]),
+        albums=level(album_truth, of_albums, album_limits, owners[first]),
         artists=len(np.unique(owners)),
         resamples=draws,
         aggregation=aggregation,

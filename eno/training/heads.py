@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from eno import __version__
 from eno.data.stratify import SPLITS
 from eno.errors import LabelError, TrainingError
 from eno.inference.saved import PredictorParts
@@ -19,7 +17,7 @@ from eno.models.aggregation import aggregate
 from eno.models.calibration import Calibration, fit_calibration
 from eno.models.ranking import macro_map
 from eno.training.record import HeadPlan, TrainingRecord
-from eno.training.tracks import Collection, LabelledTracks, split_hash
+from eno.training.tracks import Collection
 
 _CHECKPOINT = "checkpoint"
 
@@ -45,10 +43,10 @@ class TrainedHead:
         assert self.parts.head is not None
         return self.parts.head
 
-    def save(self, folder: Path, collection: Collection) -> None:
-        """Write the predictor and its record."""
+    def save(self, folder: Path) -> None:
+        """Write the predictor and its record; an evaluation of what was there before goes."""
         self.parts.save(folder)
-        self.record.save(folder, collection.split_ids())
+        self.record.save(folder)
 
 
 def train_head(
@@ -115,7 +113,17 @@ def train_head(
         album_calibration=of_albums,
         album=plan.album,
     )
-    return TrainedHead(parts, _record(collection, plan, train, probabilities, val, calibration, seconds))
+    record = TrainingRecord.of(
+        plan,
+        store=str(collection.store.path),
+        splits=collection.splits,
+        encoder=spec.label,
+        train_positives=np.bincount(train.Y.indices, minlength=len(labels)),
+        seconds=seconds,
+        map_macro=macro_map(val.truth, probabilities),
+        calibration=calibration,
+    )
+    return TrainedHead(parts, record)
 
 
 def calibrate(
@@ -147,32 +155,3 @@ def calibrate(
 def first_of_each(albums: np.ndarray) -> np.ndarray:
     """Row of each album's first track [dtype=int64], in the order in which `aggregate` gives the albums."""
     return np.sort(np.unique(albums.astype(str), return_index=True)[1])
-
-
-def _record(
-    collection: Collection,
-    plan: HeadPlan,
-    train: LabelledTracks,
-    probabilities: np.ndarray,
-    val: LabelledTracks,
-    calibration: Calibration,
-    seconds: float,
-) -> TrainingRecord:
-    ids = collection.split_ids()
-    counts = {one["values"]: one["counts"] for one in ids["part"].value_counts().to_pylist()}
-    rules = {name: asdict(estimate) for name, estimate in calibration.estimates.items()}
-    return TrainingRecord(
-        head=plan.head,
-        options=plan.options,
-        calibration={**plan.calibration, "album": plan.album},
-        store=str(collection.store.path),
-        splits=str(collection.splits),
-        encoder=collection.store.spec.label,
-        split_hash=split_hash(ids),
-        tracks=counts,
-        train_positives=np.bincount(train.Y.indices, minlength=len(collection.labels)).tolist(),
-        seconds=round(seconds, 3),
-        validation={"map_macro": macro_map(val.truth, probabilities), "rules": rules},
-        eno=__version__,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from eno import __version__
 from eno.data.labels import LabelEncoder
 from eno.data.stratify import SPLITS
 from eno.data.tables import write_table
 from eno.errors import ModelError
 from eno.files import write_json
 from eno.inference.saved import LABELS
+from eno.models.calibration import Calibration
+from eno.training.tracks import split_hash, split_ids
 
 _RECORD, _TRACKS = "training.json", "training_tracks.parquet"
 _FORMAT = 1
+EVALUATION = "evaluation"
+"""Folder of a predictor's report in its own."""
 _SHOWN = 5
 
 
@@ -98,9 +106,43 @@ class TrainingRecord:
         calibration = dict(self.calibration)
         return HeadPlan(self.head, self.options, calibration, calibration.pop("album"))
 
-    def save(self, folder: Path, tracks: pa.Table) -> None:
+    @classmethod
+    def of(
+        cls,
+        plan: HeadPlan,
+        *,
+        store: str,
+        splits: Path,
+        encoder: str,
+        train_positives: np.ndarray,
+        seconds: float,
+        map_macro: float | None,
+        calibration: Calibration,
+    ) -> TrainingRecord:
+        """Note a training that has just ended."""
+        ids = split_ids(splits)
+        counted = ids["part"].value_counts().to_pylist()
+        rules = {name: asdict(estimate) for name, estimate in calibration.estimates.items()}
+        return cls(
+            head=plan.head,
+            options=plan.options,
+            calibration={**plan.calibration, "album": plan.album},
+            store=store,
+            splits=str(splits),
+            encoder=encoder,
+            split_hash=split_hash(ids),
+            tracks={one["values"]: one["counts"] for one in counted},
+            train_positives=train_positives.tolist(),
+            seconds=round(seconds, 3),
+            validation={"map_macro": map_macro, "rules": rules},
+            eno=__version__,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    def save(self, folder: Path) -> None:
         """Write the record, and which track was in which part, into a predictor's folder."""
-        write_table(folder / _TRACKS, tracks)
+        shutil.rmtree(folder / EVALUATION, ignore_errors=True)  # it was of another predictor
+        write_table(folder / _TRACKS, split_ids(Path(self.splits)))
         write_json(folder / _RECORD, {"format": _FORMAT, **asdict(self)})
 
     @classmethod

@@ -109,14 +109,15 @@ class Collection:
         """Tracks of each part, also those that could not be embedded."""
         return {part: len(read_split(self.splits, part)) for part in SPLITS}
 
-    def split_ids(self) -> pa.Table:
-        """Every track of the splits and its part: columns ``track_id`` and ``part``."""
-        parts = [(read_split(self.splits, part)["track_id"], part) for part in SPLITS]
-        names = pa.chunked_array([chunk for ids, _ in parts for chunk in ids.chunks], pa.string())
-        return pa.table({"track_id": names, "part": np.repeat(SPLITS, [len(ids) for ids, _ in parts])})
+
+def split_ids(splits: Path) -> pa.Table:
+    """Every track of the splits in a folder, and its part: columns ``track_id`` and ``part``."""
+    parts = [(read_split(splits, part)["track_id"], part) for part in SPLITS]
+    names = pa.chunked_array([chunk for ids, _ in parts for chunk in ids.chunks], pa.string())
+    return pa.table({"track_id": names, "part": np.repeat(SPLITS, [len(ids) for ids, _ in parts])})
 
 
 def split_hash(tracks: pa.Table) -> str:
-    """Twelve hexadecimal digits that change when any track changes its part; rows as `Collection.split_ids` gives."""
+    """Twelve hexadecimal digits that change when any track changes its part; rows as `split_ids` gives them."""
     rows = sorted(zip(tracks["part"].to_pylist(), tracks["track_id"].to_pylist(), strict=True))
     return hashlib.sha256("\n".join(f"{part}\t{track_id}" for part, track_id in rows).encode()).hexdigest()[:12]

@@ -14,7 +14,7 @@ from eno.data.stratify import SPLITS
 from eno.errors import ConfigError, MissingExtra, TrainingError
 from eno.models import create_head
 from eno.models.ranking import macro_map
-from eno.training.tracks import Collection, split_hash
+from eno.training.tracks import Collection, split_hash, split_ids
 
 try:
     import optuna
@@ -161,7 +161,7 @@ def tune(
 def _open(collection: Collection, head: str, options: dict[str, Any], journal: Path, seed: int) -> optuna.Study:
     """Open the search over these very vectors, labels and splits; others in the same file are left alone."""
     store, labels = collection.store, collection.labels
-    deciding = [head, options, store.spec.fingerprint, split_hash(collection.split_ids()), labels.all_labels]
+    deciding = [head, options, store.spec.fingerprint, split_hash(split_ids(collection.splits)), labels.all_labels]
     name = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
     journal.parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -1,0 +1,88 @@
+"""A trained CNN as a predictor like any other: calibrated, with a record of how it came about."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eno.data.labels import LabelEncoder
+from eno.data.layout import DataRoot
+from eno.data.splits import GROUP, read_split
+from eno.data.stratify import SPLITS
+from eno.data.windows import WindowPolicy
+from eno.encoders.simple_cnn import SimpleCNNTagger
+from eno.inference.saved import PredictorParts
+from eno.models.ranking import macro_map
+from eno.training.cnn import CNNResult, predict_split
+from eno.training.heads import calibrate
+from eno.training.record import HeadPlan, TrainingRecord
+
+CNN = "simple_cnn"
+"""What stands for a head in the record of a CNN."""
+
+
+def save_cnn_predictor(
+    result: CNNResult, data_root: Path, plan: HeadPlan | None = None, *, policy: WindowPolicy | None = None
+) -> PredictorParts:
+    """Calibrate a trained CNN on the validation part and make its folder a predictor's.
+
+    Parameters
+    ----------
+    result : CNNResult
+        What `eno.training.cnn.train_cnn` gave.
+    data_root : Path
+        As there.
+    plan : HeadPlan, optional
+        Its ``calibration`` and ``album`` count.
+    policy : WindowPolicy, optional
+        Which windows of a file are listened to.
+
+    Returns
+    -------
+    PredictorParts
+        What was written. It has no head: the network is the encoder, and its vectors are the probabilities.
+
+    Raises
+    ------
+    CatalogueError
+        The split or the features are missing or damaged.
+    """
+    policy = policy or WindowPolicy()
+    plan = HeadPlan(CNN, asdict(result.settings), plan.calibration if plan else {}, plan.album if plan else "mean_logit")
+    splits, labels = DataRoot(data_root).splits, LabelEncoder.load(result.label_encoder)
+    ids, probabilities, truth = predict_split(result, data_root, SPLITS[1], windows=policy.count)
+    albums, groups = albums_and_groups(splits, SPLITS[1], ids)
+    calibration, of_albums = calibrate(probabilities, truth, albums, groups, plan)
+    spec = SimpleCNNTagger(model=str(result.model), device=result.settings.device).spec
+    parts = PredictorParts(
+        spec=spec,
+        labels=labels,
+        head=None,
+        policy=policy,
+        calibration=calibration,
+        album_calibration=of_albums,
+        album=plan.album,
+    )
+    parts.save(result.model.parent)
+    TrainingRecord.of(
+        plan,
+        store="",
+        splits=splits,
+        encoder=spec.label,
+        train_positives=result.train_positives,
+        seconds=result.seconds,
+        map_macro=macro_map(truth, probabilities),
+        calibration=calibration,
+    ).save(result.model.parent)
+    return parts
+
+
+def albums_and_groups(splits: Path, part: str, ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Give the album and the group of artists of some tracks of a split."""
+    rows = read_split(splits, part)
+    rows = rows.take(pc.index_in(pa.array(ids, pa.string()), value_set=rows["track_id"].combine_chunks()))
+    return rows["file_name"].to_numpy(), rows[GROUP.name].to_numpy()
