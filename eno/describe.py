@@ -94,6 +94,7 @@ def describe_store(path: Path | str) -> dict[str, str]:
 def _predictor(path: Path) -> dict[str, str]:
     from eno.data.labels import LabelEncoder
     from eno.inference.saved import read_description
+    from eno.training.record import EVALUATION, TrainingRecord
 
     description = read_description(path)
     labels = LabelEncoder.load(path / "label_encoder.json")
@@ -103,10 +104,15 @@ def _predictor(path: Path) -> dict[str, str]:
         "windows": _windows(description.policy),
         "labels": f"{labels.num_genres} genres, {labels.num_descriptors} descriptors",
     }
-    metrics = path / "metrics.json"
+    if (path / "training.json").is_file():
+        record = TrainingRecord.load(path)
+        tracks = ", ".join(f"{part} {count}" for part, count in record.tracks.items())
+        rows["trained"] = f"{record.head} on {tracks} tracks in {record.seconds:.1f} s, {record.created}"
+    metrics = path / EVALUATION / "metrics.json"
     if metrics.is_file():
         results = json.loads(metrics.read_text(encoding="utf-8"))
-        rows["mAP"] = ", ".join(f"{name} {values['map_macro']:.3f}" for name, values in results.items())
+        figures = {level: results[level]["metrics"]["map_macro"] for level in ("tracks", "albums")}
+        rows["mAP"] = ", ".join(f"{level} {value:.3f}" for level, value in figures.items())
     return rows
 
 

@@ -16,6 +16,7 @@ from eno.data.matching import MatchReport
 from eno.data.scan import ScanReport
 from eno.data.splits import SplitReport
 from eno.data.stratify import SPLITS
+from eno.models.calibration import Calibration
 
 _EXAMPLES = 5
 
@@ -67,6 +68,17 @@ def label_table(counts: pa.Table, *, kept: bool, limit: int) -> Table:
     for row in counts.filter(pc.equal(counts["kept"], kept)).slice(0, limit).to_pylist():
         cells = [escape(row["label"]), row["family"], str(row["albums"]), str(row["artists"])]
         table.add_row(*cells, *([] if kept else [escape(row["reason"])]))
+    return table
+
+
+def rules_table(calibration: Calibration) -> Table:
+    """Show what each rule for thresholds would reach on validation tracks that it was not learned from."""
+    table = Table(title="thresholds, by folds of the validation part", box=box.SIMPLE_HEAD)
+    for name in ("rule", "F1 macro", "F1 micro", ""):
+        table.add_column(name, justify="right" if name.startswith("F1") else "left")
+    for name, estimate in calibration.estimates.items():
+        chosen = "chosen" if name == calibration.rule else ""
+        table.add_row(name, f"{estimate.f1_macro:.3f}", f"{estimate.f1_micro:.3f}", chosen)
     return table
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from eno import __version__
-from eno.cli import catalogue, embedding, encoders, learning, stores, tagging
+from eno.cli import catalogue, embedding, encoders, info, judging, learning, stores, tagging
 from eno.cli.options import shown
 from eno.console import console, errors
 from eno.errors import EnoError
@@ -22,6 +22,8 @@ app = typer.Typer(
 app.add_typer(catalogue.app)
 app.add_typer(embedding.app)
 app.add_typer(learning.app)
+app.add_typer(judging.app)
+app.add_typer(info.app)
 app.add_typer(tagging.app)
 app.add_typer(encoders.app)
 app.add_typer(stores.app, name="store")

@@ -75,12 +75,14 @@ def evaluate(
 
 @app.command()
 def compare(
-    store: Annotated[
-        list[str], typer.Option("--store", help="Store to learn from; several times")
-    ],
+    store: Annotated[list[str], typer.Option("--store", help="Store to learn from; several times")],
     head: Annotated[list[str] | None, typer.Option("--head", help="Head by name; several times")] = None,
-    cnn: Annotated[bool, typer.Option("--cnn", help="Also the CNN from scratch, over the features of the data root")] = False,
-    out: Annotated[Path, typer.Option(help="Folder of the tables and of all that was trained")] = Path("models/compare"),
+    cnn: Annotated[
+        bool, typer.Option("--cnn", help="Also the CNN from scratch, on the features of scripts/prepare_data.py")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the tables and of all that was trained")] = Path(
+        "models/compare"
+    ),
     splits: SplitsOption = None,
     labels: LabelsOption = None,
     device: DeviceOption = None,
@@ -89,18 +91,28 @@ def compare(
     overrides: SetOption = None,
 ) -> None:
     """Train heads on several stores over one split, and judge all of them by the same held-out tracks."""
-    from eno.training.compare import Candidate, compare_candidates, comparison_table, write_comparison
+    from eno.data.layout import DataRoot
+    from eno.training.cnn_settings import CNNSettings
+    from eno.training.compare import Candidate, CNNCandidate, compare_candidates
+    from eno.training.comparison import comparison_table, write_comparison
 
     chosen = settings(config, overrides, device=device, data_root=data_root)
-    heads = head or [chosen.head]
-    collections = {name: collection_of(chosen, name, splits, labels) for name in store}
-    candidates = [
-        Candidate(collection, plan_of(chosen, name)) for collection in collections.values() for name in heads
-    ]
+    collections = [collection_of(chosen, name, splits, labels) for name in dict.fromkeys(store)]
+    plans = [plan_of(chosen, name) for name in dict.fromkeys(head or [chosen.head])]
+    candidates = [Candidate(one.store.spec.label, one, plan) for one in collections for plan in plans]
     if len(candidates) + cnn < 2:
         raise ConfigError("There is nothing to compare: name several --store or --head, or add --cnn.")
+    audio = DataRoot(chosen.data_root).audio
+    from_scratch = CNNCandidate(chosen.data_root, CNNSettings(device=chosen.device), plans[0]) if cnn else None
     with progress("comparing") as show:
-        rows = compare_candidates(candidates, out, device=chosen.device, on_progress=show)
+        rows = compare_candidates(
+            candidates,
+            out,
+            cnn=from_scratch,
+            audio_root=audio if audio.is_dir() else None,
+            device=chosen.device,
+            on_progress=show,
+        )
     console.print(comparison_table(rows))
     for path in write_comparison(rows, out):
         console.print(f"table   {shown(path)}")

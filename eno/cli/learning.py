@@ -55,7 +55,9 @@ def train(
 def retrain(
     model: Annotated[Path, typer.Argument(help="Predictor that 'eno train' made")],
     store: Annotated[str | None, typer.Option(help="Other vectors (default: the store it was trained on)")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the new predictor (default: replaces the old one)")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the new predictor (default: replaces the old one)")
+    ] = None,
     splits: SplitsOption = None,
     labels: LabelsOption = None,
     device: DeviceOption = None,
@@ -72,7 +74,9 @@ def retrain(
     chosen = settings(config, overrides, device=device, data_root=data_root)
     before = TrainingRecord.load(model)
     if before.head not in _heads():
-        raise ConfigError(f"{model}: is not the work of 'eno train' but of {before.head!r}; train it as it was trained.")
+        raise ConfigError(
+            f"{model}: is not the work of 'eno train' but of {before.head!r}; train it as it was trained."
+        )
     collection = collection_of(chosen, store or before.store, splits or Path(before.splits), labels)
     out = out or model
     trained = _train(collection, before.plan, chosen.device, out)

@@ -86,7 +86,9 @@ def plan_of(chosen: Settings, head: str | None = None) -> HeadPlan:
     head = head or chosen.head
     options = chosen.options_of(head)
     if head == "blend":  # its members have sections of their own
-        names = options.get("heads") or BLENDED
+        from eno.models import BlendHead
+
+        names = options.get("heads") or BlendHead().heads
         options["options"] = {name: own for name in names if (own := chosen.options_of(name))}
     calibration = chosen.calibration.model_dump(exclude_none=True)
     return HeadPlan(head, options, calibration, calibration.pop("album"))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
-from pathlib import Path
+from itertools import groupby
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     from eno.inference.predictor import EnoPredictor, TagProbability
 
     Named = tuple[str, list[TagProbability] | AudioError]
+    Chooser = Callable[[int, TagProbability], bool]
 
 app = typer.Typer()
 
 _TEXT_ENCODERS = ("clap", "laion")
+_TOP = 5
 
 
 class Vocabulary(StrEnum):
@@ -65,10 +68,18 @@ def tag(
         Vocabulary, typer.Option(help="musicnn's tags: MagnaTagATune or Million Song Dataset")
     ] = Vocabulary.mtt,
     save: Annotated[Path | None, typer.Option(help="Keep the predictor in this folder, for --model")] = None,
-    top: Annotated[int, typer.Option(min=1, help="So many of the likeliest genres and descriptors each")] = 5,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="So many of the likeliest genres and descriptors each (default: 5, or all above the "
+            "thresholds that a predictor learned)",
+        ),
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="All tags above this probability instead")
     ] = None,
+    album: Annotated[bool, typer.Option("--album", help="Tag each folder as one album, by all of its tracks")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line")] = False,
     device: DeviceOption = None,
     config: ConfigOption = None,
@@ -84,17 +95,19 @@ def tag(
     if save is not None:
         predictor.save(save)
     count = failed = 0
-    for name, found in _from_files(predictor, paths or []) if opened is None else _from_store(predictor, opened):
+    kept = _chooser(predictor, top, threshold)
+    tagged = _from_files(predictor, paths or [], album) if opened is None else _from_store(predictor, opened, album)
+    for name, found in tagged:
         count += 1
         failed += isinstance(found, AudioError)
-        _show(name, found, top, threshold, as_json, families=predictor.labels.num_genres > 0)
+        _show(name, found, kept, as_json, families=predictor.labels.num_genres > 0)
     if not as_json and not getattr(predictor.head, "calibrated", True):
         console.print("[dim]Not calibrated: compare tracks by these numbers, not tags. --calibrate sets them right.[/]")
     if count == 0:
         places = ", ".join(printable(path) for path in paths or ())
         raise EnoError(f"No audio files in {places}." if opened is None else f"{store}: holds no tracks yet.")
     if failed:
-        raise EnoError(f"{failed} of {count} files could not be tagged.")
+        raise EnoError(f"{failed} of {count} {'albums' if album else 'files'} could not be tagged.")
 
 
 def _check_combination(
@@ -170,27 +183,51 @@ def _calibrate(predictor: EnoPredictor, path: Path, store: EmbeddingStore | None
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _from_files(predictor: EnoPredictor, paths: list[Path]) -> Iterator[Named]:
+def _from_files(predictor: EnoPredictor, paths: list[Path], album: bool) -> Iterator[Named]:
     from eno.data.library import expand_audio
 
-    for path in expand_audio(paths):
+    files = expand_audio(paths)
+    if album:
+        for folder, tracks in groupby(files, key=lambda path: path.parent):
+            try:
+                yield str(folder), predictor.name_tags(predictor.predict_album_proba(tracks), album=True)
+            except AudioError as error:
+                yield str(folder), error
+        return
+    for path in files:
         try:
             yield str(path), predictor.predict_tags(path)
         except AudioError as error:
             yield str(path), error
 
 
-def _from_store(predictor: EnoPredictor, store: EmbeddingStore) -> Iterator[Named]:
-    ids, vectors = store.matrix()
-    for name, row in zip(ids, predictor.predict_vectors(vectors), strict=True):
-        yield name, predictor.name_tags(row)
+def _from_store(predictor: EnoPredictor, store: EmbeddingStore, album: bool) -> Iterator[Named]:
+    from eno.training.tracks import windows_of
+
+    ids = store.track_ids()
+    if not ids:
+        return
+    windows = predictor.head is not None and predictor.head.takes_windows
+    probabilities = predictor.predict_vectors(windows_of(store, ids) if windows else store.view(ids))
+    if album:
+        ids, probabilities = predictor.combine_tracks(probabilities, [str(PurePosixPath(name).parent) for name in ids])
+    for name, row in zip(ids, probabilities, strict=True):
+        yield name, predictor.name_tags(row, album=album)
+
+
+def _chooser(predictor: EnoPredictor, top: int | None, threshold: float | None) -> Chooser:
+    """Give what decides, by its rank in its family, whether a tag is shown."""
+    if threshold is not None:
+        return lambda rank, tag: tag.probability > threshold
+    if top is not None or predictor.calibration is None:
+        return lambda rank, tag: rank < (top or _TOP)
+    return lambda rank, tag: tag.probability > tag.threshold
 
 
 def _show(
     name: str,
     found: list[TagProbability] | AudioError,
-    top: int,
-    threshold: float | None,
+    kept: Chooser,
     as_json: bool,
     *,
     families: bool,
@@ -205,11 +242,7 @@ def _show(
     # Plain words have no family of their own.
     headings = {"genre": "genres", "descriptor": "descriptors"} if families else {"descriptor": "tags"}
     chosen = {
-        heading: [
-            one
-            for rank, one in enumerate(one for one in found if one.family == family)
-            if (rank < top if threshold is None else one.probability > threshold)
-        ]
+        heading: [one for rank, one in enumerate(one for one in found if one.family == family) if kept(rank, one)]
         for family, heading in headings.items()
     }
     if as_json:

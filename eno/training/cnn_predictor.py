@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eno.data.dataset import EnoDataset
 from eno.data.labels import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.data.splits import GROUP, read_split
@@ -27,7 +28,7 @@ CNN = "simple_cnn"
 
 def save_cnn_predictor(
     result: CNNResult, data_root: Path, plan: HeadPlan | None = None, *, policy: WindowPolicy | None = None
-) -> PredictorParts:
+) -> tuple[PredictorParts, TrainingRecord]:
     """Calibrate a trained CNN on the validation part and make its folder a predictor's.
 
     Parameters
@@ -43,8 +44,10 @@ def save_cnn_predictor(
 
     Returns
     -------
-    PredictorParts
+    parts : PredictorParts
         What was written. It has no head: the network is the encoder, and its vectors are the probabilities.
+    record : TrainingRecord
+        How it came about.
 
     Raises
     ------
@@ -52,7 +55,9 @@ def save_cnn_predictor(
         The split or the features are missing or damaged.
     """
     policy = policy or WindowPolicy()
-    plan = HeadPlan(CNN, asdict(result.settings), plan.calibration if plan else {}, plan.album if plan else "mean_logit")
+    plan = HeadPlan(
+        CNN, asdict(result.settings), plan.calibration if plan else {}, plan.album if plan else "mean_logit"
+    )
     splits, labels = DataRoot(data_root).splits, LabelEncoder.load(result.label_encoder)
     ids, probabilities, truth = predict_split(result, data_root, SPLITS[1], windows=policy.count)
     albums, groups = albums_and_groups(splits, SPLITS[1], ids)
@@ -68,17 +73,19 @@ def save_cnn_predictor(
         album=plan.album,
     )
     parts.save(result.model.parent)
-    TrainingRecord.of(
+    train = EnoDataset(SPLITS[0], data_root, labels)
+    record = TrainingRecord.of(
         plan,
         store="",
         splits=splits,
         encoder=spec.label,
-        train_positives=result.train_positives,
+        train_positives=np.bincount(train.labels.indices, minlength=len(labels)),
         seconds=result.seconds,
         map_macro=macro_map(truth, probabilities),
         calibration=calibration,
-    ).save(result.model.parent)
-    return parts
+    )
+    record.save(result.model.parent)
+    return parts, record
 
 
 def albums_and_groups(splits: Path, part: str, ids: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -92,7 +92,7 @@ def train_head(
     train, val = (collection.tracks(part, windows=head.takes_windows) for part in SPLITS[:2])
     if train.Y.nnz == 0:
         raise LabelError(
-            f"{collection.splits}: none of {len(train.ids)} training tracks has any of {len(collection.labels)} labels. "
+            f"{collection.splits}: none of {len(train.ids)} training tracks has any of the labels. "
             "Choose labels anew with: eno labels"
         )
     began = time.monotonic()

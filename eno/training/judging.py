@@ -56,7 +56,7 @@ def evaluate_predictor(
     if part == SPLITS[-1]:
         check_unseen(folder, judged.ids)
     raw, probabilities = _predict(parts, judged, np.arange(len(judged.ids)))
-    names, of_albums = aggregate(probabilities, judged.albums, parts.album)
+    of_albums = aggregate(probabilities, judged.albums, parts.album)[1]
     calibration, of_album = parts.calibration, parts.album_calibration
     return evaluate_predictions(
         labels=parts.labels.all_labels,

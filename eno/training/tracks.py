@@ -93,21 +93,23 @@ class Collection:
         ids = rows["track_id"].to_pylist()
         return LabelledTracks(
             ids,
-            self._windows(ids) if windows else self.store.view(ids),
+            windows_of(self.store, ids) if windows else self.store.view(ids),
             self.labels.encode_many(*(rows[name] for name in LABEL_COLUMNS)),
             rows["file_name"].to_numpy(),
             rows[GROUP.name].to_numpy(),
         )
 
-    def _windows(self, ids: list[str]) -> Bags:
-        names, _, vectors = self.store.windows(ids)
-        # Both are sorted by track, so its windows lie together.
-        starts = np.flatnonzero(np.append(True, names[1:] != names[:-1]))
-        return Bags(vectors[:, 0] if vectors.shape[1] == 1 else vectors, np.diff(starts, append=len(names)))
-
     def sizes(self) -> dict[str, int]:
         """Tracks of each part, also those that could not be embedded."""
         return {part: len(read_split(self.splits, part)) for part in SPLITS}
+
+
+def windows_of(store: EmbeddingStore, ids: list[str]) -> Bags:
+    """Read the windows of tracks, whose ids must be sorted, into memory."""
+    names, _, vectors = store.windows(ids)
+    # Both are sorted by track, so its windows lie together.
+    starts = np.flatnonzero(np.append(True, names[1:] != names[:-1]))
+    return Bags(vectors[:, 0] if vectors.shape[1] == 1 else vectors, np.diff(starts, append=len(names)))
 
 
 def split_ids(splits: Path) -> pa.Table:

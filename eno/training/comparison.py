@@ -1,0 +1,141 @@
+"""A comparison as a table: for the terminal, as Markdown, HTML and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from eno.evaluation.bootstrap import Interval
+from eno.files import replace_file
+from eno.page import Chapter, table, write_page
+from eno.training.compare import PREVALENCE, ComparisonRow
+
+_NAME = "comparison"
+_HEADINGS = (
+    "encoder", "head", "values", "val mAP", "test mAP", "minus reference", "macro F1", "macro F1 at 0.5", "micro F1",
+    "ROC-AUC", "fit", "a file", "size",
+)  # fmt: skip
+_METRICS = ("map_macro", "f1_macro", "f1_micro", "roc_auc_macro")
+
+
+def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
+    """Show a comparison in 80 columns; intervals stand below their figures."""
+    shown = Table(title="held-out tracks", caption=conclusion(rows), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("encoder", "head", "mAP", "− ref.", "F1\nmacro", "F1\nat 0.5", "fit", "a file", "size"):
+        shown.add_column(heading, justify="left" if heading in ("encoder", "head") else "right", overflow="fold")
+    for row in rows:
+        mark = "[bold]" if row.winner else ""
+        shown.add_row(
+            f"{mark}{escape(row.encoder)}",
+            f"{mark}{escape(row.head)}",
+            _stacked(row.metrics["map_macro"]),
+            "" if row.difference is None else _stacked(row.difference, signed=True),
+            _stacked(row.metrics["f1_macro"]),
+            f"{row.f1_fixed:.3f}",
+            _seconds(row.fit_s),
+            _seconds(row.tag_s),
+            _size(row.size_bytes),
+        )
+    return shown
+
+
+def conclusion(rows: Sequence[ComparisonRow]) -> str:
+    """Say who wins, and over whom surely."""
+    winner = next(row for row in rows if row.winner)
+    reference = next(row for row in rows if row.difference is None)
+    said = f"Best by validation: {_title(winner)}, test mAP {winner.metrics['map_macro']}"
+    if winner.difference is not None:
+        sure = "surely better" if winner.difference.low > 0 else "not surely better"
+        said += f"; {sure} than {_title(reference)}: {winner.difference}"
+    first = next(row for row in rows if row.encoder != PREVALENCE)
+    if first is not winner:
+        said += f". On the test part {_title(first)} has the highest mAP, by which nothing was chosen"
+    return said + "."
+
+
+def write_comparison(rows: Sequence[ComparisonRow], folder: Path) -> list[Path]:
+    """Write the table as Markdown, HTML and CSV; the CSV has all figures as numbers.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    cells = [_cells(row) for row in rows]
+    markdown = "\n".join("| " + " | ".join(line) + " |" for line in (_HEADINGS, ("---",) * len(_HEADINGS), *cells))
+    written = {folder / f"{_NAME}.md": f"{markdown}\n\n{conclusion(rows)}\n", folder / f"{_NAME}.csv": _as_csv(rows)}
+    for path, content in written.items():
+        with replace_file(path) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    chapter = Chapter("Held-out tracks", conclusion(rows), ((table("all models", _HEADINGS, cells),),))
+    write_page(folder / f"{_NAME}.html", "Comparison", "Which encoder and head is best", [chapter])
+    return [*written, folder / f"{_NAME}.html"]
+
+
+def _cells(row: ComparisonRow) -> tuple[str, ...]:
+    return (
+        row.encoder,
+        row.head,
+        str(row.dim or ""),
+        _number(row.val_map),
+        str(row.metrics["map_macro"]),
+        "" if row.difference is None else str(row.difference),
+        str(row.metrics["f1_macro"]),
+        _number(row.f1_fixed),
+        str(row.metrics["f1_micro"]),
+        str(row.metrics["roc_auc_macro"]),
+        _seconds(row.fit_s),
+        _seconds(row.tag_s),
+        _size(row.size_bytes),
+    )
+
+
+def _as_csv(rows: Sequence[ComparisonRow]) -> str:
+    text = io.StringIO()
+    ends = [f"{name}{end}" for name in (*_METRICS, "difference") for end in ("", "_low", "_high")]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["encoder", "head", "dim", "winner", "val_map", *ends, "f1_fixed", "fit_s", "tag_s", "size_bytes"])
+    for row in rows:
+        bounds = [
+            value
+            for one in (*(row.metrics[name] for name in _METRICS), row.difference)
+            for value in (("", "", "") if one is None else (one.value, one.low, one.high))
+        ]
+        writer.writerow([
+            row.encoder, row.head, row.dim, row.winner, row.val_map, *bounds, row.f1_fixed, row.fit_s, row.tag_s,
+            row.size_bytes,
+        ])  # fmt: skip
+    return text.getvalue()
+
+
+def _title(row: ComparisonRow) -> str:
+    return f"{row.encoder} {row.head}".strip()
+
+
+def _stacked(interval: Interval, *, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    if math.isnan(interval.low):
+        return f"{interval.value:{sign}.3f}"
+    return f"{interval.value:{sign}.3f}\n[dim]{interval.low:{sign}.2f}–{interval.high:{sign}.2f}[/]"
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3f}"
+
+
+def _seconds(value: float) -> str:
+    if math.isnan(value) or value == 0:
+        return ""
+    return f"{value:.0f} s" if value >= 10 else f"{value:.2g} s"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count else ""
