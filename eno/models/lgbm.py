@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,15 +15,19 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy.special import expit, logit
 
-from eno.errors import ModelError, NotFitted
+from eno.errors import ModelError, NotFitted, TrainingError
 from eno.files import replace_file, write_json
 from eno.models import HEAD_FILE, Labels, Vectors
-from eno.models.base import Options, check_shape, take, training_and_validation
+from eno.models.base import Options, Training, check_shape, chunks, take, training_and_validation
+from eno.models.lgbm_checkpoint import LabelCheckpoint, key_of
+from eno.models.lgbm_labels import Grown, Plan, learn_here
 
 logger = logging.getLogger(__name__)
 
 _ARRAYS, _TREES = "head.safetensors", "trees.txt"
 _SEPARATOR = "\n=== end of label ===\n"
+_EXECUTORS = ("local", "ray")
+_BINNED = 5000  # rows from which the bounds of bins are drawn: 80 for each of 63 bins
 
 
 class LightGBMHead(Options):
@@ -31,9 +37,12 @@ class LightGBMHead(Options):
     ----------
     num_leaves, learning_rate, feature_fraction, min_data_in_leaf, max_bin
         As LightGBM has them.
-    rounds, early_stopping : int
-        Trees a label at most, and rounds without a better average precision on the validation rows after which its
-        training ends.
+    rounds : int
+        Trees a label at most.
+    early_stopping : int
+        Rounds without a better average precision on the validation rows after which the training of a label ends.
+    min_judged : int
+        A label that fewer validation rows have is not stopped early: by so few, the best round is found by chance.
     max_rows : int
         A label is learned from all its positives and so many rows at most; further negatives are left out, and the
         probabilities corrected for it.
@@ -41,7 +50,12 @@ class LightGBMHead(Options):
         Decides which features a tree sees, which negatives are left out, and which rows are held out where no
         validation rows are given.
     threads : int, optional
-        As many as there are cores, if not given.
+        Labels that are learned at once; as many as there are cores, if not given. On Ray the cluster decides.
+    executor : {"local", "ray"}
+        Whether labels are learned here, or on a Ray cluster (`eno.models.lgbm_ray`). The result is the same.
+    checkpoint : Path or str, optional
+        A folder where `fit` keeps the labels it has learned, until it is done. After an interruption it goes on from
+        there if data and settings are the same, and starts anew if they are not.
     device : str
         Without meaning: trees grow on the CPU.
 
@@ -52,9 +66,7 @@ class LightGBMHead(Options):
 
     Notes
     -----
-    LightGBM's `Dataset`, which sorts every value into a bin, is made once; for each label only its targets are
-    replaced, or a subset of its rows is taken, which copies bins and not values. Labels are learned one after the other
-    with all cores: the targets of a `Dataset` are overwritten in place, which no two trainings may do at once.
+    Vectors are sorted into bins once and may lie on disk; see `eno.models.lgbm_labels.LabelLearner`.
 
     References
     ----------
@@ -64,22 +76,26 @@ class LightGBMHead(Options):
     def __init__(
         self,
         *,
-        num_leaves: int = 15,
-        learning_rate: float = 0.1,
+        num_leaves: int = 8,
+        learning_rate: float = 0.15,
         feature_fraction: float = 0.1,
         min_data_in_leaf: int = 20,
         max_bin: int = 63,
         rounds: int = 150,
-        early_stopping: int = 20,
+        early_stopping: int = 50,
+        min_judged: int = 100,
         max_rows: int = 20_000,
         seed: int = 0,
         threads: int | None = None,
+        executor: str = "local",
+        checkpoint: Path | str | None = None,
         device: str = "auto",
     ) -> None:
         self.num_leaves, self.learning_rate, self.feature_fraction = num_leaves, learning_rate, feature_fraction
         self.min_data_in_leaf, self.max_bin, self.rounds = min_data_in_leaf, max_bin, rounds
-        self.early_stopping, self.max_rows, self.seed = early_stopping, max_rows, seed
-        self.threads, self.device = threads, device
+        self.early_stopping, self.min_judged, self.max_rows = early_stopping, min_judged, max_rows
+        self.seed, self.threads, self.executor, self.checkpoint = seed, threads, executor, checkpoint
+        self.device = device
         self.failures: dict[int, str] = {}
         self._boosters: list[lgb.Booster | None] | None = None
         self._shifts = self._priors = np.zeros(0)
@@ -100,30 +116,71 @@ class LightGBMHead(Options):
         Raises
         ------
         ValueError
-            Shapes do not fit together, there are too few rows, or a value is not finite.
+            Shapes do not fit together, there are too few rows, a value is not finite, or `executor` is unknown.
+        TrainingError
+            LightGBM takes none of the labels.
+        MissingExtra
+            Ray is wanted, and not installed.
         """
+        if self.executor not in _EXECUTORS:
+            raise ValueError(f"executor {self.executor!r}: choose from {', '.join(_EXECUTORS)}.")
         training = training_and_validation(
             X, Y, X_val, Y_val, groups=groups, sample_weight=sample_weight, seed=self.seed
         )
-        vectors, dense, weights = training.whole()
-        vectors_val, dense_val = training.validation()
-        binning = {"max_bin": self.max_bin, "min_data_in_bin": 3, "feature_pre_filter": False, "verbosity": -1}
-        parameters = {**binning, **self._parameters()}
-        flat = vectors.reshape(len(vectors), -1)
-        data = lgb.Dataset(flat, np.zeros(len(flat)), weight=weights, params=parameters, free_raw_data=True).construct()
-        rows_val = vectors_val.reshape(len(vectors_val), -1)
-        validation = data.create_valid(rows_val, np.zeros(len(rows_val)), params=parameters).construct()
-        single = training.single_class()
+        labels = np.flatnonzero(~training.single_class()).tolist()
+        boosters: list[lgb.Booster | None] = [None] * training.Y.shape[1]
+        shifts, failures = np.zeros(len(boosters)), {}
+        for done, grown in enumerate(self._learned(training, labels), 1):
+            if grown.failure:
+                failures[grown.label] = grown.failure
+                logger.warning(
+                    "label number %d cannot be learned and is predicted by its prior: %s", grown.label, grown.failure
+                )
+            else:
+                boosters[grown.label], shifts[grown.label] = lgb.Booster(model_str=grown.trees), grown.shift
+            self._report(done, len(labels))
+        if labels and len(failures) == len(labels):
+            raise TrainingError(f"LightGBM learns none of the {len(labels)} labels: {failures[labels[0]]}")
         self._shape, self._priors = training.shape, training.priors()
-        self._boosters, self._shifts, self.failures = [None] * dense.shape[1], np.zeros(dense.shape[1]), {}
-        for label in np.flatnonzero(~single).tolist():
-            try:
-                y, y_val = np.ascontiguousarray(dense[:, label]), dense_val[:, label] > 0
-                self._fit_label(label, data, validation, y, y_val, parameters)
-            except lgb.basic.LightGBMError as error:
-                self.failures[label] = str(error)
-                logger.warning("label number %d cannot be learned and is predicted by its prior: %s", label, error)
+        self._boosters, self._shifts, self.failures = boosters, shifts, dict(sorted(failures.items()))
         return self
+
+    def _learned(self, training: Training, labels: list[int]) -> Iterator[Grown]:
+        """Give the labels as they are learned, those of the checkpoint first."""
+        checkpoint = None
+        if self.checkpoint is not None:
+            settings = {name: value for name, value in self._saved_options().items() if name != "threads"}
+            checkpoint = LabelCheckpoint(Path(self.checkpoint), key_of(training, settings))
+            before = checkpoint.finished()
+            if before:
+                logger.info("%s: %d of %d labels were learned before", self.checkpoint, len(before), len(labels))
+            yield from before.values()
+            labels = [label for label in labels if label not in before]
+        for grown in self._executed(training, labels) if labels else ():
+            if checkpoint is not None:
+                checkpoint.keep(grown)
+            yield grown
+        if checkpoint is not None:
+            checkpoint.remove()
+
+    def _executed(self, training: Training, labels: list[int]) -> Iterator[Grown]:
+        plan = Plan(
+            parameters=self._parameters(),
+            rounds=self.rounds,
+            early_stopping=self.early_stopping,
+            min_judged=self.min_judged,
+            max_rows=self.max_rows,
+            seed=self.seed,
+        )
+        try:
+            if self.executor == "ray":
+                from eno.models.lgbm_ray import learn_on_ray
+
+                yield from learn_on_ray(training, plan, labels)
+            else:
+                yield from learn_here(training, plan, labels, self.threads or os.cpu_count() or 1)
+        except lgb.basic.LightGBMError as error:
+            raise TrainingError(f"LightGBM cannot learn: {error}") from error
 
     def _parameters(self) -> dict[str, Any]:
         return {
@@ -133,55 +190,36 @@ class LightGBMHead(Options):
             "learning_rate": self.learning_rate,
             "feature_fraction": self.feature_fraction,
             "min_data_in_leaf": self.min_data_in_leaf,
+            "max_bin": self.max_bin,
+            "min_data_in_bin": 3,
+            "bin_construct_sample_cnt": _BINNED,
+            "feature_pre_filter": False,
             "force_col_wise": True,  # the better one for many columns, and no test of both for every label
-            "num_threads": self.threads or 0,
+            # Labels side by side: threads within a tree wait for each other at every leaf, and round sums differently.
+            "num_threads": 1,
             "seed": self.seed,
             "deterministic": True,
+            "verbosity": -1,
         }
 
-    def _fit_label(
-        self,
-        label: int,
-        data: lgb.Dataset,
-        validation: lgb.Dataset,
-        y: np.ndarray,
-        y_val: np.ndarray,
-        parameters: dict[str, Any],
-    ) -> None:
-        rows, kept = self._rows(label, y)
-        if rows is None:
-            train = data.set_label(y)
-        else:
-            train = data.subset(rows.tolist(), params=parameters).construct().set_label(y[rows])
-        callbacks: list[Any] = []
-        valid_sets: list[lgb.Dataset] = []
-        if y_val.any() and not y_val.all():
-            valid_sets = [validation.set_label(y_val.astype(np.float32))]
-            callbacks = [lgb.early_stopping(self.early_stopping, verbose=False)]
-        booster = lgb.train(parameters, train, self.rounds, valid_sets=valid_sets, callbacks=callbacks)
-        assert self._boosters is not None
-        self._boosters[label], self._shifts[label] = booster, np.log(kept)
-
-    def _rows(self, label: int, y: np.ndarray) -> tuple[np.ndarray | None, float]:
-        """Rows to learn a label from, ascending as LightGBM takes them, and the share of negatives among them."""
-        negatives = np.flatnonzero(y == 0)
-        positives = np.flatnonzero(y > 0)
-        wanted = max(self.max_rows - len(positives), len(positives))
-        if len(negatives) <= wanted:
-            return None, 1.0
-        chosen = np.random.default_rng((self.seed, label)).choice(negatives, wanted, replace=False)
-        return np.sort(np.concatenate([positives, chosen])), wanted / len(negatives)
+    def _saved_options(self) -> dict[str, Any]:
+        options = super()._saved_options()
+        return {name: value for name, value in options.items() if name not in ("executor", "checkpoint")}
 
     def predict_proba(self, X: Vectors) -> np.ndarray:
         """Probabilities of all labels; see `eno.models.Head.predict_proba`."""
         if self._boosters is None:
             raise NotFitted(type(self).__name__)
         check_shape(X, self._shape)
-        flat = np.ascontiguousarray(take(X, slice(None))).reshape(len(X), -1)
+        return np.concatenate([self._probabilities(take(X, rows), self._boosters) for rows in chunks(len(X))])
+
+    def _probabilities(self, X: np.ndarray, boosters: list[lgb.Booster | None]) -> np.ndarray:
+        flat = np.ascontiguousarray(X.reshape(len(X), -1))
         logits = np.tile(logit(self._priors), (len(flat), 1))
-        for label, booster in enumerate(self._boosters):
+        for label, booster in enumerate(boosters):
             if booster is not None and len(flat):
-                logits[:, label] = booster.predict(flat, raw_score=True) + self._shifts[label]
+                raw = booster.predict(flat, raw_score=True, num_threads=self.threads or 0)
+                logits[:, label] = raw + self._shifts[label]
         probabilities: np.ndarray = expit(logits).astype(np.float32)
         return probabilities
 

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import lightgbm
 import numpy as np
 import pytest
 import torch
@@ -11,15 +10,12 @@ from safetensors.numpy import load_file, save_file
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from eno.embeddings.pooled import TrackView
 from eno.errors import ConfigError, ModelError, NotFitted, UnknownName
 from eno.evaluation.metrics import evaluate
 from eno.models import HEADS, base, create_head, load_head
 from eno.models.bags import Bags
-from eno.models.lgbm import LightGBMHead
-from eno.models.linear import LinearHead
 from eno.models.mlp import MLPHead
 
 QUICK = {
@@ -327,68 +323,6 @@ def test_mlp_over_layers_saved_and_loaded(tmp_path):
     head = MLPHead(hidden=(8,), max_epochs=2, device="cpu").fit(layers, Y)
     head.save(tmp_path)
     np.testing.assert_array_equal(load_head(tmp_path).predict_proba(layers), head.predict_proba(layers))
-
-
-class TestLinear:
-    @pytest.mark.parametrize("l2", [1.0, 0.01])
-    def test_is_scikit_learns_logistic_regression(self, l2):
-        X, Y = problem(n=800)
-        ours = LinearHead(l2=(l2,), max_iterations=2000, device="cpu").fit(X, Y, X[:1], Y[:1] * 0).predict_proba(X)
-        standardised = StandardScaler().fit_transform(X)
-        model = LogisticRegression(C=1 / (l2 * len(X)), max_iter=2000, tol=1e-8)
-        theirs = np.stack([model.fit(standardised, y).predict_proba(standardised)[:, 1] for y in Y.T], axis=1)
-        np.testing.assert_allclose(ours, theirs, atol=2e-3)
-
-    def test_chooses_the_strength_that_validation_likes_best(self):
-        rng = np.random.default_rng(0)
-        X, X_val = rng.standard_normal((80, 60)).astype(np.float32), rng.standard_normal((2000, 60)).astype(np.float32)
-        Y, Y_val = ((X[:, :3] + rng.standard_normal((80, 3)) > 0) * 1.0, (X_val[:, :3] > 0) * 1.0)
-        head = LinearHead(device="cpu").fit(X, Y, X_val, Y_val)
-        assert head.chosen_l2 == max(head.val_map, key=head.val_map.get)
-        assert head.chosen_l2 > 0.001  # 60 dimensions and 80 rows
-        assert evaluate(Y_val, head.predict_proba(X_val)).map_macro == pytest.approx(head.val_map[head.chosen_l2])
-
-
-class TestLightGBM:
-    def test_left_out_negatives_do_not_change_how_frequent_a_label_is(self):
-        X, Y = problem(n=6000, labels=3)
-        rare = (Y[:, :1] * (np.random.default_rng(3).random((len(X), 1)) < 0.1)).astype(np.float32)
-        Y = np.hstack([Y, rare])
-        options = {"rounds": 40, "feature_fraction": 0.5}
-        whole = LightGBMHead(**options).fit(X, Y).predict_proba(X)
-        head = LightGBMHead(**options, max_rows=1500).fit(X, Y)
-        assert head._shifts[3] < np.log(0.5)
-        few = head.predict_proba(X)
-        np.testing.assert_allclose(few.mean(axis=0), Y.mean(axis=0), atol=0.03)
-        np.testing.assert_allclose(few[:, 3].mean(), whole[:, 3].mean(), rtol=0.25)
-        assert evaluate(Y, few).roc_auc_macro > 0.85
-
-    def test_is_lightgbm_itself_label_by_label(self):
-        """One Dataset whose targets are replaced gives what a Dataset for each label gives."""
-        X, Y = problem(n=900)
-        head = LightGBMHead(rounds=25, feature_fraction=1.0, threads=1).fit(X, Y, X[:5], np.zeros((5, 5)))
-        for label in range(5):
-            parameters = head._parameters() | {"max_bin": 63, "verbosity": -1}
-            booster = lightgbm.train(parameters, lightgbm.Dataset(X, Y[:, label].copy(), params={"max_bin": 63}), 25)
-            np.testing.assert_allclose(head.predict_proba(X)[:, label], booster.predict(X), atol=1e-6)
-
-    def test_label_that_fails_is_isolated_and_reported(self, monkeypatch, tmp_path):
-        X, Y = problem()
-        train = lightgbm.train
-
-        def failing(parameters, data, *arguments, **options):
-            if np.array_equal(data.get_label(), Y[:, 2]):
-                raise lightgbm.basic.LightGBMError("bad luck")
-            return train(parameters, data, *arguments, **options)
-
-        monkeypatch.setattr("eno.models.lgbm.lgb.train", failing)
-        head = LightGBMHead(rounds=10).fit(X, Y, X, Y)
-        assert head.failures == {2: "bad luck"}
-        probabilities = head.predict_proba(X)
-        np.testing.assert_allclose(probabilities[:, 2], (Y[:, 2].sum() + 1) / (len(Y) + 2), rtol=1e-5)
-        head.save(tmp_path)
-        assert load_head(tmp_path).failures == {2: "bad luck"}
-        assert evaluate(Y[:, [0, 1, 3, 4]], probabilities[:, [0, 1, 3, 4]]).roc_auc_macro > 0.9
 
 
 def test_heads_saved_before_priors_were_kept_are_read(tmp_path):
