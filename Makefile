@@ -1,4 +1,4 @@
-# make demo   set up, build the demo corpus, embed it, train, evaluate, show
+# make demo   set up, build the demo corpus, embed it, train, evaluate, compare; with QUICK=1 less of everything
 # make test   set up, then every check: lint, format, types, import layers, tests
 #
 # PyTorch comes first, so that nothing pulls another build of it. For a certain build, say so:
@@ -8,24 +8,27 @@ TORCH ?= torch==2.13.0
 
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
 
 .PHONY: demo test setup lint types layers proto pytest clean
 .NOTPARALLEL:
 
-demo: setup
-	$(BIN)/python -m eno.demo $(DEMO)
+demo: $(VENV)/.demo
+	$(BIN)/python -m eno.demo $(if $(QUICK),--quick) $(DEMO)
 
 test: setup lint types layers pytest
 
-setup: $(READY)
+setup: $(VENV)/.dev
 
-$(READY): pyproject.toml Makefile scripts/repair_torchaudio.py
+$(VENV)/.torch: Makefile
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "eno needs Python 3.11 or newer; name one with make PYTHON=…")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -c 'from importlib.metadata import version; print("torch==" + version("torch"))' > $(VENV)/torch.txt
-	$(BIN)/python -m pip install --quiet --constraint $(VENV)/torch.txt --editable ".[dev]"
+	touch $@
+
+# The demo needs far less than the tests.
+$(VENV)/.demo $(VENV)/.dev: $(VENV)/.torch pyproject.toml scripts/repair_torchaudio.py
+	$(BIN)/python -m pip install --quiet --constraint $(VENV)/torch.txt --editable ".[$(subst .,,$(notdir $@))]"
 	$(BIN)/python scripts/repair_torchaudio.py
 	touch $@
 

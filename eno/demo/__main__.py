@@ -1,14 +1,14 @@
 """The whole path once, on music that anyone can have: ``python -m eno.demo`` or ``make demo``.
 
-Builds the demo corpus, takes it in, embeds it, learns its tags on some of its artists and shows how well they are
-predicted on others. Every step is a public call that works the same on a user's own collection.
+Builds the demo corpus, takes it in, embeds it, learns its tags on some of its artists in several ways, and shows how
+well each of them predicts the tags of others. Every step is a public call that works the same on a user's own
+collection.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -22,77 +22,84 @@ from eno.console import console, errors, progress
 from eno.data.albums import read_albums
 from eno.data.catalogue import choose_labels, divide_tracks
 from eno.data.explore import explore
+from eno.data.feature_files import prepare_features
 from eno.data.labels import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.data.lute import import_lute
 from eno.data.matching import match
 from eno.data.scan import read_tracks, scan
 from eno.data.stratify import SPLITS
-from eno.data.windows import WindowPolicy
 from eno.demo.corpus import build_corpus
-from eno.embeddings.job import embed_folder
+from eno.demo.stores import embed_corpus
 from eno.embeddings.store import EmbeddingStore
-from eno.encoders import load_encoder
 from eno.errors import EnoError
-from eno.evaluation.report import evaluate_head, metrics_table
+from eno.evaluation.report import REPORT_FILE, write_report
 from eno.exploration.html import write_html
-from eno.files import write_json
-from eno.inference.predictor import EnoPredictor, save_predictor
-from eno.models import create_head
+from eno.inference.predictor import EnoPredictor
 from eno.summary import import_lines, label_lines, match_lines, scan_lines, split_lines
-from eno.training.heads import load_tracks
+from eno.training.cnn_predictor import CNN
+from eno.training.cnn_settings import CNNSettings
+from eno.training.compare import Candidate, CNNCandidate, ComparisonRow, compare_candidates
+from eno.training.comparison import comparison_table, write_comparison
+from eno.training.judging import evaluate_predictor
+from eno.training.record import EVALUATION, HeadPlan
+from eno.training.tracks import Collection
 
 _MIN_ALBUMS = 5  # of a hundred, a label on fewer would be learned by heart
 _MIN_ARTISTS = 3  # so that each part can have one
+_TRACKS, _QUICK_TRACKS = 600, 240
+_EPOCHS, _QUICK_EPOCHS = 20, 8
+_ENCODERS = ("stats", "musicnn-mtt", "musicnn-msd", "musicnn-both")
+_QUICK_ENCODERS = ("stats", "musicnn-mtt")
+_HEADS = ("linear", "mlp", "lightgbm")
 _SHOWN = 4
 
 
 def run(
-    root: Annotated[Path, typer.Option(help="Folder for all that the demo makes")] = Path("data/demo"),
-    tracks: Annotated[int, typer.Option(min=60, help="Tracks of the corpus")] = 600,
-    seed: Annotated[int, typer.Option(help="Seed of corpus, split and head")] = 0,
+    root: Annotated[Path | None, typer.Option(help="Folder for all that the demo makes (default: data/demo)")] = None,
+    tracks: Annotated[int | None, typer.Option(min=60, help=f"Tracks of the corpus (default: {_TRACKS})")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer tracks, encoders and epochs")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of corpus, split and heads")] = 0,
 ) -> None:
-    """Build the demo corpus, embed it with musicnn, train a head, and evaluate it on held-out artists."""
+    """Build the demo corpus, learn its tags from several encoders and from scratch, and compare them."""
     began = time.monotonic()
-    data, model = DataRoot(root), root / "model"
+    root = root or Path("data/demo-quick" if quick else "data/demo")
+    data = DataRoot(root)
     _step("1  corpus", "scores of the music21 library, rendered")
     with progress("building") as show:
         corpus = build_corpus(
-            root, tracks=tracks, seed=seed, on_progress=lambda stage, done, total: show(done, total, stage)
+            root,
+            tracks=tracks or (_QUICK_TRACKS if quick else _TRACKS),
+            seed=seed,
+            on_progress=lambda stage, done, total: show(done, total, stage),
         )
     console.print(f"   {corpus.tracks} tracks in {corpus.albums} albums" + ", built before" * corpus.reused)
 
     _step("2  catalogue", "import, scan, match, labels, split: the commands of 'eno'")
     labels = _catalogue(data, seed)
 
-    # On this corpus better than msd by validation mAP, since MagnaTagATune's tags name instruments; both
-    # together are no better than noise and take twice as long.
-    _step("3  embeddings", "musicnn, trained on MagnaTagATune")
-    encoder = load_encoder("musicnn", checkpoint="mtt")
-    store = EmbeddingStore.open_or_create(root / "embeddings" / encoder.spec.label, encoder.spec, policy=WindowPolicy())
-    with progress("embedding") as show:
-        report = embed_folder(data.audio, encoder, store, on_progress=lambda at: show(at.done, at.total))
-    if report.left or report.failed:
-        raise EnoError(f"{report.left} tracks left, {report.failed} failed. The same command goes on from here.")
-    console.print(f"   embedded {report.embedded}, done before {report.skipped}, in {report.seconds:.0f} s")
+    _step("3  embeddings", "statistics of the signal; musicnn, trained on MagnaTagATune, on the Million Song Dataset")
+    stores = embed_corpus(data.audio, root / "embeddings", _QUICK_ENCODERS if quick else _ENCODERS)
 
-    _step("4  training", "a multi-layer perceptron on the labels of the albums")
-    train, val, test = (load_tracks(store, data.splits, part, labels) for part in SPLITS)
-    head = create_head("mlp", seed=seed).fit(train.X, train.Y, val.X, val.truth)
-    save_predictor(model, encoder.spec, head, labels, policy=store.policy)
-    console.print(f"   {len(train.ids)} tracks, {len(labels)} labels")
+    _step("4  training", f"{', '.join(_HEADS)} on each of them, and a CNN from scratch")
+    rows = _train_all(data, labels, stores, CNNSettings(epochs=_QUICK_EPOCHS if quick else _EPOCHS, seed=seed), seed)
 
     _step("5  evaluation", "on instruments and tunes that were not heard in training")
-    results = evaluate_head(head, "mlp", train_truth=train.truth, X=test.X, truth=test.truth, genres=labels.num_genres)
-    write_json(model / "metrics.json", {name: asdict(metrics) for name, metrics in results.items()})
-    console.print(metrics_table(results))
-    # Evenly through the test part, so that they come from different albums.
-    shown = test.ids[:: max(1, len(test.ids) // _SHOWN)][:_SHOWN]
-    _show_tags(EnoPredictor.load(model), data.audio, shown, dict(zip(test.ids, test.truth, strict=True)))
-
-    for name, path in {"data": root, "report": data.exploration, "vectors": store.path, "model": model}.items():
-        console.print(f"{name:<8} {path}")
-    console.print(f"\n{time.monotonic() - began:.0f} s. To tag a file with it: .venv/bin/eno tag --model {model} FILE")
+    model = _judge(data, labels, stores, rows)
+    for name, path in {
+        "data": root,
+        "explored": data.exploration,
+        "vectors": root / "embeddings",
+        "model": model,
+        "report": model / EVALUATION / REPORT_FILE,
+    }.items():
+        console.print(f"{name:<9} {path}")
+    written = write_comparison(rows, root / "models")
+    console.print(f"table     {', '.join(map(str, written))}\n")
+    console.print(comparison_table(rows))
+    console.print(
+        f"{time.monotonic() - began:.0f} s. To tag a file with the best: .venv/bin/eno tag --model {model} FILE"
+    )
 
 
 def _catalogue(data: DataRoot, seed: int) -> LabelEncoder:
@@ -111,6 +118,40 @@ def _catalogue(data: DataRoot, seed: int) -> LabelEncoder:
     return labels
 
 
+def _train_all(
+    data: DataRoot, labels: LabelEncoder, stores: dict[str, EmbeddingStore], settings: CNNSettings, seed: int
+) -> list[ComparisonRow]:
+    with progress("features") as show:
+        features = prepare_features(data, on_progress=show)
+    if features.failed:
+        raise EnoError(f"{features.failed} tracks have no features: {data.features}")
+    candidates = [
+        Candidate(name, Collection(store, data.splits, labels), HeadPlan(head, {"seed": seed}))
+        for name, store in stores.items()
+        for head in _HEADS
+    ]
+    from_scratch = CNNCandidate(data.root, settings, HeadPlan(CNN))
+    with progress("training") as show:
+        return compare_candidates(
+            candidates, data.root / "models", cnn=from_scratch, audio_root=data.audio, on_progress=show
+        )
+
+
+def _judge(data: DataRoot, labels: LabelEncoder, stores: dict[str, EmbeddingStore], rows: list[ComparisonRow]) -> Path:
+    """Write the report of the best by validation, and show what it says about some tracks."""
+    best = next(row for row in rows if row.winner)
+    assert best.folder is not None
+    if best.encoder in stores:
+        collection = Collection(stores[best.encoder], data.splits, labels)
+        found = evaluate_predictor(best.folder, collection)
+        write_report(found, best.folder / EVALUATION, audio_root=data.audio)
+        test = collection.tracks(SPLITS[-1])
+        # Evenly through the test part, so that they come from different albums.
+        shown = test.ids[:: max(1, len(test.ids) // _SHOWN)][:_SHOWN]
+        _show_tags(EnoPredictor.load(best.folder), data.audio, shown, dict(zip(test.ids, test.truth, strict=True)))
+    return best.folder
+
+
 def _print(lines: list[str]) -> None:
     for line in lines:
         console.print(f"   {escape(line)}")
@@ -124,10 +165,10 @@ def _show_tags(predictor: EnoPredictor, audio: Path, ids: list[str], truth: dict
     table = Table(title="some of these tracks", box=box.SIMPLE_HEAD, show_lines=True)
     table.add_column("track", ratio=2)
     table.add_column("true tags", ratio=3)
-    table.add_column("predicted, above 0.5", ratio=3)
+    table.add_column("predicted, above their thresholds", ratio=3)
     for track_id in ids:
         true = [name for names in predictor.labels.decode(truth[track_id]).values() for name in names]
-        predicted = [tag for tag in predictor.predict_tags(audio / track_id) if tag.probability > 0.5]
+        predicted = [tag for tag in predictor.predict_tags(audio / track_id) if tag.probability > tag.threshold]
         marks = ["[green]✓[/]" if tag.tag in true else "[red]✗[/]" for tag in predicted]
         named = ", ".join(f"{mark} {tag.tag}" for mark, tag in zip(marks, predicted, strict=True))
         table.add_row("/".join(track_id.split("/")[-3:]), ", ".join(true), named or "[dim]none[/]")

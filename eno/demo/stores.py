@@ -1,0 +1,74 @@
+"""The demo's embedding stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from eno.console import console, progress
+from eno.data.library import FileStamp
+from eno.data.windows import WindowPolicy
+from eno.embeddings.job import embed_folder
+from eno.embeddings.store import EmbeddingStore
+from eno.encoders import Encoder, load_encoder
+from eno.errors import EnoError
+
+BOTH = "musicnn-both"
+
+
+def embed_corpus(audio: Path, folder: Path, names: Sequence[str]) -> dict[str, EmbeddingStore]:
+    """Embed the corpus with some encoders.
+
+    Parameters
+    ----------
+    audio : Path
+        The tracks.
+    folder : Path
+        Receives a store for each encoder.
+    names : sequence of str
+        ``stats``, or ``musicnn-`` and its checkpoint.
+
+    Returns
+    -------
+    dict of str to EmbeddingStore
+        In the order of `names`.
+
+    Raises
+    ------
+    EnoError
+        A track cannot be embedded, or the user interrupted.
+    """
+    stores = {}
+    # What holds both checkpoints' vectors comes first: theirs are taken from it, which saves half of the time.
+    for name in sorted(names, key=lambda name: name != BOTH):
+        kind, _, checkpoint = name.partition("-")
+        encoder = load_encoder(kind, **({"checkpoint": checkpoint} if checkpoint else {}))
+        store = EmbeddingStore.open_or_create(folder / encoder.spec.label, encoder.spec, policy=WindowPolicy())
+        if BOTH in stores and kind == "musicnn":
+            copy_half(stores[BOTH], store, ("mtt", "msd").index(checkpoint))
+        _embed(name, audio, encoder, store)
+        stores[name] = store
+    return {name: stores[name] for name in names}
+
+
+def copy_half(both: EmbeddingStore, store: EmbeddingStore, half: int) -> None:
+    """Copy the vectors of one checkpoint out of the store of both, for tracks that are not there yet."""
+    missing = sorted(set(both.track_ids()) - set(store.track_ids()))
+    if not missing:
+        return
+    columns = [both.tracks()[name].to_pylist() for name in ("track_id", "size", "mtime_ns", "audio_hash")]
+    files = {track_id: FileStamp(*stamp) for track_id, *stamp in zip(*columns, strict=True)}
+    ids, starts, vectors = both.windows(missing)
+    of_one = np.split(vectors, 2, axis=2)[half]
+    with store.writing():
+        store.append(ids.tolist(), starts, of_one, files={name: files[name] for name in missing})
+
+
+def _embed(name: str, audio: Path, encoder: Encoder, store: EmbeddingStore) -> None:
+    with progress(name) as show:
+        report = embed_folder(audio, encoder, store, on_progress=lambda at: show(at.done, at.total))
+    if report.left or report.failed:
+        raise EnoError(f"{report.left} tracks left, {report.failed} failed. The same command goes on from here.")
+    console.print(f"   {name}: embedded {report.embedded}, there before {report.skipped}, in {report.seconds:.0f} s")
