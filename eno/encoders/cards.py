@@ -69,7 +69,7 @@ CARDS = (
     Card("mert", "m-a-p/MERT-v1-95M", 24_000, 5.0, 4, 768, 378, "Apache-2.0", "CC BY-NC 4.0", commercial=False),
     Card("mert", "m-a-p/MERT-v1-330M", 24_000, 5.0, 4, 1024, 1262, "Apache-2.0", "CC BY-NC 4.0", commercial=False),
     Card("stats", "", 22_050, 10.0, 1, 119, 0, "ISC", "none", note="no weights: the floor in every comparison"),
-    Card("simple_cnn", "best_model.pt", 16_000, 5.0, 1, 0, 0, "Apache-2.0", "yours", note="made by scripts/train.py"),
+    Card("simple_cnn", "best_model.pt", 16_000, 3.0, 1, 0, 0, "Apache-2.0", "yours", note="made by scripts/train.py"),
 )  # fmt: skip
 """One for each checkpoint that eno knows by name; ``hf:<id or folder>`` runs others, whose cards say the rest."""
 

@@ -19,7 +19,7 @@ from eno.spec import EncoderSpec
 HISTORY = "history.json"
 """What `eno.training.cnn.train_cnn` writes beside a checkpoint of how it came about."""
 
-DEFAULTS = {"window_s": 5.0, "n_mels": 128, "sample_rate": 16_000}
+DEFAULTS = {"window_s": 3.0, "n_mels": 128, "sample_rate": 16_000}
 """What `eno.training.cnn.CNNSettings` and ``scripts/prepare_data.py`` take unless told otherwise."""
 
 _LAST = "classifier.4.weight"

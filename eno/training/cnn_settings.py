@@ -51,14 +51,20 @@ class CNNSettings:
     ------
     ConfigError
         A value is out of range.
+
+    Notes
+    -----
+    The defaults were chosen by validation on the demo corpus, for two cores and two minutes: there crops of 3 s are as
+    good as those of 5 s in 60 % of the time, and a rate of 0.003 is better than 0.001. So short a training has
+    not yet learned the tracks by heart, and no augmentation helps it; a longer one wants them.
     """
 
-    epochs: int = 20
+    epochs: int = 18
     batch_size: int = 16
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     schedule: str = "one_cycle"
     patience: int = 10
-    crop_s: float = 5.0
+    crop_s: float = 3.0
     val_windows: int = 3
     loss: str = "bce"
     gamma: float = 2.0

@@ -43,7 +43,7 @@ def test_vectors_are_the_probabilities_of_the_network(checkpoint):
 
 def test_spec(checkpoint):
     spec = SimpleCNNTagger(model=str(checkpoint), device="cpu").spec
-    assert (spec.dim, spec.layers, spec.window_s, spec.sample_rate) == (6, ("tags",), 5.0, 16_000)
+    assert (spec.dim, spec.layers, spec.window_s, spec.sample_rate) == (6, ("tags",), 3.0, 16_000)
     assert spec.weights_sha256 == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     assert spec.location == {"model": str(checkpoint)}
 
@@ -65,7 +65,7 @@ class TestWhatItWasTrainedOn:
     @pytest.mark.parametrize("changes", [{"weights_sha256": "0" * 64}, {"settings": None}])
     def test_a_history_of_something_else_does_not_count(self, checkpoint, changes):
         note(checkpoint, **changes)
-        assert SimpleCNNTagger(model=str(checkpoint), device="cpu").spec.window_s == 5.0
+        assert SimpleCNNTagger(model=str(checkpoint), device="cpu").spec.window_s == 3.0
 
 
 class Evil:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from eno.data.labels import LabelEncoder
+from eno.encoders.simple_cnn import DEFAULTS
 from eno.errors import CatalogueError, ConfigError, LabelError, TrainingError
 from eno.models.classifier import SimpleCNN
 from eno.training import cnn
@@ -142,6 +143,10 @@ class TestEnd:
 
 def _interrupt(*numbers):
     raise KeyboardInterrupt
+
+
+def test_a_checkpoint_alone_is_taken_to_be_trained_with_the_defaults():
+    assert DEFAULTS["window_s"] == CNNSettings().crop_s
 
 
 class TestBadInput:
