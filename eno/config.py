@@ -169,7 +169,7 @@ class CalibrationSettings(_Section):
     """``[calibration]``: options of `eno.models.calibration.fit_calibration`, and how tracks make an album."""
 
     method: Literal["platt", "temperature", "none"] | None = None
-    rule: Literal["expected", "micromacro", "scut", "pcut", "global", "fixed"] | None = None
+    rule: Literal["expected", "expected_macro", "micromacro", "scut", "pcut", "global", "fixed"] | None = None
     precision_floor: float | None = Field(default=None, gt=0, lt=1)
     album: Literal["mean_logit", "mean", "max", "median_logit"] = "mean_logit"
 

@@ -187,11 +187,12 @@ def fit_calibration(
     method : {"platt", "temperature", "none"}
         ``"platt"``: a slope and an offset for each label, held back towards those of all labels together the more, the
         fewer positives it has. ``"temperature"``: one slope for all labels.
-    rule : {"expected", "micromacro", "scut", "pcut", "global", "fixed"}
-        ``"expected"``: for each label the threshold of the highest F1 that its calibrated probabilities promise. It is
-        the only one that does not look at single labels again, and so learns nothing by heart from a few positives.
-        ``"scut"``: for each label the threshold of its highest F1. ``"micromacro"``: thresholds of the highest sum of
-        micro and macro F1. ``"global"``: the same, with one threshold for all labels. ``"pcut"``: each label is
+    rule : {"expected", "expected_macro", "micromacro", "scut", "pcut", "global", "fixed"}
+        ``"expected"``: thresholds of the highest sum of micro and macro F1 that the calibrated probabilities promise.
+        It does not look at single labels again, and so learns nothing by heart from a few positives.
+        ``"expected_macro"``: the same for macro F1 alone, which has labels named freely that cannot be told.
+        ``"micromacro"``: thresholds of the highest sum on the labels themselves. ``"global"``: the same, with one
+        threshold for all labels. ``"scut"``: for each label the threshold of its highest F1. ``"pcut"``: each label is
         predicted as often as it is there. ``"fixed"``: 0.5. Labels without any positive take the threshold of
         ``"global"`` where theirs cannot be known.
     precision_floor : float, optional

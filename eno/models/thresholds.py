@@ -20,7 +20,7 @@ NEVER = 1.0
 """The threshold of a label that is never predicted: no probability is above it."""
 
 _GRID = 512  # thresholds that `global` tries at most
-_PASSES = 10  # of `micromacro` over the labels; two or three are the rule
+_PASSES = 10  # over all labels; two or three are the rule
 
 
 class Scores:
@@ -63,27 +63,27 @@ class Scores:
 
 @dataclass(frozen=True)
 class Curve:
-    """What thresholds decide, for one label; from never to all that pays.
+    """What thresholds decide, for one label; from nothing to all that pays.
 
     Attributes
     ----------
     thresholds : np.ndarray [shape=(m,), dtype=float64]
-        Descending, midpoints between probabilities; the first is `NEVER`.
-    hits, predicted : np.ndarray [shape=(m,), dtype=int64]
+        Descending, midpoints between probabilities; nothing is above the first.
+    hits, predicted : np.ndarray [shape=(m,)]
         Positives above each, and rows above each.
-    positives : int
-        How many there are.
+    positives : float
+        How many there are, or are expected.
     """
 
     thresholds: np.ndarray
     hits: np.ndarray
     predicted: np.ndarray
-    positives: int
+    positives: float
 
     @property
     def f1(self) -> np.ndarray:
         """F1 at each threshold."""
-        result: np.ndarray = 2 * self.hits / np.maximum(self.predicted + self.positives, 1)
+        result: np.ndarray = 2 * self.hits / np.maximum(self.predicted + self.positives, 1e-12)
         return result
 
 
@@ -124,29 +124,60 @@ def _pcut(scores: Scores) -> np.ndarray:
 
 
 def _micromacro(scores: Scores) -> np.ndarray:
-    """Thresholds of the highest sum of micro and macro F1.
-
-    They are moved label by label, the most frequent first, until none changes.
-    """
-    curves = scores.curves
-    total, judged = scores.counts.sum(), max(int((scores.counts > 0).sum()), 1)
-    chosen = np.array([np.argmax(curve.f1) for curve in curves])
-    hits = sum(int(curve.hits[at]) for curve, at in zip(curves, chosen, strict=True))
-    predicted = sum(int(curve.predicted[at]) for curve, at in zip(curves, chosen, strict=True))
-    for _ in range(_PASSES):
-        before = chosen.copy()
-        for label in np.argsort(-scores.counts, kind="stable").tolist():
-            curve, at = curves[label], chosen[label]
-            other_hits, other_predicted = hits - int(curve.hits[at]), predicted - int(curve.predicted[at])
-            micro = 2 * (other_hits + curve.hits) / (other_predicted + curve.predicted + total)
-            at = chosen[label] = np.argmax(micro + curve.f1 / judged)
-            hits, predicted = other_hits + int(curve.hits[at]), other_predicted + int(curve.predicted[at])
-        if (chosen == before).all():
-            break
-    return np.array([curve.thresholds[at] for curve, at in zip(curves, chosen, strict=True)])
+    """Thresholds of the highest sum of micro and macro F1."""
+    return _climb(lambda label: scores.curves[label], scores.counts)
 
 
 def _expected(scores: Scores) -> np.ndarray:
+    """Thresholds of the highest sum of micro and macro F1 that the calibrated probabilities promise."""
+    promised = scores.ranked.sum(axis=1, dtype=np.float64)
+    predicted = np.arange(scores.ranked.shape[1] + 1)
+
+    def curve(label: int) -> Curve:
+        falling = scores.ranked[label, ::-1].astype(np.float64)
+        return Curve(
+            thresholds=(np.append(falling[0], falling) + np.append(falling, 0)) / 2,
+            hits=np.append(0, np.cumsum(falling)),
+            predicted=predicted,
+            positives=promised[label],
+        )
+
+    return _climb(curve, promised)
+
+
+def _climb(curve_of: Callable[[int], Curve], counts: np.ndarray) -> np.ndarray:
+    """From each label's highest F1 uphill to a sum of micro and macro F1 that no single threshold can raise.
+
+    Parameters
+    ----------
+    curve_of : callable
+        Takes the number of a label.
+    counts : np.ndarray [shape=(k,)]
+        Positives of each label: the most frequent moves first.
+    """
+    labels, total, judged = len(counts), counts.sum(), max(int((counts > 0).sum()), 1)
+    chosen, hits, predicted, thresholds = np.zeros(labels, np.int64), *np.zeros((3, labels))
+
+    def choose(label: int, curve: Curve, at: int) -> None:
+        chosen[label], thresholds[label] = at, curve.thresholds[at]
+        hits[label], predicted[label] = curve.hits[at], curve.predicted[at]
+
+    for label in range(labels):
+        curve = curve_of(label)
+        choose(label, curve, int(np.argmax(curve.f1)))
+    for _ in range(_PASSES):
+        before = chosen.copy()
+        for label in np.argsort(-counts, kind="stable").tolist():
+            curve = curve_of(label)
+            other_hits, other_predicted = hits.sum() - hits[label], predicted.sum() - predicted[label]
+            micro = 2 * (other_hits + curve.hits) / np.maximum(other_predicted + curve.predicted + total, 1e-12)
+            choose(label, curve, int(np.argmax(micro + curve.f1 / judged)))
+        if (chosen == before).all():
+            break
+    return thresholds
+
+
+def _expected_macro(scores: Scores) -> np.ndarray:
     """For each label the threshold of the highest F1 that its calibrated probabilities promise: half that F1."""
     result = np.empty(len(scores.ranked))
     sizes = np.arange(1, scores.ranked.shape[1] + 1)
@@ -158,6 +189,7 @@ def _expected(scores: Scores) -> np.ndarray:
 
 RULES: dict[str, Callable[[Scores], np.ndarray]] = {
     "expected": _expected,
+    "expected_macro": _expected_macro,
     "micromacro": _micromacro,
     "scut": _scut,
     "pcut": _pcut,

@@ -144,14 +144,33 @@ class TestRules:
         decided = np.greater(P, choose_thresholds("pcut", scores_of(P, Y)))
         np.testing.assert_array_equal(decided.sum(axis=0), Y.sum(axis=0))
 
-    def test_expected_is_the_best_of_all_midpoints_if_probabilities_are_right(self):
+    def test_expected_macro_is_the_best_of_all_midpoints_if_probabilities_are_right(self):
         P, Y = problem(120, 10)
         P, expected = P.astype(np.float64), P.sum(axis=0, dtype=np.float64)
-        thresholds = choose_thresholds("expected", scores_of(P, Y))
+        thresholds = choose_thresholds("expected_macro", scores_of(P, Y))
         for label in range(10):
             p = P[:, label]
             promised = {t: 2 * p[p > t].sum() / ((p > t).sum() + expected[label]) for t in midpoints(p)}
             np.testing.assert_array_equal(p > thresholds[label], p > max(promised, key=promised.get))
+
+    def test_expected_is_what_no_midpoint_of_any_label_can_raise(self):
+        P, Y = problem(60, 6, rarest=0.1)
+
+        def promised(thresholds) -> float:
+            decided = np.greater(P, thresholds)
+            hits, predicted, positives = (P * decided).sum(axis=0), decided.sum(axis=0), P.sum(axis=0)
+            micro = 2 * hits.sum() / (predicted.sum() + positives.sum())
+            return micro + np.mean(2 * hits / (predicted + positives))
+
+        thresholds = choose_thresholds("expected", scores_of(P, Y))
+        reached = promised(thresholds)
+        for label in range(6):
+            others = np.delete(np.arange(6), label)
+            for trial in midpoints(P[:, label]):
+                moved = np.empty(6)
+                moved[others], moved[label] = thresholds[others], trial
+                assert promised(moved) <= reached + 1e-6
+        assert reached > promised(choose_thresholds("expected_macro", scores_of(P, Y)))
 
     @pytest.mark.parametrize("decimals", [None, 1])
     def test_micromacro_is_never_worse_in_the_sum_on_the_rows_it_was_learned_from(self, decimals):
@@ -174,8 +193,10 @@ class TestRules:
             (P, Y), (P_test, Y_test) = problem(85, 70, seed), problem(2000, 70, 100 + seed)
             calibration = fit_calibration(P, Y)
             learned = f1(calibration.apply(P_test), Y_test, calibration.thresholds)
-            gains.append(learned[0] - f1(P_test, Y_test, np.full(70, 0.5))[0])
-        assert np.mean(gains) > 0.03
+            gains.append(np.subtract(learned, f1(P_test, Y_test, np.full(70, 0.5))))
+        macro, micro = np.mean(gains, axis=0)
+        assert macro > 0.03
+        assert micro > 0
 
 
 class TestHoldingOut:
