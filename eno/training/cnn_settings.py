@@ -55,8 +55,8 @@ class CNNSettings:
     Notes
     -----
     The defaults were chosen by validation on the demo corpus, for two cores and two minutes: there crops of 3 s are as
-    good as those of 5 s in 60 % of the time, and a rate of 0.003 is better than 0.001. So short a training has
-    not yet learned the tracks by heart, and no augmentation helps it; a longer one wants them.
+    good as those of 5 s in 60 % of the time, and a rate of 0.003 is better than 0.001. In so short a training
+    SpecAugment did not pay; others were not tried.
     """
 
     epochs: int = 18
