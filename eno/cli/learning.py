@@ -104,6 +104,7 @@ def tune(
     store: StoreOption,
     head: Annotated[str | None, typer.Option(help="mlp or lightgbm (default: mlp)")] = None,
     minutes: Annotated[float, typer.Option(min=0.01, help="No trial begins after this time")] = 10.0,
+    trials: Annotated[int | None, typer.Option(min=1, help="At most so many this time")] = None,
     out: Annotated[Path, typer.Option(help="File that receives the best settings")] = Path("models/tuned.toml"),
     splits: SplitsOption = None,
     labels: LabelsOption = None,
@@ -130,6 +131,7 @@ def tune(
         plan.options,
         journal=out.with_suffix(".journal"),
         minutes=minutes,
+        trials=trials,
         device=chosen.device,
         on_trial=report,
     )

@@ -123,8 +123,8 @@ def _train_all(
 ) -> list[ComparisonRow]:
     with progress("features") as show:
         features = prepare_features(data, on_progress=show)
-    if features.failed:
-        raise EnoError(f"{features.failed} tracks have no features: {data.features}")
+    if features.failures:
+        raise EnoError(f"{len(features.failures)} tracks have no features, see {data.features}.")
     candidates = [
         Candidate(name, Collection(store, data.splits, labels), HeadPlan(head, {"seed": seed}))
         for name, store in stores.items()

@@ -40,7 +40,7 @@ def embed_corpus(audio: Path, folder: Path, names: Sequence[str]) -> dict[str, E
     EnoError
         A track cannot be embedded, or the user interrupted.
     """
-    stores = {}
+    stores: dict[str, EmbeddingStore] = {}
     # What holds both checkpoints' vectors comes first: theirs are taken from it, which saves half of the time.
     for name in sorted(names, key=lambda name: name != BOTH):
         kind, _, checkpoint = name.partition("-")

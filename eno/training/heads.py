@@ -88,7 +88,7 @@ def train_head(
     head = create_head(plan.head, device=device, **plan.options)
     head.on_progress = on_progress
     if checkpoint is not None and hasattr(head, _CHECKPOINT):
-        head.checkpoint = checkpoint / _CHECKPOINT
+        setattr(head, _CHECKPOINT, checkpoint / _CHECKPOINT)
     train, val = (collection.tracks(part, windows=head.takes_windows) for part in SPLITS[:2])
     if train.Y.nnz == 0:
         raise LabelError(

@@ -46,7 +46,8 @@ class LabelledTracks:
     @property
     def truth(self) -> np.ndarray:
         """What they are judged by: 1 for every label, whatever its weight [shape=(n, num_labels), dtype=float32]."""
-        return (self.Y.toarray() > 0).astype(np.float32)
+        truth: np.ndarray = (self.Y.toarray() > 0).astype(np.float32)
+        return truth
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ def tune(
     *,
     journal: Path,
     minutes: float,
+    trials: int | None = None,
     device: str = "auto",
     seed: int = 0,
     on_trial: Callable[[int, float, float | None], None] | None = None,
@@ -103,6 +104,8 @@ def tune(
         File that keeps what was tried. Searches over other vectors, splits or labels are kept apart in it.
     minutes : float
         No further trial begins after this time.
+    trials : int, optional
+        At most so many this time.
     device : str
         See `eno.devices.resolve_device`.
     seed : int
@@ -154,7 +157,9 @@ def tune(
         if on_trial:
             on_trial(len(study.trials), max(values, default=float("nan")), trial.value)
 
-    study.optimize(objective, timeout=minutes * 60, catch=(TrainingError, ValueError), callbacks=[report])
+    study.optimize(
+        objective, n_trials=trials, timeout=minutes * 60, catch=(TrainingError, ValueError), callbacks=[report]
+    )
     return _result(study, resumed, time.monotonic() - began)
 
 
@@ -175,15 +180,15 @@ def _open(collection: Collection, head: str, options: dict[str, Any], journal: P
 
 
 def _result(study: optuna.Study, resumed: int, seconds: float) -> TuneResult:
-    done = [trial for trial in study.trials if trial.value is not None]
+    done = [(trial, trial.value) for trial in study.trials if trial.value is not None]
     if not done:
         problems = [trial.user_attrs.get("problem", "killed") for trial in study.trials]
         raise TrainingError(f"None of {len(problems)} trials succeeded: {problems[-1] if problems else 'no time'}")
-    best = max(done, key=lambda trial: (trial.value, -trial.number))
-    first = next((trial.value for trial in done if trial.number == 0), float("nan"))
+    best, value = max(done, key=lambda one: (one[1], -one[0].number))
+    first = next((value for trial, value in done if trial.number == 0), float("nan"))
     return TuneResult(
         options=best.user_attrs["options"],
-        value=best.value,
+        value=value,
         default_value=first,
         trials=len(study.trials),
         failed=len(study.trials) - len(done),

@@ -8,7 +8,7 @@ from eno.data.windows import WindowPolicy
 from eno.embeddings.ledger import Failure
 from eno.embeddings.store import EmbeddingStore
 from eno.errors import LabelError, StoreError
-from eno.training.heads import load_tracks
+from eno.training.tracks import Collection, split_hash, split_ids
 from tests.fakes import ProjectionEncoder
 
 LABELS = LabelEncoder(["jazz", "rock"], ["calm"], secondary_weight=0.5)
@@ -32,8 +32,11 @@ def test_vectors_and_labels_stand_in_the_same_row(splits, tmp_path):
     store = EmbeddingStore.create(tmp_path / "store", encoder.spec, policy=WindowPolicy(), dtype="float32")
     ids = ["2.mp3", "1.mp3", "0.mp3"]
     store.append(ids, [0.0] * 3, encoder.projection[[2, 1, 0]][:, None])
-    loaded = load_tracks(store, splits, "train", LABELS)
-    rows = {name: (x, y, truth) for name, x, y, truth in zip(loaded.ids, loaded.X, loaded.Y, loaded.truth, strict=True)}
+    loaded = Collection(store, splits, LABELS).tracks("train")
+    rows = {
+        name: (x, y, truth)
+        for name, x, y, truth in zip(loaded.ids, loaded.X[:], loaded.Y.toarray(), loaded.truth, strict=True)
+    }
     np.testing.assert_array_equal(rows["0.mp3"][0], encoder.projection[0])
     np.testing.assert_array_equal(rows["1.mp3"][0], encoder.projection[1])
     # A secondary genre weighs less in training, but is as true.
@@ -44,9 +47,9 @@ def test_vectors_and_labels_stand_in_the_same_row(splits, tmp_path):
 def test_an_empty_part_and_tracks_that_the_store_lacks(splits, tmp_path):
     store = EmbeddingStore.create(tmp_path / "store", ProjectionEncoder().spec, policy=WindowPolicy())
     with pytest.raises(StoreError, match=r"lacks 2 tracks, for instance 0\.mp3"):
-        load_tracks(store, splits, "train", LABELS)
+        Collection(store, splits, LABELS).tracks("train")
     with pytest.raises(LabelError, match=r"test\.parquet: holds no tracks that could be embedded"):
-        load_tracks(store, splits, "test", LABELS)
+        Collection(store, splits, LABELS).tracks("test")
 
 
 def test_tracks_that_could_not_be_embedded_are_left_out(splits, tmp_path):
@@ -54,6 +57,27 @@ def test_tracks_that_could_not_be_embedded_are_left_out(splits, tmp_path):
     store = EmbeddingStore.create(tmp_path / "store", encoder.spec, policy=WindowPolicy(), dtype="float32")
     store.append(["1.mp3"], [0.0], encoder.projection[[1]][:, None])
     store.ledger.write_failures([Failure("0.mp3", "/music/0.mp3", "breaks off")])
-    loaded = load_tracks(store, splits, "train", LABELS)
+    loaded = Collection(store, splits, LABELS).tracks("train")
     assert loaded.ids == ["1.mp3"]
-    assert loaded.Y.tolist() == [[0, 1, 0]]
+    assert loaded.Y.toarray().tolist() == [[0, 1, 0]]
+
+
+def test_windows_belong_to_their_tracks(collection):
+    means = collection.tracks("val")
+    windows = collection.tracks("val", windows=True)
+    assert windows.ids == means.ids
+    assert windows.X.counts.tolist() == [2] * len(windows.ids)
+    np.testing.assert_allclose(windows.X.means(), means.X[:], atol=1e-6)
+    assert means.groups[0] == "artist 20"
+    assert means.albums[0] == "album-40"
+
+
+def test_hash_of_the_splits_tells_where_each_track_is(splits, collection):
+    ids = split_ids(splits)
+    assert sorted(zip(*ids.to_pydict().values(), strict=True)) == [
+        ("0.mp3", "train"), ("1.mp3", "train"), ("2.mp3", "val"),
+    ]  # fmt: skip
+    shuffled = ids.take([2, 0, 1])
+    moved = ids.set_column(1, "part", [["train", "val", "val"]])
+    assert split_hash(shuffled) == split_hash(ids) != split_hash(moved)
+    assert collection.sizes() == {"train": 160, "val": 40, "test": 40}

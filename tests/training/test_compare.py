@@ -1,0 +1,182 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from eno.data.feature_files import prepare_features
+from eno.data.labels import LabelEncoder
+from eno.data.layout import DataRoot
+from eno.data.splits import read_split
+from eno.errors import ConfigError
+from eno.evaluation.bootstrap import intervals, paired_difference
+from eno.inference.predictor import EnoPredictor
+from eno.inference.saved import PredictorParts
+from eno.training.cnn import predict_split, train_cnn
+from eno.training.cnn_predictor import CNN, save_cnn_predictor
+from eno.training.cnn_settings import CNNSettings
+from eno.training.compare import PREVALENCE, Candidate, CNNCandidate, compare_candidates
+from eno.training.comparison import comparison_table, conclusion, write_comparison
+from eno.training.record import HeadPlan, TrainingRecord
+from eno.training.tracks import Collection
+from tests.training.conftest import DESCRIPTORS, GENRES, make_splits, make_store
+
+SETTINGS = CNNSettings(epochs=1, crop_s=1.0, device="cpu", batch_size=32, val_windows=1)
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory):
+    """A data root whose tracks are short noises, and a store of its vectors."""
+    root = DataRoot(tmp_path_factory.mktemp("music"))
+    vectors = make_splits(root.splits)
+    rng = np.random.default_rng(0)
+    for track_id in vectors:
+        path = root.audio / track_id
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, 0.1 * rng.standard_normal(16_000), 16_000)
+    prepare_features(root, num_workers=1)
+    labels = LabelEncoder(GENRES, DESCRIPTORS)
+    labels.save(root.label_encoder)
+    return root, Collection(make_store(root.root / "store", vectors), root.splits, labels)
+
+
+@pytest.fixture(scope="module")
+def compared(music, tmp_path_factory):
+    root, collection = music
+    out = tmp_path_factory.mktemp("compare")
+    plans = [HeadPlan("linear"), HeadPlan("mlp", {"hidden": [8], "max_epochs": 1, "learning_rate": 1e-6})]
+    candidates = [Candidate("vectors", collection, plan) for plan in plans]
+    seen = []
+    rows = compare_candidates(
+        candidates,
+        out,
+        cnn=CNNCandidate(root.root, SETTINGS, HeadPlan(CNN)),
+        device="cpu",
+        on_progress=lambda *at: seen.append(at),
+    )
+    return rows, out, seen
+
+
+class TestCompare:
+    def test_rows_are_figures_of_the_test_part(self, music, compared):
+        _, collection = music
+        rows, out, seen = compared
+        assert seen == [(0, 3, "vectors linear"), (1, 3, "vectors mlp"), (2, 3, "CNN from scratch"), (3, 3, "")]
+        by_name = {(row.encoder, row.head): row for row in rows}
+        assert set(by_name) == {("vectors", "linear"), ("vectors", "mlp"), ("CNN", "from scratch"), (PREVALENCE, "")}
+        test = collection.tracks("test")
+        parts = PredictorParts.load(out / "vectors-linear", device="cpu")
+        probabilities = parts.calibration.apply(parts.head.predict_proba(test.X))
+        row = by_name["vectors", "linear"]
+        expected = intervals(test.truth, probabilities, parts.calibration.thresholds, test.groups)
+        assert row.metrics == expected
+        cnn = PredictorParts.load(out / "cnn")
+        scratch = predict_split_of(out / "cnn", music[0], "test")
+        difference = paired_difference(
+            test.truth, probabilities, cnn.calibration.apply(scratch), test.groups, metrics=("map_macro",)
+        )
+        assert row.difference.value == pytest.approx(difference["map_macro"].value, abs=1e-3)
+        assert row.difference.low == pytest.approx(difference["map_macro"].low, abs=1e-2)
+        assert row.size_bytes == sum(path.stat().st_size for path in (out / "vectors-linear").rglob("*.*"))
+        assert [row.metrics["map_macro"].value for row in rows] == sorted(
+            (row.metrics["map_macro"].value for row in rows), reverse=True
+        )
+
+    def test_winner_is_chosen_by_validation(self, compared):
+        rows, _, _ = compared
+        (winner,) = [row for row in rows if row.winner]
+        assert winner.head == "linear"  # the other one has hardly been trained
+        for row in rows:
+            if row.folder is not None:
+                assert row.val_map == TrainingRecord.load(row.folder).validation["map_macro"]
+                assert row.val_map <= winner.val_map
+        said = conclusion(rows)
+        assert said.startswith("Best by validation: vectors linear")
+        assert "better than CNN from scratch" in said
+
+    def test_tables(self, compared, tmp_path):
+        rows, _, _ = compared
+        markdown, table, page = write_comparison(rows, tmp_path)
+        lines = markdown.read_text().splitlines()
+        assert len([line for line in lines if line.startswith("|")]) == 2 + len(rows)
+        parsed = list(csv.DictReader(table.read_text().splitlines()))
+        for row, line in zip(rows, parsed, strict=True):
+            assert float(line["map_macro"]) == row.metrics["map_macro"].value
+            assert (line["difference"] == "") == (row.difference is None)
+        text = page.read_text()
+        assert "http" not in text
+        assert all(f"{row.metrics['map_macro'].value:.3f}" in text for row in rows)
+        assert comparison_table(rows).row_count == len(rows)
+
+    def test_without_a_cnn_the_baseline_is_the_reference(self, music, tmp_path):
+        rows = compare_candidates([Candidate("vectors", music[1], HeadPlan("linear"))], tmp_path, device="cpu")
+        assert [row.difference is None for row in rows] == [False, True]
+        assert rows[1].encoder == PREVALENCE
+        assert rows[1].metrics["roc_auc_macro"].value == 0.5
+        assert "surely better than prevalence" in conclusion(rows)
+
+    def test_what_cannot_be_compared(self, music, tmp_path):
+        _, collection = music
+        one = Candidate("a", collection, HeadPlan("linear"))
+        with pytest.raises(ConfigError, match=r"called \('a', 'linear'\)"):
+            compare_candidates([one, one], tmp_path)
+        other = Collection(collection.store, collection.splits, LabelEncoder(GENRES, []))
+        with pytest.raises(ConfigError, match="a and b have different splits or labels"):
+            compare_candidates([one, Candidate("b", other, HeadPlan("linear"))], tmp_path)
+        with pytest.raises(ConfigError, match="The CNN learns from the splits of"):
+            compare_candidates([one], tmp_path, cnn=CNNCandidate(tmp_path, SETTINGS, HeadPlan(CNN)))
+        with pytest.raises(ConfigError, match="nothing to compare"):
+            compare_candidates([], tmp_path)
+
+
+def predict_split_of(folder, root, part):
+    """What a trained CNN says about a split, by its files: the spans are those of the features."""
+    predictor = EnoPredictor(folder / "best_model.pt", folder / "label_encoder.json")
+    ids = sorted(path.relative_to(root.audio).as_posix() for path in root.audio.rglob("*.flac"))
+    wanted = set(read_split(root.splits, part)["track_id"].to_pylist())
+    return np.stack([predictor.predict_proba(root.audio / track_id) for track_id in ids if track_id in wanted])
+
+
+@pytest.fixture(scope="module")
+def trained(music, tmp_path_factory):
+    root, collection = music
+    folder = tmp_path_factory.mktemp("cnn")
+    result = train_cnn(root.root, collection.labels, folder, SETTINGS)
+    parts, record = save_cnn_predictor(result, root.root, HeadPlan(CNN, {}, {"rule": "global"}))
+    return folder, result, parts, record
+
+
+class TestCNNPredictor:
+    def test_predicts_as_its_features_say_and_is_calibrated(self, music, trained):
+        root, _ = music
+        folder, result, parts, record = trained
+        ids, probabilities, _ = predict_split(result, root.root, "test")
+        predictor = EnoPredictor.load(folder, device="cpu")
+        found = predictor.predict_proba(root.audio / ids[0])
+        np.testing.assert_allclose(found, parts.calibration.apply(probabilities[:1])[0], atol=2e-3)
+        assert parts.calibration.rule == "global"
+        assert record.head == CNN
+        assert json.loads((folder / "training.json").read_text())["options"]["crop_s"] == 1.0
+        assert len(predictor.thresholds) == 5
+
+    def test_the_guides_form_takes_the_checkpoint_and_the_vocabulary(self, music, trained):
+        root, _ = music
+        folder, *_ = trained
+        predictor = EnoPredictor(str(folder / "best_model.pt"), str(folder / "label_encoder.json"))
+        track = root.audio / "album-00/0.flac"
+        named = predictor.predict(track)
+        assert set(named) == {"genres", "descriptors"}
+        probabilities = dict(zip(predictor.labels.all_labels, predictor.predict_proba(track), strict=True))
+        assert {name for names in named.values() for name in names} == {
+            name for name, value in probabilities.items() if value > 0.5
+        }
+        assert predictor.predict(track, threshold=1.0) == {"genres": [], "descriptors": []}
+
+    def test_a_folder_that_was_moved_still_finds_its_network(self, trained, tmp_path):
+        folder, *_ = trained
+        folder.rename(tmp_path / "moved")
+        try:
+            assert EnoPredictor.load(tmp_path / "moved", device="cpu").labels.num_labels == 5
+        finally:
+            (tmp_path / "moved").rename(folder)

@@ -1,0 +1,167 @@
+"""Fitting a head, the record of it, judging it, training it again."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from eno.data.labels import LabelEncoder
+from eno.errors import FingerprintMismatch, LabelError, ModelError, TrainingError
+from eno.evaluation.metrics import evaluate
+from eno.inference.saved import PredictorParts
+from eno.models.aggregation import aggregate
+from eno.training.heads import train_head
+from eno.training.judging import evaluate_predictor
+from eno.training.record import HeadPlan, TrainingRecord, changes
+from eno.training.tracks import Collection
+from tests.training.conftest import DESCRIPTORS, GENRES, make_splits, make_store
+
+PLAN = HeadPlan("linear", {"l2": [0.1, 0.01]}, {"rule": "scut"}, "mean")
+
+
+@pytest.fixture(scope="module")
+def model(collection, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    train_head(collection, PLAN, device="cpu").save(folder)
+    return folder
+
+
+def test_the_test_part_is_not_read(collection, monkeypatch):
+    read = []
+    tracks = Collection.tracks
+    monkeypatch.setattr(
+        Collection, "tracks", lambda self, part, **rest: read.append(part) or tracks(self, part, **rest)
+    )
+    train_head(collection, PLAN, device="cpu")
+    assert read == ["train", "val"]
+
+
+def test_record_tells_what_happened(collection, model):
+    record = TrainingRecord.load(model)
+    assert record.plan == PLAN
+    assert (record.store, record.splits) == (str(collection.store.path), str(collection.splits))
+    assert record.tracks == {"train": 160, "val": 40, "test": 40}
+    assert record.train_positives == collection.tracks("train").truth.sum(axis=0).tolist()
+    assert record.encoder == collection.store.spec.label
+    assert 0.7 < record.validation["map_macro"] <= 1
+    assert set(record.validation["rules"]) >= {"scut", "global", "micromacro"}
+
+
+def test_predictor_is_calibrated_for_tracks_and_albums(collection, model):
+    parts = PredictorParts.load(model, device="cpu")
+    val = collection.tracks("val")
+    assert parts.calibration.rule == parts.album_calibration.rule == "scut"
+    assert parts.album == "mean"
+    probabilities = parts.calibration.apply(parts.head.predict_proba(val.X))
+    at_thresholds = evaluate(val.truth, probabilities, thresholds=parts.calibration.thresholds)
+    assert at_thresholds.f1_macro > evaluate(val.truth, parts.head.predict_proba(val.X)).f1_macro - 0.02
+    names, of_albums = aggregate(probabilities, val.albums, "mean")
+    assert len(names) == 10
+    assert parts.album_calibration.apply(of_albums).shape == (10, 5)
+
+
+def test_windows_are_learned_from_where_the_head_takes_them(collection, tmp_path):
+    options = {"pooling": "attention", "hidden": [16], "max_epochs": 40, "learning_rate": 5e-3}
+    train_head(collection, HeadPlan("mlp", options), device="cpu").save(tmp_path)
+    found = evaluate_predictor(tmp_path, collection, resamples=100, device="cpu")
+    assert found.tracks.metrics.map_macro > found.chance + 0.3
+
+
+class TestJudging:
+    def test_figures_are_those_of_the_test_part(self, collection, model):
+        found = evaluate_predictor(model, collection, resamples=200, device="cpu")
+        parts, test = PredictorParts.load(model, device="cpu"), collection.tracks("test")
+        raw = parts.head.predict_proba(test.X)
+        probabilities = parts.calibration.apply(raw)
+        expected = evaluate(test.truth, probabilities, thresholds=parts.calibration.thresholds)
+        assert found.tracks.metrics == expected
+        assert found.fixed == evaluate(test.truth, raw)
+        names, of_albums = aggregate(probabilities, test.albums, "mean")
+        album_truth = test.truth[::4]  # four tracks an album, which share its labels
+        of_albums = parts.album_calibration.apply(of_albums)
+        assert found.albums.metrics == evaluate(album_truth, of_albums, thresholds=parts.album_calibration.thresholds)
+        assert (found.artists, found.aggregation, len(names)) == (5, "mean", 10)
+        interval = found.tracks.intervals["map_macro"]
+        assert interval.low < interval.value < interval.high
+
+    def test_tracks_that_were_learned_from_are_refused(self, collection, model, tmp_path):
+        make_splits(tmp_path / "splits", turned=True)
+        other = Collection(collection.store, tmp_path / "splits", collection.labels)
+        with pytest.raises(ModelError, match=r"40 of these 40 tracks .* eno retrain"):
+            evaluate_predictor(model, other, device="cpu")
+
+    def test_vectors_of_another_encoder_are_refused(self, collection, model, tmp_path):
+        store = make_store(tmp_path / "store", make_splits(tmp_path / "splits"), seed=1)
+        with pytest.raises(FingerprintMismatch):
+            evaluate_predictor(model, Collection(store, collection.splits, collection.labels), device="cpu")
+
+
+class TestChanges:
+    def test_none(self, collection, model, tmp_path):
+        train_head(collection, TrainingRecord.load(model).plan, device="cpu").save(tmp_path)
+        assert changes(model, tmp_path) == []
+
+    def test_labels_tracks_vectors_and_options(self, model, tmp_path):
+        vectors = make_splits(tmp_path / "splits", genres=["jazz", "rock"], turned=True)
+        store = make_store(tmp_path / "store", vectors, seed=1)
+        labels = LabelEncoder(["jazz", "rock"], [*DESCRIPTORS, "new"])
+        plan = HeadPlan("linear", {"l2": [0.1]}, {"rule": "scut"}, "mean")
+        train_head(Collection(store, tmp_path / "splits", labels), plan, device="cpu").save(tmp_path / "new")
+        said = "\n".join(changes(model, tmp_path / "new"))
+        assert "encoder: projection-" in said
+        assert "option l2: [0.1, 0.01] → [0.1]" in said
+        assert "labels: +1 (new)" in said
+        assert "labels: -1 (techno)" in said
+        assert "train tracks: +40 (album-50/0.flac" in said
+        assert "train tracks: -40 (album-30/0.flac" in said
+        assert "test tracks: +40" in said
+
+    def test_saving_removes_the_report_of_before(self, collection, model, tmp_path):
+        shutil.copytree(model, tmp_path / "model")
+        (tmp_path / "model" / "evaluation").mkdir()
+        train_head(collection, PLAN, device="cpu").save(tmp_path / "model")
+        assert not (tmp_path / "model" / "evaluation").exists()
+
+
+class TestBadInput:
+    def test_no_label_is_on_any_track(self, collection):
+        other = Collection(collection.store, collection.splits, LabelEncoder(["polka"], []))
+        with pytest.raises(LabelError, match="none of 160 training tracks has any of the labels"):
+            train_head(other, PLAN, device="cpu")
+
+    def test_wrong_values_name_the_head(self, collection):
+        with pytest.raises(TrainingError, match=r"The head 'mlp' cannot be fitted .* choose from bce"):
+            train_head(collection, HeadPlan("mlp", {"loss": "hinge"}), device="cpu")
+
+    @pytest.mark.parametrize("name", ["training.json", "training_tracks.parquet"])
+    def test_damaged_records(self, collection, model, tmp_path, name):
+        shutil.copytree(model, tmp_path / "model")
+        (tmp_path / "model" / name).write_text("{")
+        with pytest.raises(ModelError, match="Train again with: eno train"):
+            evaluate_predictor(tmp_path / "model", collection, device="cpu")
+        (tmp_path / "model" / name).unlink()
+        with pytest.raises(ModelError, match=name):
+            evaluate_predictor(tmp_path / "model", collection, device="cpu")
+
+    def test_calibration_of_other_labels(self, collection, model, tmp_path):
+        shutil.copytree(model, tmp_path / "model")
+        LabelEncoder(GENRES, []).save(tmp_path / "model" / "label_encoder.json")
+        with pytest.raises(ModelError, match=r"calibration\.json"):
+            evaluate_predictor(tmp_path / "model", collection, device="cpu")
+
+    def test_damaged_calibration(self, collection, model, tmp_path):
+        shutil.copytree(model, tmp_path / "model")
+        file = tmp_path / "model" / "calibration.json"
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps(content)[:-30])
+        with pytest.raises(ModelError, match=r"calibration\.json"):
+            PredictorParts.load(tmp_path / "model", device="cpu")
+
+
+def test_lightgbm_leaves_no_checkpoint_behind(collection, tmp_path):
+    plan = HeadPlan("lightgbm", {"rounds": 5})
+    trained = train_head(collection, plan, checkpoint=tmp_path / "model")
+    trained.save(tmp_path / "model")
+    assert not (tmp_path / "model" / "checkpoint").exists()
+    assert np.isfinite(trained.head.predict_proba(collection.tracks("test").X)).all()

@@ -1,0 +1,73 @@
+import json
+
+import numpy as np
+import pytest
+
+from eno.data.labels import LabelEncoder
+from eno.errors import ConfigError, TrainingError
+from eno.models.mlp import MLPHead
+from eno.models.ranking import macro_map
+from eno.training.tracks import Collection
+from eno.training.tune import tune
+
+QUICK = {"hidden": [8], "max_epochs": 2, "learning_rate": 1e-3}
+
+
+def search(collection, tmp_path, **options):
+    trials = []
+    options = {"minutes": 60, "trials": 4, "journal": tmp_path / "tune.journal", "device": "cpu"} | options
+    found = tune(collection, "mlp", QUICK, on_trial=lambda *one: trials.append(one), **options)
+    return found, trials
+
+
+def test_best_is_what_validation_says_and_never_worse_than_the_beginning(collection, tmp_path):
+    found, trials = search(collection, tmp_path)
+    assert found.trials == len(trials) == 4
+    assert found.value == max(last for _, _, last in trials)
+    assert found.default_value == trials[0][2]
+    assert found.value >= found.default_value
+    train, val = (collection.tracks(part) for part in ("train", "val"))
+    head = MLPHead(**found.options, device="cpu").fit(train.X, train.Y, val.X, val.truth, groups=train.groups)
+    assert macro_map(val.truth, head.predict_proba(val.X)) == pytest.approx(found.value)
+    assert found.options["max_epochs"] == 2  # what is not searched stays
+
+
+def test_goes_on_from_what_was_tried(collection, tmp_path):
+    first, _ = search(collection, tmp_path)
+    again, _ = search(collection, tmp_path)
+    assert (first.trials, again.resumed, again.trials) == (4, 4, 8)
+    assert again.value >= first.value
+    fewer = Collection(collection.store, collection.splits, LabelEncoder(["jazz"], []))
+    assert search(fewer, tmp_path)[0].resumed == 0  # another problem is another search
+
+
+def test_trials_that_fail_are_counted_and_the_search_goes_on(collection, tmp_path, monkeypatch):
+    fit = MLPHead.fit
+
+    def failing(self, *arguments, **options):
+        if self.dropout < 0.4:
+            raise TrainingError("bad luck")
+        return fit(self, *arguments, **options)
+
+    monkeypatch.setattr(MLPHead, "fit", failing)
+    found, trials = search(collection, tmp_path, trials=8)
+    failed = [last for _, _, last in trials if last is None]
+    assert found.failed == len(failed) > 0
+    assert np.isfinite(found.value)
+    monkeypatch.setattr(MLPHead, "fit", lambda *_, **__: (_ for _ in ()).throw(TrainingError("bad luck")))
+    with pytest.raises(TrainingError, match="None of 5 trials succeeded: bad luck"):
+        search(collection, tmp_path / "other", trials=20)
+
+
+def test_nothing_to_search_or_to_rank(collection, tmp_path):
+    with pytest.raises(ConfigError, match="nothing to tune for 'linear'; choose from: mlp, lightgbm"):
+        tune(collection, "linear", {}, journal=tmp_path / "x", minutes=1)
+    polka = Collection(collection.store, collection.splits, LabelEncoder(["polka"], []))
+    with pytest.raises(TrainingError, match="nothing can be ranked"):
+        search(polka, tmp_path)
+
+
+def test_what_was_tried_is_text(collection, tmp_path):
+    search(collection, tmp_path)
+    for line in (tmp_path / "tune.journal").read_text().splitlines():
+        json.loads(line)
