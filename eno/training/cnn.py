@@ -28,34 +28,12 @@ from eno.models.classifier import SimpleCNN
 from eno.models.losses import MultiLabelLoss, positive_weights
 from eno.models.ranking import average_precisions
 from eno.training.cnn_settings import CNNSettings as CNNSettings
+from eno.training.cnn_settings import Epoch as Epoch
 from eno.training.trainer import predict, train_one_epoch, validate
 
 logger = logging.getLogger(__name__)
 
 MODEL, LABELS = "best_model.pt", "label_encoder.json"
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One pass over the training tracks.
-
-    Attributes
-    ----------
-    number : int
-        The first is 1.
-    train_loss, val_loss : float
-        Mean losses: over the pass, and after it over the validation tracks.
-    val_map : float or None
-        Macro mean average precision on the validation tracks; None if they have no positives.
-    seconds : float
-        What it took.
-    """
-
-    number: int
-    train_loss: float
-    val_loss: float
-    val_map: float | None
-    seconds: float
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How the CNN is trained."""
+"""How the CNN is trained, and what is noted of it."""
 
 from __future__ import annotations
 
@@ -100,3 +100,26 @@ class CNNSettings:
         """What training crops go through; None for nothing."""
         chosen = Augment(spec_augment=self.spec_augment, pitch_shift=self.pitch_shift, time_stretch=self.time_stretch)
         return None if chosen == Augment() else chosen
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training tracks.
+
+    Attributes
+    ----------
+    number : int
+        The first is 1.
+    train_loss, val_loss : float
+        Mean losses: over the pass, and after it over the validation tracks.
+    val_map : float or None
+        Macro mean average precision on the validation tracks; None if they have no positives.
+    seconds : float
+        What it took.
+    """
+
+    number: int
+    train_loss: float
+    val_loss: float
+    val_map: float | None
+    seconds: float
