@@ -3,6 +3,8 @@ import json
 import numpy as np
 import pytest
 import soundfile
+import torch
+from scipy.special import expit, logit
 
 from eno.data.audio import read_windows
 from eno.data.labels import LabelEncoder
@@ -10,7 +12,10 @@ from eno.data.windows import WindowPolicy
 from eno.encoders.musicnn import MusiCNN, tag_labels
 from eno.errors import AudioError, FingerprintMismatch, ModelError
 from eno.inference.predictor import EnoPredictor
-from eno.models import create_head
+from eno.models import MLPHead, create_head
+from eno.models.bags import Bags
+from eno.models.calibration import Calibration
+from eno.models.classifier import SimpleCNN
 from tests.audio_files import music
 
 
@@ -109,3 +114,84 @@ class TestOwnHead:
     def test_bad_file(self, trained, tmp_path):
         with pytest.raises(AudioError, match="no such file"):
             trained.predict(tmp_path / "missing.mp3")
+
+
+@pytest.fixture(scope="module")
+def calibrated(trained):
+    """The same head with calibration: slopes, offsets and a threshold for each label."""
+    k = len(trained.labels)
+    of_tracks = Calibration(
+        np.full(k, 2.0), np.full(k, -0.5), np.array([0.2, 0.9, 1.0]), np.zeros(k, bool), "platt", "scut"
+    )
+    of_albums = Calibration(np.ones(k), np.ones(k), np.array([0.0, 0.5, 0.3]), np.zeros(k, bool), "platt", "scut")
+    return EnoPredictor(
+        trained.encoder,
+        trained.head,
+        trained.labels,
+        policy=trained.policy,
+        calibration=of_tracks,
+        album_calibration=of_albums,
+    )
+
+
+class TestCalibrated:
+    def test_probabilities_are_calibrated_and_thresholds_are_those_of_the_labels(self, trained, calibrated, song):
+        raw = trained.predict_proba(song)
+        expected = expit(2 * logit(raw.astype(np.float64)) - 0.5)
+        np.testing.assert_allclose(calibrated.predict_proba(song), expected, atol=1e-5)
+        names = trained.labels.all_labels
+        above = {name for name, p, t in zip(names, expected, [0.2, 0.9, 1.0], strict=True) if p > t}
+        assert {name for one in calibrated.predict(song).values() for name in one} == above
+        at_half = {name for name, p in zip(names, expected, strict=True) if p > 0.5}
+        assert {name for one in calibrated.predict(song, threshold=0.5).values() for name in one} == at_half
+        limits = {tag.tag: tag.threshold for tag in calibrated.predict_tags(song)}
+        assert [limits[name] for name in names] == [0.2, 0.9, 1.0]
+
+    def test_albums_are_means_of_logits_with_thresholds_of_their_own(self, calibrated, song, tmp_path, caplog):
+        other = tmp_path / "other.flac"
+        soundfile.write(other, music(5, 22_050, seed=9), 22_050)
+        broken = tmp_path / "broken.flac"
+        broken.write_text("no music")
+        probabilities = np.stack([calibrated.predict_proba(path) for path in (song, other)]).astype(np.float64)
+        expected = expit(logit(probabilities).mean(axis=0) + 1)
+        with caplog.at_level("WARNING"):
+            found = calibrated.predict_album_proba([song, broken, other])
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert "broken.flac" in caplog.text
+        named = calibrated.predict_album([song, other])
+        names = calibrated.labels.all_labels
+        assert {name for one in named.values() for name in one} == {
+            name for name, p, t in zip(names, expected, [0.0, 0.5, 0.3], strict=True) if p > t
+        }
+        assert calibrated.predict_album([song], threshold=1.0) == {"genres": [], "descriptors": []}
+        with pytest.raises(AudioError, match=r"broken\.flac"):
+            calibrated.predict_album([broken])
+        with pytest.raises(ValueError, match="at least one file"):
+            calibrated.predict_album([])
+
+    def test_saved_with_all_of_it(self, calibrated, song, tmp_path):
+        calibrated.save(tmp_path)
+        loaded = EnoPredictor.load(tmp_path)
+        np.testing.assert_allclose(loaded.predict_proba(song), calibrated.predict_proba(song), atol=1e-6)
+        np.testing.assert_array_equal(loaded.thresholds, [0.2, 0.9, 1.0])
+        np.testing.assert_array_equal(loaded.album_thresholds, [0.0, 0.5, 0.3])
+        EnoPredictor(loaded.encoder, loaded.head, loaded.labels).save(tmp_path)
+        np.testing.assert_array_equal(EnoPredictor.load(tmp_path).thresholds, [0.5] * 3)  # nothing old is left over
+
+    def test_heads_that_take_windows_get_them(self, trained, song):
+        rng = np.random.default_rng(0)
+        bags = Bags(rng.standard_normal((120, 200)).astype(np.float32), np.full(40, 3))
+        head = MLPHead(pooling="attention", hidden=(8,), max_epochs=2).fit(bags, rng.integers(0, 2, (40, 3)))
+        predictor = EnoPredictor(trained.encoder, head, trained.labels, policy=WindowPolicy(count=3))
+        windows = read_windows(song, sample_rate=16_000, window_samples=48_128, policy=WindowPolicy(count=3))
+        vectors = trained.encoder.encode(windows.samples)[:, 0]
+        np.testing.assert_allclose(predictor.predict_proba(song), head.predict_proba(Bags(vectors, [3]))[0], atol=1e-6)
+
+
+def test_network_and_vocabulary_must_have_as_many_labels(tmp_path):
+    torch.save(SimpleCNN(128, 4).state_dict(), tmp_path / "best_model.pt")
+    LabelEncoder(["jazz"], ["calm"]).save(tmp_path / "label_encoder.json")
+    with pytest.raises(ModelError, match=r"best_model\.pt: gives 4 labels, the vocabulary has 2"):
+        EnoPredictor(tmp_path / "best_model.pt", tmp_path / "label_encoder.json")
+    with pytest.raises(TypeError, match="needs labels"):
+        EnoPredictor(MusiCNN(checkpoint="mtt"), None)
