@@ -20,10 +20,12 @@ from eno.models.base import Options, Training, check_shape, chunks, take, traini
 from eno.models.ranking import macro_map
 
 _ARRAYS, _INDEX = "head.safetensors", "neighbours.faiss"
-_EXACT = 100_000  # training rows up to which all are compared
-_PROBED = 32  # inverted lists that are searched, of 4 √n
+# Training rows up to which all are compared: in batches that takes no longer than inverted lists, of which many have to
+# be searched to find as much.
+_EXACT = 300_000
+_PROBED = 1 / 8  # share of the inverted lists that is searched
 _LEARNED_FROM = 64  # rows for each inverted list from which their centres are learned
-_VAL_ROWS = 10_000  # by which k and temperature are chosen, at most
+_VAL_ROWS = 5_000  # by which k and temperature are chosen, at most
 _ROWS = 2_048  # that are searched for together
 
 
@@ -54,7 +56,7 @@ class KNNHead(Options):
     Notes
     -----
     Rows are compared by the cosine of their standardised vectors, layers of an encoder as one longer vector: with all
-    rows up to 100,000 of them, above that with the nearest inverted lists. A row that is itself among the training rows
+    rows up to 300,000 of them, above that with those of the nearest inverted lists. A row that is itself among the training rows
     finds itself, and is not left out: probabilities of training rows look too good.
 
     References
@@ -128,7 +130,7 @@ class KNNHead(Options):
         else:
             lists = round(4 * np.sqrt(len(rows)))
             index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
-            index.nprobe, index.cp.seed = _PROBED, self.seed
+            index.nprobe, index.cp.seed = max(1, round(_PROBED * lists)), self.seed
             some = np.random.default_rng(self.seed).choice(rows, min(_LEARNED_FROM * lists, len(rows)), replace=False)
             index.train(self._directions(take(training.X, np.sort(some))))
         for part in chunks(len(rows)):

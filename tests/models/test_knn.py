@@ -83,7 +83,7 @@ class TestInvertedLists:
         assert np.abs(found - exact).mean() < 0.01
 
     def test_lists_with_fewer_rows_than_asked_for(self, head, monkeypatch):
-        monkeypatch.setattr(knn, "_PROBED", 1)
+        monkeypatch.setattr(knn, "_PROBED", 0)
         X, Y = clusters(0, 1500)
         probabilities = head.fit(X, Y, X, Y).predict_proba(X)
         assert (head._search(X, 10)[1] < 0).any()
