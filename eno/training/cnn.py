@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 
 from eno.data.dataset import EnoDataset
 from eno.data.feature_files import read_settings
@@ -189,7 +189,9 @@ class _Run:
         )
         val = EnoDataset("val", data_root, labels, crop_frames=crop_frames, windows=settings.val_windows)
         order = torch.Generator().manual_seed(settings.seed)
-        self._train_loader = self._loader(self._train, settings.batch_size, shuffle=True, generator=order)
+        self._train_loader = self._loader(
+            self._train, settings.batch_size, sampler=RandomSampler(self._train, generator=order)
+        )
         self._val_loader = self._loader(val, max(1, settings.batch_size // settings.val_windows))
         self.model = SimpleCNN(self._train.n_mels, len(labels)).to(device)
         self._optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
@@ -223,6 +225,7 @@ class _Run:
             persistent_workers=workers > 0,
             multiprocessing_context="spawn" if workers else None,  # forking a process that has threads can hang
             pin_memory=self._device.type == "cuda",
+            generator=torch.Generator(),  # of its own, since what it draws depends on the number of workers
             **options,
         )
 

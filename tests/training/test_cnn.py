@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from eno.data.labels import LabelEncoder
 from eno.encoders.simple_cnn import DEFAULTS
@@ -90,6 +91,21 @@ class TestResult:
         assert runs[0].model.read_bytes() == runs[1].model.read_bytes()
         assert runs[0].history[0].val_loss == runs[1].history[0].val_loss
         assert runs[0].model.read_bytes() != runs[2].model.read_bytes()
+
+    @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+    def test_workers_change_nothing(self, root, tmp_path, monkeypatch):
+        class ForkingLoader(DataLoader):  # spawned processes take seconds to start
+            def __init__(self, *args, multiprocessing_context, **options):
+                context = multiprocessing_context and "fork"
+                super().__init__(*args, multiprocessing_context=context, **options)
+
+        monkeypatch.setattr(cnn, "DataLoader", ForkingLoader)
+        settings = replace(QUICK, epochs=3, spec_augment=True, time_stretch=0.1, mixup=0.2)
+        alone, helped = (
+            train_cnn(root, LABELS, tmp_path / str(workers), replace(settings, num_workers=workers))
+            for workers in (0, 2)
+        )
+        assert alone.model.read_bytes() == helped.model.read_bytes()
 
     @pytest.mark.parametrize(
         "options",
