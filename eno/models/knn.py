@@ -56,8 +56,8 @@ class KNNHead(Options):
     Notes
     -----
     Rows are compared by the cosine of their standardised vectors, layers of an encoder as one longer vector: with all
-    rows up to 300,000 of them, above that with those of the nearest inverted lists. A row that is itself among the training rows
-    finds itself, and is not left out: probabilities of training rows look too good.
+    rows up to 300,000 of them, above that with those of the nearest inverted lists. A row that is itself among the
+    training rows finds itself, and is not left out: probabilities of training rows look too good.
 
     References
     ----------
