@@ -144,9 +144,11 @@ class LightGBMSettings(_Section):
     max_bin: int | None = Field(default=None, ge=2)
     rounds: int | None = Field(default=None, ge=1)
     early_stopping: int | None = Field(default=None, ge=1)
+    min_judged: int | None = Field(default=None, ge=1)
     max_rows: int | None = Field(default=None, ge=1)
     seed: int | None = None
     threads: int | None = Field(default=None, ge=1)
+    executor: Literal["local", "ray"] | None = None
 
 
 class KNNSettings(_Section):

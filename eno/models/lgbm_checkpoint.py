@@ -73,10 +73,10 @@ def key_of(training: Training, options: Mapping[str, Any]) -> str:
     for X, Y, rows in ((training.X, training.Y, training.rows), (training.X_val, training.Y_val, training.rows_val)):
         digest.update(str(Y.shape).encode())
         for at in chunks(len(rows)):
-            digest.update(np.ascontiguousarray(take(X, rows[at])))
+            digest.update(take(X, rows[at]).tobytes())
         for part in (Y.indptr.astype(np.int64), Y.indices.astype(np.int64), Y.data):
-            digest.update(np.ascontiguousarray(part))
-    digest.update(np.ascontiguousarray(training.weights))
+            digest.update(part.tobytes())
+    digest.update(training.weights.tobytes())
     return digest.hexdigest()
 
 

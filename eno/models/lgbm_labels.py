@@ -59,7 +59,7 @@ class Plan:
     seed: int
 
 
-class Rows(lgb.Sequence):  # type: ignore[misc]
+class Rows(lgb.Sequence):
     """Vectors as LightGBM reads them: piece by piece, wherever they lie.
 
     Parameters
@@ -79,8 +79,8 @@ class Rows(lgb.Sequence):  # type: ignore[misc]
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, at: int | slice) -> np.ndarray:
-        if isinstance(at, slice):
+    def __getitem__(self, at: int | slice | list[int]) -> np.ndarray:
+        if not isinstance(at, int | np.integer):
             found = take(self._X, self._rows[at])
             return found.reshape(len(found), -1)
         # Single rows are what bounds of bins are drawn from. They are asked for in ascending order, and as float64.

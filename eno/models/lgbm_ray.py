@@ -47,10 +47,10 @@ def learn_on_ray(training: Training, plan: Plan, labels: Sequence[int]) -> Itera
         raise MissingExtra("ray", "ray") from error
     if not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False)
-    stored = [_put(training.X, training.rows), _put(training.X_val, training.rows_val)]
+    stored: list[Any] = [_put(training.X, training.rows), _put(training.X_val, training.rows_val)]
     stored += [ray.put(part) for part in (training.Y.tocsc(), training.Y_val.tocsc(), training.weights, plan)]
-    cores = int(ray.cluster_resources().get("CPU", 1))
-    share = max(1, min(_SHARE, len(labels) // (4 * cores)))
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    share = max(1, min(_SHARE, len(labels) // (4 * int(resources.get("CPU", 1)))))
     task, key = ray.remote(num_cpus=1)(_learn), uuid4().hex
     waiting = [task.remote(key, stored, labels[first : first + share]) for first in range(0, len(labels), share)]
     try:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from eno.devices import resolve_device
 from eno.errors import ModelError, NotFitted
 from eno.files import replace_file, write_json
 from eno.models import HEAD_FILE, Labels, Vectors
-from eno.models.base import ROWS_AT_ONCE, Options, check_shape, chunks, take, training_and_validation
+from eno.models.base import Options, check_shape, chunks, take, training_and_validation
+from eno.models.linear_fit import Objective, Solver, Weights
 from eno.models.ranking import macro_map
 
 _WEIGHTS = "head.safetensors"
+_CHOSEN_BY = 20_000  # training rows by which a strength is chosen
+_JUDGED = 10_000  # validation rows: more would change the mean little and take longer
+_WORSE = 2  # weaker strengths in a row that end the search; they take the longest
+_ROUGHLY, _CLOSELY = 1e-4, 1e-6  # share of the loss below which a step is the last
 
 
 class LinearHead(Options):
@@ -30,12 +33,13 @@ class LinearHead(Options):
     Parameters
     ----------
     l2 : sequence of float
-        Strengths of the L2 penalty to choose from, each half the square of the weights' length per training row. The
-        best by macro mAP on the validation rows is kept.
+        Strengths of the L2 penalty to choose from, each half the square of the weights' length per training row. They
+        are tried from the strongest on, until two in a row are worse. The best by macro mAP on the validation rows is
+        kept.
     max_iterations : int
         Of L-BFGS, for each strength; it goes on from the weights of the stronger one before.
     seed : int
-        Decides which rows are held out where no validation rows are given.
+        Decides which rows are held out where no validation rows are given, and by which a strength is chosen.
     device : str
         See `eno.devices.resolve_device`.
 
@@ -44,10 +48,14 @@ class LinearHead(Options):
     chosen_l2 : float
         The strength that was kept.
     val_map : dict of float to float
-        Macro mAP on the validation rows by strength; empty if they have no positives.
+        Macro mAP on the validation rows by strength, of those that were tried on all rows; empty if they have no
+        positives.
 
     Notes
     -----
+    Of more than 20,000 training rows so many choose a strength; this and the weaker ones, as long as they are better,
+    are then fitted on all rows. Vectors may lie on disk: they are read piece by piece in each step.
+
     Layers of an encoder are taken one after the other, as one longer vector. For each label the minimum is that of
     `sklearn.linear_model.LogisticRegression` with ``C = 1 / (l2 * n)``.
     """
@@ -85,29 +93,68 @@ class LinearHead(Options):
         training = training_and_validation(
             X, Y, X_val, Y_val, groups=groups, sample_weight=sample_weight, seed=self.seed
         )
-        rows, dense, weights = training.whole()
-        rows_val, dense_val = training.validation()
+        random, device = np.random.default_rng(self.seed), resolve_device(self.device)
+        judged = np.sort(random.permutation(len(training.rows_val))[:_JUDGED])
+        rows_val, truth = take(training.X_val, training.rows_val[judged]), training.Y_val[judged].toarray()
         mean, scale = (values.ravel() for values in training.moments())
-        base = {"mean": mean, "scale": scale, "shape": np.array(training.shape)}
-        single, prior = training.single_class(), logit(training.priors())
-        flat = (rows.reshape(len(rows), -1) - mean) * scale
-        objective = _Objective(flat, dense, weights, resolve_device(self.device))
-        start = np.zeros((flat.shape[1] + 1, dense.shape[1]))
-        start[-1] = prior
-        self.val_map, best = {}, -1.0
-        for strength in sorted(self.l2, reverse=True):
-            options = {"maxiter": self.max_iterations, "maxfun": 2 * self.max_iterations}
-            found = minimize(objective, start.ravel(), (strength,), jac=True, method="L-BFGS-B", options=options)
-            start = found.x.reshape(start.shape)
-            fitted = {**base, "coefficients": start[:-1].astype(np.float32), "intercepts": start[-1].astype(np.float32)}
-            fitted["coefficients"][:, single], fitted["intercepts"][single] = 0, prior[single]
-            val_map = macro_map(dense_val, _probabilities(fitted, rows_val))
+        labels, priors = np.flatnonzero(~training.single_class()), training.priors()
+
+        def fitted_from(weights: Weights) -> dict[str, np.ndarray]:
+            coefficients = np.zeros((len(mean), len(priors)), np.float32)
+            intercepts = logit(priors).astype(np.float32)
+            coefficients[:, labels], intercepts[labels] = weights.coefficients, weights.intercepts
+            shape = np.array(training.shape)
+            return {
+                "mean": mean,
+                "scale": scale,
+                "shape": shape,
+                "coefficients": coefficients,
+                "intercepts": intercepts,
+            }
+
+        def judge(weights: Weights) -> float | None:
+            return macro_map(truth, _probabilities(fitted_from(weights), rows_val))
+
+        some = np.sort(random.permutation(len(training))[:_CHOSEN_BY])
+        objective = Objective(training, some, labels, mean, scale, device)
+        solver = Solver(objective, priors[labels])
+        weights = Weights(np.zeros((len(mean), len(labels))), logit(priors[labels]))
+        strengths = sorted(self.l2, reverse=True)
+        if len(some) < len(training):
+            path = self._path(solver, objective, weights, strengths, judge, _ROUGHLY)
+            objective = Objective(training, np.arange(len(training)), labels, mean, scale, device)
+            # More rows need no stronger penalty, so of the weaker ones those that are better still.
+            weights, strengths = path, [one for one in strengths if one <= self.chosen_l2]
+        found = self._path(solver, objective, weights, strengths, judge, _CLOSELY)
+        self._fitted = fitted_from(found)
+        return self
+
+    def _path(
+        self,
+        solver: Solver,
+        objective: Objective,
+        weights: Weights,
+        strengths: list[float],
+        judge: Callable[[Weights], float | None],
+        tolerance: float,
+    ) -> Weights:
+        """Fit for each strength, going on from the stronger one before; give what validation likes best."""
+        self.val_map, best, kept, worse = {}, -1.0, weights, 0
+        for done, strength in enumerate(strengths, 1):
+            weights = solver.solve(
+                objective, weights, strength, max_iterations=self.max_iterations, tolerance=tolerance
+            )
+            val_map = judge(weights)
+            self._report(done, len(strengths))
             if val_map is not None:
                 self.val_map[strength] = val_map
             # Validation rows that all have the same labels cannot rank the strengths: then the weakest is kept.
-            if self.val_map.get(strength, np.inf) > best:
-                best, self.chosen_l2, self._fitted = self.val_map.get(strength, -1.0), strength, fitted
-        return self
+            if val_map is None or val_map > best:
+                best, self.chosen_l2, kept = -1.0 if val_map is None else val_map, strength, weights
+                worse = 0
+            elif (worse := worse + 1) == _WORSE:
+                break
+        return kept
 
     def predict_proba(self, X: Vectors) -> np.ndarray:
         """Probabilities of all labels; see `eno.models.Head.predict_proba`."""
@@ -161,32 +208,3 @@ def _probabilities(fitted: dict[str, np.ndarray], X: np.ndarray) -> np.ndarray:
     logits = ((flat - fitted["mean"]) * fitted["scale"]) @ fitted["coefficients"] + fitted["intercepts"]
     probabilities: np.ndarray = expit(logits).astype(np.float32)
     return probabilities
-
-
-class _Objective:
-    """Mean binary cross-entropy per row, summed over the labels, with an L2 penalty; and its gradient."""
-
-    def __init__(self, X: np.ndarray, Y: np.ndarray, weights: np.ndarray, device: torch.device) -> None:
-        total = max(float(weights.sum()), 1e-12)
-        self._device = device
-        self._X, self._Y = torch.from_numpy(np.ascontiguousarray(X, np.float32)), torch.from_numpy(Y)
-        self._weights = torch.from_numpy(weights / total)
-
-    def __call__(self, values: np.ndarray, l2: float) -> tuple[float, np.ndarray]:
-        shape = (self._X.shape[1] + 1, self._Y.shape[1])
-        parameters = torch.from_numpy(values.reshape(shape)).to(self._device, torch.float32)
-        loss, gradient = 0.0, torch.zeros(shape, device=self._device)
-        for first in range(0, len(self._X), ROWS_AT_ONCE):
-            rows = slice(first, first + ROWS_AT_ONCE)
-            X, Y, weights = (part[rows].to(self._device) for part in (self._X, self._Y, self._weights))
-            logits = X @ parameters[:-1] + parameters[-1]
-            losses = torch.nn.functional.softplus(logits) - Y * logits
-            loss += float((losses.sum(dim=1) * weights).sum(dtype=torch.float64))
-            errors = (torch.sigmoid(logits) - Y) * weights[:, None]
-            gradient[:-1] += X.T @ errors
-            gradient[-1] += errors.sum(dim=0)
-        weights_only = values.reshape(shape)[:-1]
-        loss += 0.5 * l2 * float((weights_only**2).sum())
-        result = gradient.cpu().numpy().astype(np.float64)
-        result[:-1] += l2 * weights_only
-        return loss, result.ravel()

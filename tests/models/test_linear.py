@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from eno.evaluation.metrics import evaluate
+from eno.models import linear, linear_fit
 from eno.models.linear import LinearHead
 from tests.models.test_heads import problem
 
@@ -28,3 +30,35 @@ class TestLinear:
         assert head.chosen_l2 == max(head.val_map, key=head.val_map.get)
         assert head.chosen_l2 > 0.001  # 60 dimensions and 80 rows
         assert evaluate(Y_val, head.predict_proba(X_val)).map_macro == pytest.approx(head.val_map[head.chosen_l2])
+
+    def test_correlated_dimensions_and_rare_labels_need_few_steps(self):
+        """Of an encoder: a few directions vary a thousand times more than others, and labels are frequent or rare."""
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((4000, 30)) * np.geomspace(1, 1e-3, 30) @ rng.standard_normal((30, 30)) + 50
+        standardised = StandardScaler().fit_transform(X)
+        logits = 2 * standardised @ rng.standard_normal((30, 4)) / np.sqrt(30) - [0, 2, 4, 6]
+        Y = (rng.random((4000, 4)) < 1 / (1 + np.exp(-logits))).astype(np.float32)
+        ours = LinearHead(l2=(1e-3,), max_iterations=60, device="cpu").fit(X, Y, X[:1], Y[:1] * 0).predict_proba(X)
+        model = LogisticRegression(C=1 / (1e-3 * len(X)), max_iter=5000, tol=1e-8)
+        theirs = np.stack([model.fit(standardised, y).predict_proba(standardised)[:, 1] for y in Y.T], axis=1)
+        np.testing.assert_allclose(ours, theirs, atol=5e-3)
+
+    def test_vectors_on_disk_are_read_in_pieces(self, tmp_path, monkeypatch):
+        X, Y = problem()
+        expected = LinearHead(device="cpu").fit(X, Y)
+        monkeypatch.setattr(linear_fit, "_LOGITS_AT_ONCE", 5 * 256)
+        monkeypatch.setattr(linear_fit, "ROWS_AT_ONCE", 300)  # so that none are kept
+        np.save(tmp_path / "X.npy", X)
+        mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+        again = LinearHead(device="cpu").fit(mapped, sparse.csr_array(Y))
+        assert again.chosen_l2 == expected.chosen_l2
+        np.testing.assert_allclose(again.predict_proba(X), expected.predict_proba(X), atol=1e-4)
+
+    def test_strength_chosen_by_some_rows_is_fitted_on_all(self, monkeypatch):
+        X, Y = problem(n=1500, dim=40)
+        X_val, Y_val = problem(1, dim=40)
+        monkeypatch.setattr(linear, "_CHOSEN_BY", 200)
+        head = LinearHead(device="cpu").fit(X, Y, X_val, Y_val)
+        assert head.chosen_l2 == max(head.val_map, key=head.val_map.get)
+        alone = LinearHead(l2=(head.chosen_l2,), device="cpu").fit(X, Y, X_val, Y_val)
+        np.testing.assert_allclose(head.predict_proba(X), alone.predict_proba(X), atol=0.01)
