@@ -1,42 +1,201 @@
-"""The notebooks run from top to bottom, on the demo corpus."""
+"""The notebooks run from top to bottom on a small demo corpus, and what they say is true."""
 
 import json
+import re
 from pathlib import Path
 
 import nbformat
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from nbclient import NotebookClient
+from sklearn.metrics import average_precision_score, f1_score
 
-from eno.data.albums import read_albums
+from eno.data.albums import LABEL_COLUMNS, read_albums
+from eno.data.catalogue import choose_labels, divide_tracks
+from eno.data.feature_files import prepare_features
+from eno.data.labels import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.data.lute import import_lute
 from eno.data.matching import match
 from eno.data.scan import read_tracks, scan
+from eno.data.splits import read_split
+from eno.data.windows import WindowPolicy
 from eno.demo import build_corpus
+from eno.embeddings.job import embed_folder
+from eno.embeddings.store import EmbeddingStore
+from eno.encoders import load_encoder
+from eno.inference.predictor import EnoPredictor
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
+TRACKS = 96
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     data = DataRoot(tmp_path_factory.mktemp("data"))
-    build_corpus(data.root, tracks=13, duration_s=5.0, seed=3)
+    build_corpus(data.root, tracks=TRACKS, duration_s=5.0, seed=3)
     import_lute(data.root / "raw" / "metadata" / "lute.jsonl", data.albums)
     scan(data.audio, data.tracks)
     match(read_tracks(data.tracks), read_albums(data.albums), data.matches, data.match_review)
+    choose_labels(data, min_albums=2, min_artists=2)
+    divide_tracks(data, val=0.25, test=0.25, seed=0)
+    prepare_features(data, num_workers=1)
     return data
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
-def test_runs_and_shows_what_is_there(path, root, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def store(root):
+    encoder = load_encoder("stats")
+    made = EmbeddingStore.open_or_create(
+        root.root / "embeddings" / encoder.spec.label, encoder.spec, policy=WindowPolicy()
+    )
+    embed_folder(root.audio, encoder, made)
+    return made
+
+
+@pytest.fixture
+def run(root, tmp_path, monkeypatch):
+    """Run a notebook; gives what it printed, and the tables that it showed, by the rows' first words."""
     monkeypatch.setenv("ENO_DATA_ROOT", str(root.root))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(FOLDER)}}).execute()
-    printed = "".join(out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", []))
-    assert "Total albums: 2" in printed
-    assert "13 files, 0.0 hours, 0 unreadable" in printed
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads of so small a network mostly wait for each other
+
+    def run(name):
+        notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+        NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(FOLDER)}}).execute()
+        outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+        printed = "".join(out["text"] for out in outputs if out.get("name") == "stdout")
+        tables = [out["data"]["text/html"] for out in outputs if "text/html" in out.get("data", {})]
+        pictures = sum("image/png" in out.get("data", {}) for out in outputs)
+        return printed, [_rows(table) for table in tables], pictures
+
+    return run
+
+
+def _rows(table: str) -> list[list[str]]:
+    rows = re.findall(r"<tr.*?>(.*?)</tr>", table, re.DOTALL)
+    return [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
+
+
+def _number(pattern: str, printed: str) -> float:
+    return float(re.search(pattern + r"(-?[\d.]+)", printed)[1])
+
+
+def _truth(root, part):
+    rows = read_split(root.splits, part).sort_by("track_id")
+    labels = LabelEncoder.load(root.label_encoder)
+    truth = np.stack([labels.encode(*(row[name] for name in LABEL_COLUMNS)) for row in rows.to_pylist()])
+    return rows["track_id"].to_pylist(), rows["file_name"].to_pylist(), truth
+
+
+def test_data_exploration(run):
+    printed, _, _ = run("01_data_exploration")
+    assert f"Total albums: {TRACKS // 6}" in printed
+    assert f"{TRACKS} files, 0.1 hours, 0 unreadable" in printed
+
+
+def test_features_and_embeddings(run, root, store):
+    printed, _, pictures = run("02_features_and_embeddings")
+    sizes = {part: len(_truth(root, part)[0]) for part in ("train", "val", "test")}
+    labels = LabelEncoder.load(root.label_encoder)
+    assert str(sizes) in printed
+    assert "shape (1, 128, 157)" in printed  # 5 s at 16 kHz, every 512 samples, centred
+    assert f"{TRACKS} tracks: 0 made, {TRACKS} made before, 0 failed" in printed
+    assert f"{len(labels)} labels: {labels.num_genres} genres, {labels.num_descriptors} descriptors" in printed
+    assert f"batch: features (4, 1, 128, 94), labels (4, {len(labels)})" in printed
+    assert f"embedded 0, there before {TRACKS}, failed 0" in printed
+    assert pictures == 2
+
+    albums = {}
+    for part in sizes:
+        albums.update(zip(*_truth(root, part)[:2], strict=True))
+    ids, X = store.matrix()
+    X = (X - X.mean(axis=0)) / np.where(X.std(axis=0) > 0, X.std(axis=0), 1)
+    distance = 1 - (X @ X.T) / np.linalg.norm(X, axis=1)[:, None] / np.linalg.norm(X, axis=1)
+    np.fill_diagonal(distance, np.inf)
+    same = np.mean([albums[ids[i]] == albums[name] for i, name in zip(distance.argmin(axis=1), ids, strict=True)])
+    assert _number("same album: ", printed) == pytest.approx(same, abs=6e-4)
+    assert same > 0.5  # five of the 95 others are of the same album
+
+
+def test_training(run, root, store):
+    printed, tables, pictures = run("03_training")
+    labels = LabelEncoder.load(root.label_encoder)
+    (train_ids, _, _), (val_ids, _, truth) = _truth(root, "train"), _truth(root, "val")
+    assert f"{len(labels)} labels, {len(train_ids)} training tracks, {len(val_ids)} validation tracks" in printed
+    assert pictures == 1
+    # -log σ(3) = log(1 + e^-3), and the same with the sign turned
+    assert "loss 0.049" in printed
+    assert "loss 3.049" in printed
+
+    judged = truth.any(axis=0) & ~truth.all(axis=0)
+    chance = truth[:, judged].mean()
+    assert _number("by chance: ", printed) == pytest.approx(chance, abs=6e-4)
+    assert _number("linear: validation mAP ", printed) > chance + 0.1
+    # What is saved is what was announced, and predicts from a file what it predicts from the store.
+    folder = root.root / "models" / "notebook-mlp"
+    predictor = EnoPredictor.load(folder)
+    probabilities = predictor.predict_vectors(store.view(val_ids))
+    found = average_precision_score(truth[:, judged], predictor.head.predict_proba(store.view(val_ids))[:, judged])
+    assert _number("mlp: validation mAP ", printed) == pytest.approx(found, abs=6e-4)
+    assert found > chance + 0.1
+    first = predictor.predict(root.audio / val_ids[0])
+    assert f"predicted: {first}" in printed
+    assert first == labels.decode(probabilities[0], predictor.thresholds)
+    assert f"true:      {labels.decode(truth[0])}" in printed
+    record = json.loads((folder / "training.json").read_text("utf-8"))
+    rules = next(table for table in tables if table[0][1:] == ["f1_macro", "f1_micro"])[1:]
+    reached = record["validation"]["rules"]
+    assert {name: float(macro) for name, macro, _ in rules} == {
+        name: pytest.approx(rule["f1_macro"], abs=6e-4) for name, rule in reached.items()
+    }
+    assert f"rule in use: {predictor.calibration.rule}" in printed
+
+    losses = [float(loss) for loss in re.findall(r"Epoch \d: train_loss=([\d.]+)", printed)]
+    assert len(losses) == 2
+    assert losses[1] < losses[0]
+    cnn = root.root / "models" / "notebook-cnn"
+    named = EnoPredictor(cnn / "best_model.pt", cnn / "label_encoder.json")
+    top = named.name_tags(named.predict_proba(root.audio / val_ids[0]))[0]
+    assert f"{top.probability:.2f} {top.tag}" in printed
+
+
+def test_evaluation(run, root, store):
+    printed, tables, pictures = run("04_evaluation")
+    labels = LabelEncoder.load(root.label_encoder)
+    ids, albums, truth = _truth(root, "test")
+    judged = truth.any(axis=0) & ~truth.all(axis=0)
+    folder = root.root / "models" / "notebook-mlp"
+    predictor = EnoPredictor.load(folder)
+    predicted = predictor.predict_vectors(store.view(ids))
+    above = predicted > predictor.thresholds
+    expected = average_precision_score(truth[:, judged], predicted[:, judged])
+    assert f"{len(ids)} test tracks by {len(set(albums))} artists, {judged.sum()} labels judged" in printed
+    assert f"{len(set(albums))} albums, combined by mean_logit" in printed
+    assert _number("mAP by chance: ", printed) == pytest.approx(truth[:, judged].mean(), abs=6e-4)
+    assert expected > truth[:, judged].mean() + 0.1
+    by_hand, of_eno = (re.search(f"^{who}: (.*)$", printed, re.MULTILINE)[1] for who in ("scikit-learn", "eno"))
+    assert by_hand == of_eno
+    assert _number("eno: .*mAP=", printed) == pytest.approx(expected, abs=6e-5)
+    f1 = f1_score(truth[:, judged], above[:, judged], average="macro", zero_division=0)
+    assert _number("eno: .* f1=", printed) == pytest.approx(f1, abs=6e-5)
+    assert pictures == 3
+
+    of_labels = next(table for table in tables if table[0][1:3] == ["label", "family"])[1:]
+    assert sorted(row[1] for row in of_labels) == sorted(labels.all_labels)
+    counts = dict(zip(labels.all_labels, zip(truth.sum(axis=0), above.sum(axis=0), strict=True), strict=True))
+    assert {row[1]: (int(row[4]), int(row[5])) for row in of_labels} == counts
+    assert len(re.findall(r"^.+: P=[\d.]+, R=[\d.]+$", printed, re.MULTILINE)) == judged.sum()
+
+    untested = [name for name, some in zip(labels.all_labels, truth.any(axis=0), strict=True) if not some]
+    assert f"{len(untested)} of {len(labels)} labels are on no test track" in printed
+    assert "over-fitting: FOUND" in printed  # thirty tracks are learned by heart
+    assert len(re.findall(r"^\w+: mlp - linear = ", printed, re.MULTILINE)) == 4
+    report = pq.read_table(folder / "evaluation" / "per_label.parquet")
+    assert report["label"].to_pylist() == [row[1] for row in of_labels]
+    assert (folder / "evaluation" / "report.html").is_file()
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
