@@ -1,5 +1,6 @@
 """The commands as a user types them, each in a process of its own."""
 
+import csv
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 
@@ -184,14 +186,14 @@ def collection(tmp_path_factory):
 LIMITS = ["--set", "labels.min_albums=2", "--set", "labels.min_artists=2"]
 
 
-def steps(root, *names):
+def steps(root, *names, split=()):
     """Run steps of the catalogue; what each of them printed."""
     commands = {
         "import": ["import", "lute", "lute.jsonl"],
         "scan": ["scan"],
         "match": ["match"],
         "labels": ["labels", *LIMITS],
-        "split": ["split", "--set", "split.val=0.25"],
+        "split": ["split", "--set", "split.val=0.25", *split],
         "explore": ["explore"],
     }
     printed = {}
@@ -215,23 +217,80 @@ class TestCatalogueAndTrain:
         assert "train  21 tracks, 7 albums, 7 artists" in printed["split"]
         assert "found 37 = added 0 + changed 0 + unchanged 37" in steps(collection, "scan")["scan"]
 
-        result = eno("train", "store", "--model", "model", "--data-root", ".", cwd=collection)
+        result = eno("train", "--store", "store", "--model", "model", "--data-root", ".", cwd=collection)
         assert result.returncode == 0, result.stderr
         assert "labels  3 genres, 2 descriptors" in result.stdout
-        assert "prevalence" in result.stdout
-        metrics = json.loads((collection / "model" / "metrics.json").read_text())
-        assert metrics["mlp"]["map_macro"] > 0.95 > metrics["prevalence"]["map_macro"]
+        assert "micromacro" in result.stdout
+        assert "validation mAP" in result.stdout
+        judged = eno("evaluate", "model", "--data-root", ".", cwd=collection)
+        assert judged.returncode == 0, judged.stderr
+        metrics = json.loads((collection / "model" / "evaluation" / "metrics.json").read_text())
+        assert metrics["tracks"]["metrics"]["map_macro"] > 0.95 > metrics["chance_map_macro"]
         # "Experimental" is on every track: nothing to judge.
-        assert (metrics["mlp"]["labels"], metrics["mlp"]["labels_skipped"]) == (4, 1)
+        assert metrics["tracks"]["metrics"]["labels"] == 4
+        assert metrics["albums"]["metrics"]["map_macro"] > 0.95
+        assert (collection / "model" / "evaluation" / "report.html").is_file()
+        assert (
+            "Experimental"
+            in pq.read_table(collection / "model" / "evaluation" / "per_label.parquet")["label"].to_pylist()
+        )
+        assert "mAP" in eno("info", "model", cwd=collection).stdout
+
         test = "raw/audio/release/album/artist-1/noise"
         tagged = eno("tag", test, "--model", "model", "--json", "--threshold", "0.5", cwd=collection)
-        for row in map(json.loads, tagged.stdout.splitlines()):
+        rows = list(map(json.loads, tagged.stdout.splitlines()))
+        assert len(rows) == 3
+        for row in rows:
             assert set(row["genres"]) == {"Experimental", "Harsh Noise"}
             assert set(row["descriptors"]) == {"noisy"}
-        assert "3 genres, 2 descriptors" in eno("info", "model", cwd=collection).stdout
+        (album,) = map(
+            json.loads, eno("tag", test, "--model", "model", "--json", "--album", cwd=collection).stdout.splitlines()
+        )
+        assert album["path"] == test
+        assert "Harsh Noise" in album["genres"]
+        assert "calm" not in album["descriptors"]
+        listed = eno("tag", "--store", "store", "--model", "model", "--json", "--album", cwd=collection).stdout
+        of_store = {row["path"]: row for row in map(json.loads, listed.splitlines())}["release/album/artist-1/noise"]
+        # The store keeps half precision.
+        assert of_store["genres"]["Harsh Noise"] == pytest.approx(album["genres"]["Harsh Noise"], abs=0.01)
+
         named = ["--splits", "processed/splits", "--labels", "processed/label_encoder.json", "--model", "other"]
-        again = eno("train", "store", *named, cwd=collection)
-        assert json.loads((collection / "other" / "metrics.json").read_text()) == metrics, again.stderr
+        again = eno("train", "--store", "store", *named, cwd=collection)
+        assert again.returncode == 0, again.stderr
+        for name in ("head/head.safetensors", "calibration.json"):
+            assert (collection / "other" / name).read_bytes() == (collection / "model" / name).read_bytes()
+
+        same = eno("retrain", "other", "--data-root", ".", cwd=collection)
+        assert "changed nothing" in same.stdout, same.stderr
+        steps(collection, "split", split=["--set", "split.seed=7"])
+        new = eno("retrain", "other", "--out", "newer", "--data-root", ".", cwd=collection)
+        assert new.returncode == 0, new.stderr
+        assert "changed train tracks: +" in new.stdout
+        refused = eno("evaluate", "model", "--data-root", ".", cwd=collection)
+        assert refused.returncode == 1
+        assert "was trained with other splits" in refused.stderr
+
+    def test_compare_and_tune(self, collection):
+        steps(collection, "import", "scan", "match", "labels", "split")
+        options = ["--store", "store", "--data-root", "."]
+        compared = eno("compare", *options, "--head", "linear", "--head", "knn", "--out", "compared", cwd=collection)
+        assert compared.returncode == 0, compared.stderr
+        with (collection / "compared" / "comparison.csv").open() as file:
+            rows = {row["head"]: row for row in csv.DictReader(file)}
+        assert set(rows) == {"linear", "knn", ""}
+        assert float(rows["linear"]["map_macro"]) > float(rows[""]["map_macro"])
+        assert float(rows["linear"]["tag_s"]) > 0
+        alone = eno("compare", *options, "--head", "linear", cwd=collection)
+        assert "There is nothing to compare" in alone.stderr
+
+        limits = ["--trials", "2", "--set", "mlp.max_epochs=2"]
+        tuned = eno("tune", *options, "--head", "mlp", *limits, "--out", "best.toml", cwd=collection)
+        assert tuned.returncode == 0, tuned.stderr
+        assert "2 trials, 0 failed, 0 of earlier times" in tuned.stdout
+        trained = eno("train", *options, "--config", "best.toml", "--model", "tuned", cwd=collection)
+        assert trained.returncode == 0, trained.stderr
+        record = json.loads((collection / "tuned" / "training.json").read_text())
+        assert record["options"]["max_epochs"] == 2
 
     def test_official_splits_are_checked_for_leaks(self, collection):
         steps(collection, "import", "scan", "match", "labels", "split")
@@ -254,8 +313,10 @@ class TestCatalogueAndTrain:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["train", "store"], "processed/label_encoder.json: is not a label vocabulary"),
-            (["train", "raw"], "raw: is not an embedding store"),
+            (["train", "--store", "store"], "processed/label_encoder.json: is not a label vocabulary"),
+            (["evaluate", "gone"], "gone: does not say how it was trained"),
+            (["retrain", "raw"], "raw: does not say how it was trained"),
+            (["compare", "--store", "store"], "processed/label_encoder.json: is not a label vocabulary"),
             (["scan", "gone"], "gone: is not a folder"),
             (["match"], "processed/tracks.parquet: no such file. Make it with: eno scan"),
             (["labels"], "raw/metadata/albums.parquet: no such file. Make it with: eno import lute"),

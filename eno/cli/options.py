@@ -84,14 +84,8 @@ def plan_of(chosen: Settings, head: str | None = None) -> HeadPlan:
     from eno.training.record import HeadPlan
 
     head = head or chosen.head
-    options = chosen.options_of(head)
-    if head == "blend":  # its members have sections of their own
-        from eno.models import BlendHead
-
-        names = options.get("heads") or BlendHead().heads
-        options["options"] = {name: own for name in names if (own := chosen.options_of(name))}
     calibration = chosen.calibration.model_dump(exclude_none=True)
-    return HeadPlan(head, options, calibration, calibration.pop("album"))
+    return HeadPlan(head, chosen.options_of(head), calibration, calibration.pop("album"))
 
 
 def shown(value: Any) -> str:
