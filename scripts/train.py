@@ -5,7 +5,8 @@ A quick check with little data and few epochs::
     python scripts/train.py --epochs 2 --batch_size 4
 
 It leaves ``best_model.pt``, ``label_encoder.json`` and ``history.json``. Stop it at any time: the best checkpoint so
-far stays.
+far stays. With ``--folder`` that folder becomes a predictor like any other, with calibration and thresholds, which
+``eno tag --model`` takes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from eno.devices import resolve_device
 from eno.errors import EnoError
 from eno.models.losses import CLASS_WEIGHTS, LOSSES
 from eno.training.cnn import CNNSettings, Epoch, train_cnn
+from eno.training.cnn_predictor import save_cnn_predictor
 from eno.training.cnn_settings import SCHEDULES
 
 HELP = {
@@ -84,6 +86,8 @@ def main() -> int:
         labels = LabelEncoder.load(DataRoot(data_root).label_encoder)
         with progress("training") as show:
             result = train_cnn(data_root, labels, folder, settings, on_epoch=report, on_step=show)
+        if folder != Path():
+            save_cnn_predictor(result, data_root)
     except EnoError as error:
         errors.print(f"error: {error}", style="red", markup=False)
         return 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from eno.data.labels import LabelEncoder
 from eno.data.stratify import SPLITS
 from eno.data.tables import write_table
 from eno.errors import ModelError
+from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE
 from eno.files import write_json
 from eno.inference.saved import LABELS
 from eno.models.calibration import Calibration
@@ -141,7 +141,8 @@ class TrainingRecord:
 
     def save(self, folder: Path) -> None:
         """Write the record, and which track was in which part, into a predictor's folder."""
-        shutil.rmtree(folder / EVALUATION, ignore_errors=True)  # it was of another predictor
+        for name in (METRICS_FILE, PER_LABEL_FILE, REPORT_FILE):  # they are of another predictor
+            (folder / EVALUATION / name).unlink(missing_ok=True)
         write_table(folder / _TRACKS, split_ids(Path(self.splits)))
         write_json(folder / _RECORD, {"format": _FORMAT, **asdict(self)})
 

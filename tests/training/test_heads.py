@@ -119,9 +119,11 @@ class TestChanges:
 
     def test_saving_removes_the_report_of_before(self, collection, model, tmp_path):
         shutil.copytree(model, tmp_path / "model")
-        (tmp_path / "model" / "evaluation").mkdir()
+        report = tmp_path / "model" / "evaluation" / "report.html"
+        report.parent.mkdir()
+        report.touch()
         train_head(collection, PLAN, device="cpu").save(tmp_path / "model")
-        assert not (tmp_path / "model" / "evaluation").exists()
+        assert not report.exists()
 
 
 class TestBadInput:
