@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,10 @@ from eno.cli.options import (
 )
 from eno.console import console, progress
 from eno.errors import ConfigError
+
+if TYPE_CHECKING:
+    from eno.data.layout import DataRoot
+    from eno.training.tracks import Collection
 
 app = typer.Typer()
 
@@ -54,13 +58,17 @@ def evaluate(
     from eno.data.layout import DataRoot
     from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE, metrics_table, write_report
     from eno.inference.saved import LABELS
+    from eno.training.cnn_predictor import CNN
     from eno.training.judging import evaluate_predictor
     from eno.training.record import EVALUATION, TrainingRecord
 
     chosen = settings(config, overrides, device=device, data_root=data_root)
     record = TrainingRecord.load(model)
-    collection = collection_of(chosen, store or record.store, splits or Path(record.splits), model / LABELS)
-    found = evaluate_predictor(model, collection, part=part.value, resamples=resamples, device=chosen.device)
+    if record.head == CNN:
+        source: Collection | DataRoot = DataRoot(chosen.data_root)
+    else:
+        source = collection_of(chosen, store or record.store, splits or Path(record.splits), model / LABELS)
+    found = evaluate_predictor(model, source, part=part.value, resamples=resamples, device=chosen.device)
     out = out or model / EVALUATION
     audio = audio_root or DataRoot(chosen.data_root).audio
     console.print(metrics_table({"tracks": found.tracks, "albums": found.albums}, title=f"{model.name}, {part} part"))

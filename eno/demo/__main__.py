@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -48,7 +49,7 @@ from eno.training.tracks import Collection
 _MIN_ALBUMS = 5  # of a hundred, a label on fewer would be learned by heart
 _MIN_ARTISTS = 3  # so that each part can have one
 _TRACKS, _QUICK_TRACKS = 600, 240
-_EPOCHS, _QUICK_EPOCHS = 20, 8
+_EPOCHS, _QUICK_EPOCHS = CNNSettings().epochs, 8
 _ENCODERS = ("stats", "musicnn-mtt", "musicnn-msd", "musicnn-both")
 _QUICK_ENCODERS = ("stats", "musicnn-mtt")
 _HEADS = ("linear", "mlp", "lightgbm")
@@ -141,14 +142,13 @@ def _judge(data: DataRoot, labels: LabelEncoder, stores: dict[str, EmbeddingStor
     """Write the report of the best by validation, and show what it says about some tracks."""
     best = next(row for row in rows if row.winner)
     assert best.folder is not None
-    if best.encoder in stores:
-        collection = Collection(stores[best.encoder], data.splits, labels)
-        found = evaluate_predictor(best.folder, collection)
-        write_report(found, best.folder / EVALUATION, audio_root=data.audio)
-        test = collection.tracks(SPLITS[-1])
-        # Evenly through the test part, so that they come from different albums.
-        shown = test.ids[:: max(1, len(test.ids) // _SHOWN)][:_SHOWN]
-        _show_tags(EnoPredictor.load(best.folder), data.audio, shown, dict(zip(test.ids, test.truth, strict=True)))
+    any_store = Collection(next(iter(stores.values())), data.splits, labels)
+    source = replace(any_store, store=stores[best.encoder]) if best.encoder in stores else data
+    write_report(evaluate_predictor(best.folder, source), best.folder / EVALUATION, audio_root=data.audio)
+    test = any_store.tracks(SPLITS[-1])
+    # Evenly through the test part, so that they come from different albums.
+    shown = test.ids[:: max(1, len(test.ids) // _SHOWN)][:_SHOWN]
+    _show_tags(EnoPredictor.load(best.folder), data.audio, shown, dict(zip(test.ids, test.truth, strict=True)))
     return best.folder
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,8 @@ from eno.data.windows import WindowPolicy
 from eno.encoders.simple_cnn import SimpleCNNTagger
 from eno.inference.saved import PredictorParts
 from eno.models.ranking import macro_map
-from eno.training.cnn import CNNResult, predict_split
+from eno.training.cnn import LABELS, MODEL, CNNResult, predict_split
+from eno.training.cnn_settings import CNNSettings
 from eno.training.heads import calibrate
 from eno.training.record import HeadPlan, TrainingRecord
 
@@ -86,6 +87,12 @@ def save_cnn_predictor(
     )
     record.save(result.model.parent)
     return parts, record
+
+
+def read_cnn(folder: Path, record: TrainingRecord, device: str) -> CNNResult:
+    """Give what `eno.training.cnn.train_cnn` gave when the predictor in a folder was made, to predict with it."""
+    settings = replace(CNNSettings(**record.options), device=device)
+    return CNNResult(folder / MODEL, folder / LABELS, settings, [], 0, record.seconds)
 
 
 def albums_and_groups(splits: Path, part: str, ids: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,25 +1,44 @@
-"""Judging a saved predictor by the tracks of a store that it has not seen."""
+"""Judging a saved predictor by tracks that it has not seen."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from eno.data.layout import DataRoot
 from eno.data.stratify import SPLITS
 from eno.evaluation.diagnosis import Predictions
 from eno.evaluation.evaluation import Evaluation, evaluate_predictions
 from eno.inference.saved import PredictorParts
 from eno.models.aggregation import aggregate
+from eno.training.cnn import CNNResult, predict_split
+from eno.training.cnn_predictor import CNN, albums_and_groups, read_cnn
 from eno.training.record import TrainingRecord, check_unseen
-from eno.training.tracks import Collection, LabelledTracks
+from eno.training.tracks import Collection
 
 _DIAGNOSED = 20_000  # training tracks that are looked at to tell whether they were learned by heart
 
 
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Tracks of one part, their labels, and what the predictor says of them before calibration."""
+
+    ids: list[str]
+    albums: np.ndarray
+    groups: np.ndarray
+    truth: np.ndarray
+    raw: np.ndarray
+
+
 def evaluate_predictor(
-    folder: Path, collection: Collection, *, part: str = SPLITS[-1], resamples: int | None = None, device: str = "auto"
+    folder: Path,
+    source: Collection | DataRoot,
+    *,
+    part: str = SPLITS[-1],
+    resamples: int | None = None,
+    device: str = "auto",
 ) -> Evaluation:
     """Judge a predictor by one part of a collection, with its own vocabulary.
 
@@ -27,9 +46,8 @@ def evaluate_predictor(
     ----------
     folder : Path
         Where ``eno train`` or ``scripts/train.py`` put it.
-    collection : Collection
-        Vectors of the predictor's encoder, and splits. Of a CNN's these are its own probabilities: what ``eno embed
-        --encoder simple_cnn`` gives.
+    source : Collection or DataRoot
+        Vectors of the predictor's encoder, and splits. Of a CNN from scratch the data root, with its features.
     part : {"test", "val", "train"}
         Judged by. Only of the test part figures are what new music will give.
     resamples : int, optional
@@ -47,17 +65,16 @@ def evaluate_predictor(
         The vectors are those of another encoder.
     ModelError
         The predictor is damaged; or it was trained with other splits, so that it knows tracks of the test part.
+    CatalogueError
+        Splits or features are missing or damaged.
     """
-    parts = PredictorParts.load(folder, device=device)
-    record = TrainingRecord.load(folder)
-    collection.store.require(parts.spec)
-    collection = replace(collection, labels=parts.labels)
-    judged = _tracks(collection, parts, part)
+    parts, record = PredictorParts.load(folder, device=device), TrainingRecord.load(folder)
+    cnn = read_cnn(folder, record, device) if record.head == CNN else None
+    judged = _predict(parts, cnn, source, part)
     if part == SPLITS[-1]:
         check_unseen(folder, judged.ids)
-    raw, probabilities = _predict(parts, judged, np.arange(len(judged.ids)))
-    of_albums = aggregate(probabilities, judged.albums, parts.album)[1]
-    calibration, of_album = parts.calibration, parts.album_calibration
+    probabilities = _calibrated(parts, judged.raw)
+    calibration, of_albums = parts.calibration, parts.album_calibration
     return evaluate_predictions(
         labels=parts.labels.all_labels,
         num_genres=parts.labels.num_genres,
@@ -68,29 +85,39 @@ def evaluate_predictor(
         probabilities=probabilities,
         thresholds=0.5 if calibration is None else calibration.thresholds,
         train_positives=np.array(record.train_positives),
-        raw=None if calibration is None else raw,
-        train=_known(collection, parts, SPLITS[0]),
-        val=_known(collection, parts, SPLITS[1]),
+        raw=None if calibration is None else judged.raw,
+        train=_known(parts, _predict(parts, cnn, source, SPLITS[0], limit=_DIAGNOSED)),
+        val=_known(parts, _predict(parts, cnn, source, SPLITS[1], limit=_DIAGNOSED)),
         aggregation=parts.album,
-        album_probabilities=None if of_album is None else of_album.apply(of_albums),
-        album_thresholds=None if of_album is None else of_album.thresholds,
+        album_probabilities=(
+            None if of_albums is None else of_albums.apply(aggregate(probabilities, judged.albums, parts.album)[1])
+        ),
+        album_thresholds=None if of_albums is None else of_albums.thresholds,
         resamples=resamples,
     )
 
 
-def _tracks(collection: Collection, parts: PredictorParts, part: str) -> LabelledTracks:
-    return collection.tracks(part, windows=parts.head is not None and parts.head.takes_windows)
-
-
-def _known(collection: Collection, parts: PredictorParts, part: str) -> Predictions:
-    """What the predictor says about a draw of the tracks that it was made with."""
-    tracks = _tracks(collection, parts, part)
-    rows = np.sort(np.random.default_rng(0).permutation(len(tracks.ids))[:_DIAGNOSED])
-    return Predictions((tracks.Y[rows].toarray() > 0).astype(np.float32), _predict(parts, tracks, rows)[1])
-
-
-def _predict(parts: PredictorParts, tracks: LabelledTracks, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of some tracks as the head gives them, and calibrated."""
+def _predict(
+    parts: PredictorParts, cnn: CNNResult | None, source: Collection | DataRoot, part: str, *, limit: int | None = None
+) -> _Part:
+    """Ask the predictor about a part, or a draw of so many of its tracks."""
+    if isinstance(source, DataRoot):
+        assert cnn is not None
+        ids, raw, truth = predict_split(cnn, source.root, part, windows=parts.policy.count)
+        return _Part(ids, *albums_and_groups(source.splits, part, ids), truth, raw)
+    source.store.require(parts.spec)
+    windows = parts.head is not None and parts.head.takes_windows
+    tracks = replace(source, labels=parts.labels).tracks(part, windows=windows)
+    rows = np.sort(np.random.default_rng(0).permutation(len(tracks.ids))[:limit])
     X = tracks.X[rows]
     raw = np.asarray(X, np.float32) if parts.head is None else parts.head.predict_proba(X)
-    return raw, raw if parts.calibration is None else parts.calibration.apply(raw)
+    truth = (tracks.Y[rows].toarray() > 0).astype(np.float32)
+    return _Part([tracks.ids[row] for row in rows], tracks.albums[rows], tracks.groups[rows], truth, raw)
+
+
+def _known(parts: PredictorParts, one: _Part) -> Predictions:
+    return Predictions(one.truth, _calibrated(parts, one.raw))
+
+
+def _calibrated(parts: PredictorParts, raw: np.ndarray) -> np.ndarray:
+    return raw if parts.calibration is None else parts.calibration.apply(raw)

@@ -11,6 +11,7 @@ from eno.data.layout import DataRoot
 from eno.data.splits import read_split
 from eno.errors import ConfigError
 from eno.evaluation.bootstrap import intervals, paired_difference
+from eno.evaluation.metrics import evaluate
 from eno.inference.predictor import EnoPredictor
 from eno.inference.saved import PredictorParts
 from eno.training.cnn import predict_split, train_cnn
@@ -18,6 +19,7 @@ from eno.training.cnn_predictor import CNN, save_cnn_predictor
 from eno.training.cnn_settings import CNNSettings
 from eno.training.compare import PREVALENCE, Candidate, CNNCandidate, compare_candidates
 from eno.training.comparison import comparison_table, conclusion, write_comparison
+from eno.training.judging import evaluate_predictor
 from eno.training.record import HeadPlan, TrainingRecord
 from eno.training.tracks import Collection
 from tests.training.conftest import DESCRIPTORS, GENRES, make_splits, make_store
@@ -159,6 +161,16 @@ class TestCNNPredictor:
         assert record.head == CNN
         assert json.loads((folder / "training.json").read_text())["options"]["crop_s"] == 1.0
         assert len(predictor.thresholds) == 5
+
+    def test_is_judged_by_its_features(self, music, trained):
+        root, collection = music
+        folder, result, parts, _ = trained
+        found = evaluate_predictor(folder, root, resamples=50, device="cpu")
+        _, raw, truth = predict_split(result, root.root, "test")
+        calibrated = parts.calibration.apply(raw)
+        assert found.tracks.metrics == evaluate(truth, calibrated, thresholds=parts.calibration.thresholds)
+        assert found.artists == 5
+        assert truth.sum() == collection.tracks("test").truth.sum()
 
     def test_the_guides_form_takes_the_checkpoint_and_the_vocabulary(self, music, trained):
         root, _ = music
