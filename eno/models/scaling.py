@@ -26,6 +26,7 @@ _CERTAIN = 1e12  # precision of a parameter that is not to move
 _POOLED_VALUES = 1_000_000  # of all rows and labels, by which the pooled fit goes: two numbers need no more
 _AT_ONCE = 1_000_000  # values that are computed with together
 _MAX_ITERATIONS = 100
+_MAX_HALVINGS = 40
 
 
 def logits_of(probabilities: np.ndarray) -> np.ndarray:
@@ -165,24 +166,44 @@ def _newton(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.nd
     np.ndarray [shape=(k, 2), dtype=float64]
         Slope and offset of each label.
     """
-    trial, step = prior.copy(), np.zeros_like(prior)
-    steepness = np.full(len(z), np.inf)
-    hessian = np.empty((len(z), 2, 2))
+    found = prior.copy()
+    loss = _loss(z, sums, prior, precision, found)
+    moving = np.arange(len(z))
     for _ in range(_MAX_ITERATIONS):
-        p = expit(trial[:, :1] * z + trial[:, 1:])
-        gradient = np.stack([np.einsum("kn,kn->k", p, z), p.sum(axis=1)], axis=1) - sums + precision * (trial - prior)
+        some, at = z[moving], found[moving]
+        p = expit(at[:, :1] * some + at[:, 1:])
+        gradient = np.stack([np.einsum("kn,kn->k", p, some), p.sum(axis=1)], axis=1)
+        gradient += precision * (at - prior[moving]) - sums[moving]
         p *= 1 - p
+        hessian = np.empty((len(moving), 2, 2))
         hessian[:, 1, 1] = p.sum(axis=1) + precision[1] + 1e-12
-        p *= z
+        p *= some
         hessian[:, 0, 1] = hessian[:, 1, 0] = p.sum(axis=1)
-        hessian[:, 0, 0] = np.einsum("kn,kn->k", p, z) + precision[0] + 1e-12
-        # The loss is convex: where it now rises more steeply along the last step than it fell, half of that step.
-        beyond = np.einsum("kp,kp->k", gradient, step) > steepness
-        newton = -np.linalg.solve(hessian, gradient[:, :, np.newaxis])[:, :, 0]
-        trial[beyond] -= step[beyond] / 2
-        step = np.where(beyond[:, np.newaxis], step / 2, newton)
-        steepness = np.where(beyond, steepness, np.abs(np.einsum("kp,kp->k", gradient, newton)))
-        trial[~beyond] += step[~beyond]
-        if np.abs(step).max() < 1e-7:
+        hessian[:, 0, 0] = np.einsum("kn,kn->k", p, some) + precision[0] + 1e-12
+        step = -np.linalg.solve(hessian, gradient[:, :, np.newaxis])[:, :, 0]
+        falling = np.einsum("kp,kp->k", gradient, step)
+        # Far from the minimum a whole step may lead up: half of it then, until the loss falls as it should.
+        waiting = np.arange(len(moving))
+        for _ in range(_MAX_HALVINGS):
+            rows = moving[waiting]
+            trial = at[waiting] + step[waiting]
+            reached = _loss(z[rows], sums[rows], prior[rows], precision, trial)
+            lower = reached <= loss[rows] + 1e-4 * falling[waiting] + 1e-12 * np.abs(loss[rows])
+            found[rows[lower]], loss[rows[lower]] = trial[lower], reached[lower]
+            waiting = waiting[~lower]
+            if len(waiting) == 0:
+                break
+            step[waiting] /= 2
+            falling[waiting] /= 2
+        step[waiting] = 0  # as good as it gets with these digits
+        moving = moving[np.abs(step).max(axis=1) > 1e-7]
+        if len(moving) == 0:
             break
-    return trial
+    return found
+
+
+def _loss(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Log-loss of each label, and half of what the prior has against it [shape=(k,)]."""
+    losses = np.logaddexp(0, at[:, :1] * z + at[:, 1:]).sum(axis=1) - np.einsum("kp,kp->k", sums, at)
+    result: np.ndarray = losses + 0.5 * (precision * np.square(at - prior)).sum(axis=1)
+    return result

@@ -28,6 +28,7 @@ from eno.training.tracks import Collection
 PREVALENCE = "prevalence"
 """The baseline that only knows how frequent each label is."""
 
+_FROM_SCRATCH = "scratch"
 _TIMED = 3  # files that are tagged to learn how long one takes
 
 
@@ -268,7 +269,7 @@ def _train_cnn_and_predict(
     encoder = load_encoder(CNN, **parts.spec.options, **parts.spec.location) if audio_root else None
     return _Judged(
         "CNN",
-        "from scratch",
+        _FROM_SCRATCH,
         0,
         record.validation["map_macro"] or float("nan"),
         raw,

@@ -28,8 +28,10 @@ _METRICS = ("map_macro", "f1_macro", "f1_micro", "roc_auc_macro")
 def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
     """Show a comparison in 80 columns; intervals stand below their figures."""
     shown = Table(title="held-out tracks", caption=conclusion(rows), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("encoder", "head", "mAP", "− ref.", "F1\nmacro", "F1\nat 0.5", "fit", "a file", "size"):
-        shown.add_column(heading, justify="left" if heading in ("encoder", "head") else "right", overflow="fold")
+    shown.add_column("encoder", overflow="fold")
+    shown.add_column("head", overflow="fold")
+    for heading in ("mAP", "− ref.", "F1\nmacro", "F1\nat 0.5", "fit", "a file"):
+        shown.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         mark = "[bold]" if row.winner else ""
         shown.add_row(
@@ -41,7 +43,6 @@ def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
             f"{row.f1_fixed:.3f}",
             _seconds(row.fit_s),
             _seconds(row.tag_s),
-            _size(row.size_bytes),
         )
     return shown
 
@@ -124,7 +125,7 @@ def _stacked(interval: Interval, *, signed: bool = False) -> str:
     sign = "+" if signed else ""
     if math.isnan(interval.low):
         return f"{interval.value:{sign}.3f}"
-    return f"{interval.value:{sign}.3f}\n[dim]{interval.low:{sign}.2f}–{interval.high:{sign}.2f}[/]"
+    return f"{interval.value:{sign}.3f}\n[dim]{interval.low:{sign}.2f} {interval.high:{sign}.2f}[/]"
 
 
 def _number(value: float) -> str:

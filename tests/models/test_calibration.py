@@ -382,3 +382,23 @@ class TestCalibration:
     def test_other_numbers_of_labels_are_refused(self):
         with pytest.raises(ValueError, match=r"\(3, 4\); expected \(n, 2\)"):
             fit_calibration(*problem(50, 2)).apply(np.zeros((3, 4)))
+
+
+def test_logits_that_are_far_too_sure_are_calibrated_too():
+    """Of boosted trees on few rows logits reach from -16 to 15; Newton's whole steps would lead away from there."""
+    rng = np.random.default_rng(0)
+    truth = (rng.random((42, 17)) < np.linspace(0.1, 0.7, 17)).astype(np.float32)
+    logits = np.where(truth > 0, 4.0, -6.0) + 6 * rng.standard_normal(truth.shape)
+    probabilities = expit(logits).astype(np.float32)
+    logits = logits_of(probabilities).T
+    slope, offset, _ = fit_scaling(logits, sparse.csr_array(truth.T), method="platt", min_positives=99)
+    assert 0.05 < slope[0] < 1
+    z, target = logits_of(probabilities).T.reshape(-1), truth.T.reshape(-1)
+    high, low = (target.sum() + 1) / (target.sum() + 2), 1 / ((1 - target).sum() + 2)
+    smoothed = np.where(target > 0, high, low)
+
+    def loss(at):
+        return np.logaddexp(0, at[0] * z + at[1]).sum() - (smoothed * (at[0] * z + at[1])).sum()
+
+    best = minimize(lambda at: loss(at) + 0.5 * (at[0] - 1) ** 2 + 0.005 * at[1] ** 2, [0.5, 0.0], method="Nelder-Mead")
+    np.testing.assert_allclose([slope[0], offset[0]], best.x, atol=1e-3)
