@@ -15,7 +15,9 @@ from eno.errors import MissingExtra
 
 try:
     import matplotlib as mpl
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 except ImportError as error:
     raise MissingExtra("explore", "matplotlib") from error
 
@@ -59,6 +61,13 @@ def _encode(drawn: Figure, kind: str, mime: str, **options: Any) -> str:
     file = io.BytesIO()
     drawn.savefig(file, format=kind, **options)
     return f"data:{mime};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def plain_logarithmic(axis: Axis, most: float) -> None:
+    """Write counts on a logarithmic axis as people do: 1, 2, 5, 10 …, or by tens only where they reach far."""
+    axis.set_major_locator(LogLocator(subs=(1,) if most > 1000 else (1, 2, 5)))
+    axis.set_major_formatter("{x:,g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def lift_map(title: str, labels: Sequence[str], lift: np.ndarray) -> str:

@@ -76,7 +76,11 @@ def evaluate(
         gain = ", ".join(f"{name.removeprefix('f1_')} F1 {interval}" for name, interval in found.gain.items())
         console.print(f"calibrated thresholds are better than 0.5 by: {gain}")
     for finding in found.findings:
-        console.print(f"[bold]{shown(finding.issue)}[/]  {shown(finding.evidence)} [dim]{shown(finding.remedy)}[/]")
+        if finding.found:
+            console.print(f"[bold]{shown(finding.issue)}[/]  {shown(finding.evidence)}")
+            console.print(f"  [dim]try {shown(finding.remedy)}[/]")
+    absent = [finding.issue for finding in found.findings if finding.found is False]
+    console.print(f"not found: {', '.join(absent)}")
     write_report(found, out, audio_root=audio if audio.is_dir() else None)
     console.print(f"report  {shown(out / REPORT_FILE)}, figures in {METRICS_FILE} and {PER_LABEL_FILE} beside it")
 

@@ -11,7 +11,7 @@ from eno.evaluation.bootstrap import Interval
 from eno.evaluation.by_label import BANDS
 from eno.evaluation.curves import PrecisionRecall, Reliability, ThresholdCurve
 from eno.evaluation.metrics import Metrics
-from eno.plotting import BLUE, GRID, INK, ORANGE, WIDTH, figure, shorten, svg
+from eno.plotting import BLUE, GRID, INK, ORANGE, WIDTH, figure, plain_logarithmic, shorten, svg
 
 _GREEN, _GREY = "#3f8f5f", "#8a8a8a"
 
@@ -44,7 +44,7 @@ def precision_by_frequency(table: pa.Table) -> str:
         counts, chance = [row["train_positives"] for row in rows], [row["prevalence"] for row in rows]
         axes.scatter(np.maximum(counts, 0.5), chance, s=14, color=_GREY, marker="_", label="by chance")
         axes.set(xscale="log", ylim=(0, 1.02), xlabel="training tracks with the label", ylabel="average precision")
-        axes.xaxis.set_major_formatter("{x:,g}")
+        plain_logarithmic(axes.xaxis, max(counts, default=1))
         axes.grid(color=GRID)
         axes.set_title("Frequent and rare labels")
         drawn.legend(loc="outside lower left", frameon=False, ncols=4, handletextpad=0.2, columnspacing=1)
@@ -84,7 +84,7 @@ def reliability_diagram(curve: Reliability) -> str:
         bins = len(curve.decisions)
         below.bar((np.arange(bins) + 0.5) / bins, np.maximum(curve.decisions, 0.5), width=0.9 / bins, color=BLUE)
         below.set(yscale="log", ylim=(0.7, None), xlabel="probability", ylabel="decisions")
-        below.yaxis.set_major_formatter("{x:,g}")
+        plain_logarithmic(below.yaxis, np.inf)
         return svg(drawn)
 
 

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from eno.data.figures import PICTURE_S, CoOccurrence, LabelFigures, TrackPicture
-from eno.plotting import BLUE, GRID, INK, ORANGE, WIDTH, figure, lift_map, png, shorten, svg
-
-# isort: split
-from matplotlib.ticker import LogLocator, NullLocator  # after eno.plotting, which says what to install without it
+from eno.plotting import BLUE, GRID, INK, ORANGE, WIDTH, figure, lift_map, plain_logarithmic, png, shorten, svg
 
 
 def bars(title: str, rows: Sequence[tuple[str, int]]) -> str:
@@ -62,9 +59,7 @@ def rank_frequency(genres: LabelFigures, descriptors: LabelFigures) -> str:
                     va="center",
                 )
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1,) if most > 1000 else (1, 2, 5)))
-            axis.set_major_formatter("{x:,g}")
-            axis.set_minor_locator(NullLocator())
+            plain_logarithmic(axis, most)
         axes.set_xlabel("rank of the label")
         axes.set_ylabel("albums")
         axes.margins(x=0.22)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich import box
@@ -14,7 +14,7 @@ from rich.table import Table
 
 from eno.evaluation.bootstrap import Interval
 from eno.files import replace_file
-from eno.page import Chapter, table, write_page
+from eno.page import Chapter, Html, table, write_page
 from eno.training.compare import PREVALENCE, ComparisonRow
 
 _NAME = "comparison"
@@ -70,29 +70,38 @@ def write_comparison(rows: Sequence[ComparisonRow], folder: Path) -> list[Path]:
         What was written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    cells = [_cells(row) for row in rows]
-    markdown = "\n".join("| " + " | ".join(line) + " |" for line in (_HEADINGS, ("---",) * len(_HEADINGS), *cells))
+    lines = (_HEADINGS, ("---",) * len(_HEADINGS), *(_cells(row) for row in rows))
+    markdown = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     written = {folder / f"{_NAME}.md": f"{markdown}\n\n{conclusion(rows)}\n", folder / f"{_NAME}.csv": _as_csv(rows)}
     for path, content in written.items():
         with replace_file(path) as temporary:
             temporary.write_text(content, encoding="utf-8")
-    chapter = Chapter("Held-out tracks", conclusion(rows), ((table("all models", _HEADINGS, cells),),))
+    chapter = Chapter(
+        "Held-out tracks",
+        conclusion(rows),
+        ((table("all models", _HEADINGS, [_cells(row, _as_html) for row in rows]),),),
+    )
     write_page(folder / f"{_NAME}.html", "Comparison", "Which encoder and head is best", [chapter])
     return [*written, folder / f"{_NAME}.html"]
 
 
-def _cells(row: ComparisonRow) -> tuple[str, ...]:
+def _as_html(interval: Interval) -> Html:
+    spread = "" if math.isnan(interval.low) else f"<br><small>{interval.low:.3f} … {interval.high:.3f}</small>"
+    return Html(f"{interval.value:.3f}{spread}")
+
+
+def _cells(row: ComparisonRow, shown: Callable[[Interval], str] = str) -> tuple[str, ...]:
     return (
         row.encoder,
         row.head,
         str(row.dim or ""),
         _number(row.val_map),
-        str(row.metrics["map_macro"]),
-        "" if row.difference is None else str(row.difference),
-        str(row.metrics["f1_macro"]),
+        shown(row.metrics["map_macro"]),
+        "" if row.difference is None else shown(row.difference),
+        shown(row.metrics["f1_macro"]),
         _number(row.f1_fixed),
-        str(row.metrics["f1_micro"]),
-        str(row.metrics["roc_auc_macro"]),
+        shown(row.metrics["f1_micro"]),
+        shown(row.metrics["roc_auc_macro"]),
         _seconds(row.fit_s),
         _seconds(row.tag_s),
         _size(row.size_bytes),
