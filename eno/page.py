@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -88,6 +89,12 @@ class Html(str):
     """Text of a cell that is HTML already and is not escaped again."""
 
     __slots__ = ()
+
+
+def with_range(value: float, low: float, high: float) -> Html:
+    """Show a figure, and below it how far it may be off, if that is known."""
+    spread = "" if math.isnan(low) else f"<br><small>{low:.3f} … {high:.3f}</small>"
+    return Html(f"{value:.3f}{spread}")
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

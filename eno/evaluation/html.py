@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from pathlib import Path
@@ -14,7 +13,7 @@ from eno.evaluation.by_label import BANDS, FAMILIES
 from eno.evaluation.diagnosis import Finding
 from eno.evaluation.errors import WorstError
 from eno.evaluation.evaluation import Evaluation, Level
-from eno.page import Chapter, Html, picture, table, text, write_page
+from eno.page import Chapter, Html, picture, table, text, with_range, write_page
 from eno.plotting import lift_map
 
 NAMES = {"map_macro": "mAP, macro", "f1_macro": "F1, macro", "f1_micro": "F1, micro", "roc_auc_macro": "ROC-AUC, macro"}
@@ -106,8 +105,7 @@ def _overview(found: Evaluation) -> Chapter:
 
 
 def _interval(one: Interval) -> Html:
-    spread = "" if math.isnan(one.low) else f"<br><small>{one.low:.3f} … {one.high:.3f}</small>"
-    return Html(f"{one.value:.3f}{spread}")
+    return with_range(one.value, one.low, one.high)
 
 
 def _parts(level: Level) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from eno.evaluation.bootstrap import Interval
 from eno.files import replace_file
-from eno.page import Chapter, Html, table, write_page
+from eno.page import Chapter, Html, table, with_range, write_page
 from eno.training.compare import PREVALENCE, ComparisonRow
 
 _NAME = "comparison"
@@ -86,8 +86,7 @@ def write_comparison(rows: Sequence[ComparisonRow], folder: Path) -> list[Path]:
 
 
 def _as_html(interval: Interval) -> Html:
-    spread = "" if math.isnan(interval.low) else f"<br><small>{interval.low:.3f} … {interval.high:.3f}</small>"
-    return Html(f"{interval.value:.3f}{spread}")
+    return with_range(interval.value, interval.low, interval.high)
 
 
 def _cells(row: ComparisonRow, shown: Callable[[Interval], str] = str) -> tuple[str, ...]:
