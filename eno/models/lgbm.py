@@ -178,7 +178,7 @@ class LightGBMHead(Options):
 
                 yield from learn_on_ray(training, plan, labels)
             else:
-                yield from learn_here(training, plan, labels, self.threads or os.cpu_count() or 1)
+                yield from learn_here(training, plan, labels, self.threads or _cores())
         except lgb.basic.LightGBMError as error:
             raise TrainingError(f"LightGBM cannot learn: {error}") from error
 
@@ -218,7 +218,7 @@ class LightGBMHead(Options):
         logits = np.tile(logit(self._priors), (len(flat), 1))
         for label, booster in enumerate(boosters):
             if booster is not None and len(flat):
-                raw = booster.predict(flat, raw_score=True, num_threads=self.threads or 0)
+                raw = booster.predict(flat, raw_score=True, num_threads=self.threads or _cores())
                 logits[:, label] = raw + self._shifts[label]
         probabilities: np.ndarray = expit(logits).astype(np.float32)
         return probabilities
@@ -267,3 +267,7 @@ class LightGBMHead(Options):
         except (OSError, ValueError, KeyError, TypeError, SafetensorError, lgb.basic.LightGBMError) as error:
             raise ModelError(f"{folder}: the saved head is damaged ({error!r}). Train it again.") from error
         return head
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

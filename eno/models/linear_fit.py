@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from eno.models.base import ROWS_AT_ONCE, Training, chunks, take
 
 _LOGITS_AT_ONCE = 4_000_000  # 16 MB, which stay in the cache between the two products
+_ALONE = 100_000_000  # multiplications below which threads wait for each other longer than they work
 _WIDEST_BASIS = 4096  # dimensions; beyond, finding the axes takes longer than they save
 
 
@@ -65,6 +67,9 @@ class Objective:
         self._pieces = list(chunks(len(chosen), max(256, min(ROWS_AT_ONCE, _LOGITS_AT_ONCE // max(1, len(labels))))))
         self._held: list[torch.Tensor] = []
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def vectors(self) -> Iterator[torch.Tensor]:
         """Standardised vectors, piece by piece; few are kept."""
         if self._held:
@@ -116,7 +121,8 @@ class Solver:
         self._axes: torch.Tensor | None = None
         self._variances = torch.ones(dim, dtype=torch.float64)
         if moment.ndim == 2:
-            self._variances, axes = torch.linalg.eigh(moment / rows)
+            with _threads_for(10 * dim**3):
+                self._variances, axes = torch.linalg.eigh(moment / rows)
             self._axes = axes.to(objective.device)
         p = torch.from_numpy(priors)
         self._curvature = p * (1 - p)
@@ -170,7 +176,8 @@ class Solver:
             values.grad = importance * torch.vstack([along, by_intercepts.double()]) / units
             return importance @ (losses + 0.5 * l2 * scaled[:-1].square().sum(dim=0))
 
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        with _threads_for(len(objective) * values.numel()):
+            optimizer.step(closure)  # type: ignore[no-untyped-call]
         scaled = values / units
         return Weights(self._out(scaled[:-1]).cpu().numpy(), scaled[-1].cpu().numpy())
 
@@ -181,3 +188,14 @@ class Solver:
     def _out(self, values: torch.Tensor) -> torch.Tensor:
         """From axes to dimensions."""
         return values if self._axes is None else self._axes @ values
+
+
+@contextmanager
+def _threads_for(multiplications: int) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    try:
+        if multiplications < _ALONE:
+            torch.set_num_threads(1)
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -5,7 +5,8 @@ Labels are noisy half-spaces of normal vectors, from common to rare. LightGBM is
 
     python scripts/bench/heads.py [--rows 20000] [--dim 512] [--labels 10] [--repeat 3]
 
-``--repeat`` runs all of them so many times in turn and gives the medians, for machines that do other things as well.
+``--repeat`` runs all of them so many times in turn and gives the medians. On a machine that does other things as well,
+threads that wait for each other count as work: ``taskset -c 0`` in front compares one core with one core.
 
 A large collection, 12 labels a row in a long tail; vectors lie in a memory-mapped file, labels are sparse:
 
@@ -91,9 +92,9 @@ def measure(folder: Path, name: str, options: dict[str, Any]) -> dict[str, float
     else:
         head, fitting = create_head(name, **options), (X, Y, X_val, Y_val)
     peak = _Peak()
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     head.fit(*fitting)
-    fitted = time.perf_counter()
+    fitted, worked = time.perf_counter(), time.process_time() - worked
     probabilities = head.predict_proba(X_test)
     done, memory, size = time.perf_counter(), peak.mib(), 0
     if name != BASELINE:
@@ -102,6 +103,7 @@ def measure(folder: Path, name: str, options: dict[str, Any]) -> dict[str, float
     quality = macro_map(Y_test.toarray(), probabilities)
     return {
         "fit_s": fitted - began,
+        "cpu_s": worked,
         "predict_s": done - fitted,
         "macro_map": float("nan") if quality is None else quality,
         "peak_mib": memory,
@@ -141,14 +143,25 @@ def show(results: dict[str, list[dict[str, float]]]) -> None:
     medians = {
         name: {key: statistics.median(run[key] for run in runs) for key in runs[0]} for name, runs in results.items()
     }
-    print(f"{'':<38} {'fit':>9} {'ratio':>7} {'mAP':>7} {'memory':>10} {'predict':>9} {'on disk':>10}")
+    columns = (
+        ("fit", 9),
+        ("ratio", 7),
+        ("CPU", 9),
+        ("ratio", 7),
+        ("mAP", 7),
+        ("memory", 10),
+        ("predict", 9),
+        ("disk", 10),
+    )
+    print(" ".join([" " * 38, *(f"{column:>{width}}" for column, width in columns)]))
     for name, of in medians.items():
-        ratio = ""
-        if BASELINE in results:
-            ratios = [a["fit_s"] / b["fit_s"] for a, b in zip(results[BASELINE], results[name], strict=True)]
-            ratio = f"{statistics.median(ratios):.1f}x"
+        ratios = dict.fromkeys(("fit_s", "cpu_s"), "")
+        for key in ratios if BASELINE in results else ():
+            runs = zip(results[BASELINE], results[name], strict=True)
+            ratios[key] = f"{statistics.median(theirs[key] / ours[key] for theirs, ours in runs):.1f}x"
         print(
-            f"{name:<38} {of['fit_s']:7.1f} s {ratio:>7} {of['macro_map']:7.4f} {of['peak_mib']:6.0f} MiB"
+            f"{name:<38} {of['fit_s']:7.1f} s {ratios['fit_s']:>7} {of['cpu_s']:7.1f} s {ratios['cpu_s']:>7}"
+            f" {of['macro_map']:7.4f} {of['peak_mib']:6.0f} MiB"
             f" {of['predict_s']:7.2f} s {of['size_mib']:6.1f} MiB",
             flush=True,
         )

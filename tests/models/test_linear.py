@@ -18,7 +18,7 @@ class TestLinear:
         X, Y = problem(n=800)
         ours = LinearHead(l2=(l2,), max_iterations=2000, device="cpu").fit(X, Y, X[:1], Y[:1] * 0).predict_proba(X)
         standardised = StandardScaler().fit_transform(X)
-        model = LogisticRegression(C=1 / (l2 * len(X)), max_iter=2000, tol=1e-8)
+        model = LogisticRegression(C=1 / (l2 * len(X)), solver="newton-cholesky", tol=1e-8)
         theirs = np.stack([model.fit(standardised, y).predict_proba(standardised)[:, 1] for y in Y.T], axis=1)
         np.testing.assert_allclose(ours, theirs, atol=2e-3)
 
@@ -39,7 +39,7 @@ class TestLinear:
         logits = 2 * standardised @ rng.standard_normal((30, 4)) / np.sqrt(30) - [0, 2, 4, 6]
         Y = (rng.random((4000, 4)) < 1 / (1 + np.exp(-logits))).astype(np.float32)
         ours = LinearHead(l2=(1e-3,), max_iterations=60, device="cpu").fit(X, Y, X[:1], Y[:1] * 0).predict_proba(X)
-        model = LogisticRegression(C=1 / (1e-3 * len(X)), max_iter=5000, tol=1e-8)
+        model = LogisticRegression(C=1 / (1e-3 * len(X)), solver="newton-cholesky", tol=1e-8)
         theirs = np.stack([model.fit(standardised, y).predict_proba(standardised)[:, 1] for y in Y.T], axis=1)
         np.testing.assert_allclose(ours, theirs, atol=5e-3)
 
