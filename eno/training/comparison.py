@@ -26,11 +26,11 @@ _METRICS = ("map_macro", "f1_macro", "f1_micro", "roc_auc_macro")
 
 
 def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
-    """Show a comparison in 80 columns; intervals stand below their figures."""
+    """Show what a comparison is about in 80 columns; the files have all of it. Intervals stand below their figures."""
     shown = Table(title="held-out tracks", caption=conclusion(rows), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     shown.add_column("encoder", overflow="fold")
     shown.add_column("head", overflow="fold")
-    for heading in ("mAP", "− ref.", "F1\nmacro", "F1\nat 0.5", "fit", "a file"):
+    for heading in ("mAP", "− ref.", "F1\nmacro", "F1\nat 0.5", "fit"):
         shown.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         mark = "[bold]" if row.winner else ""
@@ -42,7 +42,6 @@ def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
             _stacked(row.metrics["f1_macro"]),
             f"{row.f1_fixed:.3f}",
             _seconds(row.fit_s),
-            _seconds(row.tag_s),
         )
     return shown
 
