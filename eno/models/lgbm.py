@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 _ARRAYS, _TREES = "head.safetensors", "trees.txt"
 _SEPARATOR = "\n=== end of label ===\n"
 _EXECUTORS = ("local", "ray")
-_BINNED = 5000  # rows from which the bounds of bins are drawn: 80 for each of 63 bins
 
 
 class LightGBMHead(Options):
@@ -192,7 +191,6 @@ class LightGBMHead(Options):
             "min_data_in_leaf": self.min_data_in_leaf,
             "max_bin": self.max_bin,
             "min_data_in_bin": 3,
-            "bin_construct_sample_cnt": _BINNED,
             "feature_pre_filter": False,
             "force_col_wise": True,  # the better one for many columns, and no test of both for every label
             # Labels side by side: threads within a tree wait for each other at every leaf, and round sums differently.

@@ -14,6 +14,7 @@ from scipy import sparse
 from eno.models import Vectors
 from eno.models.base import ROWS_AT_ONCE, Training, take
 
+_BINNED = 5000  # rows by which the bounds of bins are chosen: 80 for each of 63 bins
 _JUDGED = 10_000  # validation rows that decide when to stop: more would change little and take longer
 _JUDGED_EVERY = 5  # rounds; sorting the scores takes longer than growing a tree
 
@@ -74,21 +75,13 @@ class Rows(lgb.Sequence):
 
     def __init__(self, X: Vectors, rows: np.ndarray) -> None:
         self._X, self._rows = X, rows
-        self._first, self._block = -1, np.zeros((0, 0))
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, at: int | slice | list[int]) -> np.ndarray:
-        if not isinstance(at, int | np.integer):
-            found = take(self._X, self._rows[at])
-            return found.reshape(len(found), -1)
-        # Single rows are what bounds of bins are drawn from. They are asked for in ascending order, and as float64.
-        first = at - at % self.batch_size
-        if first != self._first:
-            self._first, self._block = first, self[first : first + self.batch_size]
-        row: np.ndarray = self._block[at - first].astype(np.float64)
-        return row
+        found = take(self._X, self._rows[at])  # LightGBM asks for slices, `_drawn` for lists
+        return found.reshape(len(found), -1)
 
 
 class LabelLearner:
@@ -130,12 +123,12 @@ class LabelLearner:
         self._Y, self._Y_val, self._plan = Y, Y_val, plan
         parameters = plan.parameters | {"num_threads": threads}
         given = None if (weights == 1).all() else weights  # without weights LightGBM has less to do
-        data = lgb.Dataset(list(pieces), np.zeros(Y.shape[0]), weight=given, params=parameters)
-        self._data = data.construct()
-        validation = self._data.create_valid(list(pieces_val), np.zeros(Y_val.shape[0]), params=parameters)
-        self._validation = validation.construct()
-        if given is not None:  # then these have weights too, and without this they are 0
-            self._validation.set_field("weight", np.ones(Y_val.shape[0], np.float32))
+        drawn = _drawn(pieces, plan.seed)
+        bounds = lgb.Dataset(drawn, np.zeros(len(drawn)), params=parameters).construct()
+        self._data = bounds.create_valid(list(pieces), np.zeros(Y.shape[0]), weight=given, params=parameters)
+        self._validation = bounds.create_valid(list(pieces_val), np.zeros(Y_val.shape[0]), params=parameters)
+        self._data.construct()
+        self._validation.construct()
 
     def learn(self, label: int) -> Grown:
         """Grow the trees of one label."""
@@ -157,6 +150,15 @@ class LabelLearner:
     def _subset(self, data: lgb.Dataset, rows: np.ndarray, y: np.ndarray) -> lgb.Dataset:
         subset = data.subset(rows.tolist(), params=self._plan.parameters).construct()
         return subset.set_label(y[rows].astype(np.float32))
+
+
+def _drawn(pieces: Sequence[Rows], seed: int) -> np.ndarray:
+    """Vectors by which the bounds of bins are chosen."""
+    starts = np.cumsum([0, *map(len, pieces)])
+    rows = np.sort(np.random.default_rng(seed).permutation(starts[-1])[:_BINNED])
+    cuts = np.searchsorted(rows, starts)
+    parts = zip(pieces, starts[:-1], cuts[:-1], cuts[1:], strict=True)
+    return np.concatenate([piece[(rows[first:end] - start).tolist()] for piece, start, first, end in parts])
 
 
 def _boost(booster: lgb.Booster, rounds: int, early_stopping: int | None) -> int:

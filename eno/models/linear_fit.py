@@ -12,6 +12,7 @@ import torch
 from eno.models.base import ROWS_AT_ONCE, Training, chunks, take
 
 _LOGITS_AT_ONCE = 4_000_000  # 16 MB, which stay in the cache between the two products
+_HELD = 32_000_000  # values of vectors that are kept standardised; more are standardised anew in every step
 _ALONE = 100_000_000  # multiplications below which threads wait for each other longer than they work
 _WIDEST_BASIS = 4096  # dimensions; beyond, finding the axes takes longer than they save
 
@@ -78,7 +79,7 @@ class Objective:
         for at in self._pieces:
             rows = take(self._X, self._rows[at]).reshape(at.stop - at.start, -1)
             piece = torch.from_numpy((rows - self._mean) * self._scale).to(self.device)
-            if len(self._rows) <= ROWS_AT_ONCE:
+            if len(self._rows) * rows.shape[1] <= _HELD:
                 self._held.append(piece)
             yield piece
 

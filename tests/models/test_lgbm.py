@@ -86,13 +86,15 @@ class TestLabels:
         options = {"rounds": 12, "feature_fraction": 0.5, "max_rows": 200}
         assert_same_head(LightGBMHead(**options).fit(X, Y), LightGBMHead(**options, threads=threads).fit(X, Y))
 
-    def test_vectors_on_disk_are_read_in_pieces(self, tmp_path, monkeypatch):
+    def test_vectors_on_disk_are_read_in_pieces(self, tmp_path, monkeypatch, capfd):
         X, Y = problem(n=900)
+        monkeypatch.setattr(lgbm_labels, "_BINNED", 100)
         expected = LightGBMHead(rounds=10, feature_fraction=0.5).fit(X, Y)
         monkeypatch.setattr(lgbm_labels.Rows, "batch_size", 128)
         np.save(tmp_path / "X.npy", X)
         mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
         assert_same_head(LightGBMHead(rounds=10, feature_fraction=0.5).fit(mapped, sparse.csr_array(Y)), expected)
+        assert capfd.readouterr() == ("", "")  # LightGBM says nothing of its own
 
 
 class TestNegatives:
@@ -137,8 +139,14 @@ class TestFailures:
         assert load_head(tmp_path).failures == {2: "bad luck"}
         assert evaluate(Y[:, [0, 1, 3, 4]], probabilities[:, [0, 1, 3, 4]]).roc_auc_macro > 0.85
 
+    def test_all_labels_fail(self, monkeypatch):
+        X, Y = problem(labels=1)
+        fail_at(monkeypatch, Y[:, 0], lightgbm.basic.LightGBMError("bad luck"))
+        with pytest.raises(TrainingError, match="none of the 1 labels: bad luck"):
+            LightGBMHead().fit(X, Y, X, Y)
+
     def test_options_that_lightgbm_does_not_take(self):
-        with pytest.raises(TrainingError, match=r"none of the 5 labels: .*num_leaves"):
+        with pytest.raises(TrainingError, match=r"LightGBM cannot learn: .*num_leaves"):
             LightGBMHead(num_leaves=1).fit(*problem())
         with pytest.raises(TrainingError, match="max_bin"):
             LightGBMHead(max_bin=1).fit(*problem())

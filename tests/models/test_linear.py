@@ -47,7 +47,7 @@ class TestLinear:
         X, Y = problem()
         expected = LinearHead(device="cpu").fit(X, Y)
         monkeypatch.setattr(linear_fit, "_LOGITS_AT_ONCE", 5 * 256)
-        monkeypatch.setattr(linear_fit, "ROWS_AT_ONCE", 300)  # so that none are kept
+        monkeypatch.setattr(linear_fit, "_HELD", 0)
         np.save(tmp_path / "X.npy", X)
         mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
         again = LinearHead(device="cpu").fit(mapped, sparse.csr_array(Y))
