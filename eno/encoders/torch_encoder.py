@@ -163,6 +163,8 @@ class TorchEncoder(ABC):
                 parametrize.remove_parametrizations(module, "weight")
         if self.dtype != torch.float32:
             keep_norms_float32(network)
+            if self.device.type == "cpu":
+                keep_recurrent_float32(network)
         return network.to(self.device).eval().requires_grad_(requires_grad=False)
 
     def _mixed_precision(self) -> torch.autocast:
@@ -197,3 +199,18 @@ def keep_norms_float32(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, _NORMS):
             module.register_forward_pre_hook(to_float32)
+
+
+def keep_recurrent_float32(network: nn.Module) -> None:
+    """Make every recurrent layer compute in float32: many processors cannot do it in half precision."""
+
+    def in_float32(forward: Callable[..., Any]) -> Callable[..., Any]:
+        def compute(values: torch.Tensor, *state: Any) -> Any:
+            with torch.autocast(values.device.type, enabled=False):
+                return forward(values.float(), *state)
+
+        return compute
+
+    for module in network.modules():
+        if isinstance(module, nn.RNNBase):
+            module.forward = in_float32(module.forward)
