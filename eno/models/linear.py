@@ -53,8 +53,9 @@ class LinearHead(Options):
 
     Notes
     -----
-    Of more than 20,000 training rows so many choose a strength; this and the weaker ones, as long as they are better,
-    are then fitted on all rows. Vectors may lie on disk: they are read piece by piece in each step.
+    Of more than 20,000 training rows so many choose a strength; this and the next weaker one are then fitted on all
+    rows, not quite to the minimum: what is left changes no rank worth its time. Vectors may lie on disk: they are read
+    piece by piece in each step.
 
     Layers of an encoder are taken one after the other, as one longer vector. For each label the minimum is that of
     `sklearn.linear_model.LogisticRegression` with ``C = 1 / (l2 * n)``.
@@ -120,12 +121,14 @@ class LinearHead(Options):
         solver = Solver(objective, priors[labels])
         weights = Weights(np.zeros((len(mean), len(labels))), logit(priors[labels]))
         strengths = sorted(self.l2, reverse=True)
-        if len(some) < len(training):
+        if len(some) == len(training):
+            found = self._path(solver, objective, weights, strengths, judge, _CLOSELY)
+        else:
             path = self._path(solver, objective, weights, strengths, judge, _ROUGHLY)
             objective = Objective(training, np.arange(len(training)), labels, mean, scale, device)
-            # More rows need no stronger penalty, so of the weaker ones those that are better still.
-            weights, strengths = path, [one for one in strengths if one <= self.chosen_l2]
-        found = self._path(solver, objective, weights, strengths, judge, _CLOSELY)
+            # More rows need no stronger penalty, perhaps a weaker one.
+            strengths = [strength for strength in strengths if strength <= self.chosen_l2][:2]
+            found = self._path(solver, objective, path, strengths, judge, _ROUGHLY)
         self._fitted = fitted_from(found)
         return self
 

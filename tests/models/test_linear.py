@@ -58,6 +58,7 @@ class TestLinear:
         X, Y = problem(n=1500, dim=40)
         X_val, Y_val = problem(1, dim=40)
         monkeypatch.setattr(linear, "_CHOSEN_BY", 200)
+        monkeypatch.setattr(linear, "_ROUGHLY", 1e-6)
         head = LinearHead(device="cpu").fit(X, Y, X_val, Y_val)
         assert head.chosen_l2 == max(head.val_map, key=head.val_map.get)
         alone = LinearHead(l2=(head.chosen_l2,), device="cpu").fit(X, Y, X_val, Y_val)
