@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +54,16 @@ def printable(path: Path | str) -> str:
     if isinstance(path, str) and path.isascii():
         return path
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def printed_file(folder: Path, name: str) -> Path:
+    r"""Find the file below a folder whose name `printable` gave: odd bytes are spelled out as ``\\xNN`` there."""
+    path = folder / name
+    if "\\x" not in name or path.exists():
+        return path
+    spelled = re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes.fromhex(byte[1].decode()), os.fsencode(name))
+    odd = folder / os.fsdecode(spelled)
+    return odd if odd.exists() else path
 
 
 def write_json(path: Path, value: Any) -> None:

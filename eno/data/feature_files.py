@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-import os
-import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -19,12 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from eno.cores import usable_cores
 from eno.data.features import AudioFeatureExtractor
 from eno.data.layout import DataRoot
 from eno.data.splits import read_split
 from eno.data.stratify import SPLITS
 from eno.errors import AudioError, CatalogueError
-from eno.files import printable, replace_file, write_json, write_json_lines
+from eno.files import printable, printed_file, replace_file, write_json, write_json_lines
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +125,7 @@ def prepare_features(
     ids = [track_id for part in parts for track_id in read_split(root.splits, part)["track_id"].to_pylist()]
     root.features.mkdir(parents=True, exist_ok=True)
     _agree_on_settings(root, extractor.settings)
-    jobs = [_Job(one, _audio_path(root.audio, one), feature_path(root, one)) for one in dict.fromkeys(ids)]
+    jobs = [_Job(one, printed_file(root.audio, one), feature_path(root, one)) for one in dict.fromkeys(ids)]
     todo = [job for job in jobs if not _is_current(job)]
     failures = []
     for done, (job, reason) in enumerate(_extract_all(extractor, todo, _processes(num_workers, len(todo))), 1):
@@ -193,15 +192,6 @@ def _agree_on_settings(root: DataRoot, wanted: dict[str, Any]) -> None:
         )
 
 
-def _audio_path(audio: Path, track_id: str) -> Path:
-    r"""Find the file of a track; in its id, bytes of a name that are not UTF-8 are written ``\xNN``."""
-    path = audio / track_id
-    if "\\x" in track_id and not path.exists():
-        raw = re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes([int(found[1], 16)]), os.fsencode(track_id))
-        return audio / os.fsdecode(raw)
-    return path
-
-
 def _is_current(job: _Job) -> bool:
     try:
         made = job.target.stat().st_mtime_ns
@@ -214,9 +204,7 @@ def _is_current(job: _Job) -> bool:
 
 
 def _processes(wanted: int | None, jobs: int) -> int:
-    if wanted is None:
-        wanted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(wanted, jobs)
+    return min(usable_cores() if wanted is None else wanted, jobs)
 
 
 def _extract_all(

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection
 from typing import Any
 
+from eno.cores import usable_cores
 from eno.data.windows import WindowPolicy
 from eno.embeddings.decode_worker import end_with_parent
-from eno.embeddings.decoding import FILE_TIMEOUT_S, usable_cores, without_main
+from eno.embeddings.decoding import FILE_TIMEOUT_S, without_main
 from eno.embeddings.pipeline import LocalExecutor, load_again
 from eno.embeddings.results import Result, Task
 from eno.errors import EnoError

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from eno.cores import usable_cores
 from eno.data.windows import WindowPolicy
-from eno.embeddings.decoding import FILE_TIMEOUT_S, Cut, DecodePool, Dropped, TrackEnd, usable_cores
+from eno.embeddings.decoding import FILE_TIMEOUT_S, Cut, DecodePool, Dropped, TrackEnd
 from eno.embeddings.results import Embedded, Result, Task
 from eno.encoders import Encoder, load_encoder
 from eno.errors import EnoError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,37 +17,6 @@ if TYPE_CHECKING:
     from eno.embeddings.store import EmbeddingStore
 
 _FOLDER = "cache"
-
-
-class TrackView:
-    """Vectors of some tracks of a store, which are read when they are asked for.
-
-    Parameters
-    ----------
-    means : np.ndarray [shape=(m, dim) or (m, layers, dim)]
-        Of all tracks, mapped from a file.
-    rows : np.ndarray [shape=(n,), dtype=int64]
-        Which of them.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        ``(n, dim)`` or ``(n, layers, dim)``.
-    """
-
-    def __init__(self, means: np.ndarray, rows: np.ndarray) -> None:
-        self._means, self._rows = means, rows
-        self.shape = (len(rows), *means.shape[1:])
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        found: np.ndarray = self._means[self._rows[rows]]
-        return found
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[:], dtype)
 
 
 def pooled_tracks(store: EmbeddingStore) -> tuple[pa.Array, np.ndarray]:

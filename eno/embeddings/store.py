@@ -31,9 +31,10 @@ from eno.embeddings.folder import Folder
 from eno.embeddings.ledger import Ledger
 from eno.embeddings.lock import WriterLock
 from eno.embeddings.parts import DTYPES, FOLDER, Part, Parts, Windows, latest
-from eno.embeddings.pooled import TrackView, pooled_tracks
+from eno.embeddings.pooled import pooled_tracks
 from eno.errors import FingerprintMismatch, StoreError
 from eno.spec import EncoderSpec
+from eno.views import RowView
 
 _FORMAT, _READABLE = 2, (1, 2)
 _MANIFEST = "manifest.json"
@@ -397,7 +398,7 @@ class EmbeddingStore:
         names, means = self._means()
         return names.to_pylist(), means
 
-    def view(self, ids: Sequence[str]) -> TrackView:
+    def view(self, ids: Sequence[str]) -> RowView:
         """Vectors as `matrix` gives them, but left on disk until they are asked for.
 
         Parameters
@@ -407,7 +408,7 @@ class EmbeddingStore:
 
         Returns
         -------
-        TrackView [shape=(n, dim) or (n, layers, dim)]
+        RowView [shape=(n, dim) or (n, layers, dim)]
             Indexing it with rows gives arrays.
 
         Raises
@@ -419,7 +420,7 @@ class EmbeddingStore:
         places = pc.index_in(pa.array(ids, pa.string()), value_set=names)
         if places.null_count:
             raise self._lacks(set(ids) - set(names.to_pylist()))
-        return TrackView(means, places.to_numpy(zero_copy_only=False).astype(np.int64))
+        return RowView(means, places.to_numpy(zero_copy_only=False).astype(np.int64))
 
     def _means(self) -> tuple[pa.Array, np.ndarray]:
         names, means = pooled_tracks(self)

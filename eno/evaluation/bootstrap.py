@@ -22,8 +22,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eno.evaluation.metrics import check_predictions, judged_labels
+from eno.evaluation.metrics import check_predictions
 from eno.evaluation.ranking import weighted_ranking
+from eno.models.ranking import judged_labels
 
 HEADLINE = ("map_macro", "f1_macro", "f1_micro", "roc_auc_macro")
 """Metrics that get intervals, by their names in `eno.evaluation.metrics.Metrics`."""

@@ -12,10 +12,9 @@ from eno.evaluation.metrics import (
     calibration_errors,
     check_predictions,
     evaluate,
-    judged_labels,
     precision_recall_f1,
 )
-from eno.evaluation.ranking import rank_labels
+from eno.models.ranking import judged_labels, rank_labels
 
 FAMILIES = ("genres", "descriptors")
 """What labels are: the first ones are genres."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eno.evaluation.metrics import calibration_errors, judged_labels
-from eno.evaluation.ranking import rank_labels
+from eno.evaluation.metrics import calibration_errors
+from eno.models.ranking import judged_labels, rank_labels
 
 _POOR = 0.4  # of the way from chance to a perfect mAP: what is learned from may be ranked much better
 _SAME, _FAR = 0.1, 0.2  # mAP of training and of other tracks differ by less, or by more

@@ -22,8 +22,9 @@ from eno.evaluation.curves import (
 )
 from eno.evaluation.diagnosis import Finding, Predictions, diagnose
 from eno.evaluation.errors import ConfusedPair, ErrorMap, WorstError, confused_pairs, error_map, worst_errors
-from eno.evaluation.metrics import Metrics, check_predictions, evaluate, judged_labels
+from eno.evaluation.metrics import Metrics, check_predictions, evaluate
 from eno.models.aggregation import AGGREGATIONS, aggregate
+from eno.models.ranking import judged_labels
 
 FIXED = 0.5
 """The threshold that calibrated ones are compared with."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ from eno.evaluation.by_label import BANDS, FAMILIES
 from eno.evaluation.diagnosis import Finding
 from eno.evaluation.errors import WorstError
 from eno.evaluation.evaluation import Evaluation, Level
+from eno.files import printed_file
 from eno.page import Chapter, Html, picture, table, text, with_range, write_page
 from eno.plotting import lift_map
 
@@ -230,11 +230,7 @@ def _few(names: tuple[str, ...]) -> str:
 
 def _address(audio_root: Path, track_id: str, folder: Path) -> str:
     """Give the link to a track, as seen from the report."""
-    track = Path(os.path.realpath(audio_root)) / track_id
-    if not track.exists():  # a name that is not UTF-8, whose odd bytes the id spells out
-        spelled = re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes.fromhex(byte[1].decode()), os.fsencode(track))
-        if os.path.exists(spelled):
-            track = Path(os.fsdecode(spelled))
+    track = printed_file(Path(os.path.realpath(audio_root)), track_id)
     try:
         relative = Path(os.path.relpath(track, os.path.realpath(folder)))
     except ValueError:  # another drive of Windows

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from eno.evaluation.ranking import rank_labels
+from eno.models.ranking import judged_labels, rank_labels
 
 BINS = 15
 """Bins of equal width between 0 and 1 for the expected calibration error."""
@@ -165,12 +165,6 @@ def check_predictions(
     if limits.shape not in ((), (y.shape[1],)) or np.isnan(limits).any():
         raise ValueError(f"thresholds have the shape {limits.shape}; expected one number, or {y.shape[1]}, none NaN.")
     return y, p, np.broadcast_to(limits, (y.shape[1],))
-
-
-def judged_labels(truth: np.ndarray) -> np.ndarray:
-    """Tell which labels have positives and negatives [shape=(k,), dtype=bool]."""
-    present = truth > 0
-    return np.asarray(present.any(axis=0) & ~present.all(axis=0))
 
 
 def precision_recall_f1(

@@ -56,37 +56,6 @@ def weighted_ranking(
     return average_precision, roc_auc
 
 
-def rank_labels(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Judge how every label ranks rows that all weigh the same.
-
-    Parameters
-    ----------
-    truth, scores : np.ndarray [shape=(n, k)]
-        See `weighted_ranking`.
-
-    Returns
-    -------
-    average_precision, roc_auc : np.ndarray [shape=(k,), dtype=float64]
-        NaN where the label lacks positives; the area also where it lacks negatives.
-    """
-    ranked = [_rank(truth[:, label] > 0, scores[:, label]) for label in range(truth.shape[1])]
-    precisions, areas = np.array(ranked, np.float64).reshape(-1, 2).T
-    return precisions, areas
-
-
-def _rank(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
-    found, ordered = np.sort(scores[truth]), np.sort(scores)
-    negatives = len(scores) - len(found)
-    if len(found) == 0:
-        return np.nan, np.nan
-    reached, exceeded = (len(ordered) - np.searchsorted(ordered, found, side) for side in ("left", "right"))
-    true, true_exceeded = (len(found) - np.searchsorted(found, found, side) for side in ("left", "right"))
-    false = reached - true  # negatives that are not below
-    tied = false - (exceeded - true_exceeded)
-    area = np.mean(negatives - false + tied / 2) / negatives if negatives else np.nan
-    return float(np.mean(true / reached)), float(area)
-
-
 def _weights_at(places: np.ndarray, groups: np.ndarray, count: int, weights: np.ndarray) -> np.ndarray:
     """Sum the weights of rows by their places [shape=(count, b)]."""
     shape = (count, len(weights))

@@ -127,14 +127,6 @@ class Training:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def whole(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """All training rows in memory: vectors, dense labels, weights."""
-        return take(self.X, self.rows), self.Y.toarray(), self.weights
-
-    def validation(self) -> tuple[np.ndarray, np.ndarray]:
-        """All validation rows in memory: vectors, dense labels."""
-        return take(self.X_val, self.rows_val), self.Y_val.toarray()
-
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean of every dimension over the training rows, and what to multiply by so that its deviation becomes 1.
 

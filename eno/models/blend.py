@@ -13,10 +13,11 @@ from scipy.special import expit
 
 from eno.errors import ModelError, NotFitted
 from eno.files import write_json
-from eno.models import HEAD_FILE, HEADS, Head, Labels, RowSource, Vectors, create_head, load_head
+from eno.models import HEAD_FILE, HEADS, Head, Labels, Vectors, create_head, load_head
 from eno.models.bags import Bags
 from eno.models.base import Options, check_labelled, training_and_validation
 from eno.models.scaling import logits_of
+from eno.views import RowView
 
 _VAL_VALUES = 4_000_000  # of all rows and labels, by which weights are chosen: a handful of numbers needs no more
 _STEPS = 1_000  # of a member, in what is reported
@@ -223,24 +224,10 @@ class BlendHead(Options):
         return blend
 
 
-class _Rows:
-    """Some rows of vectors, which stay where they are."""
-
-    def __init__(self, source: RowSource, rows: np.ndarray) -> None:
-        self._source, self._rows = source, rows
-        self.shape = (len(rows), *source.shape[1:])
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, rows: Any) -> Any:
-        return self._source[self._rows[rows]]
-
-
 def _rows(X: Vectors, rows: np.ndarray) -> Vectors:
     if len(rows) == len(X) and (rows == np.arange(len(X))).all():
         return X
-    return X[rows] if isinstance(X, Bags) else _Rows(X, rows)
+    return X[rows] if isinstance(X, Bags) else RowView(X, rows)
 
 
 def _best_weights(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:

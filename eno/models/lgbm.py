@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy.special import expit, logit
 
+from eno.cores import usable_cores
 from eno.errors import ModelError, NotFitted, TrainingError
 from eno.files import replace_file, write_json
 from eno.models import HEAD_FILE, Labels, Vectors
@@ -177,7 +177,7 @@ class LightGBMHead(Options):
 
                 yield from learn_on_ray(training, plan, labels)
             else:
-                yield from learn_here(training, plan, labels, self.threads or _cores())
+                yield from learn_here(training, plan, labels, self.threads or usable_cores())
         except lgb.basic.LightGBMError as error:
             raise TrainingError(f"LightGBM cannot learn: {error}") from error
 
@@ -216,7 +216,7 @@ class LightGBMHead(Options):
         logits = np.tile(logit(self._priors), (len(flat), 1))
         for label, booster in enumerate(boosters):
             if booster is not None and len(flat):
-                raw = booster.predict(flat, raw_score=True, num_threads=self.threads or _cores())
+                raw = booster.predict(flat, raw_score=True, num_threads=self.threads or usable_cores())
                 logits[:, label] = raw + self._shifts[label]
         probabilities: np.ndarray = expit(logits).astype(np.float32)
         return probabilities
@@ -265,7 +265,3 @@ class LightGBMHead(Options):
         except (OSError, ValueError, KeyError, TypeError, SafetensorError, lgb.basic.LightGBMError) as error:
             raise ModelError(f"{folder}: the saved head is damaged ({error!r}). Train it again.") from error
         return head
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

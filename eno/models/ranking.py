@@ -1,21 +1,54 @@
-"""How well scores rank: the measure by which heads decide when to stop."""
+"""How well scores rank: the measure by which heads decide when to stop, and by which all are judged."""
 
 from __future__ import annotations
 
 import numpy as np
 
-_AT_ONCE = 2_000_000  # scores that are sorted together
+
+def judged_labels(truth: np.ndarray) -> np.ndarray:
+    """Tell which labels have positives and negatives [shape=(k,), dtype=bool]."""
+    present = truth > 0
+    return np.asarray(present.any(axis=0) & ~present.all(axis=0))
 
 
-def average_precisions(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Average precision of every label, as `sklearn.metrics.average_precision_score` defines it, but many at once.
+def rank_labels(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Judge how every label ranks rows that all weigh the same.
 
     Parameters
     ----------
-    truth : np.ndarray [shape=(n, k)]
-        Labels; what is above 0 counts.
-    scores : np.ndarray [shape=(n, k)]
-        The higher, the likelier. Equal scores share one rank.
+    truth, scores : np.ndarray [shape=(n, k)]
+        Labels, what is above 0 counts; and scores, the higher, the likelier. Equal scores share one rank.
+
+    Returns
+    -------
+    average_precision, roc_auc : np.ndarray [shape=(k,), dtype=float64]
+        NaN where the label lacks positives; the area also where it lacks negatives.
+    """
+    ranked = [_rank(truth[:, label] > 0, scores[:, label]) for label in range(truth.shape[1])]
+    precisions, areas = np.array(ranked, np.float64).reshape(-1, 2).T
+    return precisions, areas
+
+
+def _rank(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    found, ordered = np.sort(scores[truth]), np.sort(scores)
+    negatives = len(scores) - len(found)
+    if len(found) == 0:
+        return np.nan, np.nan
+    reached, exceeded = (len(ordered) - np.searchsorted(ordered, found, side) for side in ("left", "right"))
+    true, true_exceeded = (len(found) - np.searchsorted(found, found, side) for side in ("left", "right"))
+    false = reached - true  # negatives that are not below
+    tied = false - (exceeded - true_exceeded)
+    area = np.mean(negatives - false + tied / 2) / negatives if negatives else np.nan
+    return float(np.mean(true / reached)), float(area)
+
+
+def average_precisions(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Average precision of every label, as `sklearn.metrics.average_precision_score` defines it.
+
+    Parameters
+    ----------
+    truth, scores : np.ndarray [shape=(n, k)]
+        See `rank_labels`.
 
     Returns
     -------
@@ -24,29 +57,7 @@ def average_precisions(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """
     if truth.shape != scores.shape:
         raise ValueError(f"truth has the shape {truth.shape}, scores {scores.shape}.")
-    result = np.full(truth.shape[1], np.nan)
-    if len(truth) == 0:
-        return result
-    step = max(1, _AT_ONCE // len(truth))
-    for first in range(0, truth.shape[1], step):
-        labels = slice(first, first + step)
-        result[labels] = _average_precisions(truth[:, labels].T > 0, scores[:, labels].T)
-    return result
-
-
-def _average_precisions(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    order = np.argsort(scores, axis=1)[:, ::-1]
-    ranked, found = np.take_along_axis(scores, order, axis=1), np.take_along_axis(truth, order, axis=1)
-    count = ranked.shape[1]
-    # A row counts with all rows of its score: precision is taken at the last of them.
-    last = np.append(ranked[:, 1:] != ranked[:, :-1], np.ones((len(ranked), 1), bool), axis=1)
-    ends = np.where(last, np.arange(count), count)
-    ends = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
-    precision = np.take_along_axis(found.cumsum(axis=1), ends, axis=1) / (ends + 1)
-    positives = found.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        result: np.ndarray = np.where(positives > 0, (precision * found).sum(axis=1) / positives, np.nan)
-    return result
+    return rank_labels(truth, scores)[0]
 
 
 def macro_map(truth: np.ndarray, scores: np.ndarray) -> float | None:
@@ -57,6 +68,5 @@ def macro_map(truth: np.ndarray, scores: np.ndarray) -> float | None:
     truth, scores
         See `average_precisions`.
     """
-    present = truth > 0
-    judged = present.any(axis=0) & ~present.all(axis=0)
+    judged = judged_labels(truth)
     return float(average_precisions(truth[:, judged], scores[:, judged]).mean()) if judged.any() else None

@@ -16,6 +16,7 @@ from eno.encoders import Encoder, is_own, load_encoder
 from eno.errors import ConfigError
 from eno.evaluation.bootstrap import Interval, intervals, paired_difference
 from eno.evaluation.metrics import evaluate, prevalence_baseline
+from eno.files import printed_file
 from eno.inference.predictor import EnoPredictor
 from eno.inference.saved import PredictorParts
 from eno.training.cnn import predict_split, train_cnn
@@ -172,7 +173,7 @@ def compare_candidates(
     first = _check(candidates, cnn)
     total = len(candidates) + (cnn is not None)
     judged: list[_Judged] = []
-    ids, truth, groups, train_truth = _test_part(first, cnn)
+    ids, truth, groups, train_truth = _test_part(first)
     encoders: dict[str, Encoder] = {}
     for number, candidate in enumerate(candidates):
         if on_progress:
@@ -212,7 +213,7 @@ def _check(candidates: Sequence[Candidate], cnn: CNNCandidate | None) -> Candida
     return first
 
 
-def _test_part(first: Candidate, cnn: CNNCandidate | None) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+def _test_part(first: Candidate) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
     """Tracks that all candidates are judged by, their labels and artists; and the labels of the training part."""
     test = first.collection.tracks(SPLITS[-1])
     return test.ids, test.truth, test.groups, first.collection.tracks(SPLITS[0]).truth
@@ -291,7 +292,7 @@ def _seconds_of_a_file(
     seconds = []
     for name in [ids[0], *ids[:: max(1, len(ids) // _TIMED)][:_TIMED]]:
         began = time.perf_counter()
-        predictor.predict_proba(audio_root / name)
+        predictor.predict_proba(printed_file(audio_root, name))
         seconds.append(time.perf_counter() - began)
     return float(np.median(seconds[1:]))
 

@@ -35,10 +35,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from eno.cores import usable_cores
 from eno.data.library import FileStamp, find_tracks
 from eno.data.windows import WindowPolicy
 from eno.demo.corpus import build_corpus
-from eno.embeddings.decoding import Cut, DecodePool, usable_cores
+from eno.embeddings.decoding import Cut, DecodePool
 from eno.embeddings.job import embed_folder
 from eno.embeddings.results import Task
 from eno.embeddings.store import EmbeddingStore

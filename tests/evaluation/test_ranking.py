@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from eno.evaluation.ranking import rank_labels, weighted_ranking
+from eno.evaluation.ranking import weighted_ranking
+from eno.models.ranking import rank_labels
 
 
 @settings(max_examples=40)

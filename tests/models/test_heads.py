@@ -11,12 +11,12 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
-from eno.embeddings.pooled import TrackView
 from eno.errors import ConfigError, ModelError, NotFitted, UnknownName
 from eno.evaluation.metrics import evaluate
 from eno.models import HEADS, base, create_head, load_head
 from eno.models.bags import Bags
 from eno.models.mlp import MLPHead
+from eno.views import RowView
 
 QUICK = {
     "mlp": {"hidden": (32,), "max_epochs": 30, "learning_rate": 5e-3, "device": "cpu"},
@@ -148,7 +148,7 @@ class TestContract:
         order = np.random.default_rng(0).permutation(len(X))
         sources = [
             np.load(tmp_path / "x.npy", mmap_mode="r"),
-            TrackView(X[order], np.argsort(order)),
+            RowView(X[order], np.argsort(order)),
             Bags(np.repeat(X, 2, axis=0), np.full(len(X), 2)),
         ]
         expected = create_head(name, **QUICK[name]).fit(X, Y).predict_proba(X)

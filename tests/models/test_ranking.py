@@ -2,13 +2,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from eno.models import ranking
 from eno.models.ranking import average_precisions, macro_map
 
 
 @pytest.mark.parametrize("decimals", [1, 2, 8])  # with many equal scores, some, none
-def test_is_scikit_learns(decimals, monkeypatch):
-    monkeypatch.setattr(ranking, "_AT_ONCE", 1500)  # several blocks of labels
+def test_is_scikit_learns(decimals):
     rng = np.random.default_rng(decimals)
     truth = (rng.random((400, 11)) < np.linspace(0.03, 0.9, 11)).astype(np.float32)
     scores = np.round(rng.random((400, 11)), decimals).astype(np.float32)
