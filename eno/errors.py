@@ -12,6 +12,7 @@
     │   └── FingerprintMismatch   vectors of one encoder meet the settings of another
     ├── CatalogueError       albums, tracks, matches or splits that cannot be used
     │   └── LabelError       labels that cannot be used
+    ├── SimilarityError      an index or a query that cannot be used
     ├── ModelError           a saved head or predictor that cannot be loaded or used
     ├── TrainingError        training that cannot go on
     └── NotFitted            a head is asked before it was fitted
@@ -132,6 +133,10 @@ class CatalogueError(EnoError):
 
 class LabelError(CatalogueError):
     """Labels that cannot be used."""
+
+
+class SimilarityError(EnoError):
+    """An index that is missing or damaged, or a query that cannot be answered."""
 
 
 class ModelError(EnoError):
