@@ -122,12 +122,47 @@ def build_corpus(
     return CorpusSummary(root, len(albums), tracks, reused=False)
 
 
+def planned_albums(root: Path, *, workers: int | None = None) -> list[Album]:
+    """Plan the albums of a finished corpus once more: which tune became which track, and how it was played.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the corpus.
+    workers : int, optional
+        Processes that read scores; one for each core by default.
+
+    Returns
+    -------
+    list of Album
+
+    Raises
+    ------
+    MissingExtra
+        music21, symusic or pretty_midi is not installed.
+    ConfigError
+        There is no finished corpus, or it was made with other versions of the packages or of eno.
+    """
+    finished = root / "corpus.json"
+    if not finished.is_file():
+        raise ConfigError(f"{root}: holds no finished demo corpus ({finished.name} is missing). 'make demo' makes one.")
+    recipe = _expect(finished, {"version": CORPUS_VERSION, **_versions(_require_packages())})
+    with worker_pool(workers or os.cpu_count() or 1) as run:
+        albums, _ = plan_albums(
+            recipe["tracks"],
+            duration_s=recipe["duration_s"],
+            seed=recipe["seed"],
+            read=lambda tunes: run(try_read, tunes),
+        )
+    return albums
+
+
 def _render_albums(
     root: Path, recipe: dict[str, Any], soundfont: Path, workers: int, on_progress: Progress | None
 ) -> tuple[list[Album], dict[str, str]]:
     """Plan the albums and render the tracks that are not there yet."""
     report = on_progress or (lambda stage, done, total: None)
-    with _pool(workers) as run:
+    with worker_pool(workers) as run:
 
         def read(tunes: Sequence[Tune]) -> Iterator[Reading]:
             return _counted("reading scores", run(try_read, tunes), len(tunes), report)
@@ -190,7 +225,7 @@ def _counted(stage: str, results: Iterable[_R], total: int, report: Progress) ->
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[Callable[[Callable[[_T], _R], Sequence[_T]], Iterable[_R]]]:
+def worker_pool(workers: int) -> Iterator[Callable[[Callable[[_T], _R], Sequence[_T]], Iterable[_R]]]:
     """Give a map that keeps the order, over processes if there are several."""
     if workers == 1:
         yield map

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 from scipy.signal import oaconvolve
 
+from eno.demo.audio_files import write_audio
 from eno.demo.instruments import Rendering
 from eno.demo.performance import Performance
 from eno.errors import EnoError
@@ -65,7 +65,7 @@ def render(job: Job, soundfont: Path) -> None:
     audio[length - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)[:, None]
     audio *= np.float32(PEAK) / np.abs(audio).max()
     with replace_file(job.path) as temporary:
-        _write(temporary, audio, job.rendering.suffix)
+        write_audio(temporary, audio, SAMPLE_RATE, suffix=job.rendering.suffix)
 
 
 def synthesise(performance: Performance, program: int, soundfont: Path) -> NDArray[np.float32]:
@@ -113,11 +113,3 @@ def _place(dry: NDArray[np.float32], job: Job) -> NDArray[np.float32]:
         echo *= WET / np.sqrt((echo**2).sum(axis=0))
         audio += oaconvolve(audio, echo.astype(np.float32), axes=0)[: len(audio)]
     return audio
-
-
-def _write(path: Path, audio: NDArray[np.float32], suffix: str) -> None:
-    container, subtype = ("OGG", "VORBIS") if suffix == ".ogg" else ("FLAC", "PCM_16")
-    with sf.SoundFile(path, "w", SAMPLE_RATE, audio.shape[1], subtype, format=container) as file:
-        # libsndfile's Vorbis encoder crashes when it is given a minute at once.
-        for start in range(0, len(audio), SAMPLE_RATE):
-            file.write(audio[start : start + SAMPLE_RATE])
