@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
-from eno.files import printable, replace_file
+from eno.files import printable, printed_file, replace_file
 
 # Line drawings are turned to light on dark with the page; photographs of data keep their colours.
 _STYLE = """
@@ -111,6 +113,16 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 def picture(caption: str, address: str) -> str:
     """Show a picture, as `eno.plotting` gives its address."""
     return f'<div class="scroll"><img src="{escape(address)}" alt="{text(caption)}"></div>'
+
+
+def audio_address(audio_root: Path, track_id: str, folder: Path) -> str:
+    """Give the link to a track below a folder of audio, as seen from a page in another folder."""
+    track = printed_file(Path(os.path.realpath(audio_root)), track_id)
+    try:
+        relative = Path(os.path.relpath(track, os.path.realpath(folder)))
+    except ValueError:  # another drive of Windows
+        return track.as_uri()
+    return quote(os.fsencode(relative.as_posix()))
 
 
 def text(value: str) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from urllib.parse import quote
 
 from eno.evaluation import charts
 from eno.evaluation.bootstrap import HEADLINE, Interval
@@ -12,8 +10,7 @@ from eno.evaluation.by_label import BANDS, FAMILIES
 from eno.evaluation.diagnosis import Finding
 from eno.evaluation.errors import WorstError
 from eno.evaluation.evaluation import Evaluation, Level
-from eno.files import printed_file
-from eno.page import Chapter, Html, picture, table, text, with_range, write_page
+from eno.page import Chapter, Html, audio_address, picture, table, text, with_range, write_page
 from eno.plotting import lift_map
 
 NAMES = {"map_macro": "mAP, macro", "f1_macro": "F1, macro", "f1_micro": "F1, micro", "roc_auc_macro": "ROC-AUC, macro"}
@@ -214,7 +211,7 @@ def _card(error: WorstError, path: Path, audio_root: Path | None) -> str:
     sign = "&gt;" if error.kind == "wrong" else "≤"
     player, name = "", text(error.track_id).replace("/", "/<wbr>")
     if audio_root is not None:
-        address = text(_address(audio_root, error.track_id, path.parent))
+        address = text(audio_address(audio_root, error.track_id, path.parent))
         player = f'<audio controls preload="none" src="{address}"></audio>'
         name = f'<a href="{address}">{name}</a>'
     return (
@@ -226,16 +223,6 @@ def _card(error: WorstError, path: Path, audio_root: Path | None) -> str:
 def _few(names: tuple[str, ...]) -> str:
     more = f" and {len(names) - _MORE} more" if len(names) > _MORE else ""
     return text(", ".join(names[:_MORE]) + more or "nothing")
-
-
-def _address(audio_root: Path, track_id: str, folder: Path) -> str:
-    """Give the link to a track, as seen from the report."""
-    track = printed_file(Path(os.path.realpath(audio_root)), track_id)
-    try:
-        relative = Path(os.path.relpath(track, os.path.realpath(folder)))
-    except ValueError:  # another drive of Windows
-        return track.as_uri()
-    return quote(os.fsencode(relative.as_posix()))
 
 
 def _labels(found: Evaluation) -> Chapter:

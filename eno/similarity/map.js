@@ -1,0 +1,319 @@
+/* A scatter of tracks on one canvas, with pan and zoom by pointer, wheel, fingers and keys. Needs map_tracks.js.
+
+     const map = createMap(element, content, { onPick, onHover, onMove });
+
+   `element` holds the canvas and gives it its size; `content` is what eno.similarity.map_content makes. onPick and
+   onHover are told the row of a track, or -1; onMove that tracks have moved on the screen. The map that comes back
+   knows its `tracks`; `colourBy` gives the legend. */
+"use strict";
+
+const createMap = (() => {
+  // Paul Tol's bright colours, which all kinds of eyes tell apart; after the last one rings go on from the first.
+  const THEMES = {
+    light: { paper: "#ffffff", ink: "#222222", plain: "#4477aa", faint: "#c3c7cd", strong: "#c2410c",
+             colours: ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377"] },
+    dark: { paper: "#16181c", ink: "#eeeeee", plain: "#7fb2e5", faint: "#50555e", strong: "#ff9a4d",
+            colours: ["#6fa0d8", "#ff8896", "#45b560", "#e0d060", "#8ce4ff", "#d873b4"] },
+  };
+  const [MIN_ZOOM, MAX_ZOOM, FILLS] = [0.5, 500, 0.92];
+  const [SLOW_MS, QUICK_MS, REST_MS, FLIGHT_MS, AT_LEAST] = [34, 20, 140, 450, 4000];
+  const [NEAR_PX, NEAR_FINGER_PX, STILL_PX, STEP_PX] = [14, 26, 5, 80];
+
+  return function createMap(element, content, { onPick = () => {}, onHover = () => {}, onMove = () => {} } = {}) {
+    const tracks = mapTracks.read(content);
+    const { xs, ys, count } = tracks;
+    const nearest = mapTracks.grid(tracks);
+    const canvas = element.appendChild(document.createElement("canvas"));
+    canvas.style.cssText = "display: block; width: 100%; height: 100%; touch-action: none; cursor: grab;";
+    canvas.tabIndex = 0;
+    canvas.setAttribute("role", "application");
+    canvas.setAttribute("aria-label", `Map of ${count} tracks. Arrow keys move, plus and minus zoom, 0 shows all, Enter `
+      + "picks the track nearest to the middle, Escape lets it go.");
+    const pen = canvas.getContext("2d", { alpha: false });
+    const darkness = matchMedia("(prefers-color-scheme: dark)");
+    const calm = matchMedia("(prefers-reduced-motion: reduce)");
+    const view = { x: 0.5, y: 0.5, zoom: 1 };
+    const marks = new Map();
+    let [width, height, ratio] = [1, 1, 1];
+    let theme = THEMES.light;
+    let by = null;
+    let [looks, codes, names, lit] = [[], new Uint8Array(count), [], null];
+    let [hovered, picked] = [-1, -1];
+    let [scheduled, flight, rest, moving, before, share] = [0, 0, 0, false, 0, 1];
+
+    // Shuffled, so that no group lies upon another, and the first ones are a fair sample.
+    const order = Uint32Array.from(xs, (_, i) => i);
+    for (let i = count - 1, state = 1; i > 0; i--) {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      const j = state % (i + 1);
+      [order[i], order[j]] = [order[j], order[i]];
+    }
+
+    const scale = () => Math.min(width, height) * FILLS * view.zoom;
+    const onScreen = ({ x, y }) => ({ x: (x - view.x) * scale() + width / 2, y: (y - view.y) * scale() + height / 2 });
+    const screenOf = (i) => onScreen({ x: xs[i], y: ys[i] });
+    const placeOf = (x, y) => ({ x: (x - width / 2) / scale() + view.x, y: (y - height / 2) / scale() + view.y });
+    const radius = () => Math.min(9, Math.max(1.3, Math.min(5, 110 / Math.sqrt(count))) * view.zoom ** 0.35);
+    const at = (x, y, reach) => nearest(placeOf(x, y).x, placeOf(x, y).y, reach / scale(), lit);
+    const schedule = () => (scheduled ||= requestAnimationFrame(draw));
+
+    /* A mark is drawn once and then copied, which is far quicker than an arc for every track. */
+    function mark(look, dim) {
+      const r = radius() * ratio;
+      const key = `${look.colour} ${look.ring} ${dim} ${r}`;
+      if (marks.size > 300) marks.clear();
+      if (!marks.has(key)) {
+        const stamp = document.createElement("canvas");
+        stamp.width = stamp.height = Math.ceil(r * 2 + 2);
+        const brush = stamp.getContext("2d");
+        brush.globalAlpha = dim ? 0.15 : count > 5000 ? 0.75 : 0.9;
+        brush.lineWidth = look.ring ? Math.max(1, r * 0.55) : 0;
+        brush.fillStyle = brush.strokeStyle = look.colour;
+        brush.arc(stamp.width / 2, stamp.width / 2, r - (look.ring ? brush.lineWidth / 2 : 0), 0, 2 * Math.PI);
+        if (look.ring) brush.stroke();
+        else brush.fill();
+        marks.set(key, stamp);
+      }
+      return marks.get(key);
+    }
+
+    function drawTracks(shown, isOne, dim) {
+      const stamps = looks.map((look) => mark(look, dim));
+      const size = stamps[0].width;
+      const factor = scale() * ratio;
+      const left = (width * ratio - size) / 2 - view.x * factor;
+      const top = (height * ratio - size) / 2 - view.y * factor;
+      for (let place = 0; place < shown; place++) {
+        const i = order[place];
+        const x = Math.round(xs[i] * factor + left);
+        const y = Math.round(ys[i] * factor + top);
+        if (x > -size && y > -size && x < canvas.width && y < canvas.height && isOne(i)) pen.drawImage(stamps[codes[i]], x, y);
+      }
+    }
+
+    function ring(i, colour, lineWidth) {
+      const { x, y } = screenOf(i);
+      Object.assign(pen, { strokeStyle: colour, lineWidth });
+      pen.beginPath();
+      pen.arc(x, y, radius() + 3, 0, 2 * Math.PI);
+      pen.stroke();
+    }
+
+    function drawNeighbours() {
+      const from = screenOf(picked);
+      Object.assign(pen, { strokeStyle: theme.ink, lineWidth: 1, globalAlpha: 0.5 });
+      pen.beginPath();
+      for (const { row } of tracks.neighboursOf(picked)) {
+        const to = screenOf(row);
+        pen.moveTo(from.x, from.y);
+        pen.lineTo(to.x, to.y);
+      }
+      pen.stroke();
+      pen.globalAlpha = 1;
+      for (const { row } of tracks.neighboursOf(picked)) ring(row, theme.ink, 1.5);
+      ring(picked, theme.strong, 3);
+    }
+
+    function drawNames() {
+      Object.assign(pen, { font: "600 12px system-ui, sans-serif", textAlign: "center", textBaseline: "middle", lineJoin: "round" });
+      const taken = [];
+      for (const { name, place } of names) {
+        const { x, y } = onScreen(place);
+        const half = pen.measureText(name).width / 2 + 3;
+        if (taken.some((other) => Math.abs(other.y - y) < 16 && Math.abs(other.x - x) < other.half + half)) continue;
+        taken.push({ x, y, half });
+        Object.assign(pen, { strokeStyle: theme.paper, fillStyle: theme.ink, lineWidth: 4 });
+        pen.strokeText(name, x, y);
+        pen.fillText(name, x, y);
+      }
+    }
+
+    function draw(now) {
+      scheduled = 0;
+      if (moving && before) { // while things move, a slow machine draws a sample
+        if (now - before > SLOW_MS) share = Math.max(share * 0.7, Math.min(1, AT_LEAST / count));
+        else if (now - before < QUICK_MS) share = Math.min(1, share * 1.15);
+      }
+      before = moving ? now : 0;
+      const shown = moving ? Math.ceil(count * share) : count;
+      pen.setTransform(1, 0, 0, 1, 0, 0);
+      pen.fillStyle = theme.paper;
+      pen.fillRect(0, 0, canvas.width, canvas.height);
+      if (lit) drawTracks(shown, (i) => !lit[i], true);
+      if (by) drawTracks(shown, (i) => !codes[i] && (!lit || lit[i]), false);
+      drawTracks(shown, (i) => (codes[i] || !by) && (!lit || lit[i]), false);
+      pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+      if (picked >= 0) drawNeighbours();
+      if (!lit) drawNames();
+      if (hovered >= 0) ring(hovered, theme.ink, 2);
+      Object.assign(canvas.dataset, { drawn: shown, hovered, picked });
+    }
+
+    function moved() {
+      const margin = 0.5 / view.zoom;
+      view.x = Math.max(-margin, Math.min(1 + margin, view.x));
+      view.y = Math.max(-margin, Math.min(1 + margin, view.y));
+      moving = true;
+      clearTimeout(rest);
+      rest = setTimeout(() => { moving = false; schedule(); }, REST_MS);
+      schedule();
+      onMove();
+    }
+
+    function pan(dx, dy) {
+      view.x -= dx / scale();
+      view.y -= dy / scale();
+      moved();
+    }
+
+    function zoomAt(x, y, factor) {
+      const place = placeOf(x, y);
+      view.zoom = Math.max(MIN_ZOOM, Math.min(MAX_ZOOM, view.zoom * factor));
+      const now = placeOf(x, y);
+      view.x += place.x - now.x;
+      view.y += place.y - now.y;
+      moved();
+    }
+
+    function flyTo(target) {
+      cancelAnimationFrame(flight);
+      const [from, start] = [{ ...view }, performance.now()];
+      const step = (now) => {
+        const passed = calm.matches ? 1 : Math.min(1, Math.max(0, now - start) / FLIGHT_MS);
+        const part = passed * passed * (3 - 2 * passed);
+        view.zoom = from.zoom * (target.zoom / from.zoom) ** part;
+        view.x = from.x + (target.x - from.x) * part;
+        view.y = from.y + (target.y - from.y) * part;
+        moved();
+        if (passed < 1) flight = requestAnimationFrame(step);
+      };
+      step(start);
+    }
+
+    function hover(i) {
+      if (i === hovered) return;
+      hovered = i;
+      canvas.style.cursor = i < 0 ? "grab" : "pointer";
+      schedule();
+      onHover(i);
+    }
+
+    function pick(i) {
+      picked = i;
+      schedule();
+      onPick(i);
+    }
+
+    function colourBy(wish) {
+      by = wish;
+      ({ looks, codes } = mapTracks.looks(tracks, by, theme));
+      const titled = by && by.column ? looks.map((look, code) => ({ ...look, code })).slice(1) : [];
+      const many = titled.filter((look) => look.count > count / 100);
+      names = many.map(({ name, code }) => ({ name, place: mapTracks.centreOf(code, codes, tracks) }));
+      schedule();
+      return looks;
+    }
+
+    function fit() {
+      ({ clientWidth: width, clientHeight: height } = canvas);
+      ratio = Math.min(3, devicePixelRatio || 1);
+      canvas.width = Math.max(1, Math.round(width * ratio));
+      canvas.height = Math.max(1, Math.round(height * ratio));
+      schedule();
+      onMove();
+    }
+
+    function listen() {
+      const pressed = new Map();
+      let [travelled, apart] = [0, 0];
+      const spot = (event) => ({ x: event.offsetX, y: event.offsetY });
+      const fingers = () => {
+        const [a, b] = pressed.values();
+        return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, apart: Math.hypot(a.x - b.x, a.y - b.y) };
+      };
+      canvas.addEventListener("pointerdown", (event) => {
+        canvas.setPointerCapture(event.pointerId);
+        cancelAnimationFrame(flight);
+        if (!pressed.size) travelled = 0;
+        pressed.set(event.pointerId, spot(event));
+        if (pressed.size === 2) ({ apart } = fingers());
+      });
+      canvas.addEventListener("pointermove", (event) => {
+        const now = spot(event);
+        const last = pressed.get(event.pointerId);
+        if (!last) return hover(at(now.x, now.y, NEAR_PX));
+        const middle = pressed.size === 2 && fingers();
+        pressed.set(event.pointerId, now);
+        travelled += Math.hypot(now.x - last.x, now.y - last.y);
+        if (middle) {
+          const next = fingers();
+          pan(next.x - middle.x, next.y - middle.y);
+          zoomAt(next.x, next.y, next.apart / (apart || 1));
+          apart = next.apart;
+        } else if (travelled > STILL_PX) pan(now.x - last.x, now.y - last.y);
+      });
+      const release = (event) => {
+        if (event.type === "pointerup" && pressed.size === 1 && travelled <= STILL_PX)
+          pick(at(event.offsetX, event.offsetY, event.pointerType === "mouse" ? NEAR_PX : NEAR_FINGER_PX));
+        pressed.delete(event.pointerId);
+      };
+      canvas.addEventListener("pointerup", release);
+      canvas.addEventListener("pointercancel", release);
+      canvas.addEventListener("pointerleave", () => hover(-1));
+      canvas.addEventListener("wheel", (event) => {
+        event.preventDefault();
+        const turned = event.deltaY * [1, 16, 400][event.deltaMode];
+        zoomAt(event.offsetX, event.offsetY, Math.exp(-turned * (event.ctrlKey ? 0.01 : 0.0015)));
+      }, { passive: false });
+      const keys = {
+        ArrowLeft: () => pan(STEP_PX, 0), ArrowRight: () => pan(-STEP_PX, 0),
+        ArrowUp: () => pan(0, STEP_PX), ArrowDown: () => pan(0, -STEP_PX),
+        "+": () => zoomAt(width / 2, height / 2, 1.4), "-": () => zoomAt(width / 2, height / 2, 1 / 1.4),
+        0: () => flyTo({ x: 0.5, y: 0.5, zoom: 1 }),
+        Enter: () => pick(at(width / 2, height / 2, Math.max(width, height))), Escape: () => pick(-1),
+      };
+      keys["="] = keys["+"];
+      canvas.addEventListener("keydown", (event) => {
+        if (event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(keys, event.key)) return;
+        event.preventDefault();
+        keys[event.key]();
+      });
+    }
+
+    function repaint() {
+      theme = darkness.matches ? THEMES.dark : THEMES.light;
+      colourBy(by);
+    }
+
+    const fitting = new ResizeObserver(fit);
+    fitting.observe(element);
+    darkness.addEventListener("change", repaint);
+    repaint();
+    fit();
+    listen();
+    return {
+      canvas,
+      tracks,
+      colourBy,
+      hover,
+      pick,
+      screenOf,
+      lookOf: (i) => codes[i],
+      showAll: () => flyTo({ x: 0.5, y: 0.5, zoom: 1 }),
+      flyTo: (i) => flyTo({ x: xs[i], y: ys[i], zoom: Math.max(view.zoom, Math.min(12, Math.sqrt(count) / 6)) }),
+      /* Only these rows stay bright and can be picked; null for all. */
+      highlight(rows) {
+        lit = rows && new Uint8Array(count);
+        for (const i of rows || []) lit[i] = 1;
+        schedule();
+      },
+      remove() {
+        fitting.disconnect();
+        darkness.removeEventListener("change", repaint);
+        [scheduled, flight].forEach(cancelAnimationFrame);
+        clearTimeout(rest);
+        canvas.remove();
+      },
+    };
+  };
+})();

@@ -1,0 +1,148 @@
+"""The map of a collection: one HTML file in which every track is a point, and neighbours sound alike."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.resources
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from eno.data.hierarchy import Hierarchy
+from eno.errors import SimilarityError
+from eno.files import replace_file
+from eno.page import audio_address, text
+from eno.similarity.map_content import TagStrengths, map_content
+from eno.similarity.projection import UMAP_NEIGHBOURS, Method, nearest, project
+from eno.similarity.space import Space
+
+NEIGHBOURS = 8
+"""How many neighbours of a track the map shows."""
+
+_SCRIPTS = {"tracks_script": "map_tracks.js", "map_script": "map.js", "page_script": "map_page.js"}
+_AXES = {
+    "umap": "Tracks that stand close sound alike; how far groups are from each other says little.",
+    "pca": "Along the two principal components, which hold {:.0%} of all differences; true neighbours may stand apart.",
+}
+
+
+@dataclass(frozen=True)
+class MapReport:
+    """What was drawn.
+
+    Attributes
+    ----------
+    tracks : int
+    method : str
+        ``"pca"`` or ``"umap"``.
+    size : int
+        Bytes of the file.
+    """
+
+    tracks: int
+    method: str
+    size: int
+
+
+def write_map(
+    path: Path,
+    ids: list[str],
+    vectors: np.ndarray,
+    *,
+    space: Space | None = None,
+    method: Method = "auto",
+    seed: int = 0,
+    facts: pa.Table | None = None,
+    tags: TagStrengths | None = None,
+    hierarchy: Hierarchy | None = None,
+    audio_root: Path | None = None,
+    heading: str = "Map of the collection",
+) -> MapReport:
+    """Draw the map.
+
+    Parameters
+    ----------
+    path : Path
+        The HTML file; its folder is made. It holds all that it needs, and the same input gives the same bytes.
+    ids : list of str
+        Tracks.
+    vectors : np.ndarray [shape=(n, dim) or (n, layers, dim)]
+        Raw vectors of the tracks, as `eno.embeddings.store.EmbeddingStore.matrix` gives them.
+    space : Space, optional
+        Where neighbours are found, for instance that of an index; by default one that is fitted on the vectors.
+    method, seed
+        See `eno.similarity.projection.project`.
+    facts, tags, hierarchy
+        What is known of the tracks, see `eno.similarity.map_content.map_content`.
+    audio_root : Path, optional
+        Folder that the ids are relative to. With it tracks can be listened to, as long as both places stay where they
+        are to each other.
+    heading : str
+        Title of the page.
+
+    Raises
+    ------
+    SimilarityError
+        There are no tracks, or too few for UMAP.
+    MissingExtra
+        UMAP is asked for and not installed.
+    ValueError
+        `ids` and `vectors` are not of the same length.
+    """
+    if len(ids) != len(vectors):
+        raise ValueError(f"{len(ids)} ids for {len(vectors)} vectors.")
+    if not ids:
+        raise SimilarityError("There are no tracks to draw a map of.")
+    rows, cosines = nearest((space or Space.fit(vectors, seed=seed)).apply(vectors), UMAP_NEIGHBOURS)
+    plain = Space.fit(vectors, method="centre", seed=seed).apply(vectors)
+    projection = project(plain, (rows, cosines), method=method, seed=seed)
+    shown = rows[:, :NEIGHBOURS], cosines[:, :NEIGHBOURS]
+    content = map_content(ids, projection, shown, facts=facts, tags=tags, hierarchy=hierarchy)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if audio_root is not None:
+        content["audio"] = _audio(audio_root, ids, path.parent)
+    page = _page(content, heading, _AXES[projection.method].format(sum(projection.explained)))
+    with replace_file(path) as temporary:
+        temporary.write_bytes(page)
+    return MapReport(len(ids), projection.method, len(page))
+
+
+def _page(content: dict[str, Any], heading: str, about: str) -> bytes:
+    folder = importlib.resources.files("eno.similarity")
+    scripts = {name: folder.joinpath(file).read_text("utf-8") for name, file in _SCRIPTS.items()}
+    # Only these scripts may run, and only audio may be loaded: whatever a name holds, it stays text.
+    allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts.values())
+    policy = (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; media-src 'self' file:"
+    )
+    count = f"{content['count']:,} track{'s' * (content['count'] != 1)}"
+    page = Template(folder.joinpath("map.html").read_text("utf-8")).substitute(
+        policy=policy,
+        title=text(heading),
+        heading=text(heading),
+        about=text(f"{count}. {about}"),
+        content=_json_in_html(content),
+        **scripts,
+    )
+    return page.encode("utf-8")
+
+
+def _json_in_html(value: Any) -> str:
+    """Write JSON that no HTML parser takes for markup: neither ``</script>`` nor ``<!--`` can occur."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", r"\u003c")
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
+
+
+def _audio(audio_root: Path, ids: list[str], folder: Path) -> dict[str, Any]:
+    # A page puts addresses together from ids, but cannot know how odd bytes of a name are spelled on disk.
+    odd = {row: audio_address(audio_root, name, folder) for row, name in enumerate(ids) if "\\x" in name}
+    return {"root": audio_address(audio_root, "", folder), "odd": odd}

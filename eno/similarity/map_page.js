@@ -1,0 +1,221 @@
+/* The page around a map: search, colours, legend, and the card of the track that is picked. */
+"use strict";
+
+(() => {
+  const [LISTED, WAIT_MS] = [60, 120];
+  const content = JSON.parse(document.getElementById("content").textContent);
+  const part = (id) => document.getElementById(id);
+  let [tipped, texts, matches, chosen, pressed, waiting] = [-1, null, null, -1, null, 0];
+  const map = createMap(part("map"), content, { onHover: showTip, onPick: showCard, onMove: placeTip });
+  const { tracks } = map;
+
+  function make(kind, { text = "", children = [], ...properties } = {}) {
+    const made = Object.assign(document.createElement(kind), properties);
+    made.append(...(text ? [text] : []), ...children);
+    return made;
+  }
+
+  function line(row, note) {
+    const artist = tracks.value("artist", row) || tracks.value("album", row);
+    const span = make("span", { children: [tracks.title(row), ...(artist ? [make("br"), make("small", { text: artist })] : [])] });
+    const button = make("button", { type: "button", children: [span, ...(note ? [make("small", { text: note })] : [])] });
+    button.dataset.row = row;
+    button.addEventListener("pointerenter", () => map.hover(row));
+    button.addEventListener("pointerleave", () => map.hover(-1));
+    return button;
+  }
+
+  function credits(row) {
+    const year = tracks.year(row);
+    return [tracks.value("artist", row), tracks.value("album", row) + (year ? ` (${year})` : "")].filter(Boolean).join(" – ");
+  }
+
+  // Hovering
+
+  function showTip(row) {
+    tipped = row;
+    part("tip").hidden = row < 0;
+    if (row < 0) return;
+    const tags = tracks.tagsOf(row).slice(0, 8).map((tag) => tag.name).join(", ");
+    const lines = [make("b", { text: tracks.title(row) }), make("div", { text: credits(row) })];
+    part("tip").replaceChildren(...lines, make("div", { className: "faint", text: tags }));
+    part("tip").dataset.row = row;
+    placeTip();
+  }
+
+  function placeTip() {
+    if (tipped < 0) return;
+    const tip = part("tip");
+    const { x, y } = map.screenOf(tipped);
+    const [right, bottom] = [map.canvas.clientWidth - tip.offsetWidth - 4, map.canvas.clientHeight - tip.offsetHeight - 4];
+    const below = y + 16 <= bottom ? y + 16 : y - 16 - tip.offsetHeight;
+    tip.style.left = `${Math.max(4, Math.min(right, x + 12))}px`;
+    tip.style.top = `${Math.max(4, below)}px`;
+  }
+
+  // The picked track
+
+  function showCard(row) {
+    const card = part("card");
+    card.hidden = row < 0;
+    card.dataset.row = row;
+    if (row < 0) return card.replaceChildren();
+    const close = make("button", { type: "button", text: "×", title: "Let go" });
+    close.setAttribute("aria-label", "Let go");
+    close.addEventListener("click", () => map.pick(-1));
+    const tags = tracks.tagsOf(row).map((tag) => {
+      const percent = tracks.graded ? ` ${Math.round(tag.strength * 100)} %` : "";
+      const button = make("button", { type: "button", text: tag.name + percent, title: `Colour by ${tag.name}` });
+      button.addEventListener("click", () => colourBy(`tag ${tag.code}`));
+      return button;
+    });
+    const neighbours = tracks.neighboursOf(row).map((one) => {
+      const button = line(one.row, `${(one.percent / 100).toFixed(2)}`);
+      button.addEventListener("click", () => goTo(one.row));
+      return make("li", { children: [button] });
+    });
+    card.replaceChildren(
+      make("header", { children: [make("h2", { text: tracks.title(row) }), close] }),
+      make("p", { text: credits(row) }),
+      make("p", { className: "faint", children: [make("small", { text: tracks.id(row) })] }),
+      ...player(row),
+      make("p", { className: "tags", children: tags }),
+      ...(neighbours.length ? [make("h3", { text: "Sounds most like (cosine)" })] : []),
+      make("ul", { id: "neighbours", children: neighbours }),
+    );
+    card.scrollIntoView({ block: "nearest" });
+  }
+
+  function player(row) {
+    if (!content.audio) return [];
+    const path = tracks.id(row).split("/").map(encodeURIComponent).join("/");
+    const source = content.audio.odd[row] || `${content.audio.root}/${path}`;
+    return [make("audio", { controls: true, preload: "none", src: source })];
+  }
+
+  function goTo(row) {
+    map.pick(row);
+    map.flyTo(row);
+  }
+
+  // Colours
+
+  function fillColours() {
+    const options = Object.keys(tracks.columns).map((name) => make("option", { value: `column ${name}`, text: name }));
+    const groups = ["genre", "descriptor"].map((family) => {
+      const tags = tracks.tagNames.map((name, code) => ({ name, code })).filter(({ code }) => tracks.tagFamilies[code] === family);
+      tags.sort((a, b) => a.name.localeCompare(b.name));
+      const inside = tags.map(({ name, code }) => make("option", { value: `tag ${code}`, text: name }));
+      return make("optgroup", { label: `tag: ${family}`, children: inside });
+    });
+    part("colour").append(...options, ...groups.filter((group) => group.children.length), make("option", { value: "", text: "nothing" }));
+    part("colour").addEventListener("change", (event) => colourBy(event.target.value));
+    colourBy(part("colour").value);
+  }
+
+  function colourBy(value) {
+    part("colour").value = value;
+    const [kind, name] = [value.split(" ", 1)[0], value.slice(value.indexOf(" ") + 1)];
+    const by = { column: { column: name }, tag: { tag: Number(name) } }[kind] || null;
+    const looks = map.colourBy(by);
+    pressed = null;
+    highlight();
+    const shown = looks.map((look, code) => ({ look, code })).filter(({ look }) => look.count);
+    const ordered = [...shown.filter(({ code }) => code), ...shown.filter(({ code }) => !code)];
+    part("legend").replaceChildren(...ordered.map(({ look, code }) => {
+      const count = make("small", { text: look.count.toLocaleString() });
+      const button = make("button", { type: "button", className: look.ring ? "ring" : "", children: [make("span", { text: look.name }), count] });
+      button.style.setProperty("--mark", look.colour);
+      button.setAttribute("aria-pressed", false);
+      button.addEventListener("click", () => press(button, code));
+      return make("li", { children: [button] });
+    }));
+  }
+
+  function press(button, code) {
+    pressed = pressed === code ? null : code;
+    for (const one of part("legend").querySelectorAll("button"))
+      one.setAttribute("aria-pressed", pressed !== null && one === button);
+    highlight();
+  }
+
+  function highlight() {
+    if (pressed === null) return map.highlight(matches);
+    const rows = [];
+    for (let i = 0; i < tracks.count; i++) if (map.lookOf(i) === pressed) rows.push(i);
+    const found = matches && new Set(matches);
+    map.highlight(found ? rows.filter((row) => found.has(row)) : rows);
+  }
+
+  // Search
+
+  const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+
+  function search() {
+    waiting = 0;
+    texts ||= Array.from({ length: tracks.count }, (_, i) =>
+      plain([tracks.title(i), credits(i), tracks.id(i), ...tracks.tagsOf(i).map((tag) => tag.name)].join("\n")));
+    const words = plain(part("search").value).split(/\s+/).filter(Boolean);
+    matches = null;
+    if (words.length) {
+      matches = [];
+      for (let i = 0; i < tracks.count; i++) if (words.every((word) => texts[i].includes(word))) matches.push(i);
+    }
+    chosen = matches && matches.length ? 0 : -1;
+    highlight();
+    listMatches();
+  }
+
+  function listMatches() {
+    part("found").hidden = part("matches").hidden = !matches;
+    part("search").setAttribute("aria-expanded", Boolean(matches));
+    part("legend").hidden = Boolean(matches);
+    const count = matches ? matches.length : 0;
+    const more = count > LISTED ? `, the first ${LISTED} listed` : "";
+    part("found").textContent = `${count.toLocaleString()} of ${tracks.count.toLocaleString()} tracks match${more}`;
+    map.canvas.dataset.matches = matches ? count : "";
+    part("matches").replaceChildren(...(matches || []).slice(0, LISTED).map((row) => {
+      const button = line(row);
+      button.tabIndex = -1;
+      button.setAttribute("role", "option");
+      button.addEventListener("click", () => goTo(row));
+      const item = make("li", { children: [button] });
+      item.setAttribute("role", "presentation");
+      return item;
+    }));
+    choose(chosen);
+  }
+
+  function choose(place) {
+    const buttons = part("matches").querySelectorAll("button");
+    chosen = Math.max(-1, Math.min(buttons.length - 1, place));
+    buttons.forEach((button, i) => {
+      button.setAttribute("aria-selected", i === chosen);
+      button.id = `match-${i}`;
+    });
+    if (chosen < 0) return part("search").removeAttribute("aria-activedescendant");
+    part("search").setAttribute("aria-activedescendant", `match-${chosen}`);
+    buttons[chosen].scrollIntoView({ block: "nearest" });
+  }
+
+  part("search").addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(search, tracks.count > 5000 ? WAIT_MS : 0);
+  });
+  part("search").addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step && matches) choose(Math.max(0, chosen + step));
+    else if (event.key === "Enter") {
+      clearTimeout(waiting);
+      if (waiting) search();
+      if (chosen >= 0) goTo(matches[chosen]);
+    } else if (event.key === "Escape") {
+      part("search").value = "";
+      search();
+    } else return;
+    event.preventDefault();
+  });
+
+  fillColours();
+  window.enoMap = map; // for whoever drives the page
+})();

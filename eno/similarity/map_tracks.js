@@ -1,0 +1,136 @@
+/* The tracks of a map: what eno.similarity.map_content packed, their looks, and which of them is at a place. */
+"use strict";
+
+const mapTracks = (() => {
+  const GRADES = 4; // of a tag's strength, above the faint one
+
+  function unpack({ type, data }) {
+    const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+    return new { u8: Uint8Array, u16: Uint16Array, u32: Uint32Array }[type](bytes.buffer);
+  }
+
+  /* Places, names, tags and neighbours by the row of a track. */
+  function read(content) {
+    const count = content.count;
+    const column = ({ names, codes }) => ({ names, codes: unpack(codes) });
+    const named = ({ names, codes }, i) => (codes[i] ? names[codes[i] - 1] : "");
+    const columns = Object.fromEntries(Object.entries(content.columns).map(([name, one]) => [name, column(one)]));
+    const folder = column(content.folder);
+    const years = unpack(content.years);
+    const { names, families, thresholds } = content.tags;
+    const [starts, codes] = [unpack(content.tags.starts), unpack(content.tags.codes)];
+    const strengths = content.tags.strengths && unpack(content.tags.strengths);
+    const strengthAt = (place) => (strengths ? strengths[place] : 255);
+    const k = content.neighbours.k;
+    const [rows, percent] = [unpack(content.neighbours.rows), unpack(content.neighbours.percent)];
+    return {
+      count,
+      columns,
+      tagNames: names,
+      tagFamilies: families,
+      graded: Boolean(strengths),
+      xs: Float32Array.from(unpack(content.x), (step) => step / 65535),
+      ys: Float32Array.from(unpack(content.y), (step) => 1 - step / 65535),
+      id: (i) => (named(folder, i) ? `${named(folder, i)}/` : "") + content.files[i],
+      title: (i) => content.titles[i] || content.files[i].replace(/\.[^.]+$/, ""),
+      value: (name, i) => (columns[name] ? named(columns[name], i) : ""),
+      year: (i) => years[i] || "",
+      neighboursOf: (i) => Array.from({ length: k }, (_, j) => ({ row: rows[i * k + j], percent: percent[i * k + j] })),
+      tagsOf(i) {
+        const own = [];
+        for (let place = starts[i]; place < starts[i + 1]; place++) {
+          const code = codes[place];
+          if (strengthAt(place) > thresholds[code]) own.push({ code, name: names[code], strength: strengthAt(place) / 255 });
+        }
+        return own;
+      },
+      strengthsOf(tag) {
+        const found = new Uint8Array(count);
+        for (let i = 0; i < count; i++)
+          for (let place = starts[i]; place < starts[i + 1]; place++)
+            if (codes[place] === tag) found[i] = strengthAt(place);
+        return found;
+      },
+    };
+  }
+
+  function blend(from, to, share) {
+    const parts = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+    const [start, end] = [parts(from), parts(to)];
+    return `rgb(${start.map((part, i) => Math.round(part + (end[i] - part) * share)).join(" ")})`;
+  }
+
+  /* The looks there are, which is also the legend, and the look of each track. The first one is that of all others.
+     `by` is null, { column: name } or { tag: place }. */
+  function looks(tracks, by, theme) {
+    const chosen = [{ name: "tracks", colour: by ? theme.faint : theme.plain, ring: false }];
+    const codes = new Uint8Array(tracks.count);
+    if (by && by.column) {
+      const { names, codes: values } = tracks.columns[by.column];
+      const shown = Math.min(names.length, theme.colours.length * 2);
+      chosen[0].name = names.length > shown ? `${names.length - shown} others` : "none";
+      for (let i = 0; i < shown; i++) {
+        const colour = theme.colours[i % theme.colours.length];
+        chosen.push({ name: names[i], colour, ring: i >= theme.colours.length });
+      }
+      for (let i = 0; i < tracks.count; i++) codes[i] = values[i] <= shown ? values[i] : 0;
+    } else if (by) {
+      const strengths = tracks.strengthsOf(by.tag);
+      const grades = tracks.graded ? GRADES : 1;
+      const percent = (grade) => Math.round((100 * grade) / (grades + 1));
+      chosen[0].name = tracks.graded ? `below ${percent(1)} %` : `not ${tracks.tagNames[by.tag]}`;
+      for (let grade = 1; grade <= grades; grade++) {
+        const name = tracks.graded ? `from ${percent(grade)} %` : tracks.tagNames[by.tag];
+        chosen.push({ name, colour: blend(theme.faint, theme.strong, grade / grades), ring: false });
+      }
+      for (let i = 0; i < tracks.count; i++) codes[i] = Math.min(grades, Math.floor((strengths[i] / 255) * (grades + 1)));
+    }
+    const counts = new Uint32Array(chosen.length);
+    for (let i = 0; i < tracks.count; i++) counts[codes[i]]++;
+    return { looks: chosen.map((look, code) => ({ ...look, count: counts[code] })), codes };
+  }
+
+  /* Points in square cells, so that the nearest one is found among few. */
+  function grid({ xs, ys }) {
+    const side = Math.max(1, Math.min(512, Math.ceil(Math.sqrt(xs.length / 3))));
+    const step = (value) => Math.max(0, Math.min(side - 1, Math.floor(value * side)));
+    const cell = (i) => step(ys[i]) * side + step(xs[i]);
+    const starts = new Uint32Array(side * side + 1);
+    const points = new Uint32Array(xs.length);
+    for (let i = 0; i < xs.length; i++) starts[cell(i) + 1]++;
+    for (let at = 0; at < side * side; at++) starts[at + 1] += starts[at];
+    const next = starts.slice();
+    for (let i = 0; i < xs.length; i++) points[next[cell(i)]++] = i;
+    return function nearest(x, y, radius, allowed) {
+      let best = -1;
+      let least = radius * radius;
+      for (let row = step(y - radius); row <= step(y + radius); row++) {
+        const end = starts[row * side + step(x + radius) + 1];
+        for (let place = starts[row * side + step(x - radius)]; place < end; place++) {
+          const i = points[place];
+          const distance = (xs[i] - x) ** 2 + (ys[i] - y) ** 2;
+          if (distance <= least && (!allowed || allowed[i])) [best, least] = [i, distance];
+        }
+      }
+      return best;
+    };
+  }
+
+  /* Where most tracks of a look stand, for its name. */
+  function centreOf(look, codes, { xs, ys }) {
+    const side = 24;
+    const cell = (i) => [ys, xs].reduce((at, axis) => at * (side + 2) + Math.min(side, Math.floor(axis[i] * side) + 1), 0);
+    const counts = new Float32Array((side + 2) ** 2);
+    for (let i = 0; i < codes.length; i++) if (codes[i] === look) counts[cell(i)]++;
+    let [best, most] = [0, 0];
+    for (let at = side + 3; at < counts.length - side - 3; at++) {
+      const around = [1, side + 1, side + 2, side + 3].reduce((sum, by) => sum + counts[at + by] + counts[at - by], 0);
+      if (counts[at] && counts[at] + around / 2 > most) [best, most] = [at, counts[at] + around / 2];
+    }
+    let [x, y, n] = [0, 0, 0];
+    for (let i = 0; i < codes.length; i++) if (codes[i] === look && cell(i) === best) [x, y, n] = [x + xs[i], y + ys[i], n + 1];
+    return { x: x / n, y: y / n };
+  }
+
+  return { read, looks, grid, centreOf };
+})();

@@ -1,0 +1,137 @@
+"""From vectors to a plane: where each track stands on the map, and who its neighbours were before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+import faiss
+import numpy as np
+from sklearn.decomposition import PCA
+
+from eno.errors import SimilarityError, UnknownName
+
+Method = Literal["auto", "pca", "umap"]
+METHODS: tuple[Method, ...] = ("auto", "pca", "umap")
+"""Ways to lay vectors out; auto is UMAP where it is installed and there are tracks enough."""
+
+UMAP_NEIGHBOURS = 15
+"""How many neighbours of a track UMAP keeps close."""
+
+_ENOUGH = 50  # of fewer tracks UMAP's picture says more about its start than about them
+_BLOCK = 4096  # rows compared with all others at a time
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Vectors laid out on a plane.
+
+    Attributes
+    ----------
+    coordinates : np.ndarray [shape=(n, 2), dtype=float32]
+        Both axes have the same scale.
+    method : str
+        ``"pca"`` or ``"umap"``.
+    explained : tuple of float
+        The share of the variance that lies along each axis; empty for UMAP, whose axes mean nothing.
+    """
+
+    coordinates: np.ndarray
+    method: str
+    explained: tuple[float, ...] = ()
+
+
+def project(
+    vectors: np.ndarray,
+    neighbours: tuple[np.ndarray, np.ndarray] | None = None,
+    *,
+    method: Method = "auto",
+    seed: int = 0,
+) -> Projection:
+    """Lay vectors out on a plane.
+
+    Parameters
+    ----------
+    vectors : np.ndarray [shape=(n, dim)]
+        One a track, of length 1. Not whitened ones: where all directions matter the same, no two matter most.
+    neighbours : tuple of np.ndarray [shape=(n, k)], optional
+        What UMAP shall keep together: rows and similarities, as `nearest` finds them, by default among `vectors`. They
+        may be found in another space, also in a whitened one.
+    method : {"auto", "pca", "umap"}
+        Principal components [1]_ show the two directions in which the collection differs most, and distances along
+        them are true. UMAP [2]_ keeps neighbours together; how far groups are from each other says little.
+    seed : int
+        For UMAP; PCA draws nothing at random.
+
+    Raises
+    ------
+    SimilarityError
+        There are no vectors, or too few for UMAP.
+    MissingExtra
+        UMAP is asked for and not installed.
+
+    References
+    ----------
+    .. [1] H. Hotelling, "Analysis of a complex of statistical variables into principal components", 1933.
+    .. [2] L. McInnes, J. Healy and J. Melville, "UMAP: Uniform Manifold Approximation and Projection", 2018.
+    """
+    if method not in METHODS:
+        raise UnknownName("method", method, METHODS)
+    if len(vectors) == 0:
+        raise SimilarityError("There are no tracks to draw a map of.")
+    if method == "auto":
+        method = "umap" if len(vectors) >= _ENOUGH and find_spec("umap") is not None else "pca"
+    if method == "umap" and len(vectors) <= UMAP_NEIGHBOURS:
+        raise SimilarityError(
+            f"UMAP needs more than {UMAP_NEIGHBOURS} tracks, there are {len(vectors)}. Use the method pca."
+        )
+    principal = _principal(vectors)
+    if method == "pca":
+        return principal
+    from eno.similarity.umap_layout import lay_out
+
+    neighbours = neighbours or nearest(vectors, UMAP_NEIGHBOURS)
+    return Projection(lay_out(*neighbours, start=principal.coordinates, seed=seed), "umap")
+
+
+def nearest(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find the nearest others of every vector by comparing it with all.
+
+    Parameters
+    ----------
+    vectors : np.ndarray [shape=(n, dim)]
+        Of length 1.
+    k : int
+        How many; of fewer vectors all others.
+
+    Returns
+    -------
+    rows : np.ndarray [shape=(n, min(k, n - 1)), dtype=int64]
+        The nearest first.
+    cosines : np.ndarray [same shape, dtype=float32]
+    """
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    k = max(0, min(k, len(vectors) - 1))
+    rows = np.empty((len(vectors), k), np.int64)
+    cosines = np.empty((len(vectors), k), np.float32)
+    for start in range(0, len(vectors) if k else 0, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        found_cosines, found = faiss.knn(vectors[block], vectors, k + 1, metric=faiss.METRIC_INNER_PRODUCT)
+        # Itself comes first, unless it has twins: then it may be further behind, or not among the nearest at all.
+        itself = found == np.arange(start, start + len(found))[:, np.newaxis]
+        itself[~itself.any(axis=1), k] = True
+        rows[block], cosines[block] = found[~itself].reshape(-1, k), found_cosines[~itself].reshape(-1, k)
+    return rows, cosines
+
+
+def _principal(vectors: np.ndarray) -> Projection:
+    axes = min(2, len(vectors) - 1, vectors.shape[1])
+    if axes == 0:
+        return Projection(np.zeros((len(vectors), 2), np.float32), "pca", (0.0, 0.0))
+    pca = PCA(axes, svd_solver="covariance_eigh" if len(vectors) > vectors.shape[1] else "full")
+    coordinates = np.zeros((len(vectors), 2), np.float32)
+    coordinates[:, :axes] = pca.fit_transform(np.asarray(vectors, np.float64))
+    # Vectors that are all the same vary along no axis.
+    shares = np.nan_to_num(pca.explained_variance_ratio_).tolist()
+    return Projection(coordinates, "pca", (*shares, 0.0)[:2])
