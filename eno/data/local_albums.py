@@ -46,6 +46,18 @@ class LocalGroup:
         return self.folder, self.local.title
 
 
+def album_folder(folder: str) -> str:
+    """Give the folder of the album that a folder is part of: the one above, if it is that of a single disc.
+
+    Examples
+    --------
+    >>> album_folder("Low/Double Negative/CD 2")
+    'Low/Double Negative'
+    """
+    path = PurePosixPath(folder)
+    return str(path.parent if _DISC_FOLDER.match(path.name) else path)
+
+
 def group_tracks(tracks: pa.Table) -> list[LocalGroup]:
     """Put tracks together that lie in one folder, its discs included, and name one album.
 
@@ -60,10 +72,7 @@ def group_tracks(tracks: pa.Table) -> list[LocalGroup]:
     """
     grouped = defaultdict(list)
     for row in tracks.to_pylist():
-        folder = PurePosixPath(row["track_id"]).parent
-        if _DISC_FOLDER.match(folder.name):
-            folder = folder.parent
-        grouped[str(folder), row["album"]].append(row)
+        grouped[album_folder(str(PurePosixPath(row["track_id"]).parent)), row["album"]].append(row)
     groups = []
     for (place, album), rows in grouped.items():
         rows.sort(key=lambda row: (row["disc_number"] or 0, row["track_number"] or 0, row["track_id"]))
