@@ -15,6 +15,7 @@
     ├── SimilarityError      an index or a query that cannot be used
     ├── ModelError           a saved head or predictor that cannot be loaded or used
     ├── TrainingError        training that cannot go on
+    ├── TrackingError        an experiment tracker that a run depends on
     └── NotFitted            a head is asked before it was fitted
 
 A message says what was found, what was expected and what to do about it. The command line prints
@@ -145,6 +146,10 @@ class ModelError(EnoError):
 
 class TrainingError(EnoError):
     """Training that cannot go on."""
+
+
+class TrackingError(EnoError):
+    """An experiment tracker that a run depends on, and that does not do its part."""
 
 
 class NotFitted(EnoError):

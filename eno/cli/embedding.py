@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eno.cli.options import ConfigOption, EncoderOption, SetOption, encoder_of, policy_of, settings, shown
+from eno.cli.tracked import NameOption, ProjectOption, QueueOption, Run, TrackingOption, tracked
 from eno.config import Settings
 from eno.console import console, progress
 from eno.errors import AudioError, ConfigError, EnoError
@@ -67,14 +68,30 @@ def embed(
     json_log: Annotated[bool, typer.Option("--json-log", help="Progress as lines of JSON")] = False,
     config: ConfigOption = None,
     overrides: SetOption = None,
+    tracking: TrackingOption = None,
+    queue: QueueOption = None,
+    project: ProjectOption = None,
+    name: NameOption = None,
 ) -> None:
     """Bring a store of vectors up to date with a folder of audio; an interrupted run goes on where it was."""
     chosen = settings(config, overrides, encoder=encoder, device=device)
+    arguments = {"audio_root": audio_root, "store": store, "retry_failed": retry_failed, "min_coverage": min_coverage,
+                 "workers": workers, "file_timeout": file_timeout, "dtype": dtype, "executor": executor}  # fmt: skip
+    with tracked(
+        embed, "embeddings", chosen, arguments, name=f"embed {audio_root.name} with {chosen.encoder}",
+        used=(chosen.encoder.partition(":")[0],), options=(tracking, queue, project, name),
+    ) as run:  # fmt: skip
+        _embed(run, json_log)
 
+
+def _embed(run: Run, json_log: bool) -> None:
     from eno.devices import resolve_device
     from eno.embeddings.job import embed_folder
     from eno.embeddings.store import EmbeddingStore
+    from eno.training.embedding_report import progress_reporter, report_embedding
 
+    chosen, given = run.settings, run.arguments
+    audio_root, executor, dtype = given["audio_root"], given["executor"], given["dtype"]
     devices = [name.strip() for name in chosen.device.split(",")]
     several = len(devices) > 1 or executor == ExecutorName.RAY
     if executor == ExecutorName.LOCAL:
@@ -82,21 +99,28 @@ def embed(
             resolve_device(name)  # also for an encoder that would not use it
     loaded = encoder_of(chosen.model_copy(update={"device": "cpu"}) if several else chosen)  # there for its spec alone
     policy = policy_of(chosen)
-    place = store or f"{chosen.embeddings}/{audio_root.resolve().name}/{loaded.spec.label}"
+    place = given["store"] or f"{chosen.embeddings}/{audio_root.resolve().name}/{loaded.spec.label}"
     opened = EmbeddingStore.open_or_create(place, loaded.spec, policy=policy, dtype=dtype and dtype.value)
+    tell = progress_reporter(run.experiment)
     with _shown_progress(f"embedding with {chosen.encoder}", json_log) as show:
+
+        def told(at: Progress) -> None:
+            show(at)
+            tell(at)
+
         report = embed_folder(
             audio_root,
             loaded,
             opened,
-            executor=_executor(executor, chosen, devices, loaded, policy, workers, file_timeout),
-            retry_failed=retry_failed,
-            on_progress=show,
+            executor=_executor(executor, chosen, devices, loaded, policy, given["workers"], given["file_timeout"]),
+            retry_failed=given["retry_failed"],
+            on_progress=told,
         )
+    report_embedding(run.experiment, report, opened)
     if json_log:
         _log("end", {**asdict(report), "coverage": report.coverage})
     _print_report(report, opened)
-    _check(report, audio_root, min_coverage)
+    _check(report, audio_root, given["min_coverage"])
 
 
 def _executor(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,7 @@ from eno.cli.options import (
     settings,
     shown,
 )
+from eno.cli.tracked import NameOption, ProjectOption, QueueOption, Run, TrackingOption, tracked, used_of
 from eno.console import console, progress
 from eno.errors import ConfigError
 
@@ -53,24 +55,45 @@ def evaluate(
     data_root: DataRootOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
+    tracking: TrackingOption = None,
+    queue: QueueOption = None,
+    project: ProjectOption = None,
+    name: NameOption = None,
 ) -> None:
     """Judge a predictor by tracks that it has not seen: figures, each label, and a page to read."""
+    chosen = settings(config, overrides, device=device, data_root=data_root)
+    arguments = {"model": model, "store": store, "part": part, "out": out, "audio_root": audio_root,
+                 "resamples": resamples, "splits": splits}  # fmt: skip
+    with tracked(
+        evaluate, "evaluation", chosen, arguments, name=f"evaluate {model.name}", used=(),
+        options=(tracking, queue, project, name),
+    ) as run:  # fmt: skip
+        _evaluate(run)
+
+
+def _evaluate(run: Run) -> None:
     from eno.data.layout import DataRoot
     from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE, metrics_table, write_report
     from eno.inference.saved import LABELS
     from eno.training.cnn_predictor import CNN
     from eno.training.judging import evaluate_predictor
     from eno.training.record import EVALUATION, TrainingRecord
+    from eno.training.reports import lineage, report_evaluation
 
-    chosen = settings(config, overrides, device=device, data_root=data_root)
+    chosen, given = run.settings, run.arguments
+    model, part = given["model"], given["part"]
     record = TrainingRecord.load(model)
+    run.experiment.describe("training", asdict(record))
+    run.experiment.tag(record.head, record.encoder, f"split {record.split_hash}", f"{part} part")
     if record.head == CNN:
         source: Collection | DataRoot = DataRoot(chosen.data_root)
     else:
-        source = collection_of(chosen, store or record.store, splits or Path(record.splits), model / LABELS)
-    found = evaluate_predictor(model, source, part=part.value, resamples=resamples, device=chosen.device)
-    out = out or model / EVALUATION
-    audio = audio_root or DataRoot(chosen.data_root).audio
+        splits = given["splits"] or Path(record.splits)
+        source = collection_of(chosen, given["store"] or record.store, splits, model / LABELS)
+        run.experiment.describe("data", lineage(source))
+    found = evaluate_predictor(model, source, part=part.value, resamples=given["resamples"], device=chosen.device)
+    out = given["out"] or model / EVALUATION
+    audio = given["audio_root"] or DataRoot(chosen.data_root).audio
     console.print(metrics_table({"tracks": found.tracks, "albums": found.albums}, title=f"{model.name}, {part} part"))
     if found.gain:
         gain = ", ".join(f"{name.removeprefix('f1_')} F1 {interval}" for name, interval in found.gain.items())
@@ -81,7 +104,10 @@ def evaluate(
             console.print(f"  [dim]try {shown(finding.remedy)}[/]")
     absent = [finding.issue for finding in found.findings if finding.found is False]
     console.print(f"not found: {', '.join(absent)}")
-    write_report(found, out, audio_root=audio if audio.is_dir() else None)
+    try:
+        write_report(found, out, audio_root=audio if audio.is_dir() else None)
+    finally:
+        report_evaluation(run.experiment, found, out)
     console.print(f"report  {shown(out / REPORT_FILE)}, figures in {METRICS_FILE} and {PER_LABEL_FILE} beside it")
 
 
@@ -101,21 +127,41 @@ def compare(
     data_root: DataRootOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
+    tracking: TrackingOption = None,
+    queue: QueueOption = None,
+    project: ProjectOption = None,
+    name: NameOption = None,
 ) -> None:
     """Train heads on several stores over one split, and judge all of them by the same held-out tracks."""
+    chosen = settings(config, overrides, device=device, data_root=data_root)
+    heads = list(dict.fromkeys(head or [chosen.head]))
+    arguments = {"store": store, "head": heads, "cnn": cnn, "out": out, "splits": splits, "labels": labels}
+    with tracked(
+        compare, "comparison", chosen, arguments, name="compare", used=used_of(chosen, *heads),
+        options=(tracking, queue, project, name),
+    ) as run:  # fmt: skip
+        _compare(run)
+
+
+def _compare(run: Run) -> None:
     from eno.data.layout import DataRoot
     from eno.training.cnn_settings import CNNSettings
     from eno.training.compare import Candidate, CNNCandidate, compare_candidates
     from eno.training.comparison import comparison_table, write_comparison
+    from eno.training.reports import lineage, report_comparison
 
-    chosen = settings(config, overrides, device=device, data_root=data_root)
-    collections = [collection_of(chosen, name, splits, labels) for name in dict.fromkeys(store)]
-    plans = [plan_of(chosen, name) for name in dict.fromkeys(head or [chosen.head])]
+    chosen, given, out = run.settings, run.arguments, run.arguments["out"]
+    collections = [
+        collection_of(chosen, name, given["splits"], given["labels"]) for name in dict.fromkeys(given["store"])
+    ]
+    run.experiment.describe("data", {one.store.spec.label: lineage(one) for one in collections})
+    plans = [plan_of(chosen, name) for name in dict.fromkeys(given["head"])]
     candidates = [Candidate(one.store.spec.label, one, plan) for one in collections for plan in plans]
-    if len(candidates) + cnn < 2:
+    if len(candidates) + given["cnn"] < 2:
         raise ConfigError("There is nothing to compare: name several --store or --head, or add --cnn.")
     audio = DataRoot(chosen.data_root).audio
-    from_scratch = CNNCandidate(chosen.data_root, CNNSettings(device=chosen.device), plans[0]) if cnn else None
+    settings_of_cnn = CNNSettings(device=chosen.device)
+    from_scratch = CNNCandidate(chosen.data_root, settings_of_cnn, plans[0]) if given["cnn"] else None
     with progress("comparing") as show:
         rows = compare_candidates(
             candidates,
@@ -126,5 +172,7 @@ def compare(
             on_progress=show,
         )
     console.print(comparison_table(rows))
-    for path in write_comparison(rows, out):
+    files = write_comparison(rows, out)
+    report_comparison(run.experiment, rows, files)
+    for path in files:
         console.print(f"table   {shown(path)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,12 +21,16 @@ from eno.cli.options import (
     settings,
     shown,
 )
+from eno.cli.tracked import NameOption, ProjectOption, QueueOption, Run, TrackingOption, tracked, used_of
 from eno.console import console, progress
 from eno.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eno.training.experiment import Experiment
     from eno.training.heads import TrainedHead
-    from eno.training.record import HeadPlan
+    from eno.training.record import HeadPlan, TrainingRecord
     from eno.training.tracks import Collection
 
 app = typer.Typer()
@@ -42,13 +47,21 @@ def train(
     data_root: DataRootOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
+    tracking: TrackingOption = None,
+    queue: QueueOption = None,
+    project: ProjectOption = None,
+    name: NameOption = None,
 ) -> None:
     """Learn tags from a store; choose, stop and calibrate by the validation part."""
     chosen = settings(config, overrides, head=head, device=device, data_root=data_root)
-    collection = collection_of(chosen, store, splits, labels)
-    trained = _train(collection, plan_of(chosen), chosen.device, model)
-    trained.save(model)
-    _show(trained, model)
+    arguments = {"store": store, "model": model, "splits": splits, "labels": labels}
+    with tracked(
+        train, "training", chosen, arguments, name=f"train {chosen.head}", used=used_of(chosen, chosen.head),
+        options=(tracking, queue, project, name),
+    ) as run:  # fmt: skip
+        chosen, given = run.settings, run.arguments
+        collection = collection_of(chosen, given["store"], given["splits"], given["labels"])
+        _train(collection, plan_of(chosen), chosen.device, given["model"], run.experiment)
 
 
 @app.command()
@@ -64,12 +77,13 @@ def retrain(
     data_root: DataRootOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
+    tracking: TrackingOption = None,
+    queue: QueueOption = None,
+    project: ProjectOption = None,
+    name: NameOption = None,
 ) -> None:
     """Train again with the same settings, on today's labels, splits and vectors; say what has changed."""
-    import shutil
-    import tempfile
-
-    from eno.training.record import TrainingRecord, changes
+    from eno.training.record import TrainingRecord
 
     chosen = settings(config, overrides, device=device, data_root=data_root)
     before = TrainingRecord.load(model)
@@ -77,26 +91,46 @@ def retrain(
         raise ConfigError(
             f"{model}: is not the work of 'eno train' but of {before.head!r}; train it as it was trained."
         )
-    collection = collection_of(chosen, store or before.store, splits or Path(before.splits), labels)
-    out = out or model
-    trained = _train(collection, before.plan, chosen.device, out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # Beside its place, so that the old predictor is whole until the new one is.
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
-        made = Path(temporary) / out.name
-        trained.save(made)
-        lines = changes(model, made)
-        if out.exists():
-            out.rename(Path(temporary) / "before")
-        shutil.move(made, out)
-    for line in lines:
-        console.print(f"changed {shown(line)}")
-    if not lines:
-        console.print("changed nothing: labels, splits, vectors and settings are those of before")
-    was, now = before.validation["map_macro"], trained.record.validation["map_macro"]
-    if was is not None and now is not None:
-        console.print(f"validation mAP {was:.3f} → {now:.3f}")
-    _show(trained, out)
+    arguments = {"model": model, "store": store or before.store, "out": out or model,
+                 "splits": splits or Path(before.splits), "labels": labels}  # fmt: skip
+    with tracked(
+        retrain, "training", chosen, arguments, name=f"retrain {before.head}", used=(),
+        options=(tracking, queue, project, name),
+    ) as run:  # fmt: skip
+        given, experiment = run.arguments, run.experiment
+        experiment.describe("plan", asdict(before.plan))
+        collection = collection_of(run.settings, given["store"], given["splits"], given["labels"])
+        _retrain(collection, before, given["model"], given["out"], run.settings.device, experiment)
+
+
+def _retrain(
+    collection: Collection, before: TrainingRecord, model: Path, out: Path, device: str, experiment: Experiment
+) -> None:
+    import shutil
+    import tempfile
+
+    from eno.training.record import changes
+
+    def save(trained: TrainedHead) -> None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # Beside its place, so that the old predictor is whole until the new one is.
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
+            made = Path(temporary) / out.name
+            trained.save(made)
+            lines = changes(model, made)
+            if out.exists():
+                out.rename(Path(temporary) / "before")
+            shutil.move(made, out)
+        experiment.describe("changes", {"changed": lines})
+        for line in lines:
+            console.print(f"changed {shown(line)}")
+        if not lines:
+            console.print("changed nothing: labels, splits, vectors and settings are those of before")
+        was, now = before.validation["map_macro"], trained.record.validation["map_macro"]
+        if was is not None and now is not None:
+            console.print(f"validation mAP {was:.3f} → {now:.3f}")
+
+    _train(collection, before.plan, device, out, experiment, save=save)
 
 
 @app.command()
@@ -112,36 +146,59 @@ def tune(
     data_root: DataRootOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
+    tracking: TrackingOption = None,
+    queue: QueueOption = None,
+    project: ProjectOption = None,
+    name: NameOption = None,
 ) -> None:
     """Look for better options of a head by the validation part; run it again to go on."""
+    chosen = settings(config, overrides, head=head, device=device, data_root=data_root)
+    arguments = {"store": store, "minutes": minutes, "trials": trials, "out": out, "splits": splits, "labels": labels}
+    with tracked(
+        tune, "tuning", chosen, arguments, name=f"tune {chosen.head}", used=used_of(chosen, chosen.head),
+        options=(tracking, queue, project, name),
+    ) as run:  # fmt: skip
+        _tune(run)
+
+
+def _tune(run: Run) -> None:
     from eno.files import replace_file
+    from eno.training.reports import lineage
     from eno.training.tune import tune as search
 
-    chosen = settings(config, overrides, head=head, device=device, data_root=data_root)
-    collection = collection_of(chosen, store, splits, labels)
+    given, chosen, experiment = run.arguments, run.settings, run.experiment
+    collection = collection_of(chosen, given["store"], given["splits"], given["labels"])
+    experiment.describe("data", lineage(collection))
 
     def report(trials: int, best: float, last: float | None) -> None:
         outcome = "failed" if last is None else f"{last:.4f}"
         console.print(f"trial {trials}: validation mAP {outcome}, best {best:.4f}")
+        experiment.scalar("mAP", "best", best, trials)
+        if last is not None:
+            experiment.scalar("mAP", "trial", last, trials)
 
-    plan = plan_of(chosen)
+    plan, out = plan_of(chosen), given["out"]
     found = search(
         collection,
         plan.head,
         plan.options,
         journal=out.with_suffix(".journal"),
-        minutes=minutes,
-        trials=trials,
+        minutes=given["minutes"],
+        trials=given["trials"],
         device=chosen.device,
         on_trial=report,
     )
     with replace_file(out) as temporary:
         temporary.write_text(_as_toml(plan.head, found.options), encoding="utf-8")
+    experiment.value("validation mAP", found.value)
+    experiment.value("validation mAP of the defaults", found.default_value)
+    experiment.describe("best options", found.options)
+    experiment.artifact(out.name, out)
     console.print(
         f"{found.trials} trials, {found.failed} failed, {found.resumed} of earlier times; validation mAP "
         f"{found.default_value:.4f} → {found.value:.4f}, a little too good since it was chosen by"
     )
-    console.print(f"settings {shown(out)}\nTrain with them: eno train --store {store} --config {shown(out)}")
+    console.print(f"settings {shown(out)}\nTrain with them: eno train --store {given['store']} --config {shown(out)}")
 
 
 def _heads() -> list[str]:
@@ -150,13 +207,32 @@ def _heads() -> list[str]:
     return list(HEADS)
 
 
-def _train(collection: Collection, plan: HeadPlan, device: str, model: Path) -> TrainedHead:
+def _train(
+    collection: Collection,
+    plan: HeadPlan,
+    device: str,
+    model: Path,
+    experiment: Experiment,
+    *,
+    save: Callable[[TrainedHead], None] | None = None,
+) -> None:
+    """Train, save and show a head."""
     from eno.training.heads import train_head
+    from eno.training.reports import epoch_reporter, lineage, report_head
 
+    experiment.describe("data", lineage(collection))
     console.print(f"tracks  {', '.join(f'{part} {count}' for part, count in collection.sizes().items())}")
     console.print(f"labels  {collection.labels.num_genres} genres, {collection.labels.num_descriptors} descriptors")
     with progress(f"training {plan.head}") as show:
-        return train_head(collection, plan, device=device, checkpoint=model, on_progress=show)
+        trained = train_head(
+            collection, plan, device=device, checkpoint=model, on_progress=show, on_epoch=epoch_reporter(experiment)
+        )
+    if save is None:
+        trained.save(model)
+    else:
+        save(trained)
+    report_head(experiment, trained, model)
+    _show(trained, model)
 
 
 def _show(trained: TrainedHead, model: Path) -> None:

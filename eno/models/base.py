@@ -28,6 +28,9 @@ class Options:
     on_progress: Callable[[int, int], None] | None = None
     """Where a head that takes long says how many steps are done and how many there are at most."""
 
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None
+    """Where a head that learns in epochs says what each gave: its number from 1 on, and figures by name."""
+
     def _report(self, done: int, total: int) -> None:
         if self.on_progress is not None:
             self.on_progress(done, total)

@@ -137,6 +137,8 @@ class BlendHead(Options):
         """Pass on where a head reports, and where it keeps what it has done so far."""
         total = len(self.heads) * _STEPS
         member.on_progress = lambda done, of: self._report(int((number + done / max(of, 1)) * _STEPS), total)
+        if self.on_epoch is not None and hasattr(member, "on_epoch"):
+            member.on_epoch = self.on_epoch
         if self.checkpoint is not None and hasattr(member, "checkpoint"):
             member.checkpoint = self.checkpoint.with_name(f"{self.checkpoint.name}-{number}")
 

@@ -208,7 +208,7 @@ class MLPHead(Options):
         best_map, best_state = -1.0, network.state_dict()
         for epoch in range(epochs):
             network.train()
-            loss = 0.0
+            loss, rate = 0.0, schedule.get_last_lr()[0]
             for X, real, Y, row_weights in self._batches(training, batch, random, device):
                 value = loss_fn(network(X, real), Y, row_weights)
                 optimizer.zero_grad()
@@ -220,9 +220,14 @@ class MLPHead(Options):
                 raise TrainingError(
                     f"The loss is not a number in epoch {epoch}: try a learning_rate below {self.learning_rate}."
                 )
-            val_map = macro_map(truth, self._apply(network, training.X_val, training.rows_val[judged]))
+            probabilities = self._apply(network, training.X_val, training.rows_val[judged])
+            val_map = macro_map(truth, probabilities)
             self.history.append(Epoch(loss / rows, val_map))
             self._report(epoch + 1, epochs)
+            if self.on_epoch is not None:
+                figures = {"train_loss": loss / rows, "val_loss": _loss(loss_fn, probabilities, truth)}
+                figures |= {"learning_rate": float(rate)} | ({} if val_map is None else {"val_map": val_map})
+                self.on_epoch(epoch + 1, figures)
             # Validation rows that all have the same labels cannot rank the passes: then the last one is kept.
             if val_map is None or val_map > best_map:
                 best_map, self.best_epoch = val_map or 0.0, epoch
@@ -326,6 +331,12 @@ def _rate(step: int, total: int, warm_up: float) -> float:
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+
+
+def _loss(loss_fn: MultiLabelLoss, probabilities: np.ndarray, truth: np.ndarray) -> float:
+    device = next(loss_fn.buffers()).device
+    logits = torch.logit(torch.from_numpy(probabilities), eps=1e-7).to(device)
+    return float(loss_fn(logits, torch.from_numpy(truth).to(device)))
 
 
 def _renamed(weights: dict[str, Any]) -> dict[str, Any]:

@@ -255,7 +255,8 @@ class _Run:
         val_loss = validate(self.model, self._val_loader, self._loss_fn, self._device, on_batch=collect)
         precisions = average_precisions(torch.cat(truth).numpy(), torch.cat(logits).numpy())
         val_map = float(np.nanmean(precisions)) if np.isfinite(precisions).any() else None
-        return Epoch(number, train_loss, val_loss, val_map, time.monotonic() - began)
+        rate = self._optimizer.param_groups[0]["lr"]
+        return Epoch(number, train_loss, val_loss, val_map, time.monotonic() - began, rate)
 
 
 def _crop_frames(settings: CNNSettings, data_root: Path | str) -> int:

@@ -116,6 +116,8 @@ class Epoch:
         Macro mean average precision on the validation tracks; None if they have no positives.
     seconds : float
         What it took.
+    learning_rate : float
+        At its end.
     """
 
     number: int
@@ -123,3 +125,4 @@ class Epoch:
     val_loss: float
     val_map: float | None
     seconds: float
+    learning_rate: float

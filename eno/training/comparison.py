@@ -60,6 +60,11 @@ def conclusion(rows: Sequence[ComparisonRow]) -> str:
     return said + "."
 
 
+def comparison_cells(rows: Sequence[ComparisonRow]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Give the headings and the rows of the whole table, as text."""
+    return _HEADINGS, [_cells(row) for row in rows]
+
+
 def write_comparison(rows: Sequence[ComparisonRow], folder: Path) -> list[Path]:
     """Write the table as Markdown, HTML and CSV; the CSV has all figures as numbers.
 

@@ -19,7 +19,7 @@ from eno.models.ranking import macro_map
 from eno.training.record import HeadPlan, TrainingRecord
 from eno.training.tracks import Collection
 
-_CHECKPOINT = "checkpoint"
+_CHECKPOINT, _ON_EPOCH = "checkpoint", "on_epoch"
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ def train_head(
     device: str = "auto",
     checkpoint: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> TrainedHead:
     """Fit a head on the training part; choose, stop and calibrate by the validation part.
 
@@ -71,6 +72,9 @@ def train_head(
         Folder for what a long training has done so far, for heads that can go on from there.
     on_progress : callable, optional
         Takes the steps done and to do.
+    on_epoch : callable, optional
+        Takes the number of an epoch, from 1 on, and what it gave: ``train_loss``, ``val_loss``, ``val_map``,
+        ``learning_rate``. Heads that do not learn in epochs never call it.
 
     Returns
     -------
@@ -87,6 +91,8 @@ def train_head(
     """
     head = create_head(plan.head, device=device, **plan.options)
     head.on_progress = on_progress
+    if hasattr(head, _ON_EPOCH):
+        setattr(head, _ON_EPOCH, on_epoch)
     if checkpoint is not None and hasattr(head, _CHECKPOINT):
         setattr(head, _CHECKPOINT, checkpoint / _CHECKPOINT)
     train, val = (collection.tracks(part, windows=head.takes_windows) for part in SPLITS[:2])
