@@ -176,6 +176,14 @@ class CalibrationSettings(_Section):
     album: Literal["mean_logit", "mean", "max", "median_logit"] = "mean_logit"
 
 
+class TrackingSettings(_Section):
+    """``[tracking]``: whether and where runs are tracked; see `eno.training.experiment.Tracking`."""
+
+    mode: Literal["auto", "online", "offline", "off"] = "auto"
+    project: str | None = None
+    close_s: float = Field(default=60.0, gt=0)
+
+
 class Settings(_Section):
     """All settings.
 
@@ -191,6 +199,8 @@ class Settings(_Section):
         Names in the registries.
     windows, labels, split, musicnn, clap, laion, mert, hf, stats, simple_cnn, mlp, linear, lightgbm, knn, blend
         The sections of the file.
+    calibration, tracking
+        Those of what follows a head, and of experiment tracking.
     own : dict
         Options of an encoder of the user's own, whatever these are.
     """
@@ -218,6 +228,7 @@ class Settings(_Section):
     knn: KNNSettings = KNNSettings()
     blend: BlendSettings = BlendSettings()
     calibration: CalibrationSettings = CalibrationSettings()
+    tracking: TrackingSettings = TrackingSettings()
 
     def options_of(self, name: str) -> dict[str, Any]:
         """Options that the user set for an encoder or head; none for a name without a section."""
