@@ -25,6 +25,7 @@ import numpy as np
 
 import eno
 from eno.errors import ConfigError, TrackingError
+from eno.training.clearml_environment import configured, offline_by_environment, on_worker
 from eno.training.experiment import Command, Curve, RegisteredModel, Sections, Tracking
 from eno.training.source import script_of
 
@@ -38,23 +39,9 @@ _ADVICE = (
 )
 
 
-def on_worker() -> bool:
-    """Whether a ClearML agent runs this process."""
-    return bool(_variable("TASK_ID"))
-
-
-def configured() -> bool:
-    """Whether the SDK would find a server and credentials: in a file, or in environment variables."""
-    if on_worker() or (_variable("API_ACCESS_KEY") and _variable("API_SECRET_KEY")) or _variable("AUTH_TOKEN"):
-        return True
-    named = _variable("CONFIG_FILE")
-    files = [Path(named).expanduser()] if named else [Path.home() / "clearml.conf", Path.home() / "trains.conf"]
-    return any(file.is_file() for file in files)
-
-
 def open_clearml(tracking: Tracking, command: Command, *, say: Callable[[str], None]) -> ClearMLExperiment | None:
     """See `eno.training.experiment.open_experiment`; None where it is off or, with advice, not configured."""
-    offline = tracking.mode == "offline" or (tracking.mode == "auto" and _offline_by_environment() and not on_worker())
+    offline = tracking.mode == "offline" or (tracking.mode == "auto" and offline_by_environment() and not on_worker())
     if tracking.queue is not None and (offline or tracking.mode == "off" or not configured()):
         raise ConfigError(f"--queue {tracking.queue} needs a ClearML server, online: clearml-init configures it.")
     if not offline and not configured():
@@ -284,14 +271,6 @@ def _start(log: Any, *, offline: bool) -> subprocess.Popen[str]:
         encoding="utf-8",
         start_new_session=True,  # Ctrl-C is for the run, which then ends this one
     )
-
-
-def _variable(name: str) -> str | None:
-    return os.environ.get(f"CLEARML_{name}") or os.environ.get(f"TRAINS_{name}")
-
-
-def _offline_by_environment() -> bool:
-    return (_variable("OFFLINE_MODE") or "").lower() not in ("", "0", "false", "no", "off")
 
 
 def _as_text(value: Any) -> str:

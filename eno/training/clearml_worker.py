@@ -65,13 +65,12 @@ class _Session:
             auto_connect_streams=False,
         )
         self._logger: Logger = self._task.get_logger()
+        if not running_remotely():
+            self._task.update_task({"script": _script(script)})  # set_script fails where there is none yet
         if offline:
-            self._task.update_task({"script": _script(script)})  # set_script fails without a server
             self._session = f"{self._task.get_offline_mode_folder()}.zip"
         else:
             self._session = ""
-            if not running_remotely():
-                _set_script(self._task, script)
             self._answer(say=self._task.get_output_log_web_page())
 
     def connect(self, *, sections: dict[str, dict[str, str]], queue: str | None) -> None:
@@ -144,18 +143,6 @@ class _Session:
             self._task.mark_failed(status_reason="failed", status_message=problem, force=True)
         if self._session:
             self._answer(say=f"session {self._session}; later: eno tracking import {self._session}")
-
-
-def _set_script(task: Task, script: dict[str, str]) -> None:
-    task.set_script(
-        repository=script.get("repository", ""),
-        branch=script.get("branch", ""),
-        commit=script.get("commit", ""),
-        diff=script["code"],
-        working_dir=script["working_dir"],
-        entry_point=script["entry_point"],
-    )
-    task.set_packages(script["packages"].splitlines())
 
 
 def _script(script: dict[str, str]) -> dict[str, Any]:

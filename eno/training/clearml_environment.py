@@ -1,0 +1,29 @@
+"""How ClearML is configured, told without its SDK, whose import takes a second and hooks into the process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def on_worker() -> bool:
+    """Whether a ClearML agent runs this process."""
+    return bool(_variable("TASK_ID"))
+
+
+def configured() -> bool:
+    """Whether the SDK would find a server and credentials: in a file, or in environment variables."""
+    if on_worker() or (_variable("API_ACCESS_KEY") and _variable("API_SECRET_KEY")) or _variable("AUTH_TOKEN"):
+        return True
+    named = _variable("CONFIG_FILE")
+    files = [Path(named).expanduser()] if named else [Path.home() / "clearml.conf", Path.home() / "trains.conf"]
+    return any(file.is_file() for file in files)
+
+
+def _variable(name: str) -> str | None:
+    return os.environ.get(f"CLEARML_{name}") or os.environ.get(f"TRAINS_{name}")
+
+
+def offline_by_environment() -> bool:
+    """Whether ``CLEARML_OFFLINE_MODE`` asks for sessions on disk."""
+    return (_variable("OFFLINE_MODE") or "").lower() not in ("", "0", "false", "no", "off")

@@ -1,0 +1,73 @@
+"""Sessions that were tracked offline, brought to a ClearML server later."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import tempfile
+import zipfile
+from pathlib import Path, PurePath
+from typing import Any
+
+from clearml import Task
+
+from eno.errors import TrackingError
+
+_TASK = "task.json"
+
+
+def import_session(session: Path) -> tuple[str, str]:
+    """Make a task on the server of an offline session.
+
+    Parameters
+    ----------
+    session : Path
+        The zip file that ``--tracking offline`` left, wherever it was moved to.
+
+    Returns
+    -------
+    task_id, address : str
+        Of the new task.
+
+    Raises
+    ------
+    TrackingError
+        It is no such file, or the server does not take it.
+    """
+    with tempfile.TemporaryDirectory(prefix="eno-session-") as temporary:
+        folder = Path(temporary)
+        _unpack(session, folder)
+        try:
+            with contextlib.redirect_stdout(sys.stderr):  # which the SDK talks to as well
+                task_id = Task.import_offline_session(str(folder))
+            if task_id is None:
+                raise TrackingError(f"{session}: the server did not take it; try again.")
+            return task_id, str(Task.get_task(task_id).get_output_log_web_page())
+        except TrackingError:
+            raise
+        except Exception as error:
+            raise TrackingError(
+                f"{session}: cannot be imported ({type(error).__name__}: {error}). Is the ClearML server up?"
+            ) from error
+
+
+def _unpack(session: Path, folder: Path) -> None:
+    """Unpack a session, whose model lies where it was made, so that the SDK finds it here and uploads it."""
+    try:
+        with zipfile.ZipFile(session) as packed:
+            packed.extractall(folder)
+        content: dict[str, Any] = json.loads((folder / _TASK).read_text(encoding="utf-8"))
+        for model in content.get("offline_output_models", []):
+            weights = model["weights"]
+            weights["weights_filename"] = str(folder / "models" / PurePath(weights["weights_filename"]).name)
+            weights["upload_uri"] = _files_server()
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise TrackingError(f"{session}: is no session that --tracking offline left ({error}).") from error
+    (folder / _TASK).write_text(json.dumps(content), encoding="utf-8")
+
+
+def _files_server() -> str:
+    from clearml.backend_api import Session
+
+    return str(Session.get_files_server_host())
