@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 
 from eno.similarity.indexed import IndexedTracks
-from eno.similarity.queries import Query
+from eno.similarity.mixing import Query
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +99,10 @@ def described(tracks: IndexedTracks, query: Query, rows: np.ndarray, scores: np.
         fact = int(tracks.fact_rows[row])
         known = tracks.facts.row(fact) if fact >= 0 else {}
         own = tracks.tags_of(np.array([row]))
-        shared = sorted(own.keys() & query.tags.keys(), key=lambda tag: (-own[tag] * query.tags[tag], tag))
-        times = {"start_s": float(tracks.index.starts_s[row]), "query_s": float(moment)} if windows else {}
+        shared = sorted((tag for tag in own if tag in query.tags), key=lambda tag: -own[tag] * query.tags[tag])
+        times: dict[str, Any] = {}
+        if windows:
+            times = {"start_s": float(tracks.index.starts_s[row]), "query_s": float(moment)}
         told = {name: known.get(name) for name in ("artist", "album", "title", "year", "duration_s")}
         found.append(Neighbour(track_id=tracks.name(row), score=score, shared=tuple(shared), **times, **told))
     return tuple(found)

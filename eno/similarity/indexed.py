@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.errors import SimilarityError
+from eno.files import printable
 from eno.similarity.facts import Facts
 from eno.similarity.groups import Groups
 from eno.similarity.index import SimilarityIndex
@@ -41,7 +44,8 @@ class IndexedTracks:
 
     def _per_row(self, per_name: np.ndarray) -> np.ndarray:
         # A merged or updated index may have names in its dictionary that no row has.
-        return per_name[self._codes] if len(per_name) else np.zeros(0, np.int64)
+        rows: np.ndarray = per_name[self._codes] if len(per_name) else np.zeros(0, np.int64)
+        return rows
 
     @cached_property
     def tag_rows(self) -> np.ndarray:
@@ -70,7 +74,8 @@ class IndexedTracks:
     def durations_s(self) -> np.ndarray:
         """Length of each row's track; NaN where it is not known [shape=(rows,), dtype=float64]."""
         known = self.facts.table["duration_s"].cast(pa.float64()).to_numpy()
-        return np.append(known, np.nan)[self.fact_rows]
+        of_rows: np.ndarray = np.append(known, np.nan)[self.fact_rows]
+        return of_rows
 
     def name(self, row: int) -> str:
         """The track of a row."""
@@ -81,10 +86,38 @@ class IndexedTracks:
         """Rows of a track in ascending order of time, none for one that is not there [shape=(n,), dtype=int64]."""
         code = pc.index(self._names, track_id).as_py()
         rows = np.flatnonzero((self._codes == code) & self.index.live)
-        return rows[np.argsort(self.index.starts_s[rows], kind="stable")]
+        in_time: np.ndarray = rows[np.argsort(self.index.starts_s[rows], kind="stable")]
+        return in_time
 
-    def ending_in(self, text: str) -> list[str]:
-        """Tracks whose id ends in some folders and a name, whatever the case."""
+    def find(self, name: Path | str, audio_root: Path | None) -> str | None:
+        """Tell which track is meant.
+
+        Parameters
+        ----------
+        name : Path or str
+            A track id; the path of a file below the audio folder; or the end of an id in any case, if only one ends so
+            and there is no such file.
+        audio_root : Path or None
+            The audio folder.
+
+        Returns
+        -------
+        str or None
+            Its id; None where there is none.
+        """
+        text = printable(str(name))
+        if len(self.rows_of(text)):
+            return text
+        if os.path.exists(name):  # in place of Path.exists, which minds a name that is too long
+            if audio_root is None:
+                return None
+            file, root = Path(name).resolve(), audio_root.resolve()
+            inside = printable(file.relative_to(root).as_posix()) if file.is_relative_to(root) else ""
+            return inside if len(self.rows_of(inside)) else None
+        ending = self._ending_in(text)
+        return ending[0] if len(ending) == 1 else None
+
+    def _ending_in(self, text: str) -> list[str]:
         matching = pc.ends_with(pc.utf8_lower(self._names), pattern="/" + text.lower())
         names = self._names.filter(matching).to_pylist()
         return [name for name in names if len(self.rows_of(name))]
@@ -102,8 +135,8 @@ class IndexedTracks:
         if isinstance(where, str):
             where = Where(expression=where)
         if not where:
-            return self.index.live.copy()
-        mask = np.append(where.mask(self.facts), False)[self.fact_rows] & self.index.live
+            return np.array(self.index.live)
+        mask: np.ndarray = np.append(where.mask(self.facts), False)[self.fact_rows] & self.index.live
         if not mask.any():
             raise SimilarityError("No track of the index meets the conditions. Leave one of them out.")
         return mask

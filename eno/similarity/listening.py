@@ -53,10 +53,10 @@ def parse_time(text: str) -> float:
     [65.0, 65.0, 3723.5]
     """
     found = _TIME.fullmatch(text.strip())
-    hours, minutes, seconds = found.groups() if found else (None, None, "")
-    if not found or (minutes and float(seconds) >= 60) or (hours and int(minutes) >= 60):
+    hours, minutes, seconds = found.groups() if found else (None, None, None)
+    if not found or (minutes and float(seconds or 0) >= 60) or (hours and int(minutes or 0) >= 60):
         raise ConfigError(f"{text!r} is no time; write seconds, m:ss or h:mm:ss, as in 65 or 1:05.")
-    return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds)
+    return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds or 0)
 
 
 def listen(

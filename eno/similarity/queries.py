@@ -1,10 +1,9 @@
-"""What a search starts from: tracks, files, passages, texts, tags, albums, artists, and mixtures of them."""
+"""What a search starts from: tracks, files, passages, texts, tags, albums and artists."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,43 +15,9 @@ from eno.errors import ConfigError, SimilarityError
 from eno.files import printable
 from eno.similarity.indexed import IndexedTracks
 from eno.similarity.listening import Heard, listen
+from eno.similarity.mixing import NOTHING, Query, to_unit
+from eno.similarity.ranking import Search
 from eno.similarity.where import Where
-
-MINUS_WEIGHT = 0.5
-"""How much "less like this" counts beside "more like that": with as much as 1, results are foremost unlike the one."""
-
-_NOTHING = 1e-3
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Query:
-    """What to look for.
-
-    Attributes
-    ----------
-    name : str
-        What it is, for people.
-    vectors : np.ndarray [shape=(n, dim), dtype=float32]
-        Unit vectors in the index's space. A row's score is its highest cosine to any of them.
-    starts_s : np.ndarray [shape=(n,)]
-        Where in a file or track each vector comes from, in seconds; 0 where that means nothing.
-    track_ids : tuple of str
-        Tracks that it is made of, which are never found.
-    tags : dict of str to float
-        Its own tags, and how surely it has them.
-    scores : np.ndarray, optional [shape=(rows,)]
-        The score of each row of the index, in place of vectors.
-    notes : tuple of str
-        What a person should know about it.
-    """
-
-    name: str
-    vectors: np.ndarray
-    starts_s: np.ndarray
-    track_ids: tuple[str, ...] = ()
-    tags: dict[str, float] = field(default_factory=dict)
-    scores: np.ndarray | None = None
-    notes: tuple[str, ...] = ()
 
 
 def of_track(tracks: IndexedTracks, track_id: str) -> Query:
@@ -67,7 +32,7 @@ def of_track(tracks: IndexedTracks, track_id: str) -> Query:
     if len(rows) == 0:
         rows = tracks.index.rows_of([track_id])  # says what is close to it
     vectors = tracks.index.vectors(rows)
-    sounding = np.linalg.norm(vectors, axis=1) > _NOTHING
+    sounding = np.linalg.norm(vectors, axis=1) > NOTHING
     if not sounding.any():
         raise SimilarityError(f"{track_id}: its vector says nothing; it may be silent. Ask for another track.")
     starts = tracks.index.starts_s[rows]
@@ -247,53 +212,32 @@ def _centroid(tracks: IndexedTracks, name: str, mask: np.ndarray) -> Query:
     ids = tuple(dict.fromkeys(tracks.index.ids[rows].tolist()))
     return Query(
         name=name,
-        vectors=_unit(tracks.index.vectors(rows).mean(axis=0), name)[np.newaxis],
+        vectors=to_unit(tracks.index.vectors(rows).mean(axis=0), name)[np.newaxis],
         starts_s=np.zeros(1),
         track_ids=ids,
         tags=tracks.tags_of(rows),
     )
 
 
-def mix(plus: Sequence[Query], minus: Sequence[Query] = ()) -> Query:
-    """More like some, less like others: the mean of the ones, less half of that of the others.
-
-    Parameters
-    ----------
-    plus, minus : sequence of Query
-        Several queries, at least one in `plus`. One alone stays what it is.
-
-    Raises
-    ------
-    ConfigError
-        There is none, or a search by tags among several.
-    SimilarityError
-        Nothing is left after the subtraction.
-    """
-    if not plus:
-        raise ConfigError("There is nothing to search for: name a track, a file, a text, tags, an album or an artist.")
-    if len(plus) == 1 and not minus:
-        return plus[0]
-    if any(one.scores is not None for one in (*plus, *minus)):
-        raise ConfigError("A search by tags cannot be mixed with others.")
-    name = " + ".join(one.name for one in plus) + "".join(f" − {one.name}" for one in minus)
-    centre = np.mean([_unit(one.vectors.mean(axis=0), one.name) for one in plus], axis=0)
-    if minus:
-        centre = centre - MINUS_WEIGHT * np.mean([_unit(one.vectors.mean(axis=0), one.name) for one in minus], axis=0)
-    sure = {tag: [one.tags[tag] for one in plus if tag in one.tags] for one in plus for tag in one.tags}
-    tags = {tag: sum(values) / len(plus) for tag, values in sure.items() if 2 * len(values) >= len(plus)}
-    return Query(
-        name=name,
-        vectors=_unit(centre, name)[np.newaxis],
-        starts_s=np.zeros(1),
-        track_ids=tuple(dict.fromkeys(track for one in (*plus, *minus) for track in one.track_ids)),
-        tags=dict(sorted(tags.items(), key=lambda item: -item[1])),
-        notes=tuple(dict.fromkeys(note for one in (*plus, *minus) for note in one.notes)),
-    )
+def rows_allowed(tracks: IndexedTracks, query: Query, where: Where | str | None, *, same_album: bool) -> np.ndarray:
+    """Rows that may be found for a query [shape=(rows,), dtype=bool]: not its own, nor by default its albums'."""
+    allowed = tracks.may_be_found(where)
+    own = np.concatenate([np.zeros(0, np.int64), *(tracks.rows_of(one) for one in query.track_ids)])
+    if not same_album:
+        allowed &= ~tracks.albums.members(tracks.albums.of(own)[0])
+    allowed[own] = False
+    return allowed
 
 
-def _unit(vector: np.ndarray, name: str) -> np.ndarray:
-    length = float(np.linalg.norm(vector))
-    if length < _NOTHING:
-        raise SimilarityError(f"{name}: nothing is left of the query; what it is made of cancels out.")
-    scaled: np.ndarray = (vector / length).astype(np.float32)
-    return scaled
+def search_of(tracks: IndexedTracks, query: Query) -> Search:
+    """Give what finds the rows that are best for a query."""
+    scores = query.scores
+    if scores is None:
+        return lambda n, allowed: tracks.nearest(query.vectors, n, allowed)
+
+    def by_score(n: int, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.flatnonzero(allowed & (scores > 0))
+        rows = rows[np.argsort(-scores[rows], kind="stable")][:n]
+        return scores[rows], rows
+
+    return by_score

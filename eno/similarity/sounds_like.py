@@ -19,8 +19,9 @@ from eno.similarity.answers import Answer, described
 from eno.similarity.facts import Facts
 from eno.similarity.index import SimilarityIndex
 from eno.similarity.indexed import IndexedTracks
+from eno.similarity.mixing import Query, mix
 from eno.similarity.playlist import walk
-from eno.similarity.queries import Query
+from eno.similarity.queries import rows_allowed, search_of
 from eno.similarity.ranking import Limit, choose
 from eno.similarity.tag_table import TagTable
 from eno.similarity.where import Where
@@ -84,30 +85,8 @@ class SoundsLike:
             )
 
     def find(self, name: Path | str) -> str | None:
-        """Tell which track of the index is meant.
-
-        Parameters
-        ----------
-        name : Path or str
-            A track id; the path of a file below the audio folder; or the end of an id, if only one ends so and there is
-            no such file.
-
-        Returns
-        -------
-        str or None
-            Its id; None where there is none.
-        """
-        text = printable(str(name))
-        if len(self.tracks.rows_of(text)):
-            return text
-        if os.path.exists(name):  # in place of Path.exists, which minds a name that is too long
-            if self.audio_root is None:
-                return None
-            file, root = Path(name).resolve(), self.audio_root.resolve()
-            inside = printable(file.relative_to(root).as_posix()) if file.is_relative_to(root) else ""
-            return inside if len(self.tracks.rows_of(inside)) else None
-        ending = self.tracks.ending_in(text)
-        return ending[0] if len(ending) == 1 else None
+        """Tell which track of the index is meant; see `eno.similarity.indexed.IndexedTracks.find`."""
+        return self.tracks.find(name, self.audio_root)
 
     def seed(self, name: Path | str, *, from_s: float | None = None, to_s: float | None = None) -> Query:
         """Ask by a track of the index, any audio file, or a passage of either.
@@ -176,9 +155,7 @@ class SoundsLike:
         **options
             Those of `nearest`.
         """
-        return self.nearest(
-            queries.mix([self.seed(one) for one in seeds], [self.seed(one) for one in minus]), **options
-        )
+        return self.nearest(mix([self.seed(one) for one in seeds], [self.seed(one) for one in minus]), **options)
 
     def nearest(
         self,
@@ -196,7 +173,7 @@ class SoundsLike:
         Parameters
         ----------
         query : Query
-            From `seed`, `text`, `tags`, `album`, `artist` or `eno.similarity.queries.mix`.
+            From `seed`, `text`, `tags`, `album`, `artist` or `eno.similarity.mixing.mix`.
         k : int
             How many tracks.
         where : Where or str, optional
@@ -227,15 +204,15 @@ class SoundsLike:
         if self.index.level == "windows":
             limits.append(Limit(self.tracks.tracks, 1))
         scores, rows = choose(
-            self._search(query),
+            search_of(self.tracks, query),
             k,
-            allowed=self._allowed(query, where, same_album),
+            allowed=rows_allowed(self.tracks, query, where, same_album=same_album),
             limits=limits,
             diversity=diversity,
             vectors=self.index.vectors,
         )
-        notes = (*query.notes, *_count(len(rows), k, "tracks"))
-        return Answer(query.name, described(self.tracks, query, rows, scores), notes)
+        few = (f"Only {len(rows)} of {k} tracks: there are not more that may be found.",) if len(rows) < k else ()
+        return Answer(query.name, described(self.tracks, query, rows, scores), (*query.notes, *few))
 
     def playlist(
         self,
@@ -274,7 +251,7 @@ class SoundsLike:
         if self.index.level != "tracks":
             raise ConfigError("A playlist is made of whole tracks: make it without --windows.")
         durations, limits = self.tracks.durations_s, self._limits(per_artist, per_album)
-        allowed = self._allowed(query, where, same_album)
+        allowed = rows_allowed(self.tracks, query, where, same_album=same_album)
         if not (allowed & np.isfinite(durations)).any():
             raise SimilarityError(
                 "The lengths of the tracks are not known. 'eno scan' reads them; --data-root names where it wrote."
@@ -282,7 +259,7 @@ class SoundsLike:
         if len(query.track_ids) == 1:
             first = self.tracks.rows_of(query.track_ids[0])
         else:
-            first = self._search(query)(1, allowed & np.isfinite(durations))[1]
+            first = search_of(self.tracks, query)(1, allowed & np.isfinite(durations))[1]
         played = walk(
             lambda row, n, may: self.tracks.nearest(self.index.vectors(np.array([row])), n, may),
             int(first[0]),
@@ -303,33 +280,8 @@ class SoundsLike:
         both = ((per_artist, "artists"), (per_album, "albums"))
         return [Limit(getattr(self.tracks, name), most) for most, name in both if most is not None]
 
-    def _allowed(self, query: Query, where: Where | str | None, same_album: bool) -> np.ndarray:
-        """Rows that may be found: not the query's own, nor by default its albums'."""
-        allowed = self.tracks.may_be_found(where)
-        own = np.concatenate([np.zeros(0, np.int64), *(self.tracks.rows_of(one) for one in query.track_ids)])
-        if not same_album:
-            allowed &= ~self.tracks.albums.members(self.tracks.albums.of(own)[0])
-        allowed[own] = False
-        return allowed
-
-    def _search(self, query: Query) -> Any:
-        if query.scores is None:
-            return lambda n, allowed: self.tracks.nearest(query.vectors, n, allowed)
-        scores = query.scores
-
-        def by_score(n: int, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            rows = np.flatnonzero(allowed & (scores > 0))
-            rows = rows[np.argsort(-scores[rows], kind="stable")][:n]
-            return scores[rows], rows
-
-        return by_score
-
 
 def _check(**numbers: int | None) -> None:
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise ConfigError(f"{name} is {number}; it must be at least 1.")
-
-
-def _count(found: int, wanted: int, what: str) -> tuple[str, ...]:
-    return (f"Only {found} of {wanted} {what}: there are not more that may be found.",) if found < wanted else ()

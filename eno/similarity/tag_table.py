@@ -7,18 +7,20 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eno.data.labels import LabelEncoder
 from eno.embeddings.pooled import state_key
 from eno.embeddings.store import EmbeddingStore
 from eno.errors import UnknownName
 from eno.files import replace_file
 from eno.models import Head, Vectors
 from eno.models.bags import Bags
+from eno.models.calibration import Calibration
 from eno.spec import EncoderSpec
 
 _ROWS_AT_ONCE = 8192
@@ -26,17 +28,19 @@ _LEAST = 1e-6  # half precision rounds smaller probabilities away
 
 
 class Predictor(Protocol):
-    """What a table is made with: an `eno.inference.predictor.EnoPredictor`."""
-
-    head: Head | None
-    labels: Any
+    """What a table is made with: an `eno.inference.predictor.EnoPredictor`, or the parts of a saved one."""
 
     @property
-    def thresholds(self) -> np.ndarray:
-        """Above which probability each tag is named."""
+    def head(self) -> Head | None:
+        """Turns vectors into probabilities; None where they are probabilities already."""
 
-    def predict_vectors(self, X: Vectors) -> np.ndarray:
-        """Probabilities of tracks that are embedded."""
+    @property
+    def labels(self) -> LabelEncoder:
+        """Names the probabilities."""
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What probabilities mean, and from which on a tag is named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +95,13 @@ class TagTable:
 
 def table_key(predictor: Path, store: EmbeddingStore) -> str:
     """Name the table of a saved predictor over a store as it is now; it changes when either does."""
-    digest = hashlib.sha256(state_key(store).encode())
+    digest = hashlib.sha256()
     for path in sorted(path for path in predictor.rglob("*") if path.is_file()):
         if path.parent == predictor or "head" in path.relative_to(predictor).parts:
             digest.update(f"{path.relative_to(predictor)}\n".encode())
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
+    return f"{state_key(store)}-{digest.hexdigest()[:16]}"
 
 
 def read_tag_table(folder: Path, key: str) -> TagTable | None:
@@ -119,7 +123,7 @@ def make_tag_table(folder: Path, key: str, store: EmbeddingStore, predictor: Pre
     Parameters
     ----------
     folder : Path
-        The index's folder. Tables of other keys that are in it are removed.
+        Receives the table, for instance ``tags`` in the index's folder. Those of other states of the store go.
     key : str
         See `table_key`.
     store : EmbeddingStore
@@ -130,6 +134,7 @@ def make_tag_table(folder: Path, key: str, store: EmbeddingStore, predictor: Pre
     tracks = store.tracks()
     ids = tracks["track_id"].combine_chunks()
     names = tuple(predictor.labels.all_labels)
+    folder.mkdir(parents=True, exist_ok=True)
     values_file, names_file = _files(folder, key)
     with replace_file(values_file) as temporary:
         shape = (len(names), len(ids))
@@ -138,11 +143,13 @@ def make_tag_table(folder: Path, key: str, store: EmbeddingStore, predictor: Pre
             values[:, rows] = probabilities.T
         values.flush()
         del values
-    about = json.dumps({"names": names, "thresholds": predictor.thresholds.tolist()})
+    calibration = predictor.calibration
+    thresholds = [0.5] * len(names) if calibration is None else calibration.thresholds.tolist()
+    about = json.dumps({"names": names, "thresholds": thresholds})
     with replace_file(names_file) as temporary:
         pq.write_table(pa.table({"track_id": ids}).replace_schema_metadata({"tags": about}), temporary)
-    for old in folder.glob("tags-*"):
-        if key not in old.name:
+    for old in folder.iterdir():
+        if not old.name.startswith(key.partition("-")[0]):
             old.unlink(missing_ok=True)
     made = read_tag_table(folder, key)
     assert made is not None
@@ -153,12 +160,13 @@ def with_predictor(table: TagTable, predictor: Predictor, spec: EncoderSpec) -> 
     """Make a table able to tag files as well, by the vectors of their windows."""
 
     def predict(windows: np.ndarray) -> np.ndarray:
+        one: Vectors
         if _takes_windows(predictor):
-            one: Vectors = Bags(windows[:, 0] if windows.shape[1] == 1 else windows, np.array([len(windows)]))
+            one = Bags(windows[:, 0] if windows.shape[1] == 1 else windows, np.array([len(windows)]))
         else:
             mean = spec.to_length(windows.mean(axis=0))
-            one = (mean[0] if len(mean) == 1 else mean)[np.newaxis]
-        probabilities: np.ndarray = predictor.predict_vectors(one)[0]
+            one = mean if len(mean) == 1 else mean[np.newaxis]
+        probabilities: np.ndarray = _predict(predictor, one)[0]
         return probabilities
 
     return replace(table, predict=predict)
@@ -169,17 +177,22 @@ def _predicted(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows of tracks, and their probabilities [shape=(rows, tags)]."""
     if not _takes_windows(predictor):
-        vectors = store.view(tracks["track_id"].to_pylist())
+        means = store.view(tracks["track_id"].to_pylist())
         for first in range(0, len(tracks), _ROWS_AT_ONCE):
             rows = np.arange(first, min(first + _ROWS_AT_ONCE, len(tracks)))
-            yield rows, predictor.predict_vectors(vectors[rows])
+            yield rows, _predict(predictor, means[rows])
         return
     layers, dim = len(store.spec.layers), store.spec.dim
     for owners, starts, vectors in store.live_windows(tracks):
         order = np.lexsort((starts, owners))
         rows, counts = np.unique(owners, return_counts=True)
         windows = vectors[order].astype(np.float32).reshape(-1, *((dim,) if layers == 1 else (layers, dim)))
-        yield rows, predictor.predict_vectors(Bags(windows, counts))
+        yield rows, _predict(predictor, Bags(windows, counts))
+
+
+def _predict(predictor: Predictor, vectors: Vectors) -> np.ndarray:
+    raw = np.asarray(vectors, np.float32) if predictor.head is None else predictor.head.predict_proba(vectors)
+    return raw if predictor.calibration is None else predictor.calibration.apply(raw)
 
 
 def _takes_windows(predictor: Predictor) -> bool:
@@ -187,4 +200,4 @@ def _takes_windows(predictor: Predictor) -> bool:
 
 
 def _files(folder: Path, key: str) -> tuple[Path, Path]:
-    return folder / f"tags-{key}.npy", folder / f"tags-{key}.parquet"
+    return folder / f"{key}.npy", folder / f"{key}.parquet"

@@ -21,8 +21,14 @@ from eno.similarity.facts import Facts
 
 _ROW = "_row"
 _TIMEOUT_S = 20.0  # an expression may ask for more than a search is worth
-_LIMITS = {"threads": "2", "memory_limit": "2GB", "max_temp_directory_size": "0B", "lock_configuration": "true"}
-_NO_FILES = {"enable_external_access": "false", "python_enable_replacements": "false"}
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": False,
+    "python_enable_replacements": False,
+    "threads": 2,
+    "memory_limit": "2GB",
+    "max_temp_directory_size": "0B",
+    "lock_configuration": True,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +94,7 @@ class Where:
         clauses = [f"({clause})" for clause, _ in conditions]
         values = [value for _, several in conditions for value in several]
         table = facts.table.append_column(_ROW, pa.array(np.arange(len(facts))))
-        with duckdb.connect(config=_LIMITS | _NO_FILES) as connection:
+        with duckdb.connect(config=_CONFIG) as connection:
             connection.register("facts", table)
             if self.expression is not None:
                 _check(connection, self.expression, facts)
