@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from eno import __version__
-from eno.cli import catalogue, embedding, encoders, info, judging, learning, mapping, similar, stores, tagging, tracking
+from eno.cli import (
+    catalogue,
+    duplicates,
+    embedding,
+    encoders,
+    info,
+    judging,
+    learning,
+    mapping,
+    similar,
+    stores,
+    tagging,
+    tracking,
+)
 from eno.cli.options import shown
 from eno.console import console, errors
 from eno.errors import EnoError
@@ -26,6 +39,7 @@ app.add_typer(judging.app)
 app.add_typer(info.app)
 app.add_typer(tagging.app)
 app.add_typer(similar.app)
+app.add_typer(duplicates.app)
 app.add_typer(mapping.app)
 app.add_typer(encoders.app)
 app.add_typer(stores.app, name="store")

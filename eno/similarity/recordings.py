@@ -30,7 +30,7 @@ from eno.data.audio_file import open_audio
 SAMPLE_RATE = 8000
 """Samples per second at which files are compared: every codec keeps the waveform up to 4 kHz."""
 
-MAX_DURATION_S = 1200.0
+MAX_DURATION_S = 600.0
 """Of longer files the beginning is compared."""
 
 MIN_OVERLAP = 0.5

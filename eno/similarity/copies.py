@@ -1,0 +1,206 @@
+"""Which candidates are copies of each other, and which files make a group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from eno.similarity.listener import Listener
+from eno.similarity.quality import Quality, by_quality
+from eno.similarity.recordings import MIN_OVERLAP, Likeness, Recording, compare
+
+SAME, DIFFERENT, UNCONFIRMED = "same", "different", "unconfirmed"
+"""What is decided of a pair."""
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage, and the numbers done and to do."""
+
+_PAIRS_AT_ONCE, _TRACKS_AT_ONCE = 256, 32
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two tracks that may be the same recording.
+
+    Attributes
+    ----------
+    first, second : str
+        Track ids.
+    cosine : float
+        Of their vectors.
+    decision : str
+        `SAME`, `DIFFERENT`, or `UNCONFIRMED`.
+    likeness : Likeness
+        How they compare, and the reason in words.
+    """
+
+    first: str
+    second: str
+    cosine: float
+    likeness: Likeness
+
+    @property
+    def decision(self) -> str:
+        """`SAME`, `DIFFERENT`, or `UNCONFIRMED`."""
+        return {True: SAME, False: DIFFERENT, None: UNCONFIRMED}[self.likeness.same]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a group.
+
+    Attributes
+    ----------
+    track_id : str
+    quality : Quality
+    behind : str
+        In what it is behind the one to keep; empty for that one.
+    pair : Pair or None
+        How it compares to the one to keep.
+    """
+
+    track_id: str
+    quality: Quality
+    behind: str
+    pair: Pair | None
+
+
+def why_kept(group: Sequence[Member]) -> str:
+    """Say in words why the first of a group is the one to keep."""
+    behind = group[1].behind
+    return f"the next best is behind: {behind}" if behind else "all are as good"
+
+
+def confirm(names: np.ndarray, cosines: np.ndarray, listener: Listener, report: Progress) -> list[Pair]:
+    """Compare the audio of candidates, where their lengths do not already tell.
+
+    Parameters
+    ----------
+    names : np.ndarray [shape=(m, 2), dtype=object]
+        Track ids.
+    cosines : np.ndarray [shape=(m,)]
+    listener : Listener
+    report : callable
+        See `Progress`.
+
+    Returns
+    -------
+    list of Pair
+        In the order of their ids.
+    """
+    durations = listener.durations(np.unique(names.ravel()).tolist(), report)
+    pairs: list[tuple[str, str]] = [(first, second) for first, second in np.sort(names, axis=1).tolist()]
+    cosine_of = dict(zip(pairs, cosines.tolist(), strict=True))
+    decided = {pair: early for pair in pairs if (early := _by_length(pair, durations, listener)) is not None}
+    open_pairs = _neighbours_together([pair for pair in pairs if pair not in decided])
+    for done, (pair, likeness) in enumerate(_compared(open_pairs, listener), 1):
+        decided[pair] = likeness
+        report("comparing", done, len(open_pairs))
+    return [Pair(*pair, cosine_of[pair], decided[pair]) for pair in sorted(pairs)]
+
+
+def _by_length(pair: tuple[str, str], durations: dict[str, float | None], listener: Listener) -> Likeness | None:
+    """What can be said without listening."""
+    lengths = [durations.get(track_id) for track_id in pair]
+    known = [length for length in lengths if length is not None]
+    if len(known) == 2 and min(known) < MIN_OVERLAP * max(known):
+        return Likeness(False, f"lengths of {known[0]:.0f} and {known[1]:.0f} s")
+    if listener.audio_root is None:
+        return Likeness(None, "not listened to: no audio folder was named")
+    return None
+
+
+def _compared(pairs: Sequence[tuple[str, str]], listener: Listener) -> Iterator[tuple[tuple[str, str], Likeness]]:
+    for batch in _batches(pairs):
+        recordings = listener.recordings(sorted({track_id for pair in batch for track_id in pair}))
+
+        def judge(pair: tuple[str, str], recordings: dict[str, Recording] = recordings) -> Likeness:
+            missing = [track_id for track_id in pair if track_id not in recordings]
+            if missing:
+                return Likeness(None, f"{missing[0]}: {listener.problems[missing[0]]}")
+            return compare(recordings[pair[0]], recordings[pair[1]])
+
+        yield from zip(batch, listener.pool.map(judge, batch), strict=True)
+
+
+def _batches(pairs: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """Runs of pairs that need few files at a time."""
+    batch: list[tuple[str, str]] = []
+    tracks: set[str] = set()
+    for pair in pairs:
+        if batch and (len(tracks.union(pair)) > _TRACKS_AT_ONCE or len(batch) == _PAIRS_AT_ONCE):
+            yield batch
+            batch, tracks = [], set()
+        batch.append(pair)
+        tracks.update(pair)
+    if batch:
+        yield batch
+
+
+def _neighbours_together(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Order pairs so that those of the same tracks follow each other, and a file is decoded once."""
+    component_of = {track_id: number for number, tracks in enumerate(_components(pairs)) for track_id in tracks}
+    return sorted(pairs, key=lambda pair: (component_of[pair[0]], pair))
+
+
+def _components(pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Tracks that hang together, each list in the order of their ids; the largest first."""
+    if not pairs:
+        return []
+    ids, places = np.unique(np.array(pairs, object).ravel(), return_inverse=True)
+    ends = places.reshape(-1, 2)
+    graph = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(len(ids), len(ids)))
+    _, numbers = connected_components(graph, directed=False)
+    order = np.argsort(numbers, kind="stable")
+    parts = np.split(ids[order], np.flatnonzero(np.diff(numbers[order])) + 1)
+    return sorted((part.tolist() for part in parts), key=lambda part: (-len(part), part))
+
+
+def make_groups(
+    pairs: Sequence[Pair], listener: Listener, cosine: Callable[[str, str], float], report: Progress
+) -> tuple[list[list[Member]], list[Pair]]:
+    """Make groups of confirmed pairs, in which every file is the same as the one to keep.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+    listener : Listener
+    cosine : callable
+        Of the vectors of two tracks.
+    report : callable
+        See `Progress`.
+
+    Returns
+    -------
+    groups : list of list of Member
+        The one to keep first; the largest group first.
+    later : list of Pair
+        Pairs that were no candidates and were compared to make the groups.
+    """
+    pair_of = {(pair.first, pair.second): pair for pair in pairs}
+    known = set(pair_of)
+    waiting = _components([key for key, pair in pair_of.items() if pair.likeness.same])
+    total, groups = sum(map(len, waiting)), []
+    while waiting:
+        tracks = waiting.pop()
+        qualities = listener.qualities(tracks)
+        behind = by_quality(qualities) if qualities else {}
+        order = list(behind)
+        keys = [(min(order[0], other), max(order[0], other)) for other in order[1:]]
+        for key, likeness in _compared([key for key in keys if key not in pair_of], listener):
+            pair_of[key] = Pair(*key, cosine(*key), likeness)
+        links = {other: pair_of[key] for other, key in zip(order[1:], keys, strict=True)}
+        same = [other for other, pair in links.items() if pair.likeness.same]
+        if same:
+            members = [Member(one, qualities[one], behind[one], links.get(one)) for one in (order[0], *same)]
+            groups.append(members)
+        rest = set(order[1:]).difference(same)  # only chained to it by others: they may be a group of their own
+        waiting += _components([key for key, pair in pair_of.items() if pair.likeness.same and rest.issuperset(key)])
+        report("grouping", total - sum(map(len, waiting)), total)
+    later = [pair for key, pair in sorted(pair_of.items()) if key not in known]
+    return sorted(groups, key=lambda group: (-len(group), group[0].track_id)), later

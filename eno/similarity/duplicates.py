@@ -1,0 +1,192 @@
+"""The same recording in several files: found by vectors, confirmed by the audio, never touched.
+
+Near vectors only make two tracks candidates, since tracks of one album can be as near as copies are. Candidates are
+decoded and compared by `eno.similarity.recordings`. Confirmed pairs make groups, in which every file was compared with
+the one that is worth keeping: that A is like B and B like C says nothing of A and C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eno.cores import usable_cores
+from eno.similarity.copies import Member, Pair, Progress, confirm, make_groups, why_kept
+from eno.similarity.index import SimilarityIndex
+from eno.similarity.listener import Listener
+
+NEIGHBOURS = 20
+"""So many nearest tracks of each are candidates, if they are near enough."""
+
+MIN_COSINE = 0.5
+"""Copies are nearer than this; ``scripts/bench/duplicates.py`` measures how near."""
+
+_QUERIES = 1024
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """What was found.
+
+    Attributes
+    ----------
+    tracks : int
+        Tracks that were looked at.
+    groups : list of list of Member
+        Files of one recording, the one to keep first; the largest group first.
+    pairs : list of Pair
+        All candidates.
+    problems : dict of str to str
+        Files that cannot be read, and why.
+    """
+
+    tracks: int
+    groups: list[list[Member]] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+
+    def count(self, decision: str) -> int:
+        """How many pairs were decided so."""
+        return sum(pair.decision == decision for pair in self.pairs)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a pair, for tables; ``group`` counts from 1, and is None for pairs outside of groups."""
+        group_of = {member.track_id: number for number, group in enumerate(self.groups, 1) for member in group}
+        keepers = {group[0].track_id for group in self.groups}
+        rows = []
+        for pair in self.pairs:
+            group = group_of.get(pair.first)
+            together = pair.likeness.same is True and group is not None and group == group_of.get(pair.second)
+            keep = [one for one in (pair.first, pair.second) if together and one in keepers]
+            compared = {name: _rounded(value) for name, value in asdict(pair.likeness).items() if name != "same"}
+            rows.append(
+                {"group": group if together else None, "first": pair.first, "second": pair.second}
+                | {"decision": pair.decision, "keep": keep[0] if keep else None}
+                | {"cosine": _rounded(pair.cosine), "score": _rounded(pair.likeness.score)}
+                | compared
+            )
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values, for JSON."""
+        groups = []
+        for group in self.groups:
+            files = [
+                {"track_id": member.track_id, "behind": member.behind}
+                | ({} if member.pair is None else {"offset_s": _rounded(_offset_from(group[0], member.pair))})
+                | {name: _rounded(value) for name, value in asdict(member.quality).items()}
+                for member in group
+            ]
+            groups.append({"keep": group[0].track_id, "reason": why_kept(group), "files": files})
+        return {"tracks": self.tracks, "groups": groups, "pairs": self.rows(), "problems": self.problems}
+
+
+def _offset_from(keeper: Member, pair: Pair) -> float | None:
+    """Where the other file begins on the clock of the keeper."""
+    offset_s = pair.likeness.offset_s
+    return offset_s if offset_s is None or pair.first == keeper.track_id else -offset_s
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def find_duplicates(
+    index: SimilarityIndex,
+    *,
+    audio_root: Path | None = None,
+    tracks: pa.Table | None = None,
+    neighbours: int = NEIGHBOURS,
+    min_cosine: float = MIN_COSINE,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> Duplicates:
+    """Find files that hold the same recording. Nothing is changed or deleted.
+
+    Parameters
+    ----------
+    index : SimilarityIndex
+        An index of tracks.
+    audio_root : Path, optional
+        The folder that track ids are relative to. Without it, or for files that cannot be read, candidates stay
+        unconfirmed.
+    tracks : pa.Table, optional
+        Rows of ``tracks.parquet``, which save looking into files for their lengths and tags.
+    neighbours : int
+        So many nearest tracks of each are candidates.
+    min_cosine : float
+        Candidates are at least so near.
+    workers : int, optional
+        Threads that decode and compare; one for each core by default.
+    on_progress : callable, optional
+        See `Progress`.
+
+    Returns
+    -------
+    Duplicates
+    """
+    report = on_progress or (lambda stage, done, total: None)
+    rows, cosines = likely_pairs(index, neighbours=neighbours, min_cosine=min_cosine, on_progress=report)
+    with ThreadPoolExecutor(workers or usable_cores(), thread_name_prefix="duplicates") as pool:
+        try:
+            names = index.ids[rows]
+            listener = Listener(audio_root, pool, known=_known(np.unique(names.ravel()), tracks))
+            pairs = confirm(names, cosines, listener, report)
+            groups, later = make_groups(pairs, listener, _cosine_of(index), report)
+        finally:
+            pool.shutdown(cancel_futures=True)  # an error or Ctrl-C does not wait for the rest
+    problems = dict(sorted(listener.problems.items()))
+    return Duplicates(int(np.count_nonzero(index.live)), groups, pairs + later, problems)
+
+
+def likely_pairs(
+    index: SimilarityIndex,
+    *,
+    neighbours: int = NEIGHBOURS,
+    min_cosine: float = MIN_COSINE,
+    on_progress: Progress | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of tracks whose vectors are near, found a batch of tracks at a time.
+
+    Returns
+    -------
+    rows : np.ndarray [shape=(m, 2), dtype=int64]
+        Rows of the index, the smaller one first; every pair once.
+    cosines : np.ndarray [shape=(m,), dtype=float32]
+    """
+    report = on_progress or (lambda stage, done, total: None)
+    queries = np.flatnonzero(index.live)
+    found_rows, found_cosines = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.float32)]
+    for begin in range(0, len(queries), _QUERIES):
+        batch = queries[begin : begin + _QUERIES]
+        cosines, rows = index.search(index.vectors(batch), neighbours + 1)  # the nearest is the track itself
+        near = (cosines >= min_cosine) & (rows >= 0) & (rows != batch[:, None])
+        pairs = np.column_stack([np.repeat(batch, near.sum(axis=1)), rows[near]])
+        found_rows.append(np.sort(pairs, axis=1))
+        found_cosines.append(cosines[near])
+        report("searching", min(begin + _QUERIES, len(queries)), len(queries))
+    pairs, first = np.unique(np.concatenate(found_rows), axis=0, return_index=True)
+    return pairs, np.concatenate(found_cosines)[first]
+
+
+def _known(ids: np.ndarray, tracks: pa.Table | None) -> dict[str, dict[str, Any]]:
+    """Rows of the table for these tracks, by id, of those that could be read."""
+    if tracks is None:
+        return {}
+    wanted = pc.is_in(tracks["track_id"], pa.array(ids, pa.string()))
+    return {row["track_id"]: row for row in tracks.filter(wanted).to_pylist() if not row["problem"]}
+
+
+def _cosine_of(index: SimilarityIndex) -> Callable[[str, str], float]:
+    def cosine(first: str, second: str) -> float:
+        vectors = index.vectors(index.rows_of([first, second]))
+        return float(vectors[0] @ vectors[1])
+
+    return cosine
