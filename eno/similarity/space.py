@@ -99,13 +99,12 @@ class Space:
             raise ConfigError(f"space {method!r}: choose from {', '.join(METHODS)}.")
         if len(vectors.shape) not in (2, 3):
             raise ValueError(f"vectors have the shape {vectors.shape}; expected (n, dim) or (n, layers, dim).")
-        spec: dict[str, Any] = {"method": method, "shape": list(vectors.shape[1:]), "rows": 0, "seed": seed}
+        spec: dict[str, Any] = {"method": method, "shape": list(vectors.shape[1:]), "seed": seed}
         layers, dim = (1, *vectors.shape[1:])[-2:]
         sample = _Sample(vectors, layers, dim, seed)
         rows, mean, deviations = sample.moments()
-        learned = rows >= MIN_ROWS and deviations.any()
-        if learned:
-            spec["rows"] = rows
+        learned = rows >= MIN_ROWS and bool(deviations.any())
+        spec["rows"] = rows if learned else 0
         if method == "none" or not learned:
             return cls(spec, np.zeros_like(mean), _one_weight(np.square(mean) + np.square(deviations)))
         if method == "centre":
@@ -218,11 +217,8 @@ class _Sample:
 
     def __init__(self, vectors: np.ndarray | RowView, layers: int, dim: int, seed: int) -> None:
         self._vectors, self._shape = vectors, (layers, dim)
-        rows = len(vectors)
-        if rows > _SAMPLE_ROWS:
-            self._rows = np.sort(np.random.default_rng(seed).choice(rows, _SAMPLE_ROWS, replace=False))
-        else:
-            self._rows = np.arange(rows)
+        rows = min(len(vectors), _SAMPLE_ROWS)
+        self._rows = np.sort(np.random.default_rng(seed).choice(len(vectors), rows, replace=False))
 
     def blocks(self) -> Iterator[np.ndarray]:
         layers, dim = self._shape
