@@ -36,7 +36,7 @@ def pooled_tracks(store: EmbeddingStore) -> tuple[pa.Array, np.ndarray]:
         Mapped from the file, copy on write; in memory where it cannot be kept.
     """
     folder = _cache(store)
-    key = _key(store)
+    key = state_key(store)
     kept, names_file = folder / f"tracks-{key}.npy", folder / f"tracks-{key}.parquet"
     if kept.is_file() and names_file.is_file():
         return pq.read_table(names_file)["track_id"].combine_chunks(), np.load(kept, mmap_mode="c")
@@ -85,7 +85,8 @@ def _cache(store: EmbeddingStore) -> Path:
     return cache_folder() / "stores" / place
 
 
-def _key(store: EmbeddingStore) -> str:
+def state_key(store: EmbeddingStore) -> str:
+    """Sixteen hexadecimal digits that change when a store's encoder, parts or amendments do; nothing large is read."""
     entries = [part.entry for part in store.parts()]
     amended = hashlib.sha256(store.ledger.amendments_bytes()).hexdigest()
     listed = [[entry.name, entry.size, entry.mtime_ns] for entry in entries]
