@@ -172,8 +172,9 @@ def likely_pairs(
         found_rows.append(np.sort(pairs, axis=1))
         found_cosines.append(cosines[near])
         report("searching", min(begin + _QUERIES, len(queries)), len(queries))
-    pairs, first = np.unique(np.concatenate(found_rows), axis=0, return_index=True)
-    return pairs, np.concatenate(found_cosines)[first]
+    pairs = np.concatenate(found_rows)
+    _, first = np.unique(pairs[:, 0] * len(index.live) + pairs[:, 1], return_index=True)
+    return pairs[first], np.concatenate(found_cosines)[first]
 
 
 def _known(ids: np.ndarray, tracks: pa.Table | None) -> dict[str, dict[str, Any]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.fft import rfft
 
 from eno.data.audio_file import open_audio
 from eno.data.tags import read_tags
@@ -17,9 +18,10 @@ _LOSSLESS = ("pcm", "flac", "alac", "wavpack", "ape", "tta", "float", "double", 
 _WORTH = {"opus": 1.6, "vorbis": 1.25, "aac": 1.25}
 
 _COMPLETE = 0.95  # of the sound of the longest copy: what is cut further is not a matter of taste
-_FULL_BAND = 0.9  # of the widest copy's: what has less was made from something lossy, or at a lower rate
-_SPANS, _SPAN_S, _FRAME = 8, 1.0, 2048
+_FULL_BAND = 0.8  # of the widest copy's: what has less was made from something lossy, or at a lower rate
+_SPAN_S, _FRAME = 20.0, 2048
 _AUDIBLE_DB = -80.0  # below the strongest frequency; encoders leave nothing above where they cut
+_OFTEN = 0.75  # so many frames have less; a click that has all frequencies tells nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +77,15 @@ def read_quality(path: Path, *, sounding_s: float, known: Mapping[str, Any] | No
     size = path.stat().st_size
     with open_audio(path) as audio:
         info = audio.info(listen=False)
-        spans = [
-            audio.span(info.sample_rate, start, length)
-            for start, length in _spans(audio.samples(info.sample_rate), info.sample_rate)
-        ]
+        length = min(info.frames, round(_SPAN_S * info.sample_rate))
+        middle = audio.span(info.sample_rate, (info.frames - length) // 2, length)
     tags = known if known is not None and known.get("size") == size else vars(read_tags(path))
     fields = ("artist", "album_artist", "album", "title", "track_number", "year", "genres", "musicbrainz_recording_id")
     codec = f"{info.container} {info.codec}".lower()
     return Quality(
         lossless=any(name in codec for name in _LOSSLESS),
         kbps=size * 8 / 1000 / info.duration_s,
-        bandwidth_hz=_bandwidth_hz(spans, info.sample_rate),
+        bandwidth_hz=_bandwidth_hz(middle, info.sample_rate),
         channels=info.channels,
         sample_rate=info.sample_rate,
         sounding_s=sounding_s,
@@ -95,16 +95,11 @@ def read_quality(path: Path, *, sounding_s: float, known: Mapping[str, Any] | No
     )
 
 
-def _spans(samples: int, rate: int) -> list[tuple[int, int]]:
-    length = min(samples, round(_SPAN_S * rate))
-    return [(start, length) for start in np.linspace(0, samples - length, _SPANS).astype(int).tolist()]
-
-
-def _bandwidth_hz(spans: Sequence[np.ndarray], rate: int) -> float:
+def _bandwidth_hz(samples: np.ndarray, rate: int) -> float:
     """Highest frequency that is not far below the strongest one."""
-    window = np.hanning(_FRAME).astype(np.float32)
-    frames = np.concatenate([np.lib.stride_tricks.sliding_window_view(span, _FRAME)[:: _FRAME // 2] for span in spans])
-    power = np.square(np.abs(np.fft.rfft(frames * window, axis=1))).mean(axis=0)
+    frames = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[:: _FRAME // 2]
+    power = np.square(np.abs(rfft(frames * np.hanning(_FRAME).astype(np.float32), axis=1)))
+    power = np.quantile(power, _OFTEN, axis=0)
     if not power.any():
         return 0.0
     there = np.flatnonzero(power > power.max() * 10 ** (_AUDIBLE_DB / 10))
@@ -133,20 +128,15 @@ _CRITERIA = (
         lambda kept, other: f"{kept.sounding_s - other.sounding_s:.1f} s of the sound are missing",
     ),
     _Criterion(
-        lambda one, best: one.lossless and one.bandwidth_hz >= _FULL_BAND * best.bandwidth_hz,
+        lambda one, best: one.bandwidth_hz >= _FULL_BAND * best.bandwidth_hz,
         lambda kept, other: (
-            f"lossless, but made from less: nothing above {other.bandwidth_hz / 1000:.1f} kHz"
-            if other.lossless
-            else "lossy"
+            f"{'lossless, but made from less: ' * other.lossless}nothing above {other.bandwidth_hz / 1000:.1f} kHz"
         ),
     ),
+    _Criterion(lambda one, best: one.lossless, lambda kept, other: "lossy"),
     _Criterion(
         lambda one, best: 0.0 if one.lossless else round(_worth_kbps(one) / 16),
         lambda kept, other: f"{other.kbps:.0f} instead of {kept.kbps:.0f} kbit/s",
-    ),
-    _Criterion(
-        lambda one, best: one.bandwidth_hz >= _FULL_BAND * best.bandwidth_hz,
-        lambda kept, other: f"nothing above {other.bandwidth_hz / 1000:.1f} kHz",
     ),
     _Criterion(lambda one, best: one.channels, lambda kept, other: f"{other.channels} instead of {kept.channels}"
                " channels"),
@@ -180,8 +170,8 @@ def by_quality(qualities: Mapping[str, Quality]) -> dict[str, str]:
     -------
     dict of str to str
         Track ids, and of each but the first in what it is behind that one. Complete ones come before cut ones, then
-        lossless ones, then more bits a second, a wider band, more channels, a higher sample rate, longer ones, ones
-        with better tags, and larger ones; what is alike in all goes by its id.
+        those that reach as high as the others, lossless ones, more bits a second, more channels, a higher sample rate,
+        longer ones, ones with better tags, and larger ones; what is alike in all goes by its id.
     """
     best = _Best(*(max(getattr(one, name) for one in qualities.values()) for name in ("sounding_s", "bandwidth_hz")))
 
