@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +29,14 @@ from eno.data.scan import TRACK_SCHEMA, read_tracks
 from eno.errors import SimilarityError
 from eno.similarity.groups import Groups
 
+_DATABASE: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": False,
+    "python_enable_replacements": False,
+    "threads": 2,
+    "memory_limit": "2GB",
+    "max_temp_directory_size": "0B",
+    "lock_configuration": True,
+}
 _FOLDER_TRACKS = 100  # a folder with more of them, and no word of an album, is a heap rather than an album
 _CLOSE = 5
 _FROM_TRACKS = ("duration_s", "track_number", "disc_number", "sample_rate", "channels", "container", "codec", "size")
@@ -101,6 +110,11 @@ class Facts:
     def albums(self) -> Groups:
         """Which tracks are of the same album."""
         return Groups.of_values(self.table["album_id"])
+
+    @cached_property
+    def database(self) -> duckdb.DuckDBPyConnection:
+        """A database in memory that may read no files; each question takes a cursor of its own."""
+        return duckdb.connect(config=_DATABASE)
 
     def spellings(self, column: str, name: str) -> list[str]:
         """Give the values of a column that are a name, whatever their case and accents.

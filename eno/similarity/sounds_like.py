@@ -111,11 +111,11 @@ class SoundsLike:
         if track is not None and not passage:
             return queries.of_track(self.tracks, track)
         file = Path(name)
-        if track is not None and not os.path.exists(file):
+        if track is not None and not os.path.exists(name):
             if self.audio_root is None:
                 raise ConfigError(f"A passage of {track} must be heard: name the folder of the audio (--audio-root).")
             file = printed_file(self.audio_root, track)
-        elif track is None and not os.path.exists(file):
+        elif track is None and not os.path.exists(name):
             return queries.of_track(self.tracks, printable(str(name)))  # says what is close to it
         if file.is_dir():
             raise AudioError(file, "is a folder; name a file, or an album with --like-album")

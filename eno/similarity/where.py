@@ -21,14 +21,6 @@ from eno.similarity.facts import Facts
 
 _ROW = "_row"
 _TIMEOUT_S = 20.0  # an expression may ask for more than a search is worth
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": False,
-    "python_enable_replacements": False,
-    "threads": 2,
-    "memory_limit": "2GB",
-    "max_temp_directory_size": "0B",
-    "lock_configuration": True,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +86,7 @@ class Where:
         clauses = [f"({clause})" for clause, _ in conditions]
         values = [value for _, several in conditions for value in several]
         table = facts.table.append_column(_ROW, pa.array(np.arange(len(facts))))
-        with duckdb.connect(config=_CONFIG) as connection:
+        with facts.database.cursor() as connection:
             connection.register("facts", table)
             if self.expression is not None:
                 _check(connection, self.expression, facts)
@@ -160,6 +152,6 @@ def _rows(connection: duckdb.DuckDBPyConnection, query: str, values: list[Any]) 
 
 
 def _refused(expression: str, error: duckdb.Error, facts: Facts) -> ConfigError:
-    reason = str(error).split("\n\nLINE")[0].strip().rstrip(".")
+    reason = " ".join(str(error).split("\n\nLINE")[0].split()).rstrip(".")
     columns = f" Columns: {', '.join(facts.table.column_names)}." if isinstance(error, duckdb.BinderException) else ""
     return ConfigError(f"--where {expression!r}: {reason}.{columns}")
