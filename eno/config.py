@@ -167,6 +167,15 @@ class BlendSettings(_Section):
     seed: int | None = None
 
 
+class IndexSettings(_Section):
+    """``[index]``: how the index for similarity is built; see `eno.similarity.build.build_index`."""
+
+    kind: Literal["auto", "exact", "ivf", "ivfpq"] | None = None
+    memory_mb: float | None = Field(default=None, gt=0)
+    space: Literal["none", "centre", "standardise", "whiten", "all-but-the-top"] | None = None
+    seed: int | None = None
+
+
 class CalibrationSettings(_Section):
     """``[calibration]``: options of `eno.models.calibration.fit_calibration`, and how tracks make an album."""
 
@@ -228,6 +237,7 @@ class Settings(_Section):
     knn: KNNSettings = KNNSettings()
     blend: BlendSettings = BlendSettings()
     calibration: CalibrationSettings = CalibrationSettings()
+    index: IndexSettings = IndexSettings()
     tracking: TrackingSettings = TrackingSettings()
 
     def options_of(self, name: str) -> dict[str, Any]:

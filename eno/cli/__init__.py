@@ -13,6 +13,7 @@ from eno.cli import (
     duplicates,
     embedding,
     encoders,
+    indexes,
     info,
     judging,
     learning,
@@ -43,6 +44,7 @@ app.add_typer(duplicates.app)
 app.add_typer(mapping.app)
 app.add_typer(encoders.app)
 app.add_typer(stores.app, name="store")
+app.add_typer(indexes.app, name="index")
 app.add_typer(tracking.app, name="tracking")
 
 

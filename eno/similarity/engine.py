@@ -28,7 +28,7 @@ import numpy as np
 
 from eno.errors import ConfigError, SimilarityError
 from eno.files import replace_file
-from eno.similarity.vector_file import VectorFile, selector
+from eno.similarity.vector_file import VectorFile, few_threads, selector
 
 KINDS = ("exact", "ivf", "ivfpq")
 EXACT_ROWS = 100_000
@@ -100,13 +100,14 @@ class Engine:
         else:
             share = np.count_nonzero(allowed) / max(len(allowed), 1)
             few = share * len(allowed) <= _SUBSET_ROWS and len(allowed) <= _SUBSET_OF
-            deeper = math.ceil(probes / math.sqrt(max(share, 1e-6)))
+            deeper = math.ceil(probes / max(share, 1e-6))  # so that as many rows that may be found are looked at
             if few or deeper > _MOST_PROBED * self.ivf.nlist:
                 return self._vectors.nearest(queries, k, allowed)
             inverted = faiss.SearchParametersIVF(nprobe=deeper, sel=selector(allowed))
         factor = max(_CANDIDATES, 4 * k) / k
         parameters = faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=inverted)
-        scores, rows = self._ranked.search(queries, k, params=parameters)
+        with few_threads(len(queries)):
+            scores, rows = self._ranked.search(queries, k, params=parameters)
         scores[rows < 0] = -np.inf
         return scores, rows
 

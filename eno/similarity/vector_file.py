@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import faiss
@@ -84,7 +85,8 @@ class VectorFile:
         """
         if len(queries) < _FEW_QUERIES:
             parameters = None if allowed is None else faiss.SearchParameters(sel=selector(allowed))
-            scores, rows = self.flat.search(queries, k, params=parameters)
+            with few_threads(len(queries)):
+                scores, rows = self.flat.search(queries, k, params=parameters)
             scores[rows < 0] = -np.inf
             return scores, rows
         best = faiss.ResultHeap(len(queries), k, keep_max=True)
@@ -132,3 +134,17 @@ def append_vectors(path: Path, rows: int, dim: int, blocks: Iterable[np.ndarray]
 def selector(allowed: np.ndarray) -> faiss.IDSelectorBitmap:
     """Make of a mask over rows what FAISS asks whether a row may be found."""
     return faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+
+
+@contextmanager
+def few_threads(queries: int) -> Iterator[None]:
+    """Let FAISS take no more threads than there are queries: the others would only be waited for.
+
+    The number is one of the calling thread, so searches beside each other do not disturb each other.
+    """
+    usual = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(min(queries, usual))
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(usual)
