@@ -88,7 +88,7 @@ def test_a_filter_is_part_of_the_search(store, tmp_path, monkeypatch, kind, kept
     scores, rows = index.search(queries, 10, allowed=allowed)
     assert allowed[rows].all()
     cosines = np.where(allowed, queries @ index.vectors(np.arange(1500)).T, -2)
-    assert recall_at(rows, np.argsort(-cosines, axis=1)[:, :10]) > 0.95
+    assert recall_at(rows, np.argsort(-cosines, axis=1)[:, :10]) > 0.93
     np.testing.assert_allclose(scores, np.take_along_axis(cosines, rows, axis=1), atol=1e-5)
 
 
