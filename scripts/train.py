@@ -13,6 +13,9 @@ task that is cloned, edited and put into a queue is trained with what stands the
 
     python scripts/train.py --epochs 50 --queue default
     clearml-task --project eno/training --name full-train-v1 --script scripts/train.py --queue default --args epochs=50
+
+clearml-task writes a call of its own into the copy that the worker runs, which reports machine and checkpoints besides;
+with ``--skip-task-init`` it does not. It also sends what is not committed; ``--queue`` of this script does not.
 """
 
 from __future__ import annotations
@@ -154,6 +157,7 @@ def main() -> int:
     """Train, or let a worker do so."""
     chosen = vars(parser().parse_args())
     options = {name: chosen.pop(name) for name in TRACKING if name in chosen}
+    options = {name: value for name, value in options.items() if value}  # clearml-task fills in empty ones
     experiment: Experiment | None = None
     problem: str | None = "ended by an error"
     try:

@@ -183,7 +183,7 @@ def _parts(kind, content):
     boundary = b"--" + kind.partition("boundary=")[2].strip('"').encode()
     found = {}
     for part in content.split(boundary)[1:-1]:
-        head, _, body = part.strip(b"\r\n").partition(b"\r\n\r\n")
+        head, _, body = part[2:-2].partition(b"\r\n\r\n")  # between two line ends
         name = head.partition(b'name="')[2].partition(b'"')[0].decode()
         found[name] = body
     return found

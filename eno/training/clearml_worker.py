@@ -71,6 +71,8 @@ class _Session:
             self._session = f"{self._task.get_offline_mode_folder()}.zip"
         else:
             self._session = ""
+            if not self._task.output_uri:  # as of tasks that clearml-task has made
+                self._task.output_uri = True
             self._answer(say=self._task.get_output_log_web_page())
 
     def connect(self, *, sections: dict[str, dict[str, str]], queue: str | None) -> None:
