@@ -16,17 +16,16 @@ retrieval", 2021.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from sklearn.preprocessing import StandardScaler
 
 from eno.errors import ConfigError, SimilarityError
 from eno.files import printable, replace_file
+from eno.similarity.moments import VALUES_AT_ONCE, Sample, finite
 from eno.views import RowView
 
 METHODS = ("none", "centre", "standardise", "whiten", "all-but-the-top")
@@ -39,10 +38,7 @@ DEFAULT_METHOD = "whiten"
 MIN_ROWS = 10
 """Of fewer vectors nothing is learned: they are compared as they are."""
 
-_SAMPLE_ROWS = 100_000
-_VALUES_AT_ONCE = 4_000_000
 _DIMS_PER_REMOVED = 100  # Mu and Viswanath: a hundredth of the dimensions
-_CONSTANT = 1e-6  # a spread that is less than this share of the mean is rounding
 _NOTHING = 1e-6  # what is left of a vector at the mean is rounding, and has no direction
 _FLOOR = 1e-3  # of the mean variance: directions with less are taken to have as much
 
@@ -93,7 +89,7 @@ class Space:
         ConfigError
             There is no such method.
         ValueError
-            `vectors` has another number of dimensions.
+            `vectors` has another number of dimensions, or is not finite.
         """
         if method not in METHODS:
             raise ConfigError(f"space {method!r}: choose from {', '.join(METHODS)}.")
@@ -101,7 +97,7 @@ class Space:
             raise ValueError(f"vectors have the shape {vectors.shape}; expected (n, dim) or (n, layers, dim).")
         spec: dict[str, Any] = {"method": method, "shape": list(vectors.shape[1:]), "seed": seed}
         layers, dim = (1, *vectors.shape[1:])[-2:]
-        sample = _Sample(vectors, layers, dim, seed)
+        sample = Sample(vectors, layers, dim, seed)
         rows, mean, deviations = sample.moments()
         learned = rows >= MIN_ROWS and bool(deviations.any())
         spec["rows"] = rows if learned else 0
@@ -168,11 +164,9 @@ class Space:
             expected = ", ".join(map(str, self.shape))
             raise ValueError(f"vectors have the shape {vectors.shape}; this space was fitted on (n, {expected}).")
         result = np.empty((len(vectors), self.dim), np.float32)
-        step = max(1, _VALUES_AT_ONCE // self.dim)
+        step = max(1, VALUES_AT_ONCE // self.dim)
         for first in range(0, len(vectors), step):
-            block = np.asarray(vectors[first : first + step], np.float64).reshape(-1, *mean.shape)
-            if not np.isfinite(block).all():
-                raise ValueError("vectors are not finite.")
+            block = finite(vectors[first : first + step], mean.shape)
             mapped = ((block - mean) * self._weights).astype(np.float32)
             if self._matrices is not None:
                 mapped = np.swapaxes(np.swapaxes(mapped, 0, 1) @ self._matrices, 0, 1)
@@ -210,46 +204,6 @@ class Space:
                 f"{printable(path)}: is missing or damaged ({error}). 'eno index build' makes the index anew."
             ) from error
         return space
-
-
-class _Sample:
-    """Rows to learn from, as (n, layers, dim) in blocks; without those that are zero throughout."""
-
-    def __init__(self, vectors: np.ndarray | RowView, layers: int, dim: int, seed: int) -> None:
-        self._vectors, self._shape = vectors, (layers, dim)
-        rows = min(len(vectors), _SAMPLE_ROWS)
-        self._rows = np.sort(np.random.default_rng(seed).choice(len(vectors), rows, replace=False))
-
-    def blocks(self) -> Iterator[np.ndarray]:
-        layers, dim = self._shape
-        step = max(1, _VALUES_AT_ONCE // (layers * dim))
-        for first in range(0, len(self._rows), step):
-            block = np.asarray(self._vectors[self._rows[first : first + step]], np.float64).reshape(-1, layers, dim)
-            block = block[block.any(axis=(1, 2))]
-            if len(block):
-                yield block
-
-    def moments(self) -> tuple[int, np.ndarray, np.ndarray]:
-        """Number of rows, their mean and standard deviation [shape=(layers, dim)]; 0 where a value never changes."""
-        scaler = StandardScaler()
-        for block in self.blocks():
-            scaler.partial_fit(block.reshape(len(block), -1))
-        if not hasattr(scaler, "mean_"):
-            return 0, np.zeros(self._shape), np.zeros(self._shape)
-        deviations = np.sqrt(scaler.var_)
-        deviations[deviations <= _CONSTANT * np.abs(scaler.mean_)] = 0
-        return int(scaler.n_samples_seen_), scaler.mean_.reshape(self._shape), deviations.reshape(self._shape)
-
-    def covariances(self, mean: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Covariance of each layer [shape=(layers, dim, dim)], and the mean fourth power of its rows' lengths."""
-        layers, dim = self._shape
-        covariances, fourth, rows = np.zeros((layers, dim, dim)), np.zeros(layers), 0
-        for block in self.blocks():
-            by_layer = np.swapaxes((block - mean) * weights, 0, 1)
-            covariances += np.swapaxes(by_layer, 1, 2) @ by_layer
-            fourth += np.square(np.square(by_layer).sum(axis=2)).sum(axis=1)
-            rows += len(block)
-        return covariances / rows, fourth / rows
 
 
 def _one_weight(squares: np.ndarray) -> np.ndarray:

@@ -47,6 +47,8 @@ NEAREST = 10
 MEASURES = ("tune", "genre", "composer", "family")
 FAMILIES = [*"piano organ guitar strings brass reeds flutes mallets voices".split(), "plucked strings"]
 
+Results = dict[tuple[str, str], dict[str, Any]]  # by encoder and space, see `judge`
+
 
 @dataclass
 class Facts:
@@ -64,7 +66,7 @@ def read_facts(data: DataRoot, ids: list[str], seed: int) -> Facts:
     names = ["/".join(track_id.split("/")[:-1]) for track_id in ids]
     number = {name: at for at, name in enumerate(sorted(set(names)))}
     rows = [albums[name] for name in names]
-    shared: dict[str, Callable[[dict], set[str]]] = {
+    shared: dict[str, Callable[[dict[str, Any]], set[str]]] = {
         "genre": lambda row: set(row["primary_genres"]),
         "composer": lambda row: {credit["artist"]["name"] for credit in row["credits"]},
         "family": lambda row: set(row["descriptors"]) & set(FAMILIES),
@@ -90,8 +92,8 @@ def make_variants(data: DataRoot, work: Path, ids: list[str], tracks: int, seed:
             for v in variants
         ]
         write_json(listed, rows)
-    rows = json.loads(listed.read_text("utf-8"))
-    return rows
+    listed_rows: list[dict[str, str]] = json.loads(listed.read_text("utf-8"))
+    return listed_rows
 
 
 def judge(collection: np.ndarray, queries: np.ndarray, variants: list[dict[str, str]], facts: Facts) -> dict[str, Any]:
@@ -142,24 +144,30 @@ def by_chance(facts: Facts) -> dict[str, float]:
     return {measure: float(values[~facts.first_half].mean()) for measure, values in share.items()}
 
 
-def choose(results: dict[tuple[str, str], dict[str, Any]]) -> tuple[str, dict[str, float]]:
-    """Apply the rule; the chosen method, and the mean figure of each."""
+def over_encoders(results: Results, method: str, figure: Callable[[dict[str, Any]], float]) -> float:
+    """Mean of a figure of one space over the encoders."""
+    return float(np.mean([figure(result) for (_, name), result in results.items() if name == method]))
 
-    def over_encoders(method: str, figure: Callable[[dict[str, Any]], float]) -> float:
-        return float(np.mean([figure(results[encoder, method]) for encoder in ENCODERS]))
 
-    codec = {method: over_encoders(method, lambda one: one["choose"]["codec"]) for method in METHODS}
-    mean = {
-        method: over_encoders(method, lambda one: np.mean([one["choose"][measure] for measure in MEASURES]))
+def means(results: Results, half: str) -> dict[str, float]:
+    """By space, what the rule goes by."""
+    return {
+        method: over_encoders(results, method, lambda one: float(np.mean([one[half][name] for name in MEASURES])))
         for method in METHODS
     }
+
+
+def choose(results: Results) -> str:
+    """Apply the rule."""
+    codec = {method: over_encoders(results, method, lambda one: one["choose"]["codec"]) for method in METHODS}
+    mean = means(results, "choose")
     allowed = [method for method in METHODS if codec[method] >= max(codec.values()) - 0.01]
     best = max(mean[method] for method in allowed)
     close = [method for method in allowed if mean[method] >= best - 0.005]
-    return min(close, key=lambda method: over_encoders(method, lambda one: one["hubness"])), mean
+    return min(close, key=lambda method: over_encoders(results, method, lambda one: one["hubness"]))
 
 
-def show(results: dict[tuple[str, str], dict[str, Any]], chance: dict[str, float]) -> None:
+def show(results: Results, chance: dict[str, float]) -> None:
     """Print the table."""
     columns = ("tune", "tune@1", "tune@10", *RENDITIONS, "genre", "composer", "family", "codec")
     print(f"{'encoder':<14}{'space':<18}" + "".join(f"{name:>11}" for name in columns) + f"{'hubness':>9}")
@@ -187,7 +195,7 @@ def main() -> None:
         variants = make_variants(data, work, ids, arguments.tracks, arguments.seed)
         stores = embed_corpus(work / "audio", work / "embeddings", ENCODERS)
         facts = read_facts(data, ids, arguments.seed)
-        results = {}
+        results: Results = {}
         for encoder, store in stores.items():
             collection = EmbeddingStore.open(arguments.root / "embeddings" / store.spec.label).matrix(ids)[1]
             queries = store.matrix([row["track_id"] for row in variants])[1]
@@ -195,9 +203,11 @@ def main() -> None:
                 space = Space.fit(collection, method=method, seed=arguments.seed)
                 results[encoder, method] = judge(space.apply(collection), space.apply(queries), variants, facts)
     show(results, by_chance(facts))
-    chosen, means = choose(results)
-    print("mean of the first half: " + ", ".join(f"{method} {mean:.3f}" for method, mean in means.items()))
-    print(f"chosen: {chosen}; the default is {DEFAULT_METHOD}")
+    for half, name in (("choose", "first"), ("report", "second")):
+        print(
+            f"mean of the {name} half: " + ", ".join(f"{one} {mean:.3f}" for one, mean in means(results, half).items())
+        )
+    print(f"chosen by the first half: {choose(results)}; the default is {DEFAULT_METHOD}")
 
 
 if __name__ == "__main__":

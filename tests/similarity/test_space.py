@@ -7,8 +7,8 @@ from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.preprocessing import StandardScaler
 
-import eno.similarity.space as module
 from eno.errors import ConfigError, SimilarityError
+from eno.similarity import moments
 from eno.similarity.space import METHODS, MIN_ROWS, Space
 from eno.views import RowView
 
@@ -43,7 +43,7 @@ def by_hand(method, X):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_cosines_are_those_of_the_formula(method, monkeypatch):
-    monkeypatch.setattr(module, "_VALUES_AT_ONCE", 7_000)  # many blocks, the last of them shorter
+    monkeypatch.setattr(moments, "VALUES_AT_ONCE", 7_000)  # many blocks, the last of them shorter
     X = cone()
     space = Space.fit(X, method=method)
     found = space.apply(X)
@@ -99,7 +99,7 @@ def test_rows_left_on_disk_and_a_sample_of_them(tmp_path, monkeypatch):
     view = RowView(np.load(tmp_path / "X.npy", mmap_mode="r"), order)
     whole = Space.fit(X).apply(X)
     np.testing.assert_allclose(np.abs(Space.fit(view).apply(X) @ whole.T), np.abs(whole @ whole.T), atol=1e-4)
-    monkeypatch.setattr(module, "_SAMPLE_ROWS", 1500)
+    monkeypatch.setattr(moments, "_SAMPLE_ROWS", 1500)
     sampled = [Space.fit(X, seed=seed) for seed in (3, 3, 4)]
     first, same, other = (space.apply(X) @ space.apply(X).T for space in sampled)
     np.testing.assert_array_equal(first, same)
@@ -181,5 +181,6 @@ def test_misuse_is_told():
     with pytest.raises(ValueError, match="fitted on"):
         space.apply(X[:, :20])
     X[3, 3] = np.nan
-    with pytest.raises(ValueError, match="not finite"):
-        space.apply(X)
+    for give in (space.apply, Space.fit):
+        with pytest.raises(ValueError, match="not finite"):
+            give(X)

@@ -1,0 +1,75 @@
+"""Means and covariances of vectors that need not fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from sklearn.preprocessing import StandardScaler
+
+from eno.views import RowView
+
+VALUES_AT_ONCE = 4_000_000
+"""Values that are computed with together."""
+
+_SAMPLE_ROWS = 100_000
+_CONSTANT = 1e-6  # a spread that is less than this share of the mean is rounding
+
+
+class Sample:
+    """Vectors to learn from, read in blocks, several times over; without those that are zero throughout.
+
+    Parameters
+    ----------
+    vectors : np.ndarray or RowView [shape=(n, dim) or (n, layers, dim)]
+        Vectors, also memory-mapped ones. Of more than 100,000 as many are drawn.
+    layers, dim : int
+        Of a vector.
+    seed : int
+        Of the draw.
+    """
+
+    def __init__(self, vectors: np.ndarray | RowView, layers: int, dim: int, seed: int) -> None:
+        self._vectors, self._shape = vectors, (layers, dim)
+        rows = min(len(vectors), _SAMPLE_ROWS)
+        self._rows = np.sort(np.random.default_rng(seed).choice(len(vectors), rows, replace=False))
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Vectors [shape=(n, layers, dim), dtype=float64]; ValueError where they are not finite."""
+        layers, dim = self._shape
+        step = max(1, VALUES_AT_ONCE // (layers * dim))
+        for first in range(0, len(self._rows), step):
+            block = finite(self._vectors[self._rows[first : first + step]], self._shape)
+            block = block[block.any(axis=(1, 2))]
+            if len(block):
+                yield block
+
+    def moments(self) -> tuple[int, np.ndarray, np.ndarray]:
+        """Number of rows, their mean and standard deviation [shape=(layers, dim)]; 0 where a value never changes."""
+        scaler = StandardScaler()
+        for block in self.blocks():
+            scaler.partial_fit(block.reshape(len(block), -1))
+        if not hasattr(scaler, "mean_"):
+            return 0, np.zeros(self._shape), np.zeros(self._shape)
+        deviations = np.sqrt(scaler.var_)
+        deviations[deviations <= _CONSTANT * np.abs(scaler.mean_)] = 0
+        return int(scaler.n_samples_seen_), scaler.mean_.reshape(self._shape), deviations.reshape(self._shape)
+
+    def covariances(self, mean: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Covariance of each layer [shape=(layers, dim, dim)], and the mean fourth power of its rows' lengths."""
+        layers, dim = self._shape
+        covariances, fourth, rows = np.zeros((layers, dim, dim)), np.zeros(layers), 0
+        for block in self.blocks():
+            by_layer = np.swapaxes((block - mean) * weights, 0, 1)
+            covariances += np.swapaxes(by_layer, 1, 2) @ by_layer
+            fourth += np.square(np.square(by_layer).sum(axis=2)).sum(axis=1)
+            rows += len(block)
+        return covariances / rows, fourth / rows
+
+
+def finite(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Vectors as (n, layers, dim) in float64; ValueError where they are not finite."""
+    block = np.asarray(rows, np.float64).reshape(-1, *shape)
+    if not np.isfinite(block).all():
+        raise ValueError("vectors are not finite.")
+    return block
