@@ -1,7 +1,7 @@
 """A loopback HTTP server that answers ClearML's SDK well enough for it to go on, and records what it was asked.
 
-It is no ClearML server: it keeps tasks as the dictionaries that they were sent as, and checks nothing. What it records can
-be checked against the SDK's own schemas (`schema_problems`).
+It is no ClearML server: it keeps tasks as the dictionaries that they were sent as, and checks nothing. What it records
+can be checked against the SDK's own schemas (`schema_problems`).
 """
 
 import base64
@@ -14,6 +14,7 @@ import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 API = "2.23"
 QUEUES = {"default": "queue-1"}
@@ -44,7 +45,9 @@ class ClearMLStub:
 
     def auth_login(self, body):
         content = {"exp": time.time() + 86_400, "api_version": API, "server_version": "1"}
-        parts = [base64.urlsafe_b64encode(json.dumps(one).encode()) for one in ({"alg": "HS256", "typ": "JWT"}, content)]
+        parts = [
+            base64.urlsafe_b64encode(json.dumps(one).encode()) for one in ({"alg": "HS256", "typ": "JWT"}, content)
+        ]
         return {"token": ".".join(part.decode().rstrip("=") for part in [*parts, b"AAAA"])}
 
     def projects_get_all(self, body):
@@ -66,8 +69,9 @@ class ClearMLStub:
     def _keep(self, body):
         name = f"task-{len(self.tasks) + 1}"
         now = "2026-01-01T00:00:00.000000+00:00"
-        self.tasks[name] = {"id": name, "status": "created", "created": now, "last_update": now, "project": "project-1",
-                            "company": "c", "user": "u", "output": {"destination": ""}, "execution": {}} | body  # fmt: skip
+        kept = {"id": name, "status": "created", "created": now, "last_update": now, "project": "project-1",
+                "company": "c", "user": "u", "output": {"destination": ""}, "execution": {}}  # fmt: skip
+        self.tasks[name] = kept | body
         return {"id": name}
 
     def tasks_get_by_id(self, body):
@@ -119,6 +123,10 @@ class ClearMLStub:
 
     models_update = models_edit
 
+    def models_set_ready(self, body):
+        self.models[body["model"]]["ready"] = True
+        return {"updated": 1}
+
     def models_get_by_id(self, body):
         return {"model": self.models[body["model"]]}
 
@@ -164,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "POST":
             files.update(_parts(self.headers["Content-Type"], content))
             return self.reply(b"{}")
-        name = self.path.removeprefix("/files/")
+        name = unquote(self.path.removeprefix("/files/"))
         return self.reply(files.get(name, b""), 200 if name in files else 404)
 
     def reply(self, content, code=200):
@@ -185,7 +193,7 @@ def _parts(kind, content):
     for part in content.split(boundary)[1:-1]:
         head, _, body = part[2:-2].partition(b"\r\n\r\n")  # between two line ends
         name = head.partition(b'name="')[2].partition(b'"')[0].decode()
-        found[name] = body
+        found[unquote(name.lstrip("/"))] = body
     return found
 
 

@@ -68,10 +68,16 @@ class ClearMLExperiment:
         Write a session to import later instead of talking to a server.
     say : callable
         Takes lines for the user.
+
+    Attributes
+    ----------
+    models : list of str
+        Ids of the models that the server has registered so far.
     """
 
     def __init__(self, tracking: Tracking, command: Command, *, offline: bool, say: Callable[[str], None]) -> None:
         self._say, self._close_s, self._queue = say, tracking.close_s, tracking.queue
+        self.models: list[str] = []
         self._waits = on_worker() or (tracking.queue is not None)
         self._dropped, self._failed, self._ended = 0, False, threading.Event()
         self._messages: queue.Queue[str | None] = queue.Queue(_WAITING)
@@ -168,6 +174,7 @@ class ClearMLExperiment:
             labels=model.labels,
             fingerprint=model.fingerprint,
             tags=model.tags,
+            publish=model.publish,
         )
 
     def close(self, problem: str | None = None) -> None:
@@ -224,6 +231,8 @@ class ClearMLExperiment:
     def _hear(self, answer: dict[str, Any]) -> None:
         if "say" in answer:
             self._say(f"tracking: {answer['say']}")
+        if "model" in answer:
+            self.models.append(answer["model"])
         if "changed" in answer:
             self._answers.put(answer)
         if "problem" in answer and not self._failed:

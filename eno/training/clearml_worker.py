@@ -27,6 +27,7 @@ _KINDS = {
     "embeddings": Task.TaskTypes.data_processing,
     "serving": Task.TaskTypes.service,
 }
+_LEFT_OUT = ("evaluation", "checkpoint")
 
 
 class _Model(OutputModel):
@@ -118,7 +119,9 @@ class _Session:
     def tag(self, *, tags: list[str]) -> None:
         self._task.add_tags(tags)
 
-    def model(self, *, name: str, folder: str, labels: list[str], fingerprint: str, tags: list[str]) -> None:
+    def model(
+        self, *, name: str, folder: str, labels: list[str], fingerprint: str, tags: list[str], publish: bool
+    ) -> None:
         model = _Model(
             task=self._task,
             name=name,
@@ -134,7 +137,9 @@ class _Session:
                 str(archive), auto_delete_file=False, target_filename=archive.name, is_package=True, async_enable=False
             )
         if not Task.is_offline():
-            self._answer(say=f"model {model.id}")
+            if publish:
+                model.publish()
+            self._answer(say=f"model {model.id}", model=model.id)
 
     def close(self, *, problem: str | None) -> None:
         self._task.flush(wait_for_uploads=True)
@@ -161,11 +166,12 @@ def _script(script: dict[str, str]) -> dict[str, Any]:
 
 
 def _pack(folder: Path, archive: Path) -> None:
-    """Archive a folder, always in the same order."""
+    """Archive a predictor, always in the same order, without what it is not loaded from."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.name.startswith("."):
-                packed.write(path, path.relative_to(folder).as_posix())
+            name = path.relative_to(folder)
+            if path.is_file() and not path.name.startswith(".") and name.parts[0] not in _LEFT_OUT:
+                packed.write(path, name.as_posix())
 
 
 def _watch(seconds: float) -> None:

@@ -81,6 +81,8 @@ class RegisteredModel:
         Name and fingerprint of its encoder.
     tags : tuple of str
         To find it by.
+    publish : bool
+        Whether it is final: ready to be deployed, and not to be changed any more.
     """
 
     name: str
@@ -88,6 +90,7 @@ class RegisteredModel:
     labels: tuple[str, ...]
     fingerprint: str
     tags: tuple[str, ...] = ()
+    publish: bool = False
 
 
 class Experiment(Protocol):

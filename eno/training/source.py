@@ -38,7 +38,7 @@ def script_of(entry: tuple[str, ...]) -> dict[str, str]:
     if not place and entry[:2] == ("-m", "eno"):
         entry_point = _JOB
         code = f"import sys\n\nfrom eno.cli import main\n\nsys.argv[1:] = {list(entry[2:])!r}\nmain()\n"
-    packages = "\n".join(_packages() + ([] if place else _origin()))
+    packages = "\n".join(filter(None, (*_packages(), "" if place else requirement())))
     return {**place, "working_dir": ".", "entry_point": entry_point, "code": code, "packages": packages}
 
 
@@ -92,14 +92,18 @@ def _packages() -> list[str]:
     return sorted(found)
 
 
-def _origin() -> list[str]:
-    """Where eno was installed from, if that is a repository.
+def requirement() -> str:
+    """Give what pip installs this very eno from, or nothing where that is not known.
 
-    Its bare name is never given: a worker would take whatever an index has under it.
+    Its bare name is never given: pip would take whatever an index has under it.
     """
+    place = _checkout(Path(eno.__file__).parents[1])
+    if place:
+        short = re.fullmatch(r"([^/@:]+@[^/:]+):(?!//)(.+)", place["repository"])  # git@host:path
+        address = f"ssh://{short[1]}/{short[2]}" if short else place["repository"]
+        return f"eno @ git+{address}@{place['commit']}"
     try:
-        text = metadata.distribution("eno").read_text("direct_url.json")
-        content = json.loads(text or "{}")
-        return [f"eno @ git+{_without_password(content['url'])}@{content['vcs_info']['commit_id']}"]
+        content = json.loads(metadata.distribution("eno").read_text("direct_url.json") or "{}")
+        return f"eno @ git+{_without_password(content['url'])}@{content['vcs_info']['commit_id']}"
     except (metadata.PackageNotFoundError, ValueError, KeyError):
-        return []
+        return ""

@@ -1,0 +1,1 @@
+"""Tags for others: the code that a serving system runs."""

@@ -1,0 +1,104 @@
+"""Register a predictor as a ClearML model, and print the commands that ClearML Serving deploys it with.
+
+For instance::
+
+    python scripts/serve.py models/eno --name eno-v1
+
+ClearML must be configured (``clearml-init``). Nothing is deployed by this script: the commands that it prints do that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from eno.console import errors
+from eno.data.labels import LabelEncoder
+from eno.errors import EnoError, TrackingError
+from eno.inference.saved import LABELS, read_description
+from eno.training.clearml_experiment import ClearMLExperiment, open_clearml
+from eno.training.experiment import Command, RegisteredModel, Tracking
+from eno.training.source import requirement
+
+PREPROCESS = Path(__file__).parents[1] / "eno" / "serving" / "clearml_preprocess.py"
+CLOSE_S = 600  # the model is all that this is for
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path, help="folder of a predictor that 'eno train' made")
+    parser.add_argument("--name", default="eno-v1", help="of the model (eno-v1)")
+    parser.add_argument("--project", default="eno/serving", help="ClearML project (eno/serving)")
+    parser.add_argument("--publish", action="store_true", help="mark the model as final")
+    parser.add_argument("--service", default="SERVICE_ID", help="id of a serving service that is there already")
+    parser.add_argument("--endpoint", default="tag", help="its address is /serve/ENDPOINT/VERSION (tag)")
+    parser.add_argument("--version", default="1", help="of the endpoint (1)")
+    return parser.parse_args()
+
+
+def register(folder: Path, *, name: str, project: str, publish: bool = False) -> str:
+    """Upload a predictor to the model registry; gives the id of the model."""
+    description = read_description(folder)
+    tracking = Tracking(mode="online", project=project, name=f"register {name}", close_s=CLOSE_S)
+    command = Command("serving", f"register {name}", ("scripts/serve.py", str(folder)))
+    experiment = open_clearml(tracking, command, say=say)
+    assert isinstance(experiment, ClearMLExperiment)
+    try:
+        experiment.model(
+            RegisteredModel(
+                name=name,
+                folder=folder,
+                labels=tuple(LabelEncoder.load(folder / LABELS).all_labels),
+                fingerprint=description.spec.label,
+                tags=("eno",),
+                publish=publish,
+            )
+        )
+    finally:
+        experiment.close()
+    if not experiment.models:
+        raise TrackingError(f"{folder}: the server has not registered it; the lines above say why.")
+    return experiment.models[0]
+
+
+def commands(model_id: str, *, service: str, endpoint: str, version: str) -> list[str]:
+    """Give the commands that deploy a registered model, one after the other."""
+    add = [
+        "clearml-serving", "--id", service, "model", "add", "--engine", "custom", "--endpoint", endpoint,
+        "--version", version, "--preprocess", str(PREPROCESS), "--model-id", model_id,
+    ]  # fmt: skip
+    create = [] if service != "SERVICE_ID" else ["clearml-serving create --name eno --project eno/serving"]
+    return [*create, shlex.join(add)]
+
+
+def say(line: str) -> None:
+    """Show a line of progress."""
+    errors.print(line, markup=False)
+
+
+def main() -> int:
+    """Register, then say what to do next."""
+    chosen = parse()
+    try:
+        model_id = register(chosen.model, name=chosen.name, project=chosen.project, publish=chosen.publish)
+    except EnoError as error:
+        errors.print(f"error: {error}", style="red", markup=False)
+        return 1
+    package = requirement() or "what pip installs this eno from"
+    print(f"# model {model_id}")
+    print("# once, where clearml is configured; 'create' prints the SERVICE_ID of the next command:")
+    print("pip install clearml-serving")
+    print("\n".join(commands(model_id, service=chosen.service, endpoint=chosen.endpoint, version=chosen.version)))
+    print("# in the environment of the clearml-serving-inference container:")
+    print(f"CLEARML_SERVING_TASK_ID={chosen.service}\nCLEARML_EXTRA_PYTHON_PACKAGES={shlex.quote(package)}")
+    print("# then, with the address of that container:")
+    address = f"http://127.0.0.1:8080/serve/{chosen.endpoint}/{chosen.version}"
+    print(f"curl --data-binary @song.mp3 -H 'Content-Type: application/octet-stream' {address}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
