@@ -1,4 +1,5 @@
-/* A scatter of tracks on one canvas, with pan and zoom by pointer, wheel, fingers and keys. Needs map_tracks.js.
+/* A scatter of tracks on one canvas, with pan and zoom by pointer, wheel, fingers and keys. Needs
+   map_tracks.js and map_paint.js.
 
      const map = createMap(element, content, { onPick, onHover, onMove });
 
@@ -17,7 +18,7 @@ const createMap = (() => {
   };
   const [MIN_ZOOM, MAX_ZOOM, FILLS] = [0.5, 500, 0.92];
   const [SLOW_MS, QUICK_MS, REST_MS, FLIGHT_MS, AT_LEAST] = [34, 20, 140, 450, 4000];
-  const [NEAR_PX, NEAR_FINGER_PX, STILL_PX, STEP_PX] = [14, 26, 5, 80];
+  const [BIGGEST_PX, NEAR_PX, NEAR_FINGER_PX, STILL_PX, STEP_PX] = [9, 14, 26, 5, 80];
 
   return function createMap(element, content, { onPick = () => {}, onHover = () => {}, onMove = () => {} } = {}) {
     const tracks = mapTracks.read(content);
@@ -33,7 +34,8 @@ const createMap = (() => {
     const darkness = matchMedia("(prefers-color-scheme: dark)");
     const calm = matchMedia("(prefers-reduced-motion: reduce)");
     const view = { x: 0.5, y: 0.5, zoom: 1 };
-    const marks = new Map();
+    const stamps = new Map();
+    let painter = null;
     let [width, height, ratio] = [1, 1, 1];
     let theme = THEMES.light;
     let by = null;
@@ -49,45 +51,35 @@ const createMap = (() => {
       [order[i], order[j]] = [order[j], order[i]];
     }
 
-    const scale = () => Math.min(width, height) * FILLS * view.zoom;
+    const extent = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value - 0.5)), 1e-3) * 2;
+    const [wide, high] = [extent(xs), extent(ys)];
+    const scale = () => Math.min(width / wide, height / high) * FILLS * view.zoom;
     const onScreen = ({ x, y }) => ({ x: (x - view.x) * scale() + width / 2, y: (y - view.y) * scale() + height / 2 });
     const screenOf = (i) => onScreen({ x: xs[i], y: ys[i] });
     const placeOf = (x, y) => ({ x: (x - width / 2) / scale() + view.x, y: (y - height / 2) / scale() + view.y });
-    const radius = () => Math.min(9, Math.max(1.3, Math.min(5, 110 / Math.sqrt(count))) * view.zoom ** 0.35);
+    const radius = () => Math.min(BIGGEST_PX, Math.max(1.3, Math.min(5, 110 / Math.sqrt(count))) * view.zoom ** 0.35);
     const at = (x, y, reach) => nearest(placeOf(x, y).x, placeOf(x, y).y, reach / scale(), lit);
     const schedule = () => (scheduled ||= requestAnimationFrame(draw));
 
-    /* A mark is drawn once and then copied, which is far quicker than an arc for every track. */
-    function mark(look, dim) {
+    function stampOf(look, dim) {
       const r = radius() * ratio;
       const key = `${look.colour} ${look.ring} ${dim} ${r}`;
-      if (marks.size > 300) marks.clear();
-      if (!marks.has(key)) {
-        const stamp = document.createElement("canvas");
-        stamp.width = stamp.height = Math.ceil(r * 2 + 2);
-        const brush = stamp.getContext("2d");
-        brush.globalAlpha = dim ? 0.15 : count > 5000 ? 0.75 : 0.9;
-        brush.lineWidth = look.ring ? Math.max(1, r * 0.55) : 0;
-        brush.fillStyle = brush.strokeStyle = look.colour;
-        brush.arc(stamp.width / 2, stamp.width / 2, r - (look.ring ? brush.lineWidth / 2 : 0), 0, 2 * Math.PI);
-        if (look.ring) brush.stroke();
-        else brush.fill();
-        marks.set(key, stamp);
-      }
-      return marks.get(key);
+      if (stamps.size > 500) stamps.clear();
+      if (!stamps.has(key)) stamps.set(key, painter.stamp(look, r, dim ? 0.15 : count > 5000 ? 0.75 : 0.9));
+      return stamps.get(key);
     }
 
     function drawTracks(shown, isOne, dim) {
-      const stamps = looks.map((look) => mark(look, dim));
-      const size = stamps[0].width;
+      const own = looks.map((look) => stampOf(look, dim));
+      const side = own[0].side;
       const factor = scale() * ratio;
-      const left = (width * ratio - size) / 2 - view.x * factor;
-      const top = (height * ratio - size) / 2 - view.y * factor;
+      const left = (canvas.width - side) / 2 - view.x * factor;
+      const top = (canvas.height - side) / 2 - view.y * factor;
       for (let place = 0; place < shown; place++) {
         const i = order[place];
         const x = Math.round(xs[i] * factor + left);
         const y = Math.round(ys[i] * factor + top);
-        if (x > -size && y > -size && x < canvas.width && y < canvas.height && isOne(i)) pen.drawImage(stamps[codes[i]], x, y);
+        if (x > -side && y > -side && x < canvas.width && y < canvas.height && isOne(i)) painter.print(own[codes[i]], x, y);
       }
     }
 
@@ -136,12 +128,11 @@ const createMap = (() => {
       }
       before = moving ? now : 0;
       const shown = moving ? Math.ceil(count * share) : count;
-      pen.setTransform(1, 0, 0, 1, 0, 0);
-      pen.fillStyle = theme.paper;
-      pen.fillRect(0, 0, canvas.width, canvas.height);
+      painter.clear(theme.paper);
       if (lit) drawTracks(shown, (i) => !lit[i], true);
       if (by) drawTracks(shown, (i) => !codes[i] && (!lit || lit[i]), false);
       drawTracks(shown, (i) => (codes[i] || !by) && (!lit || lit[i]), false);
+      painter.show();
       pen.setTransform(ratio, 0, 0, ratio, 0, 0);
       if (picked >= 0) drawNeighbours();
       if (!lit) drawNames();
@@ -208,8 +199,8 @@ const createMap = (() => {
       by = wish;
       ({ looks, codes } = mapTracks.looks(tracks, by, theme));
       const titled = by && by.column ? looks.map((look, code) => ({ ...look, code })).slice(1) : [];
-      const many = titled.filter((look) => look.count > count / 100);
-      names = many.map(({ name, code }) => ({ name, place: mapTracks.centreOf(code, codes, tracks) }));
+      names = titled.map(({ name, code }) => ({ name, place: mapTracks.centreOf(code, codes, tracks) }));
+      names = names.filter(({ place }) => place);
       schedule();
       return looks;
     }
@@ -219,6 +210,8 @@ const createMap = (() => {
       ratio = Math.min(3, devicePixelRatio || 1);
       canvas.width = Math.max(1, Math.round(width * ratio));
       canvas.height = Math.max(1, Math.round(height * ratio));
+      painter = mapPaint.makePainter(pen, Math.ceil(2 * BIGGEST_PX * ratio) + 2);
+      stamps.clear();
       schedule();
       onMove();
     }
@@ -298,6 +291,7 @@ const createMap = (() => {
       hover,
       pick,
       screenOf,
+      view: () => ({ ...view }),
       lookOf: (i) => codes[i],
       showAll: () => flyTo({ x: 0.5, y: 0.5, zoom: 1 }),
       flyTo: (i) => flyTo({ x: xs[i], y: ys[i], zoom: Math.max(view.zoom, Math.min(12, Math.sqrt(count) / 6)) }),

@@ -25,7 +25,7 @@ from eno.similarity.space import Space
 NEIGHBOURS = 8
 """How many neighbours of a track the map shows."""
 
-_SCRIPTS = {"tracks_script": "map_tracks.js", "map_script": "map.js", "page_script": "map_page.js"}
+_SCRIPTS = ("map_tracks.js", "map_paint.js", "map.js", "map_page.js")
 _AXES = {
     "umap": "Tracks that stand close sound alike; how far groups are from each other says little.",
     "pca": "Along the two principal components, which hold {:.0%} of all differences; true neighbours may stand apart.",
@@ -115,20 +115,18 @@ def write_map(
 
 def _page(content: dict[str, Any], heading: str, about: str) -> bytes:
     folder = importlib.resources.files("eno.similarity")
-    scripts = {name: folder.joinpath(file).read_text("utf-8") for name, file in _SCRIPTS.items()}
+    scripts = [folder.joinpath(name).read_text("utf-8") for name in _SCRIPTS]
     # Only these scripts may run, and only audio may be loaded: whatever a name holds, it stays text.
-    allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts.values())
-    policy = (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; media-src 'self' file:"
-    )
+    allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    loaded = "style-src 'unsafe-inline'; img-src data:; media-src 'self' file:"
     count = f"{content['count']:,} track{'s' * (content['count'] != 1)}"
     page = Template(folder.joinpath("map.html").read_text("utf-8")).substitute(
-        policy=policy,
+        policy=f"default-src 'none'; script-src {allowed}; {loaded}",
         title=text(heading),
         heading=text(heading),
         about=text(f"{count}. {about}"),
         content=_json_in_html(content),
-        **scripts,
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
     return page.encode("utf-8")
 

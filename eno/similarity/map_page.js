@@ -151,10 +151,14 @@
 
   const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 
+  function prepare() {
+    const words = (i) => [tracks.title(i), credits(i), tracks.id(i), ...tracks.tagsOf(i).map((tag) => tag.name)];
+    texts ||= Array.from({ length: tracks.count }, (_, i) => plain(words(i).join("\n")));
+  }
+
   function search() {
     waiting = 0;
-    texts ||= Array.from({ length: tracks.count }, (_, i) =>
-      plain([tracks.title(i), credits(i), tracks.id(i), ...tracks.tagsOf(i).map((tag) => tag.name)].join("\n")));
+    prepare();
     const words = plain(part("search").value).split(/\s+/).filter(Boolean);
     matches = null;
     if (words.length) {
@@ -198,6 +202,7 @@
     buttons[chosen].scrollIntoView({ block: "nearest" });
   }
 
+  part("search").addEventListener("focus", () => setTimeout(prepare));
   part("search").addEventListener("input", () => {
     clearTimeout(waiting);
     waiting = setTimeout(search, tracks.count > 5000 ? WAIT_MS : 0);

@@ -3,6 +3,7 @@
 
 const mapTracks = (() => {
   const GRADES = 4; // of a tag's strength, above the faint one
+  const [MANY, TOGETHER] = [0.01, 0.3]; // shares of all tracks and of a group, for its name to stand on the map
 
   function unpack({ type, data }) {
     const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
@@ -57,7 +58,8 @@ const mapTracks = (() => {
   function blend(from, to, share) {
     const parts = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
     const [start, end] = [parts(from), parts(to)];
-    return `rgb(${start.map((part, i) => Math.round(part + (end[i] - part) * share)).join(" ")})`;
+    const mixed = start.map((part, i) => Math.round(part + (end[i] - part) * share));
+    return `#${mixed.map((part) => part.toString(16).padStart(2, "0")).join("")}`;
   }
 
   /* The looks there are, which is also the legend, and the look of each track. The first one is that of all others.
@@ -116,20 +118,26 @@ const mapTracks = (() => {
     };
   }
 
-  /* Where most tracks of a look stand, for its name. */
+  /* Where most tracks of a look stand, for its name; null if they are few, or all over the map. */
   function centreOf(look, codes, { xs, ys }) {
-    const side = 24;
-    const cell = (i) => [ys, xs].reduce((at, axis) => at * (side + 2) + Math.min(side, Math.floor(axis[i] * side) + 1), 0);
-    const counts = new Float32Array((side + 2) ** 2);
-    for (let i = 0; i < codes.length; i++) if (codes[i] === look) counts[cell(i)]++;
+    const side = 16;
+    const wide = side + 2; // a cell of margin all around
+    const cellOf = (value) => 1 + Math.min(side - 1, Math.floor(value * side));
+    const counts = new Uint32Array(wide * wide);
+    const members = [];
+    for (let i = 0; i < codes.length; i++) if (codes[i] === look) members.push(i);
+    for (const i of members) counts[cellOf(ys[i]) * wide + cellOf(xs[i])]++;
     let [best, most] = [0, 0];
-    for (let at = side + 3; at < counts.length - side - 3; at++) {
-      const around = [1, side + 1, side + 2, side + 3].reduce((sum, by) => sum + counts[at + by] + counts[at - by], 0);
-      if (counts[at] && counts[at] + around / 2 > most) [best, most] = [at, counts[at] + around / 2];
+    for (let cell = wide + 1; cell < counts.length - wide - 1; cell++) {
+      let around = 0;
+      for (const row of [-wide, 0, wide]) for (const column of [-1, 0, 1]) around += counts[cell + row + column];
+      if (around > most) [best, most] = [cell, around];
     }
-    let [x, y, n] = [0, 0, 0];
-    for (let i = 0; i < codes.length; i++) if (codes[i] === look && cell(i) === best) [x, y, n] = [x + xs[i], y + ys[i], n + 1];
-    return { x: x / n, y: y / n };
+    if (most < MANY * codes.length || most < TOGETHER * members.length) return null;
+    const [row, column] = [Math.floor(best / wide), best % wide];
+    const close = members.filter((i) => Math.abs(cellOf(ys[i]) - row) < 2 && Math.abs(cellOf(xs[i]) - column) < 2);
+    const mean = (values) => close.reduce((sum, i) => sum + values[i], 0) / close.length;
+    return { x: mean(xs), y: mean(ys) };
   }
 
   return { read, looks, grid, centreOf };

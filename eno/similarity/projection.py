@@ -131,7 +131,7 @@ def _principal(vectors: np.ndarray) -> Projection:
         return Projection(np.zeros((len(vectors), 2), np.float32), "pca", (0.0, 0.0))
     pca = PCA(axes, svd_solver="covariance_eigh" if len(vectors) > vectors.shape[1] else "full")
     coordinates = np.zeros((len(vectors), 2), np.float32)
-    coordinates[:, :axes] = pca.fit_transform(np.asarray(vectors, np.float64))
-    # Vectors that are all the same vary along no axis.
+    with np.errstate(invalid="ignore"):  # vectors that are all the same vary along no axis
+        coordinates[:, :axes] = pca.fit_transform(np.asarray(vectors, np.float64))
     shares = np.nan_to_num(pca.explained_variance_ratio_).tolist()
     return Projection(coordinates, "pca", (*shares, 0.0)[:2])
