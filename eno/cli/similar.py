@@ -21,13 +21,14 @@ from eno.cli.options import (
     shown,
 )
 from eno.config import Settings
-from eno.console import console, errors
+from eno.console import console, errors, progress
 from eno.errors import ConfigError
 
 if TYPE_CHECKING:
     from eno.embeddings.store import EmbeddingStore
     from eno.encoders import Encoder
     from eno.similarity.answers import Answer, Neighbour
+    from eno.similarity.index import SimilarityIndex
     from eno.similarity.sounds_like import SoundsLike
     from eno.similarity.tag_table import TagTable
     from eno.similarity.where import Where
@@ -169,19 +170,31 @@ def _open(
     from eno.data.layout import DataRoot
     from eno.embeddings.store import EmbeddingStore
     from eno.similarity.facts import Facts
-    from eno.similarity.index import SimilarityIndex, index_folder
     from eno.similarity.sounds_like import SoundsLike
 
     store, root = EmbeddingStore.open(place), DataRoot(chosen.data_root)
-    level = "windows" if windows else "tracks"
-    index = SimilarityIndex.open(folder or index_folder(store, level))
-    if windows and index.level != "windows":
-        raise ConfigError(f"{index.folder}: is an index of tracks. Build one with: eno index build --level windows")
+    index = _index(chosen, store, folder, "windows" if windows else "tracks")
     facts = Facts.read(index.track_ids(), root)
     tags = None if model is None else _tags(model, store, index.folder / "tags")
     if audio_root is None and root.audio.is_dir():
         audio_root = root.audio
     return SoundsLike(index, store, facts=facts, tags=tags, audio_root=audio_root)
+
+
+def _index(chosen: Settings, store: EmbeddingStore, folder: Path | None, level: str) -> SimilarityIndex:
+    """Open the index; the one in the store is built where there is none yet."""
+    from eno.similarity.index import SimilarityIndex, index_folder
+    from eno.similarity.manifest import MANIFEST
+
+    if folder is None and not (index_folder(store, level) / MANIFEST).exists():
+        from eno.similarity.build import build_index
+
+        with progress("indexing") as show:
+            build_index(store, level=level, on_progress=show, **chosen.index.model_dump(exclude_none=True))
+    index = SimilarityIndex.open(folder or index_folder(store, level))
+    if index.level != level:
+        raise ConfigError(f"{index.folder}: is an index of {index.level}; --windows goes with one of windows.")
+    return index
 
 
 def _tags(model: Path, store: EmbeddingStore, folder: Path) -> TagTable:

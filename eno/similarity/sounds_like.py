@@ -17,7 +17,7 @@ from eno.files import printable, printed_file
 from eno.similarity import queries
 from eno.similarity.answers import Answer, described
 from eno.similarity.facts import Facts
-from eno.similarity.index import SimilarityIndex
+from eno.similarity.index import SimilarityIndex, index_folder
 from eno.similarity.indexed import IndexedTracks
 from eno.similarity.mixing import Query, mix
 from eno.similarity.playlist import walk
@@ -80,8 +80,8 @@ class SoundsLike:
         self.notes: tuple[str, ...] = ()
         if index.is_older_than(store):
             self.notes = (
-                "The index is older than its store: what was embedded since is not found. "
-                f"'eno index add {printable(str(store.path))}' adds it.",
+                "The index is older than its store: what was embedded since is not found, and what has vanished is. "
+                f"'{_update_command(index, store)}' mends it.",
             )
 
     def find(self, name: Path | str) -> str | None:
@@ -279,6 +279,13 @@ class SoundsLike:
     def _limits(self, per_artist: int | None, per_album: int | None) -> list[Limit]:
         both = ((per_artist, "artists"), (per_album, "albums"))
         return [Limit(getattr(self.tracks, name), most) for most, name in both if most is not None]
+
+
+def _update_command(index: SimilarityIndex, store: EmbeddingStore) -> str:
+    windows = " --windows" if index.level == "windows" else ""
+    default = store.folder.local is not None and index.folder == index_folder(store, index.level)
+    place = windows if default else f" --index {printable(index.folder)}"
+    return f"eno index add {printable(str(store.path))}{place}"
 
 
 def _check(**numbers: int | None) -> None:

@@ -24,8 +24,7 @@ RUINS = "Grouper/Ruins/0"
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory):
     data, store = build(tmp_path_factory.mktemp("collection"), OwnEncoder())
-    for level in ("tracks", "windows"):
-        build_index(store, level=level)
+    build_index(store)  # that of windows is built by the first that needs it
     return data, store
 
 
@@ -138,12 +137,14 @@ def test_playlist(similar, collection, tmp_path):
         ([FIRST, FIRST, "--from", "1"], ConfigError, "of one track or file"),
         (["--text", "rain", "--encoder", "stats"], ConfigError, "The encoder 'stats' takes no text"),
         (["--tags", "rain"], ConfigError, "name it with --model"),
+        ([FIRST, "--index", "{index}", "--windows"], ConfigError, "is an index of tracks"),
         ([FIRST, "--index", "nowhere"], SimilarityError, "eno index build"),
     ],
 )
-def test_what_cannot_be(similar, arguments, error, message):
+def test_what_cannot_be(similar, collection, arguments, error, message):
+    index = collection[1].path / "index" / "tracks"
     with pytest.raises(error, match=re.escape(message)):
-        similar(*arguments)
+        similar(*(str(argument).replace("{index}", str(index)) for argument in arguments))
 
 
 def test_silence(similar, tmp_path):
