@@ -26,6 +26,7 @@ from eno.embeddings.job import embed_folder
 from eno.embeddings.store import EmbeddingStore
 from eno.encoders import load_encoder
 from eno.inference.predictor import EnoPredictor
+from eno.similarity.index import SimilarityIndex, index_folder
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 TRACKS = 96
@@ -196,6 +197,38 @@ def test_evaluation(run, root, store):
     report = pq.read_table(folder / "evaluation" / "per_label.parquet")
     assert report["label"].to_pylist() == [row[1] for row in of_labels]
     assert (folder / "evaluation" / "report.html").is_file()
+
+
+def test_sounds_like(run, root, store):
+    printed, tables, pictures = run("05_sounds_like")
+    ids, X = store.matrix()
+    assert f"{len(ids)} tracks, vectors of {X.shape[1]} values" in printed
+    assert pictures == 1
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    raw = (unit @ unit.T)[np.triu_indices(len(ids), k=1)].mean()
+    assert _number("mean cosine, raw: ", printed) == pytest.approx(raw, abs=6e-4)
+    assert abs(_number("mean cosine, whiten: ", printed)) < 0.05 < 0.9 < raw
+
+    like, passage, windows, _, _, playlist = tables
+    unit = SimilarityIndex.open(index_folder(store)).space.apply(X)
+    albums = {name: name.rpartition("/")[0] for name in ids}
+    others = [row for row, name in enumerate(ids) if albums[name] != albums[ids[0]]]
+    best = max(others, key=lambda row: float(unit[row] @ unit[0]))
+    assert like[1][2] == Path(ids[best]).stem
+    assert float(like[1][1]) == pytest.approx(float(unit[best] @ unit[0]), abs=2e-3)
+    assert [len(table) - 1 for table in (like, passage, windows)] == [5, 3, 3]
+    assert re.search(rf"the copy: (0\.999|1\.000) {re.escape(ids[0])}", printed)
+    rises, falls = re.findall(r"(-?[\d.]+) for the seed, (-?[\d.]+) for the mixture", printed)
+    assert float(rises[0]) < float(rises[1])
+    assert float(falls[0]) > float(falls[1])
+
+    assert "12 tracks, 1.0 of 1.0 minutes" in printed
+    lines = (root.root / "processed" / "playlist.m3u8").read_text("utf-8").splitlines()
+    assert len(lines) == 25
+    assert all((root.root / "processed" / line).is_file() for line in lines[2::2])
+    assert [row[2] for row in playlist[1:]] == [Path(line).stem for line in lines[2::2]]
+    assert f"{len(ids)} tracks by pca" in printed
+    assert (root.root / "processed" / "map.html").is_file()
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
