@@ -41,10 +41,9 @@ def duplicates(
         Path | None, typer.Option(metavar="FILE", help="Write all pairs as .csv, or everything as .json")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON")] = False,
-    neighbours: Annotated[int | None, typer.Option(min=1, help="Nearest tracks of each that are compared")] = None,
-    min_cosine: Annotated[
-        float | None, typer.Option(min=-1, max=1, help="Tracks that are less near are not compared")
-    ] = None,
+    neighbours: Annotated[int | None, typer.Option(min=0, help="Nearest tracks of each that are compared …")] = None,
+    min_cosine: Annotated[float | None, typer.Option(min=-1, max=1, help="… if they are at least so near")] = None,
+    nearest: Annotated[int | None, typer.Option(min=0, help="Those compared however far they are")] = None,
     data_root: DataRootOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
@@ -56,7 +55,7 @@ def duplicates(
 
     from eno.data.layout import DataRoot
     from eno.embeddings.store import EmbeddingStore
-    from eno.similarity.duplicates import MIN_COSINE, NEIGHBOURS, find_duplicates
+    from eno.similarity.duplicates import MIN_COSINE, NEAREST, NEIGHBOURS, find_duplicates
 
     root, opened = DataRoot(chosen.data_root), EmbeddingStore.open(store)
     if audio_root is not None and not audio_root.is_dir():
@@ -70,6 +69,7 @@ def duplicates(
             tracks=_tracks(root),
             neighbours=NEIGHBOURS if neighbours is None else neighbours,
             min_cosine=MIN_COSINE if min_cosine is None else min_cosine,
+            nearest=NEAREST if nearest is None else nearest,
             on_progress=lambda stage, done, total: show(done, total, stage),
         )
     if out is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 
 from eno.similarity.listener import Listener
 from eno.similarity.quality import Quality, by_quality
@@ -143,22 +143,33 @@ def _batches(pairs: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]
 
 
 def _neighbours_together(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Order pairs so that those of the same tracks follow each other, and a file is decoded once."""
-    component_of = {track_id: number for number, tracks in enumerate(_components(pairs)) for track_id in tracks}
-    return sorted(pairs, key=lambda pair: (component_of[pair[0]], pair))
+    """Order pairs so that those of the same tracks follow each other, and a file is seldom decoded twice."""
+    if not pairs:
+        return []
+    ids, graph = _graph(pairs)
+    place_of = dict(
+        zip(ids[reverse_cuthill_mckee(graph.tocsr(), symmetric_mode=True)].tolist(), range(len(ids)), strict=True)
+    )
+    return sorted(pairs, key=lambda pair: sorted(place_of[track_id] for track_id in pair))
 
 
 def _components(pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
     """Tracks that hang together, each list in the order of their ids; the largest first."""
     if not pairs:
         return []
-    ids, places = np.unique(np.array(pairs, object).ravel(), return_inverse=True)
-    ends = places.reshape(-1, 2)
-    graph = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(len(ids), len(ids)))
+    ids, graph = _graph(pairs)
     _, numbers = connected_components(graph, directed=False)
     order = np.argsort(numbers, kind="stable")
     parts = np.split(ids[order], np.flatnonzero(np.diff(numbers[order])) + 1)
     return sorted((part.tolist() for part in parts), key=lambda part: (-len(part), part))
+
+
+def _graph(pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, coo_array]:
+    """Tracks in the order of their ids, and which of them are pairs."""
+    ids, places = np.unique(np.array(pairs, object).ravel(), return_inverse=True)
+    first, second = places.reshape(-1, 2).T
+    ends = np.concatenate([first, second]), np.concatenate([second, first])
+    return ids, coo_array((np.ones(2 * len(pairs), np.int8), ends), shape=(len(ids), len(ids)))
 
 
 def make_groups(

@@ -22,11 +22,11 @@ from eno.similarity.copies import Member, Pair, Progress, confirm, make_groups, 
 from eno.similarity.index import SimilarityIndex
 from eno.similarity.listener import Listener
 
-NEIGHBOURS = 20
-"""So many nearest tracks of each are candidates, if they are near enough."""
+NEIGHBOURS, MIN_COSINE = 20, 0.5
+"""So many nearest tracks of each are compared with it, if they are near enough."""
 
-MIN_COSINE = 0.5
-"""Copies are nearer than this; ``scripts/bench/duplicates.py`` measures how near."""
+NEAREST = 5
+"""So many are compared however far they are: what an encoder makes of softer or padded sound may be far from it."""
 
 _QUERIES = 1024
 
@@ -105,6 +105,7 @@ def find_duplicates(
     tracks: pa.Table | None = None,
     neighbours: int = NEIGHBOURS,
     min_cosine: float = MIN_COSINE,
+    nearest: int = NEAREST,
     workers: int | None = None,
     on_progress: Progress | None = None,
 ) -> Duplicates:
@@ -120,9 +121,11 @@ def find_duplicates(
     tracks : pa.Table, optional
         Rows of ``tracks.parquet``, which save looking into files for their lengths and tags.
     neighbours : int
-        So many nearest tracks of each are candidates.
+        So many nearest tracks of each are candidates,
     min_cosine : float
-        Candidates are at least so near.
+        if they are at least so near.
+    nearest : int
+        So many are candidates however far they are. With 0, fewer files are decoded, and fewer copies found.
     workers : int, optional
         Threads that decode and compare; one for each core by default.
     on_progress : callable, optional
@@ -133,7 +136,9 @@ def find_duplicates(
     Duplicates
     """
     report = on_progress or (lambda stage, done, total: None)
-    rows, cosines = likely_pairs(index, neighbours=neighbours, min_cosine=min_cosine, on_progress=report)
+    rows, cosines = likely_pairs(
+        index, neighbours=neighbours, min_cosine=min_cosine, nearest=nearest, on_progress=report
+    )
     with ThreadPoolExecutor(workers or usable_cores(), thread_name_prefix="duplicates") as pool:
         try:
             names = index.ids[rows]
@@ -151,9 +156,10 @@ def likely_pairs(
     *,
     neighbours: int = NEIGHBOURS,
     min_cosine: float = MIN_COSINE,
+    nearest: int = NEAREST,
     on_progress: Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of tracks whose vectors are near, found a batch of tracks at a time.
+    """Pairs of tracks whose vectors are near, found a batch of tracks at a time; parameters as of `find_duplicates`.
 
     Returns
     -------
@@ -166,8 +172,10 @@ def likely_pairs(
     found_rows, found_cosines = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.float32)]
     for begin in range(0, len(queries), _QUERIES):
         batch = queries[begin : begin + _QUERIES]
-        cosines, rows = index.search(index.vectors(batch), neighbours + 1)  # the nearest is the track itself
-        near = (cosines >= min_cosine) & (rows >= 0) & (rows != batch[:, None])
+        cosines, rows = index.search(index.vectors(batch), max(neighbours, nearest) + 1)  # and the track itself
+        others = (rows >= 0) & (rows != batch[:, None])
+        rank = np.cumsum(others, axis=1)
+        near = others & ((cosines >= min_cosine) & (rank <= neighbours) | (rank <= nearest))
         pairs = np.column_stack([np.repeat(batch, near.sum(axis=1)), rows[near]])
         found_rows.append(np.sort(pairs, axis=1))
         found_cosines.append(cosines[near])

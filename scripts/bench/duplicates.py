@@ -10,33 +10,36 @@ Run it after ``python -m eno.demo`` and ``eno embed``: ``python scripts/bench/du
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
+import json
 import os
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from eno.demo.variants import COPIES, Variant, write_audio, write_copies, write_renditions
+from eno.demo.variants import Variant, write_audio, write_copies, write_renditions
 from eno.embeddings.job import embed_folder
 from eno.embeddings.pipeline import LocalExecutor
 from eno.embeddings.store import EmbeddingStore
-from eno.encoders import Encoder, load_encoder
+from eno.encoders import load_encoder
+from eno.files import write_json
 from eno.similarity.build import build_index
-from eno.similarity.copies import SAME, UNCONFIRMED, Pair
-from eno.similarity.duplicates import MIN_COSINE, NEIGHBOURS, find_duplicates, likely_pairs
+from eno.similarity.copies import SAME, Pair
+from eno.similarity.duplicates import MIN_COSINE, NEAREST, NEIGHBOURS, find_duplicates
 from eno.similarity.index import SimilarityIndex
 from eno.similarity.recordings import MIN_COHERENCE, MIN_DETAIL, Likeness, Recording, compare
 
 TWICE = (("trimmed-both", "mp3-64"), ("padded", "opus"), ("22050hz", "mp3-64"), ("mono", "ogg"))
 """What is changed first, and how it is encoded then."""
 
-DRONE_ALBUMS, DRONES = 8, 4
+DRONE_ALBUMS, DRONES = 6, 3
 DRONE_S, DRONE_RATE = 30, 44_100
 DRONE_COPIES = ("mp3-64", "ogg", "opus", "trimmed-both")
 
@@ -130,9 +133,13 @@ def write_files(data_root: Path, sources: list[str], folder: Path) -> Truth:
     return truth
 
 
-def embed_all(folder: Path, demo: EmbeddingStore, encoder: Encoder) -> EmbeddingStore:
+def embed_all(folder: Path, demo: EmbeddingStore) -> EmbeddingStore:
     """Embed what was written, and take over the vectors of the demo."""
-    store = EmbeddingStore.create(folder.with_name("store"), demo.spec, policy=demo.policy, dtype=demo.dtype)
+    place = folder.with_name(demo.spec.label)
+    if place.is_dir():
+        return EmbeddingStore.open(place)
+    encoder = load_encoder(demo.spec.name, device="cpu", **demo.spec.options)
+    store = EmbeddingStore.create(place, demo.spec, policy=demo.policy, dtype=demo.dtype)
     embed_folder(folder, encoder, store, executor=LocalExecutor(encoder, demo.policy))
     names, starts_s, vectors = demo.windows()
     with store.writing():
@@ -140,48 +147,63 @@ def embed_all(folder: Path, demo: EmbeddingStore, encoder: Encoder) -> Embedding
     return store
 
 
-def compare_directly(folder: Path, truth: Truth) -> dict[str, list[Likeness]]:
-    """Compare what should not be the same, whether or not the vectors are near; only pairs that are reported."""
+def compare_directly(folder: Path, truth: Truth) -> tuple[dict[tuple[str, str], Likeness], dict[str, list[Likeness]]]:
+    """Compare recordings with their copies, and with what is none, whether or not the vectors are near.
+
+    Of those that are none, by kind, only pairs that are reported.
+    """
+    originals = [track_id for track_id, kind in truth.kind.items() if kind == "original"]
     pairs = defaultdict(list)
     by_album = defaultdict(list)
+    for track_id in originals:
+        by_album[str(PurePosixPath(track_id).parent)].append(track_id)
     for track_id, kind in truth.kind.items():
-        if kind == "original":
-            by_album[str(PurePosixPath(track_id).parent)].append(track_id)
-        elif track_id.startswith("renditions/"):
+        if track_id.startswith("renditions/"):
             stem = str(PurePosixPath(*PurePosixPath(track_id).parts[2:]).with_suffix(""))
-            source = next(name for name in truth.kind if name.startswith(f"demo/{stem}."))
-            pairs[kind].append((source, track_id))
+            pairs[kind].append((next(name for name in originals if name.startswith(f"demo/{stem}.")), track_id))
     for album, names in by_album.items():
         kind = "same album of drones" if album.startswith("drones") else "same album"
         if any(truth.tune[name] >= 0 for name in names):
             pairs[kind] += list(itertools.combinations(sorted(names), 2))
-    heard: dict[str, Recording] = {}
-    found = defaultdict(list)
-    for kind, names in pairs.items():
-        for first, second in names:
-            if truth.is_reported(first, second):
-                for track_id in {first, second} - heard.keys():
-                    heard[track_id] = Recording.read(folder / track_id)
-                found[kind].append(compare(heard[first], heard[second]))
-    return found
+    heard = functools.cache(lambda track_id: Recording.read(folder / track_id))
+    copies = {pair: compare(*map(heard, pair)) for pair in positives(truth)}
+    others = {
+        kind: [compare(*map(heard, pair)) for pair in names if truth.is_reported(*pair)]
+        for kind, names in pairs.items()
+    }
+    return copies, others
 
 
-def print_choice(index: SimilarityIndex, truth: Truth, pairs: list[Pair]) -> None:
+def is_candidate(index: SimilarityIndex, truth: Truth, pair: tuple[str, str]) -> tuple[bool, float]:
+    """Whether a pair would be compared if there were no other copies of it, and its cosine."""
+    vectors = index.vectors(index.rows_of(pair))
+    cosine = float(vectors[0] @ vectors[1])
+    others = np.array([truth.recording[track_id] != truth.recording[pair[0]] for track_id in index.ids])
+    ranks = [int(((index.vectors(np.flatnonzero(others)) @ vector) > cosine).sum()) for vector in vectors]
+    near = min(ranks) < NEAREST or (min(ranks) < NEIGHBOURS and cosine >= MIN_COSINE)
+    return near, cosine
+
+
+def print_choice(
+    index: SimilarityIndex, truth: Truth, pairs: list[Pair], copies: dict[tuple[str, str], Likeness]
+) -> None:
     """Show what thresholds can be chosen by: the half of the tunes that is not reported."""
-    copies = [pair for pair in positives(truth) if not truth.is_reported(*pair)]
-    cosines = [float(np.prod(index.vectors(index.rows_of(pair)), axis=0).sum()) for pair in copies]
-    print(f"for choosing: {len(copies)} pairs of a recording and its copy, lowest of all / of 99 % / of 95 %")
-    _print_low("cosine", cosines, MIN_COSINE)
-    compared = [pair for pair in pairs if not truth.is_reported(pair.first, pair.second)]
+    chosen = [pair for pair in copies if not truth.is_reported(*pair)]
+    print(f"\nfor choosing: {len(chosen)} pairs of a recording and its copy; the lowest of all / of 99 % / of 95 %")
+    _print_low("cosine", [is_candidate(index, truth, pair)[1] for pair in chosen], MIN_COSINE)
+    others = [
+        pair.likeness
+        for pair in pairs
+        if pair.likeness.offset_s is not None
+        and not truth.is_reported(pair.first, pair.second)
+        and not truth.same(pair.first, pair.second)
+    ]
     for name, threshold in (("coherence", MIN_COHERENCE), ("detail", MIN_DETAIL)):
-        values: dict[bool, list[float]] = {True: [], False: []}
-        for pair in compared:
-            if pair.likeness.offset_s is not None:
-                values[truth.same(pair.first, pair.second)].append(getattr(pair.likeness, name))
-        _print_low(name, values[True], threshold)
-        highest = max(values[False], default=0.0)
-        print(f"  {'':<10} others that have an offset: {len(values[False])}, at most {highest:.3f}")
-    print()
+        _print_low(name, [getattr(copies[pair], name) for pair in chosen], threshold)
+    scores = [likeness.score for likeness in others]
+    print(
+        f"  {len(others)} others have an offset; the highest score, which is the lower of both, is {max(scores):.3f}\n"
+    )
 
 
 def _print_low(name: str, values: list[float], threshold: float) -> None:
@@ -194,32 +216,33 @@ def positives(truth: Truth) -> list[tuple[str, str]]:
     return [(recording, track_id) for track_id, recording in truth.recording.items() if recording != track_id]
 
 
-def print_results(index: SimilarityIndex, truth: Truth, pairs: list[Pair], direct: dict[str, list[Likeness]]) -> None:
+def print_results(
+    index: SimilarityIndex,
+    truth: Truth,
+    pairs: list[Pair],
+    copies: dict[tuple[str, str], Likeness],
+    others: dict[str, list[Likeness]],
+) -> None:
     """Show recall by kind of copy, false ones by kind of other, and precision and recall of all."""
-    decided = {frozenset((pair.first, pair.second)): pair.decision for pair in pairs}
-    candidates = {frozenset(index.ids[row]) for row in likely_pairs(index)[0]}
-    by_kind = defaultdict(list)
-    for pair in positives(truth):
+    rows = defaultdict(list)
+    for pair, likeness in copies.items():
         if truth.is_reported(*pair):
-            by_kind[truth.kind[pair[1]]].append(frozenset(pair))
-    print(f"{'copies':<24} {'pairs':>6} {'candidates':>11} {'same':>6} {'unsure':>7} {'recall':>7}")
-    totals = np.zeros(4, int)
-    for kind in (*COPIES, *(", ".join(two) for two in TWICE), "drone"):
-        keys = by_kind[kind]
-        found = [decided.get(key) for key in keys]
-        row = len(keys), sum(key in candidates for key in keys), found.count(SAME), found.count(UNCONFIRMED)
-        totals += row
-        print(f"{kind:<24} {row[0]:>6} {row[1]:>11} {row[2]:>6} {row[3]:>7} {row[2] / max(1, row[0]):>7.3f}")
-    print(f"\n{'others, all compared':<24} {'pairs':>6} {'same':>6} {'unsure':>7}")
-    for kind, found in direct.items():
+            near, _ = is_candidate(index, truth, pair)
+            found = near, likeness.same is True, likeness.same is None, near and likeness.same is True
+            rows[truth.kind[pair[1]]].append(found)
+    print(f"{'copies':<24} {'pairs':>6} {'near':>6} {'same':>6} {'unsure':>7} {'recall':>7}")
+    for kind, found in rows.items():
+        near, same, unsure, both = np.sum(found, axis=0)
+        print(f"{kind:<24} {len(found):>6} {near:>6} {same:>6} {unsure:>7} {both / len(found):>7.3f}")
+    print(f"\n{'others, near or not':<24} {'pairs':>6} {'same':>13} {'unsure':>7}")
+    for kind, found in others.items():
         same = [likeness.same for likeness in found]
-        print(f"{kind:<24} {len(same):>6} {same.count(True):>6} {same.count(None):>7}")
+        print(f"{kind:<24} {len(same):>6} {same.count(True):>13} {same.count(None):>7}")
     confirmed = [pair for pair in pairs if pair.decision == SAME and truth.is_reported(pair.first, pair.second)]
     right = sum(truth.same(pair.first, pair.second) for pair in confirmed)
-    print(f"\nall {len(pairs)} candidates among {len(index)} files, of those reported:")
-    print(f"precision {right / max(1, len(confirmed)):.4f} ({right} of {len(confirmed)} pairs called the same)")
-    print(f"recall    {totals[2] / totals[0]:.4f} ({totals[2]} of {totals[0]} copies found)")
-    print(f"          {totals[1] / totals[0]:.4f} of the search by vectors alone ({totals[0] - totals[1]} lost)")
+    near, same, _, both = np.mean([found for kind in rows.values() for found in kind], axis=0)
+    print(f"\nprecision {right / max(1, len(confirmed)):.4f}: {right} of {len(confirmed)} pairs called the same are")
+    print(f"recall    {both:.4f}: {near:.4f} of the copies are near enough to be compared, {same:.4f} pass if compared")
     for pair in confirmed:
         if not truth.same(pair.first, pair.second):
             print(f"wrong: {pair.first} and {pair.second}: {pair.likeness}")
@@ -230,7 +253,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data_root", type=Path, help="folder of the demo corpus")
     parser.add_argument("store", type=Path, help="store of the demo's tracks")
-    parser.add_argument("--tracks", type=int, default=24, help="tracks that copies are made of")
+    parser.add_argument("--tracks", type=int, default=10, help="tracks that copies are made of")
+    parser.add_argument("--folder", type=Path, help="keep what is written and embedded here, and take what is there")
     arguments = parser.parse_args()
     demo = EmbeddingStore.open(arguments.store)
     ids = demo.track_ids()
@@ -242,22 +266,26 @@ def main() -> None:
         print(f"{what}: {time.perf_counter() - began:.0f} s")
         began = time.perf_counter()
 
+    print(f"{os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "audio"
-        folder.mkdir()
-        truth = write_files(arguments.data_root, sources, folder)
+        folder = (arguments.folder or Path(scratch)) / "audio"
+        noted = folder.with_name("truth.json")
+        if noted.is_file():
+            truth = Truth(**json.loads(noted.read_text("utf-8")))
+        else:
+            folder.mkdir(parents=True)
+            truth = write_files(arguments.data_root, sources, folder)
+            write_json(noted, asdict(truth))
         lap(f"{len(truth.kind) - len(ids)} files written")
-        encoder = load_encoder(demo.spec.name, device="cpu", **demo.spec.options)
-        store = embed_all(folder, demo, encoder)
+        store = embed_all(folder, demo)
         lap(f"embedded with {demo.spec.label}")
-        index = build_index(store)
+        index = build_index(store, Path(scratch) / "index")
         found = find_duplicates(index, audio_root=folder)
-        lap(f"{len(found.pairs)} candidates ({NEIGHBOURS} neighbours, cosine ≥ {MIN_COSINE}) compared")
-        direct = compare_directly(folder, truth)
-        lap(f"{sum(map(len, direct.values()))} others compared")
-        print(f"{os.cpu_count()} cores\n")
-        print_choice(index, truth, found.pairs)
-        print_results(index, truth, found.pairs, direct)
+        lap(f"{len(found.pairs)} pairs compared ({NEIGHBOURS} nearest of cosine ≥ {MIN_COSINE}, {NEAREST} of any)")
+        copies, others = compare_directly(folder, truth)
+        lap(f"{len(copies)} copies and {sum(map(len, others.values()))} others compared")
+        print_choice(index, truth, found.pairs, copies)
+        print_results(index, truth, found.pairs, copies, others)
 
 
 if __name__ == "__main__":

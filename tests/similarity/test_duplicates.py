@@ -135,7 +135,7 @@ class TestFindDuplicates:
         angles = np.radians([0, 50, 100])
         vectors = np.column_stack([np.cos(angles), np.sin(angles)])
         index = build_index(make_store(tmp_path / "store", ["a.flac", "b.flac", "c.flac"], vectors), space="none")
-        found = find_duplicates(index, audio_root=tmp_path, min_cosine=0.5)
+        found = find_duplicates(index, audio_root=tmp_path, min_cosine=0.5, nearest=1)
         assert [member.track_id for member in found.groups[0]] == ["a.flac", "b.flac", "c.flac"]
         later = found.pairs[-1]
         assert (later.first, later.second, later.decision) == ("a.flac", "c.flac", "same")
@@ -145,14 +145,15 @@ class TestFindDuplicates:
 def test_likely_pairs_are_those_of_all_comparisons(tmp_path):
     vectors = np.random.default_rng(1).standard_normal((1500, 6))
     index = build_index(make_store(tmp_path / "store", [f"{n:04}" for n in range(1500)], vectors), space="none")
-    rows, cosines = likely_pairs(index, neighbours=3, min_cosine=0.95)
+    rows, cosines = likely_pairs(index, neighbours=3, min_cosine=0.99, nearest=1)
     units = index.vectors(np.arange(1500))
     products = units @ units.T
     np.fill_diagonal(products, -2)
     expected = set()
     for row in range(1500):
         nearest = np.argsort(-products[row])[:3]
-        expected |= {(min(row, other), max(row, other)) for other in nearest[products[row, nearest] >= 0.95].tolist()}
+        near = np.union1d(nearest[:1], nearest[products[row, nearest] >= 0.99])
+        expected |= {(min(row, other), max(row, other)) for other in near.tolist()}
     assert set(map(tuple, rows.tolist())) == expected
     assert np.allclose(cosines, products[rows[:, 0], rows[:, 1]], atol=1e-5)
 
