@@ -26,7 +26,7 @@ class ClearMLStub:
     def __init__(self):
         self.calls, self.files, self.tasks, self.models = [], {}, {}, {}
         self.lock = threading.Lock()
-        self.delay_s, self.silent = 0.0, False
+        self.silent = False
 
     def bodies(self, action):
         return [body for name, body in self.calls if name == action]
@@ -146,9 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self):
         stub = self.server.stub
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        time.sleep(stub.delay_s)
         if stub.silent:
-            time.sleep(30)
+            threading.Event().wait()
         words = self.path.split("?")[0].strip("/").split("/")
         if self.path.startswith("/files"):
             return self.file(content)
@@ -197,11 +196,17 @@ def _parts(kind, content):
     return found
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """Say nothing of clients that were killed."""
+
+
 @contextmanager
 def clearml_stub():
     """Run a stub; gives it, and the environment variables that lead the SDK to it."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _Handler)
     server.stub = ClearMLStub()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
