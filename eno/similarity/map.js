@@ -1,5 +1,5 @@
 /* A scatter of tracks on one canvas, with pan and zoom by pointer, wheel, fingers and keys. Needs
-   map_tracks.js and map_paint.js.
+   map_tracks.js, map_paint.js and map_input.js.
 
      const map = createMap(element, content, { onPick, onHover, onMove });
 
@@ -18,7 +18,7 @@ const createMap = (() => {
   };
   const [MIN_ZOOM, MAX_ZOOM, FILLS] = [0.5, 500, 0.92];
   const [SLOW_MS, QUICK_MS, REST_MS, FLIGHT_MS, AT_LEAST] = [34, 20, 140, 450, 4000];
-  const [BIGGEST_PX, NEAR_PX, NEAR_FINGER_PX, STILL_PX, STEP_PX] = [9, 14, 26, 5, 80];
+  const BIGGEST_PX = 9; // radius of a mark
 
   return function createMap(element, content, { onPick = () => {}, onHover = () => {}, onMove = () => {} } = {}) {
     const tracks = mapTracks.read(content);
@@ -83,11 +83,11 @@ const createMap = (() => {
       }
     }
 
-    function ring(i, colour, lineWidth) {
+    function ring(i, colour, lineWidth, gap = 3) {
       const { x, y } = screenOf(i);
       Object.assign(pen, { strokeStyle: colour, lineWidth });
       pen.beginPath();
-      pen.arc(x, y, radius() + 3, 0, 2 * Math.PI);
+      pen.arc(x, y, radius() + gap, 0, 2 * Math.PI);
       pen.stroke();
     }
 
@@ -103,15 +103,18 @@ const createMap = (() => {
       pen.stroke();
       pen.globalAlpha = 1;
       for (const { row } of tracks.neighboursOf(picked)) ring(row, theme.ink, 1.5);
-      ring(picked, theme.strong, 3);
+      ring(picked, theme.strong, 3, 6);
     }
 
     function drawNames() {
-      Object.assign(pen, { font: "600 12px system-ui, sans-serif", textAlign: "center", textBaseline: "middle", lineJoin: "round" });
+      Object.assign(pen, { font: "600 12px system-ui, sans-serif", lineJoin: "round" });
+      Object.assign(pen, { textAlign: "center", textBaseline: "middle" });
       const taken = [];
       for (const { name, place } of names) {
-        const { x, y } = onScreen(place);
         const half = pen.measureText(name).width / 2 + 3;
+        const { x: middle, y } = onScreen(place);
+        if (middle < 0 || middle > width) continue;
+        const x = Math.max(half, Math.min(width - half, middle));
         if (taken.some((other) => Math.abs(other.y - y) < 16 && Math.abs(other.x - x) < other.half + half)) continue;
         taken.push({ x, y, half });
         Object.assign(pen, { strokeStyle: theme.paper, fillStyle: theme.ink, lineWidth: 4 });
@@ -181,6 +184,8 @@ const createMap = (() => {
       step(start);
     }
 
+    const showAll = () => flyTo({ x: 0.5, y: 0.5, zoom: 1 });
+
     function hover(i) {
       if (i === hovered) return;
       hovered = i;
@@ -216,63 +221,6 @@ const createMap = (() => {
       onMove();
     }
 
-    function listen() {
-      const pressed = new Map();
-      let [travelled, apart] = [0, 0];
-      const spot = (event) => ({ x: event.offsetX, y: event.offsetY });
-      const fingers = () => {
-        const [a, b] = pressed.values();
-        return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, apart: Math.hypot(a.x - b.x, a.y - b.y) };
-      };
-      canvas.addEventListener("pointerdown", (event) => {
-        canvas.setPointerCapture(event.pointerId);
-        cancelAnimationFrame(flight);
-        if (!pressed.size) travelled = 0;
-        pressed.set(event.pointerId, spot(event));
-        if (pressed.size === 2) ({ apart } = fingers());
-      });
-      canvas.addEventListener("pointermove", (event) => {
-        const now = spot(event);
-        const last = pressed.get(event.pointerId);
-        if (!last) return hover(at(now.x, now.y, NEAR_PX));
-        const middle = pressed.size === 2 && fingers();
-        pressed.set(event.pointerId, now);
-        travelled += Math.hypot(now.x - last.x, now.y - last.y);
-        if (middle) {
-          const next = fingers();
-          pan(next.x - middle.x, next.y - middle.y);
-          zoomAt(next.x, next.y, next.apart / (apart || 1));
-          apart = next.apart;
-        } else if (travelled > STILL_PX) pan(now.x - last.x, now.y - last.y);
-      });
-      const release = (event) => {
-        if (event.type === "pointerup" && pressed.size === 1 && travelled <= STILL_PX)
-          pick(at(event.offsetX, event.offsetY, event.pointerType === "mouse" ? NEAR_PX : NEAR_FINGER_PX));
-        pressed.delete(event.pointerId);
-      };
-      canvas.addEventListener("pointerup", release);
-      canvas.addEventListener("pointercancel", release);
-      canvas.addEventListener("pointerleave", () => hover(-1));
-      canvas.addEventListener("wheel", (event) => {
-        event.preventDefault();
-        const turned = event.deltaY * [1, 16, 400][event.deltaMode];
-        zoomAt(event.offsetX, event.offsetY, Math.exp(-turned * (event.ctrlKey ? 0.01 : 0.0015)));
-      }, { passive: false });
-      const keys = {
-        ArrowLeft: () => pan(STEP_PX, 0), ArrowRight: () => pan(-STEP_PX, 0),
-        ArrowUp: () => pan(0, STEP_PX), ArrowDown: () => pan(0, -STEP_PX),
-        "+": () => zoomAt(width / 2, height / 2, 1.4), "-": () => zoomAt(width / 2, height / 2, 1 / 1.4),
-        0: () => flyTo({ x: 0.5, y: 0.5, zoom: 1 }),
-        Enter: () => pick(at(width / 2, height / 2, Math.max(width, height))), Escape: () => pick(-1),
-      };
-      keys["="] = keys["+"];
-      canvas.addEventListener("keydown", (event) => {
-        if (event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(keys, event.key)) return;
-        event.preventDefault();
-        keys[event.key]();
-      });
-    }
-
     function repaint() {
       theme = darkness.matches ? THEMES.dark : THEMES.light;
       colourBy(by);
@@ -283,7 +231,7 @@ const createMap = (() => {
     darkness.addEventListener("change", repaint);
     repaint();
     fit();
-    listen();
+    mapInput.listen(canvas, { at, pan, zoomAt, hover, pick, showAll, stop: () => cancelAnimationFrame(flight) });
     return {
       canvas,
       tracks,
@@ -293,7 +241,7 @@ const createMap = (() => {
       screenOf,
       view: () => ({ ...view }),
       lookOf: (i) => codes[i],
-      showAll: () => flyTo({ x: 0.5, y: 0.5, zoom: 1 }),
+      showAll,
       flyTo: (i) => flyTo({ x: xs[i], y: ys[i], zoom: Math.max(view.zoom, Math.min(12, Math.sqrt(count) / 6)) }),
       /* Only these rows stay bright and can be picked; null for all. */
       highlight(rows) {

@@ -25,7 +25,7 @@ from eno.similarity.space import Space
 NEIGHBOURS = 8
 """How many neighbours of a track the map shows."""
 
-_SCRIPTS = ("map_tracks.js", "map_paint.js", "map.js", "map_page.js")
+_SCRIPTS = ("map_tracks.js", "map_paint.js", "map_input.js", "map.js", "map_page.js")
 _AXES = {
     "umap": "Tracks that stand close sound alike; how far groups are from each other says little.",
     "pca": "Along the two principal components, which hold {:.0%} of all differences; true neighbours may stand apart.",

@@ -17,7 +17,8 @@
 
   function line(row, note) {
     const artist = tracks.value("artist", row) || tracks.value("album", row);
-    const span = make("span", { children: [tracks.title(row), ...(artist ? [make("br"), make("small", { text: artist })] : [])] });
+    const below = artist ? [make("br"), make("small", { text: artist })] : [];
+    const span = make("span", { children: [tracks.title(row), ...below] });
     const button = make("button", { type: "button", children: [span, ...(note ? [make("small", { text: note })] : [])] });
     button.dataset.row = row;
     button.addEventListener("pointerenter", () => map.hover(row));
@@ -27,7 +28,8 @@
 
   function credits(row) {
     const year = tracks.year(row);
-    return [tracks.value("artist", row), tracks.value("album", row) + (year ? ` (${year})` : "")].filter(Boolean).join(" – ");
+    const album = tracks.value("album", row) + (year ? ` (${year})` : "");
+    return [tracks.value("artist", row), album].filter(Boolean).join(" – ");
   }
 
   // Hovering
@@ -103,12 +105,14 @@
   function fillColours() {
     const options = Object.keys(tracks.columns).map((name) => make("option", { value: `column ${name}`, text: name }));
     const groups = ["genre", "descriptor"].map((family) => {
-      const tags = tracks.tagNames.map((name, code) => ({ name, code })).filter(({ code }) => tracks.tagFamilies[code] === family);
+      const all = tracks.tagNames.map((name, code) => ({ name, code }));
+      const tags = all.filter(({ code }) => tracks.tagFamilies[code] === family);
       tags.sort((a, b) => a.name.localeCompare(b.name));
       const inside = tags.map(({ name, code }) => make("option", { value: `tag ${code}`, text: name }));
       return make("optgroup", { label: `tag: ${family}`, children: inside });
     });
-    part("colour").append(...options, ...groups.filter((group) => group.children.length), make("option", { value: "", text: "nothing" }));
+    const filled = groups.filter((group) => group.children.length);
+    part("colour").append(...options, ...filled, make("option", { value: "", text: "nothing" }));
     part("colour").addEventListener("change", (event) => colourBy(event.target.value));
     colourBy(part("colour").value);
   }
@@ -124,7 +128,8 @@
     const ordered = [...shown.filter(({ code }) => code), ...shown.filter(({ code }) => !code)];
     part("legend").replaceChildren(...ordered.map(({ look, code }) => {
       const count = make("small", { text: look.count.toLocaleString() });
-      const button = make("button", { type: "button", className: look.ring ? "ring" : "", children: [make("span", { text: look.name }), count] });
+      const button = make("button", { type: "button", children: [make("span", { text: look.name }), count] });
+      button.classList.toggle("ring", look.ring);
       button.style.setProperty("--mark", look.colour);
       button.setAttribute("aria-pressed", false);
       button.addEventListener("click", () => press(button, code));

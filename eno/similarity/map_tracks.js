@@ -3,7 +3,7 @@
 
 const mapTracks = (() => {
   const GRADES = 4; // of a tag's strength, above the faint one
-  const [MANY, TOGETHER] = [0.01, 0.3]; // shares of all tracks and of a group, for its name to stand on the map
+  const [MANY, TOGETHER] = [0.01, 0.5]; // shares of all tracks and of a group, for its name to stand on the map
 
   function unpack({ type, data }) {
     const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
@@ -137,7 +137,10 @@ const mapTracks = (() => {
     const [row, column] = [Math.floor(best / wide), best % wide];
     const close = members.filter((i) => Math.abs(cellOf(ys[i]) - row) < 2 && Math.abs(cellOf(xs[i]) - column) < 2);
     const mean = (values) => close.reduce((sum, i) => sum + values[i], 0) / close.length;
-    return { x: mean(xs), y: mean(ys) };
+    const [x, y] = [mean(xs), mean(ys)];
+    const away = (i) => (xs[i] - x) ** 2 + (ys[i] - y) ** 2;
+    const middle = close.reduce((best, i) => (away(i) < away(best) ? i : best)); // between two groups there is nobody
+    return { x: xs[middle], y: ys[middle] };
   }
 
   return { read, looks, grid, centreOf };

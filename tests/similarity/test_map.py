@@ -148,7 +148,7 @@ class TestPage:
         ids = [f"{name.replace('/', '∕')}/caf\\xe9 {i}.ogg" for i, name in enumerate(HOSTILE)]
         facts = pa.table({"track_id": ids, "title": HOSTILE, "artist": HOSTILE, "descriptors": [[n] for n in HOSTILE]})
         page = draw(tmp_path / "map.html", ids, facts=facts, heading="<b>&$about</b>")
-        assert sum(tag == "script" for tag, _ in page.elements) == 5
+        assert sum(tag == "script" for tag, _ in page.elements) == 6
         assert not any(tag == "b" for tag, _ in page.elements)
         content = page.content
         assert content["titles"] == HOSTILE
