@@ -31,6 +31,7 @@ from eno.data.matching import match
 from eno.data.scan import read_tracks, scan
 from eno.data.stratify import SPLITS
 from eno.demo.corpus import build_corpus
+from eno.demo.neighbours import draw_map, neighbours_table
 from eno.demo.stores import embed_corpus
 from eno.embeddings.store import EmbeddingStore
 from eno.errors import EnoError
@@ -86,13 +87,18 @@ def run(
     rows = _train_all(data, labels, stores, CNNSettings(epochs=_QUICK_EPOCHS if quick else _EPOCHS, seed=seed), seed)
 
     _step("5  evaluation", "on instruments and tunes that were not heard in training")
-    model = _judge(data, labels, stores, rows)
+    model, shown = _judge(data, labels, stores, rows)
+
+    _step("6  sounds like", "the nearest of all tracks, by what the last encoder heard")
+    store = list(stores.values())[-1]
+    console.print(neighbours_table(data, store, shown))
     for name, path in {
         "data": root,
         "explored": data.exploration,
         "vectors": root / "embeddings",
         "model": model,
         "report": model / EVALUATION / REPORT_FILE,
+        "map": draw_map(data, store),
     }.items():
         console.print(f"{name:<9} {path}")
     written = write_comparison(rows, root / "models")
@@ -138,8 +144,10 @@ def _train_all(
         )
 
 
-def _judge(data: DataRoot, labels: LabelEncoder, stores: dict[str, EmbeddingStore], rows: list[ComparisonRow]) -> Path:
-    """Write the report of the best by validation, and show what it says about some tracks."""
+def _judge(
+    data: DataRoot, labels: LabelEncoder, stores: dict[str, EmbeddingStore], rows: list[ComparisonRow]
+) -> tuple[Path, list[str]]:
+    """Write the report of the best by validation, and show what it says about some tracks; where it lies, and which."""
     best = next(row for row in rows if row.winner)
     assert best.folder is not None
     any_store = Collection(next(iter(stores.values())), data.splits, labels)
@@ -149,7 +157,7 @@ def _judge(data: DataRoot, labels: LabelEncoder, stores: dict[str, EmbeddingStor
     # Evenly through the test part, so that they come from different albums.
     shown = test.ids[:: max(1, len(test.ids) // _SHOWN)][:_SHOWN]
     _show_tags(EnoPredictor.load(best.folder), data.audio, shown, dict(zip(test.ids, test.truth, strict=True)))
-    return best.folder
+    return best.folder, shown
 
 
 def _print(lines: list[str]) -> None:

@@ -16,7 +16,6 @@ from eno.encoders import Encoder, load_encoder
 from eno.errors import EnoError
 
 BOTH = "musicnn-both"
-_POLICY = WindowPolicy(count=4)  # of 30 s; by validation eight are no better and take twice as long
 
 
 def embed_corpus(audio: Path, folder: Path, names: Sequence[str]) -> dict[str, EmbeddingStore]:
@@ -46,7 +45,7 @@ def embed_corpus(audio: Path, folder: Path, names: Sequence[str]) -> dict[str, E
     for name in sorted(names, key=lambda name: name != BOTH):
         kind, _, checkpoint = name.partition("-")
         encoder = load_encoder(kind, **({"checkpoint": checkpoint} if checkpoint else {}))
-        store = EmbeddingStore.open_or_create(folder / encoder.spec.label, encoder.spec, policy=_POLICY)
+        store = EmbeddingStore.open_or_create(folder / encoder.spec.label, encoder.spec, policy=WindowPolicy())
         if BOTH in stores and kind == "musicnn":
             copy_half(stores[BOTH], store, ("mtt", "msd").index(checkpoint))
         _embed(name, audio, encoder, store)
