@@ -28,7 +28,7 @@ NEIGHBOURS = 8
 _SCRIPTS = ("map_tracks.js", "map_paint.js", "map_input.js", "map.js", "map_page.js")
 _AXES = {
     "umap": "Tracks that stand close sound alike; how far groups are from each other says little.",
-    "pca": "Along the two principal components, which hold {:.0%} of all differences; true neighbours may stand apart.",
+    "pca": "Along the first two principal components, with {:.0%} of the variance; neighbours may stand apart.",
 }
 
 

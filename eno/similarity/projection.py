@@ -59,7 +59,7 @@ def project(
         What UMAP shall keep together: rows and similarities, as `nearest` finds them, by default among `vectors`. They
         may be found in another space, also in a whitened one.
     method : {"auto", "pca", "umap"}
-        Principal components [1]_ show the two directions in which the collection differs most, and distances along
+        Principal components [1]_ show the two directions in which the collection varies most, and distances along
         them are true. UMAP [2]_ keeps neighbours together; how far groups are from each other says little.
     seed : int
         For UMAP; PCA draws nothing at random.
