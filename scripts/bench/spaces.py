@@ -197,7 +197,10 @@ def main() -> None:
         facts = read_facts(data, ids, arguments.seed)
         results: Results = {}
         for encoder, store in stores.items():
-            collection = EmbeddingStore.open(arguments.root / "embeddings" / store.spec.label).matrix(ids)[1]
+            known = EmbeddingStore.open(arguments.root / "embeddings" / store.spec.label)
+            if known.policy != store.policy:
+                parser.error(f"{known.path}: holds {known.policy}, the variants {store.policy}; run 'make demo' anew.")
+            collection = known.matrix(ids)[1]
             queries = store.matrix([row["track_id"] for row in variants])[1]
             for method in METHODS:
                 space = Space.fit(collection, method=method, seed=arguments.seed)
