@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from eno.data.decode_libsndfile import too_long
 from eno.data.decoders import Decoder, open_decoder, open_with_ffmpeg
 from eno.errors import AudioError
 
@@ -61,13 +62,20 @@ class AudioInfo:
 
 
 @contextmanager
-def open_audio(path: Path) -> Iterator[AudioFile]:
+def open_audio(path: Path, *, max_duration_s: float = math.inf) -> Iterator[AudioFile]:
     """Open a file for reading spans.
+
+    Parameters
+    ----------
+    path : Path
+        An audio file.
+    max_duration_s : float
+        A longer file is refused, without being decoded to its end.
 
     Raises
     ------
     AudioError
-        It cannot be opened, or is shorter than `MIN_DURATION_S`; the message has the remedy.
+        It cannot be opened, is too long, or is shorter than `MIN_DURATION_S`; the message has the remedy.
     """
     if path.is_dir():
         raise AudioError(path, "is a folder, not an audio file")
@@ -84,7 +92,7 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
         raise AudioError(path, f"cannot be opened ({error.strerror})") from error
     if empty:
         raise AudioError(path, "is empty (0 bytes); copy it again from its source")
-    audio = AudioFile(path)
+    audio = AudioFile(path, max_duration_s=max_duration_s)
     try:
         yield audio
     finally:
@@ -94,14 +102,17 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
 class AudioFile:
     """An open file that gives mono spans at any rate."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._decoder: Decoder = open_decoder(path)
+    def __init__(self, path: Path, *, max_duration_s: float = math.inf) -> None:
+        self.path, self._max_duration_s = path, max_duration_s
+        self._decoder: Decoder = open_decoder(path, max_duration_s=max_duration_s)
         frames, rate = self._decoder.frames, self._decoder.sample_rate
         if frames < MIN_DURATION_S * rate:
             self.close()
             length = f"{frames / rate:.3g} s ({frames} sample{'s' * (frames != 1)})" if frames else "no audio at all"
             raise AudioError(path, f"holds {length}; at least {MIN_DURATION_S} s are needed to hear music")
+        if frames > max_duration_s * rate:
+            self.close()
+            raise too_long(path, max_duration_s)
 
     def close(self) -> None:
         """Close the file."""
@@ -160,7 +171,7 @@ class AudioFile:
             # FFmpeg gets over some damage at which libsndfile gives up.
             promised = self._decoder.frames
             self._decoder.close()
-            self._decoder = open_with_ffmpeg(self.path)
+            self._decoder = open_with_ffmpeg(self.path, max_duration_s=self._max_duration_s)
             if self._decoder.frames < promised:
                 raise self._ends_early(self._decoder.frames + 1, promised) from error
             read = self._decoder.read(start, frames)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 
+from eno.data.decode_libsndfile import too_long
 from eno.errors import AudioError
 
 logger = logging.getLogger(__name__)
@@ -17,6 +19,11 @@ logger = logging.getLogger(__name__)
 # AAC and its relatives overlap their frames: what follows a seek is exact only after a few of them.
 _PREROLL_S = 0.25
 _MAX_SILENCED_S = 1.0
+# Whatever a file is called: a playlist would make FFmpeg open what it names, from a disk or a network.
+_CONTAINERS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,iff,loas,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp2,mp3,"
+    "mpc,mpc8,mpeg,mpegts,ogg,oma,opus,qcp,rm,shn,sox,spx,tak,truehd,tta,voc,vqf,w64,wav,wsd,wv,xa,xwma"
+)
 # Only this family stores an index with sample-exact timestamps. In the others (Matroska's milliseconds,
 # raw AAC's guessed positions) a seek lands next to the right sample, so they are read from the start.
 _SEEKABLE = "mov,mp4,m4a"
@@ -31,19 +38,21 @@ class PyAVDecoder:
     ----------
     path : Path
         The file.
+    max_duration_s : float
+        See `eno.data.decoders.open_decoder`.
 
     Raises
     ------
     AudioError
-        The file cannot be opened or holds no audio.
+        The file cannot be opened, holds no audio, or is too long.
     """
 
     name = "pyav"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, max_duration_s: float = math.inf) -> None:
         self._path = path
         try:
-            self._container: Any = av.open(str(path), metadata_errors="ignore")
+            self._container: Any = _open(path)
         except (av.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise AudioError(path, f"is not audio that can be decoded: {reason}") from error
@@ -68,7 +77,12 @@ class PyAVDecoder:
             self.frames = round(seconds * self.sample_rate)
         else:
             promised = self._container.duration if self.container.startswith(_STATE_LENGTH) else None
-            self.frames = sum(len(block) for block in self._decode_from(0))
+            self.frames = 0
+            for block in self._decode_from(0):
+                self.frames += len(block)
+                if self.frames > max_duration_s * self.sample_rate:
+                    self.close()
+                    raise too_long(path, max_duration_s)
             if promised is not None and self.frames / self.sample_rate < promised / av.time_base - 1.0:
                 self.close()
                 raise AudioError(
@@ -106,7 +120,7 @@ class PyAVDecoder:
             # AAC may code noise as "noise here", which the decoder then draws from a generator of its own: a
             # decoder opened anew draws the same for the same span, whatever was read before.
             self._container.close()
-            self._container = av.open(str(self._path), metadata_errors="ignore")
+            self._container = _open(self._path)
             self._stream = self._audio_stream()
             if self._seekable:
                 target = first + int(begin / self.sample_rate / time_base)
@@ -161,6 +175,10 @@ class PyAVDecoder:
     def close(self) -> None:
         """Close the file."""
         self._container.close()
+
+
+def _open(path: Path) -> Any:
+    return av.open(str(path), metadata_errors="ignore", options={"format_whitelist": _CONTAINERS})
 
 
 def _as_float32(frame: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -27,13 +28,13 @@ class SoundFileDecoder:
     soundfile.SoundFileError
         libsndfile does not accept the file.
     AudioError
-        The file ends before the sound that its header promises. Ogg and MP3 without a Xing header promise nothing:
-        of these, what is there counts as the whole.
+        The file is too long, or ends before the sound that its header promises. Ogg and MP3 without a Xing header
+        promise nothing: of these, what is there counts as the whole.
     """
 
     name = "soundfile"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, max_duration_s: float = math.inf) -> None:
         # Opened by descriptor, libsndfile goes by the content and not by the name's ending, which may be wrong. It
         # closes the descriptor, also when it refuses the file.
         self._file = soundfile.SoundFile(os.open(path, os.O_RDONLY), closefd=True)
@@ -45,7 +46,10 @@ class SoundFileDecoder:
         self._refuse_cut_off(path)
         if self.container == "MP3" and not _mp3_states_its_length(path):
             # libsndfile then guesses from the bit rate, too long or too short; only counting is right.
-            self.frames = self._count()
+            self.frames = self._count(max_duration_s)
+            if self.frames > max_duration_s * self.sample_rate:
+                self._file.close()
+                raise too_long(path, max_duration_s)
 
     def _refuse_cut_off(self, path: Path) -> None:
         # Of a WAV or AIFF file that was cut off, libsndfile reads what is there and only notes it in its log.
@@ -58,10 +62,10 @@ class SoundFileDecoder:
                 "truncated; copy it again from its source",
             )
 
-    def _count(self) -> int:
+    def _count(self, max_duration_s: float) -> int:
         frames = 0
         self._file.seek(0)
-        while block := len(self._file.read(_BLOCK, dtype="float32")):
+        while frames <= max_duration_s * self.sample_rate and (block := len(self._file.read(_BLOCK, dtype="float32"))):
             frames += block
         return frames
 
@@ -87,6 +91,11 @@ class SoundFileDecoder:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def too_long(path: Path, max_duration_s: float) -> AudioError:
+    """Say that a file is longer than is taken."""
+    return AudioError(path, f"is longer than the {max_duration_s / 60:g} minutes that are taken")
 
 
 def _mp3_states_its_length(path: Path) -> bool:

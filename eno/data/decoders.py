@@ -6,6 +6,7 @@ channel) at the file's own rate, counted from the first frame that a player woul
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Protocol
 
@@ -44,28 +45,35 @@ class Decoder(Protocol):
         """Close the file."""
 
 
-def open_decoder(path: Path) -> Decoder:
+def open_decoder(path: Path, *, max_duration_s: float = math.inf) -> Decoder:
     """Open `path` with the first decoder that accepts it.
 
+    Parameters
+    ----------
+    path : Path
+        The file.
+    max_duration_s : float
+        Where a file must be decoded to learn its length, it is given up after so much.
+
     Raises
     ------
     AudioError
-        Neither decoder accepts the file.
+        Neither decoder accepts the file, or it is too long.
     """
     try:
-        return SoundFileDecoder(path)
+        return SoundFileDecoder(path, max_duration_s=max_duration_s)
     except soundfile.SoundFileError:
-        return open_with_ffmpeg(path)
+        return open_with_ffmpeg(path, max_duration_s=max_duration_s)
 
 
-def open_with_ffmpeg(path: Path) -> Decoder:
-    """Open `path` with FFmpeg, whatever libsndfile would say.
+def open_with_ffmpeg(path: Path, *, max_duration_s: float = math.inf) -> Decoder:
+    """Open `path` with FFmpeg, whatever libsndfile would say; see `open_decoder`.
 
     Raises
     ------
     AudioError
-        FFmpeg does not accept the file.
+        FFmpeg does not accept the file, or it is too long.
     """
     from eno.data.decode_ffmpeg import PyAVDecoder  # 0.1 s and 30 MB that only some formats need
 
-    return PyAVDecoder(path)
+    return PyAVDecoder(path, max_duration_s=max_duration_s)

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eno.data.audio import decode, probe, read_windows
+from eno.data.audio_file import open_audio
+from eno.data.decode_ffmpeg import PyAVDecoder
 from eno.data.windows import WindowPolicy
 from eno.errors import AudioError, ConfigError
 from tests.audio_files import KINDS, music, write
@@ -290,3 +292,33 @@ class TestBadInput:
         soundfile.write(tmp_path / "nan.wav", np.full(16_000, np.nan), 16_000, subtype="FLOAT")
         with pytest.raises(AudioError, match="only NaN"):
             decode(tmp_path / "nan.wav", sample_rate=16_000)
+
+
+class TestFilesOfStrangers:
+    @pytest.mark.parametrize("kind", ["flac", "opus", "mp3", "mp3-without-xing", "m4a", "aac", "webm"])
+    def test_a_file_longer_than_allowed_is_not_decoded_to_its_end(self, kind, tmp_path, monkeypatch):
+        path = write(tmp_path, kind, music(DURATION_S, rate_of(kind)), rate_of(kind))
+        with open_audio(path, max_duration_s=DURATION_S + 0.5) as audio:
+            assert audio.duration_s == pytest.approx(DURATION_S, abs=0.2)
+        decoded = []
+        original = PyAVDecoder._decode_from
+
+        def counted(self, start):
+            for block in original(self, start):
+                decoded.append(len(block))
+                yield block
+
+        monkeypatch.setattr(PyAVDecoder, "_decode_from", counted)
+        with pytest.raises(AudioError, match=r"longer than the 0\.05 minutes"), open_audio(path, max_duration_s=3.0):
+            pass
+        assert sum(decoded) < 3.2 * rate_of(kind)
+
+    @pytest.mark.parametrize(
+        "text", ["#EXTM3U\n#EXTINF:9,\nsong.flac\n#EXT-X-ENDLIST\n", "ffconcat version 1.0\nfile song.flac\n"]
+    )
+    def test_a_playlist_does_not_open_what_it_names(self, text, tmp_path):
+        write(tmp_path, "flac", music(2.0, RATE), RATE).rename(tmp_path / "song.flac")
+        for name in ("list.m3u8", "list.txt", "list.mp3"):
+            (tmp_path / name).write_text(text)
+            with pytest.raises(AudioError, match="is not audio"):
+                probe(tmp_path / name)
