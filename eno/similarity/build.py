@@ -194,7 +194,7 @@ def merge_indexes(folder: Path | str, shards: Sequence[Path | str]) -> Similarit
     with WriterLock(Folder(folder)):
         lists = None if first.engine is None else _emptied(first.engine.lists)
         generation = Manifest.read(folder).generation + 1 if (folder / MANIFEST).exists() else 1
-        names_of = {"space": f"space-{generation}.safetensors", "vectors": f"vectors-{generation}.f16"}
+        names_of: dict[str, Any] = {"space": f"space-{generation}.safetensors", "vectors": f"vectors-{generation}.f16"}
         first.space.save(folder / names_of["space"])
         manifest = replace(first.manifest, rows=0, generation=generation, lists=None, measured={}, **names_of)
         writer = IndexWriter(folder, manifest, first.space, lists)

@@ -163,7 +163,8 @@ class SimilarityIndex:
         rows = rows[self.live[rows]]
         if len(rows) == 0:
             raise SimilarityError(f"{track_id!r} is not in the index {self.folder}.{self._like(track_id)}")
-        return rows[np.argsort(self.starts_s[rows], kind="stable")]
+        in_time: np.ndarray = rows[np.argsort(self.starts_s[rows], kind="stable")]
+        return in_time
 
     @cached_property
     def _by_name(self) -> np.ndarray:
