@@ -124,7 +124,7 @@ def append_vectors(path: Path, rows: int, dim: int, blocks: Iterable[np.ndarray]
         file.truncate(rows * dim * _TYPE.itemsize)
         file.seek(0, os.SEEK_END)
         for block in blocks:
-            file.write(np.ascontiguousarray(block, _TYPE))
+            file.write(np.ascontiguousarray(block, _TYPE).data)
             rows += len(block)
         file.flush()
         os.fsync(file.fileno())
