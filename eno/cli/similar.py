@@ -38,11 +38,11 @@ app = typer.Typer()
 
 @app.command()
 def similar(
+    store: StoreOption,
     seeds: Annotated[
         list[str] | None,
         typer.Argument(metavar="TRACK…", help="Track ids (or how one ends), or audio files; of several, the mean"),
     ] = None,
-    store: StoreOption = ...,  # type: ignore[assignment]
     index: Annotated[Path | None, typer.Option(help="The index (default: the one in the store)")] = None,
     minus: Annotated[list[str] | None, typer.Option(help="Less like this track or file")] = None,
     from_time: Annotated[
@@ -175,7 +175,7 @@ def _open(
     store, root = EmbeddingStore.open(place), DataRoot(chosen.data_root)
     index = _index(chosen, store, folder, "windows" if windows else "tracks")
     facts = Facts.read(index.track_ids(), root)
-    tags = None if model is None else _tags(model, store, index.folder / "tags")
+    tags = None if model is None else _tags(model, store, index.folder / "tags", chosen.device)
     if audio_root is None and root.audio.is_dir():
         audio_root = root.audio
     return SoundsLike(index, store, facts=facts, tags=tags, audio_root=audio_root)
@@ -197,14 +197,14 @@ def _index(chosen: Settings, store: EmbeddingStore, folder: Path | None, level: 
     return index
 
 
-def _tags(model: Path, store: EmbeddingStore, folder: Path) -> TagTable:
+def _tags(model: Path, store: EmbeddingStore, folder: Path, device: str) -> TagTable:
     """Give what a predictor says of the tracks; its encoder is not needed for that."""
     from eno.inference.saved import PredictorParts, read_description
     from eno.similarity.tag_table import make_tag_table, read_tag_table, table_key, with_predictor
 
     store.require(read_description(model).spec)
     key = table_key(model, store)
-    parts = PredictorParts.load(model)
+    parts = PredictorParts.load(model, device=device)
     table = read_tag_table(folder, key)
     if table is None:
         errors.print(f"predicting the tags of {shown(store.path)}, once for this predictor")

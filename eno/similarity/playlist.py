@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import quote
@@ -131,12 +132,8 @@ def write_m3u(path: Path, tracks: Iterable[Neighbour], audio_root: Path, *, abso
 
 def _address(file: Path, folder: Path, absolute: bool) -> str:
     name = os.path.normpath(file)
-    try:
-        name.encode("utf-8")
-        plain = name.isprintable()
-    except UnicodeEncodeError:
-        plain = False
-    if not plain:
+    # Cs: a byte that is no UTF-8, as Python keeps it; the others break lines.
+    if any(unicodedata.category(letter) in ("Cs", "Cc", "Zl", "Zp") for letter in name):
         return "file://" + quote(os.fsencode(name))
     if absolute:
         return name

@@ -94,7 +94,8 @@ class SoundsLike:
         Parameters
         ----------
         name : Path or str
-            See `find`; or the path of any audio file.
+            See `find`; or the path of any audio file. That file is opened: of what strangers send, take only what
+            `find` knows.
         from_s, to_s : float, optional
             Where the passage begins and ends, in seconds.
 
