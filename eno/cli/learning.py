@@ -28,12 +28,19 @@ from eno.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from eno.training.corrections import Corrections
     from eno.training.experiment import Experiment
     from eno.training.heads import TrainedHead
     from eno.training.record import HeadPlan, TrainingRecord
     from eno.training.tracks import Collection
 
 app = typer.Typer()
+
+FeedbackOption = Annotated[
+    Path | None, typer.Option("--feedback", help="Corrections that were made on the page of 'eno serve'")
+]
+_WEIGHT = typer.Option("--feedback-weight", help="What a corrected track weighs; the others weigh 1 (4)")
+WeightOption = Annotated[float, _WEIGHT]
 
 
 @app.command()
@@ -44,6 +51,8 @@ def train(
     splits: SplitsOption = None,
     labels: LabelsOption = None,
     device: DeviceOption = None,
+    feedback: FeedbackOption = None,
+    feedback_weight: WeightOption = 4.0,
     data_root: DataRootOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
@@ -54,14 +63,18 @@ def train(
 ) -> None:
     """Learn tags from a store; choose, stop and calibrate by the validation part."""
     chosen = settings(config, overrides, head=head, device=device, data_root=data_root)
-    arguments = {"store": store, "model": model, "splits": splits, "labels": labels}
+    arguments = {"store": store, "model": model, "splits": splits, "labels": labels,
+                 "feedback": feedback, "feedback_weight": feedback_weight}  # fmt: skip
     with tracked(
         train, "training", chosen, arguments, name=f"train {chosen.head}", used=used_of(chosen, chosen.head),
         options=(tracking, queue, project, name),
     ) as run:  # fmt: skip
         chosen, given = run.settings, run.arguments
         collection = collection_of(chosen, given["store"], given["splits"], given["labels"])
-        _train(collection, plan_of(chosen), chosen.device, given["model"], run.experiment)
+        _train(
+            collection, plan_of(chosen), chosen.device, given["model"], run.experiment,
+            corrections=_corrections(given["feedback"], given["feedback_weight"]),
+        )  # fmt: skip
 
 
 @app.command()
@@ -74,6 +87,8 @@ def retrain(
     splits: SplitsOption = None,
     labels: LabelsOption = None,
     device: DeviceOption = None,
+    feedback: FeedbackOption = None,
+    feedback_weight: Annotated[float | None, _WEIGHT] = None,
     data_root: DataRootOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
@@ -93,6 +108,9 @@ def retrain(
         )
     arguments = {"model": model, "store": store or before.store, "out": out or model,
                  "splits": splits or Path(before.splits), "labels": labels}  # fmt: skip
+    said = before.feedback or {"file": None, "weight": 4.0}
+    arguments["feedback"] = feedback or (said["file"] and Path(said["file"]))
+    arguments["feedback_weight"] = feedback_weight or said["weight"]
     with tracked(
         retrain, "training", chosen, arguments, name=f"retrain {before.head}", used=(),
         options=(tracking, queue, project, name),
@@ -100,11 +118,18 @@ def retrain(
         given, experiment = run.arguments, run.experiment
         experiment.describe("plan", asdict(before.plan))
         collection = collection_of(run.settings, given["store"], given["splits"], given["labels"])
-        _retrain(collection, before, given["model"], given["out"], run.settings.device, experiment)
+        corrections = _corrections(given["feedback"], given["feedback_weight"])
+        _retrain(collection, before, given["model"], given["out"], run.settings.device, experiment, corrections)
 
 
 def _retrain(
-    collection: Collection, before: TrainingRecord, model: Path, out: Path, device: str, experiment: Experiment
+    collection: Collection,
+    before: TrainingRecord,
+    model: Path,
+    out: Path,
+    device: str,
+    experiment: Experiment,
+    corrections: Corrections | None,
 ) -> None:
     import shutil
     import tempfile
@@ -130,7 +155,7 @@ def _retrain(
         if was is not None and now is not None:
             console.print(f"validation mAP {was:.3f} → {now:.3f}")
 
-    _train(collection, before.plan, device, out, experiment, save=save)
+    _train(collection, before.plan, device, out, experiment, save=save, corrections=corrections)
 
 
 @app.command()
@@ -201,6 +226,12 @@ def _tune(run: Run) -> None:
     console.print(f"settings {shown(out)}\nTrain with them: eno train --store {given['store']} --config {shown(out)}")
 
 
+def _corrections(path: Path | None, weight: float) -> Corrections | None:
+    from eno.training.corrections import Corrections
+
+    return None if path is None else Corrections.read(path, weight=weight)
+
+
 def _heads() -> list[str]:
     from eno.models import HEADS
 
@@ -215,6 +246,7 @@ def _train(
     experiment: Experiment,
     *,
     save: Callable[[TrainedHead], None] | None = None,
+    corrections: Corrections | None = None,
 ) -> None:
     """Train, save and show a head."""
     from eno.training.heads import train_head
@@ -225,7 +257,13 @@ def _train(
     console.print(f"labels  {collection.labels.num_genres} genres, {collection.labels.num_descriptors} descriptors")
     with progress(f"training {plan.head}") as show:
         trained = train_head(
-            collection, plan, device=device, checkpoint=model, on_progress=show, on_epoch=epoch_reporter(experiment)
+            collection, plan, device=device, checkpoint=model, on_progress=show, on_epoch=epoch_reporter(experiment),
+            corrections=corrections,
+        )  # fmt: skip
+    if corrections is not None:
+        console.print(
+            f"feedback  {corrections.used} corrections of {corrections.tracks} training tracks, weight "
+            f"{corrections.weight:g}; {corrections.unused} not used: of other tracks, or of words that are no labels"
         )
     if save is None:
         trained.save(model)

@@ -16,6 +16,7 @@ from eno.models import Head, create_head
 from eno.models.aggregation import aggregate
 from eno.models.calibration import Calibration, fit_calibration
 from eno.models.ranking import macro_map
+from eno.training.corrections import Corrections
 from eno.training.record import HeadPlan, TrainingRecord
 from eno.training.tracks import Collection
 
@@ -57,6 +58,7 @@ def train_head(
     checkpoint: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+    corrections: Corrections | None = None,
 ) -> TrainedHead:
     """Fit a head on the training part; choose, stop and calibrate by the validation part.
 
@@ -75,6 +77,8 @@ def train_head(
     on_epoch : callable, optional
         Takes the number of an epoch, from 1 on, and what it gave: ``train_loss``, ``val_loss``, ``val_map``,
         ``learning_rate``. Heads that do not learn in epochs never call it.
+    corrections : Corrections, optional
+        What people have said of tags: it goes over the labels of the albums.
 
     Returns
     -------
@@ -96,6 +100,9 @@ def train_head(
     if checkpoint is not None and hasattr(head, _CHECKPOINT):
         setattr(head, _CHECKPOINT, checkpoint / _CHECKPOINT)
     train, val = (collection.tracks(part, windows=head.takes_windows) for part in SPLITS[:2])
+    sample_weight = None
+    if corrections is not None:
+        train, sample_weight = corrections.apply(train, collection.labels)
     if train.Y.nnz == 0:
         raise LabelError(
             f"{collection.splits}: none of {len(train.ids)} training tracks has any of the labels. "
@@ -103,7 +110,7 @@ def train_head(
         )
     began = time.monotonic()
     try:
-        head.fit(train.X, train.Y, val.X, val.truth, groups=train.groups)
+        head.fit(train.X, train.Y, val.X, val.truth, groups=train.groups, sample_weight=sample_weight)
     except ValueError as error:
         raise TrainingError(f"The head {plan.head!r} cannot be fitted on {collection.store.path}: {error}") from error
     probabilities = head.predict_proba(val.X)
@@ -128,6 +135,7 @@ def train_head(
         seconds=seconds,
         map_macro=macro_map(val.truth, probabilities),
         calibration=calibration,
+        feedback=None if corrections is None else corrections.to_dict(),
     )
     return TrainedHead(parts, record)
 

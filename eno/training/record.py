@@ -84,6 +84,8 @@ class TrainingRecord:
         Version.
     created : str
         Date and time, ISO 8601.
+    feedback : dict or None
+        File of the corrections that were used, how much they weigh, and how many there were.
     """
 
     head: str
@@ -99,6 +101,7 @@ class TrainingRecord:
     validation: dict[str, Any]
     eno: str
     created: str
+    feedback: dict[str, Any] | None = None
 
     @property
     def plan(self) -> HeadPlan:
@@ -118,6 +121,7 @@ class TrainingRecord:
         seconds: float,
         map_macro: float | None,
         calibration: Calibration,
+        feedback: dict[str, Any] | None = None,
     ) -> TrainingRecord:
         """Note a training that has just ended."""
         ids = split_ids(splits)
@@ -137,6 +141,7 @@ class TrainingRecord:
             validation={"map_macro": map_macro, "rules": rules},
             eno=__version__,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
+            feedback=feedback,
         )
 
     def save(self, folder: Path) -> None:
@@ -234,6 +239,8 @@ def _changes(old: Path, new: Path) -> Iterator[str]:
         for name in sorted({*left, *right}):
             if left.get(name) != right.get(name):
                 yield f"{title} {name}: {left.get(name, 'default')} → {right.get(name, 'default')}"
+    if before.feedback != after.feedback:
+        yield f"feedback: {_said(before.feedback)} → {_said(after.feedback)}"
     was, now = LabelEncoder.load(old / LABELS), LabelEncoder.load(new / LABELS)
     yield from _names("labels", set(was.all_labels), set(now.all_labels))
     counts = dict(zip(was.all_labels, before.train_positives, strict=True))
@@ -252,6 +259,10 @@ def _changes(old: Path, new: Path) -> Iterator[str]:
     ]
     for part in SPLITS:
         yield from _names(f"{part} tracks", parts[0][part], parts[1][part])
+
+
+def _said(feedback: dict[str, Any] | None) -> str:
+    return "none" if feedback is None else f"{feedback['tracks']} tracks, weight {feedback['weight']:g}"
 
 
 def _names(what: str, before: set[str], after: set[str]) -> Iterator[str]:

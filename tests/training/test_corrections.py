@@ -1,0 +1,107 @@
+"""What people say of tags goes over the labels of albums."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from eno.cli import app
+from eno.data.feedback import Correction, Feedback
+from eno.errors import ConfigError, LabelError
+from eno.inference.saved import PredictorParts
+from eno.training.corrections import Corrections
+from eno.training.heads import train_head
+from eno.training.record import HeadPlan, TrainingRecord, changes
+from tests.training.conftest import GENRES
+
+PLAN = HeadPlan("linear", {"l2": [0.1]})
+
+
+def said(track_id, tag, verdict):
+    family = "genre" if tag in GENRES else "descriptor"
+    return Correction(time="2025-01-01T00:00:00+00:00", track_id=track_id, tag=tag, family=family, verdict=verdict)
+
+
+@pytest.fixture
+def feedback(collection, tmp_path):
+    """Everybody hears the opposite of calm."""
+    feedback = Feedback(tmp_path / "feedback.jsonl")
+    train, val = collection.tracks("train"), collection.tracks("val")
+    calm = collection.labels.all_labels.index("calm")
+    feedback.append(
+        said(track_id, "calm", "reject" if has else "add")
+        for track_id, has in zip(train.ids, train.truth[:, calm], strict=True)
+    )
+    feedback.append([said(val.ids[0], "calm", "add"), said(train.ids[0], "polka", "add")])
+    return feedback
+
+
+def test_labels_and_weights_of_training_tracks(collection, feedback):
+    corrections = Corrections(feedback, weight=3)
+    train, calm = collection.tracks("train"), collection.labels.all_labels.index("calm")
+    corrected, weight = corrections.apply(train, collection.labels)
+    expected = train.Y.toarray()
+    expected[:, calm] = 1 - (expected[:, calm] > 0)
+    np.testing.assert_array_equal(corrected.Y.toarray(), expected)
+    assert weight.tolist() == [3.0] * len(train.ids)
+    assert (corrections.tracks, corrections.used, corrections.unused) == (len(train.ids), len(train.ids), 2)
+    untouched, weight = Corrections(Feedback(feedback.path.with_name("none"))).apply(train, collection.labels)
+    np.testing.assert_array_equal(untouched.Y.toarray(), train.Y.toarray())
+    assert weight.tolist() == [1.0] * len(train.ids)
+
+
+def test_a_head_learns_what_was_said(collection, feedback):
+    calm = collection.labels.all_labels.index("calm")
+    before, after = (
+        train_head(collection, PLAN, device="cpu", corrections=corrections).head.predict_proba(
+            collection.tracks("test").X
+        )
+        for corrections in (None, Corrections(feedback))
+    )
+    truth = collection.tracks("test").truth[:, calm].astype(bool)
+    assert before[truth, calm].mean() > before[~truth, calm].mean() + 0.2
+    assert after[truth, calm].mean() < after[~truth, calm].mean() - 0.2
+
+
+def test_a_heavier_track_pulls_more(collection, tmp_path):
+    train, calm = collection.tracks("train"), collection.labels.all_labels.index("calm")
+    row = int(np.flatnonzero(train.truth[:, calm])[0])
+    feedback = Feedback(tmp_path / "feedback.jsonl")
+    feedback.append([said(train.ids[row], "calm", "reject")])
+    light, heavy = (
+        train_head(collection, PLAN, device="cpu", corrections=Corrections(feedback, weight=weight))
+        .head.predict_proba(train.X[[row]])[0, calm]
+        for weight in (1, 50)
+    )  # fmt: skip
+    assert heavy < light - 0.1
+
+
+def test_train_and_retrain_take_the_file(collection, feedback, tmp_path):
+    collection.labels.save(tmp_path / "labels.json")
+    places = ["--splits", collection.splits, "--labels", tmp_path / "labels.json", "--device", "cpu"]
+    options = ["--head", "linear", "--set", "linear.l2=[0.1]", "--set", "tracking.mode=off"]
+
+    def run(*command):
+        result = CliRunner().invoke(app, [str(part) for part in (*command, *places)])
+        assert result.exit_code == 0, result.output
+        return " ".join(result.output.split())
+
+    store = ["--store", collection.store.path]
+    run("train", *store, *options, "--model", tmp_path / "plain")
+    told = run("train", *store, *options, "--model", tmp_path / "said", "--feedback", feedback.path,
+               "--feedback-weight", 2)  # fmt: skip
+    assert "160 corrections of 160 training tracks, weight 2; 2 not used" in told
+    record = TrainingRecord.load(tmp_path / "said")
+    assert record.feedback == {"file": str(feedback.path), "weight": 2.0, "tracks": 160, "corrections": 160}
+    assert any(
+        line.startswith("feedback: none → 160 tracks") for line in changes(tmp_path / "plain", tmp_path / "said")
+    )
+    told = run("retrain", tmp_path / "said", "--tracking", "off")
+    assert "changed nothing" in told
+    assert PredictorParts.load(tmp_path / "said").labels == collection.labels
+
+
+def test_what_cannot_be_used(tmp_path, feedback):
+    with pytest.raises(LabelError, match="holds no corrections"):
+        Corrections.read(tmp_path / "missing.jsonl")
+    with pytest.raises(ConfigError, match="must be above 0"):
+        Corrections.read(feedback.path, weight=0)
