@@ -49,6 +49,7 @@ class TorchEncoder(ABC):
         self.dtype = resolve_dtype(dtype, self.device)
         self.batch_size = batch_size or self._batch_sizes[self.device.type != "cpu"]
         self._cores: ThreadPoolExecutor | None = None
+        self._starting = threading.Lock()  # of the cores, by threads that share the encoder
 
     def encode(self, windows: np.ndarray) -> np.ndarray:
         """Encode windows.
@@ -119,8 +120,9 @@ class TorchEncoder(ABC):
 
     def _start_on_cores(self, windows: np.ndarray) -> Callable[[], np.ndarray]:
         """Compute several batches at a time, each on a core of its own: they need not wait for each other."""
-        if self._cores is None:
-            self._cores = single_cores(torch.get_num_threads())
+        with self._starting:
+            if self._cores is None:
+                self._cores = single_cores(torch.get_num_threads())
         windows = windows.copy()
         starts = range(0, len(windows), self.batch_size)
         batches = [self._cores.submit(self._start_batch, windows[i : i + self.batch_size]) for i in starts]

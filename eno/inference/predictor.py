@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
-from eno.data.audio import read_windows
 from eno.data.labels import LabelEncoder
 from eno.data.windows import WindowPolicy
 from eno.encoders import Encoder, is_own, load_encoder
-from eno.errors import AudioError, FingerprintMismatch, ModelError
+from eno.errors import FingerprintMismatch, ModelError
+from eno.inference.naming import Prediction, TagProbability
+from eno.inference.registered import pretrained_folder
 from eno.inference.saved import PredictorParts
-from eno.models import Head, Vectors
-from eno.models.aggregation import aggregate
-from eno.models.bags import Bags
+from eno.inference.tagger import Tagger
+from eno.models import Head
 from eno.models.calibration import Calibration
 
-logger = logging.getLogger(__name__)
+__all__ = ["EnoPredictor", "Prediction", "TagProbability"]
 
 
-@dataclass(frozen=True)
-class TagProbability:
-    """One tag of one track.
-
-    Attributes
-    ----------
-    tag : str
-        Its name.
-    family : str
-        ``"genre"`` or ``"descriptor"``.
-    probability : float
-        0 … 1.
-    threshold : float
-        Above it the tag is named.
-    """
-
-    tag: str
-    family: str
-    probability: float
-    threshold: float = 0.5
-
-
-class EnoPredictor:
+class EnoPredictor(Tagger):
     """Encoder, head and vocabulary together: `predict` takes a file and gives tags.
 
     Parameters
@@ -65,6 +39,10 @@ class EnoPredictor:
         What probabilities of tracks and of albums mean, and from which on a label is named.
     album : str
         How tracks make an album, see `eno.models.aggregation.aggregate`.
+
+    Notes
+    -----
+    Threads may share a predictor: nothing that it does changes it.
 
     Examples
     --------
@@ -93,9 +71,15 @@ class EnoPredictor:
                 raise ModelError(f"{model}: gives {encoder.spec.dim} labels, the vocabulary has {len(labels)}.")
         if labels is None:
             raise TypeError("EnoPredictor needs labels, or the paths of best_model.pt and label_encoder.json.")
-        self.encoder, self.head, self.labels = encoder, cast("Head | None", head), labels
-        self.policy = policy or WindowPolicy()
-        self.calibration, self.album_calibration, self.album = calibration, album_calibration, album
+        super().__init__(
+            encoder,
+            cast("Head | None", head),
+            labels,
+            policy=policy,
+            calibration=calibration,
+            album_calibration=album_calibration,
+            album=album,
+        )
 
     @classmethod
     def musicnn(
@@ -160,154 +144,6 @@ class EnoPredictor:
         labels = tags if isinstance(tags, LabelEncoder) else LabelEncoder([], tags)
         return cls(encoder, zero_shot_head(encoder, labels, templates), labels, policy=policy)
 
-    def predict(self, path: Path | str, threshold: float | None = None) -> dict[str, list[str]]:
-        """Name the tags of a file.
-
-        Parameters
-        ----------
-        path : Path or str
-            An audio file.
-        threshold : float, optional
-            Tags with a probability strictly above it are named. Without it each tag has the threshold of its own that
-            was learned on validation tracks, or 0.5 where none was.
-
-        Returns
-        -------
-        dict
-            ``{"genres": [...], "descriptors": [...]}``.
-
-        Raises
-        ------
-        AudioError
-            The file cannot be read as audio.
-        """
-        return self.labels.decode(self.predict_proba(path), self.thresholds if threshold is None else threshold)
-
-    def predict_tags(self, path: Path | str) -> list[TagProbability]:
-        """Every tag with its probability and threshold, the likeliest first.
-
-        Raises
-        ------
-        AudioError
-            The file cannot be read as audio.
-        """
-        return self.name_tags(self.predict_proba(path))
-
-    def predict_album(self, paths: Iterable[Path | str], threshold: float | None = None) -> dict[str, list[str]]:
-        """Name the tags of an album by all of its tracks together; as `predict`.
-
-        Parameters
-        ----------
-        paths : iterable of Path or str
-            Its audio files. Those that cannot be read are left out with a warning.
-        threshold : float, optional
-            As in `predict`; the thresholds that were learned are those of albums.
-
-        Raises
-        ------
-        AudioError
-            None of the files can be read as audio.
-        """
-        thresholds = self.album_thresholds if threshold is None else threshold
-        return self.labels.decode(self.predict_album_proba(paths), thresholds)
-
-    def predict_album_proba(self, paths: Iterable[Path | str]) -> np.ndarray:
-        """Probabilities of an album [shape=(num_labels,), dtype=float32]; see `predict_album`."""
-        tracks, failed = [], None
-        for path in paths:
-            try:
-                tracks.append(self.predict_proba(path))
-            except AudioError as error:
-                failed = error
-                logger.warning("left out of its album: %s", error)
-        if not tracks:
-            raise failed or ValueError("an album needs at least one file.")
-        probabilities: np.ndarray = self.combine_tracks(np.stack(tracks), ["album"] * len(tracks))[1][0]
-        return probabilities
-
-    def combine_tracks(
-        self, probabilities: np.ndarray, albums: Sequence[str] | np.ndarray
-    ) -> tuple[list[str], np.ndarray]:
-        """From probabilities of tracks to calibrated ones of their albums; see `eno.models.aggregation.aggregate`."""
-        names, combined = aggregate(probabilities, albums, self.album)
-        return names, combined if self.album_calibration is None else self.album_calibration.apply(combined)
-
-    @property
-    def thresholds(self) -> np.ndarray:
-        """Above which probability each tag of a track is named [shape=(num_labels,)]."""
-        return _thresholds(self.calibration, len(self.labels))
-
-    @property
-    def album_thresholds(self) -> np.ndarray:
-        """Above which probability each tag of an album is named [shape=(num_labels,)]."""
-        return _thresholds(self.album_calibration, len(self.labels))
-
-    def name_tags(self, probabilities: np.ndarray, *, album: bool = False) -> list[TagProbability]:
-        """Name probabilities [shape=(num_labels,)] of a track or an album, the likeliest first."""
-        families = ["genre"] * self.labels.num_genres + ["descriptor"] * self.labels.num_descriptors
-        thresholds = self.album_thresholds if album else self.thresholds
-        rows = zip(self.labels.all_labels, families, probabilities.tolist(), thresholds.tolist(), strict=True)
-        return sorted((TagProbability(*row) for row in rows), key=lambda tag: -tag.probability)
-
-    def predict_proba(self, path: Path | str) -> np.ndarray:
-        """Probabilities in the order of ``labels.all_labels`` [shape=(num_labels,), dtype=float32].
-
-        Raises
-        ------
-        AudioError
-            The file cannot be read as audio.
-        """
-        if self.head is not None and self.head.takes_windows:
-            vectors = self._windows(path)
-            one = Bags(vectors[:, 0] if vectors.shape[1] == 1 else vectors, np.array([len(vectors)]))
-            return cast(np.ndarray, self.predict_vectors(one)[0])
-        return cast(np.ndarray, self.predict_vectors(self.embed(path)[np.newaxis])[0])
-
-    def embed(self, path: Path | str) -> np.ndarray:
-        """Turn a file into one vector: the mean over its windows, which is what most heads take.
-
-        Returns
-        -------
-        np.ndarray [shape=(dim,) or (layers, dim), dtype=float32]
-            The second shape where the encoder gives more than one layer.
-
-        Raises
-        ------
-        AudioError
-            The file cannot be read as audio.
-        """
-        mean = self.encoder.spec.to_length(self._windows(path).mean(axis=0))
-        return mean[0] if len(mean) == 1 else mean
-
-    def _windows(self, path: Path | str) -> np.ndarray:
-        """Vectors of the windows of a file [shape=(windows, layers, dim)]."""
-        spec = self.encoder.spec
-        windows = read_windows(
-            path,
-            sample_rate=spec.sample_rate,
-            window_samples=spec.window_samples,
-            policy=self.policy,
-            padding=spec.padding,
-        )
-        return self.encoder.encode(windows.samples)
-
-    def predict_vectors(self, X: Vectors) -> np.ndarray:
-        """Probabilities of tracks that are embedded already.
-
-        Parameters
-        ----------
-        X : Vectors [shape=(n, dim) or (n, layers, dim)]
-            Vectors of tracks, as `embed` or `eno.embeddings.store.EmbeddingStore.matrix` gives them, or their windows
-            where the head takes these.
-
-        Returns
-        -------
-        np.ndarray [shape=(n, num_labels), dtype=float32]
-            In the order of ``labels.all_labels``, calibrated if the predictor is.
-        """
-        probabilities = np.asarray(X, np.float32) if self.head is None else self.head.predict_proba(X)
-        return probabilities if self.calibration is None else self.calibration.apply(probabilities)
-
     def save(self, folder: Path | str) -> None:
         """Write the predictor as one folder of JSON and safetensors.
 
@@ -322,6 +158,33 @@ class EnoPredictor:
             album_calibration=self.album_calibration,
             album=self.album,
         ).save(folder)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: Path | str,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        encoder: Encoder | None = None,
+        **location: Any,
+    ) -> EnoPredictor:
+        """Load a predictor from its folder, or from ClearML by the id of its model.
+
+        Parameters
+        ----------
+        source : Path or str
+            The folder that `save` or ``eno train`` wrote; or the id of a model that a tracked ``eno train`` or
+            ``scripts/serve.py`` registered.
+        device, dtype, encoder, **location
+            As in `load`.
+
+        Raises
+        ------
+        ModelError, FingerprintMismatch
+            As in `load`; also where ClearML does not give the model.
+        """
+        return cls.load(pretrained_folder(source), device=device, dtype=dtype, encoder=encoder, **location)
 
     @classmethod
     def load(
@@ -380,7 +243,3 @@ class EnoPredictor:
             album_calibration=parts.album_calibration,
             album=parts.album,
         )
-
-
-def _thresholds(calibration: Calibration | None, labels: int) -> np.ndarray:
-    return np.full(labels, 0.5) if calibration is None else calibration.thresholds

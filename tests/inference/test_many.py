@@ -1,0 +1,163 @@
+"""Many files, many threads, vectors without files, and predictors of ClearML's registry."""
+
+import threading
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import soundfile
+
+from eno import EnoPredictor, LabelEncoder, WindowPolicy
+from eno.encoders.musicnn import MusiCNN, tag_labels
+from eno.errors import AudioError, ModelError
+from eno.inference import registered
+from eno.inference.many import encode_files
+from eno.models import MLPHead, create_head
+from eno.models.bags import Bags
+from tests.audio_files import music
+from tests.clearml_stub import clearml_stub
+from tests.fakes import ProjectionEncoder
+
+LABELS = LabelEncoder(["shoegaze"], ["melancholic", "noisy"])
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Six songs of different lengths, with what cannot be read between them."""
+    folder = tmp_path_factory.mktemp("songs")
+    paths = []
+    for seed in range(6):
+        paths.append(folder / f"{seed}.flac")
+        soundfile.write(paths[-1], music(2 + 2 * seed, 16_000, seed=seed), 16_000)
+    (folder / "broken.flac").write_bytes(b"fLaC" + bytes(100))
+    return [paths[0], folder / "broken.flac", *paths[1:], folder / "missing.mp3"]
+
+
+def made(encoder, head, *, windows=False):
+    """A predictor whose head knows something of what the encoder gives."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((120, encoder.spec.dim)).astype(np.float32), rng.integers(0, 2, (40, 3))
+    bags = Bags(X, np.full(40, 3))
+    X = bags if windows else bags.means()
+    return EnoPredictor(encoder, head.fit(X[:30], Y[:30], X[30:], Y[30:]), LABELS, policy=WindowPolicy(count=4))
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["means", "windows"])
+def predictor(request):
+    options = {"pooling": "attention"} if request.param else {}
+    return made(ProjectionEncoder(), MLPHead(hidden=(8,), max_epochs=2, **options), windows=request.param)
+
+
+@pytest.mark.parametrize("batch_windows", [1, 7, 1000])
+def test_many_are_what_each_alone_is_in_their_order(predictor, files, batch_windows):
+    found = list(predictor.predict_many(map(str, files), batch_windows=batch_windows, threads=3))
+    assert [one.path for one in found] == files
+    assert [type(one.error) for one in found] == [AudioError if i in (1, 7) else type(None) for i in range(8)]
+    assert found[1].named == {"genres": [], "descriptors": []} and found[1].tags == []
+    assert "no such file" in found[7].error.reason
+    for one in found:
+        if one.error is None:
+            alone = predictor.predict_proba(one.path)
+            np.testing.assert_allclose(one.probabilities, alone, atol=1e-6)
+            assert one.named == LABELS.decode(one.probabilities, 0.5)
+            assert one.tags == predictor.name_tags(one.probabilities)
+    assert next(predictor.predict_many(files, threshold=0)).named == LABELS.decode(np.ones(3))
+
+
+def test_files_are_taken_as_they_are_needed_and_a_reader_that_stops_leaves_nothing_behind():
+    taken = []
+
+    def names():
+        for i in range(1000):
+            taken.append(i)
+            yield str(i)
+
+    found = encode_files(names(), read=lambda path: np.full((2, 4), int(str(path))), encode=np.negative,
+                         batch_windows=6, threads=2)  # fmt: skip
+    first = next(found)
+    assert [(str(path), vectors.tolist()) for path, vectors in first] == [(str(i), [[-i] * 4] * 2) for i in range(3)]
+    assert len(taken) < 10
+    found.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+    with pytest.raises(ValueError, match="at least 1"):
+        next(encode_files([], read=len, encode=len, batch_windows=0))
+
+
+def test_errors_of_other_kinds_are_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        list(encode_files(["a"], read=lambda path: 1 / 0, encode=len, batch_windows=4))
+
+
+def test_embeddings_are_named_without_files(predictor, files):
+    songs = [path for path in files if path.stem.isdigit()]
+    if predictor.head.takes_windows:
+        windows = [predictor._windows(path)[:, 0] for path in songs]
+        X = Bags(np.concatenate(windows), np.array([len(one) for one in windows]))
+    else:
+        X = np.stack([predictor.embed(path) for path in songs])
+    assert predictor.predict_embeddings(X) == [predictor.predict(path) for path in songs]
+    limit = float(np.median(predictor.predict_vectors(X)))
+    assert predictor.predict_embeddings(X, limit) == [predictor.predict(path, limit) for path in songs]
+
+
+@pytest.mark.parametrize("head", ["mlp", "lightgbm", "linear", "knn", "blend"])
+def test_threads_share_a_predictor(files, head):
+    shared = made(ProjectionEncoder(), create_head(head, **{"mlp": {"max_epochs": 2}}.get(head, {})))
+    in_threads_as_alone(shared, [path for path in files if path.stem.isdigit()])
+
+
+def test_threads_share_an_encoder_whose_cores_have_not_started_yet(files):
+    encoder = MusiCNN(checkpoint="mtt", output="tags", batch_size=1)
+    in_threads_as_alone(EnoPredictor(encoder, None, tag_labels("mtt"), policy=WindowPolicy(count=2)), files[2:3])
+
+
+def in_threads_as_alone(shared, songs):
+    together = threading.Barrier(8)
+
+    def work(_):
+        together.wait()
+        return np.stack([shared.predict_proba(path) for path in songs])
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(work, range(8)))
+    expected = np.stack([shared.predict_proba(path) for path in songs])
+    for one in found:
+        np.testing.assert_array_equal(one, expected)
+
+
+class TestFromPretrained:
+    def test_folder(self, predictor, files, tmp_path):
+        predictor.save(tmp_path / "p")
+        loaded = EnoPredictor.from_pretrained(tmp_path / "p", encoder=ProjectionEncoder())
+        np.testing.assert_allclose(loaded.predict_proba(files[0]), predictor.predict_proba(files[0]), atol=1e-6)
+        with pytest.raises(ModelError, match="holds no predictor"):
+            EnoPredictor.from_pretrained(tmp_path / "q")
+
+    def test_id_of_a_clearml_model(self, files, tmp_path, monkeypatch):
+        predictor = made(ProjectionEncoder(), MLPHead(hidden=(8,), max_epochs=2))
+        predictor.save(tmp_path / "p")
+        with zipfile.ZipFile(tmp_path / "predictor.zip", "w") as packed:
+            for path in (tmp_path / "p").rglob("*.*"):
+                packed.write(path, path.relative_to(tmp_path / "p"))
+        monkeypatch.setenv("ENO_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "clearml"))
+        good, gone = "a" * 32, "c" * 32
+        with clearml_stub() as (stub, environment):
+            for name, value in environment.items():
+                monkeypatch.setenv(name, value)
+            address = environment["CLEARML_FILES_HOST"]
+            stub.files["predictor.zip"] = (tmp_path / "predictor.zip").read_bytes()
+            stub.models[good] = {"id": good, "name": "eno", "uri": f"{address}/predictor.zip", "framework": "Custom"}
+            loaded = EnoPredictor.from_pretrained(good, encoder=ProjectionEncoder())
+            assert stub.bodies("models.get_by_id")[0]["model"] == good
+            with pytest.raises(ModelError, match=r"c{32} cannot be fetched .*clearml-init"):
+                EnoPredictor.from_pretrained(gone)
+        np.testing.assert_allclose(loaded.predict_proba(files[0]), predictor.predict_proba(files[0]), atol=1e-6)
+        assert [path.name.startswith(f"{good}-") for path in (tmp_path / "cache" / "models").iterdir()] == [True]
+
+    def test_model_that_is_no_predictor(self, tmp_path, monkeypatch):
+        (tmp_path / "weights").write_bytes(b"no archive")
+        monkeypatch.setattr(registered, "_fetch", lambda model_id: tmp_path / "weights")
+        with pytest.raises(ModelError, match=r"d{32} holds no predictor"):
+            EnoPredictor.from_pretrained("d" * 32)
