@@ -19,6 +19,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ class Preprocess:
         predictor, limit = self._loaded(), state["threshold"]
         named = predictor.labels.decode(probabilities, predictor.thresholds if limit is None else limit)
         tags = predictor.name_tags(probabilities)[: state["top"]]
-        return {**named, "tags": [vars(tag) for tag in tags]}
+        return {**named, "tags": [asdict(tag) for tag in tags]}
 
     def _loaded(self) -> EnoPredictor:
         if self._predictor is None:

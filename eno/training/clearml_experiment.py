@@ -33,6 +33,9 @@ _WAITING = 100_000  # messages; what comes on top is dropped, and counted
 _ANSWER_S = 300.0  # for a worker to learn its settings, or to put a run into a queue
 _TAIL = 2000
 
+# The SDK takes pandas for tables where it finds it, which doubles the time and memory to start; it gets lists here.
+_PROGRAM = "import sys; sys.modules['pandas'] = None; from eno.training.clearml_worker import main; main()"
+
 _ADVICE = (
     "not tracked: ClearML is not configured. clearml-init configures it; --tracking offline keeps a session to import "
     "later; --tracking off says no more of it"
@@ -272,7 +275,7 @@ def _start(log: Any, *, offline: bool) -> subprocess.Popen[str]:
         for name in ("CLEARML_OFFLINE_MODE", "TRAINS_OFFLINE_MODE"):
             environment.pop(name, None)
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "eno.training.clearml_worker"],
+        [sys.executable, "-P", "-c", _PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,

@@ -205,7 +205,8 @@ def _obey(lines: TextIO, answer: Callable[..., None]) -> None:
         session.close(problem="the run ended without a word")
 
 
-def _main() -> None:
+def main() -> None:
+    """Do what the standard input says, until it ends."""
     # The SDK prints to the standard output, which is for answers here.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -215,7 +216,3 @@ def _main() -> None:
         answers.flush()
 
     _obey(sys.stdin, answer)
-
-
-if __name__ == "__main__":
-    _main()
