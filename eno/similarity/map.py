@@ -25,7 +25,10 @@ from eno.similarity.space import Space
 NEIGHBOURS = 8
 """How many neighbours of a track the map shows."""
 
-_SCRIPTS = ("map_tracks.js", "map_paint.js", "map_input.js", "map.js", "map_page.js")
+CANVAS_SCRIPTS = ("map_tracks.js", "map_paint.js", "map_input.js", "map.js")
+"""What a page needs for ``createMap``, in this order; they lie beside this file."""
+
+_SCRIPTS = (*CANVAS_SCRIPTS, "map_page.js")
 _AXES = {
     "umap": "Tracks that stand close sound alike; how far groups are from each other says little.",
     "pca": "Along the first two principal components, with {:.0%} of the variance; neighbours may stand apart.",
@@ -95,6 +98,38 @@ def write_map(
     ValueError
         `ids` and `vectors` are not of the same length.
     """
+    content = draw_map(ids, vectors, space=space, method=method, seed=seed, facts=facts, tags=tags, hierarchy=hierarchy)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if audio_root is not None:
+        content["audio"] = _audio(audio_root, ids, path.parent)
+    page = _page(content, heading, _AXES[content["method"]].format(sum(content["explained"])))
+    with replace_file(path) as temporary:
+        temporary.write_bytes(page)
+    return MapReport(len(ids), content["method"], len(page))
+
+
+def draw_map(
+    ids: list[str],
+    vectors: np.ndarray,
+    *,
+    space: Space | None = None,
+    method: Method = "auto",
+    seed: int = 0,
+    facts: pa.Table | None = None,
+    tags: TagStrengths | None = None,
+    hierarchy: Hierarchy | None = None,
+) -> dict[str, Any]:
+    """Lay the tracks out, as `write_map` does; give what a page shows with ``createMap``.
+
+    Raises
+    ------
+    SimilarityError
+        There are no tracks, or too few for UMAP.
+    MissingExtra
+        UMAP is asked for and not installed.
+    ValueError
+        `ids` and `vectors` are not of the same length.
+    """
     if len(ids) != len(vectors):
         raise ValueError(f"{len(ids)} ids for {len(vectors)} vectors.")
     if not ids:
@@ -103,14 +138,7 @@ def write_map(
     plain = Space.fit(vectors, method="centre", seed=seed).apply(vectors)
     projection = project(plain, (rows, cosines), method=method, seed=seed)
     shown = rows[:, :NEIGHBOURS], cosines[:, :NEIGHBOURS]
-    content = map_content(ids, projection, shown, facts=facts, tags=tags, hierarchy=hierarchy)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if audio_root is not None:
-        content["audio"] = _audio(audio_root, ids, path.parent)
-    page = _page(content, heading, _AXES[projection.method].format(sum(projection.explained)))
-    with replace_file(path) as temporary:
-        temporary.write_bytes(page)
-    return MapReport(len(ids), projection.method, len(page))
+    return map_content(ids, projection, shown, facts=facts, tags=tags, hierarchy=hierarchy)
 
 
 def _page(content: dict[str, Any], heading: str, about: str) -> bytes:

@@ -81,15 +81,33 @@ def of_file(
     FingerprintMismatch
         The index holds vectors of another encoder.
     """
-    index = tracks.index
-    index.require(encoder.spec)
+    tracks.index.require(encoder.spec)
     heard = listen(path, encoder, policy, from_s=from_s, to_s=to_s)
+    return of_heard(tracks, heard, encoder, name=printable(path), from_s=from_s, track_id=track_id)
+
+
+def of_heard(
+    tracks: IndexedTracks,
+    heard: Heard,
+    encoder: Encoder,
+    *,
+    name: str,
+    from_s: float | None = None,
+    track_id: str | None = None,
+) -> Query:
+    """Ask for what sounds like audio that the index's encoder has heard; see `of_file`.
+
+    Raises
+    ------
+    SimilarityError
+        Its vector says nothing in the index's space.
+    """
+    index = tracks.index
     if index.level == "tracks":
         raw, starts = encoder.spec.to_length(heard.vectors.mean(axis=0))[np.newaxis], np.array([from_s or 0.0])
     else:
         raw, starts = heard.vectors, heard.starts_s
     vectors = index.space.apply(raw.reshape(len(raw), *index.space.shape))
-    name = printable(path)
     if not vectors.any():
         raise SimilarityError(f"{name}: its vector says nothing in the space of the index. Ask for another file.")
     tags = {}

@@ -1,0 +1,279 @@
+"""Model work: decoded in processes, encoded by one thread, the windows of whoever waits together."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eno.data.windows import WindowPolicy
+from eno.encoders import Encoder
+from eno.errors import AudioError, EnoError
+from eno.inference.predictor import EnoPredictor
+from eno.models.bags import Bags
+from eno.serving.decoding import DecodeProcess, Wanted
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What the encoder and a predictor make of a file.
+
+    Attributes
+    ----------
+    vectors : np.ndarray [shape=(n, layers, dim), dtype=float32]
+        Of its windows.
+    starts_s : np.ndarray [shape=(n,), dtype=float64]
+        Where these begin.
+    duration_s : float
+        Length of the file.
+    peak : float
+        Of the samples that were heard.
+    probabilities : np.ndarray [shape=(num_labels,), dtype=float32] or None
+        Of the predictor's labels.
+    """
+
+    vectors: np.ndarray
+    starts_s: np.ndarray
+    duration_s: float
+    peak: float
+    probabilities: np.ndarray | None
+
+
+@dataclass(eq=False)
+class _Job:
+    path: Path
+    policy: WindowPolicy
+    predictor: EnoPredictor | None
+    future: Future[Heard] = field(default_factory=Future)
+    starts_s: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    duration_s: float = 0.0
+    peak: float = 0.0
+    vectors: list[np.ndarray] = field(default_factory=list)
+
+    def needed(self) -> bool:
+        return not self.future.done()
+
+    def end(self, outcome: Heard | BaseException) -> None:
+        try:
+            if isinstance(outcome, BaseException):
+                self.future.set_exception(outcome)
+            else:
+                self.future.set_result(outcome)
+        except InvalidStateError:  # whoever asked has gone
+            return
+
+
+@dataclass(frozen=True, eq=False)
+class _Chunk:
+    job: _Job
+    windows: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    work: Callable[[], Any]
+    future: Future[Any] = field(default_factory=Future)
+
+
+class Engine:
+    """Hears files, and runs what else needs the model, one thing at a time.
+
+    Nothing here limits how much may wait: `eno.serving.admission` does, before a file is taken.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Hears.
+    decoders : int
+        Processes that decode.
+    batch_windows : int
+        So many windows are encoded at once, where so many wait. Nobody is kept waiting for a batch to fill.
+    max_duration_s : float
+        Longer files are refused.
+    decode_timeout_s : float
+        See `eno.serving.decoding.DecodeProcess`.
+    on_batch : callable, optional
+        Takes the number of windows of every batch.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        decoders: int = 2,
+        batch_windows: int = 64,
+        max_duration_s: float = 7200.0,
+        decode_timeout_s: float = 60.0,
+        on_batch: Callable[[int], None] = lambda windows: None,
+    ) -> None:
+        self.encoder, self.decoders = encoder, decoders
+        self._batch_windows, self._max_duration_s, self._on_batch = batch_windows, max_duration_s, on_batch
+        self._files: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        # Bounded: decoders wait here while the encoder is behind, and windows do not pile up.
+        self._model: queue.Queue[_Chunk | _Call | None] = queue.Queue(2 * decoders)
+        self._processes = [DecodeProcess(timeout_s=decode_timeout_s) for _ in range(decoders)]
+        self._threads = [threading.Thread(target=self._encode_all, name="eno-model", daemon=True)]
+        self._threads += [
+            threading.Thread(target=self._decode_all, args=(process,), name="eno-decode", daemon=True)
+            for process in self._processes
+        ]
+
+    def start(self) -> None:
+        """Start threads and processes.
+
+        Raises
+        ------
+        EnoError
+            A process cannot be started.
+        """
+        for process in self._processes:
+            process.start()
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Finish what was asked for, then stop."""
+        for _ in self._processes:
+            self._files.put(None)
+        for thread in self._threads[1:]:
+            thread.join()
+        self._model.put(None)
+        self._threads[0].join()
+
+    def hear(self, path: Path, policy: WindowPolicy, predictor: EnoPredictor | None) -> Future[Heard]:
+        """Hear a file.
+
+        Parameters
+        ----------
+        path : Path
+            An audio file.
+        policy : WindowPolicy
+            Which windows of it.
+        predictor : EnoPredictor or None
+            Of the engine's encoder; gives the probabilities.
+
+        Returns
+        -------
+        Future of Heard
+            Cancelled, its work is dropped. Its exception is an AudioError where the file is at fault.
+        """
+        job = _Job(path, policy, predictor)
+        self._files.put(job)
+        return job.future
+
+    def call(self, work: Callable[[], Any]) -> Future[Any]:
+        """Run something by the thread of the model, after what waits for it already."""
+        call = _Call(work)
+        self._model.put(call)
+        return call.future
+
+    def _decode_all(self, process: DecodeProcess) -> None:
+        while (job := self._files.get()) is not None:
+            if not job.needed():
+                continue
+            try:
+                self._decode(process, job)
+            except EnoError as error:
+                job.end(error)
+            except Exception as error:
+                logger.exception("decoding failed")
+                job.end(error)
+        process.close()
+
+    def _decode(self, process: DecodeProcess, job: _Job) -> None:
+        wanted = Wanted(path=job.path, spec=self.encoder.spec, policy=job.policy, max_duration_s=self._max_duration_s)
+        with process.open(wanted, needed=job.needed) as opened:
+            job.starts_s, job.duration_s = opened.starts_s, opened.duration_s
+            for chunk in opened.chunks:
+                if not job.needed():
+                    return
+                job.peak = max(job.peak, float(np.abs(chunk).max()))
+                self._model.put(_Chunk(job, chunk))
+
+    def _encode_all(self) -> None:
+        while (first := self._model.get()) is not None:
+            if isinstance(first, _Call):
+                self._run(first)
+                continue
+            chunks, then = self._gather(first)
+            try:
+                self._encode(chunks)
+            except Exception as error:
+                logger.exception("the model failed")
+                for chunk in chunks:
+                    chunk.job.end(error)
+            if isinstance(then, _Call):
+                self._run(then)
+
+    def _gather(self, first: _Chunk) -> tuple[list[_Chunk], _Call | None]:
+        """Take what waits besides, without waiting for more."""
+        chunks, count = [first], len(first.windows)
+        while count < self._batch_windows:
+            try:
+                more = self._model.get_nowait()
+            except queue.Empty:
+                break
+            if more is None:
+                self._model.put(None)
+                break
+            if isinstance(more, _Call):
+                return chunks, more
+            chunks.append(more)
+            count += len(more.windows)
+        return chunks, None
+
+    def _run(self, call: _Call) -> None:
+        if not call.future.set_running_or_notify_cancel():
+            return
+        try:
+            call.future.set_result(call.work())
+        except BaseException as error:
+            call.future.set_exception(error)
+
+    def _encode(self, chunks: list[_Chunk]) -> None:
+        chunks = [chunk for chunk in chunks if chunk.job.needed()]
+        if not chunks:
+            return
+        windows = np.concatenate([chunk.windows for chunk in chunks])
+        self._on_batch(len(windows))
+        vectors = self.encoder.encode(windows)
+        ends = np.cumsum([len(chunk.windows) for chunk in chunks])[:-1]
+        for chunk, part in zip(chunks, np.split(vectors, ends), strict=True):
+            chunk.job.vectors.append(part)
+        whole = [job for job in dict.fromkeys(chunk.job for chunk in chunks) if _is_whole(job)]
+        for predictor in dict.fromkeys(job.predictor for job in whole):
+            self._finish([job for job in whole if job.predictor is predictor], predictor)
+
+    def _finish(self, jobs: list[_Job], predictor: EnoPredictor | None) -> None:
+        tracks = [np.concatenate(job.vectors) for job in jobs]
+        probabilities: Sequence[np.ndarray | None] = [None] * len(jobs)
+        if predictor is not None:
+            probabilities = list(predict_windows(predictor, tracks))
+        for job, vectors, found in zip(jobs, tracks, probabilities, strict=True):
+            if np.isfinite(vectors).all():
+                job.end(Heard(vectors, job.starts_s, job.duration_s, job.peak, found))
+            else:
+                job.end(AudioError(job.path, "cannot be heard: the encoder gives values that are not finite"))
+
+
+def predict_windows(predictor: EnoPredictor, tracks: list[np.ndarray]) -> np.ndarray:
+    """Probabilities of tracks [shape=(n, num_labels)] by the vectors of their windows [shape=(m, layers, dim) each]."""
+    if predictor.head is not None and predictor.head.takes_windows:
+        windows = np.concatenate(tracks)
+        counts = np.array([len(track) for track in tracks])
+        return predictor.predict_vectors(Bags(windows[:, 0] if windows.shape[1] == 1 else windows, counts))
+    means = np.stack([predictor.encoder.spec.to_length(track.mean(axis=0)) for track in tracks])
+    return predictor.predict_vectors(means[:, 0] if means.shape[1] == 1 else means)
+
+
+def _is_whole(job: _Job) -> bool:
+    return sum(map(len, job.vectors)) == len(job.starts_s)
