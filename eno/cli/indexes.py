@@ -142,10 +142,10 @@ def _described(index: SimilarityIndex) -> dict[str, str]:
         "holds": f"{len(index):,} {manifest.level}" + (f", and {gone:,} that no longer count" if gone else ""),
         "space": f"{index.space.method}, {index.space.dim} values",
         "kind": manifest.kind,
-        "size": f"{size / 1e6:.1f} MB on disk, about {memory:.0f} MB of them in memory",
+        "size": f"{size / 1e6:.1f} MB on disk, of which {memory:.1f} MB are held in memory",
     }
-    if index.engine is not None:
-        rows["lists"] = f"{index.engine.ivf.nlist:,}, of which {manifest.probes:,} are searched for a query"
+    if index.engine.lists:
+        rows["lists"] = f"{index.engine.lists:,}, of which {manifest.probes:,} are searched for a query"
     measured = manifest.measured
     rows["measured"] = (
         f"recall@{measured['k']} {measured['recall']:.4f}, {measured['p50_ms']:.2f} ms a query (median)"

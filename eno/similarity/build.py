@@ -17,7 +17,7 @@ from eno.embeddings.lock import WriterLock
 from eno.embeddings.pooled import state_key
 from eno.embeddings.store import EmbeddingStore
 from eno.errors import ConfigError, FingerprintMismatch, SimilarityError
-from eno.similarity.engine import check_kind, choose_kind, sample_size, train_lists
+from eno.similarity.engine import check_kind, choose_kind, sample_size, train_finder
 from eno.similarity.index import LEVELS, SimilarityIndex, index_folder
 from eno.similarity.manifest import MANIFEST, Manifest
 from eno.similarity.measure import tune_probes
@@ -111,10 +111,10 @@ def build_locked(
     generation = Manifest.read(folder).generation + 1 if (folder / MANIFEST).exists() else 1
     if template is None:
         kind = choose_kind(total, _dim(store), asked["memory_mb"]) if asked["kind"] == "auto" else asked["kind"]
-        fitted, lists = _learn(store, tracks, level, kind, total, asked)
+        fitted, finder = _learn(store, tracks, level, kind, total, asked)
     else:
         kind, fitted = template.manifest.kind, template.space
-        lists = None if template.engine is None else _emptied(template.engine.lists)
+        finder = _emptied(template.engine.finder)
     number, of = share
     tracks = tracks.slice(*_part(len(tracks), number, of))
     fitted.save(folder / f"space-{generation}.safetensors")
@@ -130,11 +130,12 @@ def build_locked(
         built_rows=0,
         generation=generation,
         space=f"space-{generation}.safetensors",
-        vectors=f"vectors-{generation}.f16",
+        vectors=f"vectors-{generation}.i16",
         rows_file="",
+        finder="",
         probes=1 if template is None else template.manifest.probes,
     )
-    writer = IndexWriter(folder, manifest, fitted, lists)
+    writer = IndexWriter(folder, manifest, fitted, finder)
     writer.add(store, tracks, on_progress)
     written = writer.finish(built=True)
     return _tuned(written) if template is None else written
@@ -143,17 +144,15 @@ def build_locked(
 def _learn(
     store: EmbeddingStore, tracks: pa.Table, level: str, kind: str, total: int, asked: dict[str, Any]
 ) -> tuple[Space, Any]:
-    """Fit the space, and the inverted lists if there are to be some."""
+    """Fit the space, and what finds candidates in it."""
     wanted = min(total, _SPACE_ROWS) if kind == "exact" else max(sample_size(total), min(total, _SPACE_ROWS))
     sample = sample_vectors(store, tracks, level, total, wanted, asked["seed"])
     fitted = Space.fit(sample, method=asked["space"], seed=asked["seed"])
-    if kind == "exact":
-        return fitted, None
     learned = np.concatenate(
         [fitted.apply(sample[first : first + ROWS_AT_ONCE]) for first in range(0, len(sample), ROWS_AT_ONCE)]
     )
     del sample
-    return fitted, train_lists(kind, learned, total, asked["seed"])
+    return fitted, train_finder(kind, learned, total, asked["seed"])
 
 
 def merge_indexes(folder: Path | str, shards: Sequence[Path | str]) -> SimilarityIndex:
@@ -192,12 +191,12 @@ def merge_indexes(folder: Path | str, shards: Sequence[Path | str]) -> Similarit
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with WriterLock(Folder(folder)):
-        lists = None if first.engine is None else _emptied(first.engine.lists)
+        finder = _emptied(first.engine.finder)
         generation = Manifest.read(folder).generation + 1 if (folder / MANIFEST).exists() else 1
-        names_of: dict[str, Any] = {"space": f"space-{generation}.safetensors", "vectors": f"vectors-{generation}.f16"}
+        names_of: dict[str, Any] = {"space": f"space-{generation}.safetensors", "vectors": f"vectors-{generation}.i16"}
         first.space.save(folder / names_of["space"])
-        manifest = replace(first.manifest, rows=0, generation=generation, lists=None, measured={}, **names_of)
-        writer = IndexWriter(folder, manifest, first.space, lists)
+        manifest = replace(first.manifest, rows=0, generation=generation, measured={}, **names_of)
+        writer = IndexWriter(folder, manifest, first.space, finder)
         for shard in opened:
             writer.take(shard)
         return _tuned(writer.finish(built=True))
@@ -205,15 +204,15 @@ def merge_indexes(folder: Path | str, shards: Sequence[Path | str]) -> Similarit
 
 def _tuned(index: SimilarityIndex) -> SimilarityIndex:
     """Set how many lists are searched by what it takes to find nearly all neighbours."""
-    if index.engine is None:
+    if not index.engine.lists:
         return index
     index.manifest = replace(index.manifest, probes=tune_probes(index))
     index.manifest.write(index.folder)
     return index
 
 
-def _emptied(lists: Any) -> Any:
-    empty = faiss.clone_index(lists)
+def _emptied(finder: Any) -> Any:
+    empty = faiss.clone_index(finder)
     empty.reset()
     return empty
 

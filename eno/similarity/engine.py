@@ -1,15 +1,15 @@
 """Which index of FAISS suits a collection, and how deep it must be searched.
 
-========  =====================================================  =======================
+========  =====================================================  ==========================
 kind      what is held in memory                                 how it finds
-========  =====================================================  =======================
-exact     nothing: all vectors are compared on disk              everything
-ivf       8 bits a value, in inverted lists, mapped from disk    most, quickly
-ivfpq     4 bits for four values, in inverted lists              most, quickly, in little
-========  =====================================================  =======================
+========  =====================================================  ==========================
+exact     16 bits a value                                        everything
+ivf       8 bits a value, in inverted lists, mapped from disk    nearly everything, quickly
+ivfpq     4 bits for four values, in inverted lists              the same, in little memory
+========  =====================================================  ==========================
 
-What the last two find is compared again with the exact vectors on disk, so quantisation decides what is looked at, not
-the order or the scores.
+Whatever finds it is compared once more with the vectors on disk, so quantisation decides what is looked at, not the
+order or the scores.
 
 References
 ----------
@@ -20,6 +20,8 @@ F. André et al., "Quicker ADC", 2019.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +30,20 @@ import numpy as np
 
 from eno.errors import ConfigError, SimilarityError
 from eno.files import replace_file
-from eno.similarity.vector_file import VectorFile, few_threads, selector
+from eno.similarity.vector_file import VectorFile
 
 KINDS = ("exact", "ivf", "ivfpq")
 EXACT_ROWS = 100_000
-"""Rows up to which all are compared: 10 ms a query, and nothing can be missed."""
+"""Rows up to which all are compared: 9 ms a query of 512 values, and nothing can be missed."""
 
+_MANY_QUERIES = 16  # so many are compared with everything faster by products of matrices
 _SUBSET_ROWS = 20_000  # allowed rows up to which all of them are compared
-_SUBSET_OF = 4_000_000  # rows in all, each of which is asked whether it is allowed
 _POINTS_PER_LIST = 40  # that k-means learns a list's centre from; FAISS asks for 39
 _ITERATIONS = 8
 _MANY_LISTS = 16_384  # from so many on a graph finds the nearest lists
 _VALUES_PER_CODE = 4
 _CANDIDATES = 200  # that are compared exactly, at least
+_ROUNDED = 10  # more than are wanted, since half precision may swap those that are equally near
 _MOST_PROBED = 1 / 4  # share of the lists beyond which comparing everything is no slower
 
 
@@ -62,7 +65,7 @@ def choose_kind(rows: int, dim: int, memory_mb: float | None) -> str:
 def memory_of(kind: str, rows: int, dim: int) -> float:
     """Estimate what an index holds in memory, in 10⁶ bytes."""
     if kind == "exact":
-        return 0.0
+        return rows * dim * 2 / 1e6
     code = dim if kind == "ivf" else math.ceil(dim / _VALUES_PER_CODE) / 2
     return (rows * (code + 8) + lists_for(rows) * dim * 4) / 1e6
 
@@ -73,20 +76,24 @@ def lists_for(rows: int) -> int:
 
 
 class Engine:
-    """Inverted lists of FAISS, re-ranked by the vectors on disk.
+    """What finds candidates, and the vectors on disk that rank them.
 
     Parameters
     ----------
-    lists : faiss.Index
-        A trained index of inverted lists.
+    finder : faiss.Index
+        A flat index or inverted lists.
     vectors : VectorFile
-        The exact vectors of the rows that it holds.
+        The vectors of the rows that it holds.
     """
 
-    def __init__(self, lists: Any, vectors: VectorFile) -> None:
-        self.lists, self._vectors = lists, vectors
-        self.ivf = faiss.extract_index_ivf(lists)
-        self._ranked = faiss.IndexRefine(lists, vectors.flat)
+    def __init__(self, finder: Any, vectors: VectorFile) -> None:
+        self.finder, self._vectors = finder, vectors
+
+    @property
+    def lists(self) -> int:
+        """Inverted lists; 0 where everything is compared."""
+        ivf = faiss.try_extract_index_ivf(self.finder)
+        return 0 if ivf is None else int(ivf.nlist)
 
     def search(
         self, queries: np.ndarray, k: int, allowed: np.ndarray | None, probes: int
@@ -95,35 +102,37 @@ class Engine:
 
         Where few rows are allowed they are all compared; where some are, more lists are searched for them.
         """
-        if allowed is None:
-            inverted = faiss.SearchParametersIVF(nprobe=probes)
-        else:
-            share = np.count_nonzero(allowed) / max(len(allowed), 1)
-            few = share * len(allowed) <= _SUBSET_ROWS and len(allowed) <= _SUBSET_OF
-            deeper = math.ceil(probes / max(share, 1e-6))  # so that as many rows that may be found are looked at
-            if few or deeper > _MOST_PROBED * self.ivf.nlist:
+        if not self.lists and len(queries) >= _MANY_QUERIES:
+            return self._vectors.nearest(queries, k, allowed)
+        options: dict[str, Any] = {}
+        if allowed is not None:
+            count = np.count_nonzero(allowed)
+            probes = math.ceil(probes * len(allowed) / max(count, 1))  # so that as many rows that may be found are seen
+            if self.lists and (count <= _SUBSET_ROWS or probes > _MOST_PROBED * self.lists):
                 return self._vectors.nearest(queries, k, allowed)
-            inverted = faiss.SearchParametersIVF(nprobe=deeper, sel=selector(allowed))
-        factor = max(_CANDIDATES, 4 * k) / k
-        parameters = faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=inverted)
+            options["sel"] = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+        if self.lists:
+            parameters, wanted = faiss.SearchParametersIVF(nprobe=probes, **options), max(_CANDIDATES, 4 * k)
+        else:
+            parameters, wanted = faiss.SearchParameters(**options), k + _ROUNDED
         with few_threads(len(queries)):
-            scores, rows = self._ranked.search(queries, k, params=parameters)
-        scores[rows < 0] = -np.inf
-        return scores, rows
+            _, found = self.finder.search(queries, wanted, params=parameters)
+        ranked = [self._vectors.rank(query, row[row >= 0], k) for query, row in zip(queries, found, strict=True)]
+        return np.array([scores for scores, _ in ranked]), np.array([rows for _, rows in ranked])
 
     @staticmethod
-    def save_lists(lists: Any, path: Path) -> None:
-        """Write inverted lists in FAISS's own format."""
+    def save_finder(finder: Any, path: Path) -> None:
+        """Write an index in FAISS's own format."""
         with replace_file(path) as temporary:
-            faiss.write_index(lists, str(temporary))
+            faiss.write_index(finder, str(temporary))
 
 
-def train_lists(kind: str, sample: np.ndarray, rows: int, seed: int) -> Any:
-    """Learn inverted lists and their codes.
+def train_finder(kind: str, sample: np.ndarray, rows: int, seed: int) -> Any:
+    """Make an empty index; inverted lists and codes are learned.
 
     Parameters
     ----------
-    kind : {"ivf", "ivfpq"}
+    kind : {"exact", "ivf", "ivfpq"}
     sample : np.ndarray [shape=(n, dim), dtype=float32]
         Unit vectors to learn from, see `sample_size`.
     rows : int
@@ -132,10 +141,14 @@ def train_lists(kind: str, sample: np.ndarray, rows: int, seed: int) -> Any:
 
     Returns
     -------
-    faiss.IndexIVF
+    faiss.Index
         Empty.
     """
     dim, count = sample.shape[1], lists_for(rows)
+    if kind == "exact":
+        flat = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+        flat.train(sample[:1])
+        return flat
     # Where there is too little to learn from, fewer lists.
     count = max(1, min(count, len(sample) // _POINTS_PER_LIST))
     graph = "_HNSW32" if count >= _MANY_LISTS else ""
@@ -161,8 +174,8 @@ def _codes(dim: int) -> int:
     return max(count for count in range(1, max(1, dim // _VALUES_PER_CODE) + 1) if dim % count == 0)
 
 
-def read_lists(path: Path, rows: int, dim: int, *, mapped: bool) -> Any:
-    """Read what `Engine.save_lists` wrote; mapped from disk where that is wanted and FAISS can.
+def read_finder(path: Path, rows: int, dim: int, *, mapped: bool) -> Any:
+    """Read what `Engine.save_finder` wrote; mapped from disk where that is wanted and FAISS can.
 
     Raises
     ------
@@ -192,3 +205,17 @@ def check_kind(kind: str) -> str:
     if kind not in (*KINDS, "auto"):
         raise ConfigError(f"kind {kind!r}: choose from auto, {', '.join(KINDS)}.")
     return kind
+
+
+@contextmanager
+def few_threads(queries: int) -> Iterator[None]:
+    """Let FAISS take no more threads than there are queries: the others would only be waited for.
+
+    The number is one of the calling thread, so searches beside each other do not disturb each other.
+    """
+    usual = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(min(queries, usual))
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(usual)

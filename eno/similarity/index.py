@@ -4,9 +4,9 @@ An index is a folder, by default inside its store::
 
     manifest.json           what it is an index of, and how good it was measured to be
     space-3.safetensors     see `eno.similarity.space`
-    vectors-3.f16           the vectors in that space, float16; only ever appended to
+    vectors-3.i16           the vectors in that space, 16 bits a value; only ever appended to
     rows-7.parquet          track and time of every vector, and whether it still counts
-    lists-7.faiss           inverted lists, unless all vectors are compared
+    finder-7.faiss          what finds candidates, see `eno.similarity.engine`
 
 Numbers grow with every change; the manifest names the files that count and is replaced last, so an index is the old one
 or the new one, whatever interrupts. Everything in it can be made again from the store.
@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from eno.embeddings.pooled import state_key
 from eno.errors import FingerprintMismatch, SimilarityError
 from eno.files import replace_file
-from eno.similarity.engine import Engine, read_lists
+from eno.similarity.engine import Engine, read_finder
 from eno.similarity.manifest import Manifest
 from eno.similarity.space import Space
 from eno.similarity.vector_file import VectorFile
@@ -81,6 +81,8 @@ class SimilarityIndex:
         Which rows count; the others are of tracks that were removed or replaced.
     starts_s : np.ndarray [shape=(rows,), dtype=float64]
         Where the window of every row begins; 0 for whole tracks.
+    engine : Engine
+        What finds candidates.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, space: Space, rows: pa.Table, *, writable: bool) -> None:
@@ -89,10 +91,8 @@ class SimilarityIndex:
         self.live = rows["live"].to_numpy()
         self.starts_s = rows["start_s"].to_numpy()
         self._vectors = VectorFile(folder / manifest.vectors, manifest.rows, space.dim)
-        self._engine: Engine | None = None
-        if manifest.lists is not None:
-            lists = read_lists(folder / manifest.lists, manifest.rows, space.dim, mapped=not writable)
-            self._engine = Engine(lists, self._vectors)
+        finder = read_finder(folder / manifest.finder, manifest.rows, space.dim, mapped=not writable)
+        self.engine = Engine(finder, self._vectors)
 
     @classmethod
     def open(cls, folder: Path | str, *, writable: bool = False) -> SimilarityIndex:
@@ -103,7 +103,7 @@ class SimilarityIndex:
         folder : Path or str
             Where it lies.
         writable : bool
-            Hold inverted lists in memory instead of mapping them, so that rows can be added.
+            Hold what finds candidates in memory instead of mapping them, so that rows can be added.
 
         Raises
         ------
@@ -209,9 +209,9 @@ class SimilarityIndex:
         if k < 1:
             raise ValueError(f"k is {k}; at least 1 row must be asked for.")
         may = self._all_live if allowed is None else allowed & self.live
-        if exact or self._engine is None:
+        if exact:
             return self._vectors.nearest(queries, k, may)
-        return self._engine.search(queries, k, may, self.manifest.probes)
+        return self.engine.search(queries, k, may, self.manifest.probes)
 
     @cached_property
     def _all_live(self) -> np.ndarray | None:
@@ -239,11 +239,6 @@ class SimilarityIndex:
     def blocks(self) -> Any:
         """Go through all rows in their order: number of the first one, and float32 vectors."""
         return self._vectors.blocks()
-
-    @property
-    def engine(self) -> Engine | None:
-        """The inverted lists; None where all rows are compared."""
-        return self._engine
 
 
 def write_rows(path: Path, rows: pa.Table) -> None:

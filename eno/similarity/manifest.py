@@ -32,10 +32,8 @@ class Manifest:
         Vectors in all, also those that no longer count; and how many there were when it was built.
     generation : int
         Grows with every change.
-    space, vectors, rows_file : str
+    space, vectors, rows_file, finder : str
         Names of its files.
-    lists : str, optional
-        Name of the file of inverted lists, if it has any.
     probes : int
         Inverted lists that are searched for a query.
     measured : dict
@@ -55,14 +53,14 @@ class Manifest:
     space: str
     vectors: str
     rows_file: str
-    lists: str | None = None
+    finder: str
     probes: int = 1
     measured: dict[str, Any] = field(default_factory=dict)
 
     @property
     def files(self) -> set[str]:
         """Names of the files that count."""
-        return {MANIFEST, self.space, self.vectors, self.rows_file} | ({self.lists} if self.lists else set())
+        return {MANIFEST, self.space, self.vectors, self.rows_file, self.finder}
 
     def write(self, folder: Path) -> None:
         """Write it, which makes the files that it names the index; then remove those of the one before."""
@@ -71,7 +69,7 @@ class Manifest:
             if (
                 old.is_file()
                 and old.name not in self.files
-                and old.suffix in (".safetensors", ".f16", ".parquet", ".faiss")
+                and old.suffix in (".safetensors", ".i16", ".parquet", ".faiss")
             ):
                 old.unlink(missing_ok=True)
 

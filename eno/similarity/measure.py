@@ -80,8 +80,7 @@ def tune_probes(index: SimilarityIndex, *, k: int = 10) -> int:
     rows = _draw(index, _TUNING_QUERIES, 0)
     vectors = index.vectors(rows)
     true = _without(index.search(vectors, k + 1, exact=True)[1], rows, k)
-    assert index.engine is not None
-    lists = index.engine.ivf.nlist
+    lists = index.engine.lists
     probes = 1
     while probes < lists:
         found = index.engine.search(vectors, k + 1, None, probes)[1]

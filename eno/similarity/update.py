@@ -77,10 +77,9 @@ def update_index(
             return update
         rows = index.table.set_column(ROW_SCHEMA.get_field_index("live"), "live", pa.array(live))
         manifest = replace(index.manifest, state=state, generation=index.manifest.generation + 1, measured={})
-        lists = None if index.engine is None else index.engine.lists
         reason = _outgrown(index, live, rows_of(fresh, index.level))
         if reason is None:
-            writer = IndexWriter(folder, manifest, index.space, lists, rows)
+            writer = IndexWriter(folder, manifest, index.space, index.engine.finder, rows)
             writer.add(store, fresh, on_progress)
             reason = _moved(writer.finish())
         if reason is not None:

@@ -1,10 +1,13 @@
-"""The vectors of an index on disk: one file of float16 that only grows, mapped and compared where it lies."""
+"""The vectors of an index on disk: one file of 16-bit numbers that only grows, mapped into memory.
+
+Values of unit vectors lie in -1 … 1, so they are kept as multiples of 1/32767: that rounds less than half precision
+does, and NumPy widens integers four times as fast.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import faiss
@@ -15,12 +18,12 @@ from eno.errors import SimilarityError
 ROWS_AT_ONCE = 8_192
 """Rows that are held as float32 at a time: 16 MB of 512 values."""
 
-_FEW_QUERIES = 16  # so many are compared faster row by row than by matrix products of rows that must be widened first
-_TYPE = np.dtype("<f2")
+_TYPE = np.dtype("<i2")
+_SCALE = 32767
 
 
 class VectorFile:
-    """Rows of float16, mapped into memory.
+    """Unit vectors, mapped into memory.
 
     Parameters
     ----------
@@ -46,24 +49,17 @@ class VectorFile:
         self.rows, self.dim = rows, dim
         shape = (rows, dim)
         self._values: np.ndarray = np.memmap(path, _TYPE, "r", shape=shape) if rows else np.zeros(shape, _TYPE)
-        # FAISS compares float16 where it lies: a flat index whose codes are the mapped file.
-        self.flat = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-        self.flat.is_trained = True
-        start = faiss.cast_integer_to_void_ptr(self._values.ctypes.data)
-        self.flat.codes = faiss.MaybeOwnedVectorUInt8.create_view(start, wanted, self.flat.codes.owner)
-        self.flat.ntotal = rows
 
-    def read(self, rows: np.ndarray) -> np.ndarray:
+    def read(self, rows: np.ndarray | slice) -> np.ndarray:
         """Read rows [shape=(n, dim), dtype=float32]."""
-        if len(rows) == 0:
-            return np.zeros((0, self.dim), np.float32)
-        read: np.ndarray = self.flat.reconstruct_batch(np.ascontiguousarray(rows, np.int64))
-        return read
+        values: np.ndarray = self._values[rows].astype(np.float32)
+        values *= 1 / _SCALE
+        return values
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """Go through all rows in their order: number of the first one, and float32 rows."""
         for first in range(0, self.rows, ROWS_AT_ONCE):
-            yield first, self.read(np.arange(first, min(first + ROWS_AT_ONCE, self.rows)))
+            yield first, self.read(slice(first, first + ROWS_AT_ONCE))
 
     def nearest(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Compare queries with all rows, or all that are allowed.
@@ -83,24 +79,24 @@ class VectorFile:
         rows : np.ndarray [shape=(q, k), dtype=int64]
             -1 where there are fewer.
         """
-        if len(queries) < _FEW_QUERIES:
-            parameters = None if allowed is None else faiss.SearchParameters(sel=selector(allowed))
-            with few_threads(len(queries)):
-                scores, rows = self.flat.search(queries, k, params=parameters)
-            scores[rows < 0] = -np.inf
-            return scores, rows
         best = faiss.ResultHeap(len(queries), k, keep_max=True)
-        for first, block in self.blocks():
-            here = np.arange(first, first + len(block))
-            if allowed is not None:
-                here = here[allowed[here]]
-                block = block[here - first]
-            if len(here):
-                scores, places = faiss.knn(queries, block, min(k, len(here)), metric=faiss.METRIC_INNER_PRODUCT)
-                best.add_result(scores, here[places])
+        some = None if allowed is None else np.flatnonzero(allowed)
+        for first in range(0, self.rows if some is None else len(some), ROWS_AT_ONCE):
+            here = slice(first, first + ROWS_AT_ONCE) if some is None else some[first : first + ROWS_AT_ONCE]
+            block = self.read(here)
+            scores, places = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+            best.add_result(scores, places + first if some is None else here[places])
         best.finalize()
         best.D[best.I < 0] = -np.inf
         return best.D, best.I
+
+    def rank(self, query: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Compare a query [shape=(dim,)] with some rows: scores and rows of the best `k`, filled up as in `nearest`."""
+        scores = self.read(rows) @ query
+        order = np.argsort(-scores, kind="stable")[:k]
+        best, found = np.full(k, -np.inf, np.float32), np.full(k, -1, np.int64)
+        best[: len(order)], found[: len(order)] = scores[order], rows[order]
+        return best, found
 
 
 def append_vectors(path: Path, rows: int, dim: int, blocks: Iterable[np.ndarray]) -> int:
@@ -124,27 +120,8 @@ def append_vectors(path: Path, rows: int, dim: int, blocks: Iterable[np.ndarray]
         file.truncate(rows * dim * _TYPE.itemsize)
         file.seek(0, os.SEEK_END)
         for block in blocks:
-            file.write(np.ascontiguousarray(block, _TYPE).data)
+            file.write(np.rint(np.clip(block, -1, 1) * _SCALE).astype(_TYPE).data)
             rows += len(block)
         file.flush()
         os.fsync(file.fileno())
     return rows
-
-
-def selector(allowed: np.ndarray) -> faiss.IDSelectorBitmap:
-    """Make of a mask over rows what FAISS asks whether a row may be found."""
-    return faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
-
-
-@contextmanager
-def few_threads(queries: int) -> Iterator[None]:
-    """Let FAISS take no more threads than there are queries: the others would only be waited for.
-
-    The number is one of the calling thread, so searches beside each other do not disturb each other.
-    """
-    usual = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(min(queries, usual))
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(usual)

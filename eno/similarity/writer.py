@@ -26,9 +26,9 @@ class IndexWriter:
     """Adds rows to an index, and writes it as its next generation."""
 
     def __init__(
-        self, folder: Path, manifest: Manifest, space: Space, lists: Any, rows: pa.Table | None = None
+        self, folder: Path, manifest: Manifest, space: Space, finder: Any, rows: pa.Table | None = None
     ) -> None:
-        self._folder, self._manifest, self._space, self._lists = folder, manifest, space, lists
+        self._folder, self._manifest, self._space, self._finder = folder, manifest, space, finder
         self._rows = [ROW_SCHEMA.empty_table() if rows is None else rows]
 
     def add(self, store: EmbeddingStore, tracks: pa.Table, on_progress: Progress | None) -> None:
@@ -40,7 +40,7 @@ class IndexWriter:
             for rows, starts, raw in _raw_blocks(store, tracks, self._manifest.level):
                 taken = tracks.take(pa.array(rows))
                 self._rows.append(_row_table(taken, starts))
-                yield self._add_lists(self._space.apply(raw))
+                yield self._add(self._space.apply(raw))
                 done += len(rows)
                 show(done, total)
 
@@ -52,14 +52,13 @@ class IndexWriter:
         def blocks() -> Iterator[np.ndarray]:
             for first, vectors in shard.blocks():
                 live = shard.live[first : first + len(vectors)]
-                yield self._add_lists(vectors[live])
+                yield self._add(vectors[live])
 
         self._append(blocks())
         self._rows.append(shard.table.filter(pa.array(shard.live)))
 
-    def _add_lists(self, vectors: np.ndarray) -> np.ndarray:
-        if self._lists is not None:
-            self._lists.add(vectors)
+    def _add(self, vectors: np.ndarray) -> np.ndarray:
+        self._finder.add(vectors)
         return vectors
 
     def _append(self, blocks: Iterator[np.ndarray]) -> None:
@@ -72,13 +71,10 @@ class IndexWriter:
         generation = self._manifest.generation
         name = f"rows-{generation}.parquet"
         write_rows(self._folder / name, pa.concat_tables(self._rows))
-        manifest = replace(self._manifest, rows_file=name)
+        manifest = replace(self._manifest, rows_file=name, finder=f"finder-{generation}.faiss")
         if built:
             manifest = replace(manifest, built_rows=manifest.rows)
-        if self._lists is not None:
-            manifest = replace(manifest, lists=f"lists-{generation}.faiss")
-            assert manifest.lists is not None
-            Engine.save_lists(self._lists, self._folder / manifest.lists)
+        Engine.save_finder(self._finder, self._folder / manifest.finder)
         manifest.write(self._folder)
         return SimilarityIndex.open(self._folder)
 

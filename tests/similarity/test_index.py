@@ -191,9 +191,9 @@ def test_an_update_that_is_killed_leaves_the_index_as_it_was(tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("file", "damage", "message"),
     [
-        ("vectors", lambda path: path.write_bytes(path.read_bytes()[:-1]), r"vectors-1\.f16: is cut short"),
-        ("vectors", lambda path: path.unlink(), r"vectors-1\.f16: is missing"),
-        ("lists", lambda path: path.write_bytes(path.read_bytes()[:2000]), r"lists-1\.faiss: is missing or damaged"),
+        ("vectors", lambda path: path.write_bytes(path.read_bytes()[:-1]), r"vectors-1\.i16: is cut short"),
+        ("vectors", lambda path: path.unlink(), r"vectors-1\.i16: is missing"),
+        ("finder", lambda path: path.write_bytes(path.read_bytes()[:2000]), r"finder-1\.faiss: is missing or damaged"),
         ("rows_file", lambda path: path.write_bytes(b"PAR1"), r"rows-1\.parquet: is missing or damaged"),
         ("space", lambda path: path.write_bytes(b""), r"space-1\.safetensors"),
     ],
