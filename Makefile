@@ -9,13 +9,13 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test setup lint types layers proto pytest clean
+.PHONY: demo test setup browser lint types layers proto pytest clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m eno.demo $(if $(QUICK),--quick) $(DEMO)
 
-test: setup lint types layers pytest
+test: setup browser lint types layers pytest
 
 setup: $(VENV)/.dev
 
@@ -31,6 +31,11 @@ $(VENV)/.demo $(VENV)/.dev: $(VENV)/.torch pyproject.toml scripts/repair_torchau
 	$(BIN)/python -m pip install --quiet --constraint $(VENV)/torch.txt --editable ".[$(subst .,,$(notdir $@))]"
 	$(BIN)/python scripts/repair_torchaudio.py
 	touch $@
+
+# Tests of pages need a browser. Where it cannot be installed they are skipped, and say so.
+browser:
+	command -v chromium chromium-browser google-chrome > /dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && \
+		apt-get install -qq --no-install-recommends chromium > /dev/null; } || echo "No Chromium: tests of pages are skipped."
 
 lint:
 	$(BIN)/ruff check .
