@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +15,15 @@ import platformdirs
 
 
 @contextmanager
-def replace_file(path: Path) -> Iterator[Path]:
+def replace_file(path: Path, *, mode: int | None = None) -> Iterator[Path]:
     """Give a temporary path to write to; on success it becomes `path` in one step, synced to disk.
 
     Parameters
     ----------
     path : Path
         The file to create or replace. Its folder must exist.
+    mode : int, optional
+        Its permissions, if not those of a new file.
 
     Yields
     ------
@@ -30,7 +33,7 @@ def replace_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.touch()
-        mode = temporary.stat().st_mode
+        mode = temporary.stat().st_mode if mode is None else stat.S_IMODE(mode)
         yield temporary
         temporary.chmod(mode)  # some libraries put a file there that only its owner may read
         with temporary.open("rb") as file:

@@ -1,0 +1,214 @@
+"""Genre, mood and style in audio files of every kind: read, written, and put back as they were.
+
+Each kind of tag has its own places for them; these are MusicBrainz Picard's, and STYLE, which it does not know, is as
+Mp3tag and others have it:
+
+=====  ==========  ==========  =======  =====  ============================  ========
+field  ID3v2.4     ID3v2.3     Vorbis   APEv2  MP4                           ASF
+=====  ==========  ==========  =======  =====  ============================  ========
+genre  TCON        TCON        GENRE    Genre  ©gen                          WM/Genre
+mood   TMOO        TXXX:MOOD   MOOD     Mood   ----:com.apple.iTunes:MOOD    WM/Mood
+style  TXXX:STYLE  TXXX:STYLE  STYLE    Style  ----:com.apple.iTunes:STYLE   WM/Style
+=====  ==========  ==========  =======  =====  ============================  ========
+
+TMOO is a frame of ID3v2.4 alone. It is not written beside ``TXXX:MOOD``: readers take both for one field, and would
+show every mood two times.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import mutagen
+from mutagen.apev2 import APEv2
+from mutagen.asf import ASFTags
+from mutagen.flac import VCommentDict
+from mutagen.id3 import ID3, TCON, TMOO, TXXX
+from mutagen.mp4 import MP4FreeForm, MP4Tags
+
+from eno.errors import AudioError
+
+FIELDS = ("genre", "mood", "style")
+
+_UTF8 = 3
+_TEXT_FRAMES = {"TCON": TCON, "TMOO": TMOO, "TXXX": TXXX}
+_KEYS = {
+    "Vorbis": {"genre": "GENRE", "mood": "MOOD", "style": "STYLE"},
+    "APEv2": {"genre": "Genre", "mood": "Mood", "style": "Style"},
+    "MP4": {"genre": "©gen", "mood": "----:com.apple.iTunes:MOOD", "style": "----:com.apple.iTunes:STYLE"},
+    "ASF": {"genre": "WM/Genre", "mood": "WM/Mood", "style": "WM/Style"},
+}
+_KINDS = (("ID3", ID3), ("Vorbis", VCommentDict), ("APEv2", APEv2), ("MP4", MP4Tags), ("ASF", ASFTags))
+
+
+class TagFile:
+    """The fields of an open file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    like : TagFile, optional
+        One of the same kind: a copy under another name need not be recognised by its ending.
+
+    Attributes
+    ----------
+    kind : str
+        ``"ID3"``, ``"Vorbis"``, ``"APEv2"``, ``"MP4"`` or ``"ASF"``.
+    tagged : bool
+        Whether the file had tags at all.
+
+    Raises
+    ------
+    AudioError
+        It cannot be read, or can carry no tags.
+    """
+
+    def __init__(self, path: Path, *, like: TagFile | None = None) -> None:
+        self.path = path
+        if not path.is_file():
+            raise AudioError(path, "is a folder, not an audio file" if path.is_dir() else "no such file")
+        try:
+            self._file = mutagen.File(path) if like is None else like._made(path)
+            if self._file is not None and isinstance(self._file.tags, ID3) and self._file.tags.version[1] in (3, 4):
+                # As it is: by default mutagen makes an ID3v2.4 of everything.
+                self._file = type(self._file)(path, translate=False)
+        except Exception as error:  # mutagen lets many kinds of error through on damaged files
+            raise AudioError(path, f"its tags cannot be read ({error}); nothing is written") from error
+        if self._file is None:
+            raise AudioError(path, "is no file of a kind that eno writes tags to")
+        self.tagged = self._file.tags is not None
+        if not self.tagged:
+            try:
+                self._file.add_tags()
+            except (mutagen.MutagenError, NotImplementedError):
+                raise AudioError(path, "is of a kind that carries no tags") from None
+        tags = self._file.tags
+        self.kind = next((name for name, made in _KINDS if isinstance(tags, made)), "")
+        if not self.kind:
+            raise AudioError(path, f"has tags of a kind that eno does not write ({type(tags).__name__})")
+        self._version = 4
+        if self.kind == "ID3" and self.tagged and tags.version[:2] in ((2, 2), (2, 3)):
+            self._version = 3
+            if tags.version[1] == 2:  # which nothing writes any more
+                tags.update_to_v23()
+
+    def _made(self, path: Path) -> Any:
+        return type(self._file)(path)
+
+    def read(self) -> dict[str, list[str]]:
+        """Values of every field of `FIELDS`, each once."""
+        return {field: list(dict.fromkeys(_texts(self._values(field)))) for field in FIELDS}
+
+    def write(self, field: str, values: Sequence[str]) -> None:
+        """Set the values of a field; none remove it."""
+        self._clear(field)
+        tags, texts = self._file.tags, list(values)
+        if not texts:
+            return
+        if self.kind == "ID3":
+            if field == "genre":
+                tags.add(TCON(encoding=_UTF8, text=texts))
+            elif field == "mood" and self._version == 4:
+                tags.add(TMOO(encoding=_UTF8, text=texts))
+            else:
+                tags.add(TXXX(encoding=_UTF8, desc=field.upper(), text=texts))
+            return
+        key = _KEYS[self.kind][field]
+        tags[key] = [MP4FreeForm(text.encode()) for text in texts] if key.startswith("----:") else texts
+
+    def keep(self, field: str) -> list[Any]:
+        """Everything that the file has for a field, as JSON that `restore` understands."""
+        if self.kind == "ID3":
+            return [
+                [one.FrameID, getattr(one, "desc", ""), int(one.encoding), [str(text) for text in one.text]]
+                for one in self._frames(field)
+            ]
+        if self.kind == "Vorbis":  # where one name can stand in several spellings
+            wanted = _KEYS[self.kind][field].casefold()
+            return [[key, text] for key, text in self._file.tags if key.casefold() == wanted]
+        return [[key, _to_json(self._file.tags[key])] for key in self._names(field)]
+
+    def restore(self, field: str, kept: Iterable[Any]) -> None:
+        """Put back what `keep` gave."""
+        self._clear(field)
+        tags = self._file.tags
+        for one in kept:
+            if self.kind == "ID3":
+                name, desc, encoding, texts = one
+                more = {"desc": desc} if name == "TXXX" else {}
+                tags.add(_TEXT_FRAMES[name](encoding=encoding, text=texts, **more))
+            elif self.kind == "Vorbis":
+                tags.append((one[0], one[1]))
+            else:
+                tags[one[0]] = _from_json(one[1])
+
+    def save(self, *, without: bool = False) -> None:
+        """Write the tags into the file; `without` removes them altogether if there are none left."""
+        if without and not self._file.tags:
+            self._file.delete()
+        elif self.kind == "ID3":  # no separator: several values stay several
+            self._file.save(v2_version=self._version, v23_sep=None)
+        else:
+            self._file.save()
+
+    def _frames(self, field: str) -> list[Any]:
+        names = {"genre": ("TCON",), "mood": ("TMOO", "TXXX"), "style": ("TXXX",)}[field]
+        return [
+            frame
+            for frame in self._file.tags.values()
+            if frame.FrameID in names and (frame.FrameID != "TXXX" or frame.desc.casefold() == field)
+        ]
+
+    def _names(self, field: str) -> list[str]:
+        """Keys of a field as the file spells them."""
+        wanted = _KEYS[self.kind][field].casefold()
+        return list(dict.fromkeys(key for key in self._file.tags.keys() if key.casefold() == wanted))  # noqa: SIM118
+
+    def _values(self, field: str) -> list[Any]:
+        if self.kind == "ID3":
+            return [text for one in self._frames(field) for text in getattr(one, "genres", one.text)]
+        if self.kind == "Vorbis":
+            return [text for _, text in self.keep(field)]
+        return [value for key in self._names(field) for value in self._file.tags[key]]
+
+    def _clear(self, field: str) -> None:
+        tags = self._file.tags
+        if self.kind == "ID3":
+            for frame in self._frames(field):
+                del tags[frame.HashKey]
+        else:
+            names = [key for key, _ in self.keep(field)] if self.kind == "Vorbis" else self._names(field)
+            for key in dict.fromkeys(name.casefold() if self.kind == "Vorbis" else name for name in names):
+                del tags[key]
+
+
+def _texts(values: Iterable[Any]) -> list[str]:
+    texts = []
+    for value in values:
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        texts += [part.strip() for part in text.split("\0") if part.strip()]
+    return texts
+
+
+def _to_json(value: Any) -> Any:
+    """Values of MP4, APEv2 or ASF: a text, or several, of which those in bytes are marked."""
+    if not isinstance(value, list):
+        return str(value)
+    return [
+        {"base64": base64.b64encode(one).decode(), "format": int(getattr(one, "dataformat", 0))}
+        if isinstance(one, bytes)
+        else str(one)
+        for one in value
+    ]
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    return [
+        MP4FreeForm(base64.b64decode(one["base64"]), one["format"]) if isinstance(one, dict) else one for one in value
+    ]
