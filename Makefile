@@ -34,7 +34,7 @@ $(VENV)/.demo $(VENV)/.dev: $(VENV)/.torch pyproject.toml scripts/repair_torchau
 
 # Tests of pages need a browser. Where it cannot be installed they are skipped, and say so.
 browser:
-	command -v chromium chromium-browser google-chrome > /dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && \
+	command -v chromium > /dev/null || command -v google-chrome > /dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && \
 		apt-get install -qq --no-install-recommends chromium > /dev/null; } || echo "No Chromium: tests of pages are skipped."
 
 lint:
