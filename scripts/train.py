@@ -36,7 +36,7 @@ from eno.models.losses import CLASS_WEIGHTS, LOSSES
 from eno.training.cnn import CNNSettings, Epoch, train_cnn
 from eno.training.cnn_predictor import save_cnn_predictor
 from eno.training.cnn_settings import SCHEDULES
-from eno.training.experiment import Command, Experiment, Tracking, open_experiment
+from eno.training.experiment import INTERRUPTED, Command, Experiment, Tracking, open_experiment
 from eno.training.reports import cnn_epoch_reporter, report_predictor
 
 HELP = {
@@ -164,7 +164,7 @@ def main() -> int:
         chosen["data_root"] = chosen.get("data_root") or load_settings().data_root
         experiment = track(options)
         chosen = edited(chosen, experiment)
-        if not getattr(experiment, "queued", False):
+        if not experiment.queued:
             train(chosen, experiment)
         problem = None
     except EnoError as error:
@@ -172,7 +172,7 @@ def main() -> int:
         errors.print(f"error: {error}", style="red", markup=False)
         return 1
     except KeyboardInterrupt:
-        problem = "interrupted"
+        problem = INTERRUPTED
         folder = Path(chosen.get("folder", "")).absolute()
         errors.print(f"stopped; the best checkpoint so far, if there is one, is in {folder}", markup=False)
         return 130

@@ -57,14 +57,11 @@ class Run:
         Those to use: on a worker with what was changed in the tracker.
     arguments : dict
         Arguments of the command, likewise.
-    changed : bool
-        Whether anything was.
     """
 
     experiment: Experiment
     settings: Settings
     arguments: dict[str, Any]
-    changed: bool
 
 
 @contextmanager
@@ -124,7 +121,7 @@ def tracked(
     with closing(experiment):
         sections = sections_of(chosen, used) | {_ARGS: dict(arguments)}
         changed = experiment.connect(sections)
-        if getattr(experiment, "queued", False):
+        if experiment.queued:
             _warn_of_changes()
             raise typer.Exit
         of_command = changed.pop(_ARGS, {})
@@ -132,7 +129,6 @@ def tracked(
             experiment,
             with_changes(chosen, changed),
             {**arguments, **_arguments(command, of_command)},
-            bool(changed or of_command),
         )
 
 
@@ -145,13 +141,15 @@ def used_of(chosen: Settings, *heads: str) -> tuple[str, ...]:
 @contextmanager
 def closing(experiment: Experiment) -> Iterator[None]:
     """End the experiment with the context, as failed where an error leaves it."""
+    from eno.training.experiment import INTERRUPTED
+
     try:
         yield
     except typer.Exit:
         experiment.close()
         raise
     except KeyboardInterrupt:
-        experiment.close("interrupted")
+        experiment.close(INTERRUPTED)
         raise
     except BaseException as error:
         experiment.close(f"{type(error).__name__}: {error}")

@@ -18,8 +18,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -29,9 +30,9 @@ from eno.training.clearml_environment import configured, offline_by_environment,
 from eno.training.experiment import Command, Curve, RegisteredModel, Sections, Tracking
 from eno.training.source import script_of
 
+_ROOT = Path(eno.__file__).parents[1]
 _WAITING = 100_000  # messages; what comes on top is dropped, and counted
 _ANSWER_S = 300.0  # for a worker to learn its settings, or to put a run into a queue
-_TAIL = 2000
 
 # The SDK takes pandas for tables where it finds it, which doubles the time and memory to start; it gets lists here.
 _PROGRAM = "import sys; sys.modules['pandas'] = None; from eno.training.clearml_worker import main; main()"
@@ -43,7 +44,7 @@ _ADVICE = (
 
 
 def open_clearml(tracking: Tracking, command: Command, *, say: Callable[[str], None]) -> ClearMLExperiment | None:
-    """See `eno.training.experiment.open_experiment`; None where it is off or, with advice, not configured."""
+    """See `eno.training.experiment.open_experiment`; None where that gives a `NoExperiment`."""
     offline = tracking.mode == "offline" or (tracking.mode == "auto" and offline_by_environment() and not on_worker())
     if tracking.queue is not None and (offline or tracking.mode == "off" or not configured()):
         raise ConfigError(f"--queue {tracking.queue} needs a ClearML server, online: clearml-init configures it.")
@@ -55,7 +56,13 @@ def open_clearml(tracking: Tracking, command: Command, *, say: Callable[[str], N
             )
         say(_ADVICE)
         return None
-    return ClearMLExperiment(tracking, command, offline=offline, say=say)
+    try:
+        return ClearMLExperiment(tracking, command, offline=offline, say=say)
+    except OSError as error:
+        if tracking.queue is not None or on_worker():
+            raise TrackingError(f"The process for tracking cannot be started ({error}).") from error
+        say(f"not tracked: the process for tracking cannot be started ({error})")
+        return None
 
 
 class ClearMLExperiment:
@@ -124,8 +131,7 @@ class ClearMLExperiment:
                 f"ClearML does not say what to run, or does not take it: {answer['problem']}. "
                 "Is the server up, and is there such a queue?"
             )
-        changed: dict[str, dict[str, str]] = answer["changed"]
-        return changed
+        return cast("dict[str, dict[str, str]]", answer["changed"])
 
     @property
     def queued(self) -> bool:
@@ -170,15 +176,7 @@ class ClearMLExperiment:
 
     def model(self, model: RegisteredModel) -> None:
         """See `eno.training.experiment.Experiment.model`."""
-        self._send(
-            "model",
-            name=model.name,
-            folder=str(model.folder.absolute()),
-            labels=model.labels,
-            fingerprint=model.fingerprint,
-            tags=model.tags,
-            publish=model.publish,
-        )
+        self._send("model", **asdict(model) | {"folder": str(model.folder.absolute())})
 
     def close(self, problem: str | None = None) -> None:
         """End the run, and wait for what is still to be sent, for `Tracking.close_s` at most."""
@@ -246,7 +244,7 @@ class ClearMLExperiment:
 
     def _last_words(self) -> str:
         self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(0, self._log.tell() - _TAIL))
+        self._log.seek(max(0, self._log.tell() - 2000))
         lines = self._log.read().decode("utf-8", "replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), "the process for tracking ended")
 
@@ -265,15 +263,13 @@ class ClearMLExperiment:
 
 
 def _start(log: Any, *, offline: bool) -> subprocess.Popen[str]:
-    own = str(Path(eno.__file__).parents[1])
     # A process that the SDK of another package in this one claims as its own would only report through that.
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_PROC_MASTER_ID")}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (own, os.environ.get("PYTHONPATH"))))
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
     if offline:
         environment["CLEARML_OFFLINE_MODE"] = "1"
     else:
-        for name in ("CLEARML_OFFLINE_MODE", "TRAINS_OFFLINE_MODE"):
-            environment.pop(name, None)
+        environment = {name: value for name, value in environment.items() if not name.endswith("_OFFLINE_MODE")}
     return subprocess.Popen(
         [sys.executable, "-P", "-c", _PROGRAM],
         stdin=subprocess.PIPE,

@@ -19,6 +19,8 @@ import numpy as np
 from clearml import Logger, OutputModel, Task
 from clearml.config import config, running_remotely
 
+from eno.training.experiment import INTERRUPTED
+
 _KINDS = {
     "training": Task.TaskTypes.training,
     "tuning": Task.TaskTypes.optimizer,
@@ -146,7 +148,9 @@ class _Session:
         if problem is not None and self._session:
             self._task.add_tags(["failed"])  # a session has no status
         self._task.close()  # which calls it completed
-        if problem is not None and not self._session:
+        if problem == INTERRUPTED and not self._session:
+            self._task.mark_stopped(force=True, status_message="ended by the user")
+        elif problem is not None and not self._session:
             self._task.mark_failed(status_reason="failed", status_message=problem, force=True)
         if self._session:
             self._answer(say=f"session {self._session}; later: eno tracking import {self._session}")

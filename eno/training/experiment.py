@@ -16,6 +16,9 @@ import numpy as np
 Curve = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
 """Values on the x axis and on the y axis, as many."""
 
+INTERRUPTED = "interrupted"
+"""The problem of a run that its user has ended: it counts as stopped, not as failed."""
+
 Sections = Mapping[str, Mapping[str, Any]]
 """Settings by section and name, as ``eno.toml`` has them."""
 
@@ -94,7 +97,17 @@ class RegisteredModel:
 
 
 class Experiment(Protocol):
-    """Receives what a run tells. No method raises or waits, except `connect` on a worker."""
+    """Receives what a run tells. No method raises or waits, except `connect` on a worker.
+
+    Attributes
+    ----------
+    queued : bool
+        Whether the run waits in a queue after `connect`, so that nothing is left to do here.
+    """
+
+    @property
+    def queued(self) -> bool:
+        """Whether a worker will do what is to be done."""
 
     def connect(self, sections: Sections) -> dict[str, dict[str, str]]:
         """Show settings.
@@ -143,11 +156,13 @@ class Experiment(Protocol):
         """Register what the run has made."""
 
     def close(self, problem: str | None = None) -> None:
-        """End the run; with a problem it counts as failed."""
+        """End the run; with a problem it counts as failed, or as stopped with `INTERRUPTED`."""
 
 
 class NoExperiment:
     """Nobody listens; see `Experiment` for what the methods are for."""
+
+    queued = False
 
     def connect(self, sections: Sections) -> dict[str, dict[str, str]]:
         """Change nothing."""

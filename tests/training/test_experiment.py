@@ -17,7 +17,7 @@ from sklearn.metrics import log_loss
 from typer.testing import CliRunner
 
 from eno.cli import app
-from eno.cli.tracked import sections_of, used_of, with_changes
+from eno.cli.tracked import closing, sections_of, used_of, with_changes
 from eno.config import Settings, load_settings
 from eno.data.labels import LabelEncoder
 from eno.errors import ConfigError, TrackingError
@@ -250,6 +250,10 @@ def test_a_run_that_fails_is_a_task_that_failed(to_train, run, stub, tmp_path):
     (task,) = stub.tasks.values()
     assert task["status"] == "failed"
     assert "LabelError" in stub.bodies("tasks.failed")[0]["status_message"]
+    experiment = open_experiment(Tracking(), COMMAND, say=lambda line: None)
+    with pytest.raises(KeyboardInterrupt), closing(experiment):
+        raise KeyboardInterrupt
+    assert [task["status"] for task in stub.tasks.values()] == ["failed", "stopped"]
 
 
 def test_a_run_that_is_killed_is_a_task_that_failed(stub):
@@ -315,6 +319,12 @@ def test_off_where_it_is_not_configured_with_a_line_of_advice(monkeypatch, tmp_p
     experiment.close()
     assert session_file(lines).is_file()
     assert hooks() == before  # the SDK would have put itself there
+
+
+def test_sessions_are_imported_where_there_is_a_server(run, tmp_path):
+    problem = run("tracking", "import", tmp_path / "session.zip", code=1).exception
+    assert isinstance(problem, ConfigError)
+    assert "Run: clearml-init" in str(problem)
 
 
 def session_file(lines):
