@@ -18,10 +18,12 @@ from eno.cli import (
     judging,
     learning,
     mapping,
+    serving,
     similar,
     stores,
     tagging,
     tracking,
+    writing,
 )
 from eno.cli.options import shown
 from eno.console import console, errors
@@ -39,9 +41,11 @@ app.add_typer(learning.app)
 app.add_typer(judging.app)
 app.add_typer(info.app)
 app.add_typer(tagging.app)
+app.add_typer(writing.app)
 app.add_typer(similar.app)
 app.add_typer(duplicates.app)
 app.add_typer(mapping.app)
+app.add_typer(serving.app)
 app.add_typer(encoders.app)
 app.add_typer(stores.app, name="store")
 app.add_typer(indexes.app, name="index")

@@ -12,11 +12,13 @@ from rich.markup import escape
 
 from eno.config import Settings, load_settings
 from eno.console import console
+from eno.errors import ConfigError
 from eno.files import printable
 
 if TYPE_CHECKING:
     from eno.data.windows import WindowPolicy
     from eno.encoders import Encoder
+    from eno.spec import EncoderSpec
     from eno.training.record import HeadPlan
     from eno.training.tracks import Collection
 
@@ -58,6 +60,27 @@ def encoder_of(chosen: Settings, name: str | None = None) -> Encoder:
     if is_own(name) and "" not in sys.path:
         sys.path.insert(0, "")  # a module of the user's own lies where the command is run
     return load_encoder(name, device=chosen.device, dtype=chosen.dtype, **chosen.options_of(name))
+
+
+def encoder_of_spec(chosen: Settings, spec: EncoderSpec, name: str | None = None) -> Encoder:
+    """Load the encoder that made some vectors, from where the settings say or else where it lay then.
+
+    Raises
+    ------
+    ConfigError
+        It is one of somebody's own, and was not named.
+    """
+    from eno.encoders import is_own, load_encoder
+
+    if name is not None:
+        return encoder_of(chosen, name)
+    if is_own(spec.name):
+        raise ConfigError(
+            f"The store's encoder {spec.name!r} is no part of eno; if you trust its code, name it: --encoder."
+        )
+    location = {key: value for key, value in chosen.options_of(spec.name).items() if key in ("model", "revision")}
+    place = location if "model" in location else spec.location | location
+    return load_encoder(spec.name, device=chosen.device, dtype=chosen.dtype, **spec.options, **place)
 
 
 def policy_of(chosen: Settings) -> WindowPolicy:

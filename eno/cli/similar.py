@@ -16,7 +16,7 @@ from eno.cli.options import (
     EncoderOption,
     SetOption,
     StoreOption,
-    encoder_of,
+    encoder_of_spec,
     settings,
     shown,
 )
@@ -99,7 +99,11 @@ def similar(
     sounds = _open(chosen, store, index, windows, model, audio_root)
     passage = _passage(from_time, to_time, seeds or [], minus or [])
     _load_encoder(
-        sounds, [*(seeds or ()), *(minus or ())], passage, text, lambda: _encoder(chosen, sounds.store, encoder)
+        sounds,
+        [*(seeds or ()), *(minus or ())],
+        passage,
+        text,
+        lambda: encoder_of_spec(chosen, sounds.store.spec, encoder),
     )
     plus = [sounds.seed(one, from_s=passage[0], to_s=passage[1]) for one in seeds or ()]
     plus += [sounds.album(one) for one in like_album or ()] + [sounds.artist(one) for one in like_artist or ()]
@@ -223,22 +227,6 @@ def _load_encoder(
     heard = passage != (None, None) or any(sounds.find(one) is None and Path(one).is_file() for one in names)
     if heard or text is not None:
         sounds.encoder = load()
-
-
-def _encoder(chosen: Settings, store: EmbeddingStore, name: str | None) -> Encoder:
-    """Load the store's encoder."""
-    from eno.encoders import is_own, load_encoder
-
-    spec = store.spec
-    if name is not None:
-        return encoder_of(chosen, name)
-    if is_own(spec.name):
-        raise ConfigError(
-            f"The store's encoder {spec.name!r} is no part of eno; if you trust its code, name it: --encoder."
-        )
-    location = {key: value for key, value in chosen.options_of(spec.name).items() if key in ("model", "revision")}
-    place = location if "model" in location else spec.location | location
-    return load_encoder(spec.name, device=chosen.device, dtype=chosen.dtype, **spec.options, **place)
 
 
 def _show(found: Answer, sounds: SoundsLike, *, as_json: bool, playlist: bool) -> None:

@@ -64,6 +64,11 @@ class DataRoot:
         return self.root / "processed" / "features"
 
     @property
+    def feedback(self) -> Path:
+        """Corrections of tags, as they are made on the page of ``eno serve``."""
+        return self.root / "processed" / "feedback.jsonl"
+
+    @property
     def exploration(self) -> Path:
         """The report of ``eno explore``."""
         return self.root / "processed" / "exploration.html"

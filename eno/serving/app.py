@@ -1,0 +1,143 @@
+"""The HTTP service: routes, page, figures and health, around one `eno.serving.service.Service`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import importlib.resources
+import signal
+from collections.abc import AsyncIterator, Iterator
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+
+from eno import __version__
+from eno.serving import listening_routes, problems, routes, schemas
+from eno.serving.guard import COOKIE, Access, Guard
+from eno.serving.metrics import Measured
+from eno.serving.service import Service
+from eno.similarity.map import CANVAS_SCRIPTS
+
+_DESCRIPTION = "Tags music with your own words, and finds what sounds alike."
+_KINDS = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
+
+
+def create_app(service: Service, access: Access | None = None) -> FastAPI:
+    """Make the app.
+
+    Parameters
+    ----------
+    service : Service
+        What answers; started and closed with the app.
+    access : Access, optional
+        Who may ask; by default everybody who reaches the port.
+
+    Returns
+    -------
+    FastAPI
+        An ASGI app.
+    """
+    access = access or Access()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        with _reload_on_hangup(service):
+            yield
+        await service.close()
+
+    # Its pages of documentation would load scripts from elsewhere; the document itself is enough for tools.
+    app = FastAPI(
+        title="eno", version=__version__, description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    app.state.service = service
+    problems.install(app)
+    app.include_router(routes.router)
+    app.include_router(listening_routes.router)
+    _add_health(app, service)
+    _add_session(app, access)
+    _add_page(app)
+    app.add_middleware(Guard, access=access)
+    app.add_middleware(Measured, metrics=service.metrics)
+    return app
+
+
+@contextlib.contextmanager
+def _reload_on_hangup(service: Service) -> Iterator[None]:
+    loop, hangup = asyncio.get_running_loop(), getattr(signal, "SIGHUP", None)
+    tasks: set[asyncio.Task[bool]] = set()
+
+    def reload() -> None:
+        tasks.add(task := loop.create_task(service.reload()))
+        task.add_done_callback(tasks.discard)
+
+    try:
+        if hangup is not None:
+            loop.add_signal_handler(hangup, reload)
+    except (NotImplementedError, ValueError, RuntimeError):  # not on this system, or not in this thread
+        hangup = None
+    try:
+        yield
+    finally:
+        if hangup is not None:
+            loop.remove_signal_handler(hangup)
+
+
+def _add_health(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz", tags=["health"])
+    async def alive() -> schemas.State:
+        """Say that the process is alive."""
+        return schemas.State(status="ok")
+
+    @app.get("/readyz", tags=["health"], responses=problems.responses(503))
+    async def ready() -> schemas.State:
+        """Say whether requests are taken."""
+        if service.stopping:
+            raise problems.Problem(503, "The service is stopping.", headers={"Retry-After": "5"})
+        return schemas.State(status="ok")
+
+    @app.get("/metrics", tags=["health"], response_class=Response, responses={
+        **problems.responses(401, 421), 200: {"description": "Figures", "content": {"text/plain": {}}},
+    })  # fmt: skip
+    def metrics() -> Response:
+        """Give figures for Prometheus."""
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _add_session(app: FastAPI, access: Access) -> None:
+    @app.post("/v1/session", status_code=204, response_class=Response, responses=problems.responses(401, 403, 421))
+    async def session(request: Request) -> Response:
+        """Keep the token that was shown in a cookie, so that a browser can play audio."""
+        answer = Response(status_code=204)
+        if access.token is not None:
+            secure = request.url.scheme == "https"
+            answer.set_cookie(COOKIE, access.session(), httponly=True, samesite="strict", secure=secure)
+        return answer
+
+
+def _add_page(app: FastAPI) -> None:
+    web, similarity = (
+        importlib.resources.files("eno").joinpath(*place) for place in (("serving", "web"), ("similarity",))
+    )
+    texts = {name: web.joinpath(name).read_text("utf-8") for name in ("index.html", "app.js", "track.js", "style.css")}
+    texts["map.js"] = "\n".join(similarity.joinpath(name).read_text("utf-8") for name in CANVAS_SCRIPTS)
+    contents = {name: text.encode("utf-8") for name, text in texts.items()}
+
+    def answer(request: Request, name: str) -> Response:
+        content = contents[name]
+        tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+        headers = {"ETag": tag, "Cache-Control": "no-cache"}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        return Response(content, media_type=_KINDS[name.rpartition(".")[2]], headers=headers)
+
+    @app.get("/", include_in_schema=False)
+    async def page(request: Request) -> Response:
+        return answer(request, "index.html")
+
+    @app.get("/assets/{name}", include_in_schema=False)
+    async def asset(request: Request, name: str) -> Response:
+        if name not in contents:
+            raise problems.Problem(404, "There is no such file.")
+        return answer(request, name)

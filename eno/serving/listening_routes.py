@@ -1,0 +1,112 @@
+"""The routes of ``/v1`` that need the model: they take files or texts, wait their turn, and end with their client."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+
+from eno.data.windows import WindowPolicy
+from eno.errors import AudioError
+from eno.inference.predictor import EnoPredictor
+from eno.serving import answers, schemas
+from eno.serving.engine import Heard
+from eno.serving.problems import Problem, of_error, responses
+from eno.serving.routes import TheFilters, TheServed, TheService, TheSounds
+from eno.serving.service import Service, while_connected
+from eno.serving.uploads import Upload, received
+from eno.similarity import listening, queries
+
+router = APIRouter(prefix="/v1", responses=responses(400, 401, 403, 408, 413, 415, 421, 422, 500, 503))
+
+_BINARY = {"type": "string", "format": "binary"}
+_TAKES_FILES: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {"file": {"type": "array", "items": _BINARY}}},
+                "encoding": {"file": {"contentType": "audio/*"}},
+            },
+            "application/octet-stream": {"schema": _BINARY},
+        },
+    }
+}
+Top = Annotated[int, Query(ge=0, le=1000, description="So many of the likeliest of each family, besides those named")]
+
+
+async def _hear_all(
+    service: Service, uploads: list[Upload], policy: WindowPolicy, predictor: EnoPredictor | None
+) -> list[Heard | AudioError]:
+    """Hear several files, a few at a time, so that a request with many does not keep all others waiting."""
+    turn = asyncio.Semaphore(service.limits.decoders)
+
+    async def hear(upload: Upload) -> Heard | AudioError:
+        async with turn:
+            try:
+                return await service.hear(upload, policy, predictor)
+            except AudioError as error:
+                return error
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(hear(upload)) for upload in uploads]
+    return [task.result() for task in tasks]
+
+
+@router.post("/tag", openapi_extra=_TAKES_FILES, responses=responses(404))
+async def tag(request: Request, service: TheService, served: TheServed, top: Top = 10) -> schemas.Tagged:
+    """Tag one or several audio files."""
+    predictor = served.predictor
+    if predictor is None:
+        raise Problem(404, "This service has no predictor; start it with --model.")
+    with service.admission.enter():
+        async with received(request, service.folder, service.limits.uploads) as uploads:
+            heard = await while_connected(request, _hear_all(service, uploads, predictor.policy, predictor))
+    if len(heard) == 1 and isinstance(heard[0], AudioError):
+        raise of_error(heard[0])
+    files = [answers.tagged(upload, predictor, one, top=top) for upload, one in zip(uploads, heard, strict=True)]
+    return schemas.Tagged(encoder=served.encoder.spec.label, files=files)
+
+
+@router.post("/similar", openapi_extra=_TAKES_FILES, responses=responses(404))
+async def similar_to_file(
+    request: Request, service: TheService, served: TheServed, sounds: TheSounds, chosen: TheFilters, top: Top = 10
+) -> schemas.SimilarToFile:
+    """Find what sounds like an audio file, and tag it."""
+    with service.admission.enter():
+        async with received(request, service.folder, service.limits.uploads) as uploads:
+            if len(uploads) > 1:
+                raise Problem(422, f"The form holds {len(uploads)} files; one is compared at a time.")
+            work = service.hear(uploads[0], sounds.store.policy, served.predictor)
+            heard = await while_connected(request, work)
+        if heard.peak < listening.SILENCE:
+            raise Problem(422, "The file is silent where it was listened to; silence sounds like nothing.")
+
+        def find() -> dict[str, object]:
+            of_file = listening.Heard(heard.vectors, heard.starts_s, heard.duration_s)
+            query = queries.of_heard(sounds.tracks, of_file, served.encoder, name=uploads[0].name)
+            return answers.neighbours(sounds.nearest(query, **chosen.options))
+
+        found = await asyncio.to_thread(find)
+    return schemas.SimilarToFile(**found, file=answers.tagged(uploads[0], served.predictor, heard, top=top))
+
+
+@router.get("/search", responses=responses(404))
+async def search(
+    request: Request,
+    service: TheService,
+    sounds: TheSounds,
+    chosen: TheFilters,
+    text: Annotated[str, Query(min_length=1, max_length=500, examples=["sad piano with rain"])],
+) -> schemas.Neighbours:
+    """Find what a text describes, where the encoder has a text tower (clap, laion)."""
+
+    async def understand() -> queries.Query:
+        call = await asyncio.to_thread(service.engine.call, lambda: sounds.text(text))
+        return await asyncio.wrap_future(call)
+
+    with service.admission.enter():
+        query = await while_connected(request, understand())
+        found = await asyncio.to_thread(lambda: sounds.nearest(query, **chosen.options))
+    return schemas.Neighbours(**answers.neighbours(found))

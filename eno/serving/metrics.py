@@ -1,0 +1,85 @@
+"""Figures for Prometheus."""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_WINDOWS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """The figures of one service.
+
+    Attributes
+    ----------
+    requests, seconds
+        Answers by method, route and status, and how long each took.
+    inside : Gauge
+        Requests that wait for the model or are worked on.
+    batches : Histogram
+        Windows that were encoded at once.
+    files : Counter
+        Files that were heard, by outcome.
+    reloads : Counter
+        Changes of predictor or index, by outcome.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        names = ["method", "route", "status"]
+        self.requests = Counter("eno_requests", "Answers.", names, registry=self.registry)
+        self.seconds = Histogram(
+            "eno_request_seconds", "Time to answer.", names[:2], buckets=_SECONDS, registry=self.registry
+        )
+        self.inside = Gauge("eno_model_requests", "Requests that need the model, inside now.", registry=self.registry)
+        self.batches = Histogram(
+            "eno_batch_windows", "Windows encoded at once.", buckets=_WINDOWS, registry=self.registry
+        )
+        self.files = Counter("eno_files", "Files heard.", ["outcome"], registry=self.registry)
+        self.reloads = Counter("eno_reloads", "Changes of what is served.", ["outcome"], registry=self.registry)
+
+    def text(self) -> bytes:
+        """The figures as Prometheus reads them."""
+        return generate_latest(self.registry)
+
+
+class Measured:
+    """Counts what an app answers.
+
+    Parameters
+    ----------
+    app : ASGIApp
+        The service.
+    metrics : Metrics
+        Counts.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+
+        async def send_counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_counted)
+        finally:
+            # The route, not the path: a label of every track there is would fill the memory.
+            route = getattr(scope.get("route"), "path", "none")
+            method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "OPTIONS") else "other"
+            self._metrics.requests.labels(method, route, status).inc()
+            self._metrics.seconds.labels(method, route).observe(time.perf_counter() - began)

@@ -1,0 +1,105 @@
+"""Errors as RFC 9457 wants them: ``application/problem+json``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from eno.errors import AudioError, ConfigError, EnoError, SimilarityError, UnknownName
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+_GONE = 499  # the client is not there to read it
+
+
+class Problem(Exception):
+    """An answer that is an error.
+
+    Parameters
+    ----------
+    status : int
+        HTTP status.
+    detail : str
+        What was found, expected, and the remedy.
+    headers : dict, optional
+        Of the answer.
+    **members
+        Further members of the JSON object.
+    """
+
+    def __init__(self, status: int, detail: str, *, headers: dict[str, str] | None = None, **members: Any) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers, self.members = status, detail, headers or {}, members
+
+    def to_dict(self) -> dict[str, Any]:
+        """The members of the JSON object."""
+        title = HTTPStatus(self.status).phrase
+        return {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail, **self.members}
+
+    def body(self) -> bytes:
+        """The JSON object, in ASCII, whatever a name holds."""
+        return json.dumps(self.to_dict()).encode()
+
+    def response(self) -> Response:
+        """The answer."""
+        return Response(self.body(), self.status, headers=self.headers, media_type=MEDIA_TYPE)
+
+
+def of_error(error: EnoError) -> Problem:
+    """Tell a client what is wrong with its request; whatever is wrong with the service is not told.
+
+    The path of an upload is left out: it is a name that the client has never heard of.
+    """
+    if isinstance(error, AudioError):
+        return Problem(422, f"The file {error.reason}.")
+    if isinstance(error, SimilarityError | ConfigError | UnknownName):
+        return Problem(422, str(error))
+    logger.error("%s", error)
+    return Problem(500, "The service is out of order; its log says why.")
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of an app a problem."""
+
+    @app.exception_handler(Problem)
+    async def _problem(_request: Request, error: Problem) -> Response:
+        return error.response()
+
+    @app.exception_handler(EnoError)
+    async def _eno(_request: Request, error: EnoError) -> Response:
+        return of_error(error).response()
+
+    @app.exception_handler(HTTPException)
+    async def _http(_request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        return Problem(error.status_code, f"{error.detail}.", headers=headers).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, error: RequestValidationError) -> Response:
+        errors = [{"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()]
+        told = "; ".join(f"{one['where']}: {one['what']}" for one in errors[:5])
+        return Problem(422, f"The request is not as it should be: {told}.", errors=errors).response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(_request: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=_GONE)
+
+    @app.exception_handler(Exception)
+    async def _bug(_request: Request, _error: Exception) -> Response:
+        return Problem(500, "The service is out of order; its log says why.").response()
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe problems for OpenAPI."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}

@@ -1,0 +1,217 @@
+"""The routes of ``/v1`` that ask about tracks; `eno.serving.listening_routes` has those that take files."""
+
+from __future__ import annotations
+
+import gzip
+import mimetypes
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import FileResponse, Response
+
+from eno import __version__
+from eno.data.feedback import Correction
+from eno.encoders.text import TextEncoder
+from eno.serving import answers, schemas
+from eno.serving.catalogue import Catalogue
+from eno.serving.problems import Problem, responses
+from eno.serving.served import Served
+from eno.serving.service import Service
+from eno.similarity import queries
+from eno.similarity.sounds_like import SoundsLike
+from eno.similarity.where import Where
+
+router = APIRouter(prefix="/v1", responses=responses(400, 401, 403, 421, 422, 500))
+
+Offset = Annotated[int, Query(ge=0, le=10**9)]
+Limit = Annotated[int, Query(ge=1, le=200)]
+K = Annotated[int, Query(ge=1, le=100, description="How many")]
+
+
+def the_service(request: Request) -> Service:
+    """The service of the app."""
+    service: Service = request.app.state.service
+    return service
+
+
+def the_served(service: Annotated[Service, Depends(the_service)]) -> Served:
+    """What is served now."""
+    return service.served
+
+
+def the_catalogue(served: Annotated[Served, Depends(the_served)]) -> Catalogue:
+    """The catalogue.
+
+    Raises
+    ------
+    Problem
+        There is none.
+    """
+    if served.catalogue is None:
+        raise Problem(404, "This service has no tracks; start it with --store.")
+    return served.catalogue
+
+
+def the_sounds(served: Annotated[Served, Depends(the_served)]) -> SoundsLike:
+    """What finds similar tracks.
+
+    Raises
+    ------
+    Problem
+        There is none.
+    """
+    if served.sounds is None:
+        raise Problem(404, "This service has no tracks; start it with --store.")
+    return served.sounds
+
+
+class Filters:
+    """How neighbours are chosen, as parameters of a request."""
+
+    def __init__(
+        self,
+        k: K = 10,
+        per_artist: Annotated[int, Query(ge=0, le=1000, description="At most so many by an artist; 0: any")] = 2,
+        same_album: Annotated[bool, Query(description="Also from its own album")] = False,
+        diversity: Annotated[float, Query(ge=0, le=1, description="How much results shall differ")] = 0.0,
+        genre: Annotated[list[str] | None, Query(max_length=20, description="Only with any of these")] = None,
+        descriptor: Annotated[list[str] | None, Query(max_length=20, description="Only with any of these")] = None,
+    ) -> None:
+        where = Where(genres=tuple(genre or ()), descriptors=tuple(descriptor or ()))
+        self.options: dict[str, Any] = {
+            "k": k, "per_artist": per_artist or None, "same_album": same_album, "diversity": diversity, "where": where
+        }  # fmt: skip
+
+
+TheService = Annotated[Service, Depends(the_service)]
+TheServed = Annotated[Served, Depends(the_served)]
+TheCatalogue = Annotated[Catalogue, Depends(the_catalogue)]
+TheSounds = Annotated[SoundsLike, Depends(the_sounds)]
+TheFilters = Annotated[Filters, Depends(Filters)]
+
+
+def _row(catalogue: Catalogue, track_id: str) -> int:
+    row = catalogue.row_of(track_id)
+    if row is None:
+        raise Problem(404, f"There is no track {track_id!r}. GET /v1/tracks?q= finds tracks by name.")
+    return row
+
+
+@router.get("/info")
+def info(service: TheService, served: TheServed) -> schemas.Info:
+    """Say what this service can do."""
+    limits = service.limits
+    return schemas.Info(
+        version=__version__,
+        encoder=served.encoder.spec.label,
+        tags=0 if served.predictor is None else len(served.predictor.labels),
+        tracks=0 if served.catalogue is None else len(served.catalogue),
+        text=served.sounds is not None and isinstance(served.encoder, TextEncoder),
+        max_bytes=limits.uploads.max_bytes,
+        max_files=limits.uploads.max_files,
+        max_duration_s=limits.max_duration_s,
+    )
+
+
+@router.get("/tags")
+def all_tags(served: TheServed) -> schemas.Tags:
+    """List the tags there are, and how many tracks have each."""
+    return schemas.Tags(tags=answers.known_tags(served))
+
+
+@router.get("/tracks", responses=responses(404))
+def tracks(
+    catalogue: TheCatalogue,
+    q: Annotated[str, Query(max_length=500, description="Words of title, artist, album or file name")] = "",
+    offset: Offset = 0,
+    limit: Limit = 50,
+) -> schemas.Tracks:
+    """List tracks, or find them by name."""
+    found = catalogue.find(q, offset=offset, limit=limit)
+    return schemas.Tracks(total=found.total, offset=offset, tracks=[schemas.Track(**one) for one in found.tracks])
+
+
+# The routes with something behind the id come first: an id has slashes of its own.
+@router.get("/tracks/{track_id:path}/similar", responses=responses(404))
+def similar_to_track(
+    track_id: str, catalogue: TheCatalogue, sounds: TheSounds, chosen: TheFilters
+) -> schemas.Neighbours:
+    """Find what sounds like a track."""
+    _row(catalogue, track_id)
+    found = sounds.nearest(queries.of_track(sounds.tracks, track_id), **chosen.options)
+    return schemas.Neighbours(**answers.neighbours(found))
+
+
+@router.get(
+    "/tracks/{track_id:path}/audio",
+    response_class=FileResponse,
+    responses={
+        **responses(404, 416),
+        200: {"description": "The file", "content": {"audio/*": {}, "application/octet-stream": {}}},
+        206: {"description": "The span that was asked for (Range)"},
+    },
+)
+def audio(track_id: str, catalogue: TheCatalogue) -> FileResponse:
+    """Give the audio file of a track; spans of it by the header Range."""
+    _row(catalogue, track_id)
+    path = catalogue.audio(track_id)
+    if path is None:
+        raise Problem(404, "The file of this track is not there, or not below the audio folder (--audio-root).")
+    kind = mimetypes.guess_type(path.name)[0] or ""
+    plain = "application/octet-stream"
+    return FileResponse(path, media_type=kind if kind.startswith(("audio/", "video/")) else plain)
+
+
+@router.get("/tracks/{track_id:path}", responses=responses(404))
+def track(track_id: str, catalogue: TheCatalogue, service: TheService) -> schemas.TrackDetail:
+    """Tell all that is known of a track, and what the predictor says."""
+    row = _row(catalogue, track_id)
+    return schemas.TrackDetail(
+        **catalogue.detail(row),
+        tags=answers.tags(catalogue.predicted(row), top=15),
+        corrections=answers.corrections(service.feedback.of_track(track_id)),
+    )
+
+
+@router.get("/map", response_class=Response, responses={
+    **responses(404), 200: {"description": "What createMap of map.js draws", "content": {"application/json": {}}},
+})  # fmt: skip
+def collection_map(request: Request, served: TheServed, _catalogue: TheCatalogue) -> Response:
+    """Give the map of the collection."""
+    packed = served.map()
+    headers = {"Vary": "Accept-Encoding"}
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(packed, media_type="application/json", headers=headers | {"Content-Encoding": "gzip"})
+    return Response(gzip.decompress(packed), media_type="application/json", headers=headers)
+
+
+@router.post("/feedback", status_code=201, responses=responses(404))
+def correct(said: schemas.CorrectionIn, service: TheService, catalogue: TheCatalogue) -> schemas.CorrectionOut:
+    """Correct a tag of a track; 'eno train --feedback' learns from it."""
+    _row(catalogue, said.track_id)
+    spelled = answers.spelled(service.served, said.tag, said.family)
+    if spelled is None:
+        raise Problem(422, f"No tag is called {said.tag!r}. Give its family to add a word of your own.")
+    correction = Correction(
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        track_id=said.track_id,
+        tag=spelled[0],
+        family=spelled[1],
+        verdict=said.verdict,
+    )
+    service.feedback.append([correction])
+    return answers.corrections([correction])[0]
+
+
+@router.get("/feedback")
+def feedback(
+    service: TheService,
+    track_id: Annotated[str | None, Query(max_length=4096, description="Only of this track")] = None,
+    offset: Offset = 0,
+    limit: Limit = 50,
+) -> schemas.Corrections:
+    """List the corrections that count, the newest first."""
+    said = (service.feedback.latest() if track_id is None else service.feedback.of_track(track_id))[::-1]
+    page = answers.corrections(said[offset : offset + limit])
+    return schemas.Corrections(total=len(said), offset=offset, corrections=page)
