@@ -3,47 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable
 from enum import StrEnum
-from itertools import groupby
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eno.cli.options import (
-    ConfigOption,
-    DeviceOption,
-    EncoderOption,
-    SetOption,
-    encoder_of,
-    policy_of,
-    settings,
-    shown,
-)
-from eno.config import Settings
-from eno.console import console
+from eno.cli.options import ConfigOption, DeviceOption, EncoderOption, SetOption, settings, shown
+from eno.cli.predicting import Tagged, Vocabulary, from_files, from_store, open_store, predictor_of
+from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
 from eno.files import printable
 
 if TYPE_CHECKING:
     from eno.embeddings.store import EmbeddingStore
-    from eno.inference.predictor import EnoPredictor, TagProbability
+    from eno.inference.naming import TagProbability
+    from eno.inference.predictor import EnoPredictor
 
-    Named = tuple[str, list[TagProbability] | AudioError]
     Chooser = Callable[[int, TagProbability], bool]
 
 app = typer.Typer()
 
-_TEXT_ENCODERS = ("clap", "laion")
 _TOP = 5
 
 
-class Vocabulary(StrEnum):
-    """Tag sets that musicnn brings along."""
+class Format(StrEnum):
+    """What tags are printed as."""
 
-    mtt = "mtt"
-    msd = "msd"
+    text = "text"
+    jsonl = "jsonl"
+    csv = "csv"
+    beets = "beets"
+    picard = "picard"
 
 
 @app.command()
@@ -80,7 +73,15 @@ def tag(
         float | None, typer.Option(min=0, max=1, help="All tags above this probability instead")
     ] = None,
     album: Annotated[bool, typer.Option("--album", help="Tag each folder as one album, by all of its tracks")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line")] = False,
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="For people; a JSON object a line; a CSV row a tag; 'beet modify' commands for beets' library; JSON "
+            "lines with MusicBrainz Picard's names of tags",
+        ),
+    ] = Format.text,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl")] = False,
     device: DeviceOption = None,
     config: ConfigOption = None,
     overrides: SetOption = None,
@@ -88,20 +89,23 @@ def tag(
     """Name the tags of audio files, or of the tracks of a store."""
     chosen = settings(config, overrides, device=device)
     _check_combination(paths, model, tags, tags_file, prompt, calibrate, store)
-    predictor = _predictor(chosen, model, encoder, tags, tags_file, prompt, vocabulary)
-    opened = None if store is None else _open_store(store, predictor)
+    form = Format.jsonl if as_json else form
+    predictor = predictor_of(chosen, model, encoder, tags, tags_file, prompt, vocabulary)
+    opened = None if store is None else open_store(store, predictor)
     if calibrate is not None:
         _calibrate(predictor, calibrate, opened)
     if save is not None:
         predictor.save(save)
     count = failed = 0
     kept = _chooser(predictor, top, threshold)
-    tagged = _from_files(predictor, paths or [], album) if opened is None else _from_store(predictor, opened, album)
-    for name, found in tagged:
+    tagged = from_files(predictor, paths or [], album) if opened is None else from_store(predictor, opened, album)
+    for one in tagged:
+        if count == 0 and form is Format.csv:
+            _print_header()
         count += 1
-        failed += isinstance(found, AudioError)
-        _show(name, found, kept, as_json, families=predictor.labels.num_genres > 0)
-    if not as_json and not getattr(predictor.head, "calibrated", True):
+        failed += isinstance(one.found, AudioError)
+        _show(one, kept, form, families=predictor.labels.num_genres > 0)
+    if form is Format.text and not getattr(predictor.head, "calibrated", True):
         console.print("[dim]Not calibrated: compare tracks by these numbers, not tags. --calibrate sets them right.[/]")
     if count == 0:
         places = ", ".join(printable(path) for path in paths or ())
@@ -128,47 +132,6 @@ def _check_combination(
         raise ConfigError("--prompt and --calibrate go with --tags or --tags-file.")
 
 
-def _predictor(
-    chosen: Settings,
-    model: Path | None,
-    encoder: str | None,
-    tags: str | None,
-    tags_file: Path | None,
-    prompt: list[str] | None,
-    vocabulary: Vocabulary,
-) -> EnoPredictor:
-    from eno.data.labels import LabelEncoder
-    from eno.encoders import is_own
-    from eno.inference.predictor import EnoPredictor
-    from eno.inference.saved import read_description
-    from eno.inference.zero_shot import read_tags
-
-    if tags is not None or tags_file is not None:
-        known = chosen.encoder in _TEXT_ENCODERS or is_own(chosen.encoder)
-        loaded = encoder_of(chosen, encoder or (chosen.encoder if known else _TEXT_ENCODERS[0]))
-        words = [word.strip() for word in (tags or "").split(",") if word.strip()]
-        labels = LabelEncoder([], words) if tags_file is None else read_tags(tags_file)
-        return EnoPredictor.zero_shot(loaded, labels, templates=prompt, policy=policy_of(chosen))
-    if model is not None:
-        if encoder is not None:
-            return EnoPredictor.load(model, device=chosen.device, encoder=encoder_of(chosen, encoder))
-        options = chosen.options_of(read_description(model).spec.name)
-        location = {key: value for key, value in options.items() if key in ("model", "revision")}
-        return EnoPredictor.load(model, device=chosen.device, dtype=chosen.dtype, **location)
-    if encoder not in (None, "musicnn"):
-        raise ConfigError(f"The encoder {encoder!r} has no tags of its own: name some with --tags, or a --model.")
-    return EnoPredictor.musicnn(vocabulary.value, device=chosen.device, policy=policy_of(chosen))
-
-
-def _open_store(path: str, predictor: EnoPredictor) -> EmbeddingStore:
-    from eno.embeddings.store import EmbeddingStore
-
-    opened = EmbeddingStore.open(path)
-    opened.require(predictor.encoder.spec)
-    predictor.policy = opened.policy  # what is calibrated on these vectors and saved listens to the same windows
-    return opened
-
-
 def _calibrate(predictor: EnoPredictor, path: Path, store: EmbeddingStore | None) -> None:
     import numpy as np
 
@@ -183,38 +146,6 @@ def _calibrate(predictor: EnoPredictor, path: Path, store: EmbeddingStore | None
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _from_files(predictor: EnoPredictor, paths: list[Path], album: bool) -> Iterator[Named]:
-    from eno.data.library import expand_audio
-
-    files = expand_audio(paths)
-    if album:
-        for folder, tracks in groupby(files, key=lambda path: path.parent):
-            try:
-                yield str(folder), predictor.name_tags(predictor.predict_album_proba(tracks), album=True)
-            except AudioError as error:
-                yield str(folder), error
-        return
-    for path in files:
-        try:
-            yield str(path), predictor.predict_tags(path)
-        except AudioError as error:
-            yield str(path), error
-
-
-def _from_store(predictor: EnoPredictor, store: EmbeddingStore, album: bool) -> Iterator[Named]:
-    from eno.training.tracks import windows_of
-
-    ids = store.track_ids()
-    if not ids:
-        return
-    windows = predictor.head is not None and predictor.head.takes_windows
-    probabilities = predictor.predict_vectors(windows_of(store, ids) if windows else store.view(ids))
-    if album:
-        ids, probabilities = predictor.combine_tracks(probabilities, [str(PurePosixPath(name).parent) for name in ids])
-    for name, row in zip(ids, probabilities, strict=True):
-        yield name, predictor.name_tags(row, album=album)
-
-
 def _chooser(predictor: EnoPredictor, top: int | None, threshold: float | None) -> Chooser:
     """Give what decides, by its rank in its family, whether a tag is shown."""
     if threshold is not None:
@@ -224,34 +155,50 @@ def _chooser(predictor: EnoPredictor, top: int | None, threshold: float | None) 
     return lambda rank, tag: tag.probability > tag.threshold
 
 
-def _show(
-    name: str,
-    found: list[TagProbability] | AudioError,
-    kept: Chooser,
-    as_json: bool,
-    *,
-    families: bool,
-) -> None:
+def _show(one: Tagged, kept: Chooser, form: Format, *, families: bool) -> None:
     """Print the tags of one track, or why there are none."""
-    if isinstance(found, AudioError):
-        if as_json:
-            _print_json({"path": name, "error": found.reason})
-        else:
-            console.print(f"[bold]{shown(name)}[/]\n  [red]error[/] {shown(found.reason)}")
+    if isinstance(one.found, AudioError):
+        if form is Format.jsonl:
+            _print_json({"path": one.name, "error": one.found.reason})
+        elif form is Format.text:
+            console.print(f"[bold]{shown(one.name)}[/]\n  [red]error[/] {shown(one.found.reason)}")
+        else:  # the output is for a program that knows no errors
+            errors.print(f"{shown(one.name)}: [red]error[/] {shown(one.found.reason)}")
         return
     # Plain words have no family of their own.
     headings = {"genre": "genres", "descriptor": "descriptors"} if families else {"descriptor": "tags"}
     chosen = {
-        heading: [one for rank, one in enumerate(one for one in found if one.family == family) if kept(rank, one)]
+        heading: [tag for rank, tag in enumerate(tag for tag in one.found if tag.family == family) if kept(rank, tag)]
         for family, heading in headings.items()
     }
-    if as_json:
-        _print_json({"path": name, **{heading: _probabilities(ones) for heading, ones in chosen.items()}})
-        return
-    console.print(f"[bold]{shown(name)}[/]")
-    for heading, ones in chosen.items():
-        named = ", ".join(f"{shown(one.tag)} [dim]{one.probability:.2f}[/]" for one in ones)
-        console.print(f"  {heading:<12} {named or '[dim]none[/]'}")
+    if form is Format.jsonl:
+        _print_json({"path": one.name, **{heading: _probabilities(ones) for heading, ones in chosen.items()}})
+    elif form is Format.text:
+        console.print(f"[bold]{shown(one.name)}[/]")
+        for heading, ones in chosen.items():
+            named = ", ".join(f"{shown(tag.tag)} [dim]{tag.probability:.2f}[/]" for tag in ones)
+            console.print(f"  {heading:<12} {named or '[dim]none[/]'}")
+    else:
+        _print_export(one.name, [tag for ones in chosen.values() for tag in ones], form)
+
+
+def _print_header() -> None:
+    from eno.inference.export import csv_header
+
+    typer.echo(csv_header())
+
+
+def _print_export(name: str, tags: list[TagProbability], form: Format) -> None:
+    from eno.inference.export import beets_line, csv_lines, picard_line
+
+    made = {Format.csv: csv_lines, Format.beets: beets_line, Format.picard: picard_line}[form](name, tags)
+    if made:
+        # Where a name is no UTF-8, its bytes as they are.
+        typer.echo(made if _is_utf8(made) else os.fsencode(made))
+
+
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def _probabilities(tags: list[TagProbability]) -> dict[str, float]:

@@ -103,11 +103,23 @@ class UndoLog:
         self.path = path
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add a line, and see to it that it is on disk."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"format": _FORMAT, **row}) + "\n")  # ASCII: names may be odd bytes
-            file.flush()
-            os.fsync(file.fileno())
+        """Add a line, and see to it that it is on disk.
+
+        Raises
+        ------
+        CatalogueError
+            It cannot be written; without it no file should be.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"format": _FORMAT, **row}) + "\n")  # ASCII: names may be odd bytes
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise CatalogueError(
+                f"{printable(self.path)}: old tags cannot be kept there ({error.strerror}), so nothing more is "
+                "written. Name another place with --undo-file."
+            ) from error
 
 
 def write_edit(edit: TagEdit, log: UndoLog, *, keep_mtime: bool = False) -> None:
