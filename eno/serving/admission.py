@@ -21,11 +21,16 @@ class Admission:
         So many are taken in, whether they wait, send their files or are worked on.
     on_change : callable, optional
         Takes how many there are.
+
+    Attributes
+    ----------
+    inside : int
+        How many there are now.
     """
 
     def __init__(self, most: int, *, on_change: Callable[[int], None] = lambda waiting: None) -> None:
         self._most, self._on_change = most, on_change
-        self._inside, self._mean_s = 0, 1.0
+        self.inside, self._mean_s = 0, 1.0
 
     @contextmanager
     def enter(self) -> Iterator[None]:
@@ -36,19 +41,19 @@ class Admission:
         Problem
             There are too many: 503, with Retry-After.
         """
-        if self._inside >= self._most:
+        if self.inside >= self._most:
             wait_s = max(1, min(60, math.ceil(self._mean_s / 2)))
             raise Problem(
                 503,
-                f"{self._inside} requests are being worked on; no more are taken. Try again in {wait_s} s.",
+                f"{self.inside} requests are being worked on; no more are taken. Try again in {wait_s} s.",
                 headers={"Retry-After": str(wait_s)},
             )
-        self._inside += 1
-        self._on_change(self._inside)
+        self.inside += 1
+        self._on_change(self.inside)
         began = time.monotonic()
         try:
             yield
         finally:
             self._mean_s += _SMOOTHING * (time.monotonic() - began - self._mean_s)
-            self._inside -= 1
-            self._on_change(self._inside)
+            self.inside -= 1
+            self._on_change(self.inside)

@@ -35,12 +35,17 @@ def tagged(upload: Upload, predictor: EnoPredictor | None, heard: Heard | EnoErr
     if predictor is None or heard.probabilities is None:
         return schemas.TaggedFile(name=upload.name, duration_s=heard.duration_s)
     named = predictor.labels.decode(heard.probabilities, predictor.thresholds)
-    likeliest = tags(predictor.name_tags(heard.probabilities), top=top)
-    return schemas.TaggedFile(name=upload.name, duration_s=heard.duration_s, tags=likeliest, **named)
+    return schemas.TaggedFile(
+        name=upload.name,
+        duration_s=heard.duration_s,
+        genres=named["genres"],
+        descriptors=named["descriptors"],
+        tags=tags(predictor.name_tags(heard.probabilities), top=top),
+    )
 
 
-def neighbours(found: Answer) -> dict[str, object]:
-    """The members of `eno.serving.schemas.Neighbours`."""
+def neighbours(found: Answer) -> schemas.Neighbours:
+    """What was found, as it is sent."""
     listed = [
         schemas.Neighbour(
             id=one.track_id,
@@ -54,7 +59,7 @@ def neighbours(found: Answer) -> dict[str, object]:
         )
         for one in found
     ]
-    return {"query": found.query, "neighbours": listed, "notes": list(found.notes)}
+    return schemas.Neighbours(query=found.query, neighbours=listed, notes=list(found.notes))
 
 
 def corrections(said: Sequence[Correction]) -> list[schemas.CorrectionOut]:

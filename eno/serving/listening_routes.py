@@ -17,6 +17,7 @@ from eno.serving.routes import TheFilters, TheServed, TheService, TheSounds
 from eno.serving.service import Service, while_connected
 from eno.serving.uploads import Upload, received
 from eno.similarity import listening, queries
+from eno.similarity.mixing import Query as Sought
 
 router = APIRouter(prefix="/v1", responses=responses(400, 401, 403, 408, 413, 415, 421, 422, 500, 503))
 
@@ -26,7 +27,11 @@ _TAKES_FILES: dict[str, Any] = {
         "required": True,
         "content": {
             "multipart/form-data": {
-                "schema": {"type": "object", "properties": {"file": {"type": "array", "items": _BINARY}}},
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "array", "items": _BINARY, "minItems": 1}},
+                    "required": ["file"],
+                },
                 "encoding": {"file": {"contentType": "audio/*"}},
             },
             "application/octet-stream": {"schema": _BINARY},
@@ -83,13 +88,13 @@ async def similar_to_file(
         if heard.peak < listening.SILENCE:
             raise Problem(422, "The file is silent where it was listened to; silence sounds like nothing.")
 
-        def find() -> dict[str, object]:
+        def find() -> schemas.Neighbours:
             of_file = listening.Heard(heard.vectors, heard.starts_s, heard.duration_s)
             query = queries.of_heard(sounds.tracks, of_file, served.encoder, name=uploads[0].name)
             return answers.neighbours(sounds.nearest(query, **chosen.options))
 
         found = await asyncio.to_thread(find)
-    return schemas.SimilarToFile(**found, file=answers.tagged(uploads[0], served.predictor, heard, top=top))
+    return schemas.SimilarToFile(**dict(found), file=answers.tagged(uploads[0], served.predictor, heard, top=top))
 
 
 @router.get("/search", responses=responses(404))
@@ -102,11 +107,12 @@ async def search(
 ) -> schemas.Neighbours:
     """Find what a text describes, where the encoder has a text tower (clap, laion)."""
 
-    async def understand() -> queries.Query:
+    async def understand() -> Sought:
         call = await asyncio.to_thread(service.engine.call, lambda: sounds.text(text))
-        return await asyncio.wrap_future(call)
+        sought: Sought = await asyncio.wrap_future(call)
+        return sought
 
     with service.admission.enter():
         query = await while_connected(request, understand())
         found = await asyncio.to_thread(lambda: sounds.nearest(query, **chosen.options))
-    return schemas.Neighbours(**answers.neighbours(found))
+    return answers.neighbours(found)

@@ -139,8 +139,7 @@ def similar_to_track(
 ) -> schemas.Neighbours:
     """Find what sounds like a track."""
     _row(catalogue, track_id)
-    found = sounds.nearest(queries.of_track(sounds.tracks, track_id), **chosen.options)
-    return schemas.Neighbours(**answers.neighbours(found))
+    return answers.neighbours(sounds.nearest(queries.of_track(sounds.tracks, track_id), **chosen.options))
 
 
 @router.get(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Family = Literal["genre", "descriptor"]
 
-_TRACK = {
+_TRACK: dict[str, Any] = {
     "id": "Low/2001 - Things We Lost/01 Sunflower.flac",
     "title": "Sunflower",
     "artist": "Low",
@@ -17,7 +17,7 @@ _TRACK = {
     "year": 2001,
     "duration_s": 278.2,
 }
-_TAG = {"tag": "Slowcore", "family": "genre", "probability": 0.83, "threshold": 0.41, "named": True}
+_TAG: dict[str, Any] = {"tag": "Slowcore", "family": "genre", "probability": 0.83, "threshold": 0.41, "named": True}
 
 
 class _Model(BaseModel):

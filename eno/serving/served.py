@@ -21,8 +21,9 @@ from eno.inference.saved import PREDICTOR
 from eno.serving.catalogue import Catalogue
 from eno.similarity.facts import Facts
 from eno.similarity.index import SimilarityIndex, index_folder
-from eno.similarity.map import Method, draw_map
+from eno.similarity.map import draw_map
 from eno.similarity.map_content import TagStrengths
+from eno.similarity.projection import Method
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.tag_table import make_tag_table, read_tag_table, table_key, with_predictor
 

@@ -90,15 +90,16 @@ async def received(request: Request, folder: Path, limits: UploadLimits) -> Asyn
     ClientDisconnect
         It has gone.
     """
-    place = Path(tempfile.mkdtemp(dir=folder))
-    receiver = _receiver(request, place, limits)
+    place, receiver = Path(tempfile.mkdtemp(dir=folder)), None
     try:
+        receiver = _receiver(request, place, limits)
         await _receive(request, receiver, limits)
         if not receiver.uploads:
             raise Problem(422, "The form holds no file. Send audio in fields called 'file', or as the body itself.")
         yield receiver.uploads
     finally:
-        receiver.close()
+        if receiver is not None:
+            receiver.close()
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, place, ignore_errors=True))
 
 

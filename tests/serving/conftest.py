@@ -21,7 +21,7 @@ from tests.similarity.small_collection import POLICY, OwnEncoder, build
 
 LABELS = LabelEncoder(["Slowcore", "Ambient"], ["rain"])
 LIMITS = Limits(
-    uploads=UploadLimits(max_bytes=3_000_000, max_files=3, idle_s=3.0),
+    uploads=UploadLimits(max_bytes=3_000_000, max_files=3, idle_s=1.0),
     max_duration_s=60.0,
     decode_timeout_s=20.0,
     decoders=1,

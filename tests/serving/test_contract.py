@@ -1,0 +1,46 @@
+"""The service against its own OpenAPI document: whatever is asked, it answers as it says, and never with 5xx."""
+
+import warnings
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of its own dependencies
+    schemathesis = pytest.importorskip("schemathesis")
+
+
+@pytest.fixture(scope="module")
+def document(address):
+    return httpx.get(f"{address}/openapi.json").json()
+
+
+# Bytes may be no music and a word no tag, which no schema can say: then the answer is 422.
+BY_SCHEMA_ALONE = schemathesis.checks.CHECKS.get_one("positive_data_acceptance")
+
+PATHS = [
+    "/v1/info", "/v1/tags", "/v1/tracks", "/v1/tracks/{track_id}", "/v1/tracks/{track_id}/similar",
+    "/v1/tracks/{track_id}/audio", "/v1/map", "/v1/feedback", "/v1/tag", "/v1/similar", "/v1/search", "/v1/session",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/healthz", "/readyz", "/metrics"])
+def test_whatever_is_asked_is_answered_as_promised(path, address, document):
+    schema = schemathesis.openapi.from_dict(document)
+    for method in document["paths"][path]:
+
+        @settings(max_examples=15, suppress_health_check=list(HealthCheck), database=None)
+        @given(case=schema[path][method.upper()].as_strategy())
+        def answered(case):
+            case.call_and_validate(base_url=address, timeout=30, excluded_checks=[BY_SCHEMA_ALONE])
+
+        answered()
+
+
+def test_the_document_has_examples_and_names_every_route(document):
+    paths = {path for path in document["paths"] if path.startswith("/v1/")}
+    assert paths == set(PATHS)
+    assert document["components"]["schemas"]["Track"]["example"]["artist"]
+    assert document["components"]["schemas"]["CorrectionIn"]["example"]["verdict"] == "accept"
+    assert "multipart/form-data" in document["paths"]["/v1/tag"]["post"]["requestBody"]["content"]

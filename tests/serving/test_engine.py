@@ -1,0 +1,160 @@
+"""Decoding in processes and encoding in batches: the same as without, and whatever happens to one file."""
+
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from eno.data.audio import read_windows
+from eno.data.windows import WindowPolicy
+from eno.errors import AudioError
+from eno.serving.admission import Admission
+from eno.serving.decoding import DecodeProcess, Wanted
+from eno.serving.engine import Engine
+from eno.serving.problems import Problem
+from tests.audio_files import music
+from tests.fakes import ProjectionEncoder
+
+RATE = 8000
+
+
+class SlowEncoder(ProjectionEncoder):
+    """Waits until it may; notes how many windows it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.may, self.entered, self.batches = threading.Event(), threading.Event(), []
+        self.may.set()
+
+    def encode(self, windows):
+        self.entered.set()
+        assert self.may.wait(30)
+        self.batches.append(len(windows))
+        return super().encode(windows)
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("songs")
+    for i in range(6):
+        soundfile.write(folder / f"{i}.wav", music(2.0 + i, RATE, seed=i), RATE)
+    return [folder / f"{i}.wav" for i in range(6)]
+
+
+@pytest.fixture
+def engine():
+    engine = Engine(SlowEncoder(), decoders=2, decode_timeout_s=1.0, max_duration_s=60)
+    engine.start()
+    yield engine
+    engine.encoder.may.set()
+    engine.close()
+
+
+def vectors(engine, path, policy):
+    spec = engine.encoder.spec
+    windows = read_windows(path, sample_rate=RATE, window_samples=spec.window_samples, policy=policy)
+    return ProjectionEncoder().encode(windows.samples), windows.starts_s
+
+
+@pytest.mark.parametrize("policy", [WindowPolicy(count=3), WindowPolicy(hop_s=0.1)])
+def test_files_are_heard_as_without(engine, songs, policy):
+    waiting = [engine.hear(path, policy, None) for path in songs]
+    for path, future in zip(songs, waiting, strict=True):
+        heard, (expected, starts_s) = future.result(30), vectors(engine, path, policy)
+        np.testing.assert_allclose(heard.vectors, expected, rtol=1e-5, atol=1e-4)
+        np.testing.assert_array_equal(heard.starts_s, starts_s)
+        assert heard.duration_s == soundfile.info(path).duration
+
+
+def test_who_waits_is_encoded_together(engine, songs):
+    engine.encoder.may.clear()
+    waiting = [engine.hear(songs[0], WindowPolicy(count=3), None)]
+    assert engine.encoder.entered.wait(30)
+    waiting += [engine.hear(path, WindowPolicy(count=3), None) for path in songs[1:4]]
+    while engine._model.qsize() < 3:
+        time.sleep(0.01)
+    engine.encoder.may.set()
+    for future in waiting:
+        future.result(30)
+    assert engine.encoder.batches == [3, 9]
+
+
+def test_who_has_gone_costs_nothing(engine, songs):
+    engine.encoder.may.clear()
+    first = engine.hear(songs[0], WindowPolicy(count=3), None)
+    assert engine.encoder.entered.wait(30)
+    gone = [engine.hear(path, WindowPolicy(count=3), None) for path in songs[1:4]]
+    last = engine.hear(songs[4], WindowPolicy(count=2), None)
+    assert all(future.cancel() for future in gone)
+    engine.encoder.may.set()
+    first.result(30), last.result(30)
+    assert sum(engine.encoder.batches) == 5
+
+
+def test_closing_finishes_what_was_asked_for(songs):
+    engine = Engine(ProjectionEncoder(), decoders=1)
+    engine.start()
+    waiting = [engine.hear(path, WindowPolicy(count=3), None) for path in songs]
+    called = engine.call(lambda: 7)
+    engine.close()
+    assert all(future.done() and len(future.result().vectors) == 3 for future in waiting)
+    assert called.result() == 7
+
+
+def test_an_encoder_that_fails_fails_only_who_asked(engine, songs, caplog):
+    encode, engine.encoder.encode = engine.encoder.encode, lambda windows: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        engine.hear(songs[0], WindowPolicy(), None).result(30)
+    engine.encoder.encode = encode
+    assert len(engine.hear(songs[0], WindowPolicy(count=2), None).result(30).vectors) == 2
+
+
+def test_values_that_are_not_finite_are_no_answer(engine, songs):
+    engine.encoder.encode = lambda windows: np.full((len(windows), 1, 6), np.nan, np.float32)
+    with pytest.raises(AudioError, match="not finite"):
+        engine.hear(songs[0], WindowPolicy(), None).result(30)
+
+
+def wanted(path):
+    return Wanted(path=path, spec=ProjectionEncoder().spec, policy=WindowPolicy(count=2), max_duration_s=60)
+
+
+def test_a_file_that_hangs_is_given_up_and_the_next_one_is_read(songs, tmp_path):
+    os.mkfifo(tmp_path / "hangs.wav")
+    process = DecodeProcess(timeout_s=0.5)
+    with pytest.raises(AudioError, match=r"took longer than 0\.5 s"), process.open(wanted(tmp_path / "hangs.wav")):
+        pass
+    with pytest.raises(AudioError, match="no longer needed"):
+        process.open(wanted(tmp_path / "hangs.wav"), needed=lambda: False).__enter__()
+    with process.open(wanted(songs[0])) as opened:
+        assert len(next(opened.chunks)) == 2
+    process.close()
+
+
+def test_a_decoder_that_dies_takes_only_its_file(songs):
+    process = DecodeProcess(timeout_s=10)
+    with process.open(wanted(songs[0])) as opened:
+        process._process.kill()
+        process._process.join()
+        with pytest.raises(AudioError, match="ended the process"):
+            next(opened.chunks)
+    for _ in range(2):  # also after one that was not read to its end
+        with process.open(wanted(songs[1])) as opened:
+            assert opened.duration_s == 3.0
+    process.close()
+
+
+def test_more_than_may_wait_are_sent_away():
+    seen = []
+    admission = Admission(2, on_change=seen.append)
+    with admission.enter(), admission.enter():
+        with pytest.raises(Problem) as refused, admission.enter():
+            pass
+        assert refused.value.status == 503
+        assert int(refused.value.headers["Retry-After"]) >= 1
+    with admission.enter():
+        pass
+    assert seen == [1, 2, 1, 0, 1, 0]
