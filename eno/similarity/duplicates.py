@@ -22,7 +22,7 @@ from eno.similarity.copies import Member, Pair, Progress, confirm, make_groups, 
 from eno.similarity.index import SimilarityIndex
 from eno.similarity.listener import Listener
 
-NEIGHBOURS, MIN_COSINE = 20, 0.5
+NEIGHBOURS, MIN_COSINE = 20, 0.7
 """So many nearest tracks of each are compared with it, if they are near enough."""
 
 NEAREST = 5

@@ -18,7 +18,7 @@ Acoustics, Speech, and Signal Processing, 1976.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,7 @@ _TREND_FRAMES = 63  # slower changes of level than these 2 s are left out
 _PIECE = 2 * SAMPLE_RATE
 _PIECES, _QUICK_PIECES = 60, 8
 _OFFSETS, _APART_FRAMES, _LEAST_LIKENESS = 8, 8, 0.35
+_RIVAL = 0.7  # of the best phase: held tones are in phase at many offsets, and only the detail tells which is right
 _WORST = 0.1  # of the pieces may disagree: a click, or a passage where a codec had too few bits
 
 
@@ -154,14 +155,18 @@ def compare(first: Recording, second: Recording) -> Likeness:
     if min(lengths) < MIN_OVERLAP * max(lengths):
         return Likeness(False, "one of them is less than half as long")
     even = min(first.evenness_db, second.evenness_db) < EVEN_DB
-    offsets = [_to_the_sample(first, second, offset) for offset in _likely_offsets(first, second, max(lengths))]
+    offsets = _likely_offsets(first, second, max(lengths))
     if not offsets:
         return _uneven(even, Likeness(False, "at no offset do their levels rise and fall together"))
-    offset = max(offsets, key=lambda offset: np.median(_agreement(first, second, offset, _QUICK_PIECES)[0]))
-    coherences, detail = _agreement(first, second, offset, _PIECES)
+    refined = [_to_the_sample(first, second, offset) for offset in offsets]
+    best = max(refined)[0]
+    tried = {refined[0][1]} | {offset for phase, offset in refined if phase > _RIVAL * best}
+    coherence, detail, offset = max(
+        ((*_agreement(first, second, offset), offset) for offset in tried), key=lambda agreed: min(agreed[:2])
+    )
     begin, end = _shared(first, second, offset)
-    values = offset / SAMPLE_RATE, (end - begin) / max(lengths), float(np.quantile(coherences, _WORST)), detail
-    if values[2] < MIN_COHERENCE:
+    values = offset / SAMPLE_RATE, (end - begin) / max(lengths), coherence, detail
+    if coherence < MIN_COHERENCE:
         return Likeness(False, "played or mixed anew: their waveforms do not agree", *values)
     if detail < MIN_DETAIL:
         return _uneven(even, Likeness(False, "the same tones, but their levels do not move together", *values))
@@ -170,16 +175,8 @@ def compare(first: Recording, second: Recording) -> Likeness:
 
 def _uneven(even: bool, likeness: Likeness) -> Likeness:
     """The verdict, unless the sound is too even for one."""
-    if not even:
-        return likeness
-    return Likeness(
-        None,
-        f"too even to tell: levels move by less than {EVEN_DB} dB",
-        likeness.offset_s,
-        likeness.overlap,
-        likeness.coherence,
-        likeness.detail,
-    )
+    reason = f"too even to tell: levels move by less than {EVEN_DB} dB"
+    return replace(likeness, same=None, reason=reason) if even else likeness
 
 
 def _likely_offsets(first: Recording, second: Recording, longer: int) -> list[int]:
@@ -204,15 +201,17 @@ def _likely_offsets(first: Recording, second: Recording, longer: int) -> list[in
     return found
 
 
-def _to_the_sample(first: Recording, second: Recording, offset: int) -> int:
-    """The offset near to this one at which most frequencies are in phase."""
+def _to_the_sample(first: Recording, second: Recording, offset: int) -> tuple[float, int]:
+    """How much of the frequencies is in phase near this offset, and at which one."""
     size, reach = 2 * _PIECE, _HOP + _HOP // 2
     spectrum = np.zeros(size // 2 + 1, np.complex64)
     for piece_a, piece_b in _pieces(first, second, offset, _QUICK_PIECES):
         product = rfft(piece_a, size) * np.conj(rfft(piece_b, size))
         spectrum += product / (np.abs(product) + 1e-3 * np.abs(product).mean() + 1e-12)
     likeness = np.abs(irfft(spectrum, size))  # a copy may be upside down
-    return offset + int(np.concatenate([likeness[-reach:], likeness[: reach + 1]]).argmax()) - reach
+    near = np.concatenate([likeness[-reach:], likeness[: reach + 1]])
+    best = int(near.argmax())
+    return float(near[best]), offset + best - reach
 
 
 def _shared(first: Recording, second: Recording, offset: int) -> tuple[int, int]:
@@ -234,10 +233,10 @@ def _pieces(first: Recording, second: Recording, offset: int, count: int) -> lis
     return pieces
 
 
-def _agreement(first: Recording, second: Recording, offset: int, count: int) -> tuple[np.ndarray, float]:
-    """Coherence of every piece, and detail of all together."""
+def _agreement(first: Recording, second: Recording, offset: int) -> tuple[float, float]:
+    """Coherence that nearly all pieces reach, and detail of all together."""
     coherences, products, powers = [], 0.0, np.zeros(2)
-    for piece_a, piece_b in _pieces(first, second, offset, count):
+    for piece_a, piece_b in _pieces(first, second, offset, _PIECES):
         if min(len(piece_a), len(piece_b)) < _FRAME:
             continue
         spectra = _spectra(piece_a), _spectra(piece_b)
@@ -258,7 +257,7 @@ def _agreement(first: Recording, second: Recording, offset: int, count: int) -> 
         products += float((changes[0] * changes[1]).sum())
         powers += [float(np.square(change).sum()) for change in changes]
     detail = products / float(np.sqrt(max(powers.prod(), 1e-12)))
-    return np.array(coherences or [0.0]), detail
+    return float(np.quantile(coherences or [0.0], _WORST)), detail
 
 
 def _mel(frequency_hz: np.ndarray | float) -> np.ndarray:

@@ -200,6 +200,9 @@ def print_choice(
     ]
     for name, threshold in (("coherence", MIN_COHERENCE), ("detail", MIN_DETAIL)):
         _print_low(name, [getattr(copies[pair], name) for pair in chosen], threshold)
+    for pair in chosen:
+        if not copies[pair].same:
+            print(f"  not passed: {truth.kind[pair[1]]} of {pair[0]}: {copies[pair].reason}")
     scores = [likeness.score for likeness in others]
     print(
         f"  {len(others)} others have an offset; the highest score, which is the lower of both, is {max(scores):.3f}\n"
@@ -253,7 +256,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data_root", type=Path, help="folder of the demo corpus")
     parser.add_argument("store", type=Path, help="store of the demo's tracks")
-    parser.add_argument("--tracks", type=int, default=10, help="tracks that copies are made of")
+    parser.add_argument("--tracks", type=int, default=8, help="tracks that copies are made of")
     parser.add_argument("--folder", type=Path, help="keep what is written and embedded here, and take what is there")
     arguments = parser.parse_args()
     demo = EmbeddingStore.open(arguments.store)
@@ -279,7 +282,8 @@ def main() -> None:
         lap(f"{len(truth.kind) - len(ids)} files written")
         store = embed_all(folder, demo)
         lap(f"embedded with {demo.spec.label}")
-        index = build_index(store, Path(scratch) / "index")
+        plain = build_index(demo, Path(scratch) / "plain")  # a collection has few copies: none may shape its space
+        index = build_index(store, Path(scratch) / "index", like=plain.folder)
         found = find_duplicates(index, audio_root=folder)
         lap(f"{len(found.pairs)} pairs compared ({NEIGHBOURS} nearest of cosine ≥ {MIN_COSINE}, {NEAREST} of any)")
         copies, others = compare_directly(folder, truth)
