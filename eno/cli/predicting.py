@@ -60,16 +60,18 @@ def predictor_of(
     from eno.data.labels import LabelEncoder
     from eno.encoders import is_own
     from eno.inference.predictor import EnoPredictor
-    from eno.inference.saved import read_description
-    from eno.inference.zero_shot import read_tags
 
     if tags is not None or tags_file is not None:
+        from eno.inference.zero_shot import read_tags  # which takes SciPy's optimisers along
+
         known = chosen.encoder in _TEXT_ENCODERS or is_own(chosen.encoder)
         loaded = encoder_of(chosen, encoder or (chosen.encoder if known else _TEXT_ENCODERS[0]))
         words = [word.strip() for word in (tags or "").split(",") if word.strip()]
         labels = LabelEncoder([], words) if tags_file is None else read_tags(tags_file)
         return EnoPredictor.zero_shot(loaded, labels, templates=prompt, policy=policy_of(chosen))
     if model is not None:
+        from eno.inference.saved import read_description
+
         if encoder is not None:
             return EnoPredictor.load(model, device=chosen.device, encoder=encoder_of(chosen, encoder))
         options = chosen.options_of(read_description(model).spec.name)
