@@ -32,17 +32,17 @@ app = typer.Typer()
 class Existing(StrEnum):
     """What happens to values that a file has."""
 
-    keep = "keep"
-    merge = "merge"
-    replace = "replace"
+    KEEP = "keep"
+    MERGE = "merge"
+    REPLACE = "replace"
 
 
 class Field(StrEnum):
     """Where descriptors go."""
 
-    mood = "mood"
-    style = "style"
-    both = "both"
+    MOOD = "mood"
+    STYLE = "style"
+    BOTH = "both"
 
 
 @app.command("write-tags")
@@ -65,14 +65,14 @@ def write_tags(
     write: Annotated[bool, typer.Option("--write", help="Write them (default: only show what would change)")] = False,
     existing: Annotated[
         Existing, typer.Option(help="Leave a field that has values alone, add to it, or overwrite it")
-    ] = Existing.keep,
+    ] = Existing.KEEP,
     min_probability: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Tags from this probability on (default: the thresholds that were learned)"),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many genres, and so many descriptors")] = None,
     genres_only: Annotated[bool, typer.Option("--genres-only", help="Leave descriptors out")] = False,
-    descriptors_as: Annotated[Field, typer.Option(help="The field of descriptors")] = Field.mood,
+    descriptors_as: Annotated[Field, typer.Option(help="The field of descriptors")] = Field.MOOD,
     keep_mtime: Annotated[
         bool, typer.Option("--keep-mtime", help="Leave the time of change, by which music servers notice it")
     ] = False,
@@ -211,8 +211,8 @@ def _show(edit: TagEdit, *, written: bool, as_json: bool) -> None:
         signs = [f"[red]- {shown(one)}[/]" for one in before if one not in after]
         signs += [shown(one) if one in before else f"[green]+ {shown(one)}[/]" for one in after]
         console.print(f"  {name:<6} {', '.join(signs)}")
-    for name, values in edit.kept.items():
-        console.print(f"  [dim]{name:<6} {shown(', '.join(values))} (kept: --existing merge or replace writes here)[/]")
+    for name, kept in edit.kept.items():
+        console.print(f"  [dim]{name:<6} {shown(', '.join(kept))} (kept: --existing merge or replace writes here)[/]")
     if not edit.after and not edit.kept:
         console.print("  [dim]nothing to write[/]")
 

@@ -21,7 +21,7 @@ def audio_digest(path: Path) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     try:
-        with path.open("rb") as file, av.open(file, metadata_errors="replace") as container:
+        with path.open("rb") as file, av.open(file, "r", metadata_errors="replace") as container:
             for stream in container.streams.audio:
                 digest.update(_set_up(stream.codec_context))
             packets = 0

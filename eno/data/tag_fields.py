@@ -25,23 +25,35 @@ from typing import Any
 import mutagen
 from mutagen.apev2 import APEv2
 from mutagen.asf import ASFTags
-from mutagen.flac import VCommentDict
+from mutagen.flac import VCFLACDict
 from mutagen.id3 import ID3, TCON, TMOO, TXXX
 from mutagen.mp4 import MP4FreeForm, MP4Tags
+from mutagen.oggflac import OggFLACVComment
+from mutagen.oggopus import OggOpusVComment
+from mutagen.oggspeex import OggSpeexVComment
+from mutagen.oggvorbis import OggVCommentDict
 
 from eno.errors import AudioError
 
 FIELDS = ("genre", "mood", "style")
 
 _UTF8 = 3
-_TEXT_FRAMES = {"TCON": TCON, "TMOO": TMOO, "TXXX": TXXX}
+_TEXT_FRAMES: dict[str, Any] = {"TCON": TCON, "TMOO": TMOO, "TXXX": TXXX}
 _KEYS = {
     "Vorbis": {"genre": "GENRE", "mood": "MOOD", "style": "STYLE"},
     "APEv2": {"genre": "Genre", "mood": "Mood", "style": "Style"},
     "MP4": {"genre": "©gen", "mood": "----:com.apple.iTunes:MOOD", "style": "----:com.apple.iTunes:STYLE"},
     "ASF": {"genre": "WM/Genre", "mood": "WM/Mood", "style": "WM/Style"},
 }
-_KINDS = (("ID3", ID3), ("Vorbis", VCommentDict), ("APEv2", APEv2), ("MP4", MP4Tags), ("ASF", ASFTags))
+_FREE: Any = MP4FreeForm
+_COMMENTS = (VCFLACDict, OggVCommentDict, OggOpusVComment, OggFLACVComment, OggSpeexVComment)
+_KINDS: tuple[tuple[str, Any], ...] = (
+    ("ID3", ID3),
+    ("Vorbis", _COMMENTS),
+    ("APEv2", APEv2),
+    ("MP4", MP4Tags),
+    ("ASF", ASFTags),
+)
 
 
 class TagFile:
@@ -97,7 +109,8 @@ class TagFile:
                 tags.update_to_v23()
 
     def _made(self, path: Path) -> Any:
-        return type(self._file)(path)
+        made: Any = type(self._file)
+        return made(path)
 
     def read(self) -> dict[str, list[str]]:
         """Values of every field of `FIELDS`, each once."""
@@ -111,14 +124,14 @@ class TagFile:
             return
         if self.kind == "ID3":
             if field == "genre":
-                tags.add(TCON(encoding=_UTF8, text=texts))
+                tags.add(_TEXT_FRAMES["TCON"](encoding=_UTF8, text=texts))
             elif field == "mood" and self._version == 4:
-                tags.add(TMOO(encoding=_UTF8, text=texts))
+                tags.add(_TEXT_FRAMES["TMOO"](encoding=_UTF8, text=texts))
             else:
-                tags.add(TXXX(encoding=_UTF8, desc=field.upper(), text=texts))
+                tags.add(_TEXT_FRAMES["TXXX"](encoding=_UTF8, desc=field.upper(), text=texts))
             return
         key = _KEYS[self.kind][field]
-        tags[key] = [MP4FreeForm(text.encode()) for text in texts] if key.startswith("----:") else texts
+        tags[key] = [_FREE(text.encode()) for text in texts] if key.startswith("----:") else texts
 
     def keep(self, field: str) -> list[Any]:
         """Everything that the file has for a field, as JSON that `restore` understands."""
@@ -209,6 +222,4 @@ def _to_json(value: Any) -> Any:
 def _from_json(value: Any) -> Any:
     if isinstance(value, str):
         return value
-    return [
-        MP4FreeForm(base64.b64decode(one["base64"]), one["format"]) if isinstance(one, dict) else one for one in value
-    ]
+    return [_FREE(base64.b64decode(one["base64"]), one["format"]) if isinstance(one, dict) else one for one in value]
