@@ -20,6 +20,7 @@ from eno.serving.service import Service
 from eno.similarity.map import CANVAS_SCRIPTS
 
 _DESCRIPTION = "Tags music with your own words, and finds what sounds alike."
+_ASSETS = ("index.html", "style.css", "parts.js", "track.js", "collection_map.js", "app.js")
 _KINDS = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
 
 
@@ -120,7 +121,7 @@ def _add_page(app: FastAPI) -> None:
     web, similarity = (
         importlib.resources.files("eno").joinpath(*place) for place in (("serving", "web"), ("similarity",))
     )
-    texts = {name: web.joinpath(name).read_text("utf-8") for name in ("index.html", "app.js", "track.js", "style.css")}
+    texts = {name: web.joinpath(name).read_text("utf-8") for name in _ASSETS}
     texts["map.js"] = "\n".join(similarity.joinpath(name).read_text("utf-8") for name in CANVAS_SCRIPTS)
     contents = {name: text.encode("utf-8") for name, text in texts.items()}
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import tempfile
+import threading
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,8 +117,23 @@ class Service:
         """Start threads and processes, and watch for changes."""
         self._folder = tempfile.TemporaryDirectory(prefix="eno-serve-", ignore_cleanup_errors=True)
         await asyncio.to_thread(self.engine.start)
+        self._draw()
         if self.limits.watch_s > 0:
             self._watching = asyncio.create_task(self._watch())
+
+    def _draw(self) -> None:
+        """Draw the map before anybody asks for it: it takes seconds."""
+        served = self.served
+        if served.catalogue is None or len(served.catalogue) == 0:
+            return
+
+        def draw() -> None:
+            try:
+                served.map()
+            except Exception:
+                logger.exception("the map cannot be drawn")
+
+        threading.Thread(target=draw, name="eno-map", daemon=True).start()
 
     async def close(self) -> None:
         """Finish what was asked for, and stop."""
@@ -165,6 +181,7 @@ class Service:
                 return False
             finally:
                 self._stamp = stamp
+            self._draw()
             logger.info("serves what is new in %s", self.sources.model or self.sources.store)
             self.metrics.reloads.labels("done").inc()
             return True

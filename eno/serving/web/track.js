@@ -1,1 +1,150 @@
+/* The view of one track or file: tags against their thresholds, corrections, and what sounds like it. */
+"use strict";
 
+const trackView = (() => {
+  const { part, make, ask, post, say } = eno;
+  const FAMILIES = { genre: "Genres", descriptor: "Descriptors" };
+  const percent = (share) => `${Math.round(share * 100)} %`;
+  const BESIDES = 3; // of the tags that are not named
+  const all = new Set(); // families of which all are shown
+  let known = [];
+
+  /* The tags there are, for the words that are proposed. */
+  async function learnTags() {
+    known = (await ask("/v1/tags")).tags;
+  }
+
+  function bar(tag) {
+    const made = make("div", { className: "bar", title: `named above ${percent(tag.threshold)}` });
+    made.style.setProperty("--probability", tag.probability);
+    made.style.setProperty("--threshold", tag.threshold);
+    made.setAttribute("role", "img");
+    made.setAttribute("aria-label", `${percent(tag.probability)}, named above ${percent(tag.threshold)}`);
+    return made;
+  }
+
+  function tagRow(tag, said, correct) {
+    const name = make("button", { type: "button", className: "name", text: tag.tag, title: `Colour the map by ${tag.tag}` });
+    name.addEventListener("click", () => collectionMap.colourByTag(tag.tag));
+    const graded = tag.probability !== undefined;
+    const children = [name, graded ? bar(tag) : make("span"), make("small", { text: graded ? percent(tag.probability) : "added" })];
+    if (correct) {
+      const verdicts = [["yes", "✓", tag.named ? "accept" : "add"], ["no", "✗", "reject"]].map(([kind, text, verdict]) => {
+        const pressed = said === verdict || (kind === "yes" && ["accept", "add"].includes(said));
+        const button = make("button", { type: "button", className: kind, text, data: { verdict } });
+        button.setAttribute("aria-pressed", pressed);
+        button.setAttribute("aria-label", `${tag.tag}: ${kind === "yes" ? "yes, it has this tag" : "no, it has not"}`);
+        button.addEventListener("click", () => correct(tag, pressed ? "withdraw" : verdict));
+        return button;
+      });
+      children.push(make("span", { className: "verdict", children: verdicts }));
+    }
+    const classes = [tag.named && "named", said === "reject" && "rejected"].filter(Boolean).join(" ");
+    return make("li", { className: classes, children, data: { tag: tag.tag, family: tag.family } });
+  }
+
+  /* Lists of tags by family; with `correct` they can be judged. */
+  function tagLists(tags, corrections = [], correct = null) {
+    const verdicts = new Map(corrections.map((one) => [`${one.family} ${one.tag}`, one.verdict]));
+    const listed = new Set(tags.map((tag) => `${tag.family} ${tag.tag}`));
+    const added = corrections.filter((one) => !listed.has(`${one.family} ${one.tag}`));
+    return Object.entries(FAMILIES).flatMap(([family, heading]) => {
+      const rows = [...tags, ...added].filter((tag) => tag.family === family);
+      if (!rows.length) return [];
+      const verdict = (tag) => verdicts.get(`${tag.family} ${tag.tag}`);
+      const others = rows.filter((tag) => !tag.named && !verdict(tag));
+      const hidden = new Set(all.has(family) ? [] : others.slice(BESIDES));
+      const items = rows.filter((tag) => !hidden.has(tag)).map((tag) => tagRow(tag, verdict(tag), correct));
+      const more = make("button", { type: "button", className: "more", text: `${hidden.size} less likely`, data: { more: family } });
+      more.addEventListener("click", () => {
+        all.add(family);
+        more.before(...[...hidden].map((tag) => tagRow(tag, undefined, correct)));
+        more.remove();
+      });
+      const list = make("ul", { className: "tags", children: [...items, ...(hidden.size ? [more] : [])] });
+      return [make("h3", { text: heading }), list];
+    });
+  }
+
+  function addForm(correct) {
+    const words = make("datalist", { id: "words", children: known.map((one) => make("option", { value: one.tag })) });
+    const input = make("input", { id: "add", placeholder: "Another tag", required: true, maxLength: 200, autocomplete: "off" });
+    input.setAttribute("list", "words");
+    input.setAttribute("aria-label", "Another tag");
+    const family = make("select", { id: "family", children: [
+      make("option", { value: "descriptor", text: "descriptor" }), make("option", { value: "genre", text: "genre" }),
+    ] });
+    family.setAttribute("aria-label", "Kind of tag");
+    const plain = (text) => text.trim().toLowerCase();
+    input.addEventListener("input", () => {
+      const found = known.find((one) => plain(one.tag) === plain(input.value));
+      if (found) family.value = found.family;
+      family.disabled = Boolean(found);
+    });
+    const form = make("form", { id: "add-form", children: [input, words, family, make("button", { text: "Add" })] });
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (plain(input.value)) correct({ tag: input.value, family: family.value }, "add");
+    });
+    return form;
+  }
+
+  function neighbourList(found) {
+    if (!found) return [];
+    const rows = found.neighbours.map((one) => eno.row(one, { note: one.score.toFixed(2), shared: one.shared }));
+    const notes = found.notes.map((text) => make("p", { className: "faint", text }));
+    return [make("h3", { text: "Sounds like (cosine)" }), ...notes, make("ul", { id: "neighbours", className: "rows", children: rows })];
+  }
+
+  function heading(track, children) {
+    return make("div", { className: "title", children: [
+      ...children,
+      make("div", { children: [make("h2", { text: eno.titleOf(track) }), make("p", { text: eno.credits(track) })] }),
+    ] });
+  }
+
+  function drawTags(track) {
+    const correct = async (tag, verdict) => {
+      try {
+        await post("/v1/feedback", { track_id: track.id, tag: tag.tag, family: tag.family, verdict });
+        const focused = document.activeElement && document.activeElement.closest("[data-tag]");
+        const { verdict: kind } = document.activeElement.dataset;
+        Object.assign(track, await ask(eno.address(track.id)));
+        drawTags(track);
+        say("");
+        if (!focused) return part("add").focus();
+        const again = [...part("tags").querySelectorAll("[data-tag]")].find((one) => one.dataset.tag === focused.dataset.tag);
+        const button = again && again.querySelector(`[data-verdict=${kind}]`);
+        if (button) button.focus(); // the keyboard goes on where it was
+      } catch (error) {
+        say(error.message, { problem: true });
+      }
+    };
+    part("tags").replaceChildren(...tagLists(track.tags, track.corrections, correct), addForm(correct));
+  }
+
+  function showTrack(track, found) {
+    const catalogue = [...track.genres, ...track.descriptors];
+    const chips = make("p", { className: "chips", children: [make("small", { text: "catalogue " })] });
+    chips.append(...catalogue.map((text) => make("span", { text })));
+    part("panel").replaceChildren(
+      heading(track, track.audio ? [eno.playButton(track)] : []),
+      make("p", { children: [make("small", { text: track.id })] }),
+      ...(catalogue.length ? [chips] : []),
+      make("div", { id: "tags" }),
+      ...neighbourList(found),
+    );
+    drawTags(track);
+  }
+
+  function showFile(file, found) {
+    const seconds = file.duration_s ? `${Math.floor(file.duration_s / 60)}:${String(Math.floor(file.duration_s % 60)).padStart(2, "0")}` : "";
+    part("panel").replaceChildren(
+      heading({ id: file.name, title: file.name, artist: seconds }, []),
+      make("div", { id: "tags", children: tagLists(file.tags) }),
+      ...neighbourList(found),
+    );
+  }
+
+  return { learnTags, showTrack, showFile };
+})();

@@ -1,0 +1,125 @@
+/* What the views are made of: elements, requests to the service, and the one player. */
+"use strict";
+
+const eno = (() => {
+  const part = (id) => document.getElementById(id);
+
+  /* Text from elsewhere only ever becomes text. */
+  function make(kind, { text = "", children = [], data = {}, ...properties } = {}) {
+    const made = Object.assign(document.createElement(kind), properties);
+    Object.assign(made.dataset, data);
+    made.append(...(text === "" ? [] : [text]), ...children);
+    return made;
+  }
+
+  class Problem extends Error {
+    constructor(status, detail) {
+      super(detail);
+      this.status = status;
+    }
+  }
+
+  async function ask(path, options = {}) {
+    let answer;
+    try {
+      answer = await fetch(path, { credentials: "same-origin", ...options });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new Problem(0, "The service cannot be reached.");
+    }
+    if (answer.status === 401) {
+      await token();
+      return ask(path, options);
+    }
+    if (answer.ok) return answer.status === 204 ? null : answer.json();
+    const told = await answer.json().catch(() => ({}));
+    throw new Problem(answer.status, told.detail || `The service answers ${answer.status}.`);
+  }
+
+  const post = (path, value) =>
+    ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) });
+
+  let asking = null;
+
+  /* Let a person show the token, once, however many requests wait for it. */
+  function token() {
+    asking ||= new Promise((done) => {
+      part("token-dialog").showModal();
+      part("token-form").onsubmit = async (event) => {
+        event.preventDefault();
+        const headers = { Authorization: `Bearer ${part("token").value}` };
+        const answer = await fetch("/v1/session", { method: "POST", headers }).catch(() => ({ ok: false }));
+        part("token-problem").textContent = answer.ok ? "" : "This is not the token.";
+        if (!answer.ok) return;
+        part("token-dialog").close();
+        part("token").value = "";
+        asking = null;
+        done();
+      };
+    });
+    return asking;
+  }
+
+  function say(text, { problem = false, children = [] } = {}) {
+    part("status").className = problem ? "problem" : "";
+    part("status").replaceChildren(...(text ? [make("span", { text }), ...children] : []));
+  }
+
+  // Tracks
+
+  const address = (id, behind = "") => `/v1/tracks/${id.split("/").map(encodeURIComponent).join("/")}${behind}`;
+  const link = (id) => `#/track/${encodeURIComponent(id)}`;
+  const titleOf = (track) => track.title || track.id.replace(/^.*\//, "").replace(/\.[^.]+$/, "");
+  const credits = (track) =>
+    [track.artist, track.album && track.album + (track.year ? ` (${track.year})` : "")].filter(Boolean).join(" – ");
+
+  function playButton(track) {
+    const button = make("button", { type: "button", className: "play", text: "▶", data: { play: track.id } });
+    button.setAttribute("aria-label", `Play ${titleOf(track)}`);
+    button.addEventListener("click", () => play(track));
+    mark(button);
+    return button;
+  }
+
+  function row(track, { note = "", shared = [] } = {}) {
+    const about = [make("a", { href: link(track.id), text: titleOf(track) }), make("br"), make("small", { text: credits(track) || track.id })];
+    if (shared.length) {
+      const both = make("div", { className: "shared", title: "Tags that both have" });
+      both.append(make("small", { text: "both " }), ...shared.slice(0, 6).map((text) => make("span", { text })));
+      about.push(both);
+    }
+    const children = [playButton(track), make("div", { children: about }), ...(note ? [make("small", { text: note })] : [])];
+    return make("li", { children, data: { id: track.id } });
+  }
+
+  // The player
+
+  let current = null;
+
+  function play(track) {
+    const audio = part("audio");
+    if (current && current.id === track.id) {
+      if (audio.paused) audio.play().catch(() => {});
+      else audio.pause();
+      return;
+    }
+    current = track;
+    part("player").hidden = false;
+    part("playing").href = link(track.id);
+    part("playing").replaceChildren(titleOf(track), make("small", { text: credits(track) }));
+    audio.src = address(track.id, "/audio");
+    audio.play().catch(() => {}); // why it cannot be played is told by its event
+  }
+
+  function mark(button) {
+    const plays = current !== null && button.dataset.play === current.id && !part("audio").paused;
+    button.setAttribute("aria-pressed", plays);
+    button.textContent = plays ? "❚❚" : "▶";
+  }
+
+  for (const kind of ["play", "pause", "ended", "emptied"])
+    part("audio").addEventListener(kind, () => document.querySelectorAll("[data-play]").forEach(mark));
+  part("audio").addEventListener("error", () => current && say(`“${titleOf(current)}” cannot be played.`, { problem: true }));
+
+  return { part, make, ask, post, say, address, link, titleOf, credits, playButton, row, Problem };
+})();

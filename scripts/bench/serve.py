@@ -1,0 +1,201 @@
+r"""How quick the HTTP service is, and what it adds to the predictor.
+
+    python scripts/bench/serve.py --model data/demo/models/musicnn-mtt-mlp --store data/demo/embeddings/… \
+        --data-root data/demo [--seconds 10] [--requests 10000]
+
+Tagging a clip of 30 s and neighbours of a track, by 1, 8 and 32 clients at once, each a thread with a connection that
+stays open; every client waits for its answer before it asks again. The service is a process of its own, the clients
+share its cores. Beside it, the same clips through `EnoPredictor` in this process, one after the other and several
+together. Memory is what the service and its decoders hold (Linux), before and after the requests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import soundfile
+
+from eno.cores import usable_cores
+from eno.data.audio import decode
+from eno.embeddings.store import EmbeddingStore
+from eno.inference.predictor import EnoPredictor
+
+Request = tuple[str, str, bytes | None]
+CLIENTS = (1, 8, 32)
+CLIP_S, RATE = 30.0, 44_100
+
+
+class Service:
+    """``eno serve`` in a process of its own."""
+
+    def __init__(self, model: Path, store: Path, data_root: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        command = [sys.executable, "-m", "eno", "serve", "--model", model, "--store", store, "--data-root", data_root,
+                   "--port", self.port, "--map", "pca"]  # fmt: skip
+        began = time.monotonic()
+        self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
+        while True:
+            try:
+                status, _ = self.ask(self.connect(), "GET", "/readyz")
+                break
+            except OSError:
+                if self.process.poll() is not None:
+                    raise SystemExit("the service did not start") from None
+                time.sleep(0.05)
+        assert status == 200
+        self.start_s = time.monotonic() - began
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection of its own for every client."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+
+    @staticmethod
+    def ask(
+        connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None = None
+    ) -> tuple[int, bytes]:
+        """Status and body of an answer."""
+        connection.request(method, path, body, {"Content-Type": "audio/mpeg"} if body else {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+    def memory_mb(self) -> float:
+        """Of the process and those that it started; what they share is counted once."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        total = 0
+        for pid in (str(self.process.pid), *children):
+            found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+            total += int(found[1]) if found else 0
+        return total / 1000
+
+    def stop(self) -> None:
+        """End it as a scheduler would."""
+        self.process.terminate()
+        self.process.wait(60)
+
+
+def measure(
+    service: Service, clients: int, ask: Callable[[int], Request], *, seconds: float = np.inf, requests: float = np.inf
+) -> dict[str, float]:
+    """Let clients ask; `ask` takes the number of the request and gives method, path and body."""
+    times, refused, lock, numbers = [], [0], threading.Lock(), iter(range(10**9))
+    began = time.monotonic()
+
+    def client() -> None:
+        connection = service.connect()
+        while time.monotonic() - began < seconds:
+            with lock:
+                number = next(numbers)
+            if number >= requests:
+                return
+            asked = time.monotonic()
+            status, body = Service.ask(connection, *ask(number))
+            with lock:
+                if status == 200:
+                    times.append(time.monotonic() - asked)
+                else:
+                    refused[0] += 1
+                    assert status == 503, body
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    elapsed = time.monotonic() - began
+    p50, p99 = np.percentile(times, [50, 99])
+    return {
+        "per_s": len(times) / elapsed,
+        "p50_ms": 1000 * p50,
+        "p99_ms": 1000 * p99,
+        "n": len(times),
+        "503": refused[0],
+    }
+
+
+def in_process(predictor: EnoPredictor, clip: Path, seconds: float) -> dict[str, float]:
+    """Clips a second without HTTP: each alone, and several together."""
+    found = {}
+    predictor.predict_proba(clip)
+    began, count = time.monotonic(), 0
+    while time.monotonic() - began < seconds:
+        predictor.predict_proba(clip)
+        count += 1
+    found["one by one"] = count / (time.monotonic() - began)
+    began, count = time.monotonic(), 0
+    many = max(8, round(2 * found["one by one"] * seconds))
+    for _ in predictor.predict_many([clip] * many):
+        count += 1
+    found["predict_many"] = count / (time.monotonic() - began)
+    return found
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--requests", type=int, default=10_000, help="for the figure of memory")
+    options = parser.parse_args()
+    ids = EmbeddingStore.open(options.store).track_ids()
+    source = options.data_root / "raw" / "audio" / ids[0]
+    samples = np.resize(decode(source, sample_rate=RATE), round(CLIP_S * RATE))
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.mp3"
+        soundfile.write(clip, samples, RATE)
+        predictor = EnoPredictor.load(options.model)
+        print(f"{usable_cores()} cores, load {os.getloadavg()[0]:.1f}; {predictor.encoder.spec.label}; clip of "
+              f"{CLIP_S:g} s as MP3, {clip.stat().st_size / 1e3:.0f} kB")  # fmt: skip
+        alone = in_process(predictor, clip, options.seconds)
+        for name, rate in alone.items():
+            print(f"in process, {name}: {rate:.2f} clips/s")
+        service = Service(options.model, options.store, options.data_root)
+        try:
+            report(service, clip.read_bytes(), ids, options, max(alone.values()))
+        finally:
+            service.stop()
+
+
+def report(service: Service, clip: bytes, ids: list[str], options: argparse.Namespace, alone: float) -> None:
+    """Print the table."""
+    print(f"ready after {service.start_s:.1f} s")
+
+    def similar(number: int) -> Request:
+        return "GET", f"/v1/tracks/{quote(ids[number % len(ids)])}/similar?k=10", None
+
+    def tag(_number: int) -> Request:
+        return "POST", "/v1/tag", clip
+
+    measure(service, 2, tag, requests=4)
+    best = 0.0
+    for name, ask in (("tag a clip", tag), ("similar by id", similar)):
+        for clients in CLIENTS:
+            found = measure(service, clients, ask, seconds=options.seconds)
+            best = max(best, found["per_s"]) if ask is tag else best
+            print(f"{name}, {clients:2} clients: {found['per_s']:7.2f} /s, p50 {found['p50_ms']:7.1f} ms, "
+                  f"p99 {found['p99_ms']:7.1f} ms ({found['n']} answers, {found['503']} refused)")  # fmt: skip
+    print(f"saturated, HTTP gives {best:.2f} clips/s, {100 * (1 - best / alone):.1f} % less than the best in process")
+    before = service.memory_mb()
+    measure(service, 8, similar, requests=options.requests * 0.99)
+    measure(service, 8, tag, requests=max(1, options.requests * 0.01))
+    print(f"memory {before:.0f} MB, after {options.requests} more requests (1 % clips) {service.memory_mb():.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

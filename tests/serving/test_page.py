@@ -1,0 +1,233 @@
+"""The page as somebody uses it, in a browser."""
+
+import json
+from urllib.parse import quote
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+
+from eno.data.feedback import Feedback
+from eno.serving.guard import Access
+from tests.browser import launched, needs_browser, wait
+from tests.serving.conftest import make_service, running
+from tests.similarity.small_collection import RATE
+
+pytestmark = needs_browser
+
+TRACK = "Low/2018 - Double/01.wav"
+EVIL = "<img src=x onerror='window.hacked=true'>.wav"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+def served(collection, tmp_path):
+    service = make_service(collection, tmp_path)
+    with running(service) as address:
+        yield service, address
+
+
+@pytest.fixture
+def page(browser, served):
+    _, address = served
+    with browser.new_context(viewport={"width": 1200, "height": 800}, reduced_motion="reduce") as context:
+        opened, errors, asked = context.new_page(), [], []
+        opened.on("pageerror", lambda error: errors.append(str(error)))
+        opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        opened.on("request", lambda request: asked.append(request.url))
+        opened.goto(address)
+        wait(opened, "collectionMap.map && collectionMap.map.canvas.dataset.drawn")
+        yield opened
+        assert [error for error in errors if "status of 422" not in error] == []
+        assert all(url.startswith((f"{address}/", "blob:", "data:")) for url in asked)
+        assert not opened.evaluate("Boolean(window.hacked)")
+
+
+@pytest.fixture
+def song(collection, tmp_path):
+    samples, _ = soundfile.read(collection[0].audio / TRACK)
+    soundfile.write(tmp_path / EVIL.replace("/", ""), samples, RATE)
+    return tmp_path / EVIL
+
+
+def open_track(page, track_id):
+    page.evaluate("id => { location.hash = eno.link(id); }", track_id)
+    wait(page, f"document.querySelector('#tags .tags') && document.title.includes({json.dumps(track_id[-6:-4])})")
+    wait(page, "document.querySelector('#panel').getAttribute('aria-busy') === 'false'")
+
+
+def test_a_file_is_tagged_and_compared(page, song, served):
+    page.set_input_files("#file", song)
+    wait(page, "document.querySelector('#neighbours li')")
+    assert page.inner_text("#panel h2") == EVIL
+    expected = httpx.post(
+        f"{served[1]}/v1/similar?k=10", content=song.read_bytes(), headers={"Content-Type": "audio/wav"}
+    ).json()
+    shown = page.locator("#tags [data-tag]")
+    assert {row.get_attribute("data-tag") for row in shown.all()} == {"Ambient", "Slowcore", "rain"}
+    for tag in expected["file"]["tags"]:
+        row = page.locator(f"[data-tag={tag['tag']}]")
+        assert (row.get_attribute("class") == "named") == tag["named"]
+        assert f"{round(tag['probability'] * 100)} %" in row.inner_text()
+        bar = row.locator(".bar").bounding_box()
+        assert float(
+            row.locator(".bar").evaluate("bar => getComputedStyle(bar, '::before').width")[:-2]
+        ) == pytest.approx(bar["width"] * tag["probability"], abs=1)
+    found = [row.get_attribute("data-id") for row in page.locator("#neighbours li").all()]
+    assert found == [one["id"] for one in expected["neighbours"]]
+    assert "both" in page.locator("#neighbours li").first.inner_text()
+
+
+def test_a_file_that_is_none_is_explained_and_the_page_goes_on(page, tmp_path):
+    (tmp_path / "text.mp3").write_text("no music")
+    page.set_input_files("#file", tmp_path / "text.mp3")
+    wait(page, "document.querySelector('#status.problem')")
+    assert "not audio that can be decoded" in page.inner_text("#status")
+    open_track(page, TRACK)
+    assert page.inner_text("#status") == ""
+
+
+def test_dropping_a_file(page, song):
+    content = list(song.read_bytes())
+    page.evaluate("""([name, content]) => {
+        const carried = new DataTransfer();
+        carried.items.add(new File([new Uint8Array(content)], name));
+        dispatchEvent(new DragEvent("dragenter", { dataTransfer: carried }));
+        window.invited = !document.getElementById("drop").hidden;
+        dispatchEvent(new DragEvent("drop", { dataTransfer: carried, cancelable: true }));
+    }""", [song.name, content])  # fmt: skip
+    wait(page, "document.querySelector('#neighbours li')")
+    assert page.evaluate("invited && document.getElementById('drop').hidden")
+
+
+def test_a_neighbour_plays_and_can_be_opened(page):
+    open_track(page, TRACK)
+    first = page.locator("#neighbours li").first
+    track_id = first.get_attribute("data-id")
+    first.locator("button").click()
+    wait(page, "!document.querySelector('#audio').paused && document.querySelector('#audio').currentTime > 0")
+    assert page.get_attribute("#audio", "src") == f"/v1/tracks/{quote(track_id)}/audio"
+    assert first.locator("button").get_attribute("aria-pressed") == "true"
+    first.locator("button").click()
+    wait(page, "document.querySelector('#audio').paused")
+    first.locator("a").click()
+    wait(page, f"document.querySelector('#panel').innerText.includes({json.dumps(track_id)})")
+    page.go_back()
+    wait(page, f"document.querySelector('#panel').innerText.includes({json.dumps(TRACK)})")
+
+
+def test_the_map_opens_tracks_and_follows(page):
+    row = page.evaluate("""() => {
+        const spots = [...Array(24).keys()].map(collectionMap.map.screenOf);
+        const far = (a, b) => (a === b ? 1e9 : Math.hypot(a.x - b.x, a.y - b.y));
+        const apart = spots.map((a) => Math.min(...spots.map((b) => far(a, b))));
+        return apart.indexOf(Math.max(...apart));
+    }""")
+    spot, place = page.evaluate("row => collectionMap.map.screenOf(row)", row), page.locator("#map").bounding_box()
+    track_id = page.evaluate("row => collectionMap.map.tracks.id(row)", row)
+    page.mouse.move(place["x"] + spot["x"], place["y"] + spot["y"])
+    wait(page, "!document.querySelector('#tip').hidden")
+    page.mouse.click(place["x"] + spot["x"], place["y"] + spot["y"])
+    wait(page, f"document.querySelector('#panel').innerText.includes({json.dumps(track_id)})")
+    open_track(page, TRACK)
+    assert page.evaluate(
+        "id => collectionMap.map.tracks.id(Number(collectionMap.map.canvas.dataset.picked)) === id", TRACK
+    )
+    page.click("[data-tag=Slowcore] .name")
+    assert page.input_value("#colour").startswith("tag ")
+
+
+def test_corrections_are_stored_shown_and_taken_back(page, served):
+    def said():
+        return [(one.tag, one.verdict) for one in Feedback(served[0].feedback.path).latest()]
+
+    open_track(page, TRACK)
+    reject, accept = (page.locator(f"[data-tag=Slowcore] .{kind}") for kind in ("no", "yes"))
+    reject.focus()
+    page.keyboard.press("Enter")
+    wait(page, "document.querySelector('[data-tag=Slowcore].rejected')")
+    assert said() == [("Slowcore", "reject")]
+    assert reject.evaluate("one => one === document.activeElement")
+    accept.click()
+    wait(page, "document.querySelector('[data-tag=Slowcore] .yes[aria-pressed=true]')")
+    assert said()[0][1] in ("accept", "add")
+    accept.click()
+    wait(page, "document.querySelector('[data-tag=Slowcore] .yes[aria-pressed=false]')")
+    assert said() == []
+    page.fill("#add", "night drive <b>")
+    page.press("#add", "Enter")
+    wait(page, "document.querySelector('[data-tag=\"night drive <b>\"]')")
+    assert said() == [("night drive <b>", "add")]
+    page.reload()
+    wait(page, "document.querySelector('[data-tag=\"night drive <b>\"] .yes[aria-pressed=true]')")
+
+
+def test_search_by_name_and_by_description(page):
+    page.keyboard.press("/")
+    page.keyboard.type("sigur ros")
+    page.keyboard.press("Enter")
+    wait(page, "document.querySelectorAll('#found li').length === 3")
+    page.fill("#search", "rain on a tin roof")
+    page.select_option("#how", "text")
+    page.press("#search", "Enter")
+    wait(page, "document.querySelector('#panel h2').innerText.includes('rain on a tin roof')")
+    assert page.locator("#panel .rows li").count() > 5
+
+
+def test_everything_can_be_reached_by_keyboard(page):
+    open_track(page, TRACK)
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(
+            page.evaluate("document.activeElement.closest('[id]') && document.activeElement.closest('[id]').id")
+        )
+    assert {"search", "choose", "colour", "map", "tags", "add", "neighbours"} <= reached
+
+
+def test_on_a_phone_nothing_is_too_wide_and_it_becomes_dark(browser, served):
+    phone = {"viewport": {"width": 390, "height": 800}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
+    with browser.new_context(**phone, color_scheme="dark") as context:
+        page = context.new_page()
+        page.goto(f"{served[1]}/#/track/{quote(TRACK, safe='')}")
+        wait(page, "document.querySelector('#neighbours li') && collectionMap.map")
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        red, green, blue = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+        assert max(red, green, blue) < 60
+        page.locator("#neighbours button").first.tap()
+        wait(page, "!document.querySelector('#audio').paused")
+
+
+def test_a_token_is_asked_for_once(browser, collection, tmp_path):
+    service = make_service(collection, tmp_path)
+    with running(service, Access(token="s3cret")) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address)
+        wait(page, "document.querySelector('#token-dialog').open")
+        for token in ("wrong", "s3cret"):
+            page.fill("#token", token)
+            page.press("#token", "Enter")
+            wait(page, f"document.querySelector('#token-dialog').open === {'true' if token == 'wrong' else 'false'}")
+        wait(page, "document.querySelectorAll('#found li').length === 24 && collectionMap.map")
+        page.locator("#found button").first.click()
+        wait(page, "document.querySelector('#audio').currentTime > 0")  # the player shows it too
+        page.reload()
+        wait(page, "document.querySelectorAll('#found li').length === 24")
+        assert not page.evaluate("document.querySelector('#token-dialog').open")
+
+
+def test_without_tracks_files_are_still_tagged(browser, collection, tmp_path):
+    soundfile.write(tmp_path / "noise.wav", 0.1 * np.random.default_rng(0).standard_normal(2 * RATE), RATE)
+    with running(make_service(collection, tmp_path, stored=False)) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address)
+        wait(page, "document.querySelector('#panel p')")
+        page.set_input_files("#file", tmp_path / "noise.wav")
+        wait(page, "document.querySelectorAll('#tags [data-tag]').length === 3")
+        assert page.locator("#map-side").is_hidden()
