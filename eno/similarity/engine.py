@@ -5,16 +5,17 @@ kind      what is held in memory                                 how it finds
 ========  =====================================================  ==========================
 exact     16 bits a value                                        everything
 ivf       8 bits a value, in inverted lists, mapped from disk    nearly everything, quickly
-ivfpq     4 bits for four values, in inverted lists              the same, in little memory
+ivfpq     8 bits for eight values, in inverted lists             the same, in little memory
 ========  =====================================================  ==========================
 
 Whatever finds it is compared once more with the vectors on disk, so quantisation decides what is looked at, not the
-order or the scores.
+order or the scores. Every row is in two inverted lists: the nearest, and one from whose centre it lies in another
+direction, so that a query which misses the one meets the other.
 
 References
 ----------
-FAISS: M. Douze et al., "The Faiss library", 2024, https://arxiv.org/abs/2401.08281. Product quantisation in registers:
-F. André et al., "Quicker ADC", 2019.
+FAISS: M. Douze et al., "The Faiss library", 2024, https://arxiv.org/abs/2401.08281. Two lists: P. Sun et al., "SOAR:
+Improved indexing for approximate nearest neighbor search", NeurIPS 2023, https://arxiv.org/abs/2404.00774.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ _SUBSET_ROWS = 20_000  # allowed rows up to which all of them are compared
 _POINTS_PER_LIST = 40  # that k-means learns a list's centre from; FAISS asks for 39
 _ITERATIONS = 8
 _MANY_LISTS = 16_384  # from so many on a graph finds the nearest lists
-_VALUES_PER_CODE = 4
+_VALUES_PER_CODE = 8
+_CODE_POINTS = 64  # that each of a code's 256 centres is learned from
+_ASSIGNED = 2  # lists that a row is in
+_LISTS_TRIED, _AWAY = 32, 1.0  # nearest lists of which the second is chosen, and SOAR's weight of its direction
+_ASSIGNED_AT_ONCE = 1_024
 _CANDIDATES = 200  # that are compared exactly, at least
 _ROUNDED = 10  # more than are wanted, since half precision may swap those that are equally near
 _MOST_PROBED = 1 / 4  # share of the lists beyond which comparing everything is no slower
@@ -66,8 +71,8 @@ def memory_of(kind: str, rows: int, dim: int) -> float:
     """Estimate what an index holds in memory, in 10⁶ bytes."""
     if kind == "exact":
         return rows * dim * 2 / 1e6
-    code = dim if kind == "ivf" else math.ceil(dim / _VALUES_PER_CODE) / 2
-    return (rows * (code + 8) + lists_for(rows) * dim * 4) / 1e6
+    code = dim if kind == "ivf" else _codes(dim)
+    return (_ASSIGNED * rows * (code + 8) + lists_for(rows) * dim * 4) / 1e6
 
 
 def lists_for(rows: int) -> int:
@@ -112,12 +117,15 @@ class Engine:
                 return self._vectors.nearest(queries, k, allowed)
             options["sel"] = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
         if self.lists:
-            parameters, wanted = faiss.SearchParametersIVF(nprobe=probes, **options), max(_CANDIDATES, 4 * k)
+            parameters = faiss.SearchParametersIVF(nprobe=min(probes, self.lists), **options)
+            wanted = _ASSIGNED * max(_CANDIDATES, 4 * k)
         else:
             parameters, wanted = faiss.SearchParameters(**options), k + _ROUNDED
         with few_threads(len(queries)):
             _, found = self.finder.search(queries, wanted, params=parameters)
-        ranked = [self._vectors.rank(query, row[row >= 0], k) for query, row in zip(queries, found, strict=True)]
+        ranked = [
+            self._vectors.rank(query, np.unique(row[row >= 0]), k) for query, row in zip(queries, found, strict=True)
+        ]
         return np.array([scores for scores, _ in ranked]), np.array([rows for _, rows in ranked])
 
     @staticmethod
@@ -152,16 +160,56 @@ def train_finder(kind: str, sample: np.ndarray, rows: int, seed: int) -> Any:
     # Where there is too little to learn from, fewer lists.
     count = max(1, min(count, len(sample) // _POINTS_PER_LIST))
     graph = "_HNSW32" if count >= _MANY_LISTS else ""
-    code = "SQ8" if kind == "ivf" else f"PQ{_codes(dim)}x4fs"
+    code = "SQ8" if kind == "ivf" else f"PQ{_codes(dim)}"
     index = faiss.index_factory(dim, f"IVF{count}{graph},{code}", faiss.METRIC_INNER_PRODUCT)
     ivf = faiss.extract_index_ivf(index)
     ivf.cp.seed, ivf.cp.niter, ivf.cp.max_points_per_centroid = seed, _ITERATIONS, _POINTS_PER_LIST
     ivf.cp.min_points_per_centroid = 1  # else FAISS warns on standard error where there are few
     if kind == "ivfpq":
         codes = faiss.downcast_index(index).pq.cp
-        codes.seed, codes.min_points_per_centroid = seed, 1
+        codes.seed, codes.min_points_per_centroid, codes.max_points_per_centroid = seed, 1, _CODE_POINTS
     index.train(sample)
     return index
+
+
+def add_rows(finder: Any, vectors: np.ndarray, first: int) -> None:
+    """Add rows to what `train_finder` made.
+
+    Parameters
+    ----------
+    finder : faiss.Index
+    vectors : np.ndarray [shape=(n, dim), dtype=float32]
+        Unit vectors.
+    first : int
+        Number of the first one.
+    """
+    ivf = faiss.try_extract_index_ivf(finder)
+    if ivf is None:
+        finder.add(vectors)
+        return
+    centres = ivf.quantizer.reconstruct_n(0, ivf.nlist)
+    for start in range(0, len(vectors), _ASSIGNED_AT_ONCE):
+        some = np.ascontiguousarray(vectors[start : start + _ASSIGNED_AT_ONCE])
+        rows = np.arange(first + start, first + start + len(some))
+        for lists in _two_lists(some, centres, *ivf.quantizer.search(some, min(_LISTS_TRIED, ivf.nlist))):
+            faiss.downcast_index(finder).add_core(len(some), *(faiss.swig_ptr(one) for one in (some, rows, lists)))
+
+
+def _two_lists(
+    vectors: np.ndarray, centres: np.ndarray, cosines: np.ndarray, lists: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """For each vector the list of the nearest centre, and SOAR's second one, of those with the nearest centres."""
+    nearest = np.ascontiguousarray(lists[:, 0])
+    if lists.shape[1] < _ASSIGNED:
+        return (nearest,)
+    # Centres have length 1: all that is needed of the residuals follows from inner products.
+    between = np.einsum("nld,nd->nl", centres[lists], centres[nearest], optimize=True)
+    squares = 2 - 2 * cosines
+    along = (1 - cosines[:, :1] - cosines + between) / np.sqrt(np.maximum(squares[:, :1], 1e-9))
+    cost = squares + _AWAY * along**2
+    cost[:, 0] = np.inf
+    second = np.take_along_axis(lists, cost.argmin(axis=1)[:, np.newaxis], axis=1)
+    return nearest, np.ascontiguousarray(second[:, 0])
 
 
 def sample_size(rows: int) -> int:
@@ -170,7 +218,7 @@ def sample_size(rows: int) -> int:
 
 
 def _codes(dim: int) -> int:
-    """Codes of a vector: four values each, or as near to it as divides them evenly."""
+    """Codes of a vector: eight values each, or as near to it as divides them evenly."""
     return max(count for count in range(1, max(1, dim // _VALUES_PER_CODE) + 1) if dim % count == 0)
 
 
@@ -186,9 +234,11 @@ def read_finder(path: Path, rows: int, dim: int, *, mapped: bool) -> Any:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP if mapped else 0)
     except RuntimeError as error:
         raise SimilarityError(f"{path}: is missing or damaged. Build the index again: eno index build.") from error
-    if (index.ntotal, index.d) != (rows, dim):
+    ivf = faiss.try_extract_index_ivf(index)
+    held = index.ntotal if ivf is None else index.ntotal // min(_ASSIGNED, ivf.nlist)
+    if (held, index.d) != (rows, dim):
         raise SimilarityError(
-            f"{path}: holds {index.ntotal} vectors of {index.d} values, expected {rows} of {dim}. "
+            f"{path}: holds {held} vectors of {index.d} values, expected {rows} of {dim}. "
             "Build the index again: eno index build."
         )
     return index

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.embeddings.store import EmbeddingStore
-from eno.similarity.engine import Engine
+from eno.similarity.engine import Engine, add_rows
 from eno.similarity.index import ROW_SCHEMA, SimilarityIndex, write_rows
 from eno.similarity.manifest import Manifest
 from eno.similarity.space import Space
@@ -30,6 +30,7 @@ class IndexWriter:
     ) -> None:
         self._folder, self._manifest, self._space, self._finder = folder, manifest, space, finder
         self._rows = [ROW_SCHEMA.empty_table() if rows is None else rows]
+        self._held = manifest.rows
 
     def add(self, store: EmbeddingStore, tracks: pa.Table, on_progress: Progress | None) -> None:
         """Add tracks of a store."""
@@ -58,7 +59,8 @@ class IndexWriter:
         self._rows.append(shard.table.filter(pa.array(shard.live)))
 
     def _add(self, vectors: np.ndarray) -> np.ndarray:
-        self._finder.add(vectors)
+        add_rows(self._finder, vectors, self._held)
+        self._held += len(vectors)
         return vectors
 
     def _append(self, blocks: Iterator[np.ndarray]) -> None:

@@ -112,7 +112,6 @@ class Eno:
     def open(self, kept: np.ndarray) -> tuple[list[int], Search, Search]:
         """Depths, search, search among what a filter keeps."""
         index = SimilarityIndex.open(self.place)
-        index.ids  # noqa: B018  names are part of it
         engine = index.engine
         return (
             [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512],
