@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from eno.data.layout import DataRoot
+    from eno.duplicates.copies import Member
+    from eno.duplicates.find import Duplicates
     from eno.embeddings.store import EmbeddingStore
-    from eno.similarity.copies import Member
-    from eno.similarity.duplicates import Duplicates
     from eno.similarity.index import SimilarityIndex
 
 app = typer.Typer()
@@ -54,8 +54,8 @@ def duplicates(
     chosen = settings(config, overrides, data_root=data_root)
 
     from eno.data.layout import DataRoot
+    from eno.duplicates.find import MIN_COSINE, NEAREST, NEIGHBOURS, find_duplicates
     from eno.embeddings.store import EmbeddingStore
-    from eno.similarity.duplicates import MIN_COSINE, NEAREST, NEIGHBOURS, find_duplicates
 
     root, opened = DataRoot(chosen.data_root), EmbeddingStore.open(store)
     if audio_root is not None and not audio_root.is_dir():
@@ -127,7 +127,7 @@ def _write(found: Duplicates, out: Path) -> None:
 
 
 def _print(found: Duplicates, *, listened: bool) -> None:
-    from eno.similarity.copies import DIFFERENT, SAME, UNCONFIRMED, why_kept
+    from eno.duplicates.copies import DIFFERENT, SAME, UNCONFIRMED, why_kept
 
     for group in found.groups:
         console.print(f"[bold]keep[/]  {shown(group[0].track_id)}  ({shown(why_kept(group))})")

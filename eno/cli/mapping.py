@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from eno.config import Settings
     from eno.data.hierarchy import Hierarchy
     from eno.embeddings.store import EmbeddingStore
-    from eno.similarity.map_content import TagStrengths
+    from eno.mapping.map_content import TagStrengths
     from eno.similarity.space import Space
 
 app = typer.Typer()
@@ -56,8 +56,8 @@ def draw(
 
     from eno.data.layout import DataRoot
     from eno.embeddings.store import EmbeddingStore
+    from eno.mapping.map import write_map
     from eno.similarity.facts import Facts
-    from eno.similarity.map import write_map
 
     chosen = settings(config, overrides, device=device, data_root=data_root)
     opened = EmbeddingStore.open(store)
@@ -96,7 +96,7 @@ def _tags(model: Path, store: EmbeddingStore, ids: list[str], chosen: Settings) 
     import numpy as np
 
     from eno.inference.saved import PredictorParts
-    from eno.similarity.map_content import TagStrengths
+    from eno.mapping.map_content import TagStrengths
     from eno.training.tracks import windows_of
 
     parts = PredictorParts.load(model, device=chosen.device)

@@ -13,11 +13,11 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from eno import __version__
+from eno.mapping.map import CANVAS_SCRIPTS
 from eno.serving import listening_routes, problems, routes, schemas
 from eno.serving.guard import COOKIE, Access, Guard
 from eno.serving.metrics import Measured
 from eno.serving.service import Service
-from eno.similarity.map import CANVAS_SCRIPTS
 
 _DESCRIPTION = "Tags music with your own words, and finds what sounds alike."
 _ASSETS = ("index.html", "style.css", "parts.js", "track.js", "collection_map.js", "app.js")
@@ -118,11 +118,9 @@ def _add_session(app: FastAPI, access: Access) -> None:
 
 
 def _add_page(app: FastAPI) -> None:
-    web, similarity = (
-        importlib.resources.files("eno").joinpath(*place) for place in (("serving", "web"), ("similarity",))
-    )
+    web, mapping = (importlib.resources.files("eno").joinpath(*place) for place in (("serving", "web"), ("mapping",)))
     texts = {name: web.joinpath(name).read_text("utf-8") for name in _ASSETS}
-    texts["map.js"] = "\n".join(similarity.joinpath(name).read_text("utf-8") for name in CANVAS_SCRIPTS)
+    texts["map.js"] = "\n".join(mapping.joinpath(name).read_text("utf-8") for name in CANVAS_SCRIPTS)
     contents = {name: text.encode("utf-8") for name, text in texts.items()}
 
     def answer(request: Request, name: str) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
-import threading
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,21 @@ import numpy as np
 from eno.data.layout import DataRoot
 from eno.embeddings.store import EmbeddingStore
 from eno.encoders import Encoder
-from eno.errors import ConfigError
+from eno.errors import ConfigError, EnoError
 from eno.inference.predictor import EnoPredictor
 from eno.inference.saved import PREDICTOR
+from eno.mapping.map import draw_map
+from eno.mapping.map_content import TagStrengths
+from eno.mapping.projection import Method
 from eno.serving.catalogue import Catalogue
 from eno.similarity.facts import Facts
 from eno.similarity.index import SimilarityIndex, index_folder
-from eno.similarity.map import draw_map
-from eno.similarity.map_content import TagStrengths
-from eno.similarity.projection import Method
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.tag_table import make_tag_table, read_tag_table, table_key, with_predictor
 
 logger = logging.getLogger(__name__)
+
+_MAP_TRACKS = 100_000  # of a larger collection so many, drawn at random
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ class Sources:
     audio_root : Path or None
         Folder that track ids are relative to; ``raw/audio`` of the data root if not given.
     map_method : str
-        See `eno.similarity.projection.project`.
+        See `eno.mapping.projection.project`.
     """
 
     model: Path | None = None
@@ -90,6 +92,8 @@ class Served:
         Finds what sounds alike.
     catalogue : Catalogue or None
         Tracks by name.
+    drawn : Future of bytes
+        The map as `eno.mapping.map_content` packs it: JSON, compressed by gzip. `draw` gives it.
     """
 
     encoder: Encoder
@@ -97,8 +101,7 @@ class Served:
     sounds: SoundsLike | None
     catalogue: Catalogue | None
     map_method: Method = "auto"
-    _map: list[bytes] = field(default_factory=list)
-    _drawing: threading.Lock = field(default_factory=threading.Lock)
+    drawn: Future[bytes] = field(default_factory=Future)
 
     @classmethod
     def open(cls, sources: Sources, encoder: Encoder) -> Served:
@@ -146,23 +149,24 @@ class Served:
             logger.warning("%s", note)
         return cls(encoder, predictor, sounds, Catalogue(sounds.tracks, predictor, audio_root), sources.map_method)
 
-    def map(self) -> bytes:
-        """The map as `eno.similarity.map_content` packs it: JSON, compressed by gzip. Drawn when it is first asked for.
+    def draw(self) -> None:
+        """Draw the map, once; for a thread of its own, since it may take long."""
+        if self.sounds is None:
+            return
+        try:
+            content = json.dumps(self._content(), ensure_ascii=False, separators=(",", ":"))
+            self.drawn.set_result(gzip.compress(content.encode(), mtime=0))
+        except EnoError as error:
+            self.drawn.set_exception(error)
+        except Exception as error:
+            logger.exception("the map cannot be drawn")
+            self.drawn.set_exception(error)
 
-        Raises
-        ------
-        SimilarityError
-            There are no tracks.
-        """
-        with self._drawing:
-            if not self._map:
-                content = json.dumps(self._draw(), ensure_ascii=False, separators=(",", ":"))
-                self._map.append(gzip.compress(content.encode(), mtime=0))
-            return self._map[0]
-
-    def _draw(self) -> dict[str, Any]:
+    def _content(self) -> dict[str, Any]:
         assert self.sounds is not None and self.catalogue is not None
         tracks, rows = self.sounds.tracks, self.catalogue.rows
+        if len(rows) > _MAP_TRACKS:
+            rows = np.sort(np.random.default_rng(0).choice(rows, _MAP_TRACKS, replace=False))
         in_store = set(self.sounds.store.track_ids())  # what has vanished since the index was made has no vector
         kept = [(row, name) for row in rows.tolist() if (name := tracks.name(row)) in in_store]
         ids, places = [name for _, name in kept], tracks.tag_rows[[row for row, _ in kept]]

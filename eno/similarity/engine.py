@@ -111,8 +111,8 @@ class Engine:
             return self._vectors.nearest(queries, k, allowed)
         options: dict[str, Any] = {}
         if allowed is not None:
-            count = np.count_nonzero(allowed)
-            probes = math.ceil(probes * len(allowed) / max(count, 1))  # so that as many rows that may be found are seen
+            count = int(np.count_nonzero(allowed))
+            probes = math.ceil(probes * len(allowed) / max(1, count))  # so that as many rows that may be found are seen
             if self.lists and (count <= _SUBSET_ROWS or probes > _MOST_PROBED * self.lists):
                 return self._vectors.nearest(queries, k, allowed)
             options["sel"] = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))

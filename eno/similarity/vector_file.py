@@ -80,12 +80,13 @@ class VectorFile:
             -1 where there are fewer.
         """
         best = faiss.ResultHeap(len(queries), k, keep_max=True)
-        some = None if allowed is None else np.flatnonzero(allowed)
-        for first in range(0, self.rows if some is None else len(some), ROWS_AT_ONCE):
-            here = slice(first, first + ROWS_AT_ONCE) if some is None else some[first : first + ROWS_AT_ONCE]
-            block = self.read(here)
+        rows = np.arange(self.rows) if allowed is None else np.flatnonzero(allowed)
+        for first in range(0, len(rows), ROWS_AT_ONCE):
+            here = rows[first : first + ROWS_AT_ONCE]
+            # Of all rows a slice, which is read without picking them one by one.
+            block = self.read(slice(here[0], here[-1] + 1) if allowed is None else here)
             scores, places = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
-            best.add_result(scores, places + first if some is None else here[places])
+            best.add_result(scores, here[places])
         best.finalize()
         best.D[best.I < 0] = -np.inf
         return best.D, best.I

@@ -25,16 +25,16 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from eno.demo.variants import Variant, write_audio, write_copies, write_renditions
+from eno.duplicates.copies import SAME, Pair
+from eno.duplicates.find import MIN_COSINE, NEAREST, NEIGHBOURS, find_duplicates
+from eno.duplicates.recordings import MIN_COHERENCE, MIN_DETAIL, Likeness, Recording, compare
 from eno.embeddings.job import embed_folder
 from eno.embeddings.pipeline import LocalExecutor
 from eno.embeddings.store import EmbeddingStore
 from eno.encoders import load_encoder
 from eno.files import write_json
 from eno.similarity.build import build_index
-from eno.similarity.copies import SAME, Pair
-from eno.similarity.duplicates import MIN_COSINE, NEAREST, NEIGHBOURS, find_duplicates
 from eno.similarity.index import SimilarityIndex
-from eno.similarity.recordings import MIN_COHERENCE, MIN_DETAIL, Likeness, Recording, compare
 
 TWICE = (("trimmed-both", "mp3-64"), ("padded", "opus"), ("22050hz", "mp3-64"), ("mono", "ogg"))
 """What is changed first, and how it is encoded then."""

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from eno.data.audio import probe
+from eno.duplicates.quality import Quality, read_quality
+from eno.duplicates.recordings import SAMPLE_RATE, Recording
 from eno.errors import AudioError
 from eno.files import printable, printed_file
-from eno.similarity.quality import Quality, read_quality
-from eno.similarity.recordings import SAMPLE_RATE, Recording
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from eno.similarity.map import write_map
-from eno.similarity.projection import nearest
+from eno.mapping.map import write_map
+from eno.mapping.projection import nearest
 from eno.similarity.space import Space
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright", exc_type=ImportError)

@@ -1,4 +1,4 @@
-/* The tracks of a map: what eno.similarity.map_content packed, their looks, and which of them is at a place. */
+/* The tracks of a map: what eno.mapping.map_content packed, their looks, and which of them is at a place. */
 "use strict";
 
 const mapTracks = (() => {

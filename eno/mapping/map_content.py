@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from eno.data.hierarchy import Hierarchy
 from eno.files import printable
-from eno.similarity.projection import Projection
+from eno.mapping.projection import Projection
 
 FORMAT = 1
 """Goes up when a page of the old kind could not show the new content."""
@@ -65,7 +65,7 @@ def map_content(
     projection : Projection
         Where they stand.
     neighbours : tuple of np.ndarray [shape=(n, k)]
-        Rows and similarities, as `eno.similarity.projection.nearest` gives them.
+        Rows and similarities, as `eno.mapping.projection.nearest` gives them.
     facts : pyarrow.Table, optional
         What is known of tracks, by ``track_id``: any of ``title``, ``artist``, ``album``, ``year``, ``genres`` and
         ``descriptors``.

@@ -17,9 +17,9 @@ import pyarrow as pa
 from eno.data.hierarchy import Hierarchy
 from eno.errors import SimilarityError
 from eno.files import replace_file
+from eno.mapping.map_content import TagStrengths, map_content
+from eno.mapping.projection import UMAP_NEIGHBOURS, Method, nearest, project
 from eno.page import audio_address, text
-from eno.similarity.map_content import TagStrengths, map_content
-from eno.similarity.projection import UMAP_NEIGHBOURS, Method, nearest, project
 from eno.similarity.space import Space
 
 NEIGHBOURS = 8
@@ -80,9 +80,9 @@ def write_map(
     space : Space, optional
         Where neighbours are found, for instance that of an index; by default one that is fitted on the vectors.
     method, seed
-        See `eno.similarity.projection.project`.
+        See `eno.mapping.projection.project`.
     facts, tags, hierarchy
-        What is known of the tracks, see `eno.similarity.map_content.map_content`.
+        What is known of the tracks, see `eno.mapping.map_content.map_content`.
     audio_root : Path, optional
         Folder that the ids are relative to. With it tracks can be listened to, as long as both places stay where they
         are to each other.
@@ -142,7 +142,7 @@ def draw_map(
 
 
 def _page(content: dict[str, Any], heading: str, about: str) -> bytes:
-    folder = importlib.resources.files("eno.similarity")
+    folder = importlib.resources.files("eno.mapping")
     scripts = [folder.joinpath(name).read_text("utf-8") for name in _SCRIPTS]
     # Only these scripts may run, and only audio may be loaded: whatever a name holds, it stays text.
     allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)

@@ -15,7 +15,7 @@ from eno.errors import FingerprintMismatch
 from eno.inference.saved import PredictorParts
 from eno.models import create_head
 from tests.fakes import ProjectionEncoder
-from tests.similarity.test_map import Page, unpack
+from tests.mapping.test_map import Page, unpack
 
 COUNT = 40
 IDS = [f"{i:02d}/Album {i % 2}/track.flac" for i in range(COUNT)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eno.errors import MissingExtra, SimilarityError, UnknownName
-from eno.similarity.projection import nearest, project
+from eno.mapping.projection import nearest, project
 
 
 def unit(vectors):
@@ -72,7 +72,7 @@ def test_umap_keeps_groups_together_and_repeats_itself(vectors):
 
 def test_without_umap_principal_components_are_drawn(vectors, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
-    monkeypatch.delitem(sys.modules, "eno.similarity.umap_layout", raising=False)
+    monkeypatch.delitem(sys.modules, "eno.mapping.umap_layout", raising=False)
     assert project(vectors).method == "pca"
     with pytest.raises(MissingExtra, match=r"umap-learn.*eno\[map\]"):
         project(vectors, method="umap")

@@ -9,9 +9,9 @@ import pytest
 
 from eno.data.hierarchy import Hierarchy
 from eno.errors import SimilarityError
-from eno.similarity.map import write_map
-from eno.similarity.map_content import TagStrengths, map_content
-from eno.similarity.projection import nearest, project
+from eno.mapping.map import write_map
+from eno.mapping.map_content import TagStrengths, map_content
+from eno.mapping.projection import nearest, project
 
 HOSTILE = [
     "</script><script>alert(1)</script>",

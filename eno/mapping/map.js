@@ -3,7 +3,7 @@
 
      const map = createMap(element, content, { onPick, onHover, onMove });
 
-   `element` holds the canvas and gives it its size; `content` is what eno.similarity.map_content makes. onPick and
+   `element` holds the canvas and gives it its size; `content` is what eno.mapping.map_content makes. onPick and
    onHover are told the row of a track, or -1; onMove that tracks have moved on the screen. The map that comes back
    knows its `tracks`; `colourBy` gives the legend. */
 "use strict";

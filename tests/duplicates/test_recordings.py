@@ -6,7 +6,7 @@ import soxr
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import butter, sosfilt
 
-from eno.similarity.recordings import SAMPLE_RATE, Recording, compare
+from eno.duplicates.recordings import SAMPLE_RATE, Recording, compare
 
 SECONDS = 14
 

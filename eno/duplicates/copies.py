@@ -9,9 +9,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 
-from eno.similarity.listener import Listener
-from eno.similarity.quality import Quality, by_quality
-from eno.similarity.recordings import MIN_OVERLAP, Likeness, Recording, compare
+from eno.duplicates.listener import Listener
+from eno.duplicates.quality import Quality, by_quality
+from eno.duplicates.recordings import MIN_OVERLAP, Likeness, Recording, compare
 
 SAME, DIFFERENT, UNCONFIRMED = "same", "different", "unconfirmed"
 """What is decided of a pair."""

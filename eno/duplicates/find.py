@@ -1,7 +1,7 @@
 """The same recording in several files: found by vectors, confirmed by the audio, never touched.
 
 Near vectors only make two tracks candidates, since tracks of one album can be as near as copies are. Candidates are
-decoded and compared by `eno.similarity.recordings`. Confirmed pairs make groups, in which every file was compared with
+decoded and compared by `eno.duplicates.recordings`. Confirmed pairs make groups, in which every file was compared with
 the one that is worth keeping: that A is like B and B like C says nothing of A and C.
 """
 
@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.cores import usable_cores
-from eno.similarity.copies import Member, Pair, Progress, confirm, make_groups, why_kept
+from eno.duplicates.copies import Member, Pair, Progress, confirm, make_groups, why_kept
+from eno.duplicates.listener import Listener
 from eno.similarity.index import SimilarityIndex
-from eno.similarity.listener import Listener
 
 NEIGHBOURS, MIN_COSINE = 20, 0.7
 """So many nearest tracks of each are compared with it, if they are near enough."""

@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 from eno.cli import app
 from eno.data.scan import TRACK_SCHEMA
 from eno.data.windows import WindowPolicy
+from eno.duplicates.find import find_duplicates, likely_pairs
+from eno.duplicates.quality import Quality, by_quality
 from eno.embeddings.store import EmbeddingStore
 from eno.similarity.build import build_index
-from eno.similarity.duplicates import find_duplicates, likely_pairs
-from eno.similarity.quality import Quality, by_quality
 from tests.audio_files import write
 from tests.fakes import ProjectionEncoder
-from tests.similarity.test_recordings import notes
+from tests.duplicates.test_recordings import notes
 
 RATE = 22_050
 

@@ -89,7 +89,7 @@ def project(
     principal = _principal(vectors)
     if method == "pca":
         return principal
-    from eno.similarity.umap_layout import lay_out
+    from eno.mapping.umap_layout import lay_out
 
     neighbours = neighbours or nearest(vectors, UMAP_NEIGHBOURS)
     return Projection(lay_out(*neighbours, start=principal.coordinates, seed=seed), "umap")
