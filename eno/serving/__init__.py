@@ -1,1 +1,1 @@
-"""Tags for others: the code that a serving system runs."""
+"""Tags and neighbours for others: over HTTP with a page (`app.py`), and as what ClearML Serving runs."""

@@ -24,7 +24,7 @@ def tags(found: Sequence[TagProbability], *, top: int | None = None) -> list[sch
         named = one.probability > one.threshold
         of_family[one.family] += 1
         if named or top is None or of_family[one.family] <= top:
-            sent.append(schemas.Tag(**asdict(one), named=named))
+            sent.append(schemas.Tag(**asdict(one) | {"probability": round(one.probability, 4)}, named=named))
     return sent
 
 

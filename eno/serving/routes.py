@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import mimetypes
 from datetime import UTC, datetime
@@ -176,9 +177,9 @@ def track(track_id: str, catalogue: TheCatalogue, service: TheService) -> schema
 @router.get("/map", response_class=Response, responses={
     **responses(404), 200: {"description": "What createMap of map.js draws", "content": {"application/json": {}}},
 })  # fmt: skip
-def collection_map(request: Request, served: TheServed, _catalogue: TheCatalogue) -> Response:
-    """Give the map of the collection."""
-    packed = served.map()
+async def collection_map(request: Request, served: TheServed, _catalogue: TheCatalogue) -> Response:
+    """Give the map of the collection, as soon as it is drawn."""
+    packed = await asyncio.shield(asyncio.wrap_future(served.drawn))  # others wait for it too
     headers = {"Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):
         return Response(packed, media_type="application/json", headers=headers | {"Content-Encoding": "gzip"})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import tempfile
 import threading
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from eno.inference.predictor import EnoPredictor
 from eno.serving.admission import Admission
 from eno.serving.engine import Engine, Heard
 from eno.serving.metrics import Metrics
+from eno.serving.scratch import Scratch
 from eno.serving.served import Served, Sources
 from eno.serving.uploads import Upload, UploadLimits
 
@@ -103,19 +103,19 @@ class Service:
             decode_timeout_s=self.limits.decode_timeout_s,
             on_batch=self.metrics.batches.observe,
         )
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch: Scratch | None = None
         self._watching: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
 
     @property
     def folder(self) -> Path:
         """Where uploads lie while they are needed."""
-        assert self._folder is not None
-        return Path(self._folder.name)
+        assert self._scratch is not None
+        return self._scratch.folder
 
     async def start(self) -> None:
         """Start threads and processes, and watch for changes."""
-        self._folder = tempfile.TemporaryDirectory(prefix="eno-serve-", ignore_cleanup_errors=True)
+        self._scratch = await asyncio.to_thread(Scratch)
         await asyncio.to_thread(self.engine.start)
         self._draw()
         if self.limits.watch_s > 0:
@@ -123,17 +123,7 @@ class Service:
 
     def _draw(self) -> None:
         """Draw the map before anybody asks for it: it takes seconds."""
-        served = self.served
-        if served.catalogue is None or len(served.catalogue) == 0:
-            return
-
-        def draw() -> None:
-            try:
-                served.map()
-            except Exception:
-                logger.exception("the map cannot be drawn")
-
-        threading.Thread(target=draw, name="eno-map", daemon=True).start()
+        threading.Thread(target=self.served.draw, name="eno-map", daemon=True).start()
 
     async def close(self) -> None:
         """Finish what was asked for, and stop."""
@@ -143,8 +133,8 @@ class Service:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
         await asyncio.to_thread(self.engine.close)
-        if self._folder is not None:
-            self._folder.cleanup()
+        if self._scratch is not None:
+            await asyncio.to_thread(self._scratch.remove)
 
     async def hear(self, upload: Upload, policy: WindowPolicy, predictor: EnoPredictor | None) -> Heard:
         """Hear a file; given up when its caller is cancelled.

@@ -1,6 +1,7 @@
 """Decoding in processes and encoding in batches: the same as without, and whatever happens to one file."""
 
 import os
+import tempfile
 import threading
 import time
 
@@ -15,6 +16,7 @@ from eno.serving.admission import Admission
 from eno.serving.decoding import DecodeProcess, Wanted
 from eno.serving.engine import Engine
 from eno.serving.problems import Problem
+from eno.serving.scratch import Scratch
 from tests.audio_files import music
 from tests.fakes import ProjectionEncoder
 
@@ -158,3 +160,17 @@ def test_more_than_may_wait_are_sent_away():
     with admission.enter():
         pass
     assert seen == [1, 2, 1, 0, 1, 0]
+
+
+def test_uploads_of_a_service_that_crashed_are_removed_and_no_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    crashed, running = Scratch(), Scratch()
+    for scratch in (crashed, running):
+        (scratch.folder / "upload").write_text("x")
+    crashed._lock.close()  # as the system does when a process ends
+    third = Scratch()
+    assert not crashed.folder.exists()
+    assert (running.folder / "upload").exists()
+    for scratch in (running, third):
+        scratch.remove()
+    assert list(tmp_path.iterdir()) == []
