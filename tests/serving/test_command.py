@@ -1,0 +1,87 @@
+"""``eno serve`` as a user types it."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from eno.cli import app
+from eno.errors import ConfigError, EnoError, FingerprintMismatch, MissingExtra, ModelError
+from tests.serving.conftest import save_predictor
+from tests.similarity.small_collection import OwnEncoder
+
+OWN = "tests.similarity.small_collection:OwnEncoder"
+ROOT = Path(__file__).parents[2]
+
+
+def refused(*arguments):
+    result = CliRunner().invoke(app, ["serve", *map(str, arguments)])
+    assert isinstance(result.exception, EnoError), result.output
+    return result.exception
+
+
+def test_what_cannot_be_served_is_said_before_it_listens(collection, tmp_path):
+    data, store = collection
+    assert isinstance(refused(), ConfigError)
+    assert isinstance(refused("--model", tmp_path), ModelError)
+    assert "name it: --encoder" in str(refused("--store", store.path))
+    save_predictor(store, tmp_path / "other", encoder=OwnEncoder(seed=1))
+    other = refused("--store", store.path, "--model", tmp_path / "other", "--encoder", OWN)
+    assert isinstance(other, FingerprintMismatch)
+    (tmp_path / "token").write_text(" \n")
+    assert "token is empty" in str(refused("--model", data.root / "model", "--token-file", tmp_path / "token"))
+
+
+def test_without_the_extra_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    error = refused("--model", "x")
+    assert isinstance(error, MissingExtra) and "eno[serve]" in str(error)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs signals of POSIX")
+def test_it_serves_reloads_and_ends(collection, tmp_path):
+    data, store = collection
+    (tmp_path / "token").write_text("s3cret\n")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "eno", "serve", "--model", data.root / "model", "--store", store.path,
+               "--data-root", data.root, "--encoder", OWN, "--port", port, "--map", "pca",
+               "--token-file", tmp_path / "token", "--feedback", tmp_path / "feedback.jsonl"]  # fmt: skip
+    process = subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": "Bearer s3cret"}) as ask:
+
+            def until(holds):
+                for _ in range(600):
+                    assert process.poll() is None, process.stdout.read()
+                    try:
+                        if holds():
+                            return
+                    except httpx.TransportError:
+                        pass
+                    time.sleep(0.05)
+                pytest.fail("did not come true")
+
+            until(lambda: ask.get("/readyz").status_code == 200)
+            song = (data.audio / "heap/01.wav").read_bytes()
+            tagged = ask.post("/v1/tag", content=song, headers={"Content-Type": "audio/wav"})
+            assert tagged.json()["files"][0]["tags"]
+            assert ask.get("/v1/info", headers={"Authorization": ""}).status_code == 401
+            process.send_signal(signal.SIGHUP)
+            until(lambda: 'eno_reloads_total{outcome="done"} 1.0' in ask.get("/metrics").text)
+        process.send_signal(signal.SIGTERM)
+        told, _ = process.communicate(timeout=30)
+        assert process.returncode in (0, -signal.SIGTERM)
+        assert f"http://127.0.0.1:{port}/" in told and "Traceback" not in told
+    finally:
+        process.kill()
+        process.wait()
