@@ -20,8 +20,8 @@ from eno.duplicates.quality import Quality, by_quality
 from eno.embeddings.store import EmbeddingStore
 from eno.similarity.build import build_index
 from tests.audio_files import write
-from tests.fakes import ProjectionEncoder
 from tests.duplicates.test_recordings import notes
+from tests.fakes import ProjectionEncoder
 
 RATE = 22_050
 
