@@ -5,7 +5,7 @@ kind      what is held in memory                                 how it finds
 ========  =====================================================  ==========================
 exact     16 bits a value                                        everything
 ivf       8 bits a value, in inverted lists, mapped from disk    nearly everything, quickly
-ivfpq     8 bits for eight values, in inverted lists             the same, in little memory
+ivfpq     4 bits for four values, in inverted lists              the same, in little memory
 ========  =====================================================  ==========================
 
 Whatever finds it is compared once more with the vectors on disk, so quantisation decides what is looked at, not the
@@ -15,7 +15,8 @@ direction, so that a query which misses the one meets the other.
 References
 ----------
 FAISS: M. Douze et al., "The Faiss library", 2024, https://arxiv.org/abs/2401.08281. Two lists: P. Sun et al., "SOAR:
-Improved indexing for approximate nearest neighbor search", NeurIPS 2023, https://arxiv.org/abs/2404.00774.
+Improved indexing for approximate nearest neighbor search", NeurIPS 2023, https://arxiv.org/abs/2404.00774. Codes that
+are compared in registers: F. André et al., "Quicker ADC", 2019, https://arxiv.org/abs/1812.09162.
 """
 
 from __future__ import annotations
@@ -42,8 +43,7 @@ _SUBSET_ROWS = 20_000  # allowed rows up to which all of them are compared
 _POINTS_PER_LIST = 40  # that k-means learns a list's centre from; FAISS asks for 39
 _ITERATIONS = 8
 _MANY_LISTS = 16_384  # from so many on a graph finds the nearest lists
-_VALUES_PER_CODE = 8
-_CODE_POINTS = 64  # that each of a code's 256 centres is learned from
+_VALUES_PER_CODE = 4
 _ASSIGNED = 2  # lists that a row is in
 _LISTS_TRIED, _AWAY = 32, 1.0  # nearest lists of which the second is chosen, and SOAR's weight of its direction
 _ASSIGNED_AT_ONCE = 1_024
@@ -71,7 +71,7 @@ def memory_of(kind: str, rows: int, dim: int) -> float:
     """Estimate what an index holds in memory, in 10⁶ bytes."""
     if kind == "exact":
         return rows * dim * 2 / 1e6
-    code = dim if kind == "ivf" else _codes(dim)
+    code = dim if kind == "ivf" else _codes(dim) / 2
     return (_ASSIGNED * rows * (code + 8) + lists_for(rows) * dim * 4) / 1e6
 
 
@@ -89,10 +89,15 @@ class Engine:
         A flat index or inverted lists.
     vectors : VectorFile
         The vectors of the rows that it holds.
+    growing : bool
+        Rows will be added, so that packing codes for a quick search does not pay.
     """
 
-    def __init__(self, finder: Any, vectors: VectorFile) -> None:
+    def __init__(self, finder: Any, vectors: VectorFile, *, growing: bool) -> None:
         self.finder, self._vectors = finder, vectors
+        # Rows can be put into lists of one's choice only while their codes are not packed.
+        packed = isinstance(finder, faiss.IndexIVFPQ) and not growing
+        self._searched = faiss.IndexIVFPQFastScan(finder) if packed else finder
 
     @property
     def lists(self) -> int:
@@ -122,7 +127,7 @@ class Engine:
         else:
             parameters, wanted = faiss.SearchParameters(**options), k + _ROUNDED
         with few_threads(len(queries)):
-            _, found = self.finder.search(queries, wanted, params=parameters)
+            _, found = self._searched.search(queries, wanted, params=parameters)
         ranked = [
             self._vectors.rank(query, np.unique(row[row >= 0]), k) for query, row in zip(queries, found, strict=True)
         ]
@@ -160,14 +165,14 @@ def train_finder(kind: str, sample: np.ndarray, rows: int, seed: int) -> Any:
     # Where there is too little to learn from, fewer lists.
     count = max(1, min(count, len(sample) // _POINTS_PER_LIST))
     graph = "_HNSW32" if count >= _MANY_LISTS else ""
-    code = "SQ8" if kind == "ivf" else f"PQ{_codes(dim)}"
+    code = "SQ8" if kind == "ivf" else f"PQ{_codes(dim)}x4"
     index = faiss.index_factory(dim, f"IVF{count}{graph},{code}", faiss.METRIC_INNER_PRODUCT)
     ivf = faiss.extract_index_ivf(index)
     ivf.cp.seed, ivf.cp.niter, ivf.cp.max_points_per_centroid = seed, _ITERATIONS, _POINTS_PER_LIST
     ivf.cp.min_points_per_centroid = 1  # else FAISS warns on standard error where there are few
     if kind == "ivfpq":
         codes = faiss.downcast_index(index).pq.cp
-        codes.seed, codes.min_points_per_centroid, codes.max_points_per_centroid = seed, 1, _CODE_POINTS
+        codes.seed, codes.min_points_per_centroid = seed, 1
     index.train(sample)
     return index
 
@@ -218,7 +223,7 @@ def sample_size(rows: int) -> int:
 
 
 def _codes(dim: int) -> int:
-    """Codes of a vector: eight values each, or as near to it as divides them evenly."""
+    """Codes of a vector: four values each, or as near to it as divides them evenly."""
     return max(count for count in range(1, max(1, dim // _VALUES_PER_CODE) + 1) if dim % count == 0)
 
 

@@ -92,7 +92,7 @@ class SimilarityIndex:
         self.starts_s = rows["start_s"].to_numpy()
         self._vectors = VectorFile(folder / manifest.vectors, manifest.rows, space.dim)
         finder = read_finder(folder / manifest.finder, manifest.rows, space.dim, mapped=not writable)
-        self.engine = Engine(finder, self._vectors)
+        self.engine = Engine(finder, self._vectors, growing=writable)
 
     @classmethod
     def open(cls, folder: Path | str, *, writable: bool = False) -> SimilarityIndex:
