@@ -221,7 +221,7 @@ def _tune(run: Run) -> None:
     experiment.artifact(out.name, out)
     console.print(
         f"{found.trials} trials, {found.failed} failed, {found.resumed} of earlier times; validation mAP "
-        f"{found.default_value:.4f} → {found.value:.4f}, a little too good since it was chosen by"
+        f"{found.default_value:.4f} → {found.value:.4f}, a little too good, since by it the options were chosen"
     )
     console.print(f"settings {shown(out)}\nTrain with them: eno train --store {given['store']} --config {shown(out)}")
 

@@ -222,6 +222,8 @@ class LabelEncoder:
         LabelError
             The file is missing or holds something else.
         """
+        if not Path(path).exists():
+            raise LabelError(f"{path}: no such file. Make it with: eno labels")
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             options = {name: content[name] for name in ("secondary_weight", "aliases", "implied") if name in content}

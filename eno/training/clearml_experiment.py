@@ -51,7 +51,7 @@ def open_clearml(tracking: Tracking, command: Command, *, say: Callable[[str], N
     if not offline and not configured():
         if tracking.mode == "online":
             raise ConfigError(
-                "--tracking online: ClearML is not configured. Run clearml-init, or set CLEARML_API_HOST, "
+                "ClearML is not configured. Run clearml-init, or set CLEARML_API_HOST, "
                 "CLEARML_API_ACCESS_KEY and CLEARML_API_SECRET_KEY."
             )
         say(_ADVICE)
