@@ -313,10 +313,10 @@ class TestCatalogueAndTrain:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["train", "--store", "store"], "processed/label_encoder.json: is not a label vocabulary"),
+            (["train", "--store", "store"], "processed/label_encoder.json: no such file"),
             (["evaluate", "gone"], "gone: does not say how it was trained"),
             (["retrain", "raw"], "raw: does not say how it was trained"),
-            (["compare", "--store", "store"], "processed/label_encoder.json: is not a label vocabulary"),
+            (["compare", "--store", "store"], "processed/label_encoder.json: no such file"),
             (["scan", "gone"], "gone: is not a folder"),
             (["match"], "processed/tracks.parquet: no such file. Make it with: eno scan"),
             (["labels"], "raw/metadata/albums.parquet: no such file. Make it with: eno import lute"),
