@@ -301,7 +301,10 @@ def main() -> None:
             command = [sys.executable, __file__, "--folder", str(folder), "--measure", name]
             if not (folder / f"{name}.json").exists():
                 subprocess.run(command, check=True, capture_output=True)
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            if done.returncode:
+                print(f"{name:<10}failed: {done.stderr.splitlines()[-1]}", flush=True)
+                continue
             row = json.loads(done.stdout.splitlines()[-1])
             print(f"{name:<10}" + "  ".join(f"{key} {value:,.3g}" for key, value in row.items()), flush=True)
 
