@@ -197,7 +197,7 @@ class Tagger(TagNaming):
         AudioError
             The file cannot be read as audio.
         """
-        return cast(np.ndarray, self._from_windows([self._windows(path)])[0])
+        return cast(np.ndarray, self.predict_windows([self._windows(path)])[0])
 
     def embed(self, path: Path | str) -> np.ndarray:
         """Turn a file into one vector: the mean over its windows, which is what most heads take.
@@ -224,12 +224,23 @@ class Tagger(TagNaming):
         with closing(batches):
             for batch in batches:
                 heard = [found for _, found in batch if not isinstance(found, AudioError)]
-                rows = iter(self._from_windows(heard) if heard else ())
+                rows = iter(self.predict_windows(heard) if heard else ())
                 for path, found in batch:
                     yield path, found if isinstance(found, AudioError) else next(rows)
 
-    def _from_windows(self, tracks: list[np.ndarray]) -> np.ndarray:
-        """Probabilities of tracks [shape=(n, num_labels)] from vectors of their windows [shape=(m, layers, dim)]."""
+    def predict_windows(self, tracks: list[np.ndarray]) -> np.ndarray:
+        """Probabilities of tracks from the vectors of their windows.
+
+        Parameters
+        ----------
+        tracks : list of np.ndarray [shape=(m, layers, dim) each]
+            Of each track all windows, as the encoder gives them.
+
+        Returns
+        -------
+        np.ndarray [shape=(n, num_labels), dtype=float32]
+            As of `predict_vectors`.
+        """
         if self.head is None or not self.head.takes_windows:
             return self.predict_vectors(np.stack([self._mean(vectors) for vectors in tracks]))
         windows = np.concatenate(tracks)

@@ -17,7 +17,6 @@ from eno.data.windows import WindowPolicy
 from eno.encoders import Encoder
 from eno.errors import AudioError, EnoError
 from eno.inference.predictor import EnoPredictor
-from eno.models.bags import Bags
 from eno.serving.decoding import DecodeProcess, Wanted
 
 logger = logging.getLogger(__name__)
@@ -257,22 +256,12 @@ class Engine:
         tracks = [np.concatenate(job.vectors) for job in jobs]
         probabilities: Sequence[np.ndarray | None] = [None] * len(jobs)
         if predictor is not None:
-            probabilities = list(predict_windows(predictor, tracks))
+            probabilities = list(predictor.predict_windows(tracks))
         for job, vectors, found in zip(jobs, tracks, probabilities, strict=True):
             if np.isfinite(vectors).all():
                 job.end(Heard(vectors, job.starts_s, job.duration_s, job.peak, found))
             else:
                 job.end(AudioError(job.path, "cannot be heard: the encoder gives values that are not finite"))
-
-
-def predict_windows(predictor: EnoPredictor, tracks: list[np.ndarray]) -> np.ndarray:
-    """Probabilities of tracks [shape=(n, num_labels)] by the vectors of their windows [shape=(m, layers, dim) each]."""
-    if predictor.head is not None and predictor.head.takes_windows:
-        windows = np.concatenate(tracks)
-        counts = np.array([len(track) for track in tracks])
-        return predictor.predict_vectors(Bags(windows[:, 0] if windows.shape[1] == 1 else windows, counts))
-    means = np.stack([predictor.encoder.spec.to_length(track.mean(axis=0)) for track in tracks])
-    return predictor.predict_vectors(means[:, 0] if means.shape[1] == 1 else means)
 
 
 def _is_whole(job: _Job) -> bool:

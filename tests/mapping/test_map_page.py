@@ -1,8 +1,5 @@
 """The page of a map as somebody uses it, in a browser."""
 
-import os
-import shutil
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,11 +7,9 @@ import pytest
 from eno.mapping.map import write_map
 from eno.mapping.projection import nearest
 from eno.similarity.space import Space
+from tests.browser import launched, needs_browser, wait
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright", exc_type=ImportError)
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Chrome on the PATH")
+pytestmark = needs_browser
 
 COUNT = 90
 IDS = [f"Artist {i % 3}/Album {i % 6}/{i:02d}.flac" for i in range(COUNT)]
@@ -46,12 +41,8 @@ def path(vectors, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    # As root, as in a container, Chromium runs only without its sandbox.
-    options = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=BROWSER, args=options)
+    with launched() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
@@ -80,15 +71,6 @@ def loneliest(page):
     places = np.array([spot(page, row) for row in range(COUNT)])
     apart = np.linalg.norm(places[:, np.newaxis] - places, axis=2) + 1e6 * np.eye(COUNT)
     return int(apart.min(axis=1).argmax())
-
-
-def wait(page, expression):
-    # Not by page.wait_for_function, whose script the page's own policy forbids.
-    for _ in range(400):
-        if page.evaluate(f"Boolean({expression})"):
-            return
-        page.wait_for_timeout(25)
-    pytest.fail(f"{expression} did not come true")
 
 
 def pixels(page):
