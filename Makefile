@@ -48,7 +48,7 @@ layers:
 	$(BIN)/lint-imports
 
 proto:
-	$(BIN)/python -m grpc_tools.protoc --proto_path=eno/data --descriptor_set_out=eno/data/lute.binpb lute.proto
+	$(BIN)/python -m grpc_tools.protoc --proto_path=eno/data/lute --descriptor_set_out=eno/data/lute/lute.binpb lute.proto
 
 pytest:
 	$(BIN)/pytest $(PYTEST)

@@ -9,11 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eno.data.audio import decode, probe, read_windows
-    from eno.data.labels import LabelEncoder
-    from eno.data.windows import WindowPolicy
-    from eno.embeddings.job import embed_folder
-    from eno.embeddings.store import EmbeddingStore
+    from eno.audio.reading import decode, probe, read_windows
+    from eno.audio.windows import WindowPolicy
+    from eno.data.labels.encoder import LabelEncoder
+    from eno.embeddings.job.embed import embed_folder
+    from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.encoders import load_encoder
     from eno.errors import EnoError
     from eno.inference.predictor import EnoPredictor
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "EmbeddingStore": "eno.embeddings.store",
+    "EmbeddingStore": "eno.embeddings.store.embedding_store",
     "EncoderSpec": "eno.spec",
     "EnoError": "eno.errors",
     "EnoPredictor": "eno.inference.predictor",
-    "LabelEncoder": "eno.data.labels",
-    "WindowPolicy": "eno.data.windows",
+    "LabelEncoder": "eno.data.labels.encoder",
+    "WindowPolicy": "eno.audio.windows",
     "create_head": "eno.models",
-    "decode": "eno.data.audio",
-    "embed_folder": "eno.embeddings.job",
+    "decode": "eno.audio.reading",
+    "embed_folder": "eno.embeddings.job.embed",
     "load_encoder": "eno.encoders",
     "load_head": "eno.models",
-    "probe": "eno.data.audio",
-    "read_windows": "eno.data.audio",
+    "probe": "eno.audio.reading",
+    "read_windows": "eno.audio.reading",
 }
 
 __all__ = [

@@ -26,14 +26,14 @@ class _Section(BaseModel):
 
 
 class WindowSettings(_Section):
-    """``[windows]``: which parts of a track are listened to; see `eno.data.windows.WindowPolicy`."""
+    """``[windows]``: which parts of a track are listened to; see `eno.audio.windows.WindowPolicy`."""
 
     count: int = Field(default=8, ge=1)
     hop_s: float | None = Field(default=None, gt=0)
 
 
 class LabelSettings(_Section):
-    """``[labels]``: which labels are learned; see `eno.data.vocabulary.build_vocabulary`."""
+    """``[labels]``: which labels are learned; see `eno.data.labels.vocabulary.build_vocabulary`."""
 
     min_albums: int = Field(default=100, ge=1)
     min_artists: int = Field(default=10, ge=1)
@@ -51,7 +51,7 @@ class SplitSettings(_Section):
 
 
 class MusicnnSettings(_Section):
-    """``[musicnn]``: options of `eno.encoders.musicnn.MusiCNN`."""
+    """``[musicnn]``: options of `eno.encoders.musicnn.encoder.MusiCNN`."""
 
     checkpoint: Literal["mtt", "msd", "both"] | None = None
     output: Literal["penultimate", "pooled", "tags"] | None = None
@@ -59,7 +59,7 @@ class MusicnnSettings(_Section):
 
 
 class ClapSettings(_Section):
-    """``[clap]``: options of `eno.encoders.clap.CLAP`."""
+    """``[clap]``: options of `eno.encoders.clap.encoder.CLAP`."""
 
     model: str | None = None
     revision: str | None = None
@@ -68,7 +68,7 @@ class ClapSettings(_Section):
 
 
 class LaionSettings(_Section):
-    """``[laion]``: options of `eno.encoders.laion.LaionCLAP`."""
+    """``[laion]``: options of `eno.encoders.clap.laion.LaionCLAP`."""
 
     model: str | None = None
     int16: bool | None = None
@@ -97,7 +97,7 @@ class StatsSettings(_Section):
 
 
 class SimpleCNNSettings(_Section):
-    """``[simple_cnn]``: options of `eno.encoders.simple_cnn.SimpleCNNTagger`."""
+    """``[simple_cnn]``: options of `eno.cnn.encoder.SimpleCNNTagger`."""
 
     model: str | None = None
     window_s: float | None = None
@@ -135,7 +135,7 @@ class LinearSettings(_Section):
 
 
 class LightGBMSettings(_Section):
-    """``[lightgbm]``: options of `eno.models.lgbm.LightGBMHead`."""
+    """``[lightgbm]``: options of `eno.models.lgbm.head.LightGBMHead`."""
 
     num_leaves: int | None = Field(default=None, ge=2)
     learning_rate: float | None = Field(default=None, gt=0)
@@ -168,7 +168,7 @@ class BlendSettings(_Section):
 
 
 class IndexSettings(_Section):
-    """``[index]``: how the index for similarity is built; see `eno.similarity.build.build_index`."""
+    """``[index]``: how the index for similarity is built; see `eno.similarity.index.build.build_index`."""
 
     kind: Literal["auto", "exact", "ivf", "ivfpq"] | None = None
     memory_mb: float | None = Field(default=None, gt=0)
@@ -186,7 +186,7 @@ class CalibrationSettings(_Section):
 
 
 class TrackingSettings(_Section):
-    """``[tracking]``: whether and where runs are tracked; see `eno.training.experiment.Tracking`."""
+    """``[tracking]``: whether and where runs are tracked; see `eno.tracking.experiment.Tracking`."""
 
     mode: Literal["auto", "online", "offline", "off"] = "auto"
     project: str | None = None

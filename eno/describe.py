@@ -12,7 +12,7 @@ from eno.config import Settings
 from eno.errors import EnoError
 
 if TYPE_CHECKING:
-    from eno.data.windows import WindowPolicy
+    from eno.audio.windows import WindowPolicy
     from eno.spec import EncoderSpec
 
 
@@ -57,7 +57,7 @@ def describe_installation(settings: Settings) -> dict[str, str]:
 
 
 def _audio(path: Path) -> dict[str, str]:
-    from eno.data.audio import probe
+    from eno.audio.reading import probe
 
     found = probe(path)
     return {
@@ -76,7 +76,7 @@ def describe_store(path: Path | str) -> dict[str, str]:
     StoreError
         It cannot be read.
     """
-    from eno.embeddings.store import EmbeddingStore
+    from eno.embeddings.store.embedding_store import EmbeddingStore
 
     store = EmbeddingStore.open(path)
     counts = store.summary()
@@ -92,7 +92,7 @@ def describe_store(path: Path | str) -> dict[str, str]:
 
 
 def _predictor(path: Path) -> dict[str, str]:
-    from eno.data.labels import LabelEncoder
+    from eno.data.labels.encoder import LabelEncoder
     from eno.inference.saved import read_description
     from eno.training.record import EVALUATION, TrainingRecord
 

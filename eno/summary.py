@@ -10,13 +10,13 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from eno.data.labels import LabelEncoder
-from eno.data.lute import ImportReport
-from eno.data.matching import MatchReport
-from eno.data.scan import ScanReport
-from eno.data.splits import SplitReport
-from eno.data.stratify import SPLITS
-from eno.models.calibration import Calibration
+from eno.data.labels.encoder import LabelEncoder
+from eno.data.library.scanning import ScanReport
+from eno.data.lute.importing import ImportReport
+from eno.data.matching.matcher import MatchReport
+from eno.data.splits.artist_split import SplitReport
+from eno.data.splits.stratify import SPLITS
+from eno.models.calibration.calibrate import Calibration
 
 _EXAMPLES = 5
 

@@ -12,7 +12,7 @@ import argparse
 import math
 from dataclasses import dataclass
 
-from eno.embeddings.parts import PART_BYTES
+from eno.embeddings.store.parts import PART_BYTES
 
 _ROW_BYTES = 1  # of a window's id, place and file, compressed: 0.7 in the store of a million tracks of bench/embed.py
 _TRACKS_PER_STORE = 3_000_000  # one run plans them in 3 GB of memory, by the same bench

@@ -9,9 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from eno.cnn.feature_files import prepare_features
 from eno.config import load_settings
 from eno.console import console, errors, progress
-from eno.data.feature_files import prepare_features
 from eno.data.layout import DataRoot
 from eno.errors import EnoError
 

@@ -15,14 +15,14 @@ import sys
 from pathlib import Path
 
 from eno.console import errors
-from eno.data.labels import LabelEncoder
+from eno.data.labels.encoder import LabelEncoder
 from eno.errors import EnoError, TrackingError
 from eno.inference.saved import LABELS, read_description
-from eno.training.clearml_experiment import ClearMLExperiment, open_clearml
-from eno.training.experiment import Command, RegisteredModel, Tracking
-from eno.training.source import requirement
+from eno.tracking.clearml_experiment import ClearMLExperiment, open_clearml
+from eno.tracking.experiment import Command, RegisteredModel, Tracking
+from eno.tracking.source import requirement
 
-PREPROCESS = Path(__file__).parents[1] / "eno" / "serving" / "clearml_preprocess.py"
+PREPROCESS = Path(__file__).parents[1] / "eno" / "tracking" / "clearml_serving.py"
 CLOSE_S = 600  # the model is all that this is for
 
 

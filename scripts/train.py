@@ -26,17 +26,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from eno.cnn.predictor import save_cnn_predictor
+from eno.cnn.settings import SCHEDULES
+from eno.cnn.training import CNNSettings, Epoch, train_cnn
 from eno.config import load_settings
 from eno.console import errors, progress
-from eno.data.labels import LabelEncoder
+from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.devices import resolve_device
 from eno.errors import EnoError
 from eno.models.losses import CLASS_WEIGHTS, LOSSES
-from eno.training.cnn import CNNSettings, Epoch, train_cnn
-from eno.training.cnn_predictor import save_cnn_predictor
-from eno.training.cnn_settings import SCHEDULES
-from eno.training.experiment import INTERRUPTED, Command, Experiment, Tracking, open_experiment
+from eno.tracking.experiment import INTERRUPTED, Command, Experiment, Tracking, open_experiment
 from eno.training.reports import cnn_epoch_reporter, report_predictor
 
 HELP = {

@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, HubertConfig, HubertModel, RobertaConfig
 
-from eno.models.classifier import SimpleCNN
+from eno.cnn.network import SimpleCNN
 
 CLAP_SIZES = {
     "nano": {

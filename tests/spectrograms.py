@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from eno.data.features import AudioFeatureExtractor
-from eno.data.labels import LabelEncoder
+from eno.cnn.features import AudioFeatureExtractor
+from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
-from eno.data.splits import SPLIT_SCHEMA, write_splits
+from eno.data.splits.artist_split import SPLIT_SCHEMA, write_splits
 
 LABELS = LabelEncoder(["high", "low"], ["loud"], secondary_weight=0.5)
 

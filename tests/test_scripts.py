@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from eno.data.labels import LabelEncoder
+from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
-from eno.data.splits import SPLIT_SCHEMA, write_splits
+from eno.data.splits.artist_split import SPLIT_SCHEMA, write_splits
 from eno.inference.predictor import EnoPredictor
 from tests.audio_files import music
 
@@ -122,7 +122,7 @@ def test_errors_have_no_traceback(run, tmp_path, script, options, message):
 
 
 def test_ctrl_c_leaves_the_best_checkpoint_so_far(root, run, tmp_path, monkeypatch):
-    from eno.training import cnn
+    from eno.cnn import training as cnn
 
     def train_cnn(*args, on_epoch, **options):
         def interrupt(epoch):

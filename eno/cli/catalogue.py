@@ -31,7 +31,7 @@ def import_lute_albums(
     """Bring in albums of RateYourMusic as Lute collects them."""
     root, _ = _prepare(config, overrides, data_root)
 
-    from eno.data.lute import import_lute
+    from eno.data.lute.importing import import_lute
     from eno.summary import import_lines
 
     with progress("importing") as show:
@@ -51,7 +51,7 @@ def scan(
     """Look at every audio file: tags, length, format, what is wrong; only new and changed files are opened."""
     root, _ = _prepare(config, overrides, data_root)
 
-    from eno.data import scan as scanning
+    from eno.data.library import scanning
     from eno.summary import scan_lines
 
     with progress("scanning") as show:
@@ -72,9 +72,9 @@ def match(
     """Find the album of every track; what is unsure goes into a CSV for you to decide."""
     root, _ = _prepare(config, overrides, data_root)
 
-    from eno.data import matching
-    from eno.data.albums import read_albums
-    from eno.data.scan import read_tracks
+    from eno.data.library.scanning import read_tracks
+    from eno.data.lute.albums import read_albums
+    from eno.data.matching import matcher as matching
     from eno.summary import match_lines
 
     path = review or root.match_review
@@ -98,8 +98,8 @@ def labels(
     root, chosen = _prepare(config, overrides, data_root)
 
     from eno.data.catalogue import choose_labels
-    from eno.data.hierarchy import Hierarchy, load_aliases
-    from eno.data.vocabulary import roll_up as sum_up
+    from eno.data.labels.hierarchy import Hierarchy, load_aliases
+    from eno.data.labels.vocabulary import roll_up as sum_up
     from eno.summary import label_lines, label_table
 
     limits = chosen.labels
@@ -155,7 +155,7 @@ def explore(
     """Show what is in the collection and what is wrong with it, here and as one HTML file with pictures."""
     root, _ = _prepare(config, overrides, data_root)
 
-    from eno.data import explore as exploring
+    from eno.exploration import explore as exploring
     from eno.exploration.terminal import terminal_tables
 
     found = exploring.explore(root, audio_root=audio_root, track=track)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from eno.data.layout import DataRoot
     from eno.duplicates.copies import Member
     from eno.duplicates.find import Duplicates
-    from eno.embeddings.store import EmbeddingStore
-    from eno.similarity.index import SimilarityIndex
+    from eno.embeddings.store.embedding_store import EmbeddingStore
+    from eno.similarity.index.index import SimilarityIndex
 
 app = typer.Typer()
 
@@ -55,7 +55,7 @@ def duplicates(
 
     from eno.data.layout import DataRoot
     from eno.duplicates.find import MIN_COSINE, NEAREST, NEIGHBOURS, find_duplicates
-    from eno.embeddings.store import EmbeddingStore
+    from eno.embeddings.store.embedding_store import EmbeddingStore
 
     root, opened = DataRoot(chosen.data_root), EmbeddingStore.open(store)
     if audio_root is not None and not audio_root.is_dir():
@@ -83,9 +83,9 @@ def duplicates(
 @contextmanager
 def _index(store: EmbeddingStore, folder: Path | None) -> Iterator[SimilarityIndex]:
     """Open the index of a store if it is there and up to date, or make one for this time."""
-    from eno.similarity.build import build_index
-    from eno.similarity.index import SimilarityIndex, index_folder
-    from eno.similarity.manifest import MANIFEST
+    from eno.similarity.index.build import build_index
+    from eno.similarity.index.index import SimilarityIndex, index_folder
+    from eno.similarity.index.manifest import MANIFEST
 
     if folder is None and store.folder.local is not None and (index_folder(store) / MANIFEST).is_file():
         kept = SimilarityIndex.open(index_folder(store))
@@ -107,7 +107,7 @@ def _index(store: EmbeddingStore, folder: Path | None) -> Iterator[SimilarityInd
 
 
 def _tracks(root: DataRoot) -> pa.Table | None:
-    from eno.data.scan import read_tracks
+    from eno.data.library.scanning import read_tracks
 
     return read_tracks(root.tracks) if root.tracks.is_file() else None
 

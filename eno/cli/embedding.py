@@ -20,9 +20,9 @@ from eno.console import console, progress
 from eno.errors import AudioError, ConfigError, EnoError
 
 if TYPE_CHECKING:
-    from eno.data.windows import WindowPolicy
-    from eno.embeddings.job import EmbedReport, Progress
-    from eno.embeddings.results import Executor
+    from eno.audio.windows import WindowPolicy
+    from eno.embeddings.job.embed import EmbedReport, Progress
+    from eno.embeddings.job.results import Executor
     from eno.encoders import Encoder
 
 app = typer.Typer()
@@ -86,8 +86,8 @@ def embed(
 
 def _embed(run: Run, json_log: bool) -> None:
     from eno.devices import resolve_device
-    from eno.embeddings.job import embed_folder
-    from eno.embeddings.store import EmbeddingStore
+    from eno.embeddings.job.embed import embed_folder
+    from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.training.embedding_report import progress_reporter, report_embedding
 
     chosen, given = run.settings, run.arguments
@@ -134,16 +134,16 @@ def _executor(
 ) -> Executor:
     options: dict[str, Any] = {"workers": workers, "file_timeout_s": file_timeout_s}
     if name == ExecutorName.RAY:
-        from eno.embeddings.ray_job import RayExecutor
+        from eno.embeddings.job.ray_job import RayExecutor
 
         if len(devices) > 1:
             raise ConfigError("--executor ray places its actors itself; --device takes auto, cpu or cuda with it.")
         return RayExecutor(encoder.spec, policy, device=devices[0], dtype=chosen.dtype, **options)
     if len(devices) > 1:
-        from eno.embeddings.device_processes import DevicesExecutor
+        from eno.embeddings.job.device_processes import DevicesExecutor
 
         return DevicesExecutor(encoder.spec, policy, devices, dtype=chosen.dtype, **options)
-    from eno.embeddings.pipeline import LocalExecutor
+    from eno.embeddings.job.pipeline import LocalExecutor
 
     return LocalExecutor(encoder, policy, **options)
 

@@ -63,7 +63,7 @@ def convert_laion(
 ) -> None:
     """Convert a checkpoint of laion_clap to transformers' format and safetensors, without running code in it."""
     from eno.encoders import load_encoder
-    from eno.encoders.laion_checkpoint import convert_laion as convert
+    from eno.encoders.clap.laion_checkpoint import convert_laion as convert
 
     convert(source, target, tokenizer=None if no_text else tokenizer)
     spec = load_encoder("clap", model=str(target), device="cpu").spec

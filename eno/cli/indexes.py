@@ -12,8 +12,8 @@ from eno.console import console, progress
 from eno.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eno.embeddings.store import EmbeddingStore
-    from eno.similarity.index import SimilarityIndex
+    from eno.embeddings.store.embedding_store import EmbeddingStore
+    from eno.similarity.index.index import SimilarityIndex
 
 app = typer.Typer(help="Build and look after indexes for 'eno similar'.", no_args_is_help=True)
 
@@ -34,7 +34,7 @@ def build(
     overrides: SetOption = None,
 ) -> None:
     """Build the index of a store; 'eno similar' does so itself where there is none."""
-    from eno.similarity.build import build_index
+    from eno.similarity.index.build import build_index
 
     with progress("indexing") as show:
         built = build_index(
@@ -63,8 +63,8 @@ def info(store: StoreArgument, windows: WindowsOption = False, index: IndexOptio
 @app.command()
 def add(store: StoreArgument, windows: WindowsOption = False, index: IndexOption = None) -> None:
     """Bring an index up to date: add new tracks, forget what has vanished; built anew only if very much has changed."""
-    from eno.similarity.index import index_folder
-    from eno.similarity.update import update_index
+    from eno.similarity.index.index import index_folder
+    from eno.similarity.index.update import update_index
 
     opened = _open(store)
     with progress("indexing") as show:
@@ -82,7 +82,7 @@ def verify(
     queries: Annotated[int, typer.Option(min=1, help="Rows that are looked for")] = 500,
 ) -> None:
     """Measure recall and time against exact search, and keep the figures with the index."""
-    from eno.similarity.measure import measure_index
+    from eno.similarity.index.measure import measure_index
 
     found = _index(_open(store), windows, index)
     result = measure_index(found, queries=queries)
@@ -98,13 +98,13 @@ def merge(
     shards: Annotated[list[Path], typer.Argument(help="Indexes that were built with --like and --share")],
 ) -> None:
     """Make one index of several that were built on different machines."""
-    from eno.similarity.build import merge_indexes
+    from eno.similarity.index.build import merge_indexes
 
     print_rows(_described(merge_indexes(index, shards)))
 
 
 def _open(store: str) -> EmbeddingStore:
-    from eno.embeddings.store import EmbeddingStore
+    from eno.embeddings.store.embedding_store import EmbeddingStore
 
     return EmbeddingStore.open(store)
 
@@ -114,7 +114,7 @@ def _level(windows: bool) -> str:
 
 
 def _index(store: EmbeddingStore, windows: bool, folder: Path | None) -> SimilarityIndex:
-    from eno.similarity.index import SimilarityIndex, index_folder
+    from eno.similarity.index.index import SimilarityIndex, index_folder
 
     index = SimilarityIndex.open(folder or index_folder(store, _level(windows)))
     index.require(store.spec)
@@ -129,7 +129,7 @@ def _share(text: str) -> tuple[int, int]:
 
 
 def _described(index: SimilarityIndex) -> dict[str, str]:
-    from eno.similarity.engine import memory_of
+    from eno.similarity.index.engine import memory_of
 
     manifest = index.manifest
     size = sum(path.stat().st_size for path in index.folder.iterdir() if path.name in manifest.files)

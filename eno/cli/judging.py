@@ -72,10 +72,10 @@ def evaluate(
 
 
 def _evaluate(run: Run) -> None:
+    from eno.cnn.predictor import CNN
     from eno.data.layout import DataRoot
     from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE, metrics_table, write_report
     from eno.inference.saved import LABELS
-    from eno.training.cnn_predictor import CNN
     from eno.training.judging import evaluate_predictor
     from eno.training.record import EVALUATION, TrainingRecord
     from eno.training.reports import lineage, report_evaluation
@@ -144,8 +144,8 @@ def compare(
 
 
 def _compare(run: Run) -> None:
+    from eno.cnn.settings import CNNSettings
     from eno.data.layout import DataRoot
-    from eno.training.cnn_settings import CNNSettings
     from eno.training.compare import Candidate, CNNCandidate, compare_candidates
     from eno.training.comparison import comparison_table, write_comparison
     from eno.training.reports import lineage, report_comparison

@@ -28,8 +28,8 @@ from eno.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from eno.tracking.experiment import Experiment
     from eno.training.corrections import Corrections
-    from eno.training.experiment import Experiment
     from eno.training.heads import TrainedHead
     from eno.training.record import HeadPlan, TrainingRecord
     from eno.training.tracks import Collection

@@ -13,10 +13,10 @@ from eno.console import console, errors
 
 if TYPE_CHECKING:
     from eno.config import Settings
-    from eno.data.hierarchy import Hierarchy
-    from eno.embeddings.store import EmbeddingStore
+    from eno.data.labels.hierarchy import Hierarchy
+    from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.mapping.map_content import TagStrengths
-    from eno.similarity.space import Space
+    from eno.similarity.index.space import Space
 
 app = typer.Typer()
 
@@ -55,7 +55,7 @@ def draw(
     import numpy as np
 
     from eno.data.layout import DataRoot
-    from eno.embeddings.store import EmbeddingStore
+    from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.mapping.map import write_map
     from eno.similarity.facts import Facts
 
@@ -83,7 +83,7 @@ def draw(
 
 def _space(store: EmbeddingStore) -> Space | None:
     """Give the space of the store's index, if it has one."""
-    from eno.similarity.index import SimilarityIndex, index_folder
+    from eno.similarity.index.index import SimilarityIndex, index_folder
 
     if store.folder.local is None:
         return None
@@ -111,7 +111,7 @@ def _tags(model: Path, store: EmbeddingStore, ids: list[str], chosen: Settings) 
 
 
 def _hierarchy(chosen: Settings) -> Hierarchy | None:
-    from eno.data.hierarchy import Hierarchy
+    from eno.data.labels.hierarchy import Hierarchy
 
     path = chosen.labels.hierarchy
     return None if path is None else Hierarchy.load(path)

@@ -16,7 +16,7 @@ from eno.errors import ConfigError
 from eno.files import printable
 
 if TYPE_CHECKING:
-    from eno.data.windows import WindowPolicy
+    from eno.audio.windows import WindowPolicy
     from eno.encoders import Encoder
     from eno.spec import EncoderSpec
     from eno.training.record import HeadPlan
@@ -85,16 +85,16 @@ def encoder_of_spec(chosen: Settings, spec: EncoderSpec, name: str | None = None
 
 def policy_of(chosen: Settings) -> WindowPolicy:
     """Which windows the settings ask for."""
-    from eno.data.windows import WindowPolicy
+    from eno.audio.windows import WindowPolicy
 
     return WindowPolicy(**chosen.windows.model_dump())
 
 
 def collection_of(chosen: Settings, store: str, splits: Path | None, labels: Path | None) -> Collection:
     """Open a store beside the splits and the vocabulary that are named, or those of the data root."""
-    from eno.data.labels import LabelEncoder
+    from eno.data.labels.encoder import LabelEncoder
     from eno.data.layout import DataRoot
-    from eno.embeddings.store import EmbeddingStore
+    from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.training.tracks import Collection
 
     root = DataRoot(chosen.data_root)

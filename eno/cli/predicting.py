@@ -14,7 +14,7 @@ from eno.config import Settings
 from eno.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
-    from eno.embeddings.store import EmbeddingStore
+    from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.inference.naming import TagProbability
     from eno.inference.predictor import EnoPredictor
 
@@ -57,7 +57,7 @@ def predictor_of(
     vocabulary: Vocabulary = Vocabulary.mtt,
 ) -> EnoPredictor:
     """Load a trained predictor, or make one of words, or take musicnn's own tags."""
-    from eno.data.labels import LabelEncoder
+    from eno.data.labels.encoder import LabelEncoder
     from eno.encoders import is_own
     from eno.inference.predictor import EnoPredictor
 
@@ -84,7 +84,7 @@ def predictor_of(
 
 def open_store(path: str, predictor: EnoPredictor) -> EmbeddingStore:
     """Open a store whose vectors are those of the predictor's encoder."""
-    from eno.embeddings.store import EmbeddingStore
+    from eno.embeddings.store.embedding_store import EmbeddingStore
 
     opened = EmbeddingStore.open(path)
     opened.require(predictor.encoder.spec)
@@ -94,7 +94,7 @@ def open_store(path: str, predictor: EnoPredictor) -> EmbeddingStore:
 
 def from_files(predictor: EnoPredictor, paths: list[Path], album: bool) -> Iterator[Tagged]:
     """Tag files and the files in folders, or each folder as one album."""
-    from eno.data.library import expand_audio
+    from eno.data.library.files import expand_audio
 
     files = expand_audio(paths)
     if not album:

@@ -24,7 +24,7 @@ from eno.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
     from eno.config import Settings
-    from eno.embeddings.store import EmbeddingStore
+    from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.serving.guard import Access
     from eno.serving.service import Limits
     from eno.spec import EncoderSpec
@@ -83,7 +83,7 @@ def serve(
     except ImportError as error:
         raise MissingExtra("serve", (error.name or "fastapi").partition(".")[0]) from error
     from eno.data.layout import DataRoot
-    from eno.embeddings.store import EmbeddingStore
+    from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.serving.served import Sources
 
     chosen = settings(config, overrides, device=device, data_root=data_root)
@@ -161,9 +161,9 @@ def _spec(model: Path | None, store: EmbeddingStore | None) -> EncoderSpec:
 
 def _build_index(chosen: Settings, store: EmbeddingStore, folder: Path | None) -> None:
     """Build the index in the store where there is none yet."""
-    from eno.similarity.build import build_index
-    from eno.similarity.index import index_folder
-    from eno.similarity.manifest import MANIFEST
+    from eno.similarity.index.build import build_index
+    from eno.similarity.index.index import index_folder
+    from eno.similarity.index.manifest import MANIFEST
 
     if folder is None and not (index_folder(store) / MANIFEST).exists():
         with progress("indexing") as show:

@@ -25,10 +25,10 @@ from eno.console import console, errors, progress
 from eno.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eno.embeddings.store import EmbeddingStore
+    from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.encoders import Encoder
     from eno.similarity.answers import Answer, Neighbour
-    from eno.similarity.index import SimilarityIndex
+    from eno.similarity.index.index import SimilarityIndex
     from eno.similarity.sounds_like import SoundsLike
     from eno.similarity.tag_table import TagTable
     from eno.similarity.where import Where
@@ -172,7 +172,7 @@ def _open(
     chosen: Settings, place: str, folder: Path | None, windows: bool, model: Path | None, audio_root: Path | None
 ) -> SoundsLike:
     from eno.data.layout import DataRoot
-    from eno.embeddings.store import EmbeddingStore
+    from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.similarity.facts import Facts
     from eno.similarity.sounds_like import SoundsLike
 
@@ -187,11 +187,11 @@ def _open(
 
 def _index(chosen: Settings, store: EmbeddingStore, folder: Path | None, level: str) -> SimilarityIndex:
     """Open the index; the one in the store is built where there is none yet."""
-    from eno.similarity.index import SimilarityIndex, index_folder
-    from eno.similarity.manifest import MANIFEST
+    from eno.similarity.index.index import SimilarityIndex, index_folder
+    from eno.similarity.index.manifest import MANIFEST
 
     if folder is None and not (index_folder(store, level) / MANIFEST).exists():
-        from eno.similarity.build import build_index
+        from eno.similarity.index.build import build_index
 
         with progress("indexing") as show:
             build_index(store, level=level, on_progress=show, **chosen.index.model_dump(exclude_none=True))

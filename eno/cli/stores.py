@@ -25,8 +25,8 @@ def info(store: StoreArgument) -> None:
 @app.command()
 def verify(store: StoreArgument) -> None:
     """Check every part against its checksums and the counts."""
-    from eno.embeddings.maintenance import verify_store
-    from eno.embeddings.store import EmbeddingStore
+    from eno.embeddings.store.embedding_store import EmbeddingStore
+    from eno.embeddings.store.maintenance import verify_store
 
     check = verify_store(EmbeddingStore.open(store))
     for problem in check.problems:
@@ -44,8 +44,8 @@ def verify(store: StoreArgument) -> None:
 @app.command()
 def compact(store: StoreArgument) -> None:
     """Merge small parts, and remove for good what vanished files left and changed files replaced."""
-    from eno.embeddings.maintenance import compact_store
-    from eno.embeddings.store import EmbeddingStore
+    from eno.embeddings.store.embedding_store import EmbeddingStore
+    from eno.embeddings.store.maintenance import compact_store
 
     done = compact_store(EmbeddingStore.open(store))
     console.print(
@@ -61,8 +61,8 @@ def export(
     windows: Annotated[bool, typer.Option("--windows", help="One row a window in place of a track's mean")] = False,
 ) -> None:
     """Write the vectors as a NumPy array, and their ids as CSV."""
-    from eno.embeddings.maintenance import export_store
-    from eno.embeddings.store import EmbeddingStore
+    from eno.embeddings.store.embedding_store import EmbeddingStore
+    from eno.embeddings.store.maintenance import export_store
 
     rows = export_store(EmbeddingStore.open(store), folder, windows=windows)
     console.print(f"{rows} rows in {shown(folder)}: vectors.npy, ids.csv")

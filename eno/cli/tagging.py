@@ -18,7 +18,7 @@ from eno.errors import AudioError, ConfigError, EnoError
 from eno.files import printable
 
 if TYPE_CHECKING:
-    from eno.embeddings.store import EmbeddingStore
+    from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.inference.naming import TagProbability
     from eno.inference.predictor import EnoPredictor
 

@@ -21,7 +21,7 @@ from eno.console import errors
 from eno.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eno.training.experiment import Experiment
+    from eno.tracking.experiment import Experiment
 
 _GENERAL, _ARGS = "General", "Args"
 _NOT_SHOWN = ("tracking",)  # decided where the command is given
@@ -82,7 +82,7 @@ def tracked(
     command : callable
         The command, whose annotations say what its arguments may be.
     kind : str
-        See `eno.training.experiment.Command`.
+        See `eno.tracking.experiment.Command`.
     chosen : Settings
         As the user gave them.
     arguments : mapping
@@ -107,7 +107,7 @@ def tracked(
     typer.Exit
         The run waits in a queue now.
     """
-    from eno.training.experiment import Command, Tracking, open_experiment
+    from eno.tracking.experiment import Command, Tracking, open_experiment
 
     mode, queue, project, own_name = options
     tracking = Tracking(
@@ -141,7 +141,7 @@ def used_of(chosen: Settings, *heads: str) -> tuple[str, ...]:
 @contextmanager
 def closing(experiment: Experiment) -> Iterator[None]:
     """End the experiment with the context, as failed where an error leaves it."""
-    from eno.training.experiment import INTERRUPTED
+    from eno.tracking.experiment import INTERRUPTED
 
     try:
         yield
@@ -239,7 +239,7 @@ def _value(text: str) -> Any:
 def _defaults(name: str) -> dict[str, Any]:
     from eno.encoders import ENCODERS
     from eno.models import HEADS
-    from eno.models.calibration import fit_calibration
+    from eno.models.calibration.calibrate import fit_calibration
     from eno.registry import import_class
 
     place = (HEADS | ENCODERS).get(name)
@@ -249,7 +249,7 @@ def _defaults(name: str) -> dict[str, Any]:
 
 
 def _warn_of_changes() -> None:
-    from eno.training.source import uncommitted
+    from eno.tracking.source import uncommitted
 
     if uncommitted():
         say("the worker takes the commit that is checked out here; what is not committed is not sent")

@@ -24,11 +24,11 @@ def import_(
     sessions: Annotated[list[Path], typer.Argument(metavar="ZIP", help="What '--tracking offline' left; several")],
 ) -> None:
     """Bring sessions to the ClearML server that is configured, each as a new task."""
-    from eno.training.clearml_environment import configured
+    from eno.tracking.clearml_environment import configured
 
     if not configured():
         raise ConfigError("ClearML is not configured, so that there is no server to import to. Run: clearml-init")
-    from eno.training.clearml_import import import_session
+    from eno.tracking.clearml_import import import_session
 
     for session in sessions:
         task_id, address = import_session(session)

@@ -20,9 +20,9 @@ from eno.files import printed_file
 
 if TYPE_CHECKING:
     from eno.config import Settings
-    from eno.data.tag_edits import TagEdit, UndoLog
     from eno.inference.naming import TagProbability
-    from eno.inference.write_tags import TagChoice
+    from eno.tagfiles.edits import TagEdit, UndoLog
+    from eno.tagfiles.writing import TagChoice
 
     Wanted = tuple[Path, list[TagProbability] | AudioError]
 
@@ -87,7 +87,7 @@ def write_tags(
     overrides: SetOption = None,
 ) -> None:
     """Write predicted genres and descriptors into audio files; shows what would change, until --write."""
-    from eno.inference.write_tags import TagChoice
+    from eno.tagfiles.writing import TagChoice
 
     if undo is not None:
         if paths or store or tagged or write:
@@ -138,7 +138,7 @@ def _predicted(
 
 
 def _from_lines(path: Path, audio_root: Path | None) -> Iterator[Wanted]:
-    from eno.inference.write_tags import album_files, read_tagged
+    from eno.tagfiles.writing import album_files, read_tagged
 
     for name, found in read_tagged(path):
         file = Path(name) if audio_root is None else printed_file(audio_root, name)
@@ -158,7 +158,7 @@ class _Run:
     counts: dict[str, int] = field(default_factory=lambda: {"changed": 0, "as they are": 0, "failed": 0})
 
     def work(self, wanted: Iterator[Wanted]) -> None:
-        from eno.data.tag_edits import UndoLog
+        from eno.tagfiles.edits import UndoLog
 
         log = None if self.log is None else UndoLog(self.log)
         for path, found in wanted:
@@ -174,7 +174,7 @@ class _Run:
         self._sum_up()
 
     def _one(self, path: Path, found: list[TagProbability], log: UndoLog | None) -> TagEdit:
-        from eno.data.tag_edits import plan_edit, write_edit
+        from eno.tagfiles.edits import plan_edit, write_edit
 
         edit = plan_edit(path, self.choice.fields(found), existing=self.existing)
         if edit.after and log is not None:
@@ -225,7 +225,7 @@ def _show_error(path: Path, error: AudioError, *, as_json: bool) -> None:
 
 
 def _undo(log: Path, *, keep_mtime: bool) -> None:
-    from eno.data.tag_edits import undo
+    from eno.tagfiles.edits import undo
 
     count = failed = 0
     for path, error in undo(log, keep_mtime=keep_mtime):

@@ -1,1 +1,1 @@
-"""What eno knows about the music: audio, albums, labels, splits."""
+"""What eno knows about the music: albums, files, matches, labels and splits."""

@@ -7,17 +7,24 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from eno.data.albums import read_albums
-from eno.data.hierarchy import Hierarchy
-from eno.data.labels import LabelEncoder
+from eno.data.labels.encoder import LabelEncoder
+from eno.data.labels.hierarchy import Hierarchy
+from eno.data.labels.vocabulary import build_vocabulary
 from eno.data.layout import DataRoot
-from eno.data.leaks import check_leaks, leave_out_repeats
-from eno.data.matching import albums_with_tracks, read_matches
-from eno.data.official_splits import read_official_splits
-from eno.data.scan import read_tracks
-from eno.data.splits import SplitReport, describe_splits, label_tracks, make_splits, track_groups, write_splits
+from eno.data.library.scanning import read_tracks
+from eno.data.lute.albums import read_albums
+from eno.data.matching.matcher import albums_with_tracks, read_matches
+from eno.data.splits.artist_split import (
+    SplitReport,
+    describe_splits,
+    label_tracks,
+    make_splits,
+    track_groups,
+    write_splits,
+)
+from eno.data.splits.leaks import check_leaks, leave_out_repeats
+from eno.data.splits.official import read_official_splits
 from eno.data.tables import write_table
-from eno.data.vocabulary import build_vocabulary
 
 
 def choose_labels(
@@ -37,7 +44,7 @@ def choose_labels(
     root : DataRoot
         Albums must have been imported, and unless all of them count, tracks matched.
     min_albums, min_artists, secondary_weight, aliases, hierarchy
-        See `eno.data.vocabulary.build_vocabulary`.
+        See `eno.data.labels.vocabulary.build_vocabulary`.
     all_albums : bool
         Count albums without audio too.
 
@@ -45,7 +52,7 @@ def choose_labels(
     -------
     labels : LabelEncoder
     counts : pyarrow.Table
-        See `eno.data.vocabulary.build_vocabulary`.
+        See `eno.data.labels.vocabulary.build_vocabulary`.
     """
     albums = read_albums(root.albums)
     labels, counts = build_vocabulary(
@@ -71,9 +78,9 @@ def divide_tracks(
     root : DataRoot
         Tracks must have been matched and labels chosen.
     val, test, seed
-        See `eno.data.splits.make_splits`.
+        See `eno.data.splits.artist_split.make_splits`.
     official : Path, optional
-        A division to use instead, see `eno.data.official_splits.read_official_splits`; it is not changed.
+        A division to use instead, see `eno.data.splits.official.read_official_splits`; it is not changed.
 
     Returns
     -------

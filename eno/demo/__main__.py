@@ -19,28 +19,28 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from eno.cnn.feature_files import prepare_features
+from eno.cnn.predictor import CNN
+from eno.cnn.settings import CNNSettings
 from eno.console import console, errors, progress
-from eno.data.albums import read_albums
 from eno.data.catalogue import choose_labels, divide_tracks
-from eno.data.explore import explore
-from eno.data.feature_files import prepare_features
-from eno.data.labels import LabelEncoder
+from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
-from eno.data.lute import import_lute
-from eno.data.matching import match
-from eno.data.scan import read_tracks, scan
-from eno.data.stratify import SPLITS
+from eno.data.library.scanning import read_tracks, scan
+from eno.data.lute.albums import read_albums
+from eno.data.lute.importing import import_lute
+from eno.data.matching.matcher import match
+from eno.data.splits.stratify import SPLITS
 from eno.demo.corpus import build_corpus
 from eno.demo.neighbours import draw_map, neighbours_table
 from eno.demo.stores import embed_corpus
-from eno.embeddings.store import EmbeddingStore
+from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import EnoError
 from eno.evaluation.report import REPORT_FILE, write_report
+from eno.exploration.explore import explore
 from eno.exploration.html import write_html
 from eno.inference.predictor import EnoPredictor
 from eno.summary import import_lines, label_lines, match_lines, scan_lines, split_lines
-from eno.training.cnn_predictor import CNN
-from eno.training.cnn_settings import CNNSettings
 from eno.training.compare import Candidate, CNNCandidate, ComparisonRow, compare_candidates
 from eno.training.comparison import comparison_table, write_comparison
 from eno.training.judging import evaluate_predictor

@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from eno.data.layout import DataRoot
-from eno.embeddings.store import EmbeddingStore
+from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.mapping.map import write_map
-from eno.similarity.build import build_index
 from eno.similarity.facts import Facts
+from eno.similarity.index.build import build_index
 from eno.similarity.sounds_like import SoundsLike
 
 _NEIGHBOURS = 3

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from eno.audio.windows import WindowPolicy
 from eno.console import console, progress
-from eno.data.library import FileStamp
-from eno.data.windows import WindowPolicy
-from eno.embeddings.job import embed_folder
-from eno.embeddings.store import EmbeddingStore
+from eno.data.library.files import FileStamp
+from eno.embeddings.job.embed import embed_folder
+from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.encoders import Encoder, load_encoder
 from eno.errors import EnoError
 

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from eno.cores import usable_cores
 from eno.duplicates.copies import Member, Pair, Progress, confirm, make_groups, why_kept
 from eno.duplicates.listener import Listener
-from eno.similarity.index import SimilarityIndex
+from eno.similarity.index.index import SimilarityIndex
 
 NEIGHBOURS, MIN_COSINE = 20, 0.7
 """So many nearest tracks of each are compared with it, if they are near enough."""

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eno.data.audio import probe
+from eno.audio.reading import probe
 from eno.duplicates.quality import Quality, read_quality
 from eno.duplicates.recordings import SAMPLE_RATE, Recording
 from eno.errors import AudioError

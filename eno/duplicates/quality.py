@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.fft import rfft
 
-from eno.data.audio_file import open_audio
-from eno.data.tags import read_tags
+from eno.audio.audio_file import open_audio
+from eno.data.library.tags import read_tags
 
 _LOSSLESS = ("pcm", "flac", "alac", "wavpack", "ape", "tta", "float", "double", "wmalossless")
 # A bit of these codings goes so much further than one of MP3, by common listening tests.

@@ -25,7 +25,7 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.ndimage import uniform_filter1d
 
-from eno.data.audio_file import open_audio
+from eno.audio.audio_file import open_audio
 
 SAMPLE_RATE = 8000
 """Samples per second at which files are compared: every codec keeps the waveform up to 4 kHz."""

@@ -1,1 +1,1 @@
-"""The embedding store and the job that fills it."""
+"""Embeddings on disk, and the job that computes them."""

@@ -15,13 +15,13 @@ from eno.registry import check_options, find_class, import_class
 from eno.spec import EncoderSpec
 
 ENCODERS = {
-    "musicnn": "eno.encoders.musicnn:MusiCNN",
-    "clap": "eno.encoders.clap:CLAP",
-    "laion": "eno.encoders.laion:LaionCLAP",
+    "musicnn": "eno.encoders.musicnn.encoder:MusiCNN",
+    "clap": "eno.encoders.clap.encoder:CLAP",
+    "laion": "eno.encoders.clap.laion:LaionCLAP",
     "mert": "eno.encoders.mert:MERT",
     "hf": "eno.encoders.transformers_audio:TransformersAudio",
     "stats": "eno.encoders.stats:Stats",
-    "simple_cnn": "eno.encoders.simple_cnn:SimpleCNNTagger",
+    "simple_cnn": "eno.cnn.encoder:SimpleCNNTagger",
 }
 """Name → ``module:class`` of every encoder."""
 

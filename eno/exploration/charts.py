@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eno.data.figures import PICTURE_S, CoOccurrence, LabelFigures, TrackPicture
+from eno.exploration.figures import PICTURE_S, CoOccurrence, LabelFigures, TrackPicture
 from eno.plotting import BLUE, GRID, INK, ORANGE, WIDTH, figure, lift_map, plain_logarithmic, png, shorten, svg
 
 

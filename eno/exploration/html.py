@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eno.data.figures import Exploration
 from eno.exploration import charts
+from eno.exploration.figures import Exploration
 from eno.exploration.terminal import sections
 from eno.page import Chapter, picture, table, write_page
 

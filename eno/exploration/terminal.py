@@ -8,7 +8,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from eno.data.figures import Exploration, LabelFigures
+from eno.exploration.figures import Exploration, LabelFigures
 from eno.files import printable
 from eno.page import as_text, is_numeric
 

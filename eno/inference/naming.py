@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from eno.data.labels import LabelEncoder
+from eno.data.labels.encoder import LabelEncoder
 from eno.errors import AudioError
 from eno.models.aggregation import aggregate
-from eno.models.calibration import Calibration
+from eno.models.calibration.calibrate import Calibration
 
 
 @dataclass(frozen=True)

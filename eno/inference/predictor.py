@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from eno.data.labels import LabelEncoder
-from eno.data.windows import WindowPolicy
+from eno.audio.windows import WindowPolicy
+from eno.data.labels.encoder import LabelEncoder
 from eno.encoders import Encoder, is_own, load_encoder
 from eno.errors import FingerprintMismatch, ModelError
 from eno.inference.naming import Prediction, TagProbability
@@ -15,7 +15,7 @@ from eno.inference.registered import pretrained_folder
 from eno.inference.saved import PredictorParts
 from eno.inference.tagger import Tagger
 from eno.models import Head
-from eno.models.calibration import Calibration
+from eno.models.calibration.calibrate import Calibration
 
 __all__ = ["EnoPredictor", "Prediction", "TagProbability"]
 
@@ -101,7 +101,7 @@ class EnoPredictor(Tagger):
         EnoPredictor
             A tag's probability is its mean over the windows, as in musicnn's own tagger.
         """
-        from eno.encoders.musicnn import MusiCNN, tag_labels  # torch takes seconds to import
+        from eno.encoders.musicnn.encoder import MusiCNN, tag_labels  # torch takes seconds to import
 
         labels = tag_labels(vocabulary)
         return cls(MusiCNN(checkpoint=vocabulary, output="tags", device=device), None, labels, policy=policy)

@@ -16,13 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from eno.data.labels import LabelEncoder
-from eno.data.windows import WindowPolicy
+from eno.audio.windows import WindowPolicy
+from eno.data.labels.encoder import LabelEncoder
 from eno.errors import ModelError
 from eno.files import write_json
 from eno.models import Head, load_head
 from eno.models.aggregation import AGGREGATIONS
-from eno.models.calibration import Calibration
+from eno.models.calibration.calibrate import Calibration
 from eno.spec import EncoderSpec
 
 _FORMAT = 1

@@ -10,16 +10,16 @@ from typing import cast
 
 import numpy as np
 
-from eno.data.audio import read_windows
-from eno.data.labels import LabelEncoder
-from eno.data.windows import WindowPolicy
+from eno.audio.reading import read_windows
+from eno.audio.windows import WindowPolicy
+from eno.data.labels.encoder import LabelEncoder
 from eno.encoders import Encoder
 from eno.errors import AudioError
 from eno.inference.many import encode_files
 from eno.inference.naming import Prediction, TagNaming, TagProbability
 from eno.models import Head, Vectors
 from eno.models.bags import Bags
-from eno.models.calibration import Calibration
+from eno.models.calibration.calibrate import Calibration
 
 logger = logging.getLogger(__name__)
 

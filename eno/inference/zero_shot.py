@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eno.data.labels import LabelEncoder
+from eno.data.labels.encoder import LabelEncoder
 from eno.data.text import read_text
 from eno.encoders import Encoder
 from eno.encoders.text import TextEncoder

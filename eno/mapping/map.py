@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from eno.data.hierarchy import Hierarchy
+from eno.data.labels.hierarchy import Hierarchy
 from eno.errors import SimilarityError
 from eno.files import replace_file
 from eno.mapping.map_content import TagStrengths, map_content
 from eno.mapping.projection import UMAP_NEIGHBOURS, Method, nearest, project
 from eno.page import audio_address, text
-from eno.similarity.space import Space
+from eno.similarity.index.space import Space
 
 NEIGHBOURS = 8
 """How many neighbours of a track the map shows."""
@@ -76,7 +76,7 @@ def write_map(
     ids : list of str
         Tracks.
     vectors : np.ndarray [shape=(n, dim) or (n, layers, dim)]
-        Raw vectors of the tracks, as `eno.embeddings.store.EmbeddingStore.matrix` gives them.
+        Raw vectors of the tracks, as `eno.embeddings.store.embedding_store.EmbeddingStore.matrix` gives them.
     space : Space, optional
         Where neighbours are found, for instance that of an index; by default one that is fitted on the vectors.
     method, seed

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eno.data.hierarchy import Hierarchy
+from eno.data.labels.hierarchy import Hierarchy
 from eno.files import printable
 from eno.mapping.projection import Projection
 

@@ -20,7 +20,7 @@ from eno.registry import check_options, find_class, import_class
 if TYPE_CHECKING:
     from eno.models.blend import BlendHead
     from eno.models.knn import KNNHead
-    from eno.models.lgbm import LightGBMHead
+    from eno.models.lgbm.head import LightGBMHead
     from eno.models.linear import LinearHead
     from eno.models.mlp import MLPHead
     from eno.models.zero_shot import ZeroShotHead
@@ -44,7 +44,7 @@ __all__ = [
 HEADS = {
     "mlp": "eno.models.mlp:MLPHead",
     "linear": "eno.models.linear:LinearHead",
-    "lightgbm": "eno.models.lgbm:LightGBMHead",
+    "lightgbm": "eno.models.lgbm.head:LightGBMHead",
     "knn": "eno.models.knn:KNNHead",
     "blend": "eno.models.blend:BlendHead",
     "zero_shot": "eno.models.zero_shot:ZeroShotHead",
@@ -72,7 +72,7 @@ class RowSource(Protocol):
 
 Vectors: TypeAlias = np.ndarray | RowSource
 """Vectors of tracks [shape=(n, dim) or (n, layers, dim)]: an array, also a memory-mapped one, a view of a store
-(`eno.embeddings.store.EmbeddingStore.view`), or windows (`eno.models.bags.Bags`)."""
+(`eno.embeddings.store.embedding_store.EmbeddingStore.view`), or windows (`eno.models.bags.Bags`)."""
 
 
 class Head(Protocol):

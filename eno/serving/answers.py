@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from eno.data.feedback import Correction
-from eno.data.names import label_key
+from eno.data.labels.names import label_key
 from eno.errors import EnoError
 from eno.inference.predictor import EnoPredictor, TagProbability
 from eno.serving import schemas
@@ -15,6 +14,7 @@ from eno.serving.problems import of_error
 from eno.serving.served import Served
 from eno.serving.uploads import Upload
 from eno.similarity.answers import Answer
+from eno.training.feedback import Correction
 
 
 def tags(found: Sequence[TagProbability], *, top: int | None = None) -> list[schemas.Tag]:

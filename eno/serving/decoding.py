@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from eno.data.audio import OpenWindows
-from eno.data.audio_file import open_audio
-from eno.data.windows import WindowPolicy
-from eno.embeddings.decode_worker import end_with_parent
-from eno.embeddings.decoding import without_main
+from eno.audio.audio_file import open_audio
+from eno.audio.reading import OpenWindows
+from eno.audio.windows import WindowPolicy
+from eno.embeddings.job.decode_worker import end_with_parent
+from eno.embeddings.job.decoding import without_main
 from eno.errors import AudioError, EnoError
 from eno.spec import EncoderSpec
 

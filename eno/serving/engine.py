@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from eno.data.windows import WindowPolicy
+from eno.audio.windows import WindowPolicy
 from eno.encoders import Encoder
 from eno.errors import AudioError, EnoError
 from eno.inference.predictor import EnoPredictor

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from eno.data.windows import WindowPolicy
+from eno.audio.windows import WindowPolicy
 from eno.errors import AudioError
 from eno.inference.predictor import EnoPredictor
 from eno.serving import answers, schemas

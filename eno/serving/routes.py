@@ -12,7 +12,6 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse, Response
 
 from eno import __version__
-from eno.data.feedback import Correction
 from eno.encoders.text import TextEncoder
 from eno.serving import answers, schemas
 from eno.serving.catalogue import Catalogue
@@ -22,6 +21,7 @@ from eno.serving.service import Service
 from eno.similarity import queries
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.where import Where
+from eno.training.feedback import Correction
 
 router = APIRouter(prefix="/v1", responses=responses(400, 401, 403, 421, 422, 500))
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from eno.data.layout import DataRoot
-from eno.embeddings.store import EmbeddingStore
+from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.encoders import Encoder
 from eno.errors import ConfigError, EnoError
 from eno.inference.predictor import EnoPredictor
@@ -23,7 +23,7 @@ from eno.mapping.map_content import TagStrengths
 from eno.mapping.projection import Method
 from eno.serving.catalogue import Catalogue
 from eno.similarity.facts import Facts
-from eno.similarity.index import SimilarityIndex, index_folder
+from eno.similarity.index.index import SimilarityIndex, index_folder
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.tag_table import make_tag_table, read_tag_table, table_key, with_predictor
 

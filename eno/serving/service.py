@@ -14,9 +14,8 @@ from typing import TypeVar
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from eno.audio.windows import WindowPolicy
 from eno.cores import usable_cores
-from eno.data.feedback import Feedback
-from eno.data.windows import WindowPolicy
 from eno.encoders import Encoder
 from eno.errors import AudioError, EnoError
 from eno.inference.predictor import EnoPredictor
@@ -26,6 +25,7 @@ from eno.serving.metrics import Metrics
 from eno.serving.scratch import Scratch
 from eno.serving.served import Served, Sources
 from eno.serving.uploads import Upload, UploadLimits
+from eno.training.feedback import Feedback
 
 logger = logging.getLogger(__name__)
 

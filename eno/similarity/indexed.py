@@ -16,7 +16,7 @@ from eno.errors import SimilarityError
 from eno.files import printable
 from eno.similarity.facts import Facts
 from eno.similarity.groups import Groups
-from eno.similarity.index import SimilarityIndex
+from eno.similarity.index.index import SimilarityIndex
 from eno.similarity.tag_table import TagTable
 from eno.similarity.where import Where
 

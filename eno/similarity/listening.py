@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eno.data.audio_file import MIN_DURATION_S, AudioFile, open_audio
-from eno.data.windows import WindowPolicy, fill_window
+from eno.audio.audio_file import MIN_DURATION_S, AudioFile, open_audio
+from eno.audio.windows import WindowPolicy, fill_window
 from eno.encoders import Encoder
 from eno.errors import AudioError, ConfigError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eno.data.windows import WindowPolicy
+from eno.audio.windows import WindowPolicy
 from eno.encoders import Encoder
 from eno.encoders.text import TextEncoder
 from eno.errors import ConfigError, SimilarityError

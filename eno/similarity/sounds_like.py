@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from eno.embeddings.store import EmbeddingStore
+from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.encoders import Encoder
 from eno.errors import AudioError, ConfigError, SimilarityError
 from eno.files import printable, printed_file
 from eno.similarity import queries
 from eno.similarity.answers import Answer, described
 from eno.similarity.facts import Facts
-from eno.similarity.index import SimilarityIndex, index_folder
+from eno.similarity.index.index import SimilarityIndex, index_folder
 from eno.similarity.indexed import IndexedTracks
 from eno.similarity.mixing import Query, mix
 from eno.similarity.playlist import walk

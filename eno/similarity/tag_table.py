@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eno.data.labels import LabelEncoder
-from eno.embeddings.pooled import state_key
-from eno.embeddings.store import EmbeddingStore
+from eno.data.labels.encoder import LabelEncoder
+from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.embeddings.store.pooled import state_key
 from eno.errors import UnknownName
 from eno.files import replace_file
 from eno.models import Head, Vectors
 from eno.models.bags import Bags
-from eno.models.calibration import Calibration
+from eno.models.calibration.calibrate import Calibration
 from eno.spec import EncoderSpec
 
 _ROWS_AT_ONCE = 8192

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from eno.data.labels import LabelEncoder
+from eno.cnn.predictor import CNN, save_cnn_predictor
+from eno.cnn.settings import CNNSettings
+from eno.cnn.training import predict_split, train_cnn
+from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
-from eno.data.stratify import SPLITS
+from eno.data.splits.stratify import SPLITS
 from eno.encoders import Encoder, is_own, load_encoder
 from eno.errors import ConfigError
 from eno.evaluation.bootstrap import Interval, intervals, paired_difference
@@ -19,9 +22,6 @@ from eno.evaluation.metrics import evaluate, prevalence_baseline
 from eno.files import printed_file
 from eno.inference.predictor import EnoPredictor
 from eno.inference.saved import PredictorParts
-from eno.training.cnn import predict_split, train_cnn
-from eno.training.cnn_predictor import CNN, save_cnn_predictor
-from eno.training.cnn_settings import CNNSettings
 from eno.training.heads import train_head
 from eno.training.record import HeadPlan
 from eno.training.tracks import Collection

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from eno.data.feedback import Feedback
-from eno.data.labels import LabelEncoder
+from eno.data.labels.encoder import LabelEncoder
 from eno.errors import ConfigError, LabelError
+from eno.training.feedback import Feedback
 from eno.training.tracks import LabelledTracks
 
 WEIGHT = 4.0

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from eno import __version__
-from eno.embeddings.job import EmbedReport, Progress
-from eno.embeddings.store import EmbeddingStore
-from eno.training.experiment import Experiment
+from eno.embeddings.job.embed import EmbedReport, Progress
+from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.tracking.experiment import Experiment
 
 _STEPS = 200  # points of a curve
 

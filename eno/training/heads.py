@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from eno.data.stratify import SPLITS
+from eno.data.splits.stratify import SPLITS
 from eno.errors import LabelError, TrainingError
 from eno.inference.saved import PredictorParts
 from eno.models import Head, create_head
 from eno.models.aggregation import aggregate
-from eno.models.calibration import Calibration, fit_calibration
+from eno.models.calibration.calibrate import Calibration, fit_calibration
 from eno.models.ranking import macro_map
 from eno.training.corrections import Corrections
 from eno.training.record import HeadPlan, TrainingRecord

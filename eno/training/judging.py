@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from eno.cnn.predictor import CNN, albums_and_groups, read_cnn
+from eno.cnn.training import CNNResult, predict_split
 from eno.data.layout import DataRoot
-from eno.data.stratify import SPLITS
+from eno.data.splits.stratify import SPLITS
 from eno.evaluation.diagnosis import Predictions
 from eno.evaluation.evaluation import Evaluation, evaluate_predictions
 from eno.inference.saved import PredictorParts
 from eno.models.aggregation import aggregate
-from eno.training.cnn import CNNResult, predict_split
-from eno.training.cnn_predictor import CNN, albums_and_groups, read_cnn
 from eno.training.record import TrainingRecord, check_unseen
 from eno.training.tracks import Collection
 

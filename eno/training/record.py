@@ -15,14 +15,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eno import __version__
-from eno.data.labels import LabelEncoder
-from eno.data.stratify import SPLITS
+from eno.data.labels.encoder import LabelEncoder
+from eno.data.splits.stratify import SPLITS
 from eno.data.tables import write_table
 from eno.errors import ModelError
 from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE
 from eno.files import write_json
 from eno.inference.saved import LABELS
-from eno.models.calibration import Calibration
+from eno.models.calibration.calibrate import Calibration
 from eno.training.tracks import split_hash, split_ids
 
 _RECORD, _TRACKS = "training.json", "training_tracks.parquet"
@@ -43,7 +43,7 @@ class HeadPlan:
     options : dict
         Its options.
     calibration : dict
-        Options of `eno.models.calibration.fit_calibration`.
+        Options of `eno.models.calibration.calibrate.fit_calibration`.
     album : str
         How tracks make an album, see `eno.models.aggregation.aggregate`.
     """
@@ -65,7 +65,7 @@ class TrainingRecord:
     options : dict
         Its options, where they are not at their default.
     calibration : dict
-        Options of `eno.models.calibration.fit_calibration`, and ``album``.
+        Options of `eno.models.calibration.calibrate.fit_calibration`, and ``album``.
     store, splits : str
         Where vectors and splits lay.
     encoder : str

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from eno import __version__
+from eno.cnn.settings import Epoch
 from eno.evaluation.evaluation import Evaluation, Level
 from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE
 from eno.inference.saved import PredictorParts
 from eno.models import Head
-from eno.training.cnn_settings import Epoch
+from eno.tracking.experiment import Experiment, NoExperiment, RegisteredModel
 from eno.training.compare import ComparisonRow
 from eno.training.comparison import comparison_cells, conclusion
-from eno.training.experiment import Experiment, NoExperiment, RegisteredModel
 from eno.training.heads import TrainedHead
 from eno.training.record import TrainingRecord
 from eno.training.tracks import Collection, split_hash, split_ids
@@ -57,7 +57,7 @@ def epoch_reporter(experiment: Experiment) -> Callable[[int, dict[str, float]], 
 
 
 def cnn_epoch_reporter(experiment: Experiment) -> Callable[[Epoch], None]:
-    """Give what ``on_epoch`` of `eno.training.cnn.train_cnn` may be."""
+    """Give what ``on_epoch`` of `eno.cnn.training.train_cnn` may be."""
     report = epoch_reporter(experiment)
 
     def of_epoch(epoch: Epoch) -> None:

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
-from eno.data.albums import LABEL_COLUMNS
-from eno.data.labels import LabelEncoder
-from eno.data.splits import GROUP, read_split
-from eno.data.stratify import SPLITS
-from eno.embeddings.store import EmbeddingStore
+from eno.data.labels.encoder import LabelEncoder
+from eno.data.lute.albums import LABEL_COLUMNS
+from eno.data.splits.artist_split import GROUP, read_split
+from eno.data.splits.stratify import SPLITS
+from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import LabelError
 from eno.models import Vectors
 from eno.models.bags import Bags

@@ -28,13 +28,13 @@ from eno.demo.variants import Variant, write_audio, write_copies, write_renditio
 from eno.duplicates.copies import SAME, Pair
 from eno.duplicates.find import MIN_COSINE, NEAREST, NEIGHBOURS, find_duplicates
 from eno.duplicates.recordings import MIN_COHERENCE, MIN_DETAIL, Likeness, Recording, compare
-from eno.embeddings.job import embed_folder
-from eno.embeddings.pipeline import LocalExecutor
-from eno.embeddings.store import EmbeddingStore
+from eno.embeddings.job.embed import embed_folder
+from eno.embeddings.job.pipeline import LocalExecutor
+from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.encoders import load_encoder
 from eno.files import write_json
-from eno.similarity.build import build_index
-from eno.similarity.index import SimilarityIndex
+from eno.similarity.index.build import build_index
+from eno.similarity.index.index import SimilarityIndex
 
 TWICE = (("trimmed-both", "mp3-64"), ("padded", "opus"), ("22050hz", "mp3-64"), ("mono", "ogg"))
 """What is changed first, and how it is encoded then."""

@@ -35,16 +35,16 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from eno.audio.windows import WindowPolicy
 from eno.cores import usable_cores
-from eno.data.library import FileStamp, find_tracks
-from eno.data.windows import WindowPolicy
+from eno.data.library.files import FileStamp, find_tracks
 from eno.demo.corpus import build_corpus
-from eno.embeddings.decoding import Cut, DecodePool
-from eno.embeddings.job import embed_folder
-from eno.embeddings.results import Task
-from eno.embeddings.store import EmbeddingStore
+from eno.embeddings.job.decoding import Cut, DecodePool
+from eno.embeddings.job.embed import embed_folder
+from eno.embeddings.job.results import Task
+from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.encoders import load_encoder
-from eno.encoders.musicnn_weights import load_weights
+from eno.encoders.musicnn.weights import load_weights
 
 POLICY = WindowPolicy()
 MUSICNN_MEL = {"sr": 16_000, "n_fft": 512, "hop_length": 256, "n_mels": 96}

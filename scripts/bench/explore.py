@@ -18,11 +18,11 @@ import pandas as pd
 import pyarrow as pa
 from catalogue_data import albums
 
-from eno.data.albums import ALBUM_SCHEMA, LABEL_COLUMNS, read_albums
-from eno.data.explore import _label_figures, co_occurrence, explore
-from eno.data.figures import CoOccurrence
 from eno.data.layout import DataRoot
+from eno.data.lute.albums import ALBUM_SCHEMA, LABEL_COLUMNS, read_albums
 from eno.data.tables import write_table
+from eno.exploration.explore import _label_figures, co_occurrence, explore
+from eno.exploration.figures import CoOccurrence
 
 _T = TypeVar("_T")
 GENRES, DESCRIPTORS = 2500, 500

@@ -19,11 +19,11 @@ import pyarrow as pa
 from catalogue_data import words, zipf_lists
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from eno.data.albums import ALBUM_SCHEMA, LABEL_COLUMNS
-from eno.data.labels import LabelEncoder
-from eno.data.splits import SPLIT_SCHEMA, describe_splits, make_splits
-from eno.data.stratify import SPLITS
-from eno.data.vocabulary import build_vocabulary
+from eno.data.labels.encoder import LabelEncoder
+from eno.data.labels.vocabulary import build_vocabulary
+from eno.data.lute.albums import ALBUM_SCHEMA, LABEL_COLUMNS
+from eno.data.splits.artist_split import SPLIT_SCHEMA, describe_splits, make_splits
+from eno.data.splits.stratify import SPLITS
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from catalogue_data import albums
 
 def import_with_eno(source: Path, destination: Path) -> None:
     """The way of `eno import lute`."""
-    from eno.data.lute import import_lute
+    from eno.data.lute.importing import import_lute
 
     import_lute(source, destination)
 

@@ -21,10 +21,10 @@ import pyarrow.compute as pc
 import rapidfuzz
 from catalogue_data import albums
 
-from eno.data.album_index import LocalAlbum
-from eno.data.albums import ALBUM_SCHEMA
-from eno.data.matching import match, read_matches
-from eno.data.scan import TRACK_SCHEMA
+from eno.data.library.scanning import TRACK_SCHEMA
+from eno.data.lute.albums import ALBUM_SCHEMA
+from eno.data.matching.album_index import LocalAlbum
+from eno.data.matching.matcher import match, read_matches
 
 EDITIONS = ["", "", "", " (Remastered)", " [Deluxe Edition]", " (2011 Remaster)", " EP", " (Live)"]
 

@@ -21,11 +21,11 @@ import soxr
 import torch
 from torch.nn.functional import pad
 
-from eno.data.audio import read_windows
-from eno.data.windows import WindowPolicy
-from eno.encoders.musicnn import WINDOW_SAMPLES, MusiCNN
-from eno.encoders.musicnn_network import LogMel, MusicnnNetwork
-from eno.encoders.musicnn_weights import load_weights
+from eno.audio.reading import read_windows
+from eno.audio.windows import WindowPolicy
+from eno.encoders.musicnn.encoder import WINDOW_SAMPLES, MusiCNN
+from eno.encoders.musicnn.network import LogMel, MusicnnNetwork
+from eno.encoders.musicnn.weights import load_weights
 
 WINDOWS = 8
 

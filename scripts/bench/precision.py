@@ -20,8 +20,8 @@ from transformers.utils.logging import disable_progress_bar
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from eno.data.audio import read_windows
-from eno.data.windows import WindowPolicy
+from eno.audio.reading import read_windows
+from eno.audio.windows import WindowPolicy
 from eno.encoders import load_encoder
 from eno.spec import EncoderSpec
 from tests.checkpoints import music, save_clap, save_mert

@@ -21,7 +21,8 @@ import mutagen
 import numpy as np
 import soundfile
 
-from eno.data import library, scan
+from eno.data.library import files as library
+from eno.data.library import scanning as scan
 
 
 def make_library(root: Path, files: int) -> None:

@@ -28,9 +28,9 @@ from urllib.parse import quote
 import numpy as np
 import soundfile
 
+from eno.audio.reading import decode
 from eno.cores import usable_cores
-from eno.data.audio import decode
-from eno.embeddings.store import EmbeddingStore
+from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.inference.predictor import EnoPredictor
 
 Request = tuple[str, str, bytes | None]

@@ -24,12 +24,12 @@ from typing import Any
 import faiss
 import numpy as np
 
-from eno.data.windows import WindowPolicy
-from eno.embeddings.store import EmbeddingStore
-from eno.similarity.build import build_index
-from eno.similarity.index import SimilarityIndex
-from eno.similarity.measure import recall_at
-from eno.similarity.vector_file import VectorFile, append_vectors
+from eno.audio.windows import WindowPolicy
+from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.similarity.index.build import build_index
+from eno.similarity.index.index import SimilarityIndex
+from eno.similarity.index.measure import recall_at
+from eno.similarity.index.vector_file import VectorFile, append_vectors
 from eno.spec import EncoderSpec
 
 DIM, K, QUERIES, TARGET = 512, 10, 500, 0.95

@@ -1,4 +1,4 @@
-"""What the spaces of `eno.similarity.space` do to the neighbours of the demo's tracks.
+"""What the spaces of `eno.similarity.index.space` do to the neighbours of the demo's tracks.
 
 Writes renditions and copies of some tracks, embeds them as the demo was embedded, and asks in every space of every
 encoder:
@@ -37,9 +37,9 @@ from scipy.stats import skew
 from eno.data.layout import DataRoot
 from eno.demo.stores import embed_corpus
 from eno.demo.variants import RENDITIONS, write_copies, write_renditions
-from eno.embeddings.store import EmbeddingStore
+from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.files import write_json
-from eno.similarity.space import DEFAULT_METHOD, METHODS, Space
+from eno.similarity.index.space import DEFAULT_METHOD, METHODS, Space
 
 ENCODERS = ("stats", "musicnn-mtt", "musicnn-msd", "musicnn-both")
 FORMATS = ("mp3-64", "mp3-320", "ogg", "opus", "22050hz", "mono")

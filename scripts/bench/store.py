@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from eno.data.windows import WindowPolicy
-from eno.embeddings.store import EmbeddingStore
+from eno.audio.windows import WindowPolicy
+from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.spec import EncoderSpec
 
 _TRACKS_PER_PART = 60_000

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
-from eno.data.albums import ALBUM_SCHEMA
-from eno.data.lute import import_lute
+from eno.data.lute.albums import ALBUM_SCHEMA
+from eno.data.lute.importing import import_lute
 from eno.demo import CorpusSummary, build_corpus
 from eno.demo.album import slug
 from eno.demo.plan import plan_albums

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from eno.data.audio import decode, probe
+from eno.audio.reading import decode, probe
 from eno.demo import build_corpus, variants
 from eno.demo.corpus import planned_albums
 from eno.demo.variants import COPIES, RENDITIONS, write_copies, write_renditions

@@ -12,13 +12,13 @@ import soundfile
 import soxr
 from typer.testing import CliRunner
 
+from eno.audio.windows import WindowPolicy
 from eno.cli import app
-from eno.data.scan import TRACK_SCHEMA
-from eno.data.windows import WindowPolicy
+from eno.data.library.scanning import TRACK_SCHEMA
 from eno.duplicates.find import find_duplicates, likely_pairs
 from eno.duplicates.quality import Quality, by_quality
-from eno.embeddings.store import EmbeddingStore
-from eno.similarity.build import build_index
+from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.similarity.index.build import build_index
 from tests.audio_files import write
 from tests.duplicates.test_recordings import notes
 from tests.fakes import ProjectionEncoder

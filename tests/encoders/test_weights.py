@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from eno.encoders import load_encoder, musicnn_weights
+from eno.encoders import load_encoder
+from eno.encoders.musicnn import weights as musicnn_weights
 from eno.encoders.weights import fetch_wheel
 from eno.errors import WeightsError
 

@@ -8,18 +8,18 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from eno.data.albums import ALBUM_SCHEMA
-from eno.data.explore import explore
-from eno.data.figures import PICTURE_S
-from eno.data.scan import TRACK_SCHEMA
+from eno.data.library.scanning import TRACK_SCHEMA
+from eno.data.lute.albums import ALBUM_SCHEMA
 from eno.data.tables import write_table
-from eno.data.track_picture import picture_track
 from eno.errors import MissingExtra
 from eno.exploration import charts, html
+from eno.exploration.explore import explore
+from eno.exploration.figures import PICTURE_S
 from eno.exploration.html import write_html
 from eno.exploration.terminal import terminal_tables
+from eno.exploration.track_picture import picture_track
 from eno.plotting import shorten
-from tests.data.test_explore import root, with_audio  # noqa: F401 (a fixture)
+from tests.exploration.test_explore import root, with_audio  # noqa: F401 (a fixture)
 
 
 class Page(HTMLParser):

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from eno import EnoPredictor, LabelEncoder, WindowPolicy
-from eno.encoders.musicnn import MusiCNN, tag_labels
+from eno.encoders.musicnn.encoder import MusiCNN, tag_labels
 from eno.errors import AudioError, ModelError
 from eno.inference import registered
 from eno.inference.many import encode_files

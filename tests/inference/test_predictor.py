@@ -6,16 +6,16 @@ import soundfile
 import torch
 from scipy.special import expit, logit
 
-from eno.data.audio import read_windows
-from eno.data.labels import LabelEncoder
-from eno.data.windows import WindowPolicy
-from eno.encoders.musicnn import MusiCNN, tag_labels
+from eno.audio.reading import read_windows
+from eno.audio.windows import WindowPolicy
+from eno.cnn.network import SimpleCNN
+from eno.data.labels.encoder import LabelEncoder
+from eno.encoders.musicnn.encoder import MusiCNN, tag_labels
 from eno.errors import AudioError, FingerprintMismatch, ModelError
 from eno.inference.predictor import EnoPredictor
 from eno.models import MLPHead, create_head
 from eno.models.bags import Bags
-from eno.models.calibration import Calibration
-from eno.models.classifier import SimpleCNN
+from eno.models.calibration.calibrate import Calibration
 from tests.audio_files import music
 
 

@@ -12,7 +12,7 @@ import soundfile
 
 from eno import EnoPredictor, LabelEncoder, WindowPolicy, load_encoder
 from eno.cli import main
-from eno.embeddings.store import EmbeddingStore
+from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import ConfigError, LabelError
 from eno.inference.zero_shot import read_labelled, read_tags, zero_shot_head
 from tests.checkpoints import music, save_clap

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from eno.data.hierarchy import Hierarchy
+from eno.data.labels.hierarchy import Hierarchy
 from eno.errors import SimilarityError
 from eno.mapping.map import write_map
 from eno.mapping.map_content import TagStrengths, map_content

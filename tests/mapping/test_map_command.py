@@ -3,14 +3,14 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
+from eno.audio.windows import WindowPolicy
 from eno.cli import app
-from eno.data.albums import ALBUM_SCHEMA
-from eno.data.labels import LabelEncoder
+from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
-from eno.data.matching import MATCH_SCHEMA
+from eno.data.lute.albums import ALBUM_SCHEMA
+from eno.data.matching.matcher import MATCH_SCHEMA
 from eno.data.tables import write_table
-from eno.data.windows import WindowPolicy
-from eno.embeddings.store import EmbeddingStore
+from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import FingerprintMismatch
 from eno.inference.saved import PredictorParts
 from eno.models import create_head

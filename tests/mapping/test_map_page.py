@@ -6,7 +6,7 @@ import pytest
 
 from eno.mapping.map import write_map
 from eno.mapping.projection import nearest
-from eno.similarity.space import Space
+from eno.similarity.index.space import Space
 from tests.browser import launched, needs_browser, wait
 
 pytestmark = needs_browser

@@ -11,23 +11,23 @@ import pytest
 from nbclient import NotebookClient
 from sklearn.metrics import average_precision_score, f1_score
 
-from eno.data.albums import LABEL_COLUMNS, read_albums
+from eno.audio.windows import WindowPolicy
+from eno.cnn.feature_files import prepare_features
 from eno.data.catalogue import choose_labels, divide_tracks
-from eno.data.feature_files import prepare_features
-from eno.data.labels import LabelEncoder
+from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
-from eno.data.lute import import_lute
-from eno.data.matching import match
-from eno.data.scan import read_tracks, scan
-from eno.data.splits import read_split
-from eno.data.windows import WindowPolicy
+from eno.data.library.scanning import read_tracks, scan
+from eno.data.lute.albums import LABEL_COLUMNS, read_albums
+from eno.data.lute.importing import import_lute
+from eno.data.matching.matcher import match
+from eno.data.splits.artist_split import read_split
 from eno.demo import build_corpus
-from eno.embeddings.job import embed_folder
-from eno.embeddings.store import EmbeddingStore
+from eno.embeddings.job.embed import embed_folder
+from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.encoders import load_encoder
 from eno.inference.predictor import EnoPredictor
-from eno.similarity.index import SimilarityIndex, index_folder
-from eno.similarity.space import DEFAULT_METHOD
+from eno.similarity.index.index import SimilarityIndex, index_folder
+from eno.similarity.index.space import DEFAULT_METHOD
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 TRACKS = 96

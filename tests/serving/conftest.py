@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import uvicorn
 
-from eno.data.labels import LabelEncoder
+from eno.data.labels.encoder import LabelEncoder
 from eno.inference.predictor import EnoPredictor
 from eno.models import create_head
 from eno.serving.app import create_app
 from eno.serving.served import Sources
 from eno.serving.service import Limits, Service
 from eno.serving.uploads import UploadLimits
-from eno.similarity.build import build_index
+from eno.similarity.index.build import build_index
 from tests.similarity.small_collection import POLICY, OwnEncoder, build
 
 LABELS = LabelEncoder(["Slowcore", "Ambient"], ["rain"])

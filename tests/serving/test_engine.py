@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from eno.data.audio import read_windows
-from eno.data.windows import WindowPolicy
+from eno.audio.reading import read_windows
+from eno.audio.windows import WindowPolicy
 from eno.errors import AudioError
 from eno.serving.admission import Admission
 from eno.serving.decoding import DecodeProcess, Wanted

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from eno.data.feedback import Feedback
 from eno.serving.guard import Access
+from eno.training.feedback import Feedback
 from tests.browser import launched, needs_browser, wait
 from tests.serving.conftest import make_service, running
 from tests.similarity.small_collection import RATE

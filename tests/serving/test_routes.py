@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from eno.data.feedback import Feedback
 from eno.inference.predictor import EnoPredictor
 from eno.similarity.facts import Facts
-from eno.similarity.index import SimilarityIndex, index_folder
+from eno.similarity.index.index import SimilarityIndex, index_folder
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.where import Where
+from eno.training.feedback import Feedback
 from tests.serving.conftest import make_service, running, save_predictor
 from tests.similarity.small_collection import RATE, OwnEncoder
 

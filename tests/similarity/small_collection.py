@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 import soundfile
 
-from eno.data.albums import ALBUM_SCHEMA
-from eno.data.audio import read_windows
+from eno.audio.reading import read_windows
+from eno.audio.windows import WindowPolicy
 from eno.data.layout import DataRoot
-from eno.data.matching import MATCH_SCHEMA
-from eno.data.scan import TRACK_SCHEMA
+from eno.data.library.scanning import TRACK_SCHEMA
+from eno.data.lute.albums import ALBUM_SCHEMA
+from eno.data.matching.matcher import MATCH_SCHEMA
 from eno.data.tables import write_table
-from eno.data.windows import WindowPolicy
-from eno.embeddings.store import EmbeddingStore
+from eno.embeddings.store.embedding_store import EmbeddingStore
 from tests.fakes import ProjectionEncoder
 
 RATE = 8000

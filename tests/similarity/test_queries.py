@@ -9,14 +9,14 @@ import soundfile
 from scipy.special import expit
 from scipy.stats import gmean
 
-from eno.data.audio import decode
-from eno.data.labels import LabelEncoder
-from eno.data.windows import WindowPolicy
-from eno.embeddings.store import EmbeddingStore
+from eno.audio.reading import decode
+from eno.audio.windows import WindowPolicy
+from eno.data.labels.encoder import LabelEncoder
+from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import AudioError, ConfigError, FingerprintMismatch, SimilarityError, UnknownName
-from eno.similarity.build import build_index
 from eno.similarity.facts import Facts
-from eno.similarity.index import SimilarityIndex
+from eno.similarity.index.build import build_index
+from eno.similarity.index.index import SimilarityIndex
 from eno.similarity.mixing import MINUS_WEIGHT, mix
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.tag_table import make_tag_table, read_tag_table, table_key, with_predictor

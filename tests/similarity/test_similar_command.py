@@ -10,11 +10,11 @@ import soundfile
 from typer.testing import CliRunner
 
 from eno.cli import app, main
-from eno.data.labels import LabelEncoder
+from eno.data.labels.encoder import LabelEncoder
 from eno.errors import AudioError, ConfigError, EnoError, SimilarityError
 from eno.inference.predictor import EnoPredictor
 from eno.models import create_head
-from eno.similarity.build import build_index
+from eno.similarity.index.build import build_index
 from tests.similarity.small_collection import RATE, OwnEncoder, build
 
 FIRST = "Low/2001 - Things We Lost/01.wav"

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from eno.data.labels import LabelEncoder
-from eno.data.splits import SPLIT_SCHEMA, write_splits
-from eno.data.windows import WindowPolicy
-from eno.embeddings.store import EmbeddingStore
+from eno.audio.windows import WindowPolicy
+from eno.data.labels.encoder import LabelEncoder
+from eno.data.splits.artist_split import SPLIT_SCHEMA, write_splits
+from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.training.tracks import Collection
 from tests.fakes import ProjectionEncoder
 

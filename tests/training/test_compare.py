@@ -5,18 +5,18 @@ import numpy as np
 import pytest
 import soundfile
 
-from eno.data.feature_files import prepare_features
-from eno.data.labels import LabelEncoder
+from eno.cnn.feature_files import prepare_features
+from eno.cnn.predictor import CNN, save_cnn_predictor
+from eno.cnn.settings import CNNSettings
+from eno.cnn.training import predict_split, train_cnn
+from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
-from eno.data.splits import read_split
+from eno.data.splits.artist_split import read_split
 from eno.errors import ConfigError
 from eno.evaluation.bootstrap import intervals, paired_difference
 from eno.evaluation.metrics import evaluate
 from eno.inference.predictor import EnoPredictor
 from eno.inference.saved import PredictorParts
-from eno.training.cnn import predict_split, train_cnn
-from eno.training.cnn_predictor import CNN, save_cnn_predictor
-from eno.training.cnn_settings import CNNSettings
 from eno.training.compare import PREVALENCE, Candidate, CNNCandidate, compare_candidates
 from eno.training.comparison import comparison_table, conclusion, write_comparison
 from eno.training.judging import evaluate_predictor

@@ -5,10 +5,10 @@ import pytest
 from typer.testing import CliRunner
 
 from eno.cli import app
-from eno.data.feedback import Correction, Feedback
 from eno.errors import ConfigError, LabelError
 from eno.inference.saved import PredictorParts
 from eno.training.corrections import Corrections
+from eno.training.feedback import Correction, Feedback
 from eno.training.heads import train_head
 from eno.training.record import HeadPlan, TrainingRecord, changes
 from tests.training.conftest import GENRES

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from eno.data.labels import LabelEncoder
+from eno.data.labels.encoder import LabelEncoder
 from eno.errors import FingerprintMismatch, LabelError, ModelError, TrainingError
 from eno.evaluation.metrics import evaluate
 from eno.inference.saved import PredictorParts

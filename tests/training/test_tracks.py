@@ -2,11 +2,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from eno.data.labels import LabelEncoder
-from eno.data.splits import SPLIT_SCHEMA, write_splits
-from eno.data.windows import WindowPolicy
-from eno.embeddings.ledger import Failure
-from eno.embeddings.store import EmbeddingStore
+from eno.audio.windows import WindowPolicy
+from eno.data.labels.encoder import LabelEncoder
+from eno.data.splits.artist_split import SPLIT_SCHEMA, write_splits
+from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.embeddings.store.ledger import Failure
 from eno.errors import LabelError, StoreError
 from eno.training.tracks import Collection, split_hash, split_ids
 from tests.fakes import ProjectionEncoder

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from eno.data.labels import LabelEncoder
+from eno.data.labels.encoder import LabelEncoder
 from eno.errors import ConfigError, TrainingError
 from eno.models.mlp import MLPHead
 from eno.models.ranking import macro_map

@@ -1,0 +1,1 @@
+"""Audio files: probing, decoding, and the windows that encoders listen to."""

@@ -1,0 +1,1 @@
+"""The baseline: a small CNN that is trained from scratch on log-mel spectrograms."""

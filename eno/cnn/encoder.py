@@ -1,0 +1,159 @@
+"""The CNN that `eno.cnn.training` trains, as an encoder whose vectors are the probabilities of its labels."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eno.cnn.features import AudioFeatureExtractor
+from eno.cnn.network import SimpleCNN
+from eno.encoders.checkpoints import read_pickled, sha256_of
+from eno.encoders.torch_encoder import TorchEncoder
+from eno.errors import ConfigError, ModelError, WeightsError
+from eno.spec import EncoderSpec
+
+HISTORY = "history.json"
+"""What `eno.cnn.training.train_cnn` writes beside a checkpoint of how it came about."""
+
+DEFAULTS = {"window_s": 3.0, "n_mels": 128, "sample_rate": 16_000}
+"""What `eno.cnn.training.CNNSettings` and ``scripts/prepare_data.py`` take unless told otherwise."""
+
+_LAST = "classifier.4.weight"
+_TRAIN = "A CNN of your own is trained with: python scripts/train.py"
+
+
+class SimpleCNNTagger(TorchEncoder):
+    """A trained `eno.cnn.network.SimpleCNN` over windows of audio.
+
+    Parameters
+    ----------
+    model : str
+        The checkpoint: ``best_model.pt``, a state dict.
+    window_s : float, optional
+        Length of a window in seconds: that of the crops in training.
+    n_mels, sample_rate : int, optional
+        What the features were made with in training.
+    device, dtype, batch_size
+        See `eno.encoders.torch_encoder.TorchEncoder`.
+
+    Attributes
+    ----------
+    num_labels : int
+        Labels, in the order of the vocabulary in training.
+
+    Raises
+    ------
+    ModelError
+        The checkpoint is missing, damaged or of another network.
+
+    Notes
+    -----
+    The weights do not tell what they were trained on. What is not given is read from ``history.json`` beside the
+    checkpoint, if that is there and of this very checkpoint, or else is in `DEFAULTS`.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        window_s: float | None = None,
+        n_mels: int | None = None,
+        sample_rate: int | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        batch_size: int | None = None,
+    ) -> None:
+        super().__init__(device=device, dtype=dtype, batch_size=batch_size)
+        path = Path(model).expanduser()
+        given = {"window_s": window_s, "n_mels": n_mels, "sample_rate": sample_rate}
+        options: dict[str, Any] = DEFAULTS | trained_with(path)
+        options |= {name: value for name, value in given.items() if value is not None}
+        options["window_s"] = float(options["window_s"])
+        if not 0.5 <= options["window_s"] <= 600:
+            raise ConfigError(f"window_s = {options['window_s']}: expected 0.5 to 600 seconds.")
+        network = load_simple_cnn(path, n_mels=options["n_mels"])
+        self.num_labels = network.num_labels
+        self._features = AudioFeatureExtractor(options["sample_rate"], options["n_mels"]).to(self.device)
+        self._network = self._place(network)
+        self.spec = EncoderSpec(
+            name="simple_cnn",
+            options=options,
+            revision="1",
+            weights_sha256=sha256_of([path]),
+            sample_rate=options["sample_rate"],
+            window_samples=round(options["window_s"] * options["sample_rate"]),
+            layers=("tags",),
+            pooling="mean over time and frequency",
+            dim=self.num_labels,
+            location={"model": str(path.absolute())},
+        )
+
+    def _forward(self, audio: torch.Tensor) -> torch.Tensor:
+        features = self._features.from_waveform(audio).unsqueeze(1)
+        with self._mixed_precision():
+            logits = self._network(features)
+        return torch.sigmoid(logits.float()).unsqueeze(1)
+
+
+def trained_with(checkpoint: Path) -> dict[str, Any]:
+    """What the history beside a checkpoint says that it was trained on; nothing if it is of another one.
+
+    Returns
+    -------
+    dict
+        With the keys of `DEFAULTS`, or empty.
+    """
+    try:
+        content = json.loads(checkpoint.with_name(HISTORY).read_text(encoding="utf-8"))
+        if content["weights_sha256"] == sha256_of([checkpoint]):
+            return {"window_s": float(content["settings"]["crop_s"])} | {
+                name: int(content["features"][name]) for name in ("n_mels", "sample_rate")
+            }
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # a checkpoint may lie anywhere, beside files of that name that mean something else
+    return {}
+
+
+def load_simple_cnn(path: Path | str, *, n_mels: int = 128) -> SimpleCNN:
+    """Read the state dict of a CNN, without running any code that is in the file.
+
+    Parameters
+    ----------
+    path : Path or str
+        ``best_model.pt``.
+    n_mels : int
+        Mel bands of its features; the weights do not depend on them.
+
+    Returns
+    -------
+    SimpleCNN
+        On the CPU, ready to predict.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, damaged, holds code or is of another network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file. {_TRAIN}")
+    try:
+        weights = read_pickled(path)
+    except WeightsError as error:
+        reason = (
+            str(error) if zipfile.is_zipfile(path) else f"{path}: is truncated, damaged or no checkpoint of PyTorch."
+        )
+        raise ModelError(f"{reason} {_TRAIN}") from error
+    if not isinstance(weights, dict) or not torch.is_tensor(weights.get(_LAST)):
+        raise ModelError(f"{path}: is not the state dict of a SimpleCNN ({_LAST} is missing). {_TRAIN}")
+    network = SimpleCNN(n_mels, len(weights[_LAST]))
+    try:
+        network.load_state_dict(weights)
+    except (RuntimeError, AttributeError) as error:  # the first for names and shapes, the second for values
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path}: is the state dict of another network ({reason}). {_TRAIN}") from error
+    return network.eval()

@@ -1,0 +1,63 @@
+"""A small convolutional network, trained from scratch: what pretrained encoders have to beat."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class SimpleCNN(nn.Module):
+    """Three convolutions over a log-mel spectrogram, averaged over time and frequency, and a layer for the labels.
+
+    Parameters
+    ----------
+    n_mels : int
+        Mel bands of the spectrograms. Averaging makes the weights independent of them.
+    num_labels : int
+        Labels.
+
+    Examples
+    --------
+    >>> SimpleCNN(n_mels=128, num_labels=50)(torch.zeros(4, 1, 128, 313)).shape
+    torch.Size([4, 50])
+    """
+
+    def __init__(self, n_mels: int, num_labels: int) -> None:
+        super().__init__()
+        self.n_mels, self.num_labels = n_mels, num_labels
+        self.conv_layers = nn.Sequential(
+            nn.Conv2d(1, 32, kernel_size=3, padding=1),
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(32, 64, kernel_size=3, padding=1),
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(64, 128, kernel_size=3, padding=1),
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d((1, 1)),
+        )
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(128, 256),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(256, num_labels),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the logits of the labels.
+
+        Parameters
+        ----------
+        x : torch.Tensor [shape=(b, 1, n_mels, frames)]
+            Log-mel spectrograms, of at least 4 frames.
+
+        Returns
+        -------
+        torch.Tensor [shape=(b, num_labels)]
+        """
+        logits: torch.Tensor = self.classifier(self.conv_layers(x))
+        return logits

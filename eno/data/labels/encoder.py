@@ -1,0 +1,243 @@
+"""Labels ↔ vectors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy import sparse
+
+from eno.data.labels.names import label_key
+from eno.errors import LabelError
+from eno.files import write_json
+
+_Lists: TypeAlias = Any  # a list array of pyarrow, whose types are unknown to mypy, or Sequence[Iterable[str] | None]
+
+
+class LabelEncoder:
+    """Turns Lute's genres and descriptors into multi-hot vectors and back.
+
+    Primary and secondary genres share one vocabulary; descriptors follow after it.
+
+    Parameters
+    ----------
+    genres, descriptors : iterable of str
+        The vocabulary; it is sorted, and repeated names count once.
+    secondary_weight : float
+        What a secondary genre weighs; a primary one weighs 1.
+    aliases : mapping of str to str, optional
+        Other names of labels.
+    implied : mapping of str to sequence of str, optional
+        Labels that a name stands for besides itself, such as the ancestors of a genre. The name need not be a label.
+
+    Attributes
+    ----------
+    genres, descriptors : list of str
+        The vocabulary in the order of the vector.
+    num_genres, num_descriptors, num_labels : int
+        Its sizes.
+
+    Notes
+    -----
+    Names are found whatever their case, spaces and Unicode form.
+
+    Examples
+    --------
+    >>> encoder = LabelEncoder(["shoegaze", "dream pop"], ["melancholic"])
+    >>> encoder.encode(["Shoegaze"], [], ["melancholic"])
+    array([0., 1., 1.], dtype=float32)
+    >>> encoder.decode(np.array([0.1, 0.9, 0.4]))
+    {'genres': ['shoegaze'], 'descriptors': []}
+    """
+
+    def __init__(
+        self,
+        genres: Iterable[str],
+        descriptors: Iterable[str],
+        *,
+        secondary_weight: float = 1.0,
+        aliases: Mapping[str, str] | None = None,
+        implied: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        if not 0 < secondary_weight <= 1:
+            raise LabelError(f"secondary_weight is {secondary_weight}; it must be above 0 and at most 1.")
+        self.genres = sorted(set(genres))
+        self.descriptors = sorted(set(descriptors))
+        self.secondary_weight = float(secondary_weight)
+        self.aliases = dict(aliases or {})
+        self.implied = {name: list(labels) for name, labels in (implied or {}).items()}
+        self.genre_to_idx = {name: i for i, name in enumerate(self.genres)}
+        self.desc_to_idx = {name: i for i, name in enumerate(self.descriptors)}
+        self.num_genres = len(self.genres)
+        self.num_descriptors = len(self.descriptors)
+        self.num_labels = self.num_genres + self.num_descriptors
+        self._genre_columns = self._columns_of_names(self.genres, 0)
+        self._descriptor_columns = self._columns_of_names(self.descriptors, self.num_genres)
+
+    def _columns_of_names(self, labels: list[str], offset: int) -> dict[str, tuple[int, ...]]:
+        """Give the columns that each name sets, by its key."""
+        columns = {label_key(label): offset + i for i, label in enumerate(labels)}
+        found = {key: {column} for key, column in columns.items()}
+        for name, ancestors in self.implied.items():
+            reached = {columns[key] for key in map(label_key, ancestors) if key in columns}
+            if reached:
+                found.setdefault(label_key(name), set()).update(reached)
+        for alias, label in self.aliases.items():
+            if label_key(label) in found:
+                found[label_key(alias)] = found[label_key(label)]
+        return {key: tuple(sorted(several)) for key, several in found.items()}
+
+    @property
+    def all_labels(self) -> list[str]:
+        """Every label in the order of the vector."""
+        return self.genres + self.descriptors
+
+    def __len__(self) -> int:
+        return self.num_labels
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LabelEncoder):
+            return NotImplemented
+        return self._content() == other._content()
+
+    __hash__ = None  # type: ignore[assignment]  # equal by value, and the lists are open to everyone
+
+    def encode(
+        self,
+        primary_genres: Iterable[str] | None,
+        secondary_genres: Iterable[str] | None,
+        descriptors: Iterable[str] | None,
+    ) -> np.ndarray:
+        """Encode the labels of one album.
+
+        Parameters
+        ----------
+        primary_genres, secondary_genres, descriptors : iterable of str or None
+            Lute's label fields. Names outside the vocabulary are left out.
+
+        Returns
+        -------
+        np.ndarray [shape=(num_labels,), dtype=float32]
+            1 where the album has the label, `secondary_weight` where only a secondary genre says so, else 0.
+        """
+        vector = np.zeros(self.num_labels, dtype=np.float32)
+        for names, columns, weight in (
+            (secondary_genres, self._genre_columns, self.secondary_weight),
+            (primary_genres, self._genre_columns, 1.0),
+            (descriptors, self._descriptor_columns, 1.0),
+        ):
+            for name in names if names is not None else ():
+                vector[list(columns.get(label_key(name), ()))] = weight
+        return vector
+
+    def encode_many(self, primary_genres: _Lists, secondary_genres: _Lists, descriptors: _Lists) -> sparse.csr_array:
+        """Encode the labels of many albums without ever holding the dense matrix.
+
+        Parameters
+        ----------
+        primary_genres, secondary_genres, descriptors : pyarrow list array, or sequence of iterables of str or None
+            One entry an album.
+
+        Returns
+        -------
+        scipy.sparse.csr_array [shape=(n, num_labels), dtype=float32]
+            Row by row what `encode` gives.
+        """
+        primary = self._incidence(primary_genres, self._genre_columns)
+        secondary = self._incidence(secondary_genres, self._genre_columns) * np.float32(self.secondary_weight)
+        described = self._incidence(descriptors, self._descriptor_columns)
+        matrix = sparse.csr_array(primary.maximum(secondary) + described)
+        matrix.sum_duplicates()
+        return matrix
+
+    def _incidence(self, lists: _Lists, columns: dict[str, tuple[int, ...]]) -> sparse.csr_array:
+        """1 where an album has a label, by way of the few different names that there are."""
+        array = _as_list_array(lists)
+        encoded = pc.list_flatten(array).dictionary_encode()
+        reached = [columns.get(label_key(name), ()) for name in encoded.dictionary.to_pylist()]
+        ends = np.cumsum([0, *map(len, reached)])
+        targets = np.fromiter((column for several in reached for column in several), np.int64, count=int(ends[-1]))
+        labels_of_names = sparse.csr_array(
+            (np.ones(len(targets), np.float32), targets, ends), shape=(len(reached), self.num_labels)
+        )
+        valid = encoded.indices.is_valid().to_numpy(zero_copy_only=False)
+        names = encoded.indices.fill_null(0).to_numpy()[valid]
+        rows = pc.list_parent_indices(array).to_numpy()[valid]
+        names_of_albums = sparse.csr_array(
+            (np.ones(len(rows), np.float32), (rows, names)), shape=(len(array), len(reached))
+        )
+        matrix = sparse.csr_array(names_of_albums @ labels_of_names)
+        matrix.data[:] = 1.0
+        return matrix
+
+    def decode(self, vector: np.ndarray, threshold: float | np.ndarray = 0.5) -> dict[str, list[str]]:
+        """Name the labels whose value is above a threshold.
+
+        Parameters
+        ----------
+        vector : np.ndarray [shape=(num_labels,)]
+            Probabilities, or a multi-hot vector.
+        threshold : float or np.ndarray [shape=(num_labels,)]
+            Labels with a value strictly above it, or above that of the label, are named.
+
+        Returns
+        -------
+        dict
+            ``{"genres": [...], "descriptors": [...]}``.
+
+        Raises
+        ------
+        ValueError
+            The vector has another length than the vocabulary.
+        """
+        if np.shape(vector) != (self.num_labels,):
+            raise ValueError(f"vector has the shape {np.shape(vector)}; expected ({self.num_labels},).")
+        above = np.asarray(vector) > threshold
+        return {
+            "genres": [name for name, on in zip(self.genres, above[: self.num_genres], strict=True) if on],
+            "descriptors": [name for name, on in zip(self.descriptors, above[self.num_genres :], strict=True) if on],
+        }
+
+    def save(self, path: Path | str) -> None:
+        """Write the vocabulary as JSON; what is not at its default is left out."""
+        write_json(Path(path), self._content())
+
+    def _content(self) -> dict[str, Any]:
+        content: dict[str, Any] = {"genres": self.genres, "descriptors": self.descriptors}
+        if self.secondary_weight != 1.0:
+            content["secondary_weight"] = self.secondary_weight
+        return content | {name: value for name in ("aliases", "implied") if (value := getattr(self, name))}
+
+    @classmethod
+    def load(cls, path: Path | str) -> LabelEncoder:
+        """Read a vocabulary that `save` wrote.
+
+        Raises
+        ------
+        LabelError
+            The file is missing or holds something else.
+        """
+        if not Path(path).exists():
+            raise LabelError(f"{path}: no such file. Make it with: eno labels")
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            options = {name: content[name] for name in ("secondary_weight", "aliases", "implied") if name in content}
+            return cls(content["genres"], content["descriptors"], **options)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise LabelError(
+                f'{path}: is not a label vocabulary ({error!r}); expected {{"genres": […], "descriptors": […]}}. '
+                "Make it with: eno labels"
+            ) from error
+
+
+def _as_list_array(lists: _Lists) -> pa.ListArray:
+    if isinstance(lists, pa.ChunkedArray):
+        lists = lists.combine_chunks()
+    if isinstance(lists, pa.Array):
+        return lists.cast(pa.list_(pa.string()))
+    return pa.array([None if names is None else list(names) for names in lists], pa.list_(pa.string()))

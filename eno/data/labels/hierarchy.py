@@ -1,0 +1,181 @@
+"""Which genres imply which: a directed graph without circles, supplied by the user; and other names of labels."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+from eno.data.labels.names import clean_label, label_key
+from eno.data.text import read_text
+from eno.errors import LabelError
+
+_NOTE = re.compile(r"\s*::\w+\s*$")  # "Shoegaze ::genre", as some lists have it
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_HEADERS = {"child", "genre", "label", "name", "alias"}
+
+
+class Hierarchy:
+    """Labels and their parents; a label may have several.
+
+    Parameters
+    ----------
+    edges : iterable of tuple of str
+        Child and parent. Names are compared by `eno.data.labels.names.label_key`; the first spelling is shown.
+
+    Raises
+    ------
+    LabelError
+        A label is among its own ancestors.
+
+    Examples
+    --------
+    >>> hierarchy = Hierarchy([("Shoegaze", "Dream Pop"), ("Dream Pop", "Pop"), ("Shoegaze", "Noise")])
+    >>> hierarchy.ancestors("shoegaze")
+    ['Dream Pop', 'Noise', 'Pop']
+    """
+
+    def __init__(self, edges: Iterable[tuple[str, str]]) -> None:
+        self._spelling: dict[str, str] = {}
+        self._parents: dict[str, list[str]] = {}
+        for child, parent in edges:
+            child_key, parent_key = label_key(child), label_key(parent)
+            self._spelling.setdefault(child_key, child)
+            self._spelling.setdefault(parent_key, parent)
+            self._parents.setdefault(parent_key, [])
+            if parent_key not in self._parents.setdefault(child_key, []):
+                self._parents[child_key].append(parent_key)
+        self._ancestors: dict[str, frozenset[str]] = {}
+        try:
+            for key in TopologicalSorter(self._parents).static_order():
+                parents = self._parents[key]
+                self._ancestors[key] = frozenset(parents).union(*(self._ancestors[parent] for parent in parents))
+        except CycleError as error:
+            circle = " → ".join(self._spelling[key] for key in error.args[1])
+            raise LabelError(f"The hierarchy goes in a circle: {circle}. Remove one of these lines.") from error
+
+    def __len__(self) -> int:
+        return len(self._parents)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._spelling.values())
+
+    def parents(self, name: str) -> list[str]:
+        """Direct parents, in the order of the file."""
+        return [self._spelling[key] for key in self._parents.get(label_key(name), ())]
+
+    def ancestors(self, name: str) -> list[str]:
+        """All that a label implies, sorted."""
+        return sorted(self._spelling[key] for key in self._ancestors.get(label_key(name), ()))
+
+    def roots(self) -> list[str]:
+        """Labels without parents, in the order of the file."""
+        return [self._spelling[key] for key, parents in self._parents.items() if not parents]
+
+    @classmethod
+    def load(cls, path: Path | str) -> Hierarchy:
+        """Read a hierarchy.
+
+        Parameters
+        ----------
+        path : Path or str
+            Either ``.csv`` or ``.tsv`` with child and parent in two columns, with or without a header; or text in which
+            children stand indented below their parent. A name may stand in several places. Empty lines, lines that
+            begin with ``#``, and notes such as ``::genre`` at the end of a line are passed over.
+
+        Raises
+        ------
+        LabelError
+            The file is missing, is not UTF-8, is indented unevenly or goes in a circle.
+        """
+        path = Path(path)
+        text = read_text(path)
+        edges = list((_pairs if path.suffix.lower() in _SEPARATORS else _indented)(path, text))
+        try:
+            return cls(edges)
+        except LabelError as error:
+            raise LabelError(f"{path}: {error}") from error
+
+
+def load_aliases(path: Path | str) -> dict[str, str]:
+    """Read other names of labels.
+
+    Parameters
+    ----------
+    path : Path or str
+        ``.csv`` or ``.tsv`` with alias and label in two columns, with or without a header. The label of an alias may be
+        an alias itself.
+
+    Returns
+    -------
+    dict of str to str
+        Alias → label that is no alias.
+
+    Raises
+    ------
+    LabelError
+        The file is missing, is not UTF-8, has other than two columns, or goes in a circle.
+    """
+    path = Path(path)
+    direct = {label_key(alias): label for alias, label in _pairs(path, read_text(path))}
+    resolved = {}
+    for alias in direct:
+        seen = [alias]
+        while (following := label_key(direct[seen[-1]])) in direct:
+            if following in seen:
+                raise LabelError(f"{path}: the alias {alias!r} leads back to itself. Remove one of its lines.")
+            seen.append(following)
+        resolved[alias] = direct[seen[-1]]
+    return resolved
+
+
+def _pairs(path: Path, text: str) -> Iterator[tuple[str, str]]:
+    separator = _SEPARATORS.get(path.suffix.lower(), ",")
+    reader = csv.reader(text.splitlines(), delimiter=separator)
+    first = True
+    for row in reader:
+        cells = [clean_label(cell) for cell in row]
+        if not any(cells) or cells[0].startswith("#"):
+            continue
+        if len(cells) != 2 or not all(cells):
+            raise LabelError(f"{path}: line {reader.line_num}: expected two columns, found {row}.")
+        if not (first and cells[0].lower() in _HEADERS):
+            yield cells[0], cells[1]
+        first = False
+
+
+def _indented(path: Path, text: str) -> Iterator[tuple[str, str]]:
+    above: list[tuple[int, str]] = []  # the open branches, outermost first
+    for number, line in enumerate(text.splitlines(), 1):
+        name = clean_label(_NOTE.sub("", line))
+        if not name or name.startswith("#"):
+            continue
+        depth = len(line) - len(line.lstrip())
+        closed = 0
+        while above and above[-1][0] > depth:
+            above.pop()
+            closed += 1
+        if above and above[-1][0] == depth:
+            above.pop()
+        elif closed:
+            raise LabelError(
+                f"{path}: line {number}: {name!r} is indented by {depth}, as nothing above it is. "
+                "Indent all children of a label alike."
+            )
+        if above:
+            yield name, above[-1][1]
+        above.append((depth, name))
+
+
+def implied_labels(hierarchy: Hierarchy | None, labels: Iterable[str]) -> Mapping[str, list[str]]:
+    """Give for every name of a hierarchy those of the labels that it implies."""
+    if hierarchy is None:
+        return {}
+    spelled = {label_key(label): label for label in labels}
+    found = {
+        name: [spelled[key] for key in map(label_key, hierarchy.ancestors(name)) if key in spelled]
+        for name in hierarchy
+    }
+    return {name: ancestors for name, ancestors in found.items() if ancestors}

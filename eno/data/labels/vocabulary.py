@@ -1,0 +1,222 @@
+"""Which labels can be learned: what is kept, what is dropped, and why."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy import sparse
+
+from eno.data.labels.encoder import LabelEncoder
+from eno.data.labels.hierarchy import Hierarchy, implied_labels
+from eno.data.labels.names import label_key
+from eno.data.lute.albums import LABEL_COLUMNS, album_artists
+from eno.data.tables import read_table
+from eno.errors import LabelError
+
+LABEL_COUNTS_SCHEMA = pa.schema(
+    [
+        ("label", pa.string()),
+        ("family", pa.string()),
+        ("albums", pa.int32()),
+        ("artists", pa.int32()),
+        ("direct_albums", pa.int32()),
+        ("kept", pa.bool_()),
+        ("reason", pa.string()),
+        ("parents", pa.list_(pa.string())),
+    ]
+)
+"""Columns of ``labels.parquet``; DATA.md says what each one means."""
+
+_FAMILIES = {"genre": LABEL_COLUMNS[:2], "descriptor": LABEL_COLUMNS[2:]}
+
+
+def build_vocabulary(
+    albums: pa.Table,
+    *,
+    min_albums: int = 100,
+    min_artists: int = 10,
+    aliases: Mapping[str, str] | None = None,
+    hierarchy: Hierarchy | None = None,
+    secondary_weight: float = 1.0,
+) -> tuple[LabelEncoder, pa.Table]:
+    """Choose the labels that are frequent enough to be learned.
+
+    Parameters
+    ----------
+    albums : pyarrow.Table
+        Those that count, usually those with audio; as `eno.data.lute.albums.read_albums` gives them.
+    min_albums, min_artists : int
+        A label needs so many albums, and so many artists that made them.
+    aliases : mapping of str to str, optional
+        Other names of labels, see `eno.data.labels.hierarchy.load_aliases`.
+    hierarchy : Hierarchy, optional
+        Children count for their ancestors too.
+    secondary_weight : float
+        See `LabelEncoder`.
+
+    Returns
+    -------
+    labels : LabelEncoder
+        The vocabulary.
+    counts : pyarrow.Table
+        Columns of `LABEL_COUNTS_SCHEMA`: every name that occurs, the frequent ones first.
+
+    Raises
+    ------
+    LabelError
+        No label is frequent enough.
+    """
+    spelled = {family: _spellings(albums, columns) for family, columns in _FAMILIES.items()}
+    known_aliases = {label_key(alias): label for alias, label in (aliases or {}).items()}
+    names = {family: _names(found, known_aliases, hierarchy) for family, found in spelled.items()}
+    fields = [albums[column] for column in LABEL_COLUMNS]
+    direct = LabelEncoder(names["genre"], names["descriptor"], aliases=aliases)
+    implied = implied_labels(hierarchy, [*names["genre"], *names["descriptor"]])
+    everything = LabelEncoder(names["genre"], names["descriptor"], aliases=aliases, implied=implied)
+    matrix, direct_matrix = everything.encode_many(*fields), direct.encode_many(*fields)
+    albums_of, artists_of = _column_counts(matrix), _column_counts(_artist_incidence(albums) @ matrix)
+    direct_albums_of = _column_counts(direct_matrix)
+    rows: list[dict[str, Any]] = []
+    for column, label in enumerate(everything.all_labels):
+        counted = {"albums": int(albums_of[column]), "artists": int(artists_of[column])}
+        own = int(direct_albums_of[column])
+        reason = _why_dropped(**counted, own=own, min_albums=min_albums, min_artists=min_artists)
+        rows.append({
+            "label": label,
+            "family": "genre" if column < everything.num_genres else "descriptor",
+            **counted,
+            "direct_albums": own,
+            "kept": reason is None,
+            "reason": reason,
+            "parents": hierarchy.parents(label) if hierarchy else [],
+        })  # fmt: skip
+    rows += _alias_rows(spelled, known_aliases)
+    rows.sort(key=lambda row: (-row["albums"], row["family"], row["label"]))
+    kept = {family: [row["label"] for row in rows if row["kept"] and row["family"] == family] for family in _FAMILIES}
+    if not any(kept.values()):
+        raise LabelError(_nothing_kept(rows, len(albums), min_albums, min_artists))
+    encoder = LabelEncoder(
+        kept["genre"],
+        kept["descriptor"],
+        secondary_weight=secondary_weight,
+        aliases=aliases,
+        implied=implied_labels(hierarchy, [*kept["genre"], *kept["descriptor"]]),
+    )
+    return encoder, pa.Table.from_pylist(rows, schema=LABEL_COUNTS_SCHEMA)
+
+
+def read_label_counts(path: Path) -> pa.Table:
+    """Read the counts that `build_vocabulary` gave.
+
+    Raises
+    ------
+    CatalogueError
+        The file is missing or is something else.
+    """
+    return read_table(
+        path,
+        schema=LABEL_COUNTS_SCHEMA,
+        needed=("label", "family", "albums", "kept"),
+        origin="Make it with: eno labels",
+    )
+
+
+def roll_up(counts: pa.Table, hierarchy: Hierarchy) -> list[tuple[str, int, int]]:
+    """Sum up a hierarchy by its top headings.
+
+    Parameters
+    ----------
+    counts : pyarrow.Table
+        As `build_vocabulary` gives them.
+    hierarchy : Hierarchy
+
+    Returns
+    -------
+    list of tuple
+        Heading, albums that have it or something below it, kept labels that are it or below it; the frequent ones
+        first.
+    """
+    albums_of = {label_key(row["label"]): row["albums"] for row in counts.to_pylist() if row["family"] == "genre"}
+    kept = Counter(
+        label_key(root)
+        for row in counts.to_pylist()
+        if row["kept"] and row["family"] == "genre"
+        for root in {row["label"], *hierarchy.ancestors(row["label"])}
+    )
+    roots = [(root, albums_of.get(label_key(root), 0), kept[label_key(root)]) for root in hierarchy.roots()]
+    return sorted(roots, key=lambda row: -row[1])
+
+
+def _spellings(albums: pa.Table, columns: tuple[str, ...]) -> dict[str, str]:
+    """Give the most frequent spelling of every name by its key."""
+    counts: Counter[str] = Counter()
+    for column in columns:
+        for item in pc.value_counts(pc.list_flatten(albums[column].combine_chunks())).to_pylist():
+            if item["values"] and not item["values"].isspace():
+                counts[item["values"]] += item["counts"]
+    spelled: dict[str, str] = {}
+    for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        spelled.setdefault(label_key(name), name)
+    return spelled
+
+
+def _names(found: dict[str, str], aliases: Mapping[str, str], hierarchy: Hierarchy | None) -> list[str]:
+    """Give all labels of a family: names that occur, what they are aliases of, and all that these imply."""
+    names = {key: name for key, name in found.items() if key not in aliases}
+    for key in found:
+        if key in aliases:
+            names.setdefault(label_key(aliases[key]), aliases[key])
+    for name in list(names.values()):
+        for ancestor in hierarchy.ancestors(name) if hierarchy else ():
+            names.setdefault(label_key(ancestor), ancestor)
+    return list(names.values())
+
+
+def _alias_rows(spelled: dict[str, dict[str, str]], aliases: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"label": name, "family": family, "albums": 0, "artists": 0, "direct_albums": 0, "kept": False,
+         "reason": f"alias of {aliases[key]}", "parents": []}
+        for family, found in spelled.items() for key, name in found.items() if key in aliases
+    ]  # fmt: skip
+
+
+def _artist_incidence(albums: pa.Table) -> sparse.csr_array:
+    """1 where an artist made an album [shape=(artists, albums)]; an album without any counts as one."""
+    row_of: dict[str, int] = defaultdict(lambda: len(row_of))
+    pairs = [
+        (row_of[artist], album)
+        for album, artists in enumerate(album_artists(albums))
+        for artist in artists or [f"album {album} of no artist"]
+    ]
+    rows, columns = np.array(pairs, np.int64).reshape(-1, 2).T
+    return sparse.csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=(len(row_of), len(albums)))
+
+
+def _column_counts(matrix: sparse.csr_array) -> np.ndarray:
+    return np.bincount(matrix.indices[matrix.data > 0], minlength=matrix.shape[1])
+
+
+def _why_dropped(*, albums: int, artists: int, own: int, min_albums: int, min_artists: int) -> str | None:
+    if own == 0:
+        return "a heading: no album has it itself"
+    reasons = []
+    if albums < min_albums:
+        reasons.append(f"{albums} album{'s' * (albums != 1)}, needs {min_albums}")
+    if artists < min_artists:
+        reasons.append(f"{artists} artist{'s' * (artists != 1)}, needs {min_artists}")
+    return "; ".join(reasons) or None
+
+
+def _nothing_kept(rows: list[dict[str, Any]], albums: int, min_albums: int, min_artists: int) -> str:
+    most = max(rows, key=lambda row: row["albums"], default=None)
+    frequent = f"the most frequent is {most['label']} with {most['albums']}" if most else "none has any label"
+    return (
+        f"No label has {min_albums} albums by {min_artists} artists. There are {albums} albums; {frequent}. Lower the "
+        "limits: --set labels.min_albums=5 --set labels.min_artists=3"
+    )

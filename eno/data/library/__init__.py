@@ -1,0 +1,4 @@
+"""The audio files of a collection: finding them, reading their tags, keeping the table of tracks."""
+
+from eno.data.library.scanning import read_tracks as read_tracks
+from eno.data.library.scanning import scan as scan

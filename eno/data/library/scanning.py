@@ -1,0 +1,295 @@
+"""The audio library as a table: what files there are, what they say of themselves, what is wrong with them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eno.audio.reading import probe
+from eno.data.library.files import IO_THREADS, Track, find_tracks
+from eno.data.library.tags import read_tags
+from eno.data.tables import read_table, write_table
+from eno.errors import AudioError, CatalogueError
+from eno.files import printable
+
+logger = logging.getLogger(__name__)
+
+TRACK_SCHEMA = pa.schema([
+    ("track_id", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()),
+    ("artist", pa.string()), ("album_artist", pa.string()), ("album", pa.string()), ("title", pa.string()),
+    ("track_number", pa.int32()), ("disc_number", pa.int32()), ("year", pa.int32()), ("genres", pa.list_(pa.string())),
+    ("musicbrainz_recording_id", pa.string()), ("musicbrainz_release_id", pa.string()),
+    ("musicbrainz_release_group_id", pa.string()), ("spotify_album_id", pa.string()),
+    ("duration_s", pa.float64()), ("sample_rate", pa.int32()), ("channels", pa.int32()),
+    ("container", pa.string()), ("codec", pa.string()),
+    ("audio_hash", pa.string()), ("problem", pa.string()),
+])  # fmt: skip
+"""Columns of ``tracks.parquet``; DATA.md says what each one means."""
+
+_NEEDED = ("track_id", "size", "mtime_ns", "problem")
+_SAVE_S = 60.0
+"""So much work at most is lost when a scan is killed."""
+
+
+@dataclass(frozen=True)
+class ScanReport:
+    """How a scan went. ``found == added + changed + unchanged``.
+
+    Attributes
+    ----------
+    found : int
+        Audio files in the folder.
+    added, changed, unchanged : int
+        Files that are new, differ in size or time of change, or do neither.
+    removed : int
+        Files that are gone since the last scan.
+    problems : list of tuple of str
+        Track id and reason of every file that cannot be read, also of those known before.
+    duplicates : list of list of str
+        Track ids with the same audio, where audio was hashed.
+    seconds : float
+    """
+
+    found: int
+    added: int
+    changed: int
+    unchanged: int
+    removed: int
+    problems: list[tuple[str, str]]
+    duplicates: list[list[str]]
+    seconds: float
+
+
+def scan(
+    audio_root: Path | str,
+    destination: Path,
+    *,
+    hash_audio: bool = False,
+    workers: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ScanReport:
+    """Look at every audio file of a folder and write the tracks table.
+
+    Files whose size and time of change are those of the last scan are not opened again, but for those that could not be
+    read then: that may have been the network. A scan that is interrupted goes on where it was: what it has read lies
+    in ``tracks.partial.parquet`` beside the table until the next one has finished.
+
+    Parameters
+    ----------
+    audio_root : Path or str
+        The audio folder, laid out in whatever way.
+    destination : Path
+        The table; the one there is brought up to date.
+    hash_audio : bool
+        Also hash the audio of every file, which reads all of it, to find files with the same audio.
+    workers : int, optional
+        Threads that look at files and read them; `IO_THREADS` if not given. The table is the same with any number.
+    on_progress : callable, optional
+        Called with the numbers of files looked at and to look at.
+
+    Returns
+    -------
+    ScanReport
+
+    Raises
+    ------
+    AudioError
+        The folder does not exist, or a folder in it cannot be listed.
+    CatalogueError
+        The table of the last scan is damaged or is something else. It is left as it is.
+    """
+    began = time.monotonic()
+    partial = destination.with_suffix(".partial.parquet")
+    finished, unfinished = _earlier(destination), _unfinished(partial)
+    known = pa.concat_tables([finished, unfinished])
+    readable, hashed = _readable(known), known["audio_hash"].is_valid().to_pylist()
+    tracks = find_tracks(audio_root)
+    report_progress = on_progress or (lambda done, total: None)
+
+    def read(track: Track, stamp: _Stamp, row: int | None) -> dict[str, Any]:
+        if row is None:
+            return _read(track, stamp, hash_audio=hash_audio)
+        return _with_hash(known.slice(row, 1).to_pylist()[0], track)
+
+    with ThreadPoolExecutor(workers or IO_THREADS, thread_name_prefix="scan") as pool:
+        try:
+            stamps = [(track, _stamp(track)) for track in tracks]
+            found = [(track, stamp, readable.get((track.id, stamp))) for track, stamp in stamps]
+            todo = [file for file in found if (row := file[2]) is None or (hash_audio and not hashed[row])]
+            kept = [row for _, _, row in found if row is not None and (hashed[row] or not hash_audio)]
+            results = pool.map(lambda file: read(*file), todo)
+            fresh = _collect(results, partial, unfinished, lambda n: report_progress(len(kept) + n, len(tracks)))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    table = pa.concat_tables([known.take(pa.array(kept, pa.int64())), fresh]).sort_by("track_id")
+    write_table(destination, table)
+    partial.unlink(missing_ok=True)
+    # Compared with the finished table alone: what an interrupted scan saw has never been reported.
+    before, now = dict(_files(finished)), {track.id: stamp for track, stamp, _ in found}
+    unchanged = sum(before.get(track_id) == stamp for track_id, stamp in now.items() if stamp is not None)
+    added = len(now.keys() - before.keys())
+    bad = table.filter(pc.is_valid(table["problem"]))
+    return ScanReport(
+        found=len(tracks),
+        added=added,
+        changed=len(tracks) - added - unchanged,
+        unchanged=unchanged,
+        removed=len(before.keys() - now.keys()),
+        problems=list(zip(bad["track_id"].to_pylist(), bad["problem"].to_pylist(), strict=True)),
+        duplicates=_duplicates(table),
+        seconds=time.monotonic() - began,
+    )
+
+
+def read_tracks(path: Path) -> pa.Table:
+    """Read the tracks table.
+
+    Raises
+    ------
+    CatalogueError
+        It is missing or is something else.
+    """
+    return read_table(path, schema=TRACK_SCHEMA, needed=_NEEDED, origin="Make it with: eno scan")
+
+
+def _earlier(path: Path) -> pa.Table:
+    """What a former scan wrote to `path`; nothing if it is not there."""
+    if not path.is_file():
+        return TRACK_SCHEMA.empty_table()
+    origin = "A scan would replace it; move it away or delete it, then every file is read anew"
+    return read_table(path, schema=TRACK_SCHEMA, needed=_NEEDED, origin=origin).select(TRACK_SCHEMA.names)
+
+
+def _unfinished(partial: Path) -> pa.Table:
+    """What an interrupted scan left; it only saves time, so a damaged one is no reason to stop."""
+    try:
+        return _earlier(partial)
+    except CatalogueError:
+        logger.warning("%s: damaged and not used; the files it describes are read again", printable(partial))
+        return TRACK_SCHEMA.empty_table()
+
+
+_Stamp = tuple[int, int] | None  # size and time of change; None for what cannot be looked at
+
+
+def _files(table: pa.Table) -> list[tuple[str, _Stamp]]:
+    columns = [table[name].to_pylist() for name in ("track_id", "size", "mtime_ns")]
+    return [(track_id, (size, mtime_ns)) for track_id, size, mtime_ns in zip(*columns, strict=True)]
+
+
+def _readable(table: pa.Table) -> dict[tuple[str, _Stamp], int]:
+    """Rows of the files that could be read; of several rows of one file the last counts."""
+    fine = table["problem"].is_null().to_pylist()
+    return {file: row for row, file in enumerate(_files(table)) if fine[row]}
+
+
+def _stamp(track: Track) -> _Stamp:
+    return None if track.size is None or track.mtime_ns is None else (track.size, track.mtime_ns)
+
+
+def _read(track: Track, stamp: _Stamp, *, hash_audio: bool) -> dict[str, Any]:
+    size, mtime_ns = stamp or (None, None)
+    row: dict[str, Any] = {"track_id": track.id, "size": size, "mtime_ns": mtime_ns}
+    with _problem_noted(row, track):
+        info = probe(track.path, listen=False)
+        row |= {name: getattr(info, name) for name in ("duration_s", "sample_rate", "channels", "container", "codec")}
+        row |= vars(read_tags(track.path))
+    return _with_hash(row, track) if hash_audio and "problem" not in row else row
+
+
+def _with_hash(row: dict[str, Any], track: Track) -> dict[str, Any]:
+    with _problem_noted(row, track):
+        row["audio_hash"] = audio_hash(track.path)
+    return row
+
+
+@contextmanager
+def _problem_noted(row: dict[str, Any], track: Track) -> Iterator[None]:
+    """Write into the row why its file cannot be read: one file must not stop the others, whatever is wrong with it."""
+    try:
+        yield
+    except AudioError as error:
+        row["problem"] = printable(error.reason)  # which may quote a name of odd bytes
+    except Exception as error:
+        logger.debug("%s", printable(track.path), exc_info=True)
+        reason = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
+        row["problem"] = printable(f"cannot be read ({reason})")
+
+
+def audio_hash(path: Path) -> str:
+    """Hash the encoded audio of a file, without its tags and pictures.
+
+    Parameters
+    ----------
+    path : Path
+        An audio file.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal. Copies have the same, also when they are tagged differently; the same music encoded
+        again has another.
+
+    Raises
+    ------
+    AudioError
+        The file cannot be taken apart.
+    """
+    import av  # 0.1 s and 30 MB that only this needs
+
+    digest = hashlib.sha256()
+    try:
+        with av.open(str(path), metadata_errors="ignore") as container:
+            stream = container.streams.audio[0]
+            coding = stream.codec_context
+            if coding is not None:  # the same bytes at another rate are another sound, or silence of another length
+                digest.update(f"{coding.name} {coding.sample_rate} {coding.channels}\n".encode())
+            for packet in container.demux(stream):
+                digest.update(bytes(packet))
+    except (av.FFmpegError, IndexError) as error:
+        reason = getattr(error, "strerror", None) or "it holds no audio stream"
+        raise AudioError(path, f"cannot be hashed: {reason}") from error
+    return digest.hexdigest()
+
+
+def _collect(
+    results: Iterator[dict[str, Any]], partial: Path, earlier: pa.Table, report: Callable[[int], None]
+) -> pa.Table:
+    """Gather rows; what is there is saved from time to time, and whenever something ends the scan."""
+    rows: list[dict[str, Any]] = []
+
+    def save() -> None:
+        write_table(partial, pa.concat_tables([earlier, pa.Table.from_pylist(rows, schema=TRACK_SCHEMA)]))
+
+    saved = time.monotonic()
+    try:
+        for row in results:
+            rows.append(row)
+            report(len(rows))
+            if time.monotonic() - saved > _SAVE_S:
+                save()
+                saved = time.monotonic()
+    except BaseException:
+        if rows:
+            save()
+        raise
+    return pa.Table.from_pylist(rows, schema=TRACK_SCHEMA)
+
+
+def _duplicates(table: pa.Table) -> list[list[str]]:
+    hashed = table.filter(pc.is_valid(table["audio_hash"]))
+    groups = defaultdict(list)
+    for track_id, digest in zip(hashed["track_id"].to_pylist(), hashed["audio_hash"].to_pylist(), strict=True):
+        groups[digest].append(track_id)
+    return [ids for ids in groups.values() if len(ids) > 1]

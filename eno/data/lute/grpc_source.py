@@ -1,0 +1,163 @@
+"""Albums of a running Lute, over gRPC."""
+
+from __future__ import annotations
+
+import importlib.resources
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from eno.data.lute.albums import ALBUM_SCHEMA
+from eno.data.lute.records import AlbumBatch, Progress
+from eno.errors import CatalogueError, MissingExtra
+
+try:
+    import grpc
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+except ImportError as error:
+    raise MissingExtra("lute", "grpcio") from error
+
+_METHOD = "/lute.AlbumService/SearchAlbums"
+_PAGE_ALBUMS = 500
+_SWEEPS = 3
+_WAITS_S = (1.0, 4.0, 15.0)
+"""Pauses before a page is asked for again."""
+_REPLY_S = 60.0
+_PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+
+def load_messages() -> dict[str, Any]:
+    """Give the message classes of ``lute.proto`` by name.
+
+    They are made from the compiled description of the protocol, since generated Python code would only run with the
+    version of protobuf that it was generated for.
+    """
+    content = importlib.resources.files("eno.data.lute").joinpath("lute.binpb").read_bytes()
+    pool = descriptor_pool.DescriptorPool()
+    names = []
+    for file in descriptor_pb2.FileDescriptorSet.FromString(content).file:
+        pool.Add(file)
+        names += [message.name for message in file.message_type]
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"lute.{name}")) for name in names}
+
+
+_MESSAGES = load_messages()
+
+
+def read_grpc(address: str, on_progress: Progress) -> Iterator[AlbumBatch]:
+    """Read all albums of a running Lute.
+
+    Lute has no export; the albums are searched for, page by page. Its search does not sort, so pages may overlap and
+    miss albums: each album is taken once, and while some of the promised total are missing the pages are gone through
+    again. When the server goes away for a moment, the page is asked for again.
+
+    Parameters
+    ----------
+    address : str
+        ``grpc://host:port``, or ``grpcs://host:port`` for TLS.
+    on_progress : callable
+        Takes albums read and albums there are.
+
+    Yields
+    ------
+    AlbumBatch
+        Credits and Spotify ids are not in Lute's messages and stay null.
+
+    Raises
+    ------
+    CatalogueError
+        The server cannot be reached, goes away for good, or gives fewer albums than it promises.
+    """
+    scheme, _, target = address.partition("://")
+    host, _, port = target.rstrip("/").rpartition(":")
+    if not host or not port.isdigit():
+        raise CatalogueError(f"{address}: expected {scheme}://host:port.")
+    limits = [("grpc.max_receive_message_length", -1)]
+    if scheme == "grpcs":
+        channel = grpc.secure_channel(f"{host}:{port}", grpc.ssl_channel_credentials(), options=limits)
+    else:
+        channel = grpc.insecure_channel(f"{host}:{port}", options=limits)
+    with channel:
+        search = channel.unary_unary(
+            _METHOD,
+            request_serializer=_MESSAGES["SearchAlbumsRequest"].SerializeToString,
+            response_deserializer=_MESSAGES["SearchAlbumsReply"].FromString,
+        )
+        yield from _sweep(address, search, on_progress)
+
+
+def _sweep(address: str, search: Any, on_progress: Progress) -> Iterator[AlbumBatch]:
+    seen: set[str] = set()
+    total = 0
+    for _ in range(_SWEEPS):
+        offset = 0
+        while True:
+            reply = _page(address, search, offset, f"after {len(seen)} of {total or 'an unknown number of'} albums")
+            total = reply.total
+            if not reply.albums:
+                break
+            new = [(i, album) for i, album in enumerate(reply.albums, offset) if album.file_name not in seen]
+            seen.update(album.file_name for _, album in new)
+            table = pa.Table.from_pylist([_record(album) for _, album in new], schema=ALBUM_SCHEMA)
+            yield AlbumBatch(table, [i for i, _ in new], "album at offset")
+            offset += len(reply.albums)
+            on_progress(min(len(seen), total), total)
+            if offset >= total:
+                break
+        if len(seen) >= total:
+            break
+    if len(seen) < total:
+        raise CatalogueError(
+            f"{address}: gave only {len(seen)} different albums of the {total} that it says it has; nothing was "
+            "imported. Try again while Lute is not crawling, or import its lute.db."
+        )
+
+
+def _page(address: str, search: Any, offset: int, progress: str) -> Any:
+    # An empty query finds every album that is no duplicate of another.
+    request = _MESSAGES["SearchAlbumsRequest"](query={}, pagination={"offset": offset, "limit": _PAGE_ALBUMS})
+    for wait_s in (*_WAITS_S, None):
+        try:
+            return search(request, timeout=_REPLY_S)
+        except grpc.RpcError as error:
+            if wait_s is not None and error.code() in _PASSING:
+                time.sleep(wait_s)
+                continue
+            raise CatalogueError(
+                f"{address}: no answer {progress}: {error.code().name}, {error.details()}; nothing was imported. "
+                "Is Lute running there?"
+            ) from error
+    raise AssertionError("unreachable")
+
+
+def _record(album: Any) -> dict[str, Any]:
+    return {
+        "name": album.name,
+        "file_name": album.file_name,
+        "rating": album.rating,
+        "rating_count": album.rating_count,
+        "artists": [{"name": one.name, "file_name": one.file_name} for one in album.artists],
+        "primary_genres": list(album.primary_genres),
+        "secondary_genres": list(album.secondary_genres),
+        "descriptors": list(album.descriptors),
+        "tracks": [
+            {
+                "name": track.name,
+                "duration_seconds": _optional(track, "duration_seconds"),
+                "rating": _optional(track, "rating"),
+                "position": _optional(track, "position"),
+            }
+            for track in album.tracks
+        ],
+        "release_date": _optional(album, "release_date"),
+        "languages": list(album.languages),
+        "cover_image_url": _optional(album, "cover_image_url"),
+        "duplicate_of": _optional(album, "duplicate_of"),
+        "duplicates": list(album.duplicates),
+    }
+
+
+def _optional(message: Any, field: str) -> Any:
+    return getattr(message, field) if message.HasField(field) else None

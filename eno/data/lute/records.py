@@ -1,0 +1,116 @@
+"""What every reader of Lute's albums hands on, and records as the albums table wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from eno.data.lute.albums import ALBUM_SCHEMA
+
+Progress = Callable[[int, int], None]
+"""Called with the amounts done and to do."""
+
+_MAX_INT32 = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A record that cannot be used.
+
+    Attributes
+    ----------
+    place : str
+        Where it stands, for instance ``"line 17"``.
+    reason : str
+    """
+
+    place: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class AlbumBatch:
+    """Some albums and where they come from.
+
+    Attributes
+    ----------
+    table : pyarrow.Table
+        Columns of `ALBUM_SCHEMA`.
+    places : sequence of int
+        One a row, counted in `unit`.
+    unit : str
+        ``"line"``, ``"row"`` …
+    """
+
+    table: pa.Table
+    places: Sequence[int]
+    unit: str
+
+    def place(self, row: int) -> str:
+        """Say where a row comes from."""
+        return f"{self.unit} {self.places[row]}"
+
+
+def as_album(record: Any) -> dict[str, Any]:
+    """Bring a decoded JSON value into the types of `ALBUM_SCHEMA`.
+
+    Whole numbers pass for text and for fractions; everything else must be of its type. Unknown fields are dropped.
+
+    Parameters
+    ----------
+    record : object
+        A decoded JSON value.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ValueError
+        It is no object, or a field has a wrong type; the message names the field.
+    """
+    if not isinstance(record, dict):
+        raise ValueError(f"is not an album object but {_shown(record)}")
+    return {field.name: _conform(record.get(field.name), field.type, field.name) for field in ALBUM_SCHEMA}
+
+
+def _conform(value: Any, kind: pa.DataType, name: str) -> Any:
+    if value is None:
+        return None
+    if pa.types.is_list(kind) and isinstance(value, list):
+        return [_conform(one, kind.value_type, f"{name}[{i}]") for i, one in enumerate(value)]
+    if pa.types.is_struct(kind) and isinstance(value, dict):
+        return {field.name: _conform(value.get(field.name), field.type, f"{name}.{field.name}") for field in kind}
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if pa.types.is_string(kind) and (isinstance(value, str) or (number and isinstance(value, int))):
+        _require_unicode(str(value), name)
+        return str(value)
+    if pa.types.is_floating(kind) and number:
+        return float(value)
+    if pa.types.is_integer(kind) and number and abs(value) <= _MAX_INT32 and value == int(value):
+        return int(value)
+    raise ValueError(f"{name} is {_shown(value)}, expected {_described(kind)}")
+
+
+def _require_unicode(text: str, name: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} holds half of a surrogate pair, which is no character") from error
+
+
+def _described(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return "a list"
+    if pa.types.is_struct(kind):
+        return f"an object with {' and '.join(field.name for field in kind)}"
+    return {"string": "text", "float": "a number", "int32": "a whole number"}[str(kind)]
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}…"

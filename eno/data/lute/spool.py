@@ -1,0 +1,178 @@
+"""Albums on their way into the table: cleaned, counted, and held on disk until all of them are known.
+
+Which spelling of a genre is the most frequent, and which albums repeat others, is only known at the end. Until then
+the albums lie beside the table in a temporary file, so that memory does not grow with them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from eno.data.labels.names import clean_label, label_key
+from eno.data.lute.albums import ALBUM_SCHEMA, LABEL_COLUMNS
+from eno.data.lute.records import AlbumBatch, Malformed
+from eno.files import replace_file
+
+_FAMILIES = {"primary_genres": "genre", "secondary_genres": "genre", "descriptors": "descriptor"}
+_ROW_GROUP = 16_384
+
+
+class AlbumSpool:
+    """Collects albums, then writes the albums table.
+
+    Parameters
+    ----------
+    destination : Path
+        The table. The temporary file lies beside it and goes away with the context.
+    reject : callable
+        Takes the records without a ``file_name``.
+
+    Attributes
+    ----------
+    albums, repeated, duplicates : int
+        Rows of the table; records with a ``file_name`` that came before; albums left out because their original is
+        there. After `write` these are final.
+    merged_spellings : int
+        Spellings that gave way to a more frequent one.
+    """
+
+    def __init__(self, destination: Path, reject: Callable[[Malformed], None]) -> None:
+        self._destination, self._reject = destination, reject
+        self._path = destination.with_name(f".{destination.name}.spool")
+        self._seen: set[str] = set()
+        self._original_of: dict[str, str] = {}
+        self._spellings: dict[str, Counter[str]] = {"genre": Counter(), "descriptor": Counter()}
+        self.albums = self.repeated = self.duplicates = self.merged_spellings = 0
+
+    def __enter__(self) -> AlbumSpool:
+        self._writer = pa.ipc.new_file(self._path, ALBUM_SCHEMA)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+        self._path.unlink(missing_ok=True)
+
+    def add(self, batch: AlbumBatch) -> None:
+        """Take some albums in."""
+        names = batch.table["file_name"].to_pylist()
+        new: list[bool] = []
+        for row, name in enumerate(names):
+            if not name or name.isspace():
+                self._reject(Malformed(batch.place(row), "lacks file_name"))
+                new.append(False)
+                continue
+            known = name in self._seen
+            self.repeated += known
+            new.append(not known)
+            self._seen.add(name)
+        table = batch.table if all(new) else batch.table.filter(pa.array(new, pa.bool_()))
+        marked = table.filter(pc.is_valid(table["duplicate_of"])).select(["file_name", "duplicate_of"])
+        self._original_of.update(zip(*(column.to_pylist() for column in marked.columns), strict=True))
+        for column, family in _FAMILIES.items():
+            for item in pc.value_counts(pc.list_flatten(table[column])).to_pylist():
+                self._spellings[family][item["values"]] += item["counts"]
+        self._writer.write_table(table)
+        self.albums += len(table)
+
+    def write(self) -> None:
+        """Write the table, whole or not at all."""
+        self._writer.close()
+        spelled = {family: self._choose_spellings(counts) for family, counts in self._spellings.items()}
+        copies = self._copies()
+        copies_of = defaultdict(list)
+        for name, original in copies.items():
+            copies_of[original].append(name)
+        with (
+            replace_file(self._destination) as temporary,
+            pa.memory_map(str(self._path)) as source,
+            pq.ParquetWriter(temporary, ALBUM_SCHEMA, compression="zstd") as writer,
+        ):
+            reader = pa.ipc.open_file(source)
+            for index in range(reader.num_record_batches):
+                table = pa.Table.from_batches([reader.get_batch(index)])
+                table = _without_copies(table, copies)
+                table = _with_copies_named(table, copies_of)
+                for column in LABEL_COLUMNS:
+                    respelled = _respell(table[column].combine_chunks(), spelled[_FAMILIES[column]])
+                    table = table.set_column(table.column_names.index(column), column, respelled)
+                writer.write_table(_without_empty_ratings(table), row_group_size=_ROW_GROUP)
+        self.albums -= len(copies)
+        self.duplicates = len(copies)
+
+    def _choose_spellings(self, counts: Counter[str]) -> dict[str, str]:
+        """Choose for every spelling the one to show: the most frequent of its kind, and of equals the first read."""
+        cleaned: Counter[str] = Counter()
+        for spelling, count in counts.items():
+            if spelling is not None:
+                cleaned[clean_label(spelling)] += count
+        del cleaned[""]
+        shown: dict[str, str] = {}
+        for spelling, _ in cleaned.most_common():
+            shown.setdefault(label_key(spelling), spelling)
+        self.merged_spellings += len(cleaned) - len(shown)
+        return {
+            spelling: shown[label_key(spelling)]
+            for spelling in counts
+            if spelling is not None and clean_label(spelling)
+        }
+
+    def _copies(self) -> dict[str, str]:
+        """Map the albums to leave out to the one to keep instead."""
+        copies = {}
+        for name in self._original_of:
+            chain = [name]
+            while (original := self._original_of.get(chain[-1])) in self._seen and original not in chain:
+                chain.append(original)
+            # Albums that are marked as duplicates in a circle: the first one of them by name stays.
+            last = min(chain) if original in chain else chain[-1]
+            if last != name:
+                copies[name] = last
+        return copies
+
+
+def _without_copies(table: pa.Table, copies: dict[str, str]) -> pa.Table:
+    if not copies:
+        return table
+    return table.filter(pc.invert(pc.is_in(table["file_name"], value_set=pa.array(list(copies), pa.string()))))
+
+
+def _with_copies_named(table: pa.Table, copies_of: dict[str, list[str]]) -> pa.Table:
+    if not copies_of or not set(table["file_name"].to_pylist()) & copies_of.keys():
+        return table
+    named = [
+        list(dict.fromkeys([*(listed or ()), *copies_of.get(name, ())]))
+        for name, listed in zip(table["file_name"].to_pylist(), table["duplicates"].to_pylist(), strict=True)
+    ]
+    field = ALBUM_SCHEMA.field("duplicates")
+    return table.set_column(table.column_names.index("duplicates"), field, pa.array(named, field.type))
+
+
+def _without_empty_ratings(table: pa.Table) -> pa.Table:
+    # Protocol buffers and the database have no null: they say 0 for an album that nobody rated.
+    rated = pc.if_else(pc.greater(table["rating"], 0), table["rating"], pa.scalar(None, pa.float32()))
+    return table.set_column(table.column_names.index("rating"), ALBUM_SCHEMA.field("rating"), rated)
+
+
+def _respell(lists: pa.ListArray, spelled: dict[str, str]) -> pa.ListArray:
+    """Replace every item; items without a replacement go, and so does what is there twice."""
+    encoded = pc.list_flatten(lists).dictionary_encode()
+    new = sorted({spelled[old] for old in encoded.dictionary.to_pylist() if old in spelled})
+    code_of = {name: code for code, name in enumerate(new)}
+    codes = np.array([code_of.get(spelled.get(old, ""), -1) for old in encoded.dictionary.to_pylist()] + [-1])
+    values = codes[encoded.indices.fill_null(len(codes) - 1).to_numpy()]
+    rows = pc.list_parent_indices(lists).to_numpy()
+    first = np.zeros(len(values), bool)
+    first[np.unique(rows.astype(np.int64) * (len(new) + 1) + values, return_index=True)[1]] = True
+    kept = first & (values >= 0)
+    ends = np.concatenate([[0], np.cumsum(np.bincount(rows[kept], minlength=len(lists)))]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(new, pa.string()).take(pa.array(values[kept])))

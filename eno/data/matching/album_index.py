@@ -1,0 +1,241 @@
+"""Albums by name: find the few that a local album may be, without comparing it with all."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import rapidfuzz
+
+from eno.data.lute.albums import release_years
+from eno.data.matching.credited import Credit, credit_of_album, credit_of_tag, credit_similarity, is_various
+from eno.data.matching.titles import Title, parse_title, title_similarity
+
+_CROWD = 40
+"""Of more albums with one title only those by artists with a similar name are looked at."""
+_DURATION_TOLERANCE_S = 3.0
+_CONTRADICTED, _CONFIRMED = 0.3, 0.8
+
+
+@dataclass(frozen=True)
+class LocalAlbum:
+    """An album as it lies on disk.
+
+    Attributes
+    ----------
+    artist, title : str
+        As tagged, or as the folder is called.
+    year : int, optional
+    durations_s : tuple of float
+        Of the tracks, in order; empty if unknown.
+    tracks : int, optional
+        How many there are, if known.
+    """
+
+    artist: str
+    title: str
+    year: int | None = None
+    durations_s: tuple[float, ...] = ()
+    tracks: int | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An album that a local album may be.
+
+    Attributes
+    ----------
+    row : int
+        Its row in the albums table.
+    score : float
+        0 to 1.
+    reason : str
+        What speaks for and against it.
+    """
+
+    row: int
+    score: float
+    reason: str
+
+
+class AlbumIndex:
+    """Looks up albums by artist and title.
+
+    Parameters
+    ----------
+    albums : pyarrow.Table
+        As `eno.data.lute.albums.read_albums` gives it.
+    """
+
+    def __init__(self, albums: pa.Table) -> None:
+        self._file_names = albums["file_name"].to_pylist()
+        self._years = release_years(albums)
+        self._durations = _Durations(albums["tracks"].combine_chunks())
+        self._credits = [
+            credit_of_album((one["name"], one["file_name"]) for one in several or () if one)
+            for several in albums["artists"].to_pylist()
+        ]
+        self._titles = [
+            _titles(name, path) for name, path in zip(albums["name"].to_pylist(), self._file_names, strict=True)
+        ]
+        self._by_artist: dict[str, list[int]] = defaultdict(list)
+        self._by_title: dict[str, list[int]] = defaultdict(list)
+        for row, (credit, titles) in enumerate(zip(self._credits, self._titles, strict=True)):
+            for key in {_squeezed(key) for keys in (credit.wholes, credit.parts, *credit.artists) for key in keys}:
+                if not is_various(key):
+                    self._by_artist[key].append(row)
+            for compact in {title.compact for title in titles}:
+                self._by_title[compact].append(row)
+
+    def candidates(self, local: LocalAlbum) -> list[Candidate]:
+        """Find what a local album may be.
+
+        Parameters
+        ----------
+        local : LocalAlbum
+
+        Returns
+        -------
+        list of Candidate
+            The best first.
+        """
+        credit, title = credit_of_tag(local.artist), parse_title(local.title)
+        rows = self._rows(credit, title)
+        found = [self._judge(row, local, credit, title) for row in rows]
+        return sorted((one for one in found if one.score > 0), key=lambda one: (-one.score, self._file_names[one.row]))
+
+    def _rows(self, credit: Credit, title: Title) -> set[int]:
+        keys = {_squeezed(key) for keys in (credit.wholes, credit.parts, *credit.artists) for key in keys}
+        rows = {row for key in keys for row in self._by_artist.get(key, ())}
+        same_title = self._by_title.get(title.compact, [])
+        if len(same_title) > _CROWD and credit.wholes:
+            names = [min(self._credits[row].wholes, default="") for row in same_title]
+            near = rapidfuzz.process.extract(
+                min(credit.wholes), names, scorer=rapidfuzz.fuzz.token_set_ratio, score_cutoff=80, limit=_CROWD
+            )
+            same_title = [same_title[position] for _, _, position in near]
+        return rows | set(same_title)
+
+    def _judge(self, row: int, local: LocalAlbum, credit: Credit, title: Title) -> Candidate:
+        # The title first: it rules out most of an artist's albums.
+        same_title = max(title_similarity(title, other) for other in self._titles[row])
+        if same_title == 0.0:
+            return Candidate(row, 0.0, "")
+        same_artist = credit_similarity(credit, self._credits[row]) if credit.wholes else 0.7
+        if same_artist == 0.0:
+            return Candidate(row, 0.0, "")
+        notes = [_wording("artist", same_artist if credit.wholes else None), _wording("title", same_title)]
+        score = same_artist * same_title
+        agreement = duration_agreement(local.durations_s, self._durations.of(row))
+        # Instrumentals and demos are as long as the songs: there lengths prove nothing.
+        if agreement is not None and agreement >= _CONFIRMED and same_title >= 0.8:
+            score = 1 - (1 - score) * 0.2
+            notes.append(f"{agreement:.0%} of the track lengths agree")
+        elif agreement is not None and agreement <= _CONTRADICTED:
+            score = min(score, 0.75)
+            notes.append(f"only {agreement:.0%} of the track lengths agree")
+        else:
+            score, hint = self._weigh_hints(row, local, title, score)
+            notes += hint
+            if title.further_disc:
+                score = min(score, 0.8)
+                notes.append("a further disc may hold other songs")
+            if not credit.wholes or (credit.various and len(title.words.split()) < 3):
+                score = min(score, 0.8)
+                notes.append("needs track lengths to be sure")
+        return Candidate(row, round(score, 4), ", ".join(notes))
+
+    def _weigh_hints(self, row: int, local: LocalAlbum, title: Title, score: float) -> tuple[float, list[str]]:
+        """Weigh what proves nothing alone: the year, the number of tracks, what kind of record it is."""
+        notes = []
+        year, count = self._years[row], len(self._durations.of(row))
+        if local.year and year and local.year < year - 1:
+            score = min(score, 0.8)
+            notes.append(f"tagged {local.year}, years before the release in {year}")
+        elif local.year and year and local.year != year:
+            score *= 0.97
+            notes.append(f"{local.year} instead of {year}")
+        if local.tracks and count and local.tracks != count:
+            # Far fewer may be the single of that name, far more a box; an edition says so.
+            unlike = local.tracks < count / 2 or (local.tracks > count * 2 and not title.pressing)
+            score = min(score, 0.8) if unlike else score * 0.98
+            notes.append(f"{local.tracks} tracks instead of {count}")
+        kind = self._file_names[row].split("/")[1] if self._file_names[row].startswith("release/") else None
+        if title.kind and kind and {title.kind, kind} in ({"ep", "album"}, {"single", "album"}, {"single", "ep"}):
+            score = min(score, 0.8)
+            notes.append(f"tagged as {title.kind}, listed as {kind}")
+        return score, notes
+
+
+def duration_agreement(local_s: Sequence[float], listed_s: Sequence[float]) -> float | None:
+    """Compare two lists of track lengths.
+
+    Parameters
+    ----------
+    local_s, listed_s : sequence of float
+        Seconds, in the order of the tracks; 0 where not known.
+
+    Returns
+    -------
+    float or None
+        The share of the shorter list that is found in the longer one, in order, to within three seconds; None with
+        fewer than three known lengths on a side. Bonus tracks and missing tracks so do no harm.
+
+    Examples
+    --------
+    >>> duration_agreement([100, 200, 300, 400], [101, 199, 50, 300])
+    0.75
+    """
+    listed = [length for length in listed_s if length]
+    if min(len(local_s), len(listed)) < 3:
+        return None
+    # The longest common subsequence.
+    best = [0] * (len(listed) + 1)
+    for length in local_s:
+        previous = 0
+        for i, other in enumerate(listed, 1):
+            diagonal = previous + (abs(length - other) <= _DURATION_TOLERANCE_S)
+            previous, best[i] = best[i], max(best[i], best[i - 1], diagonal)
+    return best[-1] / min(len(local_s), len(listed))
+
+
+class _Durations:
+    """Track lengths of many albums in little memory."""
+
+    def __init__(self, tracks: pa.ListArray) -> None:
+        lengths = pc.struct_field(pc.list_flatten(tracks), "duration_seconds")
+        self._lengths = lengths.fill_null(0).to_numpy(zero_copy_only=False)
+        self._ends = np.concatenate([[0], np.cumsum(pc.list_value_length(tracks).fill_null(0).to_numpy())])
+
+    def of(self, row: int) -> list[int]:
+        """Lengths of the tracks of one album in seconds, 0 for those that are not known."""
+        lengths: list[int] = self._lengths[self._ends[row] : self._ends[row + 1]].tolist()
+        return lengths
+
+
+def _titles(name: str | None, file_name: str) -> tuple[Title, ...]:
+    """Take apart the title and its transliterations: in brackets, and in the path."""
+    titles = {parse_title(name or "")}
+    slug = file_name.rpartition("/")[2]
+    if name and not name.isascii():
+        titles.add(parse_title(slug.replace("-", " ")))
+    if name and name.endswith("]") and " [" in name:
+        native, _, transliterated = name[:-1].partition(" [")
+        titles |= {parse_title(native), parse_title(transliterated)}
+    return tuple(title for title in titles if title.words or title.numbers) or (parse_title(slug),)
+
+
+def _squeezed(key: str) -> str:
+    return "".join(sorted(key.split())) if " " in key else key
+
+
+def _wording(part: str, similarity: float | None) -> str:
+    if similarity is None:
+        return f"no {part} tagged"
+    if similarity == 1.0:
+        return f"same {part}"
+    return f"{part} {'nearly the same' if similarity > 0.9 else 'only in part'}"

@@ -1,0 +1,135 @@
+"""Who a record is by: names of artists as they are credited."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from eno.data.matching.names import VARIOUS_ARTISTS, name_key
+from eno.data.matching.titles import spelling_similarity
+
+_FEATURING = re.compile(r"[\s(\[]+(?:feat|ft|featuring)\b\.?\s.*$", re.IGNORECASE)
+_JOINTS = re.compile(
+    r"\s*(?:;|/|,|&|\+|\||×|\band\b|\bwith\b|\bvs\b\.?|\s[xX]\s|\bfeat\b\.?|\bft\b\.?)\s*", re.IGNORECASE
+)
+_BRACKETED = re.compile(r"^(.*\S)\s*[\[(]([^\[\]()]+)[\])]$")
+_DISAMBIGUATION = re.compile(r"[-_]f?\d+$")
+
+
+def main_artist(text: str) -> str:
+    """Leave the guests out: what stands before "feat.".
+
+    Examples
+    --------
+    >>> main_artist("Massive Attack feat. Hope Sandoval")
+    'Massive Attack'
+    """
+    return _FEATURING.sub("", text) or text
+
+
+def is_various(key: str) -> bool:
+    """Whether a key is the name that compilations carry in place of an artist."""
+    return key in VARIOUS_ARTISTS
+
+
+@dataclass(frozen=True)
+class Credit:
+    """Whose record it is, in every form that the name may have.
+
+    Attributes
+    ----------
+    wholes : frozenset of str
+        Keys of the whole credit.
+    artists : tuple of frozenset of str
+        Keys of each artist, among them transliterations.
+    parts : frozenset of str
+        Keys of what the names are joined from: "Nick Cave" and "The Bad Seeds".
+    """
+
+    wholes: frozenset[str]
+    artists: tuple[frozenset[str], ...]
+    parts: frozenset[str]
+
+    @property
+    def various(self) -> bool:
+        """Whether this is a compilation."""
+        return any(map(is_various, self.wholes))
+
+
+def credit_of_album(artists: Iterable[tuple[str | None, str | None]]) -> Credit:
+    """Build the credit of an album of Lute.
+
+    Parameters
+    ----------
+    artists : iterable of tuple
+        Name and ``file_name`` of each artist. RateYourMusic shows names in their own script, often with the
+        transliteration in brackets; the ``file_name`` is another transliteration.
+    """
+    artists = list(artists)
+    each = []
+    for name, file_name in artists:
+        keys = set(_forms(name or ""))
+        slug = _DISAMBIGUATION.sub("", (file_name or "").rpartition("/")[2])
+        keys |= {name_key(slug.replace("-", " "))} - {""}
+        each.append(frozenset(keys))
+    firsts = [name_key(name or "") for name, _ in artists]
+    wholes = {" and ".join(firsts)} | (set(each[0]) if len(each) == 1 else set())
+    return Credit(
+        frozenset(wholes - {""}), tuple(each), frozenset(_parts(" & ".join(name or "" for name, _ in artists)))
+    )
+
+
+def credit_of_tag(text: str) -> Credit:
+    """Build the credit that a tag states.
+
+    Parameters
+    ----------
+    text : str
+        As tagged, for instance ``"Beatles, The"`` or ``"Iron & Wine; Calexico"``.
+    """
+    text = main_artist(text)
+    parts = _parts(text)
+    return Credit(frozenset(_forms(text)), tuple(frozenset({part}) for part in parts), frozenset(parts))
+
+
+def credit_similarity(tagged: Credit, album: Credit) -> float:
+    """Compare a tag's credit with an album's.
+
+    Returns
+    -------
+    float
+        1 for the same, 0.99 for the same artists in another order, 0.95 where one side names only some of the artists,
+        0.92 to 0.96 for misspellings, else 0.
+    """
+    if not tagged.parts or not album.parts:
+        return 0.0
+    if tagged.wholes & album.wholes or (tagged.various and album.various):
+        return 1.0
+    if tagged.various or album.various:
+        return 0.0
+    if any(spelling_similarity(a, b) == 1.0 for a in tagged.wholes for b in album.wholes):
+        return 1.0
+    shared = [bool(artist & (tagged.parts | tagged.wholes)) for artist in album.artists]
+    known = [any(part in artist for artist in album.artists) for part in tagged.parts]
+    if tagged.parts == album.parts or (all(shared) and all(known) and known):
+        return 0.99
+    named = any(tagged.wholes & artist for artist in album.artists)
+    if named or all(shared) or (known and all(known)) or tagged.parts & album.parts in (tagged.parts, album.parts):
+        return 0.95
+    return max((spelling_similarity(a, b) for a in tagged.wholes for b in album.wholes), default=0.0)
+
+
+def _parts(text: str) -> list[str]:
+    return [key for part in _JOINTS.split(text) if (key := name_key(part))]
+
+
+def _forms(text: str) -> set[str]:
+    forms = {name_key(text)}
+    bracketed = _BRACKETED.match(text.strip())
+    if bracketed:
+        forms |= {name_key(bracketed[1]), name_key(bracketed[2])}
+    last, comma, first = text.partition(", ")
+    if comma and "," not in first and len(first.split()) == 1:  # "Bowie, David"
+        forms.add(name_key(f"{first} {last}"))
+    return forms - {""}

@@ -1,0 +1,102 @@
+"""Albums as they lie on disk: tracks put together, and what their tags and folders say."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+from eno.data.matching.album_index import LocalAlbum
+from eno.data.matching.credited import main_artist
+
+_DISC_FOLDER = re.compile(r"^(?:cd|dis[ck]|disque)[\s_.-]*\d+\b.*$", re.IGNORECASE)
+# "1993 - Souvlaki", "Slowdive - Souvlaki (1993)", "Slowdive - 1993 - Souvlaki"
+_FOLDER_NAME = re.compile(
+    r"^(?:(?P<artist>(?!\d{4} - ).+?) - )?(?:[(\[]?(?P<year>(?:19|20)\d\d)[)\]]? - )?(?P<title>.+)$"
+)
+_YEAR_IN_BRACKETS = re.compile(r"[(\[](?P<year>(?:19|20)\d\d)[)\]]")
+_MOSTLY = 0.5
+
+
+@dataclass(frozen=True)
+class LocalGroup:
+    """Tracks that lie and are tagged as one album.
+
+    Attributes
+    ----------
+    folder : str
+        Where they lie, without the folders of single discs.
+    local : LocalAlbum
+        What they say of the album.
+    rows : list of dict
+        The tracks in order, with the columns of `eno.data.library.scanning.TRACK_SCHEMA`.
+    """
+
+    folder: str
+    local: LocalAlbum
+    rows: list[dict[str, Any]]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from other groups: its folder and its title."""
+        return self.folder, self.local.title
+
+
+def album_folder(folder: str) -> str:
+    """Give the folder of the album that a folder is part of: the one above, if it is that of a single disc.
+
+    Examples
+    --------
+    >>> album_folder("Low/Double Negative/CD 2")
+    'Low/Double Negative'
+    """
+    path = PurePosixPath(folder)
+    return str(path.parent if _DISC_FOLDER.match(path.name) else path)
+
+
+def group_tracks(tracks: pa.Table) -> list[LocalGroup]:
+    """Put tracks together that lie in one folder, its discs included, and name one album.
+
+    Parameters
+    ----------
+    tracks : pyarrow.Table
+        As `eno.data.library.scanning.read_tracks` gives it.
+
+    Returns
+    -------
+    list of LocalGroup
+    """
+    grouped = defaultdict(list)
+    for row in tracks.to_pylist():
+        grouped[album_folder(str(PurePosixPath(row["track_id"]).parent)), row["album"]].append(row)
+    groups = []
+    for (place, album), rows in grouped.items():
+        rows.sort(key=lambda row: (row["disc_number"] or 0, row["track_number"] or 0, row["track_id"]))
+        groups.append(LocalGroup(place, _describe(PurePosixPath(place), album, rows), rows))
+    return groups
+
+
+def _describe(folder: PurePosixPath, album: str | None, rows: list[dict[str, Any]]) -> LocalAlbum:
+    named = _FOLDER_NAME.match(folder.name)
+    parts = named.groupdict() if named else {}
+    year = next((row["year"] for row in rows if row["year"]), None)
+    if year is None and (found := _YEAR_IN_BRACKETS.search(folder.name) or (parts.get("year") and named)):
+        year = int(found["year"])
+    artist = _artist(rows) or parts.get("artist") or folder.parent.name
+    title = album or parts.get("title") or folder.name
+    durations = tuple(row["duration_s"] for row in rows if row["duration_s"])
+    return LocalAlbum(artist, title, year, durations if len(durations) == len(rows) else (), len(rows))
+
+
+def _artist(rows: list[dict[str, Any]]) -> str | None:
+    """Tell whose album it is: of the album artist, or of the artist of most tracks, or of various ones."""
+    for tag in ("album_artist", "artist"):
+        names = Counter(main_artist(row[tag]) for row in rows if row[tag])
+        if names:
+            (name, count), *_ = names.most_common(1)
+            return name if count > _MOSTLY * names.total() else "Various Artists"
+    return None

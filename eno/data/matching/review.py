@@ -1,0 +1,128 @@
+"""The file in which the user decides what eno would not."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from eno.data.matching.album_index import Candidate, LocalAlbum
+from eno.errors import CatalogueError
+from eno.files import replace_file
+
+COLUMNS = (
+    "decision", "folder", "album", "artist", "year", "tracks",
+    "candidate", "candidate_artists", "candidate_name", "candidate_date", "score", "reason",
+)  # fmt: skip
+"""Columns of the review file. The first one is the user's; ``folder`` and ``album`` say which files are meant."""
+_NEEDED = ("decision", "folder", "album", "candidate")
+_YES, _NO = ("yes", "y", "x", "1", "true"), ("no", "n", "0", "false")
+
+
+@dataclass
+class Review:
+    """Local albums with the albums that they may be, one a row, and the user's word on them.
+
+    ``yes`` in the column ``decision`` takes the candidate of that row, also one that the user wrote there; ``no`` rules
+    it out; nothing leaves it open. Rows may be added: ``yes`` with another ``file_name`` overrules any match, ``no``
+    takes one back.
+
+    Attributes
+    ----------
+    asked : int
+        Local albums that were put before the user now.
+    """
+
+    asked: int = 0
+    _rows: dict[tuple[str, str], list[dict[str, str]]] = field(default_factory=lambda: defaultdict(list))
+
+    @classmethod
+    def read(cls, path: Path, *, known: set[str]) -> Review:
+        """Read what the user decided; a file that does not exist holds no decisions.
+
+        Parameters
+        ----------
+        path : Path
+            CSV with comma, semicolon or tab, as spreadsheets write it; UTF-8.
+        known : set of str
+            ``file_name`` of every album.
+
+        Raises
+        ------
+        CatalogueError
+            It is not UTF-8, lacks a column, or has a decision that cannot be followed.
+        """
+        if not path.is_file():
+            return cls()
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise CatalogueError(f"{path}: is not UTF-8 (byte {error.start + 1}); save it as CSV in UTF-8.") from error
+        head = text.partition("\n")[0]
+        separator = max(",;\t", key=head.count)
+        reader = csv.DictReader(text.splitlines(), delimiter=separator)
+        missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
+        if missing:
+            raise CatalogueError(f"{path}: lacks the columns {', '.join(missing)}; its first line is {head[:80]!r}.")
+        review = cls()
+        for row in reader:
+            decision = (row["decision"] or "").strip().lower()
+            if decision and decision not in _YES + _NO:
+                raise CatalogueError(f"{path}: line {reader.line_num}: decision is {decision!r}, expected yes or no.")
+            if decision in _YES and row["candidate"] not in known:
+                raise CatalogueError(f"{path}: line {reader.line_num}: there is no album {row['candidate']!r}.")
+            if decision:
+                kept = {name: row.get(name) or "" for name in COLUMNS} | {"decision": decision}
+                review._rows[kept["folder"], kept["album"]].append(kept)
+        return review
+
+    def chosen(self, folder: str, album: str) -> str | None:
+        """The album that the user said yes to."""
+        return next((row["candidate"] for row in self._rows.get((folder, album), ()) if row["decision"] in _YES), None)
+
+    def refused(self, folder: str, album: str, candidate: str) -> bool:
+        """Whether the user said no to it."""
+        return any(
+            row["candidate"] == candidate and row["decision"] in _NO for row in self._rows.get((folder, album), ())
+        )
+
+    def ask(self, folder: str, album: str, local: LocalAlbum, candidates: list[Candidate], albums: pa.Table) -> None:
+        """Put a local album and its candidates before the user."""
+        self.asked += 1
+        for one in candidates:
+            listed = albums.slice(one.row, 1).to_pylist()[0]
+            self._rows[folder, album].append(_row(folder, album, local, one, listed))
+
+    def write(self, path: Path) -> None:
+        """Write decisions and questions; without either there is no file."""
+        if not self._rows:
+            path.unlink(missing_ok=True)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replace_file(path) as temporary, temporary.open("w", encoding="utf-8-sig", newline="") as file:
+            # The mark at the start tells spreadsheets that this is UTF-8.
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            for rows in self._rows.values():
+                writer.writerows(rows)
+
+
+def _row(folder: str, album: str, local: LocalAlbum, one: Candidate, listed: dict[str, Any]) -> dict[str, str]:
+    return {
+        "decision": "",
+        "folder": folder,
+        "album": album,
+        "artist": local.artist,
+        "year": str(local.year or ""),
+        "tracks": str(local.tracks or ""),
+        "candidate": listed["file_name"],
+        "candidate_artists": "; ".join(artist["name"] or "" for artist in listed["artists"] or ()),
+        "candidate_name": listed["name"] or "",
+        "candidate_date": listed["release_date"] or "",
+        "score": f"{one.score:.3f}",
+        "reason": one.reason,
+    }

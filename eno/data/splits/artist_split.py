@@ -1,0 +1,273 @@
+"""Train, validation and test: who is held out."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eno.data.labels.encoder import LabelEncoder
+from eno.data.lute.albums import LABEL_COLUMNS
+from eno.data.matching.credited import is_various, main_artist
+from eno.data.matching.names import name_key
+from eno.data.splits.stratify import SPLITS, artist_groups, split_by_group
+from eno.data.tables import read_table, write_table
+from eno.errors import CatalogueError
+
+SPLIT_SCHEMA = pa.schema(
+    [
+        ("track_id", pa.string()),
+        ("file_name", pa.string()),
+        *((name, pa.list_(pa.string())) for name in LABEL_COLUMNS),
+    ]
+)
+"""Columns of ``processed/splits/{train,val,test}.parquet``: a track, its album, the album's labels."""
+
+GROUP = pa.field("group", pa.string())
+"""A further column of splits: what artists belong together, so that intervals and folds can keep them together."""
+
+LEFT_OUT = ""
+"""The part of tracks that are in none."""
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """How evenly tracks were divided.
+
+    Attributes
+    ----------
+    tracks, albums, artists : dict of str to int
+        How many each part has. Artists are those of the albums.
+    worst_gap, mean_gap : float
+        How far the share of a label's tracks in a part is from the share of all tracks there, at worst and on average
+        over labels and parts.
+    worst_label, worst_part : str
+        Where that is.
+    largest_group : float
+        Share of the tracks that belong to the largest group of artists, who cannot be divided.
+    left_out : int
+        Tracks in no part.
+    """
+
+    tracks: dict[str, int]
+    albums: dict[str, int]
+    artists: dict[str, int]
+    worst_gap: float
+    mean_gap: float
+    worst_label: str
+    worst_part: str
+    largest_group: float
+    left_out: int
+
+
+def label_tracks(matches: pa.Table, albums: pa.Table) -> pa.Table:
+    """Give matched tracks the labels of their album.
+
+    Parameters
+    ----------
+    matches : pyarrow.Table
+        As `eno.data.matching.matcher.read_matches` gives them.
+    albums : pyarrow.Table
+        As `eno.data.lute.albums.read_albums` gives them.
+
+    Returns
+    -------
+    pyarrow.Table
+        Columns of `SPLIT_SCHEMA`.
+
+    Raises
+    ------
+    CatalogueError
+        No track has an album, or one that is not in the table.
+    """
+    matched = matches.filter(pc.equal(matches["decision"], "matched"))
+    if len(matched) == 0:
+        raise CatalogueError("No track has an album. See why with: eno match")
+    rows = pc.index_in(matched["file_name"], value_set=albums["file_name"].combine_chunks())
+    if rows.null_count:
+        unknown = matched.filter(pc.is_null(rows))["file_name"][0]
+        raise CatalogueError(
+            f"The matches name the album {unknown}, which the albums lack. Match again with: eno match"
+        )
+    labels = albums.select(LABEL_COLUMNS).take(rows)
+    columns = [matched["track_id"], matched["file_name"], *labels.columns]
+    return pa.Table.from_arrays(columns, names=SPLIT_SCHEMA.names).cast(SPLIT_SCHEMA)
+
+
+def make_splits(
+    tracks: pa.Table,
+    albums: pa.Table,
+    labels: LabelEncoder,
+    *,
+    val: float,
+    test: float,
+    seed: int,
+    tags: pa.Table | None = None,
+) -> np.ndarray:
+    """Divide labelled tracks so that no artist is on two sides.
+
+    Parameters
+    ----------
+    tracks : pyarrow.Table
+        As `label_tracks` gives them.
+    albums : pyarrow.Table
+        For the artists. All artists of one album stay together. Albums by various artists go by the artists that their
+        tracks are tagged with; one that would tie together artists who otherwise have nothing to do with each other is
+        left out.
+    labels : LabelEncoder
+        What is to be divided evenly.
+    val, test : float
+        Shares of the tracks that are held out.
+    seed : int
+        Decides between equals.
+    tags : pyarrow.Table, optional
+        The tracks table, for the artists on compilations. Without it each compilation stands alone.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,), dtype=str]
+        The part of each track; `LEFT_OUT` for none.
+
+    Raises
+    ------
+    LabelError
+        There are fewer groups of artists than parts.
+    """
+    groups = track_groups(tracks, albums, tags)
+    matrix = labels.encode_many(*(tracks[name] for name in LABEL_COLUMNS))
+    used = np.array([group is not None for group in groups], bool)
+    parts = np.full(len(groups), LEFT_OUT, dtype="<U5")
+    parts[used] = split_by_group(
+        matrix[used], [group for group in groups if group is not None], val=val, test=test, seed=seed
+    )
+    return parts
+
+
+def track_groups(tracks: pa.Table, albums: pa.Table, tags: pa.Table | None) -> list[str | None]:
+    """Name the group of artists of every track; None for compilations that would tie groups together."""
+    file_names = tracks["file_name"].to_pylist()
+    known = list(dict.fromkeys(file_names))
+    owners = artists_of_albums(albums, known)
+    guests = _artists_on_compilations(tracks, tags, {name for name in known if not owners[name]})
+    # First without compilations, to see which of them would tie together what is apart.
+    plain = [name for name in known if owners[name]]
+    group_of_artist = {
+        artist: group
+        for name, group in zip(plain, artist_groups([owners[name] for name in plain]), strict=True)
+        for artist in owners[name]
+    } if plain else {}  # fmt: skip
+    tying = {
+        name
+        for name, artists in guests.items()
+        if len({group_of_artist[artist] for artist in artists if artist in group_of_artist}) > 1
+    }
+    kept = [name for name in known if name not in tying]
+    together = artist_groups([owners[name] or sorted(guests.get(name, ())) for name in kept])
+    group_of = dict(zip(kept, together, strict=True))
+    return [group_of.get(name) for name in file_names]
+
+
+def artists_of_albums(albums: pa.Table, file_names: list[str]) -> dict[str, list[str]]:
+    """Give the keys of the artists of some albums; none for those by various artists."""
+    rows = pc.index_in(pa.array(file_names, pa.string()), value_set=albums["file_name"].combine_chunks())
+    listed = albums["artists"].take(rows).to_pylist()
+    found = {}
+    for name, several in zip(file_names, listed, strict=True):
+        keys = {name_key(one["name"] or one["file_name"] or "") for one in several or () if one}
+        found[name] = sorted(key for key in keys if key and not is_various(key))
+    return found
+
+
+def _artists_on_compilations(tracks: pa.Table, tags: pa.Table | None, compilations: set[str]) -> dict[str, set[str]]:
+    if tags is None or not compilations:
+        return {}
+    artist_of = dict(zip(tags["track_id"].to_pylist(), tags["artist"].to_pylist(), strict=True))
+    guests: dict[str, set[str]] = defaultdict(set)
+    for track_id, name in zip(tracks["track_id"].to_pylist(), tracks["file_name"].to_pylist(), strict=True):
+        if name in compilations and (artist := artist_of.get(track_id)):
+            guests[name].add(name_key(main_artist(artist)))
+    return {name: {key for key in keys if not is_various(key)} for name, keys in guests.items()}
+
+
+def describe_splits(
+    tracks: pa.Table, albums: pa.Table, labels: LabelEncoder, parts: np.ndarray, tags: pa.Table | None = None
+) -> SplitReport:
+    """Count what each part has, and how evenly the labels are divided.
+
+    Parameters
+    ----------
+    tracks, albums, labels, tags
+        As in `make_splits`.
+    parts : np.ndarray [shape=(n,), dtype=str]
+        The part of each track.
+
+    Returns
+    -------
+    SplitReport
+    """
+    file_names = np.array(tracks["file_name"].to_pylist(), dtype=object)
+    owners = artists_of_albums(albums, list(dict.fromkeys(file_names)))
+    albums_in = {name: set(file_names[parts == name]) for name in SPLITS}
+    used = parts != LEFT_OUT
+    matrix = labels.encode_many(*(tracks[name] for name in LABEL_COLUMNS))[used]
+    matrix.data[:] = 1
+    totals = np.maximum(matrix.sum(axis=0), 1e-9)
+    occurs = totals >= 1
+    gaps = np.array([
+        np.where(occurs, abs(matrix[parts[used] == name].sum(axis=0) / totals - (parts[used] == name).mean()), 0)
+        for name in SPLITS
+    ])  # fmt: skip
+    part, label = np.unravel_index(int(gaps.argmax()), gaps.shape) if gaps.size else (0, 0)
+    groups = Counter(group for group in track_groups(tracks, albums, tags) if group is not None)
+    return SplitReport(
+        tracks={name: int((parts == name).sum()) for name in SPLITS},
+        albums={name: len(albums_in[name]) for name in SPLITS},
+        artists={name: len({artist for album in albums_in[name] for artist in owners[album]}) for name in SPLITS},
+        worst_gap=float(gaps.max(initial=0.0)),
+        mean_gap=float(gaps[:, occurs].mean()) if occurs.any() else 0.0,
+        worst_label=labels.all_labels[label] if len(labels) else "",
+        worst_part=SPLITS[part],
+        largest_group=max(groups.values(), default=0) / max(1, len(tracks)),
+        left_out=int((~used).sum()),
+    )
+
+
+def write_splits(folder: Path, rows: pa.Table, parts: np.ndarray, groups: list[str | None] | None = None) -> None:
+    """Write one Parquet file a part.
+
+    Parameters
+    ----------
+    folder : Path
+        Usually ``processed/splits``.
+    rows : pyarrow.Table
+        Columns of `SPLIT_SCHEMA`.
+    parts : np.ndarray [shape=(n,), dtype=str]
+        The part of each row, as `make_splits` gives it.
+    groups : list of str or None, optional
+        The group of artists of each row, as `track_groups` gives it.
+    """
+    if groups is not None:
+        rows = rows.append_column(GROUP, pa.array(groups, GROUP.type))
+    for name in SPLITS:
+        write_table(folder / f"{name}.parquet", rows.filter(pa.array(parts == name)))
+
+
+def read_split(folder: Path, name: str) -> pa.Table:
+    """Read one part, with the columns of `SPLIT_SCHEMA` and `GROUP`.
+
+    Where no group is known, each album is one of its own.
+
+    Raises
+    ------
+    CatalogueError
+        The file is missing or lacks a column.
+    """
+    origin = "Make it with: eno split"
+    schema = SPLIT_SCHEMA.append(GROUP)
+    table = read_table(folder / f"{name}.parquet", schema=schema, needed=SPLIT_SCHEMA.names, origin=origin)
+    table = table.select(schema.names)
+    return table.set_column(len(SPLIT_SCHEMA), GROUP, pc.coalesce(table[GROUP.name], table["file_name"]))

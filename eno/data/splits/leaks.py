@@ -1,0 +1,170 @@
+"""What is on two sides of a split although it should not be."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eno.data.matching.album_index import duration_agreement
+from eno.data.matching.credited import is_various, main_artist
+from eno.data.matching.names import name_key
+from eno.data.splits.artist_split import LEFT_OUT, artists_of_albums
+from eno.data.splits.stratify import SPLITS
+from eno.errors import CatalogueError
+
+_SHOWN = 10
+_NEARLY_ALL = 0.8
+_ENOUGH_TRACKS = 3
+
+
+@dataclass(frozen=True)
+class Leak:
+    """Something that is in more than one part.
+
+    Attributes
+    ----------
+    kind : str
+        ``"artist"``, ``"album"``, ``"song"``, ``"recording"`` or ``"audio"``.
+    what : str
+        Which one.
+    parts : tuple of str
+        Where it is.
+    """
+
+    kind: str
+    what: str
+    parts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.what} is in {' and '.join(self.parts)}"
+
+
+def find_leaks(tracks: pa.Table, parts: np.ndarray, albums: pa.Table, tags: pa.Table | None = None) -> list[Leak]:
+    """Look for artists, albums, songs and recordings that are in more than one part.
+
+    Parameters
+    ----------
+    tracks : pyarrow.Table
+        As `eno.data.splits.artist_split.label_tracks` gives them.
+    parts : np.ndarray [shape=(n,), dtype=str]
+        The part of each track.
+    albums : pyarrow.Table
+        As `eno.data.lute.albums.read_albums` gives them.
+    tags : pyarrow.Table, optional
+        The tracks table. With it are also found: songs, by artist and title however they are spelled; and audio, by its
+        hash where there is one.
+
+    Returns
+    -------
+    list of Leak
+        Artists are compared by name, so two artists of one name are one. Recordings are albums with the same title and
+        track lengths, whoever they are said to be by.
+    """
+    leaks = []
+    for kind, what, rows in _repeats(tracks, albums, tags):
+        found = sorted({str(part) for part in parts[rows]} - {LEFT_OUT})
+        if len(found) > 1:
+            leaks.append(Leak(kind, what, tuple(found)))
+    return leaks
+
+
+def leave_out_repeats(
+    tracks: pa.Table, parts: np.ndarray, albums: pa.Table, tags: pa.Table | None = None
+) -> np.ndarray:
+    """Take songs and recordings that are in several parts out of all but one of them.
+
+    Dividing by artist cannot keep them apart: a song is also on a soundtrack or in a mix by somebody else. They stay
+    where most is held out: in the test part, or else in validation.
+
+    Parameters
+    ----------
+    tracks, parts, albums, tags
+        As in `find_leaks`.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,), dtype=str]
+        The parts, with `eno.data.splits.artist_split.LEFT_OUT` for what was taken out.
+    """
+    parts = parts.copy()
+    for kind, _, rows in _repeats(tracks, albums, tags):
+        if kind in ("song", "recording", "audio"):
+            inside = parts[rows]
+            kept = next((part for part in reversed(SPLITS) if (inside == part).any()), LEFT_OUT)
+            parts[np.array(rows)[inside != kept]] = LEFT_OUT
+    return parts
+
+
+def check_leaks(tracks: pa.Table, parts: np.ndarray, albums: pa.Table, tags: pa.Table | None = None) -> None:
+    """Raise if anything is on two sides; see `find_leaks`.
+
+    Raises
+    ------
+    CatalogueError
+        Naming the first ten leaks.
+    """
+    leaks = find_leaks(tracks, parts, albums, tags)
+    if leaks:
+        shown = "\n  ".join(str(leak) for leak in leaks[:_SHOWN])
+        more = f"\n  … and {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else ""
+        raise CatalogueError(
+            f"The parts are not separate; what is learned in one is known in the other:\n  {shown}{more}"
+        )
+
+
+def _repeats(tracks: pa.Table, albums: pa.Table, tags: pa.Table | None) -> Iterator[tuple[str, str, list[int]]]:
+    """Give everything that should be on one side: its kind, its name, and the rows of its tracks."""
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for row, name in enumerate(tracks["file_name"].to_pylist()):
+        rows_of[name].append(row)
+    albums_of: dict[str, list[str]] = defaultdict(list)
+    for name, artists in artists_of_albums(albums, list(rows_of)).items():
+        for artist in artists:
+            albums_of[artist].append(name)
+    for artist, names in albums_of.items():
+        yield "artist", artist, [row for name in names for row in rows_of[name]]
+    for name, rows in rows_of.items():
+        yield "album", name, rows
+    for name, other in _same_recordings(albums, list(rows_of)):
+        yield "recording", f"{name} = {other}", rows_of[name] + rows_of[other]
+    if tags is not None:
+        yield from _same_tags(tracks, tags)
+
+
+def _same_recordings(albums: pa.Table, names: list[str]) -> Iterator[tuple[str, str]]:
+    """Find albums with the same title and track lengths."""
+    rows = albums.take(pc.index_in(pa.array(names, pa.string()), value_set=albums["file_name"].combine_chunks()))
+    by_title = defaultdict(list)
+    for name, title, listed in zip(names, rows["name"].to_pylist(), rows["tracks"].to_pylist(), strict=True):
+        lengths = [track["duration_seconds"] or 0 for track in listed or () if track]
+        if title and sum(length > 0 for length in lengths) >= _ENOUGH_TRACKS:
+            by_title[name_key(title)].append((name, lengths))
+    for same in by_title.values():
+        for i, (name, lengths) in enumerate(same):
+            for other, other_lengths in same[i + 1 :]:
+                # Of unlike length they may still share most of the shorter one by chance.
+                alike = _NEARLY_ALL <= len(lengths) / len(other_lengths) <= 1 / _NEARLY_ALL
+                if alike and (duration_agreement(lengths, other_lengths) or 0) >= _NEARLY_ALL:
+                    yield name, other
+
+
+def _same_tags(tracks: pa.Table, tags: pa.Table) -> Iterator[tuple[str, str, list[int]]]:
+    found = tags.select(["artist", "title", "audio_hash"]).take(
+        pc.index_in(tracks["track_id"], value_set=tags["track_id"].combine_chunks())
+    )
+    songs, hashes = defaultdict(list), defaultdict(list)
+    for row, (artist, title, audio) in enumerate(zip(*(column.to_pylist() for column in found.columns), strict=True)):
+        key = name_key(main_artist(artist or ""))
+        if key and title and not is_various(key):
+            songs[f"{key}: {name_key(title)}"].append(row)
+        if audio:
+            hashes[audio].append(row)
+    for kind, groups in (("song", songs), ("audio", hashes)):
+        for what, rows in groups.items():
+            if len(rows) > 1:
+                yield kind, what, rows

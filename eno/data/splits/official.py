@@ -1,0 +1,94 @@
+"""Divisions that somebody else made: brought in from files."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eno.data.splits.artist_split import LEFT_OUT
+from eno.data.splits.stratify import SPLITS
+from eno.data.text import read_text
+from eno.errors import CatalogueError
+
+_SUFFIXES = (".parquet", ".csv", ".tsv", ".txt")
+_COLUMNS = ("track_id", "path", "file_name")
+
+
+def read_official_splits(folder: Path, tracks: pa.Table) -> tuple[np.ndarray, list[str]]:
+    """Read which tracks are in which part.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds one file for each of ``train``, ``val`` (or ``validation``, ``valid``) and ``test``: ``.parquet``,
+        ``.csv`` or ``.tsv`` with a column ``track_id``, ``path`` or ``file_name``; or ``.txt`` with one track id or
+        album a line.
+    tracks : pyarrow.Table
+        As `eno.data.splits.artist_split.label_tracks` gives them.
+
+    Returns
+    -------
+    parts : np.ndarray [shape=(n,), dtype=str]
+        The part of each track; `eno.data.splits.artist_split.LEFT_OUT` for those that no file names.
+    unknown : list of str
+        What the files name that is no track and no album.
+
+    Raises
+    ------
+    CatalogueError
+        A file is missing, cannot be read, or a track is in two parts.
+    """
+    ids = np.array(tracks["track_id"].to_pylist(), dtype=object)
+    albums = np.array(tracks["file_name"].to_pylist(), dtype=object)
+    known = {*ids, *albums}
+    parts = np.full(len(ids), LEFT_OUT, dtype="<U5")
+    unknown: list[str] = []
+    for name in SPLITS:
+        path = _find(folder, name)
+        named = set(_names(path))
+        unknown += sorted(named - known)
+        inside = np.isin(ids, list(named)) | np.isin(albums, list(named))
+        twice = inside & (parts != LEFT_OUT)
+        if twice.any():
+            raise CatalogueError(f"{path}: names {ids[twice][0]}, which is in {parts[twice][0]} already.")
+        parts[inside] = name
+    if not (parts != LEFT_OUT).any():
+        example = f"{unknown[0]!r}" if unknown else "nothing"
+        raise CatalogueError(f"{folder}: names no track or album of this collection; it has {example}.")
+    return parts, unknown
+
+
+def _find(folder: Path, name: str) -> Path:
+    stems = {"val": ("val", "validation", "valid")}.get(name, (name,))
+    found = [path for stem in stems for suffix in _SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
+    if len(found) != 1:
+        seen = f"found {', '.join(path.name for path in found)}" if found else "there is none"
+        raise CatalogueError(f"{folder}: expected one file {name}{{{','.join(_SUFFIXES)}}}; {seen}.")
+    return found[0]
+
+
+def _names(path: Path) -> list[str]:
+    if path.suffix == ".parquet":
+        try:
+            table = pq.read_table(path)
+        except (pa.ArrowException, OSError) as error:
+            raise CatalogueError(f"{path}: cannot be read as Parquet ({error}).") from error
+        column = _column(path, table.column_names)
+        return [str(value) for value in table[column].to_pylist() if value is not None]
+    text = read_text(path)
+    if path.suffix == ".txt":
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    reader = csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix == ".tsv" else ",")
+    column = _column(path, list(reader.fieldnames or ()))
+    return [row[column] for row in reader if row[column]]
+
+
+def _column(path: Path, names: list[str]) -> str:
+    column = next((name for name in _COLUMNS if name in names), None)
+    if column is None:
+        raise CatalogueError(f"{path}: lacks a column {', '.join(_COLUMNS[:-1])} or {_COLUMNS[-1]}; it has {names}.")
+    return column

@@ -1,0 +1,129 @@
+"""One process for each GPU, each with its share of the tracks."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import connection
+from typing import Any
+
+from eno.audio.windows import WindowPolicy
+from eno.cores import usable_cores
+from eno.embeddings.job.decode_worker import end_with_parent
+from eno.embeddings.job.decoding import FILE_TIMEOUT_S, without_main
+from eno.embeddings.job.pipeline import LocalExecutor, load_again
+from eno.embeddings.job.results import Result, Task
+from eno.errors import EnoError
+from eno.spec import EncoderSpec
+
+_WATCH_S = 0.5
+
+
+class DevicesExecutor:
+    """Embeds tracks on several devices, each in a process of its own with its own decoders.
+
+    Parameters
+    ----------
+    spec : EncoderSpec
+        Of the encoder, which every process loads anew.
+    policy : WindowPolicy
+        Which windows of a track.
+    devices : sequence of str
+        Device names as PyTorch has them: ``["cuda:0", "cuda:1"]``.
+    dtype : str
+        See `eno.devices.resolve_dtype`.
+    workers : int, optional
+        Decoding processes, divided among the devices; as many as there are cores, if not given.
+    file_timeout_s : float
+        See `eno.embeddings.job.decoding.DecodePool`.
+    """
+
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        policy: WindowPolicy,
+        devices: Sequence[str],
+        *,
+        dtype: str = "auto",
+        workers: int | None = None,
+        file_timeout_s: float = FILE_TIMEOUT_S,
+    ) -> None:
+        self._devices = list(devices)
+        each = max(1, (workers or usable_cores()) // len(self._devices))
+        self._settings = {"spec": spec, "policy": policy, "dtype": dtype, "workers": each}
+        self._settings |= {"file_timeout_s": file_timeout_s, "threads": max(1, usable_cores() // len(self._devices))}
+
+    def __call__(self, tasks: Sequence[Task], stop: Callable[[], bool]) -> Iterator[Result]:
+        """See `eno.embeddings.job.results.Executor`.
+
+        Raises
+        ------
+        EnoError
+            The process of a device failed, or was ended; what the others gave until then stays.
+        """
+        if not tasks:
+            return
+        context = multiprocessing.get_context("spawn")
+        pipes: dict[Any, str] = {}
+        processes = []
+        try:
+            for place, device in enumerate(self._devices):
+                ours, theirs = context.Pipe()
+                share = tasks[place :: len(self._devices)]
+                process = context.Process(target=_embed_share, args=(theirs, share, device, self._settings))
+                with without_main():
+                    process.start()
+                theirs.close()
+                processes.append(process)
+                pipes[ours] = device
+            yield from _gather(pipes, stop)
+        finally:
+            for process in processes:
+                process.kill()
+                process.join()
+
+
+def _gather(pipes: dict[Any, str], stop: Callable[[], bool]) -> Iterator[Result]:
+    told = False
+    while pipes:
+        if stop() and not told:
+            told = True
+            for pipe in pipes:
+                pipe.send("stop")
+        answering: list[Any] = list(connection.wait(list(pipes), timeout=_WATCH_S))
+        for pipe in answering:
+            try:
+                message = pipe.recv()
+            except (EOFError, OSError):
+                raise EnoError(
+                    f"The process of device {pipes[pipe]} was ended from outside. What is done is saved; the same "
+                    "command goes on from there."
+                ) from None
+            if message is None:
+                del pipes[pipe]
+            elif isinstance(message, str):
+                raise EnoError(f"Device {pipes[pipe]}: {message}")
+            else:
+                yield message
+
+
+def _embed_share(pipe: connection.Connection, tasks: Sequence[Task], device: str, settings: dict[str, Any]) -> None:
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)  # they reach all processes; the first one decides
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    try:
+        import torch
+
+        if device == "cpu":
+            torch.set_num_threads(settings["threads"])
+        encoder = load_again(settings["spec"], device=device, dtype=settings["dtype"])
+        executor = LocalExecutor(
+            encoder, settings["policy"], workers=settings["workers"], file_timeout_s=settings["file_timeout_s"]
+        )
+        for result in executor(tasks, stop=pipe.poll):
+            pipe.send(result)
+        pipe.send(None)
+    except Exception as error:
+        pipe.send(str(error) if isinstance(error, EnoError) else f"{type(error).__name__}: {error}")

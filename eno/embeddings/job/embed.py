@@ -1,0 +1,298 @@
+"""The precompute job: every track of a folder → vectors in a store."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from eno.data.library.files import FileStamp, Track, find_tracks
+from eno.embeddings.job.pipeline import LocalExecutor
+from eno.embeddings.job.plan import Amendment, Plan, make_plan, write_amendments
+from eno.embeddings.job.results import Embedded, Executor, Failed, Result, Untouched
+from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.embeddings.store.ledger import Failure
+from eno.embeddings.store.lock import WriterLock
+from eno.embeddings.store.parts import PART_BYTES
+from eno.encoders import Encoder
+
+_FLUSH_S = 60.0
+"""So much work at most is lost when the job is killed."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    done, failed, total : int
+        Tracks of this run that are done, however it went; those that failed; and all that it has to do.
+    audio_s : float
+        Length of the tracks that were embedded.
+    seconds : float
+        Since the first of them was begun.
+    """
+
+    done: int
+    failed: int
+    total: int
+    audio_s: float
+    seconds: float
+
+    @property
+    def tracks_per_s(self) -> float:
+        """Tracks done per second."""
+        return self.done / max(self.seconds, 1e-9)
+
+    @property
+    def audio_hours_per_hour(self) -> float:
+        """Hours of audio embedded per hour."""
+        return self.audio_s / max(self.seconds, 1e-9)
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds that the rest will take at this rate; None before anything is done."""
+        return (self.total - self.done) / self.tracks_per_s if self.done else None
+
+
+@dataclass(frozen=True)
+class EmbedReport:
+    """How a run ended. ``found == embedded + skipped + failed + left``.
+
+    Attributes
+    ----------
+    found : int
+        Audio files in the folder.
+    embedded, skipped, failed : int
+        Done now, done before, and not possible (now or before; the reasons stand in the store's ledger).
+    left : int
+        Not reached, because the run was interrupted.
+    changed : int
+        Among the embedded: those whose file was another one before.
+    vanished : int
+        Tracks in the store whose file is no longer there. They no longer count, until their files are back;
+        `eno.embeddings.store.maintenance.compact_store` removes them.
+    failures : list of Failure
+        Those among the failed.
+    seconds, audio_s : float
+        Time that the run took, and length of the tracks that it embedded.
+    """
+
+    found: int
+    embedded: int
+    skipped: int
+    failed: int
+    left: int
+    changed: int
+    vanished: int
+    failures: list[Failure]
+    seconds: float
+    audio_s: float
+
+    @property
+    def coverage(self) -> float:
+        """Share of the files that the store holds, now or from before; 1 where there are none."""
+        return (self.embedded + self.skipped) / self.found if self.found else 1.0
+
+
+def embed_folder(
+    root: Path | str,
+    encoder: Encoder,
+    store: EmbeddingStore,
+    *,
+    executor: Executor | None = None,
+    retry_failed: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> EmbedReport:
+    """Bring a store up to date with a folder: embed what is new or has changed, forget what has vanished.
+
+    Parameters
+    ----------
+    root : Path or str
+        The audio folder.
+    encoder : Encoder
+        Must be the encoder of the store.
+    store : EmbeddingStore
+        Receives vectors and failures. What it holds already is skipped, so an interrupted run goes on.
+    executor : Executor, optional
+        Where the work is done; in this process and decoding processes beside it, if not given.
+    retry_failed : bool
+        Try tracks again that failed in an earlier run though their files have not changed.
+    on_progress : callable, optional
+        Called after every track.
+
+    Returns
+    -------
+    EmbedReport
+        Counts that add up. The first interrupt (Ctrl-C, or SIGTERM) finishes the tracks that are under way, a second
+        one does not; both end in a report, after what is done was saved.
+
+    Raises
+    ------
+    FingerprintMismatch
+        The store belongs to another encoder.
+    AudioError
+        The folder cannot be read.
+    StoreError
+        Another run is writing into the store, it cannot be written to, or it is that of another folder.
+    """
+    began = time.monotonic()
+    store.require(encoder.spec)
+    executor = executor or LocalExecutor(encoder, store.policy)
+    with store.writing() as lock, _Interrupts() as stop:
+        with ThreadPoolExecutor(1) as beside:
+            held = beside.submit(store.tracks, also_gone=True)
+            tracks = find_tracks(root)
+        if not tracks:  # rather a share that is not mounted than a collection that is gone: nothing is changed
+            return _nothing(time.monotonic() - began)
+        plan = make_plan(tracks, held.result(), store.ledger, retry_failed=retry_failed)
+        run = _Run(store, plan, lock)
+        try:
+            run.begin()
+            for result in executor(plan.tasks, stop):
+                run.take(result)
+                if on_progress:
+                    on_progress(run.progress())
+        except KeyboardInterrupt:
+            pass  # what is done is saved below; the report's `left` says that there is more to do
+        finally:
+            run.end()
+    failures = run.failures
+    done = run.embedded + plan.skipped + run.untouched + len(failures)
+    return EmbedReport(
+        found=len(tracks),
+        embedded=run.embedded,
+        skipped=plan.skipped + run.untouched,
+        failed=len(failures),
+        left=len(tracks) - done,
+        changed=run.changed,
+        vanished=plan.vanished,
+        failures=sorted(failures.values(), key=lambda failure: failure.track_id),
+        seconds=time.monotonic() - began,
+        audio_s=run.audio_s,
+    )
+
+
+def _nothing(seconds: float) -> EmbedReport:
+    return EmbedReport(
+        found=0, embedded=0, skipped=0, failed=0, left=0, changed=0, vanished=0, failures=[], seconds=seconds, audio_s=0
+    )
+
+
+class _Interrupts:
+    """Turns the first Ctrl-C or SIGTERM into a wish to end; the second one interrupts."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        return self._asked
+
+    def __enter__(self) -> _Interrupts:
+        if threading.current_thread() is threading.main_thread():  # others may not
+            self._before = {one: signal.signal(one, self._ask) for one in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for one, handler in self._before.items():
+            signal.signal(one, handler)
+
+    def _ask(self, _signal: int, _frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+
+
+class _Run:
+    """Collects what is done, and hands it to the store from time to time, on a thread of its own."""
+
+    def __init__(self, store: EmbeddingStore, plan: Plan, lock: WriterLock) -> None:
+        self.failures = dict(plan.failures)
+        self.embedded = self.untouched = self.changed = 0
+        self.audio_s = 0.0
+        self._store, self._plan, self._lock = store, plan, lock
+        self._amendments = dict(plan.amendments)
+        self._began = self._flushed = time.monotonic()
+        self._waiting: list[Embedded] = []
+        self._bytes = 0
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self._writing: Future[None] | None = None
+
+    def begin(self) -> None:
+        """Note what has vanished, or is back, before anything else."""
+        write_amendments(self._store.ledger, self._amendments)
+
+    def take(self, result: Result) -> None:
+        self.failures.pop(result.track.id, None)
+        if isinstance(result, Failed):
+            self._fail(result.track, result.reason)
+        elif isinstance(result, Untouched):
+            self.untouched += 1
+            self._amendments[result.track.id] = Amendment(False, result.stamp.size, result.stamp.mtime_ns)
+        else:
+            self._add(result)
+        if self._bytes >= PART_BYTES or time.monotonic() - self._flushed > _FLUSH_S:
+            self._flush()
+
+    def _add(self, result: Embedded) -> None:
+        kept = self._store.as_kept(result.vectors)
+        if not np.isfinite(kept).all():
+            self._fail(result.track, f"makes the encoder give NaN, or values too large for {self._store.dtype}")
+            return
+        self._waiting.append(replace(result, vectors=kept))
+        self._bytes += kept.nbytes
+        self.embedded += 1
+        self.audio_s += result.duration_s
+        self.changed += result.track.id in self._plan.held
+
+    def _fail(self, track: Track, reason: str) -> None:
+        self.failures[track.id] = Failure(track.id, track.file, reason, track.size, track.mtime_ns)
+        if track.id in self._plan.held:  # by vectors of what its file was before
+            self._amendments[track.id] = Amendment(gone=True)
+
+    def progress(self) -> Progress:
+        """How far the run is."""
+        failed = len(self.failures) - len(self._plan.failures)
+        done = self.embedded + self.untouched + failed
+        return Progress(done, failed, len(self._plan.tasks), self.audio_s, time.monotonic() - self._began)
+
+    def end(self) -> None:
+        """Write what is left, and wait for it."""
+        try:
+            self._flush()
+            self._wait()
+        finally:
+            self._writer.shutdown()
+
+    def _flush(self) -> None:
+        self._wait()
+        self._writing = self._writer.submit(self._write, self._waiting, dict(self.failures), dict(self._amendments))
+        self._waiting, self._bytes, self._flushed = [], 0, time.monotonic()
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def _write(self, done: list[Embedded], failures: dict[str, Failure], amendments: dict[str, Amendment]) -> None:
+        self._lock.check()
+        if done:
+            files: dict[str, FileStamp] = {one.track.id: one.stamp for one in done}
+            ids = [one.track.id for one in done for _ in one.starts_s]
+            starts, vectors = (
+                np.concatenate(rows) for rows in zip(*((o.starts_s, o.vectors) for o in done), strict=True)
+            )
+            self._store.append(ids, starts, vectors, files=files)
+        if sorted(failures.values(), key=lambda one: one.track_id) != self._store.ledger.failures():
+            self._store.ledger.write_failures(failures.values())
+        write_amendments(self._store.ledger, amendments)

@@ -1,0 +1,201 @@
+"""From files to vectors: decoding processes → batches of windows → encoder, with nothing piling up between them.
+
+Memory does not grow with the collection: the decoders wait while their windows are not taken, and these are taken only
+when there is room in the next batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from eno.audio.windows import WindowPolicy
+from eno.cores import usable_cores
+from eno.embeddings.job.decoding import FILE_TIMEOUT_S, Cut, DecodePool, Dropped, TrackEnd
+from eno.embeddings.job.results import Embedded, Result, Task
+from eno.encoders import Encoder, load_encoder
+from eno.errors import EnoError
+from eno.spec import EncoderSpec
+
+_LEAST_BATCH = 8
+_NICE = 19
+
+
+def load_again(spec: EncoderSpec, *, device: str, dtype: str) -> Encoder:
+    """Load the encoder of a spec, in another process or on another machine.
+
+    Raises
+    ------
+    EnoError
+        What lies there is another one.
+    """
+    encoder = load_encoder(spec.name, device=device, dtype=dtype, **spec.options, **spec.location)
+    if encoder.spec.fingerprint != spec.fingerprint:
+        raise EnoError(f"loaded {encoder.spec.label} in place of {spec.label}.")
+    return encoder
+
+
+class LocalExecutor:
+    """Embeds tracks with an encoder of this process.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The encoder.
+    policy : WindowPolicy
+        Which windows of a track.
+    workers : int, optional
+        Processes that decode; as many as there are cores, and beside a GPU one less.
+    file_timeout_s : float
+        See `eno.embeddings.job.decoding.DecodePool`.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        policy: WindowPolicy,
+        *,
+        workers: int | None = None,
+        file_timeout_s: float = FILE_TIMEOUT_S,
+    ) -> None:
+        self._encoder, self._policy, self._file_timeout_s = encoder, policy, file_timeout_s
+        on_cpu = getattr(getattr(encoder, "device", None), "type", "cpu") == "cpu"
+        self._workers = workers or (usable_cores() if on_cpu else max(1, usable_cores() - 1))
+        # On a CPU decoders and encoder want the same cores. The encoder goes first, since its threads wait for each
+        # other; the decoders get what it leaves, and all of it once it has nothing to do.
+        self._nice = _NICE if on_cpu else 0
+
+    def pool(self) -> DecodePool:
+        """Start the processes that decode."""
+        return DecodePool(
+            self._encoder.spec,
+            self._policy,
+            workers=self._workers,
+            nice=self._nice,
+            file_timeout_s=self._file_timeout_s,
+        )
+
+    def __call__(self, tasks: Sequence[Task], stop: Callable[[], bool]) -> Iterator[Result]:
+        """See `eno.embeddings.job.results.Executor`."""
+        if tasks:
+            with self.pool() as pool:
+                yield from embed_tracks(self._encoder, pool, tasks, stop)
+
+
+def embed_tracks(
+    encoder: Encoder, pool: DecodePool, tasks: Iterable[Task], stop: Callable[[], bool]
+) -> Iterator[Result]:
+    """Embed tracks.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The encoder. One with a method `start`, such as `eno.encoders.torch_encoder.TorchEncoder`, computes a batch
+        while the next one is gathered.
+    pool : DecodePool
+        Decodes for it.
+    tasks, stop
+        See `eno.embeddings.job.results.Executor`.
+
+    Yields
+    ------
+    Result
+        One for each track.
+    """
+    batches = _Batches(encoder)
+    tracks: dict[int, _Track] = {}
+    for event in pool.run(tasks, stop):
+        if isinstance(event, Cut):
+            track = tracks.setdefault(event.job, _Track(event.task))
+            yield from batches.add(track, event)
+        elif isinstance(event, TrackEnd):
+            track = tracks.pop(event.job)
+            track.end = event
+            if track.is_whole():
+                yield track.result()
+        elif isinstance(event, Dropped):
+            tracks.pop(event.job, None)
+        else:
+            yield event
+    yield from batches.finish()
+
+
+@dataclass(eq=False)
+class _Track:
+    task: Task
+    end: TrackEnd | None = None
+    vectors: list[np.ndarray] = field(default_factory=list)
+    encoded: int = 0
+
+    def take(self, vectors: np.ndarray) -> None:
+        self.vectors.append(vectors)
+        self.encoded += len(vectors)
+
+    def is_whole(self) -> bool:
+        return self.end is not None and self.encoded == len(self.end.starts_s)
+
+    def result(self) -> Embedded:
+        assert self.end is not None
+        end, vectors = self.end, np.concatenate(self.vectors)
+        return Embedded(self.task.track, end.stamp, end.duration_s, end.starts_s, vectors)
+
+
+class _Batches:
+    """Gathers windows of any tracks into batches of one size; of two batches one is gathered, one computed."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        size = max(_LEAST_BATCH, getattr(encoder, "batch_size", _LEAST_BATCH))
+        self._overlaps = hasattr(encoder, "start")
+        self._encode = getattr(encoder, "start", None) or _at_once(encoder)
+        self._windows = np.empty((size, encoder.spec.window_samples), np.float32)
+        self._pieces: list[tuple[_Track, int]] = []
+        self._gathered = 0
+        self._under_way: tuple[Callable[[], np.ndarray], list[tuple[_Track, int]]] | None = None
+
+    def add(self, track: _Track, cut: Cut) -> Iterator[Embedded]:
+        taken = 0
+        while taken < len(cut.samples):
+            count = min(len(cut.samples) - taken, len(self._windows) - self._gathered)
+            self._windows[self._gathered : self._gathered + count] = cut.samples[taken : taken + count]
+            self._pieces.append((track, count))
+            self._gathered += count
+            taken += count
+            if taken == len(cut.samples):
+                cut.release()  # before anything is computed, so that decoding goes on meanwhile
+            if self._gathered == len(self._windows):
+                yield from self._start()
+
+    def finish(self) -> Iterator[Embedded]:
+        if self._gathered:
+            yield from self._start()
+        yield from self._collect()
+
+    def _start(self) -> Iterator[Embedded]:
+        result = self._encode(self._windows[: self._gathered])
+        pieces, self._pieces, self._gathered = self._pieces, [], 0
+        yield from self._collect()
+        self._under_way = result, pieces
+        if not self._overlaps:
+            yield from self._collect()
+
+    def _collect(self) -> Iterator[Embedded]:
+        if self._under_way is None:
+            return
+        result, pieces = self._under_way
+        self._under_way = None
+        vectors, first = result(), 0
+        for track, count in pieces:
+            track.take(vectors[first : first + count])
+            first += count
+            if track.is_whole():
+                yield track.result()
+
+
+def _at_once(encoder: Encoder) -> Callable[[np.ndarray], Callable[[], np.ndarray]]:
+    def encode(windows: np.ndarray) -> Callable[[], np.ndarray]:
+        vectors = encoder.encode(windows)
+        return lambda: vectors
+
+    return encode

@@ -1,0 +1,151 @@
+"""What a run has to do: what the folder holds, against what the store holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eno.data.library.files import Tracks
+from eno.embeddings.job.results import Task
+from eno.embeddings.store.ledger import AMENDMENT_SCHEMA, Failure, Ledger
+from eno.errors import StoreError
+
+_NONE = -1  # in place of a row, a size or a time
+
+
+class Amendment(NamedTuple):
+    """What has changed about a track since its part was written; see `eno.embeddings.store.ledger.AMENDMENT_SCHEMA`."""
+
+    gone: bool
+    size: int | None = None
+    mtime_ns: int | None = None
+
+
+@dataclass
+class Plan:
+    """What a run has to do.
+
+    Attributes
+    ----------
+    tasks : list of Task
+        Tracks to embed: new ones, changed ones, and failed ones that are tried again.
+    skipped : int
+        Tracks whose vectors are there.
+    vanished : int
+        Tracks in the store whose file is not in the folder.
+    held : set of str
+        Tracks among the tasks and failures that have vectors, of what their file was before.
+    failures : dict of str to Failure
+        Tracks that failed before and are not tried again.
+    amendments : dict of str to Amendment
+        The store's amendments as they should be, by track.
+    """
+
+    tasks: list[Task] = field(default_factory=list)
+    skipped: int = 0
+    vanished: int = 0
+    held: set[str] = field(default_factory=set)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    amendments: dict[str, Amendment] = field(default_factory=dict)
+
+
+def make_plan(tracks: Tracks, held: pa.Table, ledger: Ledger, *, retry_failed: bool) -> Plan:
+    """Compare a folder with a store.
+
+    A file is taken for unchanged if its size and its time of change are those at which it was embedded, or if the
+    store does not know these; otherwise it becomes a task, which compares what is heard.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        What the folder holds.
+    held : pa.Table
+        What the store holds, as `eno.embeddings.store.EmbeddingStore.tracks` gives it, also what is gone.
+    ledger : Ledger
+        The store's.
+    retry_failed : bool
+        Whether tracks that failed before are tried again though their files have not changed.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    StoreError
+        The store holds tracks, and the folder none of them.
+    """
+    places = pc.index_in(tracks.ids, held["track_id"].combine_chunks())
+    rows = pc.fill_null(places, _NONE).to_numpy()
+    if len(held) and len(tracks) and (rows == _NONE).all():
+        raise StoreError(
+            f"{ledger.folder}: holds {len(held)} tracks, for instance {held['track_id'][0]}, and none of them is in "
+            "this folder. Is it another collection? Name another store with --store."
+        )
+    plan = Plan()
+    failed = {failure.track_id: failure for failure in ledger.failures()}
+    same = _unchanged(tracks, held, rows)
+    plan.skipped = int(same.sum())
+    for place in np.flatnonzero(~same).tolist():
+        track, row = tracks[place], int(rows[place])
+        if row != _NONE:
+            plan.held.add(track.id)
+        failure = failed.get(track.id)
+        if failure and not retry_failed and (failure.size, failure.mtime_ns) == (track.size, track.mtime_ns):
+            plan.failures[track.id] = failure
+        else:
+            plan.tasks.append(Task(track, held["audio_hash"][row].as_py() if row != _NONE else None))
+    _amend(plan, tracks, held, rows, same, read_amendments(ledger))
+    return plan
+
+
+def _unchanged(tracks: Tracks, held: pa.Table, rows: np.ndarray) -> np.ndarray:
+    same: np.ndarray = rows != _NONE
+    for name, now in (("size", tracks.sizes), ("mtime_ns", tracks.mtimes_ns)):
+        then = pc.fill_null(held[name], _NONE).to_numpy()
+        then = np.append(then, _NONE)[rows]  # that of no row is the last one
+        same &= (then == _NONE) | (then == now)
+    return same
+
+
+def _amend(
+    plan: Plan,
+    tracks: Tracks,
+    held: pa.Table,
+    rows: np.ndarray,
+    same: np.ndarray,
+    earlier: dict[str, Amendment],
+) -> None:
+    missing = np.ones(len(held), bool)
+    missing[rows[rows != _NONE]] = False
+    plan.vanished = int(missing.sum())
+    for name in held["track_id"].filter(pa.array(missing)).to_pylist():
+        plan.amendments[name] = earlier.get(name, Amendment(gone=True))._replace(gone=True)
+    for name in plan.failures.keys() & plan.held:
+        plan.amendments[name] = Amendment(gone=True)
+    if earlier:
+        here = {tracks[place].id for place in np.flatnonzero(same).tolist()}
+        back = {name: amendment._replace(gone=False) for name, amendment in earlier.items() if name in here}
+        plan.amendments |= {name: amendment for name, amendment in back.items() if amendment.size is not None}
+    unknown = np.append(held["size"].is_null().to_numpy(), False)[rows] & same
+    for place in np.flatnonzero(unknown).tolist():
+        track = tracks[place]
+        if track.size is not None:
+            plan.amendments[track.id] = Amendment(gone=False, size=track.size, mtime_ns=track.mtime_ns)
+
+
+def read_amendments(ledger: Ledger) -> dict[str, Amendment]:
+    """The amendments in a ledger, by track."""
+    rows = ledger.amendments().to_pylist()
+    return {row["track_id"]: Amendment(row["gone"], row["size"], row["mtime_ns"]) for row in rows}
+
+
+def write_amendments(ledger: Ledger, amendments: dict[str, Amendment]) -> None:
+    """Replace the amendments in a ledger, if they differ."""
+    if amendments != read_amendments(ledger):
+        rows = [{"track_id": name, **amendment._asdict()} for name, amendment in amendments.items()]
+        ledger.write_amendments(pa.Table.from_pylist(rows, AMENDMENT_SCHEMA))

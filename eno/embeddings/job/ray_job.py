@@ -1,0 +1,193 @@
+"""The same job on a Ray cluster: Ray Data hands shares of the tracks to encoders wherever there is a GPU.
+
+Only what is embedded where is Ray's: the plan, the parts, the ledger, and with them resuming, are those of the job.
+The process that runs it is the one that writes, so vectors travel to it and nothing else has to.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from eno.audio.windows import WindowPolicy
+from eno.data.library.files import FileStamp, Track
+from eno.embeddings.job.decoding import FILE_TIMEOUT_S, DecodePool
+from eno.embeddings.job.pipeline import LocalExecutor, embed_tracks, load_again
+from eno.embeddings.job.results import Embedded, Failed, Result, Task, Untouched
+from eno.errors import ConfigError, EnoError, MissingExtra
+from eno.spec import EncoderSpec
+
+_TASKS = pa.schema([("task", pa.int64()), ("file", pa.binary()), ("known_hash", pa.string())])
+_RESULTS = pa.schema(
+    [
+        ("task", pa.int64()),
+        ("reason", pa.string()),
+        ("size", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("audio_hash", pa.string()),
+        ("duration_s", pa.float64()),
+        ("starts_s", pa.list_(pa.float64())),
+        ("vectors", pa.binary()),
+    ]
+)
+
+
+class RayExecutor:
+    """Embeds tracks on a Ray cluster, or on a Ray of this machine if there is none.
+
+    Which cluster is said by ``$RAY_ADDRESS``, as for all programs that use Ray. Files must be found under the same
+    paths on all its machines, and eno must be installed there.
+
+    Parameters
+    ----------
+    spec : EncoderSpec
+        Of the encoder, which every actor loads anew.
+    policy : WindowPolicy
+        Which windows of a track.
+    device, dtype : str
+        See `eno.devices`. With ``"auto"`` an actor has a GPU if the cluster has any; with ``"cpu"`` never.
+    workers : int, optional
+        Decoding processes beside each actor, for which it reserves as many cores: 8 beside a GPU, else 1.
+    file_timeout_s : float
+        See `eno.embeddings.job.decoding.DecodePool`.
+    max_actors : int, optional
+        At most so many; as many as the cluster has room for, also while it grows, if not given.
+    share : int, optional
+        Tracks that an actor takes at a time: 8 to 128, so that there are enough of them, if not given. What an actor
+        that dies had under way is done again.
+    """
+
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        policy: WindowPolicy,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        workers: int | None = None,
+        file_timeout_s: float = FILE_TIMEOUT_S,
+        max_actors: int | None = None,
+        share: int | None = None,
+    ) -> None:
+        self._spec, self._policy, self._device, self._dtype = spec, policy, device, dtype
+        self._workers, self._file_timeout_s = workers, file_timeout_s
+        self._max_actors, self._share = max_actors, share
+
+    def __call__(self, tasks: Sequence[Task], stop: Callable[[], bool]) -> Iterator[Result]:
+        """See `eno.embeddings.job.results.Executor`; what is under way when `stop` says so is given up.
+
+        Raises
+        ------
+        MissingExtra
+            Ray is not installed.
+        ConfigError
+            The cluster has no GPU, and one was asked for.
+        EnoError
+            An encoder failed, other than by one file.
+        """
+        if not tasks:
+            return
+        ray = _import_ray()
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False, include_dashboard=False)
+        try:
+            batches: Any = self._dataset(ray, tasks).iter_batches(batch_size=None, batch_format="pyarrow")
+            for batch in batches:
+                for row in batch.to_pylist():
+                    yield self._result(tasks[row["task"]].track, row)
+                if stop():
+                    return
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None) or error
+            raise EnoError(f"Ray: {str(cause).strip().splitlines()[-1]}") from error
+
+    def _dataset(self, ray: Any, tasks: Sequence[Task]) -> Any:
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False  # eno shows its own
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        gpu = self._device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+        if self._device not in ("auto", "cpu") and not gpu:
+            raise ConfigError(f"Device {self._device!r} cannot be used: the Ray cluster has no GPU.")
+        workers = self._workers or (8 if gpu else 1)
+        # Paths may hold bytes that are no UTF-8, which Arrow does not take for text.
+        rows = [
+            {"task": number, "file": os.fsencode(task.track.file), "known_hash": task.known_hash}
+            for number, task in enumerate(tasks)
+        ]
+        share = self._share or min(128, max(8, len(rows) // 64))
+        tables = [pa.Table.from_pylist(rows[first : first + share], _TASKS) for first in range(0, len(rows), share)]
+        arguments = (self._spec, self._policy, "cuda" if gpu else "cpu", self._dtype, workers, self._file_timeout_s)
+        # By Ray Data's defaults an actor that dies is started again, and its share done again.
+        return ray.data.from_arrow(tables).map_batches(
+            _Embedder,
+            fn_constructor_args=arguments,
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=workers,
+            num_gpus=1 if gpu else 0,
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=self._max_actors),
+        )
+
+    def _result(self, track: Track, row: dict[str, Any]) -> Result:
+        if row["reason"] is not None:
+            return Failed(track, row["reason"])
+        stamp = FileStamp(row["size"], row["mtime_ns"], row["audio_hash"])
+        if row["vectors"] is None:
+            return Untouched(track, stamp)
+        shape = (len(row["starts_s"]), len(self._spec.layers), self._spec.dim)
+        vectors = np.frombuffer(row["vectors"], np.float32).reshape(shape)
+        return Embedded(track, stamp, row["duration_s"], np.array(row["starts_s"]), vectors)
+
+
+class _Embedder:
+    """An encoder with its decoding processes, as an actor."""
+
+    def __init__(
+        self, spec: EncoderSpec, policy: WindowPolicy, device: str, dtype: str, workers: int, file_timeout_s: float
+    ) -> None:
+        if device == "cpu":
+            import torch
+
+            torch.set_num_threads(workers)
+        self._encoder = load_again(spec, device=device, dtype=dtype)
+        self._executor = LocalExecutor(self._encoder, policy, workers=workers, file_timeout_s=file_timeout_s)
+        self._pool: DecodePool | None = None
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        if self._pool is None:
+            self._pool = self._executor.pool()
+        tasks = [
+            Task(Track(str(row["task"]), "", os.fsdecode(row["file"])), row["known_hash"]) for row in batch.to_pylist()
+        ]
+        try:
+            rows = [_row(result) for result in embed_tracks(self._encoder, self._pool, tasks, lambda: False)]
+        except BaseException:
+            self._pool.close()
+            self._pool = None
+            raise
+        return pa.Table.from_pylist(rows, _RESULTS)
+
+
+def _row(result: Result) -> dict[str, Any]:
+    row: dict[str, Any] = {"task": int(result.track.id)}
+    if isinstance(result, Failed):
+        return row | {"reason": result.reason}
+    row |= result.stamp._asdict()
+    if isinstance(result, Untouched):
+        return row
+    vectors = np.ascontiguousarray(result.vectors, np.float32).tobytes()
+    return row | {"duration_s": result.duration_s, "starts_s": result.starts_s, "vectors": vectors}
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtra("ray", "ray[data]") from error
+    return ray

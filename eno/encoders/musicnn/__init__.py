@@ -1,0 +1,1 @@
+"""musicnn: small convolutional tagging networks."""

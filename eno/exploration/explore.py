@@ -1,0 +1,231 @@
+"""What is in a collection, and what is wrong with it: the figures of the exploration phase."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eno.data.labels.encoder import LabelEncoder
+from eno.data.layout import DataRoot
+from eno.data.library.scanning import read_tracks
+from eno.data.lute.albums import LABEL_COLUMNS, album_artists, read_albums, release_years
+from eno.data.matching.matcher import albums_with_tracks, read_matches
+from eno.data.splits.artist_split import read_split
+from eno.data.splits.stratify import SPLITS
+from eno.errors import CatalogueError
+from eno.exploration.figures import (
+    LIMITS,
+    AudioFigures,
+    CoOccurrence,
+    Exploration,
+    LabelFigures,
+    Pair,
+)
+from eno.exploration.track_picture import choose_track
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_PAIRS, _HEAT_LABELS = 20, 24
+
+
+def explore(root: DataRoot, *, audio_root: Path | None = None, track: str | None = None) -> Exploration:
+    """Gather the figures of a collection.
+
+    Parameters
+    ----------
+    root : DataRoot
+        Albums must have been imported; tracks, matches and splits are looked at where they are there.
+    audio_root : Path, optional
+        Where the audio is, if not in ``raw/audio``.
+    track : str, optional
+        Track to show; by default the first one that has an album and can be read.
+
+    Returns
+    -------
+    Exploration
+
+    Raises
+    ------
+    CatalogueError
+        There are no albums, a table is damaged, or there is no such track.
+    """
+    albums, hints = read_albums(root.albums), []
+    tracks = read_tracks(root.tracks) if root.tracks.is_file() else None
+    matches = read_matches(root.matches) if root.matches.is_file() else None
+    splits = all((root.splits / f"{name}.parquet").is_file() for name in SPLITS)
+    for there, command in ((tracks, "eno scan"), (matches, "eno match"), (splits or None, "eno split")):
+        if there is None:
+            hints.append(f"Not there yet: what comes with {command}")
+    picture, problem = None, None
+    if tracks is not None:
+        picture, problem = choose_track(audio_root or root.audio, tracks, matches, albums, track)
+    elif track is not None:
+        raise CatalogueError(f"There is no track {track!r} yet; find the audio files with: eno scan")
+    fields = {name: albums[name] for name in LABEL_COLUMNS}
+    genres = _label_figures(fields["primary_genres"], fields["secondary_genres"])
+    descriptors = _label_figures(fields["descriptors"])
+    return Exploration(
+        overview=_overview(albums, tracks, matches),
+        hints=hints + ([problem] if problem else []),
+        genres=genres,
+        descriptors=descriptors,
+        co_occurrence=co_occurrence(albums, genres, descriptors),
+        years=_decades(albums),
+        audio=None if tracks is None else _audio(tracks),
+        incomplete=[] if matches is None else _incomplete(albums, matches),
+        splits=[_split_row(root.splits, name) for name in SPLITS] if splits else [],
+        track=picture,
+    )
+
+
+def co_occurrence(albums: pa.Table, genres: LabelFigures, descriptors: LabelFigures) -> CoOccurrence | None:
+    """Find the labels that go together most.
+
+    Parameters
+    ----------
+    albums : pyarrow.Table
+    genres, descriptors : LabelFigures
+        Their counts.
+
+    Returns
+    -------
+    CoOccurrence or None
+        None if no two labels are together often enough. Pairs need five albums, or one in two thousand if that is more.
+    """
+    total = len(albums)
+    min_albums = max(5, total // 2000)
+    frequent = [[name for name, count in family.counts if count >= min_albums] for family in (genres, descriptors)]
+    encoder = LabelEncoder(*frequent)
+    matrix = encoder.encode_many(*(albums[name] for name in LABEL_COLUMNS))
+    together = (matrix.T @ matrix).tocoo()
+    counts = matrix.sum(axis=0)
+    rows, columns = together.coords
+    kept = (rows < columns) & (together.data >= min_albums)
+    rows, columns, both = rows[kept], columns[kept], together.data[kept]
+    lift = both * total / (counts[rows] * counts[columns])
+    order = np.lexsort((columns, rows, -lift))[:_PAIRS]
+    if not len(order):
+        return None
+    names = encoder.all_labels
+    pairs = [Pair(names[rows[i]], names[columns[i]], int(both[i]), float(lift[i])) for i in order]
+    chosen = list(dict.fromkeys(int(c) for i in order for c in (rows[i], columns[i])))[:_HEAT_LABELS]
+    square = matrix[:, chosen]
+    dense = (square.T @ square).toarray() * total / np.outer(counts[chosen], counts[chosen])
+    np.fill_diagonal(dense, np.nan)
+    arranged = _arranged(dense)
+    return CoOccurrence(pairs, min_albums, [names[chosen[i]] for i in arranged], dense[np.ix_(arranged, arranged)])
+
+
+def _arranged(lift: np.ndarray) -> np.ndarray:
+    """Order labels so that those that go together stand together."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    if len(lift) < 3:
+        return np.arange(len(lift))
+    distance = 1 / (1 + np.nan_to_num(lift))
+    np.fill_diagonal(distance, 0)
+    order: np.ndarray = leaves_list(linkage(squareform(distance, checks=False), "average", optimal_ordering=True))
+    return order
+
+
+def _label_figures(*columns: pa.ChunkedArray) -> LabelFigures:
+    arrays = [column.combine_chunks() for column in columns]
+    flat = pa.chunked_array([pc.list_flatten(array) for array in arrays])
+    named = pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(flat)), 0), False)
+    rows = np.concatenate([pc.list_parent_indices(array).to_numpy() for array in arrays]).astype(np.int64)
+    rows = rows[named.to_numpy()]
+    encoded = flat.filter(named).dictionary_encode().combine_chunks()
+    names, codes = encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    # A genre that is primary and secondary counts once.
+    seen = np.unique(rows * max(1, len(names)) + codes)
+    rows, codes = seen // max(1, len(names)), seen % max(1, len(names))
+    per_label = np.bincount(codes, minlength=len(names))
+    total = len(arrays[0])
+    kept = []
+    for limit in LIMITS:
+        frequent = per_label >= limit
+        reached = len(np.unique(rows[frequent[codes]])) / max(1, total)
+        kept.append((limit, int(frequent.sum()), reached))
+    per_album = Counter(np.bincount(rows, minlength=total).tolist())
+    ordered = sorted(zip(names, per_label.tolist(), strict=True), key=lambda item: (-item[1], item[0]))
+    return LabelFigures(ordered, dict(sorted(per_album.items())), kept)
+
+
+def _overview(albums: pa.Table, tracks: pa.Table | None, matches: pa.Table | None) -> list[tuple[str, str]]:
+    artists = {artist for several in album_artists(albums) for artist in several}
+    empty = {
+        name: int((pc.list_value_length(albums[name]).fill_null(0).to_numpy() == 0).sum()) for name in LABEL_COLUMNS
+    }
+    listed = pc.list_value_length(albums["tracks"]).fill_null(0).to_numpy()
+    rows = [
+        ("albums", f"{len(albums):,}"),
+        ("artists", f"{len(artists):,}"),
+        ("tracks listed", f"{int(listed.sum()):,}"),
+        ("albums without listed tracks", f"{int((listed == 0).sum()):,}"),
+        *((f"albums without {name.replace('_', ' ')}", f"{count:,}") for name, count in empty.items()),
+    ]
+    if tracks is not None:
+        readable = tracks.filter(pc.is_null(tracks["problem"]))
+        rows += [
+            ("audio files", f"{len(tracks):,}"),
+            ("hours of audio", f"{(pc.sum(readable['duration_s']).as_py() or 0) / 3600:,.1f}"),
+            ("gigabytes of audio", f"{(pc.sum(tracks['size']).as_py() or 0) / 1e9:,.2f}"),
+            ("unreadable files", f"{len(tracks) - len(readable):,}"),
+        ]
+        hashes = tracks["audio_hash"].drop_null()
+        if len(hashes):
+            rows.append(("files with the audio of another one", f"{len(hashes) - len(hashes.unique()):,}"))
+    if matches is not None:
+        counts = Counter(matches["decision"].to_pylist())
+        rows += [(f"{name} tracks", f"{counts[name]:,}") for name in ("matched", "ambiguous", "unmatched")]
+        methods = Counter(matches.filter(pc.is_valid(matches["file_name"]))["method"].drop_null().to_pylist())
+        rows += [(f"tracks matched by {method}", f"{count:,}") for method, count in methods.most_common()]
+        rows.append(("albums with audio", f"{len(albums_with_tracks(albums, matches)):,}"))
+    return rows
+
+
+def _decades(albums: pa.Table) -> dict[int, int]:
+    return dict(sorted(Counter(year // 10 * 10 for year in release_years(albums) if year is not None).items()))
+
+
+def _audio(tracks: pa.Table) -> AudioFigures:
+    readable = tracks.filter(pc.is_null(tracks["problem"])).sort_by("duration_s")
+    ids, durations = readable["track_id"].to_pylist(), readable["duration_s"].to_pylist()
+    named = list(zip(ids, durations, strict=True))
+    described = zip(*(readable[n].to_pylist() for n in ("container", "codec", "sample_rate", "channels")), strict=True)
+    return AudioFigures(
+        durations_s=np.array(durations, float),
+        shortest=named[:5],
+        longest=named[::-1][:5],
+        formats=[(*one, count) for one, count in Counter(described).most_common()],
+        problems=_problems(tracks),
+    )
+
+
+def _problems(tracks: pa.Table) -> list[tuple[str, int, str]]:
+    """Group unreadable files by reason; reasons that differ only in their numbers are one, with "…" for these."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for row in tracks.filter(pc.is_valid(tracks["problem"])).select(["problem", "track_id"]).to_pylist():
+        groups.setdefault(_NUMBER.sub("…", row["problem"]), []).append((row["problem"], row["track_id"]))
+    named = [
+        (reasons.pop() if len(reasons := {reason for reason, _ in files}) == 1 else pattern, len(files), files[0][1])
+        for pattern, files in groups.items()
+    ]
+    return sorted(named, key=lambda row: -row[1])
+
+
+def _incomplete(albums: pa.Table, matches: pa.Table) -> list[tuple[str, int, int]]:
+    here = Counter(name for name in matches["file_name"].to_pylist() if name is not None)
+    own = albums.filter(pc.is_in(albums["file_name"], value_set=pa.array(list(here), pa.string())))
+    listed = zip(own["file_name"].to_pylist(), pc.list_value_length(own["tracks"]).to_pylist(), strict=True)
+    return [(name, here[name], count) for name, count in listed if count and count != here[name]]
+
+
+def _split_row(folder: Path, name: str) -> tuple[str, int, int]:
+    part = read_split(folder, name)
+    return name, len(part), len(part["file_name"].unique())

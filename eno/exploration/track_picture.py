@@ -1,0 +1,106 @@
+"""One track of the exploration phase: chosen, decoded, prepared to be drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eno.audio.reading import decode, probe
+from eno.data.library.files import find_tracks
+from eno.data.lute.albums import LABEL_COLUMNS
+from eno.errors import AudioError, CatalogueError
+from eno.exploration.figures import PICTURE_S, TrackPicture
+
+_PICTURE_RATE = 22_050
+_PICTURE_COLUMNS = 1000
+_TRIED = 10
+
+
+def choose_track(
+    audio_root: Path, tracks: pa.Table, matches: pa.Table | None, albums: pa.Table, wanted: str | None
+) -> tuple[TrackPicture | None, str | None]:
+    """Picture the wanted track, or else the first one that has an album and can be read.
+
+    Parameters
+    ----------
+    audio_root : Path
+        Where the audio is.
+    tracks, matches, albums : pyarrow.Table
+        As `eno.exploration.explore.explore` reads them.
+    wanted : str or None
+        Id of the track.
+
+    Returns
+    -------
+    TrackPicture or None
+    str or None
+        Why there is none.
+
+    Raises
+    ------
+    CatalogueError
+        The wanted track is not in the table.
+    """
+    album_of = {}
+    if matches is not None:
+        album_of = dict(zip(matches["track_id"].to_pylist(), matches["file_name"].to_pylist(), strict=True))
+    readable = tracks.filter(pc.is_null(tracks["problem"]))["track_id"].to_pylist()
+    if wanted is not None and wanted not in tracks["track_id"].to_pylist():
+        raise CatalogueError(f"There is no track {wanted!r} among those of the last scan.")
+    candidates = [wanted] if wanted is not None else sorted(readable, key=lambda one: not album_of.get(one))[:_TRIED]
+    problem = "There is no readable track to picture."
+    for chosen in candidates:
+        try:
+            samples = _start_of(_path_of(audio_root, chosen))
+        except AudioError as error:
+            problem = f"No picture of a track: {error}"
+            continue
+        own = albums.filter(pc.equal(albums["file_name"], album_of.get(chosen) or "")).select(LABEL_COLUMNS).to_pylist()
+        labels = [label for row in own for column in LABEL_COLUMNS for label in row[column] or () if label]
+        return picture_track(chosen, samples, _PICTURE_RATE, labels), None
+    return None, problem
+
+
+def _path_of(audio_root: Path, track_id: str) -> Path:
+    r"""Give the path of a track; an id with ``\xNN`` in it stands for a name that is not UTF-8 and is looked for."""
+    path = audio_root / track_id
+    if "\\x" not in track_id or path.exists():
+        return path
+    return next((track.path for track in find_tracks(audio_root) if track.id == track_id), path)
+
+
+def _start_of(path: Path) -> np.ndarray:
+    """Decode what is pictured: an hour would take gigabytes [shape=(samples,), dtype=float32]."""
+    info = probe(path, listen=False)
+    whole = info.frames * _PICTURE_RATE // info.sample_rate
+    return decode(path, sample_rate=_PICTURE_RATE, samples=min(whole, PICTURE_S * _PICTURE_RATE))
+
+
+def picture_track(track_id: str, samples: np.ndarray, sample_rate: int, labels: list[str]) -> TrackPicture:
+    """Prepare the pictures of one track.
+
+    Parameters
+    ----------
+    track_id : str
+    samples : np.ndarray [shape=(samples,), dtype=float32]
+    sample_rate : int
+    labels : list of str
+
+    Returns
+    -------
+    TrackPicture
+    """
+    import torch
+    import torchaudio
+
+    edges = np.linspace(0, len(samples), min(_PICTURE_COLUMNS, len(samples)) + 1).astype(int)[:-1]
+    envelope = np.stack([np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)])
+    mel = torchaudio.transforms.MelSpectrogram(sample_rate=sample_rate, n_mels=128, n_fft=2048, hop_length=512)
+    power = mel(torch.from_numpy(samples)).numpy()
+    mel_db = 10 * np.log10(np.maximum(power, power.max() * 1e-8 + 1e-12))
+    return TrackPicture(
+        track_id, labels, len(samples) / sample_rate, envelope, samples[: 5 * sample_rate], mel_db, sample_rate
+    )

@@ -1,0 +1,4 @@
+"""From scores to calibrated probabilities and decision thresholds."""
+
+from eno.models.calibration.calibrate import Calibration as Calibration
+from eno.models.calibration.calibrate import fit_calibration as fit_calibration

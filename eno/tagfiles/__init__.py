@@ -1,0 +1,1 @@
+"""Tags inside audio files: reading, planning, writing and undoing edits."""

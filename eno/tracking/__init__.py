@@ -1,0 +1,1 @@
+"""Experiment tracking with ClearML, behind one protocol."""

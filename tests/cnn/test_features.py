@@ -1,0 +1,188 @@
+import json
+import multiprocessing
+import os
+import signal
+
+import librosa
+import numpy as np
+import pyarrow as pa
+import pytest
+import soundfile
+import torch
+import torchaudio.transforms as T
+
+from eno.cnn import feature_files, features
+from eno.cnn.feature_files import FeatureFailure, prepare_features, read_failures
+from eno.cnn.features import AudioFeatureExtractor, frames_in
+from eno.data.layout import DataRoot
+from eno.data.splits.artist_split import SPLIT_SCHEMA, write_splits
+from eno.errors import AudioError, CatalogueError, ConfigError
+from tests.audio_files import music, write
+
+
+def guides_recipe(waveform, rate, *, resample=False):
+    """The extraction of the guide, step by step [shape=(1, 128, frames)]."""
+    if resample:
+        waveform = T.Resample(rate, 16_000)(waveform)
+    waveform = waveform.mean(dim=0, keepdim=True)
+    mel = T.MelSpectrogram(sample_rate=16_000, n_mels=128, n_fft=2048, hop_length=512)(waveform)
+    return torch.log(mel + 1e-9)
+
+
+class TestExtractor:
+    def test_equals_the_guides_recipe_at_16_khz(self, tmp_path):
+        path = write(tmp_path, "wav-16", music(3.0, 16_000), 16_000)
+        samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
+        found = AudioFeatureExtractor().extract(path)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, guides_recipe(torch.from_numpy(samples.T), 16_000), rtol=1e-5, atol=1e-5)
+
+    def test_is_close_to_it_where_torchaudio_resamples(self, tmp_path):
+        path = write(tmp_path, "wav-16", music(3.0, 44_100), 44_100)
+        samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
+        expected = guides_recipe(torch.from_numpy(samples.T), 44_100, resample=True)
+        found = AudioFeatureExtractor().extract(path)
+        frames = min(found.shape[-1], expected.shape[-1])
+        # The filters differ near 8 kHz, in the topmost bands.
+        difference = (found - expected[..., :frames])[..., :118, :].abs()
+        assert frames == found.shape[-1]
+        assert difference.mean() < 0.01
+        assert torch.quantile(difference, 0.99) < 0.1
+
+    def test_is_librosas_mel_spectrogram(self):
+        samples = music(2.0, 16_000)[:, 0]
+        power = np.abs(librosa.stft(samples, n_fft=2048, hop_length=512, pad_mode="reflect")) ** 2
+        mel = librosa.filters.mel(sr=16_000, n_fft=2048, n_mels=128, htk=True, norm=None) @ power
+        found = AudioFeatureExtractor().from_waveform(samples)
+        np.testing.assert_allclose(found[0].numpy(), np.log(mel + 1e-9), atol=2e-3)
+
+    def test_long_audio_is_computed_in_parts(self, monkeypatch):
+        samples = music(4.0, 16_000)[:, 0]
+        whole = AudioFeatureExtractor().from_waveform(samples)
+        monkeypatch.setattr(features, "_FRAMES_AT_ONCE", 50)
+        torch.testing.assert_close(AudioFeatureExtractor().from_waveform(samples), whole, rtol=1e-6, atol=1e-6)
+
+    def test_a_batch_is_what_its_rows_are(self):
+        batch = torch.from_numpy(music(1.0, 16_000).T.copy())
+        found = AudioFeatureExtractor(n_mels=64).from_waveform(batch)
+        assert found.shape == (2, 64, frames_in(16_000)) == (2, 64, 32)
+        for row, samples in zip(found, batch, strict=True):
+            torch.testing.assert_close(AudioFeatureExtractor(n_mels=64).from_waveform(samples)[0], row)
+
+    def test_silence_is_finite_and_too_little_is_refused(self):
+        assert (AudioFeatureExtractor().from_waveform(np.zeros(8000)) == torch.log(torch.tensor(1e-9))).all()
+        with pytest.raises(ValueError, match="expected more than 1024"):
+            AudioFeatureExtractor().from_waveform(np.zeros(1024))
+
+    @pytest.mark.parametrize("options", [{"n_mels": 0}, {"sample_rate": 100}])
+    def test_settings_out_of_range(self, options):
+        with pytest.raises(ConfigError, match=f"{next(iter(options))} is"):
+            AudioFeatureExtractor(**options)
+
+    def test_a_file_that_is_no_audio(self, tmp_path):
+        (tmp_path / "x.mp3").write_bytes(b"no music")
+        with pytest.raises(AudioError, match=r"x\.mp3"):
+            AudioFeatureExtractor().extract(tmp_path / "x.mp3")
+
+
+@pytest.fixture
+def collection(tmp_path):
+    """Three tracks in two parts, one of which is damaged, and one with odd bytes in its name."""
+    root = DataRoot(tmp_path)
+    album = root.audio / "album"
+    album.mkdir(parents=True)
+    for number, name in enumerate(["a.wav", "b.wav", os.fsdecode(b"\xe9.wav")]):
+        soundfile.write(os.fsencode(album / name), music(1.0, 16_000, seed=number), 16_000)
+    (album / "broken.mp3").write_bytes(b"no music")
+    ids = ["album/a.wav", "album/b.wav", "album/\\xe9.wav", "album/broken.mp3"]
+    rows = [{"track_id": one, "file_name": "album", "primary_genres": ["jazz"]} for one in ids]
+    parts = np.array(["train", "val", "test", "train"])
+    write_splits(root.splits, pa.Table.from_pylist(rows, schema=SPLIT_SCHEMA), parts)
+    return root
+
+
+class TestPrepare:
+    def test_counts_add_up_and_failures_are_in_the_ledger(self, collection):
+        shown = []
+        report = prepare_features(collection, num_workers=0, on_progress=lambda *numbers: shown.append(numbers))
+        assert (report.found, report.made, report.skipped, len(report.failures)) == (4, 3, 0, 1)
+        assert shown == [(1, 4), (2, 4), (3, 4), (4, 4)]
+        assert read_failures(collection) == report.failures
+        assert report.failures[0].track_id == "album/broken.mp3"
+        stored = np.load(collection.features / "album" / "a.wav.npy")
+        expected = AudioFeatureExtractor().extract(collection.audio / "album" / "a.wav")
+        np.testing.assert_array_equal(stored, expected.numpy())
+        assert (collection.features / "album" / "\\xe9.wav.npy").is_file()
+        assert not list(collection.features.rglob("*.tmp"))
+
+    def test_a_second_run_makes_only_what_is_missing_or_older_than_its_audio(self, collection):
+        prepare_features(collection, num_workers=0)
+        album = collection.audio / "album"
+        soundfile.write(album / "a.wav", music(2.0, 16_000), 16_000)
+        later = (collection.features / "album" / "a.wav.npy").stat().st_mtime + 10
+        os.utime(album / "a.wav", (later, later))
+        (collection.features / "album" / "b.wav.npy").unlink()
+        (album / "broken.mp3").unlink()
+        write(album, "flac", music(1.0, 16_000), 16_000).rename(album / "broken.mp3")
+        report = prepare_features(collection, num_workers=0)
+        assert (report.found, report.made, report.skipped, report.failures) == (4, 3, 1, [])
+        assert np.load(collection.features / "album" / "a.wav.npy").shape == (1, 128, frames_in(32_000))
+        assert read_failures(collection) == []
+
+    def test_other_settings_are_refused(self, collection):
+        prepare_features(collection, num_workers=0)
+        with pytest.raises(CatalogueError, match=r"features\.json.*n_mels 128 there, 64 now.*remove the folder"):
+            prepare_features(collection, n_mels=64, num_workers=0)
+        (collection.features / "features.json").write_text("{")
+        with pytest.raises(CatalogueError, match=r"features\.json: is damaged"):
+            prepare_features(collection, num_workers=0)
+
+    def test_failures_of_other_parts_stay(self, collection):
+        prepare_features(collection, num_workers=0)
+        prepare_features(collection, num_workers=0, parts=("val",))
+        assert [one.track_id for one in read_failures(collection)] == ["album/broken.mp3"]
+        (collection.features / "failures.jsonl").write_text("[1]\n")
+        with pytest.raises(CatalogueError, match=r"failures\.jsonl: is damaged"):
+            read_failures(collection)
+
+    def test_a_full_disk_is_a_reason_too(self, collection, monkeypatch):
+        def full(file, array):
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(feature_files.np, "save", full)
+        report = prepare_features(collection, num_workers=0)
+        assert {one.reason for one in report.failures} >= {"features cannot be made (No space left on device)"}
+        assert not [path for path in collection.features.rglob("*") if path.suffix in (".npy", ".tmp")]
+
+    @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+    def test_a_file_that_kills_its_process_fails_alone(self, collection, monkeypatch):
+        # Forked instead of spawned, so that the processes have the decoder that dies.
+        fork = multiprocessing.get_context("fork")
+        monkeypatch.setattr(feature_files.multiprocessing, "get_context", lambda method: fork)
+        monkeypatch.setattr(feature_files, "_extract", _killed_by_b)
+        report = prepare_features(collection, num_workers=2)
+        assert report.made == 3
+        assert report.failures == [
+            FeatureFailure("album/b.wav", str(collection.audio / "album" / "b.wav"), report.failures[0].reason)
+        ]
+        assert "kills the process" in report.failures[0].reason
+
+    def test_processes_give_what_one_gives(self, collection):
+        prepare_features(collection, num_workers=0)
+        alone = np.load(collection.features / "album" / "b.wav.npy")
+        for path in collection.features.rglob("*.npy"):
+            path.unlink()
+        report = prepare_features(collection, num_workers=2)
+        assert (report.made, len(report.failures)) == (3, 1)
+        np.testing.assert_allclose(np.load(collection.features / "album" / "b.wav.npy"), alone, atol=1e-5)
+
+    def test_the_ledger_is_json_lines(self, collection):
+        prepare_features(collection, num_workers=0)
+        lines = (collection.features / "failures.jsonl").read_text().splitlines()
+        assert [set(json.loads(line)) for line in lines] == [{"track_id", "path", "reason"}]
+
+
+def _killed_by_b(extractor, job):
+    if job.track_id == "album/b.wav":
+        os.kill(os.getpid(), signal.SIGKILL)

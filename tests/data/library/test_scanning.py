@@ -1,0 +1,196 @@
+import os
+import shutil
+from pathlib import Path
+
+import mutagen
+import pytest
+from mutagen.id3 import APIC, TALB, TPE1
+
+from eno.data.library import scanning
+from eno.data.library.scanning import audio_hash, read_tracks, scan
+from eno.errors import AudioError, CatalogueError
+from tests.audio_files import music, write
+
+KINDS = ["wav-16", "flac", "mp3", "ogg", "m4a", "wma", "wavpack"]
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sounds")
+    return {kind: write(folder, kind, music(1, 44_100), 44_100) for kind in KINDS}
+
+
+@pytest.fixture
+def library(tmp_path, sounds):
+    root = tmp_path / "audio"
+    for kind, path in sounds.items():
+        (root / kind).mkdir(parents=True)
+        shutil.copy(path, root / kind)
+    return root
+
+
+def counts(report):
+    assert report.found == report.added + report.changed + report.unchanged
+    return report.added, report.changed, report.unchanged, report.removed
+
+
+def rows(path) -> dict[str, dict]:
+    return {row["track_id"]: row for row in read_tracks(path).to_pylist()}
+
+
+def test_files_are_described(library, tmp_path):
+    report = scan(library, tmp_path / "out" / "tracks.parquet")
+    assert counts(report) == (7, 0, 0, 0)
+    assert report.problems == []
+    table = rows(tmp_path / "out" / "tracks.parquet")
+    assert list(table) == sorted(table)
+    for name, row in table.items():
+        assert (row["sample_rate"], row["channels"]) == (44_100, 2)
+        assert row["duration_s"] == pytest.approx(1, abs=0.06), name
+        status = (library / name).stat()
+        assert (row["size"], row["mtime_ns"]) == (status.st_size, status.st_mtime_ns)
+    assert table["flac/flac.flac"]["codec"] == "PCM_24"
+
+
+def test_a_rescan_opens_only_what_changed(library, tmp_path, monkeypatch):
+    destination = tmp_path / "tracks.parquet"
+    scan(library, destination)
+    before = rows(destination)
+    opened = []
+    probe = scanning.probe
+    monkeypatch.setattr(scanning, "probe", lambda path, **options: opened.append(path.name) or probe(path, **options))
+    assert counts(scan(library, destination)) == (0, 0, 7, 0)
+    assert opened == []
+    assert rows(destination) == before
+    os.utime(library / "mp3" / "mp3.mp3", ns=(0, 10**18))
+    shutil.copy(library / "flac" / "flac.flac", library / "new.flac")
+    (library / "ogg" / "ogg.ogg").unlink()
+    assert counts(scan(library, destination)) == (1, 1, 5, 1)
+    assert sorted(opened) == ["mp3.mp3", "new.flac"]
+    after = rows(destination)
+    assert after.keys() == before.keys() - {"ogg/ogg.ogg"} | {"new.flac"}
+    same = after.keys() & before.keys() - {"mp3/mp3.mp3"}
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+
+
+def test_bad_files_are_rows_with_a_reason_and_stop_nobody(library, tmp_path):
+    (library / "empty.mp3").touch()
+    (library / "text.flac").write_text("not music")
+    (library / "dangling.ogg").symlink_to("gone")
+    (library / "loop").symlink_to(library)
+    (library / os.fsdecode(b"caf\xe9.wav")).write_bytes(b"RIFF")
+    destination = tmp_path / "tracks.parquet"
+    report = scan(library, destination)
+    problems = dict(report.problems)
+    assert set(problems) == {"empty.mp3", "text.flac", "dangling.ogg", r"caf\xe9.wav"}
+    assert problems["empty.mp3"].startswith("is empty (0 bytes)")
+    assert problems["dangling.ogg"].startswith("is a link to gone, which does not exist")
+    assert {name: row["problem"] for name, row in rows(destination).items() if row["problem"]} == problems
+    again = scan(library, destination)
+    assert again.problems == report.problems
+    assert counts(again) == (0, 1, 10, 0)  # what cannot even be looked at cannot be known to be the same
+    shutil.copy(library / "mp3" / "mp3.mp3", library / "empty.mp3")
+    assert "empty.mp3" not in dict(scan(library, destination).problems)
+
+
+def test_what_could_not_be_read_is_tried_again(library, tmp_path, monkeypatch):
+    def fail(path, **options):
+        raise AudioError(path, "cannot be opened (Input/output error)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scanning, "probe", fail)
+        assert len(scan(library, tmp_path / "tracks.parquet").problems) == 7
+    report = scan(library, tmp_path / "tracks.parquet")
+    assert (report.problems, counts(report)) == ([], (0, 0, 7, 0))
+
+
+def test_a_missing_root_leaves_the_former_table(library, tmp_path):
+    destination = tmp_path / "tracks.parquet"
+    scan(library, destination)
+    content = destination.read_bytes()
+    with pytest.raises(AudioError, match="gone: is not a folder"):
+        scan(tmp_path / "gone", destination)
+    assert destination.read_bytes() == content
+
+
+def test_an_interrupted_scan_goes_on_where_it_was(library, tmp_path, monkeypatch):
+    destination = tmp_path / "tracks.parquet"
+
+    def interrupt(done, total):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan(library, destination, on_progress=interrupt)
+    assert not destination.exists()
+    read = len(read_tracks(tmp_path / "tracks.partial.parquet"))
+    assert read == 4
+    opened = []
+    probe = scanning.probe
+    monkeypatch.setattr(scanning, "probe", lambda path, **options: opened.append(path) or probe(path, **options))
+    assert counts(scan(library, destination)) == (7, 0, 0, 0)
+    assert len(opened) == 7 - read
+    assert len(rows(destination)) == 7
+    assert [path.name for path in tmp_path.glob("*.parquet")] == ["tracks.parquet"]
+
+
+def test_a_damaged_table_is_an_error_not_a_fresh_start(library, tmp_path):
+    (tmp_path / "tracks.parquet").write_text("x")
+    with pytest.raises(CatalogueError, match=r"tracks\.parquet: cannot be read as Parquet"):
+        scan(library, tmp_path / "tracks.parquet")
+
+
+class TestHash:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_tags_and_pictures_do_not_count_but_audio_does(self, kind, sounds, tmp_path):
+        tagged = Path(shutil.copy(sounds[kind], tmp_path))
+        file = mutagen.File(tagged)
+        if file.tags is None:
+            file.add_tags()
+        if type(file).__name__ in ("MP3", "WAVE"):
+            file.tags.add(TPE1(text=["Slowdive"]))
+            file.tags.add(TALB(text=["Souvlaki"]))
+            file.tags.add(APIC(mime="image/png", data=bytes(range(256)) * 200))
+        else:
+            file["©ART" if kind == "m4a" else "artist"] = ["Slowdive" * 1000]
+        file.save()
+        assert tagged.read_bytes() != sounds[kind].read_bytes()
+        assert audio_hash(tagged) == audio_hash(sounds[kind])
+        tagged.unlink()
+        other = write(tmp_path, kind, music(1, 44_100, seed=1), 44_100)
+        assert audio_hash(other) != audio_hash(sounds[kind])
+
+    def test_duplicates_are_found_on_request_also_among_known_files(self, library, tmp_path):
+        destination = tmp_path / "tracks.parquet"
+        shutil.copy(library / "mp3" / "mp3.mp3", library / "copy.mp3")
+        assert scan(library, destination).duplicates == []
+        report = scan(library, destination, hash_audio=True)
+        assert counts(report) == (0, 0, 8, 0)
+        assert report.duplicates == [["copy.mp3", "mp3/mp3.mp3"]]
+        # A scan that does not ask for hashes keeps those that are there.
+        assert scan(library, destination).duplicates == [["copy.mp3", "mp3/mp3.mp3"]]
+
+
+def test_any_failure_of_one_file_is_its_own_problem(library, tmp_path, monkeypatch):
+    probe = scanning.probe
+
+    def fail(path, **options):
+        if path.suffix == ".mp3":
+            raise RuntimeError("nobody thought of this")
+        return probe(path, **options)
+
+    monkeypatch.setattr(scanning, "probe", fail)
+    report = scan(library, tmp_path / "tracks.parquet")
+    assert report.problems == [("mp3/mp3.mp3", "cannot be read (RuntimeError: nobody thought of this)")]
+    assert len(rows(tmp_path / "tracks.parquet")) == 7
+
+
+def test_a_damaged_remainder_of_an_interrupted_scan_is_no_reason_to_stop(library, tmp_path):
+    (tmp_path / "tracks.partial.parquet").write_text("x")
+    assert counts(scan(library, tmp_path / "tracks.parquet")) == (7, 0, 0, 0)
+
+
+def test_the_table_does_not_depend_on_the_number_of_threads(library, tmp_path):
+    scan(library, tmp_path / "one.parquet", workers=1)
+    scan(library, tmp_path / "many.parquet", workers=8)
+    assert rows(tmp_path / "one.parquet") == rows(tmp_path / "many.parquet")

@@ -1,0 +1,323 @@
+import gzip
+import json
+import sqlite3
+from collections import Counter
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eno.data.lute import json_source as lute_json
+from eno.data.lute import sqlite_source as lute_sqlite
+from eno.data.lute.albums import ALBUM_SCHEMA, read_albums
+from eno.data.lute.importing import import_lute
+from eno.errors import CatalogueError
+from tests.data.lute.lute_sources import ALBUMS, write_database, write_lines
+
+
+def album(name: str, **fields) -> dict:
+    return {"name": name, "file_name": f"release/album/x/{name}", "rating": 3.0, **fields}
+
+
+def imported(source, **options):
+    destination = source.parent / "out" / "albums.parquet"
+    report = import_lute(source, destination, **options)
+    assert report.read == report.albums + report.malformed + report.repeated + report.duplicates
+    return report, read_albums(destination)
+
+
+def names(table: pa.Table) -> list[str]:
+    return table["name"].to_pylist()
+
+
+WRITERS = {
+    "lines": write_lines,
+    "lines with gzip": lambda path, albums: _compressed(write_lines(path, albums), gzip.compress),
+    "lines with zstd": lambda path, albums: _compressed(write_lines(path, albums), zstandard.compress),
+    "array": lambda path, albums: _text(path, json.dumps(albums, indent=1)),
+    "array with gzip": lambda path, albums: _compressed(_text(path, json.dumps(albums)), gzip.compress),
+    "database": write_database,
+    "parquet": lambda path, albums: pq.write_table(pa.Table.from_pylist(albums, schema=ALBUM_SCHEMA), path) or path,
+}
+
+
+def _compressed(path, compress):
+    path.write_bytes(compress(path.read_bytes()))
+    return path
+
+
+def _text(path, text, encoding="utf-8"):
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_every_form_gives_the_same_table(tmp_path, form):
+    report, table = imported(WRITERS[form](tmp_path / "albums", ALBUMS))
+    assert table.schema.equals(ALBUM_SCHEMA)
+    expected = [
+        {**one, "rating": one["rating"] or None, "musicbrainz_release_id": None, "musicbrainz_release_group_id": None}
+        for one in ALBUMS[:2]
+    ]
+    assert table.to_pylist() == expected
+    assert (report.albums, report.duplicates, report.malformed) == (2, 1, 0)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["albums.parquet"]
+
+
+class TestMalformed:
+    def test_bad_lines_are_named_and_left_out(self, tmp_path):
+        lines = [
+            album("a"),
+            '{"name": "cut off"',
+            "",
+            "null",
+            "[1, 2]",
+            album("b", rating="four"),
+            album("c", tracks=[{"name": "x", "duration_seconds": "3:10"}]),
+            b'{"file_name": "x", "name": "caf\xe9"}',
+            {"name": "no file name"},
+            album("d", rating_count=2**40),
+            album("e") | {"file_name": " "},
+            '{"file_name": "x", "rating_count": NaN}',
+            json.dumps(album("f")) * 2,
+            '{"file_name": "half a pair \\ud800"}',
+            album("g"),
+        ]
+        report, table = imported(write_lines(tmp_path / "a.jsonl", lines))
+        assert names(table) == ["a", "g"]
+        reasons = {one.place: one.reason for one in report.examples}
+        assert reasons == {
+            "line 2": "is not valid JSON at character 19: Expecting ',' delimiter",
+            "line 4": "is not an album object but None",
+            "line 5": "is not an album object but [1, 2]",
+            "line 6": "rating is 'four', expected a number",
+            "line 7": "tracks[0].duration_seconds is '3:10', expected a whole number",
+            "line 8": "is not UTF-8 at byte 32",
+            "line 9": "lacks file_name",
+            "line 10": "rating_count is 1099511627776, expected a whole number",
+            "line 11": "lacks file_name",
+            "line 12": "rating_count is nan, expected a whole number",
+            "line 13": f"is not valid JSON at character {len(json.dumps(album('f'))) + 1}: Extra data",
+            "line 14": "file_name holds half of a surrogate pair, which is no character",
+        }
+        ledger = [json.loads(line) for line in report.ledger.read_text("utf-8").splitlines()]
+        assert {one["place"]: one["reason"] for one in ledger} == reasons
+
+    def test_a_later_clean_import_removes_the_ledger(self, tmp_path):
+        report, _ = imported(write_lines(tmp_path / "a.jsonl", [album("a"), "{"]))
+        assert report.ledger.is_file()
+        imported(write_lines(tmp_path / "a.jsonl", [album("a")]))
+        assert not report.ledger.exists()
+
+    def test_strict_stops_and_leaves_the_former_table(self, tmp_path):
+        imported(write_lines(tmp_path / "a.jsonl", [album("former")]))
+        source = write_lines(tmp_path / "a.jsonl", [album("a"), "{", album("b")])
+        with pytest.raises(CatalogueError, match=r"a\.jsonl: line 2: is not valid JSON"):
+            imported(source, strict=True)
+        assert names(read_albums(tmp_path / "out" / "albums.parquet")) == ["former"]
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["albums.parquet"]
+
+    def test_numbers_pass_for_text_and_whole_fractions_for_numbers(self, tmp_path):
+        track = {"name": "x", "position": 3, "duration_seconds": 100.0}
+        _, table = imported(write_lines(tmp_path / "a.jsonl", [album("a", tracks=[track], rating=4)]))
+        (row,) = table.to_pylist()
+        assert row["tracks"] == [{"name": "x", "position": "3", "duration_seconds": 100, "rating": None}]
+
+    def test_bad_elements_of_an_array_are_named(self, tmp_path):
+        elements = [album("a"), 7, album("b", artists="Slowdive"), album("c")]
+        report, table = imported(_text(tmp_path / "a.json", json.dumps(elements)))
+        assert names(table) == ["a", "c"]
+        assert [(one.place, one.reason) for one in report.examples] == [
+            ("album number 2", "is not an album object but 7"),
+            ("album number 3", "artists is 'Slowdive', expected a list"),
+        ]
+
+    @given(st.lists(st.sampled_from(["good", "bad", "blank", "null", "repeated"]), max_size=60), st.integers(1, 400))
+    def test_blocks_and_halves_lose_nothing(self, tmp_path_factory, kinds, block_bytes):
+        tmp_path = tmp_path_factory.mktemp("lines")
+        content = {"bad": '{"rating": []}', "blank": " ", "null": "null", "repeated": album("again")}
+        lines = [content.get(kind, album(str(i))) for i, kind in enumerate(kinds)]
+        source = write_lines(tmp_path / "a.jsonl", [album("first"), *lines])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lute_json, "_BLOCK_BYTES", block_bytes)
+            patch.setattr(lute_json, "_READ_BY_PYTHON", 2)
+            report, table = imported(source)
+        count = Counter(kinds)
+        expected = ["first"] + [str(i) for i, kind in enumerate(kinds) if kind == "good"]
+        assert sorted(names(table)) == sorted(expected + ["again"] * (count["repeated"] > 0))
+        assert report.repeated == max(0, count["repeated"] - 1)
+        bad = [f"line {i}" for i, kind in enumerate(kinds, 2) if kind in ("bad", "null")]
+        assert [one.place for one in report.examples] == bad
+
+
+class TestSpelling:
+    def test_variants_of_case_width_and_spaces_become_the_most_frequent(self, tmp_path):
+        genres = [
+            ["Dream Pop"],
+            ["dream pop", "Shoegaze"],
+            ["Dream  Pop", "DREAM POP"],
+            ["Ｄｒｅａｍ Pop", " "],
+            ["dream pop"],
+        ]
+        albums = [album(str(i), primary_genres=g, descriptors=["Lo-Fi"]) for i, g in enumerate(genres)]
+        albums.append(album("x", secondary_genres=["dream pop"], descriptors=["lo-fi", None, ""]))
+        report, table = imported(write_lines(tmp_path / "a.jsonl", albums))
+        assert table["primary_genres"].to_pylist() == [
+            ["dream pop"], ["dream pop", "Shoegaze"], ["dream pop"], ["dream pop"], ["dream pop"], [],
+        ]  # fmt: skip
+        assert table["secondary_genres"].to_pylist()[-1] == ["dream pop"]
+        assert table["descriptors"].to_pylist() == [["Lo-Fi"]] * 6
+        # "Dream Pop", "DREAM POP" and the wide one gave way, and "lo-fi".
+        assert report.merged_spellings == 4
+
+    def test_composed_and_decomposed_letters_are_one(self, tmp_path):
+        albums = [album("a", primary_genres=["Música"]), album("b", primary_genres=["Mu\u0301sica"])]
+        _, table = imported(write_lines(tmp_path / "a.jsonl", albums))
+        assert table["primary_genres"].to_pylist() == [["M\u00fasica"]] * 2
+
+    def test_a_genre_and_a_descriptor_do_not_mix(self, tmp_path):
+        albums = [album("a", primary_genres=["Ambient"], descriptors=["ambient"])]
+        _, table = imported(write_lines(tmp_path / "a.jsonl", albums))
+        (row,) = table.to_pylist()
+        assert (row["primary_genres"], row["descriptors"]) == (["Ambient"], ["ambient"])
+
+
+class TestDuplicates:
+    def test_an_original_that_is_missing_does_not_take_its_duplicate_along(self, tmp_path):
+        report, table = imported(write_lines(tmp_path / "a.jsonl", [album("a", duplicate_of="elsewhere")]))
+        assert names(table) == ["a"]
+        assert report.duplicates == 0
+
+    def test_chains_end_at_the_one_original_and_circles_keep_one(self, tmp_path):
+        def path(name):
+            return f"release/album/x/{name}"
+
+        albums = [
+            album("c", duplicate_of=path("b")),
+            album("a"),
+            album("b", duplicate_of=path("a")),
+            album("p", duplicate_of=path("q")),
+            album("q", duplicate_of=path("p")),
+            album("self", duplicate_of=path("self")),
+        ]
+        report, table = imported(write_lines(tmp_path / "a.jsonl", albums))
+        assert names(table) == ["a", "p", "self"]
+        assert report.duplicates == 3
+        assert sorted(table["duplicates"].to_pylist()[0]) == [path("b"), path("c")]
+        assert table["duplicates"].to_pylist()[1] == [path("q")]
+
+
+class TestUnusableFiles:
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"", r"is empty \(0 bytes\)"),
+            (b"\n\n", "holds no albums"),
+            (b"[]", "holds no albums"),
+            (b"name,genres\nx,y\n", "all 2 records are malformed, the first one: line 1: is not valid JSON"),
+            ('{"file_name": "a"}'.encode("utf-16"), "is UTF-16, expected UTF-8"),
+            (b'[{"file_name": "a"}, {"file_name"', "is not valid JSON after album number 1"),
+            (b'[{"file_name": "caf\xe9"}]', "is not valid JSON after album number 0"),
+            (gzip.compress(json.dumps(album("a")).encode() * 100)[:-20], "is damaged or was cut off"),
+            (zstandard.compress(bytes(range(256)) * 100)[:-20], "is damaged or was cut off"),
+            (b"SQLite format 3\0" + b"\1" * 200, "cannot be read as Lute's SQLite database"),
+            (b"PAR1" + b"\1" * 200, "cannot be read as Parquet"),
+        ],
+    )
+    def test_message(self, tmp_path, content, message):
+        (tmp_path / "file").write_bytes(content)
+        with pytest.raises(CatalogueError, match=f"file: .*{message}"):
+            imported(tmp_path / "file")
+        assert not list((tmp_path / "out").iterdir())
+
+    def test_missing(self, tmp_path):
+        with pytest.raises(CatalogueError, match=r"nowhere: cannot be read \(No such file or directory\)"):
+            imported(tmp_path / "nowhere")
+
+    def test_a_byte_order_mark_is_no_harm(self, tmp_path):
+        _, table = imported(_text(tmp_path / "a.jsonl", json.dumps(album("a")), "utf-8-sig"))
+        assert names(table) == ["a"]
+
+    def test_parquet_without_a_column_or_with_another_type(self, tmp_path):
+        pq.write_table(pa.table({"file_name": ["a"], "descriptors": [["x"]]}), tmp_path / "a.parquet")
+        with pytest.raises(
+            CatalogueError, match="lacks the columns primary_genres, secondary_genres; it has file_name"
+        ):
+            imported(tmp_path / "a.parquet")
+        table = pa.table({"file_name": ["a"], **{name: ["x"] for name in lute_parquet_labels()}})
+        pq.write_table(table, tmp_path / "a.parquet")
+        with pytest.raises(CatalogueError, match="the column primary_genres is string, expected list<"):
+            imported(tmp_path / "a.parquet")
+
+
+def lute_parquet_labels():
+    return ("primary_genres", "secondary_genres", "descriptors")
+
+
+class TestDatabase:
+    def test_reads_what_a_running_lute_has_not_checkpointed_yet(self, tmp_path):
+        path = write_database(tmp_path / "lute.db", ALBUMS)
+        writer = sqlite3.connect(path)
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("UPDATE albums SET name = 'in the log' WHERE name = 'Souvlaki'")
+        writer.commit()
+        writer.execute("UPDATE albums SET name = 'not committed'")
+        _, table = imported(path)
+        assert names(table) == ["in the log", "空洞です"]
+        writer.close()
+
+    def test_a_locked_database_is_named(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(lute_sqlite, "LOCK_WAIT_S", 0.1)
+        path = write_database(tmp_path / "lute.db", ALBUMS)
+        holder = sqlite3.connect(path)
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(CatalogueError, match=r"lute\.db: another program has kept the database to itself"):
+            imported(path)
+        holder.close()
+
+    def test_a_folder_that_cannot_be_written_does_not_matter_after_a_clean_shutdown(self, tmp_path, monkeypatch):
+        path = write_database(tmp_path / "lute.db", ALBUMS)
+        connect = sqlite3.connect
+
+        def refuse(address, **options):
+            if "immutable" not in address:
+                raise sqlite3.OperationalError("unable to open database file")
+            return connect(address, **options)
+
+        monkeypatch.setattr(sqlite3, "connect", refuse)
+        assert imported(path)[0].albums == 2
+        (tmp_path / "lute.db-wal").write_bytes(b"x")
+        with pytest.raises(CatalogueError, match="copy the database with its -wal file"):
+            imported(path)
+
+    def test_other_databases(self, tmp_path):
+        sqlite3.connect(tmp_path / "other.db").executescript("CREATE TABLE songs (id INTEGER)").connection.close()
+        with pytest.raises(CatalogueError, match=r"lacks the tables albums, .*it has songs"):
+            imported(tmp_path / "other.db")
+        write_database(tmp_path / "empty.db", [])
+        with pytest.raises(CatalogueError, match="holds no albums"):
+            imported(tmp_path / "empty.db")
+
+    def test_older_databases_lack_columns_and_tables(self, tmp_path):
+        path = write_database(tmp_path / "lute.db", ALBUMS)
+        database = sqlite3.connect(path)
+        database.executescript(
+            "ALTER TABLE albums DROP COLUMN spotify_id; DROP TABLE credits; DROP TABLE album_duplicates"
+        )
+        database.close()
+        _, table = imported(path)
+        assert names(table) == ["Souvlaki", "空洞です", "Kūdō desu"]
+        assert table["credits"].null_count == 3
+
+    def test_text_that_is_not_utf8_costs_one_album(self, tmp_path):
+        path = write_database(tmp_path / "lute.db", ALBUMS)
+        database = sqlite3.connect(path)
+        database.execute("UPDATE albums SET name = CAST(x'636166e9' AS TEXT) WHERE id = 2")
+        database.commit()
+        database.close()
+        report, table = imported(path)
+        assert names(table) == ["Souvlaki", "Kūdō desu"]
+        assert [(one.place, one.reason[:12]) for one in report.examples] == [("albums.id 2", "is not UTF-8")]

@@ -1,0 +1,218 @@
+import csv
+
+import pyarrow as pa
+import pytest
+
+from eno.data.library.scanning import TRACK_SCHEMA
+from eno.data.lute.albums import ALBUM_SCHEMA
+from eno.data.matching.album_index import duration_agreement
+from eno.data.matching.matcher import MATCH_SCHEMA, match, match_by_folder, read_matches
+from eno.errors import CatalogueError
+
+
+def album(path, name, artist, date=None, lengths=(), **fields):
+    tracks = [{"duration_seconds": length} for length in lengths]
+    artists = [{"name": artist, "file_name": None}]
+    return {
+        "file_name": f"release/{path}",
+        "name": name,
+        "artists": artists,
+        "release_date": date,
+        "tracks": tracks,
+    } | fields
+
+
+ALBUMS = pa.Table.from_pylist(
+    [
+        album("album/slowdive/souvlaki", "Souvlaki", "Slowdive", "1993-05-17", (226, 232, 263),
+              spotify_id="spotify:album:S"),
+        album("album/weezer/weezer-f1", "Weezer", "Weezer", "1994-05-10", (205, 186, 159),
+              duplicates=["release/album/w/w"]),
+        album("album/weezer/weezer-f2", "Weezer", "Weezer", "2001-05-15", (179, 200, 139)),
+        album("album/low/low", "Low", "Low", musicbrainz_release_group_id="mb-low"),
+        album("comp/various-artists/nuggets", "Nuggets From the First Era", "Various Artists", "1972-01-01"),
+    ],
+    schema=ALBUM_SCHEMA,
+)  # fmt: skip
+
+
+def files(folder, artist, title, *, lengths=(None, None, None), year=None, **tags):
+    return [
+        {
+            "track_id": f"{folder}/{n:02}.flac", "album": title, "album_artist": artist, "year": year,
+            "track_number": n, "duration_s": length, "size": 1, "mtime_ns": 1, **tags,
+        }
+        for n, length in enumerate(lengths, 1)
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run(*albums):
+        tracks = pa.Table.from_pylist([row for rows in albums for row in rows], schema=TRACK_SCHEMA)
+        report = match(tracks, ALBUMS, tmp_path / "out" / "matches.parquet", tmp_path / "out" / "review.csv")
+        table = read_matches(tmp_path / "out" / "matches.parquet")
+        assert table.schema.equals(MATCH_SCHEMA)
+        assert report.tracks == report.matched + report.ambiguous + report.unmatched == len(table)
+        return report, {row["track_id"].rpartition("/")[0]: row for row in table.to_pylist()}
+
+    return run
+
+
+def review_rows(tmp_path):
+    with (tmp_path / "out" / "review.csv").open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def edit_review(tmp_path, edit, encoding="utf-8-sig", separator=","):
+    rows = review_rows(tmp_path)
+    edited = edit(rows) or rows
+    with (tmp_path / "out" / "review.csv").open("w", encoding=encoding, newline="") as file:
+        writer = csv.DictWriter(file, rows[0], delimiter=separator)
+        writer.writeheader()
+        writer.writerows(edited)
+
+
+def test_each_way_to_match_says_why(run):
+    report, found = run(
+        files("release/album/slowdive/souvlaki/CD1", "nonsense", "nonsense"),
+        files("release/album/w/w", None, None),
+        files("ids/spotify", "x", "y", spotify_album_id="S"),
+        files("ids/musicbrainz", "x", "y", musicbrainz_release_group_id="mb-low"),
+        files("names", "slowdive", "Souvlaki (Remastered)"),
+        files("nobody", "Nobody", "Nothing"),
+    )
+    assert {folder: (row["file_name"], row["method"]) for folder, row in found.items()} == {
+        "release/album/slowdive/souvlaki/CD1": ("release/album/slowdive/souvlaki", "layout"),
+        "release/album/w/w": ("release/album/weezer/weezer-f1", "layout"),
+        "ids/spotify": ("release/album/slowdive/souvlaki", "spotify"),
+        "ids/musicbrainz": ("release/album/low/low", "musicbrainz"),
+        "names": ("release/album/slowdive/souvlaki", "names"),
+        "nobody": (None, None),
+    }
+    assert all(row["reason"] for row in found.values())
+    assert (report.matched, report.unmatched, report.albums) == (15, 3, 3)
+    assert report.by_method == {"layout": 6, "spotify": 3, "musicbrainz": 3, "names": 3}
+
+
+def test_files_with_a_problem_are_passed_over(run):
+    report, _ = run(files("a", "Slowdive", "Souvlaki", problem="is empty"), files("b", "Slowdive", "Souvlaki"))
+    assert report.tracks == 3
+
+
+def test_discs_of_one_folder_are_one_album_and_loose_files_are_not(run):
+    _, found = run(
+        files("x/CD1", "Weezer", "Weezer", lengths=(179, 200)),
+        files("x/Disc 2", "Weezer", "Weezer", lengths=(139,), disc_number=2),
+    )  # fmt: skip
+    assert {row["file_name"] for row in found.values()} == {"release/album/weezer/weezer-f2"}
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["Slowdive - 1993 - Souvlaki", "Slowdive - Souvlaki (1993)", "Slowdive/Souvlaki", "Slowdive/1993 - Souvlaki"],
+)
+def test_folders_speak_where_tags_are_missing(run, folder):
+    _, found = run(files(folder, None, None))
+    decision = found[folder]["decision"], found[folder]["file_name"]
+    assert decision == ("matched", "release/album/slowdive/souvlaki")
+
+
+def test_a_folder_of_tracks_by_many_artists_is_a_compilation(run):
+    rows = files("x", None, "Nuggets from the first era", lengths=(1, 2, 3, 4))
+    for number, row in enumerate(rows):
+        row["artist"] = f"Band {number} feat. Somebody"
+    _, found = run(rows)
+    assert found["x"]["file_name"] == "release/comp/various-artists/nuggets"
+
+
+class TestReview:
+    def test_what_is_ambiguous_is_asked_and_the_answer_obeyed_and_kept(self, run, tmp_path):
+        weezer = files("w", "Weezer", "Weezer")
+        report, found = run(weezer)
+        assert (report.ambiguous, report.to_review) == (3, 1)
+        assert "several are as good" in found["w"]["reason"]
+        rows = review_rows(tmp_path)
+        assert [row["candidate"] for row in rows] == [
+            "release/album/weezer/weezer-f1",
+            "release/album/weezer/weezer-f2",
+        ]
+        assert rows[1]["candidate_date"] == "2001-05-15"
+
+        def second(rows):
+            rows[1]["decision"] = " YES "
+
+        edit_review(tmp_path, second)
+        for _ in range(2):  # the answer is still there the next time
+            report, found = run(weezer)
+            assert (found["w"]["file_name"], found["w"]["method"]) == ("release/album/weezer/weezer-f2", "review")
+            assert report.to_review == 0
+        assert [row["decision"] for row in review_rows(tmp_path)] == ["yes"]
+
+    def test_no_rules_a_candidate_out(self, run, tmp_path):
+        weezer = files("w", "Weezer", "Weezer")
+        run(weezer)
+        edit_review(tmp_path, lambda rows: rows[0].update(decision="no"))
+        assert run(weezer)[1]["w"]["file_name"] == "release/album/weezer/weezer-f2"
+        edit_review(tmp_path, lambda rows: [rows[0], rows[0] | {"candidate": "release/album/weezer/weezer-f2"}])
+        assert run(weezer)[1]["w"]["decision"] == "unmatched"
+
+    def test_the_user_overrules_folder_and_names(self, run, tmp_path):
+        tracks = files("release/album/low/low", "Low", "Low")
+        run(tracks, files("w", "Weezer", "Weezer"))
+        place = {"folder": "release/album/low/low", "album": "Low"}
+        choice = {"decision": "x", "candidate": "release/album/slowdive/souvlaki"}
+        edit_review(tmp_path, lambda rows: [*rows, rows[0] | place | choice], separator=";")
+        assert run(tracks)[1]["release/album/low/low"]["file_name"] == "release/album/slowdive/souvlaki"
+
+    @pytest.mark.parametrize(
+        ("change", "encoding", "message"),
+        [
+            ({"decision": "maybe"}, "utf-8", "line 2: decision is 'maybe', expected yes or no"),
+            ({"decision": "yes", "candidate": "release/x"}, "utf-8", "line 2: there is no album 'release/x'"),
+            ({"folder": "caf\xe9"}, "latin-1", r"is not UTF-8 \(byte \d+\); save it as CSV in UTF-8"),
+        ],
+    )
+    def test_mistakes_are_named_and_the_file_stays(self, run, tmp_path, change, encoding, message):
+        weezer = files("w", "Weezer", "Weezer")
+        run(weezer)
+        edit_review(tmp_path, lambda rows: rows[0].update(change), encoding)
+        content = (tmp_path / "out" / "review.csv").read_bytes()
+        with pytest.raises(CatalogueError, match=message):
+            run(weezer)
+        assert (tmp_path / "out" / "review.csv").read_bytes() == content
+
+    def test_a_file_without_the_columns(self, run, tmp_path):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "review.csv").write_text("a,b\n1,2\n")
+        with pytest.raises(CatalogueError, match="lacks the columns decision, folder, album, candidate"):
+            run(files("w", "Weezer", "Weezer"))
+
+
+class TestMatchByFolder:
+    def test_album_of_the_nearest_folder(self):
+        ids = ["r/a/x/1.mp3", "r/a/x/CD2/1.mp3", "r/a/xy/1.mp3", "loose.mp3", "r/a/1.mp3"]
+        assert match_by_folder(ids, ["r/a/x", "r/a"]) == {
+            "r/a/x/1.mp3": "r/a/x",
+            "r/a/x/CD2/1.mp3": "r/a/x",
+            "r/a/xy/1.mp3": "r/a",
+            "r/a/1.mp3": "r/a",
+        }
+
+    def test_a_name_that_only_begins_alike_is_no_match(self):
+        assert match_by_folder(["r/souvlaki demos/1.mp3"], ["r/souvlaki"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("local", "listed", "expected"),
+    [
+        ([200, 210, 220], [201, 212, 223], 1.0),
+        ([200, 210, 220, 500, 600], [200, 210, 220], 1.0),
+        ([200, 220, 210], [200, 210, 220], 2 / 3),
+        ([200, 210], [200, 210, 220], None),
+        ([200, 210, 220], [200, 0, 220], None),
+        ([200, 210, 220, 230], [100, 300, 400, 500], 0.0),
+    ],
+)
+def test_lengths_agree_in_order_and_within_three_seconds(local, listed, expected):
+    assert duration_agreement(local, listed) == expected

@@ -1,0 +1,126 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eno.data.labels.names import clean_label, label_key
+from eno.data.matching.credited import credit_of_album, credit_of_tag, credit_similarity
+from eno.data.matching.names import name_key
+from eno.data.matching.titles import parse_title, spelling_similarity, title_similarity
+
+
+@given(st.text())
+def test_a_key_is_its_own_key(text):
+    key = name_key(text)
+    assert name_key(key) in (key, key.removeprefix("the "))
+    assert label_key(label_key(text)) == label_key(text)
+    assert clean_label(clean_label(text)) == clean_label(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("The Beatles", "Beatles, The"),
+        ("Sigur Rós", "SIGUR ROS"),
+        ("Sunn O)))", "sunn o"),
+        ("Guns N’ Roses", "Guns N' Roses"),
+        ("Florence + the Machine", "Florence & The Machine"),
+        ("Ｆｉｓｈｍａｎｓ", "Fishmans"),
+        ("Кино", "КИНО"),
+        ("N.W.A", "N.W.A."),
+    ],
+)
+def test_spellings_of_one_name_have_one_key(one, other):
+    assert name_key(one) == name_key(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("が", "か"), ("÷", "×"), ("The The", ""), ("Low", "Lowe"), ("4", "5"), ("йод", "код")]
+)
+def test_other_names_have_other_keys(one, other):
+    assert name_key(one) != name_key(other)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "numbers"),
+    [
+        ("Vol. 4", "", ("4",)),
+        ("Volume Four", "", ("4",)),
+        ("Chicago V", "chicago", ("5",)),
+        ("m b v", "m b v", ()),
+        ("I Care Because You Do", "i care because you do", ()),
+        ("Ghosts I–IV", "ghosts i", ("4",)),
+        ("(What's the Story) Morning Glory?", "whats the story morning glory", ()),
+        ("Rumours (Super Deluxe Edition) [2013 Remaster] {FLAC}", "rumours", ()),
+        ("Gold", "gold", ()),
+        ("1999 - Deluxe Edition", "", ("1999",)),
+        ("Complete Discography", "complete discography", ()),
+        ("Fearless (Taylor's Version)", "fearless taylors version", ()),
+        ("( )", "()", ()),
+        ("Mezzanine (2CD)", "mezzanine", ()),
+        ("Selam ፩", "selam ፩", ()),
+    ],
+)
+def test_titles_are_taken_apart(text, words, numbers):
+    title = parse_title(text)
+    assert (title.words, title.numbers) == (words, numbers)
+
+
+def test_numbers_always_tell_records_apart():
+    assert title_similarity(parse_title("Greatest Hits"), parse_title("Greatest Hits 2")) == 0
+    assert title_similarity(parse_title("Led Zeppelin II"), parse_title("Led Zeppelin III")) == 0
+    assert title_similarity(parse_title("Led Zeppelin II"), parse_title("Led Zeppelin 2")) == 1
+
+
+def test_another_recording_is_not_the_record():
+    studio = parse_title("Adore")
+    for other in ("Adore (Live)", "Adore (Demos)", "Adore - Instrumental", "Adore [Remixes]"):
+        assert title_similarity(studio, parse_title(other)) < 0.9
+    assert title_similarity(parse_title("Alive 2007"), parse_title("Alive 2007 (Live)")) == 1
+
+
+@given(st.text(max_size=12), st.text(max_size=12))
+def test_similarity_is_symmetric_and_1_for_itself(one, other):
+    assert spelling_similarity(one, one) == 1
+    assert spelling_similarity(one, other) == spelling_similarity(other, one)
+    assert title_similarity(parse_title(one), parse_title(other)) == title_similarity(
+        parse_title(other), parse_title(one)
+    )
+
+
+def test_short_names_must_be_the_same():
+    assert spelling_similarity("low", "lov") == 0
+    assert spelling_similarity("radiohead", "radiohed") > 0.9
+    assert spelling_similarity("album 1", "album 2") == 0
+
+
+@pytest.mark.parametrize(
+    ("tag", "artists", "at_least"),
+    [
+        ("Boris / Sunn O)))", ["Sunn O)))", "Boris"], 0.99),
+        ("Boris", ["Sunn O)))", "Boris"], 0.95),
+        ("Nick Cave", ["Nick Cave & The Bad Seeds"], 0.95),
+        ("Ringo Sheena", ["椎名林檎 [Ringo Sheena]"], 1.0),
+        ("Bowie, David", ["David Bowie"], 1.0),
+        ("Kendrick Lamar feat. George Clinton", ["Kendrick Lamar"], 1.0),
+        ("VA", ["Various Artists"], 1.0),
+    ],
+)
+def test_credits_that_mean_the_same(tag, artists, at_least):
+    assert credit_similarity(credit_of_tag(tag), credit_of_album((name, None) for name in artists)) >= at_least
+
+
+@pytest.mark.parametrize(
+    ("tag", "artists"),
+    [
+        ("Boris & Merzbow", ["Sunn O)))", "Boris"]),
+        ("Various Artists", ["Queen"]),
+        ("Kate Bush", ["Bush"]),
+        ("", ["Bush"]),
+    ],
+)
+def test_credits_that_do_not(tag, artists):
+    assert credit_similarity(credit_of_tag(tag), credit_of_album((name, None) for name in artists)) == 0
+
+
+def test_the_path_of_an_artist_is_a_transliteration():
+    assert credit_similarity(credit_of_tag("Kino"), credit_of_album([("Кино", "artist/kino_f2")])) == 1

@@ -1,0 +1,210 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from eno.data.labels.encoder import LabelEncoder
+from eno.data.library.scanning import TRACK_SCHEMA
+from eno.data.lute.albums import ALBUM_SCHEMA
+from eno.data.matching.matcher import MATCH_SCHEMA
+from eno.data.splits.artist_split import (
+    LEFT_OUT,
+    SPLIT_SCHEMA,
+    describe_splits,
+    label_tracks,
+    make_splits,
+    read_split,
+    track_groups,
+    write_splits,
+)
+from eno.data.splits.leaks import check_leaks, find_leaks, leave_out_repeats
+from eno.data.splits.official import read_official_splits
+from eno.data.splits.stratify import SPLITS
+from eno.errors import CatalogueError
+
+LABELS = LabelEncoder(["jazz", "rock"], ["calm"])
+
+
+def album(name, *artists, genre="rock", title=None, lengths=()):
+    return {
+        "file_name": name, "name": title or name, "artists": [{"name": one, "file_name": None} for one in artists],
+        "primary_genres": [genre], "secondary_genres": [], "descriptors": ["calm"],
+        "tracks": [{"duration_seconds": length} for length in lengths],
+    }  # fmt: skip
+
+
+def collection(*albums, tracks_each=2, tags=None):
+    """Albums, their labelled tracks, and the tracks table with the given tags."""
+    table = pa.Table.from_pylist(list(albums), schema=ALBUM_SCHEMA)
+    ids = [(f"{one['file_name']}/{n}", one["file_name"]) for one in albums for n in range(tracks_each)]
+    matches = [{"track_id": i, "file_name": name, "decision": "matched"} for i, name in ids]
+    tracks = label_tracks(pa.Table.from_pylist(matches, schema=MATCH_SCHEMA), table)
+    rows = [{"track_id": i, **(tags or {}).get(i, {})} for i, _ in ids]
+    return table, tracks, pa.Table.from_pylist(rows, schema=TRACK_SCHEMA)
+
+
+def place(tracks, **part_of):
+    """Parts of tracks by album; others are left out."""
+    return np.array([part_of.get(name, LEFT_OUT) for name in tracks["file_name"].to_pylist()], dtype="<U5")
+
+
+def test_tracks_get_the_labels_of_their_album():
+    albums, tracks, _ = collection(album("x", "A"), album("y", "B", genre="jazz"))
+    assert tracks.schema.equals(SPLIT_SCHEMA)
+    assert [(row["track_id"], row["primary_genres"]) for row in tracks.to_pylist()] == [
+        ("x/0", ["rock"]), ("x/1", ["rock"]), ("y/0", ["jazz"]), ("y/1", ["jazz"]),
+    ]  # fmt: skip
+    nothing = pa.Table.from_pylist([{"track_id": "a", "decision": "unmatched"}], schema=MATCH_SCHEMA)
+    with pytest.raises(CatalogueError, match="No track has an album"):
+        label_tracks(nothing, albums)
+    other = pa.Table.from_pylist([{"track_id": "a", "decision": "matched", "file_name": "gone"}], schema=MATCH_SCHEMA)
+    with pytest.raises(CatalogueError, match="name the album gone, which the albums lack"):
+        label_tracks(other, albums)
+
+
+class TestGroups:
+    def test_names_however_spelled_and_collaborations_join(self):
+        albums, tracks, tags = collection(
+            album("1", "Sigur Rós"), album("2", "SIGUR ROS", "Steindór"), album("3", "Steindór"), album("4", "Low")
+        )
+        first, second, third, fourth = track_groups(tracks, albums, tags)[::2]
+        assert first == second == third != fourth
+
+    def test_compilations_go_by_the_artists_on_them_and_never_tie(self):
+        compilations = [album(name, "Various Artists") for name in ("c1", "c2", "c3", "c4")]
+        tags = {
+            "c1/0": {"artist": "A feat. B"}, "c1/1": {"artist": "Unknown"},
+            "c2/0": {"artist": "A"}, "c2/1": {"artist": "B"},
+            "c3/0": {"artist": "Unknown"}, "c3/1": {"artist": "Various"},
+        }  # fmt: skip
+        albums, tracks, table = collection(album("a", "A"), album("b", "B"), *compilations, tags=tags)
+        a, b, c1, c2, c3, c4 = track_groups(tracks, albums, table)[::2]
+        assert a == c1 == c3  # c3 by way of the unknown one
+        assert c2 is None  # would tie A to B
+        assert len({a, b, c4}) == 3
+        parts = make_splits(tracks, albums, LABELS, val=0.3, test=0.3, seed=0, tags=table)
+        assert set(parts[tracks["file_name"].to_numpy() == "c2"]) == {LEFT_OUT}
+        report = describe_splits(tracks, albums, LABELS, parts, table)
+        assert report.left_out == 2
+        assert find_leaks(tracks, parts, albums, table) == []
+
+    def test_without_tags_each_compilation_stands_alone(self):
+        albums, tracks, _ = collection(album("c1", "Various Artists"), album("c2", "VA"), album("a", "A"))
+        assert len(set(track_groups(tracks, albums, None))) == 3
+
+
+def test_the_report_is_what_counting_finds():
+    albums, tracks, tags = collection(
+        album("1", "A"), album("2", "A", "B"), album("3", "C", genre="jazz"), album("4", "D", genre="jazz")
+    )
+    parts = place(tracks, **{"1": "train", "2": "train", "3": "val", "4": "test"})
+    report = describe_splits(tracks, albums, LABELS, parts, tags)
+    assert report.tracks == {"train": 4, "val": 2, "test": 2}
+    assert report.albums == {"train": 2, "val": 1, "test": 1}
+    assert report.artists == {"train": 2, "val": 1, "test": 1}
+    # Half of all tracks are in train, but no jazz and all of the rock.
+    assert (report.worst_gap, report.worst_label, report.worst_part) == (0.5, "jazz", "train")
+    assert report.mean_gap == pytest.approx((0.5 + 0.25 + 0.25 + 0.5 + 0.25 + 0.25 + 0) / 9)
+    assert report.largest_group == 0.5
+
+
+def test_write_and_read(tmp_path):
+    _, tracks, _ = collection(album("x", "A"), album("y", "B"))
+    write_splits(tmp_path, tracks, place(tracks, x="train", y="test"))
+    first = read_split(tmp_path, "train")
+    assert first.select(SPLIT_SCHEMA.names).equals(tracks.slice(0, 2))
+    assert first["group"].equals(first["file_name"])  # where no groups are known, albums are
+    assert read_split(tmp_path, "val").num_rows == 0
+    (tmp_path / "val.parquet").unlink()
+    with pytest.raises(CatalogueError, match=r"val\.parquet: no such file. Make it with: eno split"):
+        read_split(tmp_path, "val")
+
+
+class TestOfficial:
+    @pytest.fixture
+    def tracks(self):
+        return collection(album("x", "A"), album("y", "B"), album("z", "C"))[1]
+
+    def write(self, folder, **files):
+        for name, content in files.items():
+            stem, _, suffix = name.partition("_")
+            (folder / f"{stem}.{suffix}").write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    def test_text_tables_tracks_and_albums(self, tracks, tmp_path):
+        self.write(tmp_path, train_txt="x\n\ngone\n", valid_csv="file_name,n\ny,1\n", test_tsv="n\tpath\n1\tz/0\n")
+        parts, unknown = read_official_splits(tmp_path, tracks)
+        assert parts.tolist() == ["train", "train", "val", "val", "test", LEFT_OUT]
+        assert unknown == ["gone"]
+
+    @pytest.mark.parametrize(
+        ("files", "message"),
+        [
+            ({"train_txt": "x", "val_txt": "y"}, r"expected one file test\{.*; there is none"),
+            ({"train_txt": "x", "val_txt": "x/1", "test_txt": ""}, r"val\.txt: names x/1, which is in train already"),
+            ({"train_txt": b"caf\xe9", "val_txt": "", "test_txt": ""}, r"train\.txt: line 1 is not UTF-8"),
+            ({"train_csv": "a,b\n", "val_txt": "", "test_txt": ""}, "lacks a column track_id, path or file_name"),
+            ({"train_parquet": "x", "val_txt": "", "test_txt": ""}, "cannot be read as Parquet"),
+            (
+                {"train_txt": "p", "val_txt": "", "test_txt": ""},
+                "names no track or album of this collection; it has 'p'",
+            ),
+        ],
+    )
+    def test_mistakes_are_named(self, tracks, tmp_path, files, message):
+        self.write(tmp_path, **files)
+        with pytest.raises(CatalogueError, match=message):
+            read_official_splits(tmp_path, tracks)
+
+
+class TestLeaks:
+    def kinds(self, *albums, parts, tags=None):
+        table, tracks, tagged = collection(*albums, tags=tags)
+        return {(leak.kind, leak.parts) for leak in find_leaks(tracks, place(tracks, **parts), table, tagged)}
+
+    def test_separate_parts_have_none(self):
+        assert self.kinds(album("1", "A"), album("2", "B"), parts={"1": "train", "2": "test"}) == set()
+
+    def test_an_artist_under_another_spelling(self):
+        found = self.kinds(album("1", "The Beatles"), album("2", "Beatles"), parts={"1": "train", "2": "test"})
+        assert found == {("artist", ("test", "train"))}
+
+    def test_what_is_left_out_and_various_artists_do_not_count(self):
+        albums = album("1", "A"), album("2", "A"), album("3", "Various Artists"), album("4", "Various Artists")
+        assert self.kinds(*albums, parts={"1": "train", "3": "val", "4": "test"}) == set()
+
+    def test_an_album_torn_apart(self):
+        table, tracks, tags = collection(album("1", "Various Artists"))
+        leaks = find_leaks(tracks, np.array(["train", "test"]), table, tags)
+        assert [(leak.kind, leak.what) for leak in leaks] == [("album", "1")]
+
+    def test_the_same_recording_under_another_name(self):
+        one = album("1", "Prince", title="Purple Rain", lengths=(279, 236, 223, 213))
+        other = album("2", "The Revolution", title="Purple rain!", lengths=(280, 236, 223, 213))
+        cover = album("3", "Somebody", title="Purple Rain", lengths=(200, 210, 190, 180))
+        parts = {"1": "train", "2": "test", "3": "val"}
+        assert self.kinds(one, other, cover, parts=parts) == {("recording", ("test", "train"))}
+
+    def test_the_same_song_and_the_same_audio(self):
+        tags = {
+            "1/0": {"artist": "A", "title": "Song"}, "2/0": {"artist": "a feat. B", "title": "SONG!"},
+            "1/1": {"audio_hash": "f00"}, "2/1": {"audio_hash": "f00"},
+        }  # fmt: skip
+        compilations = album("1", "Various Artists"), album("2", "Various Artists")
+        found = self.kinds(*compilations, parts={"1": "val", "2": "test"}, tags=tags)
+        assert found == {("song", ("test", "val")), ("audio", ("test", "val"))}
+
+    def test_repeats_stay_only_where_most_is_held_out(self):
+        tags = {"1/0": {"artist": "A", "title": "Song"}, "2/1": {"artist": "A", "title": "song"},
+                "3/0": {"artist": "A", "title": "Song"}, "3/1": {"artist": "A", "title": "Another"}}  # fmt: skip
+        table, tracks, tagged = collection(album("1", "X"), album("2", "Y"), album("3", "Z"), tags=tags)
+        parts = place(tracks, **{"1": "train", "2": "test", "3": "val"})
+        assert [leak.kind for leak in find_leaks(tracks, parts, table, tagged)] == ["song"]
+        cleaned = leave_out_repeats(tracks, parts, table, tagged)
+        assert cleaned.tolist() == [LEFT_OUT, "train", "test", "test", LEFT_OUT, "val"]
+        check_leaks(tracks, cleaned, table, tagged)
+
+    def test_the_check_is_loud_and_names_ten(self):
+        names = [str(i) for i in range(24)]
+        table, tracks, tags = collection(*(album(name, f"artist {i // 2}") for i, name in enumerate(names)))
+        parts = place(tracks, **{name: SPLITS[i % 2] for i, name in enumerate(names)})
+        with pytest.raises(CatalogueError, match=r"not separate(?s:.*)artist 0 is in train and val(?s:.*)and 2 more"):
+            check_leaks(tracks, parts, table, tags)

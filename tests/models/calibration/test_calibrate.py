@@ -1,0 +1,404 @@
+"""Calibration and thresholds against other implementations, exhaustive search, and fresh data."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import sparse
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, log_loss, precision_score
+
+from eno.errors import ModelError
+from eno.models.calibration.calibrate import Calibration, fit_calibration
+from eno.models.calibration.cross_fitting import divide
+from eno.models.calibration.scaling import METHODS, fit_scaling, logits_of
+from eno.models.calibration.thresholds import NEVER, RULES, Scores, choose_thresholds
+
+
+def problem(n: int, k: int, seed: int = 0, *, rarest: float = 0.02, decimals: int | None = None):
+    """Probabilities of a head that is too sure of itself, each label in its own way, and a long tail of labels."""
+    labels = np.random.default_rng(99)
+    base = logit(np.geomspace(0.35, rarest, k)) - 0.8
+    strength, slope, offset = labels.uniform(0.5, 3, k), labels.lognormal(0.3, 0.4, k), labels.normal(0.3, 0.5, k)
+    rng = np.random.default_rng(seed)
+    true = base + strength * rng.standard_normal((n, k))
+    Y = (rng.random((n, k)) < expit(true)).astype(np.float32)
+    P = expit(slope * true + offset).astype(np.float32)
+    return (P if decimals is None else P.round(decimals)), Y
+
+
+def scores_of(P, Y) -> Scores:
+    return Scores(np.ascontiguousarray(P.T, np.float32), sparse.csr_array(Y.T))
+
+
+def f1_of(truth, decided) -> np.ndarray:
+    return 2 * (truth * decided).sum(axis=0) / np.maximum(truth.sum(axis=0) + decided.sum(axis=0), 1)
+
+
+def f1(P, Y, thresholds) -> tuple[float, float]:
+    """Macro, over labels with positives, and micro."""
+    decided = np.greater(P, thresholds)
+    return f1_of(Y, decided)[Y.any(axis=0)].mean(), f1_of(Y.ravel(), decided.ravel())
+
+
+def midpoints(values) -> np.ndarray:
+    values = np.unique(np.append(0.0, values.astype(np.float64)))
+    return np.append((values[1:] + values[:-1]) / 2, NEVER)
+
+
+class TestScaling:
+    @staticmethod
+    def fit(P, Y, **options):
+        return fit_scaling(logits_of(P.T), sparse.csr_array(Y.T), **options)
+
+    @staticmethod
+    def targets(y) -> np.ndarray:
+        """Platt 1999, section 2.2."""
+        return np.where(y > 0, (y.sum() + 1) / (y.sum() + 2), 1 / ((1 - y).sum() + 2))
+
+    def test_platt_is_scikit_learns_logistic_regression_on_platts_targets(self):
+        P, Y = problem(700, 4)
+        slopes, offsets, _ = self.fit(P, Y, method="platt", deviations=(np.inf, np.inf))
+        for label, y in enumerate(Y.T):
+            z, t = logits_of(P[:, [label]]), self.targets(y)
+            model = LogisticRegression(C=1e12, tol=1e-10, max_iter=1000).fit(
+                np.concatenate([z, z]), np.repeat([1, 0], len(y)), np.concatenate([t, 1 - t])
+            )
+            np.testing.assert_allclose([slopes[label], offsets[label]], [model.coef_[0, 0], model.intercept_[0]], 2e-3)
+
+    def test_few_positives_are_held_back_by_a_normal_prior_around_the_pooled_fit(self):
+        P, Y = problem(60, 5)
+        common = [column[0] for column in self.fit(P, Y, method="platt", min_positives=61)[:2]]
+        slopes, offsets, pooled = self.fit(P, Y, method="platt")
+        assert not pooled.any()
+        for label, y in enumerate(Y.T):
+            z, t = logits_of(P[:, label]).astype(float), self.targets(y)
+
+            def loss(ab, z=z, t=t):
+                s = ab[0] * z + ab[1]
+                moved = ab[1] + ab[0] * z.mean() - (common[1] + common[0] * z.mean())
+                return (np.logaddexp(0, s) - t * s).sum() + ((ab[0] - common[0]) / 0.5) ** 2 / 2 + moved**2 / 2
+
+            np.testing.assert_allclose([slopes[label], offsets[label]], minimize(loss, common).x, atol=1e-3)
+
+    def test_pooled_fit_is_that_of_one_label(self):
+        P, Y = problem(60, 5)
+        slopes, offsets, pooled = self.fit(P, Y, method="platt", min_positives=61)
+        assert pooled.all()
+        assert len(set(slopes)) == len(set(offsets)) == 1
+        z, t = logits_of(P).ravel(), self.targets(Y.ravel())
+
+        def loss(ab):
+            s = ab[0] * z.astype(float) + ab[1]
+            return (np.logaddexp(0, s) - t * s).sum() + (ab[0] - 1) ** 2 / 2 + 0.01 * ab[1] ** 2 / 2
+
+        np.testing.assert_allclose([slopes[0], offsets[0]], minimize(loss, [1, 0]).x, atol=1e-3)
+
+    def test_temperature_is_what_a_search_along_it_finds(self):
+        P, Y = problem(4000, 6)
+        slopes, offsets, _ = self.fit(P, Y, method="temperature")
+        z = logits_of(P).astype(float)
+        best = minimize_scalar(lambda t: log_loss(Y.ravel(), expit(z / t).ravel()), bounds=(0.1, 10), method="bounded")
+        np.testing.assert_allclose(slopes, 1 / best.x, rtol=1e-3)
+        assert not offsets.any()
+
+    def test_slope_and_offset_that_logits_were_spoiled_by_are_undone(self):
+        rng = np.random.default_rng(0)
+        true = rng.normal(-1, 2, (40_000, 3))
+        Y = rng.random(true.shape) < expit(true)
+        slopes, offsets, _ = self.fit(expit((true - [0.5, 0, -2]) / [2, 0.5, 1]).astype(np.float32), Y, method="platt")
+        np.testing.assert_allclose(slopes, [2, 0.5, 1], rtol=0.05)
+        np.testing.assert_allclose(offsets, [0.5, 0, -2], atol=0.1)
+
+    def test_order_within_a_label_stays_even_where_the_head_is_wrong(self):
+        P, Y = problem(300, 4)
+        slopes, _, _ = self.fit(1 - P, Y, method="platt")
+        assert (slopes > 0).all()
+
+    def test_separable_labels_end_somewhere(self):
+        P = np.linspace(0.001, 0.999, 200, dtype=np.float32)[:, None]
+        slopes, offsets, _ = self.fit(P, P > 0.5, method="platt", deviations=(np.inf, np.inf))
+        assert np.isfinite([slopes, offsets]).all()
+
+
+class TestRules:
+    @pytest.mark.parametrize("decimals", [None, 1])
+    def test_scut_is_the_best_of_all_midpoints(self, decimals):
+        P, Y = problem(80, 30, decimals=decimals)
+        decided = np.greater(P, choose_thresholds("scut", scores_of(P, Y)))
+        for label in np.flatnonzero(Y.any(axis=0)):
+            trials = f1_of(Y[:, [label]], P[:, [label]] > midpoints(P[:, label]))
+            assert f1_score(Y[:, label], decided[:, label]) == pytest.approx(max(trials))
+
+    def test_global_is_the_best_single_midpoint(self):
+        P, Y = problem(80, 6)
+        thresholds = choose_thresholds("global", scores_of(P, Y))
+        assert len(set(thresholds)) == 1
+        best = max(sum(f1(P, Y, t)) for t in midpoints(P.ravel()))
+        assert sum(f1(P, Y, thresholds)) == pytest.approx(best)
+
+    def test_pcut_predicts_as_often_as_labels_are_there(self):
+        P, Y = problem(500, 20)
+        decided = np.greater(P, choose_thresholds("pcut", scores_of(P, Y)))
+        np.testing.assert_array_equal(decided.sum(axis=0), Y.sum(axis=0))
+
+    def test_expected_macro_is_the_best_of_all_midpoints_if_probabilities_are_right(self):
+        P, Y = problem(120, 10)
+        P, expected = P.astype(np.float64), P.sum(axis=0, dtype=np.float64)
+        thresholds = choose_thresholds("expected_macro", scores_of(P, Y))
+        for label in range(10):
+            p = P[:, label]
+            promised = {t: 2 * p[p > t].sum() / ((p > t).sum() + expected[label]) for t in midpoints(p)}
+            np.testing.assert_array_equal(p > thresholds[label], p > max(promised, key=promised.get))
+
+    def test_expected_is_what_no_midpoint_of_any_label_can_raise(self):
+        P, Y = problem(60, 6, rarest=0.1)
+
+        def promised(thresholds) -> float:
+            decided = np.greater(P, thresholds)
+            hits, predicted, positives = (P * decided).sum(axis=0), decided.sum(axis=0), P.sum(axis=0)
+            micro = 2 * hits.sum() / (predicted.sum() + positives.sum())
+            return micro + np.mean(2 * hits / (predicted + positives))
+
+        thresholds = choose_thresholds("expected", scores_of(P, Y))
+        reached = promised(thresholds)
+        for label in range(6):
+            others = np.delete(np.arange(6), label)
+            for trial in midpoints(P[:, label]):
+                moved = np.empty(6)
+                moved[others], moved[label] = thresholds[others], trial
+                assert promised(moved) <= reached + 1e-6
+        assert reached > promised(choose_thresholds("expected_macro", scores_of(P, Y)))
+
+    @pytest.mark.parametrize("decimals", [None, 1])
+    def test_micromacro_is_never_worse_in_the_sum_on_the_rows_it_was_learned_from(self, decimals):
+        for seed in range(10):
+            P, Y = problem(80, 12, seed, rarest=0.1, decimals=decimals)
+            P, Y = P[:, Y.any(axis=0)], Y[:, Y.any(axis=0)]
+            reached = {rule: sum(f1(P, Y, choose_thresholds(rule, scores_of(P, Y)))) for rule in RULES}
+            assert max(reached.values()) == pytest.approx(reached["micromacro"])
+
+    @pytest.mark.parametrize("rule", ["scut", "micromacro", "pcut"])
+    def test_labels_without_positives_take_the_threshold_for_all(self, rule):
+        P, Y = problem(100, 5)
+        Y[:, 2] = 0
+        scores = scores_of(P, Y)
+        assert choose_thresholds(rule, scores)[2] == choose_thresholds("global", scores)[2]
+
+    def test_default_beats_one_half_on_few_validation_rows(self):
+        gains = []
+        for seed in range(4):
+            (P, Y), (P_test, Y_test) = problem(85, 70, seed), problem(2000, 70, 100 + seed)
+            calibration = fit_calibration(P, Y)
+            learned = f1(calibration.apply(P_test), Y_test, calibration.thresholds)
+            gains.append(np.subtract(learned, f1(P_test, Y_test, np.full(70, 0.5))))
+        macro, micro = np.mean(gains, axis=0)
+        assert macro > 0.03
+        assert micro > 0
+
+
+class TestHoldingOut:
+    def test_groups_stay_whole_and_folds_are_even(self):
+        rng = np.random.default_rng(0)
+        groups = np.array([f"artist {i}" for i in rng.zipf(1.7, 1000) % 150])
+        folds = divide(1000, groups, folds=5, seed=0)
+        assert set(folds) == set(range(5))
+        assert all(len(set(folds[groups == group])) == 1 for group in set(groups))
+        rest = np.bincount(folds)[np.bincount(folds).argsort()[:-1]]  # one fold has the artist with the most tracks
+        assert rest.max() - rest.min() < 10
+        assert (divide(1000, groups, folds=5, seed=1) != folds).any()
+
+    @pytest.mark.parametrize(("groups", "count"), [(None, 3), (["a", "a", "b"], 2), (["a", "a", "a"], 1)])
+    def test_no_more_folds_than_groups(self, groups, count):
+        assert divide(3, groups, folds=5, seed=0).max() + 1 == count
+
+    def test_estimates_are_of_rows_that_nothing_was_learned_from(self):
+        P, Y = problem(90, 12, rarest=0.1)
+        groups = np.arange(90) // 4
+        calibration = fit_calibration(P, Y, groups=groups, method="none", rule="scut", folds=3)
+        folds, decided, thresholds = divide(90, groups, folds=3, seed=0), np.empty(Y.shape, bool), []
+        for fold in range(3):
+            learned = folds != fold
+            thresholds.append(choose_thresholds("scut", scores_of(P[learned], Y[learned])))
+            decided[~learned] = P[~learned] > thresholds[-1]
+        estimate = calibration.estimates["scut"]
+        assert estimate.f1_macro == pytest.approx(f1_score(Y, decided, average="macro", zero_division=0.0))
+        assert estimate.f1_micro == pytest.approx(f1_score(Y, decided, average="micro", zero_division=0.0))
+        np.testing.assert_allclose(calibration.thresholds, np.mean(thresholds, axis=0))
+        assert set(calibration.estimates) == set(RULES)
+
+    def test_what_rules_learn_by_heart_does_not_count(self):
+        rng = np.random.default_rng(0)
+        P, Y = rng.random((60, 40)).astype(np.float32), (rng.random((60, 40)) < 0.1).astype(np.float32)
+        learned_by_heart = f1(P, Y, choose_thresholds("scut", scores_of(P, Y)))[0]
+        assert fit_calibration(P, Y, method="none").estimates["scut"].f1_macro < learned_by_heart - 0.08
+
+
+class TestPrecisionFloor:
+    def test_holds_on_fresh_data(self):
+        (P, Y), (P_test, Y_test) = problem(6000, 12), problem(40_000, 12, seed=1)
+        calibration = fit_calibration(P, Y, precision_floor=0.8)
+        decided = calibration.decide(calibration.apply(P_test))
+        assert not decided[:, calibration.never].any()
+        often = decided.sum(axis=0) > 100
+        assert often.sum() > 4
+        precision = precision_score(Y_test[:, often], decided[:, often], average=None)
+        assert (precision > 0.75).all()
+        assert precision.mean() > 0.8
+        # No higher than need be: precision is bought with recall. Where it is there anyway, nothing is raised.
+        plain = fit_calibration(P, Y)
+        raised = calibration.thresholds > plain.thresholds
+        assert precision[raised[often] & ~np.isin(np.flatnonzero(often), calibration.never)].mean() < 0.9
+        np.testing.assert_array_equal(np.maximum(calibration.thresholds, plain.thresholds), calibration.thresholds)
+
+    def test_labels_that_never_reach_it_are_never_predicted(self):
+        P, Y = problem(400, 8)
+        P[:, 3] = np.random.default_rng(1).random(400)
+        Y[:, 3] = np.random.default_rng(2).random(400) < 0.1
+        calibration = fit_calibration(P, Y, precision_floor=0.8)
+        assert 3 in calibration.never
+        assert not calibration.decide(np.ones((1, 8), np.float32))[0, 3]
+
+
+class TestCalibration:
+    def test_calibrated_probabilities_are_nearer_to_frequencies(self):
+        (P, Y), (P_test, Y_test) = problem(1000, 8), problem(20_000, 8, seed=1)
+        errors = {}
+        for method in METHODS:
+            calibrated = fit_calibration(P, Y, method=method).apply(P_test)
+            tenth = np.minimum(calibrated * 10, 9).astype(int)
+            errors[method] = np.mean(
+                [
+                    abs((calibrated[:, label] - Y_test[:, label])[tenth[:, label] == part].sum()) / len(Y_test)
+                    for label in range(8)
+                    for part in range(10)
+                ]
+            )
+        assert errors["platt"] < 0.4 * errors["none"]
+        assert errors["temperature"] < errors["none"]
+
+    @pytest.mark.parametrize("method", METHODS)
+    @pytest.mark.parametrize("rule", RULES)
+    @pytest.mark.parametrize(
+        "case",
+        ["one row", "one group", "two rows", "one class", "constant", "0 and 1", "wide", "nothing", "everything"],
+    )
+    def test_whatever_the_rows_are(self, case, rule, method, tmp_path):
+        P, Y = problem({"one row": 1, "two rows": 2, "wide": 5}.get(case, 40), 30 if case == "wide" else 4)
+        groups = np.zeros(len(P)) if case == "one group" else None
+        match case:
+            case "one class":
+                Y[:, 0], Y[:, 1] = 0, 1
+            case "constant":
+                P[:] = 0.3
+            case "0 and 1":
+                P = P.round()
+            case "nothing":
+                Y[:] = 0
+            case "everything":
+                Y[:] = 1
+        calibration = fit_calibration(P, Y, groups=groups, method=method, rule=rule, precision_floor=None)
+        calibrated = calibration.apply(P)
+        assert calibrated.dtype == np.float32
+        assert ((calibrated >= 0) & (calibrated <= 1)).all()
+        assert ((calibration.thresholds >= 0) & (calibration.thresholds <= 1)).all()
+        assert calibration.estimates == {} or case not in ("one row", "one group", "nothing", "everything")
+        calibration.save(tmp_path / "calibration.json")
+        loaded = Calibration.load(tmp_path / "calibration.json", labels=Y.shape[1])
+        np.testing.assert_array_equal(loaded.decide(loaded.apply(P)), calibration.decide(calibrated))
+
+    def test_sparse_and_soft_labels_are_the_same_labels(self):
+        P, Y = problem(100, 5)
+        one, other = fit_calibration(P, Y), fit_calibration(P, sparse.csr_array(Y * 0.5))
+        np.testing.assert_array_equal(one.thresholds, other.thresholds)
+
+    def test_labels_without_positives_are_calibrated_like_all_others(self):
+        P, Y = problem(200, 6)
+        Y[:, 4] = 0
+        calibration = fit_calibration(P, Y)
+        np.testing.assert_array_equal(calibration.pooled, [False, False, False, False, True, False])
+
+    def test_saved_and_loaded(self, tmp_path):
+        P, Y = problem(100, 20)
+        calibration = fit_calibration(P, Y, precision_floor=0.7, groups=np.arange(100) // 3)
+        calibration.save(tmp_path / "calibration.json")
+        loaded = Calibration.load(tmp_path / "calibration.json")
+        for name in ("slopes", "offsets", "thresholds", "pooled"):
+            np.testing.assert_array_equal(getattr(loaded, name), getattr(calibration, name))
+        assert (loaded.method, loaded.rule, loaded.precision_floor) == ("platt", "expected", 0.7)
+        assert loaded.estimates == calibration.estimates
+        assert len(loaded.never) > 0
+        assert "NaN" not in (tmp_path / "calibration.json").read_text()
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"thresholds": [0.5]}, "different lengths"),
+            ({"thresholds": [0.5, float("nan")]}, "holds NaN"),
+            ({"thresholds": [0.5, 1.5]}, "outside 0 … 1"),
+            ({"slopes": [1.0, 0.0]}, "not above 0"),
+            ({"rule": "guess"}, "guess"),
+            ({"format": 7}, "does not know"),
+            ({"colour": "red"}, "colour"),
+        ],
+    )
+    def test_damaged_files_are_refused(self, change, message, tmp_path):
+        path = tmp_path / "calibration.json"
+        fit_calibration(*problem(50, 2)).save(path)
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+        with pytest.raises(ModelError, match=message):
+            Calibration.load(path)
+
+    def test_cut_missing_and_foreign_files_are_refused(self, tmp_path):
+        path = tmp_path / "calibration.json"
+        fit_calibration(*problem(50, 2)).save(path)
+        with pytest.raises(ModelError, match="for 2 labels, not for 3"):
+            Calibration.load(path, labels=3)
+        path.write_text(path.read_text()[:40])
+        with pytest.raises(ModelError, match="damaged"):
+            Calibration.load(path)
+        with pytest.raises(ModelError, match="damaged"):
+            Calibration.load(tmp_path / "missing.json")
+
+    @pytest.mark.parametrize(
+        ("P", "options", "message"),
+        [
+            (np.array([[0.1, 0.2], [0.3, np.nan]]), {}, "label number 1 are NaN"),
+            (np.array([[1.1, 0.2], [0.3, 0.3]]), {}, "label number 0"),
+            (np.zeros((3, 2)), {}, r"shape \(3, 2\) and Y \(2, 2\)"),
+            (np.zeros((2, 2)), {"method": "isotonic"}, "platt, temperature, none"),
+            (np.zeros((2, 2)), {"rule": "best"}, "one of expected"),
+            (np.zeros((2, 2)), {"precision_floor": 1.0}, "between 0 and 1"),
+            (np.zeros((2, 2)), {"folds": 1}, "at least 2"),
+            (np.zeros((2, 2)), {"groups": np.zeros(3)}, "3 values for 2 rows"),
+        ],
+    )
+    def test_bad_values_are_refused(self, P, options, message):
+        with pytest.raises(ValueError, match=message):
+            fit_calibration(P, np.eye(2), **options)
+
+    def test_other_numbers_of_labels_are_refused(self):
+        with pytest.raises(ValueError, match=r"\(3, 4\); expected \(n, 2\)"):
+            fit_calibration(*problem(50, 2)).apply(np.zeros((3, 4)))
+
+
+def test_logits_that_are_far_too_sure_are_calibrated_too():
+    """Of boosted trees on few rows logits reach from -16 to 15; Newton's whole steps would lead away from there."""
+    rng = np.random.default_rng(0)
+    truth = (rng.random((42, 17)) < np.linspace(0.1, 0.7, 17)).astype(np.float32)
+    logits = np.where(truth > 0, 4.0, -6.0) + 6 * rng.standard_normal(truth.shape)
+    probabilities = expit(logits).astype(np.float32)
+    logits = logits_of(probabilities).T
+    slope, offset, _ = fit_scaling(logits, sparse.csr_array(truth.T), method="platt", min_positives=99)
+    assert 0.05 < slope[0] < 1
+    z, target = logits_of(probabilities).T.reshape(-1), truth.T.reshape(-1)
+    high, low = (target.sum() + 1) / (target.sum() + 2), 1 / ((1 - target).sum() + 2)
+    smoothed = np.where(target > 0, high, low)
+
+    def loss(at):
+        return np.logaddexp(0, at[0] * z + at[1]).sum() - (smoothed * (at[0] * z + at[1])).sum()
+
+    best = minimize(lambda at: loss(at) + 0.5 * (at[0] - 1) ** 2 + 0.005 * at[1] ** 2, [0.5, 0.0], method="Nelder-Mead")
+    np.testing.assert_allclose([slope[0], offset[0]], best.x, atol=1e-3)

@@ -1,0 +1,243 @@
+"""Indexes find what comparing everything finds, keep up with their store, and say when they are damaged."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from eno.audio.windows import WindowPolicy
+from eno.data.library.files import FileStamp
+from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.embeddings.store.ledger import AMENDMENT_SCHEMA, Ledger
+from eno.errors import ConfigError, FingerprintMismatch, SimilarityError
+from eno.similarity.index import update
+from eno.similarity.index.build import build_index, merge_indexes
+from eno.similarity.index.engine import choose_kind, memory_of
+from eno.similarity.index.index import SimilarityIndex
+from eno.similarity.index.manifest import Manifest
+from eno.similarity.index.measure import measure_index, recall_at
+from eno.similarity.index.update import update_index
+from tests.fakes import ProjectionEncoder
+
+DIM, WINDOWS = 32, 3
+KINDS = ["exact", "ivf", "ivfpq"]
+
+
+def clustered(tracks: int, seed: int) -> np.ndarray:
+    """Windows of tracks [shape=(tracks, WINDOWS, DIM)]: tracks in clusters, windows around their track."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).standard_normal((40, DIM))
+    means = centres[rng.integers(40, size=tracks)] + 0.5 * rng.standard_normal((tracks, DIM))
+    return (5 + means[:, None] + 0.2 * rng.standard_normal((tracks, WINDOWS, DIM))).astype(np.float32)
+
+
+def add(store: EmbeddingStore, names: list[str], vectors: np.ndarray) -> None:
+    stamps = {name: FileStamp(1, 1, f"{hash(vectors[i].tobytes()):x}") for i, name in enumerate(names)}
+    ids = np.repeat(names, WINDOWS).tolist()
+    store.append(ids, np.tile([0.0, 5.0, 10.0], len(names)), vectors.reshape(-1, 1, DIM), files=stamps)
+
+
+def names_of(first: int, count: int) -> list[str]:
+    return [f"artist {n % 7}/{n:05d}.ogg" for n in range(first, first + count)]
+
+
+def new_store(path, tracks: int = 1500, seed: int = 0) -> EmbeddingStore:
+    spec = ProjectionEncoder(dim=DIM).spec
+    store = EmbeddingStore.create(path, spec, policy=WindowPolicy(count=WINDOWS), dtype="float32")
+    add(store, names_of(0, tracks), clustered(tracks, seed))
+    return store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return new_store(tmp_path_factory.mktemp("index") / "store")
+
+
+def by_hand(index, store, level: str) -> tuple[list[str], np.ndarray]:
+    """Unit vectors of a store in the index's space, without the index."""
+    if level == "tracks":
+        ids, raw = store.matrix()
+    else:
+        ids, _, raw = store.windows()
+        raw = raw[:, 0]
+    return list(ids), index.space.apply(np.asarray(raw))
+
+
+@pytest.mark.parametrize("level", ["tracks", "windows"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_neighbours_are_those_of_comparing_everything(store, tmp_path, kind, level):
+    index = build_index(store, tmp_path / kind, kind=kind, level=level)
+    ids, unit = by_hand(index, store, level)
+    rows = np.arange(0, len(ids), len(ids) // 100)
+    scores, found = index.search(unit[rows], 5)
+    best = np.sort(unit[rows] @ unit.T, axis=1)[:, ::-1][:, :5]
+    hits = np.isclose(scores, best, atol=2e-3)  # by score: float16 may swap neighbours that are equally near
+    assert hits.mean() == 1.0 if kind == "exact" else hits.mean() > 0.93
+    # Whatever finds it, a score is the cosine of what is found.
+    wanted = (unit[rows][:, None] * index.vectors(found.ravel()).reshape(len(rows), 5, -1)).sum(axis=2)
+    np.testing.assert_allclose(scores, wanted, atol=1e-3)
+    assert [index.ids[row] for row in found[:, 0]] == [ids[row] for row in rows] or level == "windows"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kept", [0.01, 0.3])
+def test_a_filter_is_part_of_the_search(store, tmp_path, monkeypatch, kind, kept):
+    monkeypatch.setattr("eno.similarity.index.engine._SUBSET_ROWS", 50)  # so that both ways of filtering are gone
+    index = build_index(store, tmp_path / kind, kind=kind)
+    allowed = np.random.default_rng(0).random(1500) < kept
+    queries = index.vectors(np.arange(40))
+    scores, rows = index.search(queries, 10, allowed=allowed)
+    assert allowed[rows].all()
+    cosines = np.where(allowed, queries @ index.vectors(np.arange(1500)).T, -2)
+    assert recall_at(rows, np.argsort(-cosines, axis=1)[:, :10]) > 0.93
+    np.testing.assert_allclose(scores, np.take_along_axis(cosines, rows, axis=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fewer_rows_than_asked_for_are_said_to_be_missing(store, tmp_path, kind):
+    index = build_index(store, tmp_path / kind, kind=kind)
+    allowed = np.zeros(1500, bool)
+    allowed[[3, 700]] = True
+    for queries in (index.vectors(np.arange(2)), index.vectors(np.arange(20))):
+        scores, rows = index.search(queries, 4, allowed=allowed)
+        assert {*rows[:, :2].ravel()} == {3, 700}
+        assert (rows[:, 2:] == -1).all()
+        assert np.isneginf(scores[:, 2:]).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_index_follows_its_store(tmp_path, kind):
+    store = new_store(tmp_path / "store")
+    folder = tmp_path / "index"
+    built = build_index(store, folder, kind=kind)
+    assert not built.is_older_than(store)
+    fresh, changed = clustered(60, seed=5), clustered(10, seed=6)
+    add(store, names_of(1500, 60), fresh)
+    add(store, names_of(0, 10), changed)
+    gone = [{"track_id": name, "gone": True} for name in names_of(20, 15)]
+    Ledger(store.folder).write_amendments(pa.Table.from_pylist(gone, schema=AMENDMENT_SCHEMA))
+    assert built.is_older_than(store)
+
+    assert update_index(store, folder) == update.Update(added=60, removed=15, changed=10)
+
+    index = SimilarityIndex.open(folder)
+    assert not index.is_older_than(store)
+    assert index.track_ids() == store.track_ids()
+    # As if everything were compared by hand with what the store holds now.
+    ids, unit = by_hand(index, store, "tracks")
+    scores, rows = index.search(unit, 1)
+    np.testing.assert_allclose(scores[:, 0], 1, atol=2e-3)
+    assert np.mean([index.ids[row] == name for row, name in zip(rows[:, 0], ids, strict=True)]) > 0.99
+    with pytest.raises(SimilarityError, match=r"00020\.ogg.*is not in the index"):
+        index.rows_of(names_of(20, 1))
+    assert update_index(store, folder) == update.Update(0, 0, 0)
+
+
+def test_where_very_much_has_changed_it_is_built_anew_and_says_so(tmp_path):
+    store = new_store(tmp_path / "store", tracks=200)
+    build_index(store, tmp_path / "index")
+    add(store, names_of(200, 50), clustered(50, seed=1))
+    assert update_index(store, tmp_path / "index").rebuilt is None
+    add(store, names_of(250, 50), clustered(50, seed=2))
+    assert update_index(store, tmp_path / "index").rebuilt == "50% of its rows have changed since it was built"
+    assert SimilarityIndex.open(tmp_path / "index").manifest.built_rows == 300
+
+
+def test_music_of_another_kind_moves_the_space(tmp_path):
+    store = new_store(tmp_path / "store", tracks=200)
+    build_index(store, tmp_path / "index")
+    add(store, names_of(200, 50), clustered(50, seed=1) + 40 * np.eye(DIM, dtype=np.float32)[0])
+    assert "mean of its vectors has moved" in update_index(store, tmp_path / "index").rebuilt
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shares_that_are_merged_are_the_whole(store, tmp_path, kind):
+    whole = build_index(store, tmp_path / "whole", kind=kind)
+    shards = [tmp_path / f"{number}" for number in (1, 2, 3)]
+    for number, shard in enumerate(shards, 1):
+        build_index(store, shard, like=tmp_path / "whole", share=(number, 3))
+    merged = merge_indexes(tmp_path / "merged", shards)
+    queries = whole.vectors(np.arange(100))
+    # Lists are searched as deep as was found to be enough, so a few of the farthest neighbours may differ.
+    assert np.mean(whole.search(queries, 10)[1] == merged.search(queries, 10)[1]) > 0.95
+    assert merged.ids.tolist() == whole.ids.tolist()
+    with pytest.raises(SimilarityError, match="several of the indexes"):
+        merge_indexes(tmp_path / "twice", [shards[0], shards[0]])
+    build_index(store, tmp_path / "other", kind=kind, space="centre")
+    with pytest.raises(SimilarityError, match="not built like the same index"):
+        merge_indexes(tmp_path / "both", [shards[0], tmp_path / "other"])
+
+
+@pytest.mark.parametrize("kind", ["exact", "ivfpq"])
+def test_an_update_that_is_killed_leaves_the_index_as_it_was(tmp_path, monkeypatch, kind):
+    store = new_store(tmp_path / "store", tracks=300)
+    before = build_index(store, tmp_path / "index", kind=kind)
+    wanted = before.search(before.vectors(np.arange(50)), 5)
+    add(store, names_of(300, 30), clustered(30, seed=1))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Manifest, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            update_index(store, tmp_path / "index")
+
+    after = SimilarityIndex.open(tmp_path / "index")
+    for one, other in zip(wanted, after.search(after.vectors(np.arange(50)), 5), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert update_index(store, tmp_path / "index").added == 30
+    index = SimilarityIndex.open(tmp_path / "index")
+    assert len(index) == 330
+    assert {path.name for path in (tmp_path / "index").iterdir()} == index.manifest.files
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "message"),
+    [
+        ("vectors", lambda path: path.write_bytes(path.read_bytes()[:-1]), r"vectors-1\.i16: is cut short"),
+        ("vectors", lambda path: path.unlink(), r"vectors-1\.i16: is missing"),
+        ("finder", lambda path: path.write_bytes(path.read_bytes()[:2000]), r"finder-1\.faiss: is missing or damaged"),
+        ("rows_file", lambda path: path.write_bytes(b"PAR1"), r"rows-1\.parquet: is missing or damaged"),
+        ("space", lambda path: path.write_bytes(b""), r"space-1\.safetensors"),
+    ],
+)
+def test_a_damaged_index_is_named(store, tmp_path, file, damage, message):
+    index = build_index(store, tmp_path / "index", kind="ivf")
+    damage(tmp_path / "index" / getattr(index.manifest, file))
+    with pytest.raises(SimilarityError, match=message):
+        SimilarityIndex.open(tmp_path / "index")
+
+
+def test_an_index_belongs_to_one_encoder(store, tmp_path):
+    index = build_index(store, tmp_path / "index")
+    other = ProjectionEncoder(dim=DIM, seed=1).spec
+    with pytest.raises(FingerprintMismatch, match="eno index build"):
+        index.require(other)
+
+
+def test_unknown_ids_are_named_with_what_is_like_them(store, tmp_path):
+    index = build_index(store, tmp_path / "index", level="windows")
+    assert index.starts_s[index.rows_of(["artist 1/00001.ogg"])].tolist() == [0, 5, 10]
+    with pytest.raises(SimilarityError, match=r"Did you mean 'artist 1/00001\.ogg'"):
+        index.rows_of(["artist 1/00001.mp3"])
+
+
+def test_measuring_goes_into_the_manifest(store, tmp_path):
+    index = build_index(store, tmp_path / "index", kind="ivf")
+    result = measure_index(index, queries=100)
+    assert SimilarityIndex.open(tmp_path / "index").manifest.measured["recall"] == result.recall > 0.9
+    assert recall_at(np.array([[1, 2], [3, 9]]), np.array([[2, 1], [3, 4]])) == 0.75
+    assert recall_at(np.array([[1, -1]]), np.array([[1, -1]])) == 1.0
+
+
+def test_the_kind_follows_size_and_memory():
+    assert choose_kind(100_000, 512, None) == "exact"
+    assert choose_kind(100_001, 512, None) == "ivfpq"
+    assert choose_kind(10**6, 512, memory_of("ivf", 10**6, 512)) == "ivf"
+    assert choose_kind(10**6, 512, memory_of("ivf", 10**6, 512) - 1) == "ivfpq"
+
+
+def test_options_that_mean_nothing_are_refused(store, tmp_path):
+    for options in ({"kind": "tree"}, {"level": "albums"}, {"share": (3, 2)}, {"space": "fancy"}):
+        with pytest.raises(ConfigError, match=str(next(iter(options.values()))).replace("(3, 2)", "3/2")):
+            build_index(store, tmp_path / "index", **options)
+    empty = EmbeddingStore.create(tmp_path / "empty", store.spec, policy=store.policy)
+    with pytest.raises(SimilarityError, match="holds no tracks yet"):
+        build_index(empty)

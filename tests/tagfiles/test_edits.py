@@ -1,0 +1,233 @@
+"""Tags written into files of every kind, and taken back; the audio is decoded before and after."""
+
+import json
+import os
+import stat
+
+import av
+import mutagen
+import numpy as np
+import pytest
+from mutagen.id3 import APIC, ID3, TCON, TDAT, TIT2, TMOO, TPE1, TXXX, TYER
+from mutagen.mp3 import MP3
+
+from eno.data.library.tags import read_tags
+from eno.errors import AudioError, CatalogueError
+from eno.tagfiles.digest import audio_digest
+from eno.tagfiles.edits import UndoLog, plan_edit, undo, write_edit
+from eno.tagfiles.fields import TagFile
+from tests.audio_files import music, write
+from tests.data.library.test_tags import WRITERS
+
+KINDS = [*WRITERS, "opus"]
+WANTED = {"genre": ["Shoegaze", "Noise Pop"], "mood": ["melancholic", "träumerisch 夢"], "style": ["lo-fi"]}
+# Where MusicBrainz Picard, beets and music servers look.
+PLACES = {
+    "ID3": ("TCON", "TMOO", "TXXX:STYLE"),
+    "Vorbis": ("GENRE", "MOOD", "STYLE"),
+    "APEv2": ("Genre", "Mood", "Style"),
+    "MP4": ("©gen", "----:com.apple.iTunes:MOOD", "----:com.apple.iTunes:STYLE"),
+    "ASF": ("WM/Genre", "WM/Mood", "WM/Style"),
+}
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("originals")
+    return {kind: write(folder, kind, music(1, 48_000), 48_000) for kind in KINDS}
+
+
+@pytest.fixture
+def song(originals, tmp_path):
+    def copy(kind):
+        path = tmp_path / originals[kind].name
+        path.write_bytes(originals[kind].read_bytes())
+        return path
+
+    return copy
+
+
+def decoded(path):
+    """Every sample that FFmpeg's decoder gives."""
+    with av.open(str(path)) as container:
+        return np.concatenate([frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)])
+
+
+def everything(path):
+    """All that mutagen finds, as it is in the file."""
+    file = mutagen.File(path)
+    if isinstance(file.tags, ID3):
+        file = type(file)(path, translate=False)
+        return {key: (int(getattr(frame, "encoding", 0)), repr(frame)) for key, frame in file.tags.items()}
+    return None if file.tags is None else sorted((key, repr(file.tags[key])) for key in file.tags.keys())  # noqa: SIM118
+
+
+def texts(value):
+    values = getattr(value, "text", None) or (list(value) if not isinstance(value, str) else [value])
+    return [one.decode() if isinstance(one, bytes) else str(one) for one in values]
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_written_read_back_and_undone_without_touching_the_audio(kind, tagged, song, tmp_path):
+    path = song(kind)
+    if tagged:
+        file = mutagen.File(path)
+        WRITERS.get(kind, WRITERS["ogg"])(file)
+        file.save()
+    before, samples, tags = everything(path), decoded(path), read_tags(path)
+    log = UndoLog(tmp_path / "undo.jsonl")
+    write_edit(plan_edit(path, WANTED, existing="replace"), log)
+    np.testing.assert_array_equal(decoded(path), samples)
+    file = mutagen.File(path)
+    for field, place in zip(WANTED, PLACES[TagFile(path).kind], strict=True):
+        assert texts(file.tags[place]) == WANTED[field]
+    after = read_tags(path)
+    assert after.genres == tuple(WANTED["genre"])
+    assert vars(after) | {"genres": tags.genres} == vars(tags)  # nothing else has changed
+    assert plan_edit(path, WANTED, existing="replace").after == {}
+    assert list(undo(log.path)) == [(path, None)]
+    assert everything(path) == before or (not tagged and not everything(path))
+    np.testing.assert_array_equal(decoded(path), samples)
+    assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".")] == []
+
+
+class TestExisting:
+    @pytest.mark.parametrize("kind", ["mp3", "flac", "m4a"])
+    def test_keep_merge_replace(self, kind, song, tmp_path):
+        path, log = song(kind), UndoLog(tmp_path / "log")
+        write_edit(plan_edit(path, {"genre": ["noise  pop", "Rock"]}), log)
+        kept = plan_edit(path, WANTED, existing="keep")
+        assert kept.kept == {"genre": ("noise  pop", "Rock")}
+        assert kept.after == {"mood": tuple(WANTED["mood"]), "style": ("lo-fi",)}
+        merged = plan_edit(path, WANTED, existing="merge")
+        assert merged.before["genre"] == ("noise  pop", "Rock")
+        assert merged.after["genre"] == ("noise  pop", "Rock", "Shoegaze")
+        assert plan_edit(path, WANTED, existing="replace").after["genre"] == ("Shoegaze", "Noise Pop")
+        assert plan_edit(path, {"genre": []}, existing="replace").after == {}
+        with pytest.raises(ValueError, match="FIELDS"):
+            plan_edit(path, {"title": ["x"]})
+
+    def test_undone_twice_written_and_in_the_order_of_time(self, song, tmp_path):
+        path, log = song("flac"), UndoLog(tmp_path / "log")
+        before = everything(path)
+        write_edit(plan_edit(path, {"mood": ["calm"]}), log)
+        write_edit(plan_edit(path, {"mood": ["sad"]}, existing="merge"), log)
+        assert TagFile(path).read()["mood"] == ["calm", "sad"]
+        assert [error for _, error in undo(log.path)] == [None, None]
+        assert everything(path) == before
+
+    def test_what_somebody_has_changed_since_is_left_alone(self, song, tmp_path):
+        path, log = song("ogg"), UndoLog(tmp_path / "log")
+        edit = plan_edit(path, {"mood": ["calm"]})
+        write_edit(edit, log)
+        with pytest.raises(AudioError, match="since it was looked at"):
+            write_edit(edit, log)
+        file = mutagen.File(path)
+        file["MOOD"] = ["mine"]
+        file.save()
+        ((_, error),) = undo(log.path)
+        assert "mood is mine" in error.reason
+        assert mutagen.File(path)["MOOD"] == ["mine"]
+
+
+class TestID3:
+    def test_version_2_3_stays_and_has_its_mood_where_it_is_read(self, song, tmp_path):
+        path, log = song("mp3"), UndoLog(tmp_path / "log")
+        tags = ID3()
+        for frame in (TYER(encoding=0, text=["1993"]), TDAT(encoding=0, text=["1705"]), TCON(encoding=1, text=["(17)"]),
+                      TPE1(encoding=1, text=["a", "b"]), TMOO(encoding=1, text=["old"]), TIT2(encoding=0, text=["x"]),
+                      TXXX(encoding=1, desc="Mood", text=["older"]),
+                      APIC(encoding=0, mime="image/png", type=3, desc="", data=b"\x89PNG" * 50)):  # fmt: skip
+            tags.add(frame)
+        tags.save(path, v2_version=3, v23_sep=None)
+        before = everything(path)
+        assert TagFile(path).read() == {"genre": ["Rock"], "mood": ["old", "older"], "style": []}
+        write_edit(plan_edit(path, WANTED, existing="replace"), log)
+        after = MP3(path, translate=False).tags
+        assert after.version == (2, 3, 0)
+        assert after["TXXX:MOOD"].text == WANTED["mood"] and "TMOO" not in after and "TXXX:Mood" not in after
+        assert after["TCON"].text == WANTED["genre"] and read_tags(path).genres == tuple(WANTED["genre"])
+        assert after["TYER"].text == ["1993"] and after["TPE1"].text == ["a", "b"] and len(after["APIC:"].data) == 200
+        list(undo(log.path))
+        assert everything(path) == before
+
+    def test_version_1_and_2_2_become_readable_ones(self, song, tmp_path):
+        path, log = song("mp3"), UndoLog(tmp_path / "log")
+        samples = decoded(path)
+        path.write_bytes(path.read_bytes() + b"TAG" + b"Song".ljust(30, b"\0") + bytes(94) + b"\x11")
+        write_edit(plan_edit(path, {"mood": ["calm"]}), log)
+        assert texts(MP3(path).tags["TMOO"]) == ["calm"] and texts(MP3(path).tags["TIT2"]) == ["Song"]
+        old = song("mp3")
+        frame = b"TT2" + (6).to_bytes(3, "big") + b"\0Title"
+        old.write_bytes(b"ID3\x02\0\0" + bytes([0, 0, 0, len(frame)]) + frame + old.read_bytes())
+        write_edit(plan_edit(old, {"mood": ["calm"]}), log)
+        assert MP3(old, translate=False).tags.version == (2, 3, 0) and texts(MP3(old).tags["TIT2"]) == ["Title"]
+        np.testing.assert_array_equal(decoded(old), samples)
+
+
+class TestFiles:
+    def test_mode_time_and_links(self, song, tmp_path):
+        path, log = song("flac"), UndoLog(tmp_path / "log")
+        path.chmod(0o640)
+        os.utime(path, ns=(1_000_000_000, 2_000_000_000))
+        (tmp_path / "link.flac").symlink_to(path)
+        write_edit(plan_edit(tmp_path / "link.flac", {"mood": ["calm"]}), log, keep_mtime=True)
+        assert (tmp_path / "link.flac").is_symlink() and TagFile(path).read()["mood"] == ["calm"]
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640 and path.stat().st_mtime_ns == 2_000_000_000
+        write_edit(plan_edit(path, {"style": ["x"]}), log)
+        assert path.stat().st_mtime_ns > 2_000_000_000 and stat.S_IMODE(path.stat().st_mode) == 0o640
+
+    def test_names_of_odd_bytes(self, song, tmp_path):
+        path, log = song("mp3"), UndoLog(tmp_path / "log")
+        odd = path.rename(tmp_path / os.fsdecode(b"\xff [x].mp3"))
+        write_edit(plan_edit(odd, {"mood": ["calm"]}), log)
+        assert list(undo(log.path)) == [(odd, None)]
+
+    @pytest.mark.parametrize(
+        ("name", "content", "reason"),
+        [
+            ("gone.mp3", None, "no such file"),
+            ("text.txt", b"no music", "no file of a kind"),
+            ("x.flac", b"fLaC\x04\xff\xff\xff", "cannot be read"),
+        ],
+    )
+    def test_files_that_cannot_be_tagged(self, tmp_path, name, content, reason):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(AudioError, match=reason):
+            plan_edit(tmp_path / name, WANTED)
+
+    def test_kinds_without_tags(self, tmp_path):
+        for kind in ("aac", "webm"):
+            with pytest.raises(AudioError, match="kind"):
+                plan_edit(write(tmp_path, kind, music(1, 48_000), 48_000), WANTED)
+
+    def test_audio_that_would_change_is_not_written(self, song, tmp_path, monkeypatch):
+        path = song("mp3")
+        content = path.read_bytes()
+
+        def damage(self, **_):
+            self.path.write_bytes(content[:-400] + bytes(400))
+
+        edit = plan_edit(path, {"mood": ["calm"]})
+        monkeypatch.setattr(TagFile, "save", damage)
+        monkeypatch.setattr("eno.tagfiles.edits._expect", lambda *_: None)
+        with pytest.raises(AudioError, match="audio would not come out the same"):
+            write_edit(edit, UndoLog(tmp_path / "log"))
+        assert path.read_bytes() == content
+        assert sorted(one.name for one in tmp_path.iterdir()) == [path.name]  # no log, nothing left over
+
+    def test_log_of_another_kind(self, tmp_path):
+        (tmp_path / "log").write_text(json.dumps({"path": "x"}))
+        with pytest.raises(CatalogueError, match="holds no old tags"):
+            list(undo(tmp_path / "log"))
+        with pytest.raises(CatalogueError, match="cannot be read"):
+            list(undo(tmp_path / "gone"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_digest_tells_audio_from_tags(kind, originals, tmp_path):
+    one = originals[kind]
+    other = write(tmp_path, kind, music(1, 48_000, seed=1), 48_000)
+    assert audio_digest(one) == audio_digest(one) != audio_digest(other)

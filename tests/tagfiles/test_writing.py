@@ -1,0 +1,201 @@
+"""``eno write-tags``, and tags for other programs."""
+
+import csv
+import io
+import json
+import shlex
+import shutil
+from contextlib import redirect_stderr, redirect_stdout
+
+import mutagen
+import numpy as np
+import pytest
+
+from eno import EmbeddingStore, EnoPredictor, WindowPolicy, embed_folder
+from eno.cli import main
+from eno.data.library.tags import read_tags
+from eno.errors import LabelError
+from eno.inference.export import beets_line, csv_header, csv_lines, picard_line
+from eno.inference.naming import TagProbability
+from eno.models.calibration.calibrate import Calibration
+from eno.tagfiles.writing import TagChoice, read_tagged
+from tests.audio_files import music, write
+
+TAGS = [
+    TagProbability("calm", "descriptor", 0.9, 0.95),
+    TagProbability("Dub", "genre", 0.6, 0.5),
+    TagProbability("sad", "descriptor", 0.5, 0.2),
+    TagProbability("Rock, Pop", "genre", 0.4, 0.1),
+    TagProbability("loud", "descriptor", 0.1, 0.05),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, {"genre": ["Dub", "Rock, Pop"], "mood": ["sad", "loud"]}),
+        ({"limit": 1}, {"genre": ["Dub"], "mood": ["sad"]}),
+        ({"min_probability": 0.5}, {"genre": ["Dub"], "mood": ["calm", "sad"]}),
+        ({"genres_only": True}, {"genre": ["Dub", "Rock, Pop"]}),
+        ({"min_probability": 0.85, "descriptors_as": "both"}, {"mood": ["calm"], "style": ["calm"]}),
+    ],
+)
+def test_choice(options, expected):
+    assert TagChoice(**options).fields(reversed(TAGS)) == expected
+
+
+def test_exports_can_be_read_back(tmp_path):
+    path = 'it\'s, a "song".mp3'
+    rows = list(csv.DictReader([csv_header(), *csv_lines(path, TAGS).splitlines()]))
+    assert [(row["path"], row["tag"], row["family"]) for row in rows] == [(path, tag.tag, tag.family) for tag in TAGS]
+    assert [(float(row["probability"]), float(row["threshold"])) for row in rows] == [
+        (tag.probability, tag.threshold) for tag in TAGS
+    ]
+    words = shlex.split(beets_line(str(tmp_path / path), TAGS))
+    assert words[:5] == ["beet", "modify", "-y", "-W", "-M"]
+    assert words[5:] == [f"path:{tmp_path / path}", "genres=Dub; Rock, Pop", "mood=calm; sad; loud"]
+    assert beets_line(path, []) == ""
+    assert json.loads(picard_line(path, TAGS)) == {
+        "path": path, "genre": ["Dub", "Rock, Pop"], "mood": ["calm", "sad", "loud"]
+    }  # fmt: skip
+
+
+def test_lines_of_another_kind_are_refused(tmp_path):
+    file = tmp_path / "tags.jsonl"
+    for line in ("{", "[]", '{"genres": {}}', '{"path": "x", "genres": ["Dub"]}', '{"path": "x", "tags": {"a": "?"}}'):
+        file.write_text('{"path": "x.mp3", "genres": {"Dub": 0.5}}\n\n' + line)
+        found = read_tagged(file)
+        assert next(found) == ("x.mp3", [TagProbability("Dub", "genre", 0.5, -1.0)])
+        with pytest.raises(LabelError, match="line 3 is none of"):
+            next(found)
+    with pytest.raises(LabelError, match="cannot be read"):
+        next(read_tagged(tmp_path / "gone"))
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Two albums, one with a damaged file; a predictor that names some of musicnn's tags; a store."""
+    root = tmp_path_factory.mktemp("prepared")
+    for album, kinds in (("one", ("mp3", "flac", "m4a")), ("two", ("ogg", "wav-16"))):
+        (root / "music" / album).mkdir(parents=True)
+        for seed, kind in enumerate(kinds):
+            write(root / "music" / album, kind, music(4, 48_000, seed=seed + 10 * len(kinds)), 48_000)
+    policy = WindowPolicy(count=1)
+    plain = EnoPredictor.musicnn("mtt", policy=policy)
+    mean = np.mean([plain.predict_proba(path) for path in sorted((root / "music").rglob("*.*"))], axis=0)
+    limits = np.where(np.argsort(np.argsort(-mean)) < 12, mean * 0.9, 1.0)
+    learned = Calibration(np.ones(50), np.zeros(50), limits, np.zeros(50, bool), "platt", "scut")
+    predictor = EnoPredictor(
+        plain.encoder, None, plain.labels, policy=policy, calibration=learned, album_calibration=learned
+    )
+    predictor.save(root / "model")
+    store = EmbeddingStore.create(root / "store", plain.encoder.spec, policy=policy)
+    embed_folder(root / "music", plain.encoder, store)
+    (root / "music" / "two" / "broken.mp3").write_bytes(b"no music")
+    return root, predictor
+
+
+@pytest.fixture
+def eno(prepared, tmp_path, monkeypatch):
+    """The command, where there is a copy of the music that may be changed."""
+    shutil.copytree(prepared[0], tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        stdout, stderr = io.StringIO(), io.StringIO()
+        monkeypatch.setattr("sys.argv", ["eno", *map(str, arguments)])
+        with redirect_stdout(stdout), redirect_stderr(stderr), pytest.raises(SystemExit) as exited:
+            main()
+        return exited.value.code, stdout.getvalue(), " ".join(stderr.getvalue().split())
+
+    return run
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*.*"))}
+
+
+def moods(path):
+    file = mutagen.File(path)
+    found = file.tags.get("TMOO") or file.tags.get("MOOD") or file.tags.get("----:com.apple.iTunes:MOOD") or []
+    return [one.decode() if isinstance(one, bytes) else str(one) for one in getattr(found, "text", found)]
+
+
+def test_nothing_is_written_without_being_asked(eno, tmp_path):
+    before = contents(tmp_path)
+    code, shown, problem = eno("write-tags", "music/one", "--model", "model")
+    assert code == 0, problem
+    assert "3 files: 3 would change, 0 stay as they are, 0 failed." in shown and "--write does that" in shown
+    assert contents(tmp_path) == before
+
+
+def test_written_for_every_file_that_can_be_and_taken_back(eno, prepared, tmp_path):
+    before, predictor = contents(tmp_path / "music"), prepared[1]
+    code, shown, problem = eno("write-tags", "music", "--model", "model", "--write", "--undo-file", "old.jsonl")
+    assert code == 1 and "1 of 6 files could not be tagged" in problem
+    assert "broken.mp3" in shown and "6 files: 5 changed" in shown and "--undo old.jsonl" in shown
+    for path, content in before.items():
+        if path.name == "broken.mp3":
+            assert path.read_bytes() == content
+            continue
+        named = predictor.predict(path)
+        assert sorted(read_tags(path).genres) == named["genres"]
+        assert sorted(moods(path)) == named["descriptors"]
+        assert named["descriptors"]
+    again = eno("write-tags", "music/one", "--model", "model", "--write", "--existing", "replace")[1]
+    assert "0 changed, 3 stay as they are" in again
+    assert not list(tmp_path.glob("write-tags-undo-*"))  # nothing was written, so nothing has to be kept
+    assert eno("write-tags", "--undo", "old.jsonl")[:2] == (0, "5 of 5 changes were taken back.\n")
+    assert [read_tags(path).genres + tuple(moods(path)) for path in (tmp_path / "music").rglob("*.flac")] == [()]
+
+
+def test_albums_and_lines_of_eno_tag(eno, prepared, tmp_path):
+    code, lines, _ = eno("tag", "music/two", "--model", "model", "--album", "--json")
+    assert code == 0
+    (tmp_path / "tags.jsonl").write_text(lines)
+    named = prepared[1].predict_album(sorted((tmp_path / "music" / "two").glob("*[gv]")))
+    assert named["genres"]
+    _, planned, _ = eno("write-tags", "music/two", "--model", "model", "--album", "--json", "--genres-only")
+    _, from_lines, _ = eno("write-tags", "--from", "tags.jsonl", "--json", "--genres-only")
+    assert planned == from_lines
+    rows = [json.loads(line) for line in planned.splitlines()]
+    assert ["error" in row for row in rows] == [True, False, False]
+    for row in rows[1:]:
+        assert sorted(row["after"].get("genre", [])) == named["genres"] and "mood" not in row["after"]
+
+
+def test_tracks_of_a_store(eno, tmp_path):
+    arguments = ("write-tags", "--store", "store", "--model", "model", "--audio-root", "music", "--json")
+    code, from_store, problem = eno(*arguments, "--limit", 2)
+    assert code == 0, problem
+    _, from_files, _ = eno("write-tags", "music", "--model", "model", "--json", "--limit", 2)
+    rows = [json.loads(line) for line in from_store.splitlines()]
+    assert rows == [row for row in map(json.loads, from_files.splitlines()) if "error" not in row]
+    assert eno(*arguments[:-2], "gone")[2].startswith("error: gone: is not a folder")
+
+
+def test_formats_of_tag(eno):
+    code, shown, problem = eno("tag", "music/two", "--model", "model", "--format", "csv")
+    rows = list(csv.DictReader(shown.splitlines()))
+    assert code == 1 and "broken.mp3: error" in problem
+    assert {row["path"] for row in rows} == {"music/two/ogg.ogg", "music/two/wav-16.wav"}
+    assert all(float(row["probability"]) > float(row["threshold"]) for row in rows)
+    assert all(line.startswith("beet modify") for line in eno("tag", "music/one", "--format", "beets")[1].splitlines())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "Name audio files, or a store with --store, or tags with --from"),
+        (("music", "--store", "store"), "one of them"),
+        (("--from", "tags.jsonl", "--album"), "has the tags already"),
+        (("--undo", "old.jsonl", "music"), "--undo goes alone"),
+        (("--undo", "gone.jsonl"), "gone.jsonl: cannot be read"),
+        (("music/one", "--write", "--undo-file", "gone/old.jsonl"), "gone/old.jsonl: old tags cannot be kept there"),
+    ],
+)
+def test_errors_are_one_clear_line(eno, arguments, message, tmp_path):
+    before = contents(tmp_path)
+    code, _, problem = eno("write-tags", *arguments, "--min-probability", 0)
+    assert code == 1 and message in problem and "Traceback" not in problem
+    assert contents(tmp_path) == before
