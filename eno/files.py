@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,34 @@ def printed_file(folder: Path, name: str) -> Path:
     spelled = re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes.fromhex(byte[1].decode()), os.fsencode(name))
     odd = folder / os.fsdecode(spelled)
     return odd if odd.exists() else path
+
+
+@dataclass(frozen=True)
+class AudioRoots:
+    """The folders of a music collection. The id of a track is its path below one of them.
+
+    Attributes
+    ----------
+    folders : tuple of Path
+        At least one. Where two of them hold a file of the same name, the first one counts.
+    """
+
+    folders: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, places: AudioRoots | Path | str | Iterable[Path | str]) -> AudioRoots:
+        """Accept one folder or several."""
+        if isinstance(places, AudioRoots):
+            return places
+        return cls((Path(places),) if isinstance(places, str | Path) else tuple(map(Path, places)))
+
+    def file(self, track_id: str) -> Path:
+        """Return the path of a track's file, which need not exist."""
+        found = [printed_file(folder, track_id) for folder in self.folders]
+        return next((path for path in found if path.exists()), found[0])
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.folders))
 
 
 def write_json(path: Path, value: Any) -> None:

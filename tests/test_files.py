@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from eno.files import replace_file
+from eno.files import AudioRoots, replace_file
 
 
 def test_replaces_in_one_step(tmp_path):
@@ -38,3 +38,17 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "w.safetensors").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_track_is_found_in_whichever_root_holds_it(tmp_path):
+    first, second = tmp_path / "nas", tmp_path / "usb"
+    for folder, name in ((first, "a.flac"), (first, "both.flac"), (second, "both.flac"), (second, "b.flac")):
+        folder.mkdir(exist_ok=True)
+        (folder / name).touch()
+    roots = AudioRoots.of([first, str(second)])
+    assert roots.file("a.flac") == first / "a.flac"
+    assert roots.file("b.flac") == second / "b.flac"
+    assert roots.file("both.flac") == first / "both.flac"
+    assert roots.file("missing.flac") == first / "missing.flac"
+    assert AudioRoots.of(roots) is roots
+    assert AudioRoots.of(first).folders == AudioRoots.of(str(first)).folders == (first,)
