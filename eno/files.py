@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -96,6 +97,36 @@ class AudioRoots:
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.folders))
+
+
+def read_lines(path: Path, error: type[Exception]) -> list[str]:
+    r"""Read the lines of a UTF-8 text file that a user or a program wrote.
+
+    Only ``\n``, ``\r\n`` and ``\r`` end a line. `str.splitlines` would also cut names that contain U+0085 or U+2028.
+
+    Parameters
+    ----------
+    path : Path
+        The file; a byte order mark is skipped.
+    error : type of exception
+        Raised if the file cannot be read or is not UTF-8; the message names the line.
+
+    Returns
+    -------
+    list of str
+        Each with a ``\n`` at its end, as iterating over an open file yields them.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as reason:
+        raise error(f"{printable(path)}: cannot be read ({reason.strerror}).") from reason
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise error(f"{printable(path)}: is UTF-16; save it as UTF-8.")
+    try:
+        return list(io.StringIO(content.decode("utf-8-sig"), newline=None))
+    except UnicodeDecodeError as reason:
+        line = content[: reason.start].count(b"\n") + 1
+        raise error(f"{printable(path)}: line {line} is not UTF-8; save the file as UTF-8.") from reason
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from eno.files import AudioRoots, replace_file
+from eno.errors import CatalogueError, LabelError
+from eno.files import AudioRoots, read_lines, replace_file
 
 
 def test_replaces_in_one_step(tmp_path):
@@ -38,6 +39,30 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "w.safetensors").stat().st_mode & 0o777 == 0o640
+
+
+def test_lines_end_only_where_editors_end_them(tmp_path):
+    path = tmp_path / "tags.txt"
+    path.write_bytes("\ufefffirst\u2028still first\r\nsecond\x85\x0b\x0c\x1e\n\nlast\rend".encode())
+    assert read_lines(path, LabelError) == [
+        "first\u2028still first\n",
+        "second\x85\x0b\x0c\x1e\n",
+        "\n",
+        "last\n",
+        "end",
+    ]
+
+
+def test_the_caller_chooses_the_error_of_unreadable_text(tmp_path):
+    path = tmp_path / "tags.txt"
+    with pytest.raises(CatalogueError, match=r"tags\.txt: cannot be read \(No such file"):
+        read_lines(path, CatalogueError)
+    path.write_bytes("a".encode("utf-16"))
+    with pytest.raises(LabelError, match=r"tags\.txt: is UTF-16; save it as UTF-8"):
+        read_lines(path, LabelError)
+    path.write_bytes(b"a\n\ncaf\xe9\n")
+    with pytest.raises(ValueError, match=r"tags\.txt: line 3 is not UTF-8"):
+        read_lines(path, ValueError)
 
 
 def test_a_track_is_found_in_whichever_root_holds_it(tmp_path):

@@ -23,7 +23,7 @@ from eno.data.layout import DataRoot
 from eno.data.splits.artist_split import read_split
 from eno.data.splits.stratify import SPLITS
 from eno.errors import AudioError, CatalogueError
-from eno.files import printable, printed_file, replace_file, write_json, write_json_lines
+from eno.files import printable, printed_file, read_lines, replace_file, write_json, write_json_lines
 
 logger = logging.getLogger(__name__)
 
@@ -152,8 +152,8 @@ def read_failures(root: DataRoot) -> list[FeatureFailure]:
     if not path.is_file():
         return []
     try:
-        return [FeatureFailure(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError, TypeError) as error:
+        return [FeatureFailure(**json.loads(line)) for line in read_lines(path, CatalogueError)]
+    except (ValueError, TypeError) as error:
         raise CatalogueError(f"{path}: is damaged ({error!r}). Remove it. {MAKE_FEATURES}") from error
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from eno.data.labels.encoder import LabelEncoder
-from eno.data.text import read_text
 from eno.encoders import Encoder
 from eno.encoders.text import TextEncoder
 from eno.errors import ConfigError, LabelError
+from eno.files import read_lines
 from eno.models.zero_shot import ZeroShotHead
 
 DEFAULT_TEMPLATES = ("This audio is a {} song.", "{} music", "a {} track", "The music is {}.")
@@ -68,7 +68,7 @@ def read_tags(path: Path) -> LabelEncoder:
     """
     if path.suffix == ".json":
         return LabelEncoder.load(path)
-    lines = [line.strip() for line in read_text(path).splitlines()]
+    lines = [line.strip() for line in read_lines(path, LabelError)]
     tags = [line for line in lines if line and not line.startswith("#")]
     if not tags:
         raise LabelError(f"{path}: holds no tags; write one a line.")
@@ -98,7 +98,7 @@ def read_labelled(path: Path, labels: LabelEncoder) -> tuple[list[str], np.ndarr
     LabelError
         The file cannot be read, or lacks a column.
     """
-    rows = list(csv.DictReader(read_text(path).splitlines()))
+    rows = list(csv.DictReader(read_lines(path, LabelError)))
     if not rows or not {"track", "tag"} <= set(rows[0]):
         raise LabelError(f"{path}: needs the columns track and tag, and at least one row.")
     tags: dict[str, list[str]] = {}

@@ -21,7 +21,7 @@ from mutagen import MutagenError
 
 from eno.data.labels.names import label_key
 from eno.errors import AudioError, CatalogueError
-from eno.files import printable, replace_file
+from eno.files import printable, read_lines, replace_file
 from eno.tagfiles.digest import audio_digest
 from eno.tagfiles.fields import FIELDS, TagFile
 
@@ -238,12 +238,10 @@ def _expect(name: Path, file: TagFile, values: Values, when: str) -> None:
 
 def _read_log(path: Path) -> list[dict[str, Any]]:
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = [json.loads(line) for line in read_lines(path, CatalogueError) if line.strip()]
         for row in rows:
             if row["format"] != _FORMAT or not {"path", "tagged", "kept", "after"} <= set(row):
                 raise ValueError("a line of another kind")
-    except OSError as error:
-        raise CatalogueError(f"{printable(path)}: cannot be read ({error.strerror}).") from error
     except (ValueError, KeyError, TypeError) as error:
         raise CatalogueError(f"{printable(path)}: holds no old tags of 'eno write-tags' ({error}).") from error
     return rows

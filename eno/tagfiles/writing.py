@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eno.data.library.files import AUDIO_SUFFIXES
 from eno.errors import AudioError, LabelError
-from eno.files import printable
+from eno.files import printable, read_lines
 from eno.inference.naming import TagProbability
 
 DESCRIPTORS_AS = ("mood", "style", "both")
@@ -86,11 +86,7 @@ def read_tagged(path: Path) -> Iterator[tuple[str, list[TagProbability] | AudioE
     LabelError
         The file cannot be read, or a line is of another kind.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabelError(f"{printable(path)}: cannot be read ({error}).") from error
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_lines(path, LabelError), 1):
         if not line.strip():
             continue
         try:

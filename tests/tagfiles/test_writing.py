@@ -60,6 +60,13 @@ def test_exports_can_be_read_back(tmp_path):
     }  # fmt: skip
 
 
+def test_names_may_hold_unusual_line_separators(tmp_path):
+    file = tmp_path / "tags.jsonl"
+    name, tag = "a\u2028b\x85.mp3", "Dub\u2028Techno"
+    file.write_text(json.dumps({"path": name, "genres": {tag: 0.5}}, ensure_ascii=False), encoding="utf-8")
+    assert list(read_tagged(file)) == [(name, [TagProbability(tag, "genre", 0.5, -1.0)])]
+
+
 def test_lines_of_another_kind_are_refused(tmp_path):
     file = tmp_path / "tags.jsonl"
     for line in ("{", "[]", '{"genres": {}}', '{"path": "x", "genres": ["Dub"]}', '{"path": "x", "tags": {"a": "?"}}'):

@@ -9,8 +9,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from eno.data.labels.names import clean_label, label_key
-from eno.data.text import read_text
 from eno.errors import LabelError
+from eno.files import read_lines
 
 _NOTE = re.compile(r"\s*::\w+\s*$")  # "Shoegaze ::genre", as some lists have it
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -91,8 +91,7 @@ class Hierarchy:
             The file is missing, is not UTF-8, is indented unevenly or goes in a circle.
         """
         path = Path(path)
-        text = read_text(path)
-        edges = list((_pairs if path.suffix.lower() in _SEPARATORS else _indented)(path, text))
+        edges = list((_pairs if path.suffix.lower() in _SEPARATORS else _indented)(path))
         try:
             return cls(edges)
         except LabelError as error:
@@ -119,7 +118,7 @@ def load_aliases(path: Path | str) -> dict[str, str]:
         The file is missing, is not UTF-8, has other than two columns, or goes in a circle.
     """
     path = Path(path)
-    direct = {label_key(alias): label for alias, label in _pairs(path, read_text(path))}
+    direct = {label_key(alias): label for alias, label in _pairs(path)}
     resolved = {}
     for alias in direct:
         seen = [alias]
@@ -131,9 +130,9 @@ def load_aliases(path: Path | str) -> dict[str, str]:
     return resolved
 
 
-def _pairs(path: Path, text: str) -> Iterator[tuple[str, str]]:
+def _pairs(path: Path) -> Iterator[tuple[str, str]]:
     separator = _SEPARATORS.get(path.suffix.lower(), ",")
-    reader = csv.reader(text.splitlines(), delimiter=separator)
+    reader = csv.reader(read_lines(path, LabelError), delimiter=separator)
     first = True
     for row in reader:
         cells = [clean_label(cell) for cell in row]
@@ -146,9 +145,9 @@ def _pairs(path: Path, text: str) -> Iterator[tuple[str, str]]:
         first = False
 
 
-def _indented(path: Path, text: str) -> Iterator[tuple[str, str]]:
+def _indented(path: Path) -> Iterator[tuple[str, str]]:
     above: list[tuple[int, str]] = []  # the open branches, outermost first
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(read_lines(path, LabelError), 1):
         name = clean_label(_NOTE.sub("", line))
         if not name or name.startswith("#"):
             continue

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from eno.data.matching.album_index import Candidate, LocalAlbum
 from eno.errors import CatalogueError
-from eno.files import replace_file
+from eno.files import read_lines, replace_file
 
 COLUMNS = (
     "decision", "folder", "album", "artist", "year", "tracks",
@@ -58,13 +58,10 @@ class Review:
         """
         if not path.is_file():
             return cls()
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise CatalogueError(f"{path}: is not UTF-8 (byte {error.start + 1}); save it as CSV in UTF-8.") from error
-        head = text.partition("\n")[0]
+        lines = read_lines(path, CatalogueError)
+        head = "".join(lines[:1]).strip()
         separator = max(",;\t", key=head.count)
-        reader = csv.DictReader(text.splitlines(), delimiter=separator)
+        reader = csv.DictReader(lines, delimiter=separator)
         missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
         if missing:
             raise CatalogueError(f"{path}: lacks the columns {', '.join(missing)}; its first line is {head[:80]!r}.")

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from eno.data.splits.artist_split import LEFT_OUT
 from eno.data.splits.stratify import SPLITS
-from eno.data.text import read_text
 from eno.errors import CatalogueError
+from eno.files import read_lines
 
 _SUFFIXES = (".parquet", ".csv", ".tsv", ".txt")
 _COLUMNS = ("track_id", "path", "file_name")
@@ -79,10 +79,10 @@ def _names(path: Path) -> list[str]:
             raise CatalogueError(f"{path}: cannot be read as Parquet ({error}).") from error
         column = _column(path, table.column_names)
         return [str(value) for value in table[column].to_pylist() if value is not None]
-    text = read_text(path)
+    lines = read_lines(path, CatalogueError)
     if path.suffix == ".txt":
-        return [line.strip() for line in text.splitlines() if line.strip()]
-    reader = csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix == ".tsv" else ",")
+        return [line.strip() for line in lines if line.strip()]
+    reader = csv.DictReader(lines, delimiter="\t" if path.suffix == ".tsv" else ",")
     column = _column(path, list(reader.fieldnames or ()))
     return [row[column] for row in reader if row[column]]
 

@@ -84,8 +84,7 @@ class Ledger:
         """Tracks that could not be embedded, in the order of their ids."""
         if not self.folder.exists(_FAILURES):
             return []
-        lines = self.folder.read(_FAILURES).decode().splitlines()
-        return [Failure(**json.loads(line)) for line in lines]
+        return [Failure(**json.loads(line)) for line in self.folder.read(_FAILURES).splitlines()]
 
     def write_failures(self, failures: Iterable[Failure]) -> None:
         """Replace the ledger of failures."""

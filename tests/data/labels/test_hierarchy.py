@@ -66,6 +66,15 @@ def test_mistakes_are_named(tmp_path, name, content, message):
         Hierarchy.load(tmp_path / name)
 
 
+@pytest.mark.parametrize("separator", ["\u2028", "\x85", "\x0b"])
+def test_unusual_line_separators_are_spaces_within_a_name(tmp_path, separator):
+    indented = write(tmp_path / "a.txt", f"Dream{separator}Pop\n\tShoegaze\n")
+    table = write(tmp_path / "a.csv", f"Shoegaze,Dream{separator}Pop\n")
+    assert (
+        Hierarchy.load(indented).ancestors("shoegaze") == Hierarchy.load(table).ancestors("shoegaze") == ["Dream Pop"]
+    )
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(LabelError, match=r"gone\.txt: cannot be read \(No such file or directory\)"):
         Hierarchy.load(tmp_path / "gone.txt")

@@ -170,7 +170,7 @@ class TestReview:
         [
             ({"decision": "maybe"}, "utf-8", "line 2: decision is 'maybe', expected yes or no"),
             ({"decision": "yes", "candidate": "release/x"}, "utf-8", "line 2: there is no album 'release/x'"),
-            ({"folder": "caf\xe9"}, "latin-1", r"is not UTF-8 \(byte \d+\); save it as CSV in UTF-8"),
+            ({"folder": "caf\xe9"}, "latin-1", r"review\.csv: line 2 is not UTF-8; save the file as UTF-8"),
         ],
     )
     def test_mistakes_are_named_and_the_file_stays(self, run, tmp_path, change, encoding, message):

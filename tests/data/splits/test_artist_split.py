@@ -135,6 +135,14 @@ class TestOfficial:
         assert parts.tolist() == ["train", "train", "val", "val", "test", LEFT_OUT]
         assert unknown == ["gone"]
 
+    def test_unusual_line_separators_belong_to_the_name(self, tmp_path):
+        odd = [f"a{separator}b" for separator in ("\u2028", "\x85", "\x0b")]
+        table = pa.table({"track_id": odd, "file_name": ["x", "y", "z"]})
+        self.write(tmp_path, train_txt=odd[0], val_csv=f"track_id\n{odd[1]}\n", test_tsv=f"n\tpath\n1\t{odd[2]}\n")
+        parts, unknown = read_official_splits(tmp_path, table)
+        assert parts.tolist() == ["train", "val", "test"]
+        assert unknown == []
+
     @pytest.mark.parametrize(
         ("files", "message"),
         [
