@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 
 from eno.cnn.features import AudioFeatureExtractor
 from eno.cnn.network import SimpleCNN
 from eno.encoders.checkpoints import read_pickled, sha256_of
-from eno.encoders.torch_encoder import TorchEncoder
+from eno.encoders.torch_encoder import BatchSize, Dtype, TorchEncoder
 from eno.errors import ConfigError, ModelError, WeightsError
 from eno.spec import EncoderSpec
 
@@ -32,12 +33,16 @@ class SimpleCNNTagger(TorchEncoder):
     Parameters
     ----------
     model : str
-        The checkpoint: ``best_model.pt``, a state dict.
+        Checkpoint: a state dict such as ``best_model.pt``.
     window_s : float, optional
-        Length of a window in seconds: that of the crops in training.
-    n_mels, sample_rate : int, optional
-        What the features were made with in training.
-    device, dtype, batch_size
+        Length of a window in seconds; by default that of the training crops.
+    n_mels : int, optional
+        Mel bands of the features; by default as in training.
+    sample_rate : int, optional
+        Sample rate in Hz; by default as in training.
+    batch_size : int, optional
+        Windows per batch; by default 2 on a CPU and 64 on a GPU.
+    device, dtype
         See `eno.encoders.torch_encoder.TorchEncoder`.
 
     Attributes
@@ -60,12 +65,12 @@ class SimpleCNNTagger(TorchEncoder):
         self,
         *,
         model: str,
-        window_s: float | None = None,
-        n_mels: int | None = None,
-        sample_rate: int | None = None,
+        window_s: Annotated[float, Field(ge=0.5, le=600)] | None = None,
+        n_mels: Annotated[int, Field(ge=1)] | None = None,
+        sample_rate: Annotated[int, Field(ge=1)] | None = None,
         device: str = "auto",
-        dtype: str = "auto",
-        batch_size: int | None = None,
+        dtype: Dtype = "auto",
+        batch_size: BatchSize = None,
     ) -> None:
         super().__init__(device=device, dtype=dtype, batch_size=batch_size)
         path = Path(model).expanduser()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, get_args
 
 import torch
+from pydantic import Field
 
 from eno.encoders.torch_encoder import TorchEncoder
 from eno.errors import ConfigError
 from eno.spec import EncoderSpec
+
+Layers = Literal["spread", "all"] | Annotated[Sequence[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+Pooling = Literal["mean", "max", "mean_std"]
 
 _SPREAD = 4  # layers by default: heads that learn to weigh layers gain little from more
 
@@ -19,14 +23,14 @@ def _mean_and_deviation(states: torch.Tensor) -> torch.Tensor:
     return torch.cat([states.mean(dim=1), states.std(dim=1, correction=0)], dim=1)
 
 
-_POOLINGS = {
+_POOLINGS: dict[Pooling, Callable[[torch.Tensor], torch.Tensor]] = {
     "mean": lambda states: states.mean(dim=1),
     "max": lambda states: states.amax(dim=1),
     "mean_std": _mean_and_deviation,
 }
 
 
-def choose_layers(layers: str | Sequence[int], depth: int) -> tuple[int, ...]:
+def choose_layers(layers: Layers, depth: int) -> tuple[int, ...]:
     """Turn what was asked for into numbers of hidden states.
 
     Parameters
@@ -71,8 +75,8 @@ class HiddenStateEncoder(TorchEncoder):
         *,
         depth: int,
         width: int,
-        layers: str | Sequence[int],
-        pooling: str,
+        layers: Layers,
+        pooling: Pooling,
         window_s: float | None,
         window_samples: int | None = None,
         sample_rate: int,
@@ -83,7 +87,7 @@ class HiddenStateEncoder(TorchEncoder):
         `identity` is name, revision, weights_sha256, location and gain_invariant.
         """
         if pooling not in _POOLINGS:
-            raise ConfigError(f"pooling = {pooling!r}: choose from: {', '.join(_POOLINGS)}.")
+            raise ConfigError(f"pooling = {pooling!r}: choose from: {', '.join(get_args(Pooling))}.")
         self._chosen = choose_layers(layers, depth)
         self._pool = _POOLINGS[pooling]
         return EncoderSpec(

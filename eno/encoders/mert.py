@@ -18,7 +18,8 @@ import torch
 from transformers import HubertConfig, HubertModel
 
 from eno.encoders.checkpoints import CONFIG, PREPROCESSOR, load_network, locate
-from eno.encoders.hidden_states import HiddenStateEncoder, all_states, standardise
+from eno.encoders.hidden_states import HiddenStateEncoder, Layers, Pooling, all_states, standardise
+from eno.encoders.torch_encoder import BatchSize, Dtype, WindowLength
 from eno.errors import WeightsError
 
 DEFAULT_MODEL = "m-a-p/MERT-v1-95M"
@@ -33,17 +34,19 @@ class MERT(HiddenStateEncoder):
     Parameters
     ----------
     model : str
-        Id on the hub, or a folder.
+        Checkpoint: an id on the Hugging Face hub, or a folder.
     revision : str, optional
         Branch, tag or commit on the hub.
     layers : "spread", "all" or sequence of int
-        See `eno.encoders.hidden_states.choose_layers`. The authors advise to choose by trying; heads can also learn
-        to weigh what is stored. MARBLE's probes use layer 6 of 95M.
+        Hidden states to store: 'spread' (four, evenly over the depth), 'all', or layer numbers. 0 is the input of the
+        first layer. MARBLE's probes use layer 6 of 95M; heads can learn weights for the stored layers.
     pooling : {"mean", "max", "mean_std"}
-        Over the 75 frames of a second.
+        Pooling over the frames of a window: mean, maximum, or mean and standard deviation.
     window_s : float
-        Length of a window. Trained on 5 s.
-    device, dtype, batch_size
+        Length of a window in seconds. The network was trained on 5 s.
+    batch_size : int, optional
+        Windows per batch; by default 2 on a CPU and 64 on a GPU.
+    device, dtype
         See `eno.encoders.torch_encoder.TorchEncoder`.
 
     Raises
@@ -66,12 +69,12 @@ class MERT(HiddenStateEncoder):
         *,
         model: str = DEFAULT_MODEL,
         revision: str | None = None,
-        layers: str | Sequence[int] = "spread",
-        pooling: str = "mean",
-        window_s: float = 5.0,
+        layers: Layers = "spread",
+        pooling: Pooling = "mean",
+        window_s: WindowLength = 5.0,
         device: str = "auto",
-        dtype: str = "auto",
-        batch_size: int | None = None,
+        dtype: Dtype = "auto",
+        batch_size: BatchSize = None,
     ) -> None:
         super().__init__(device=device, dtype=dtype, batch_size=batch_size)
         checkpoint = locate(model, revision)

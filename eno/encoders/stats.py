@@ -9,10 +9,11 @@ Processing, 2002. Spectral contrast: D.-N. Jiang et al., ICME 2002. Computed wit
 from __future__ import annotations
 
 import importlib.metadata
-from typing import Any
+from typing import Annotated, Any
 
 import librosa
 import numpy as np
+from pydantic import Field
 
 from eno.errors import ConfigError
 from eno.spec import EncoderSpec
@@ -29,9 +30,7 @@ class Stats:
     Parameters
     ----------
     window_s : float
-        Length of a window; a tempo needs several seconds to be heard.
-    device : str
-        Taken for the sake of `eno.encoders.load_encoder`; this encoder computes on the CPU.
+        Length of a window in seconds. Estimating a tempo takes several seconds of audio.
 
     Notes
     -----
@@ -40,10 +39,9 @@ class Stats:
     Level is heard: it is in the first MFCC. Heads should standardise.
     """
 
-    def __init__(self, *, window_s: float = 10.0, device: str = "auto") -> None:
+    def __init__(self, *, window_s: Annotated[float, Field(ge=2, le=60)] = 10.0) -> None:
         if not 2 <= window_s <= 60:
             raise ConfigError(f"window_s = {window_s}: expected 2 to 60 seconds.")
-        del device
         # librosa's minor releases have changed values before.
         version = ".".join(importlib.metadata.version("librosa").split(".")[:2])
         self.spec = EncoderSpec(

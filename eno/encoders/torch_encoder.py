@@ -7,10 +7,11 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -19,6 +20,12 @@ from eno.errors import ConfigError
 from eno.spec import EncoderSpec
 
 logger = logging.getLogger(__name__)
+
+# The signatures of encoders are the only source of their options: settings and command-line help are generated from
+# them, so their annotations carry the allowed values.
+Dtype = Literal["auto", "float32", "bfloat16"]
+BatchSize = Annotated[int, Field(ge=1)] | None
+WindowLength = Annotated[float, Field(ge=0.5, le=60)]
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -33,18 +40,18 @@ class TorchEncoder(ABC):
     ----------
     device : str
         See `eno.devices.resolve_device`.
-    dtype : str
-        See `eno.devices.resolve_dtype`. It changes a vector by less than the next re-encoding of the file would, so
-        it is no part of the encoder's identity; ``scripts/bench/precision.py`` measures by how much.
+    dtype : {"auto", "float32", "bfloat16"}
+        See `eno.devices.resolve_dtype`. It changes a vector by less than re-encoding the audio file would, so it is
+        not part of the encoder's identity; ``scripts/bench/precision.py`` measures the difference.
     batch_size : int, optional
-        Windows that go through the network at once; `_batch_sizes` has the defaults.
+        Windows per batch; the default comes from `_batch_sizes`.
     """
 
     spec: EncoderSpec
     _batch_sizes = (2, 64)
     """On a CPU, where what the layers give should stay in the cache, and on a GPU, which wants many."""
 
-    def __init__(self, *, device: str = "auto", dtype: str = "auto", batch_size: int | None = None) -> None:
+    def __init__(self, *, device: str = "auto", dtype: Dtype = "auto", batch_size: BatchSize = None) -> None:
         self.device = resolve_device(device)
         self.dtype = resolve_dtype(dtype, self.device)
         self.batch_size = batch_size or self._batch_sizes[self.device.type != "cpu"]

@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from eno.encoders.checkpoints import CONFIG, PREPROCESSOR, Checkpoint, load_network, locate
-from eno.encoders.hidden_states import HiddenStateEncoder, all_states, standardise
+from eno.encoders.hidden_states import HiddenStateEncoder, Layers, Pooling, all_states, standardise
+from eno.encoders.torch_encoder import BatchSize, Dtype, WindowLength
 from eno.errors import ConfigError
 
 _WINDOW_S = 5.0
@@ -62,16 +63,20 @@ class TransformersAudio(HiddenStateEncoder):
     Parameters
     ----------
     model : str
-        Id on the hub, or a folder.
+        Checkpoint: an id on the Hugging Face hub, or a folder.
     revision : str, optional
         Branch, tag or commit on the hub.
     layers : "spread", "all" or sequence of int
-        See `eno.encoders.hidden_states.choose_layers`. EnCodec has one layer, 0: the latents before quantisation.
+        Hidden states to store: 'spread' (four, evenly over the depth), 'all', or layer numbers. 0 is the input of the
+        first layer. EnCodec has only layer 0: the latents before quantisation.
     pooling : {"mean", "max", "mean_std"}
-        Over time; for AST, over time and frequency.
+        Pooling over the frames of a window: mean, maximum, or mean and standard deviation. For AST also over
+        frequency.
     window_s : float, optional
-        Length of a window, by default 5 s. Not for AST (10.26 s) and Whisper (30 s), whose windows are fixed.
-    device, dtype, batch_size
+        Length of a window in seconds, by default 5. AST (10.26 s) and Whisper (30 s) have fixed windows.
+    batch_size : int, optional
+        Windows per batch; by default 2 on a CPU and 64 on a GPU.
+    device, dtype
         See `eno.encoders.torch_encoder.TorchEncoder`.
 
     Raises
@@ -89,12 +94,12 @@ class TransformersAudio(HiddenStateEncoder):
         *,
         model: str,
         revision: str | None = None,
-        layers: str | Sequence[int] = "spread",
-        pooling: str = "mean",
-        window_s: float | None = None,
+        layers: Layers = "spread",
+        pooling: Pooling = "mean",
+        window_s: WindowLength | None = None,
         device: str = "auto",
-        dtype: str = "auto",
-        batch_size: int | None = None,
+        dtype: Dtype = "auto",
+        batch_size: BatchSize = None,
     ) -> None:
         super().__init__(device=device, dtype=dtype, batch_size=batch_size)
         checkpoint = locate(model, revision)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from eno.audio.windows import WindowPolicy
 from eno.data.labels.encoder import LabelEncoder
@@ -83,7 +83,7 @@ class EnoPredictor(Tagger):
 
     @classmethod
     def musicnn(
-        cls, vocabulary: str = "mtt", *, device: str = "auto", policy: WindowPolicy | None = None
+        cls, vocabulary: Literal["mtt", "msd"] = "mtt", *, device: str = "auto", policy: WindowPolicy | None = None
     ) -> EnoPredictor:
         """Tag with the vocabulary that a musicnn checkpoint was trained on; nothing has to be learned.
 

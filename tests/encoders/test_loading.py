@@ -1,11 +1,15 @@
 """Names, options, encoders of one's own, and checkpoints from the hub's cache."""
 
+import inspect
+import re
 import subprocess
 import sys
+import typing
 
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 
 from eno import EnoPredictor, LabelEncoder
 from eno.encoders import ENCODERS, is_own, load_encoder
@@ -14,6 +18,7 @@ from eno.encoders.checkpoints import locate
 from eno.encoders.torch_encoder import keep_norms_float32
 from eno.errors import ConfigError, ModelError, UnknownName, WeightsError
 from eno.models.mlp import MLPHead
+from eno.registry import import_class
 from tests.checkpoints import save_clap
 
 OWN = """
@@ -94,6 +99,16 @@ class TestNames:
     def test_dtype(self):
         with pytest.raises(ConfigError, match="Unknown dtype 'float16'; choose from: auto, float32, bfloat16"):
             load_encoder("musicnn", dtype="float16")
+
+    @pytest.mark.parametrize("name", ENCODERS)
+    def test_options_have_types_that_resolve_and_a_help_text(self, name):
+        encoder_class = import_class(ENCODERS[name])
+        hints = typing.get_type_hints(encoder_class.__init__, include_extras=True)
+        for option in set(inspect.signature(encoder_class).parameters) - {"device", "dtype"}:
+            TypeAdapter(hints[option])
+            entry = re.search(rf"^ +{option} : .*\n +(\S.*)", encoder_class.__doc__, re.MULTILINE)
+            assert entry, f"{option} is not documented"
+            assert len(entry[1]) > 10
 
     def test_every_encoder_has_a_card(self):
         assert {card.encoder for card in CARDS} == set(ENCODERS) - {"hf"}

@@ -13,7 +13,7 @@ with feature fusion and keyword-to-caption augmentation", ICASSP 2023, https://a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from transformers import AutoTokenizer, ClapModel
 from eno.encoders.checkpoints import CONFIG, PREPROCESSOR, Checkpoint, load_network, locate
 from eno.encoders.clap.front_end import ClapLogMel
 from eno.encoders.text import check_text_tower, encode_in_batches
-from eno.encoders.torch_encoder import TorchEncoder
+from eno.encoders.torch_encoder import BatchSize, Dtype, TorchEncoder
 from eno.errors import ConfigError, WeightsError
 from eno.spec import EncoderSpec
 
@@ -39,14 +39,17 @@ class CLAP(TorchEncoder):
     Parameters
     ----------
     model : str
-        Id on the hub, or a folder; ``eno weights convert-laion`` makes one from a checkpoint of laion_clap.
+        Checkpoint: an id on the Hugging Face hub, or a folder. ``eno weights convert-laion`` converts a checkpoint of
+        laion_clap into such a folder.
     revision : str, optional
         Branch, tag or commit on the hub.
     output : {"projection", "pooled"}
-        The vector in the space that audio and text share, of length 1, for text queries and zero-shot tags; or the
-        mean over time and frequency of the last hidden states before it, which is larger (768 or 1024 values) and
-        often better to learn heads on.
-    device, dtype, batch_size
+        Layer that becomes the vector: the joint audio-text embedding, or the pooled hidden states before it. The
+        first has unit length and is needed for text queries and zero-shot tags; the second is larger (768 or 1024
+        values) and often better for training heads.
+    batch_size : int, optional
+        Windows per batch; by default 4 on a CPU and 64 on a GPU.
+    device, dtype
         See `eno.encoders.torch_encoder.TorchEncoder`.
 
     Raises
@@ -74,10 +77,10 @@ class CLAP(TorchEncoder):
         *,
         model: str = DEFAULT_MODEL,
         revision: str | None = None,
-        output: str = "projection",
+        output: Literal["projection", "pooled"] = "projection",
         device: str = "auto",
-        dtype: str = "auto",
-        batch_size: int | None = None,
+        dtype: Dtype = "auto",
+        batch_size: BatchSize = None,
     ) -> None:
         if output not in _OUTPUTS:
             raise ConfigError(f"Encoder 'clap' has no output {output!r}; choose from: {', '.join(_OUTPUTS)}.")

@@ -24,7 +24,7 @@ import torch
 from eno.encoders.checkpoints import first_line, sha256_of
 from eno.encoders.clap.laion_checkpoint import read_laion_checkpoint
 from eno.encoders.text import check_text_tower, encode_in_batches
-from eno.encoders.torch_encoder import TorchEncoder
+from eno.encoders.torch_encoder import BatchSize, Dtype, TorchEncoder
 from eno.errors import ConfigError, MissingExtra, WeightsError
 from eno.spec import EncoderSpec
 
@@ -38,10 +38,12 @@ class LaionCLAP(TorchEncoder):
     Parameters
     ----------
     model : str
-        The ``.pt`` file, without feature fusion. Its size of HTSAT is recognised.
+        Checkpoint of laion_clap: a ``.pt`` file, without feature fusion. The size of its HTSAT is detected.
     int16 : bool
         Round audio to 16 bits first, as the package does with arrays and files.
-    device, dtype, batch_size
+    batch_size : int, optional
+        Windows per batch; by default 4 on a CPU and 64 on a GPU.
+    device, dtype
         See `eno.encoders.torch_encoder.TorchEncoder`.
 
     Raises
@@ -60,8 +62,8 @@ class LaionCLAP(TorchEncoder):
         model: str,
         int16: bool = False,
         device: str = "auto",
-        dtype: str = "auto",
-        batch_size: int | None = None,
+        dtype: Dtype = "auto",
+        batch_size: BatchSize = None,
     ) -> None:
         super().__init__(device=device, dtype=dtype, batch_size=batch_size)
         path = Path(model).expanduser()

@@ -12,6 +12,8 @@ J. Pons et al., "End-to-end learning for music audio tagging at scale", ISMIR 20
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import nn
 
@@ -25,7 +27,7 @@ from eno.encoders.musicnn.network import (
     MusicnnNetwork,
 )
 from eno.encoders.musicnn.weights import GENRES, TAGS, load_weights
-from eno.encoders.torch_encoder import TorchEncoder
+from eno.encoders.torch_encoder import BatchSize, Dtype, TorchEncoder
 from eno.errors import ConfigError, UnknownName
 from eno.spec import EncoderSpec
 
@@ -42,14 +44,15 @@ class MusiCNN(TorchEncoder):
     Parameters
     ----------
     checkpoint : {"mtt", "msd", "both"}
-        Trained on MagnaTagATune, on the Million Song Dataset, or both one after the other.
+        Training data of the weights: MagnaTagATune, the Million Song Dataset, or both networks concatenated.
     output : {"penultimate", "pooled", "tags"}
-        The 200 features before the tag layer; the 1506 values of the pooled back-end (maximum and mean over time
-        of 753 channels); or the probabilities of the 50 tags that a checkpoint was trained on, in the order of
-        `tag_labels`.
-    device, dtype, batch_size
-        See `eno.encoders.torch_encoder.TorchEncoder`. The widest layer gives 9 MB per window: on a CPU two windows
-        still fit its cache, and eight take 1.5 times as long per window.
+        Layer that becomes the vector: the 200 features before the tag layer, the 1506 pooled features (maximum and
+        mean over time of 753 channels), or the probabilities of the 50 tags. Tags are in the order of `tag_labels`.
+    batch_size : int, optional
+        Windows per batch; by default 2 on a CPU and 64 on a GPU. The widest layer takes 9 MB per
+        window: two windows fit a CPU's cache, and batches of eight take 1.5 times as long per window.
+    device, dtype
+        See `eno.encoders.torch_encoder.TorchEncoder`.
 
     Notes
     -----
@@ -63,11 +66,11 @@ class MusiCNN(TorchEncoder):
     def __init__(
         self,
         *,
-        checkpoint: str = "msd",
-        output: str = "penultimate",
+        checkpoint: Literal["mtt", "msd", "both"] = "msd",
+        output: Literal["penultimate", "pooled", "tags"] = "penultimate",
         device: str = "auto",
-        dtype: str = "auto",
-        batch_size: int | None = None,
+        dtype: Dtype = "auto",
+        batch_size: BatchSize = None,
     ) -> None:
         for option, value, choices in (("checkpoint", checkpoint, _CHECKPOINTS), ("output", output, _OUTPUTS)):
             if value not in choices:
