@@ -158,7 +158,7 @@ def explore(
     from eno.exploration import explore as exploring
     from eno.exploration.terminal import terminal_tables
 
-    found = exploring.explore(root, audio_root=audio_root, track=track)
+    found = exploring.explore(root, audio_roots=audio_root, track=track)
     for table in terminal_tables(found):
         console.print(table)
     _print(found.hints)

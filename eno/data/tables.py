@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,7 +19,9 @@ def write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_table(path: Path, *, schema: pa.Schema, needed: Iterable[str], origin: str) -> pa.Table:
+def read_table(
+    path: Path, *, schema: pa.Schema, needed: Iterable[str], origin: str, earlier_names: Mapping[str, str] | None = None
+) -> pa.Table:
     """Read a table and check that it can be used.
 
     Parameters
@@ -32,6 +34,8 @@ def read_table(path: Path, *, schema: pa.Schema, needed: Iterable[str], origin: 
         Columns without which the table is of no use.
     origin : str
         How to come by the file, for instance ``"Make it with: eno scan"``.
+    earlier_names : mapping of str to str, optional
+        Column → its name in files of earlier versions.
 
     Raises
     ------
@@ -44,6 +48,8 @@ def read_table(path: Path, *, schema: pa.Schema, needed: Iterable[str], origin: 
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise CatalogueError(f"{path}: cannot be read as Parquet ({error}). {origin}") from error
+    earlier = {old: new for new, old in (earlier_names or {}).items() if new not in table.column_names}
+    table = table.rename_columns([earlier.get(name, name) for name in table.column_names])
     require_columns(path, table.column_names, needed, origin)
     for field in schema:
         column = typed_column(path, table, field)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -27,20 +28,26 @@ from eno.exploration.figures import (
     Pair,
 )
 from eno.exploration.track_picture import choose_track
+from eno.files import AudioRoots
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _PAIRS, _HEAT_LABELS = 20, 24
 
 
-def explore(root: DataRoot, *, audio_root: Path | None = None, track: str | None = None) -> Exploration:
+def explore(
+    root: DataRoot,
+    *,
+    audio_roots: AudioRoots | Path | str | Iterable[Path | str] | None = None,
+    track: str | None = None,
+) -> Exploration:
     """Gather the figures of a collection.
 
     Parameters
     ----------
     root : DataRoot
         Albums must have been imported; tracks, matches and splits are looked at where they are there.
-    audio_root : Path, optional
-        Where the audio is, if not in ``raw/audio``.
+    audio_roots : AudioRoots, path or several paths, optional
+        The audio folders; ``raw/audio`` by default.
     track : str, optional
         Track to show; by default the first one that has an album and can be read.
 
@@ -62,7 +69,7 @@ def explore(root: DataRoot, *, audio_root: Path | None = None, track: str | None
             hints.append(f"Not there yet: what comes with {command}")
     picture, problem = None, None
     if tracks is not None:
-        picture, problem = choose_track(audio_root or root.audio, tracks, matches, albums, track)
+        picture, problem = choose_track(AudioRoots.of(audio_roots or root.audio), tracks, matches, albums, track)
     elif track is not None:
         raise CatalogueError(f"There is no track {track!r} yet; find the audio files with: eno scan")
     fields = {name: albums[name] for name in LABEL_COLUMNS}
@@ -177,7 +184,7 @@ def _overview(albums: pa.Table, tracks: pa.Table | None, matches: pa.Table | Non
             ("gigabytes of audio", f"{(pc.sum(tracks['size']).as_py() or 0) / 1e9:,.2f}"),
             ("unreadable files", f"{len(tracks) - len(readable):,}"),
         ]
-        hashes = tracks["audio_hash"].drop_null()
+        hashes = tracks["packet_hash"].drop_null()
         if len(hashes):
             rows.append(("files with the audio of another one", f"{len(hashes) - len(hashes.unique()):,}"))
     if matches is not None:

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.audio.reading import decode, probe
-from eno.data.library.files import find_tracks
 from eno.data.lute.albums import LABEL_COLUMNS
 from eno.errors import AudioError, CatalogueError
 from eno.exploration.figures import PICTURE_S, TrackPicture
+from eno.files import AudioRoots
 
 _PICTURE_RATE = 22_050
 _PICTURE_COLUMNS = 1000
@@ -20,14 +20,13 @@ _TRIED = 10
 
 
 def choose_track(
-    audio_root: Path, tracks: pa.Table, matches: pa.Table | None, albums: pa.Table, wanted: str | None
+    audio_roots: AudioRoots, tracks: pa.Table, matches: pa.Table | None, albums: pa.Table, wanted: str | None
 ) -> tuple[TrackPicture | None, str | None]:
     """Picture the wanted track, or else the first one that has an album and can be read.
 
     Parameters
     ----------
-    audio_root : Path
-        Where the audio is.
+    audio_roots : AudioRoots
     tracks, matches, albums : pyarrow.Table
         As `eno.exploration.explore.explore` reads them.
     wanted : str or None
@@ -54,7 +53,7 @@ def choose_track(
     problem = "There is no readable track to picture."
     for chosen in candidates:
         try:
-            samples = _start_of(_path_of(audio_root, chosen))
+            samples = _start_of(audio_roots.file(chosen))
         except AudioError as error:
             problem = f"No picture of a track: {error}"
             continue
@@ -62,14 +61,6 @@ def choose_track(
         labels = [label for row in own for column in LABEL_COLUMNS for label in row[column] or () if label]
         return picture_track(chosen, samples, _PICTURE_RATE, labels), None
     return None, problem
-
-
-def _path_of(audio_root: Path, track_id: str) -> Path:
-    r"""Give the path of a track; an id with ``\xNN`` in it stands for a name that is not UTF-8 and is looked for."""
-    path = audio_root / track_id
-    if "\\x" not in track_id or path.exists():
-        return path
-    return next((track.path for track in find_tracks(audio_root) if track.id == track_id), path)
 
 
 def _start_of(path: Path) -> np.ndarray:

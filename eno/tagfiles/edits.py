@@ -20,9 +20,9 @@ from typing import Any
 from mutagen import MutagenError
 
 from eno.data.labels.names import label_key
+from eno.data.library.packets import packet_hash
 from eno.errors import AudioError, CatalogueError
 from eno.files import printable, read_lines, replace_file
-from eno.tagfiles.digest import audio_digest
 from eno.tagfiles.fields import FIELDS, TagFile
 
 EXISTING = ("keep", "merge", "replace")
@@ -211,13 +211,13 @@ def _copy(
         status = path.stat()
         if not os.access(path, os.W_OK):
             raise AudioError(name, "may not be written by this user; change its permissions")
-        digest = audio_digest(path)
+        digest = _packet_hash(path, name)
         with replace_file(path, mode=status.st_mode) as temporary:
             shutil.copy2(path, temporary)
             with suppress(OSError):  # not everybody may, and not every file system knows owners
                 os.chown(temporary, status.st_uid, status.st_gid)
             yield TagFile(temporary, like=old)
-            if audio_digest(temporary) != digest:
+            if _packet_hash(temporary, name) != digest:
                 raise AudioError(name, "its audio would not come out the same; nothing is written")
             if keep_mtime:
                 os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -226,6 +226,13 @@ def _copy(
         raise AudioError(name, f"cannot be written ({error.strerror}); it is as it was") from error
     except MutagenError as error:
         raise AudioError(name, f"its tags cannot be written ({error}); it is as it was") from error
+
+
+def _packet_hash(path: Path, name: Path) -> str:
+    try:
+        return packet_hash(path, everything=True)
+    except AudioError as error:
+        raise AudioError(name, f"its audio {error.reason}; nothing is written") from error
 
 
 def _expect(name: Path, file: TagFile, values: Values, when: str) -> None:

@@ -147,10 +147,10 @@ def test_reasons_that_differ_in_numbers_only_are_one(root):
 
 
 def test_files_with_the_same_audio_are_counted_where_audio_was_hashed(root):
-    rows = [{"track_id": str(i), "audio_hash": digest} for i, digest in enumerate(["p", "q", "p", "p", None])]
+    rows = [{"track_id": str(i), "packet_hash": digest} for i, digest in enumerate(["p", "q", "p", "p", None])]
     name = "files with the audio of another one"
     assert dict(with_tracks(root, rows).overview)[name] == "2"
-    assert name not in dict(with_tracks(root, [row | {"audio_hash": None} for row in rows]).overview)
+    assert name not in dict(with_tracks(root, [row | {"packet_hash": None} for row in rows]).overview)
 
 
 def test_what_matched_is_counted_by_method(root):

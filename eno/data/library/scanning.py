@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections import defaultdict
@@ -18,6 +17,7 @@ import pyarrow.compute as pc
 
 from eno.audio.reading import probe
 from eno.data.library.files import IO_THREADS, Track, find_tracks
+from eno.data.library.packets import packet_hash
 from eno.data.library.tags import read_tags
 from eno.data.tables import read_table, write_table
 from eno.errors import AudioError, CatalogueError
@@ -33,7 +33,7 @@ TRACK_SCHEMA = pa.schema([
     ("musicbrainz_release_group_id", pa.string()), ("spotify_album_id", pa.string()),
     ("duration_s", pa.float64()), ("sample_rate", pa.int32()), ("channels", pa.int32()),
     ("container", pa.string()), ("codec", pa.string()),
-    ("audio_hash", pa.string()), ("problem", pa.string()),
+    ("packet_hash", pa.string()), ("problem", pa.string()),
 ])  # fmt: skip
 """Columns of ``tracks.parquet``; DATA.md says what each one means."""
 
@@ -113,7 +113,7 @@ def scan(
     partial = destination.with_suffix(".partial.parquet")
     finished, unfinished = _earlier(destination), _unfinished(partial)
     known = pa.concat_tables([finished, unfinished])
-    readable, hashed = _readable(known), known["audio_hash"].is_valid().to_pylist()
+    readable, hashed = _readable(known), known["packet_hash"].is_valid().to_pylist()
     tracks = find_tracks(audio_root)
     report_progress = on_progress or (lambda done, total: None)
 
@@ -160,7 +160,7 @@ def read_tracks(path: Path) -> pa.Table:
     CatalogueError
         It is missing or is something else.
     """
-    return read_table(path, schema=TRACK_SCHEMA, needed=_NEEDED, origin="Make it with: eno scan")
+    return _read_table(path, "Make it with: eno scan")
 
 
 def _earlier(path: Path) -> pa.Table:
@@ -168,7 +168,12 @@ def _earlier(path: Path) -> pa.Table:
     if not path.is_file():
         return TRACK_SCHEMA.empty_table()
     origin = "A scan would replace it; move it away or delete it, then every file is read anew"
-    return read_table(path, schema=TRACK_SCHEMA, needed=_NEEDED, origin=origin).select(TRACK_SCHEMA.names)
+    return _read_table(path, origin).select(TRACK_SCHEMA.names)
+
+
+def _read_table(path: Path, origin: str) -> pa.Table:
+    earlier_names = {"packet_hash": "audio_hash"}
+    return read_table(path, schema=TRACK_SCHEMA, needed=_NEEDED, origin=origin, earlier_names=earlier_names)
 
 
 def _unfinished(partial: Path) -> pa.Table:
@@ -210,7 +215,7 @@ def _read(track: Track, stamp: _Stamp, *, hash_audio: bool) -> dict[str, Any]:
 
 def _with_hash(row: dict[str, Any], track: Track) -> dict[str, Any]:
     with _problem_noted(row, track):
-        row["audio_hash"] = audio_hash(track.path)
+        row["packet_hash"] = packet_hash(track.path)
     return row
 
 
@@ -225,42 +230,6 @@ def _problem_noted(row: dict[str, Any], track: Track) -> Iterator[None]:
         logger.debug("%s", printable(track.path), exc_info=True)
         reason = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
         row["problem"] = printable(f"cannot be read ({reason})")
-
-
-def audio_hash(path: Path) -> str:
-    """Hash the encoded audio of a file, without its tags and pictures.
-
-    Parameters
-    ----------
-    path : Path
-        An audio file.
-
-    Returns
-    -------
-    str
-        SHA-256 in hexadecimal. Copies have the same, also when they are tagged differently; the same music encoded
-        again has another.
-
-    Raises
-    ------
-    AudioError
-        The file cannot be taken apart.
-    """
-    import av  # 0.1 s and 30 MB that only this needs
-
-    digest = hashlib.sha256()
-    try:
-        with av.open(str(path), metadata_errors="ignore") as container:
-            stream = container.streams.audio[0]
-            coding = stream.codec_context
-            if coding is not None:  # the same bytes at another rate are another sound, or silence of another length
-                digest.update(f"{coding.name} {coding.sample_rate} {coding.channels}\n".encode())
-            for packet in container.demux(stream):
-                digest.update(bytes(packet))
-    except (av.FFmpegError, IndexError) as error:
-        reason = getattr(error, "strerror", None) or "it holds no audio stream"
-        raise AudioError(path, f"cannot be hashed: {reason}") from error
-    return digest.hexdigest()
 
 
 def _collect(
@@ -288,8 +257,8 @@ def _collect(
 
 
 def _duplicates(table: pa.Table) -> list[list[str]]:
-    hashed = table.filter(pc.is_valid(table["audio_hash"]))
+    hashed = table.filter(pc.is_valid(table["packet_hash"]))
     groups = defaultdict(list)
-    for track_id, digest in zip(hashed["track_id"].to_pylist(), hashed["audio_hash"].to_pylist(), strict=True):
+    for track_id, digest in zip(hashed["track_id"].to_pylist(), hashed["packet_hash"].to_pylist(), strict=True):
         groups[digest].append(track_id)
     return [ids for ids in groups.values() if len(ids) > 1]

@@ -154,7 +154,7 @@ def _same_recordings(albums: pa.Table, names: list[str]) -> Iterator[tuple[str, 
 
 
 def _same_tags(tracks: pa.Table, tags: pa.Table) -> Iterator[tuple[str, str, list[int]]]:
-    found = tags.select(["artist", "title", "audio_hash"]).take(
+    found = tags.select(["artist", "title", "packet_hash"]).take(
         pc.index_in(tracks["track_id"], value_set=tags["track_id"].combine_chunks())
     )
     songs, hashes = defaultdict(list), defaultdict(list)

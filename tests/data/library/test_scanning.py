@@ -3,11 +3,13 @@ import shutil
 from pathlib import Path
 
 import mutagen
+import pyarrow.parquet as pq
 import pytest
 from mutagen.id3 import APIC, TALB, TPE1
 
 from eno.data.library import scanning
-from eno.data.library.scanning import audio_hash, read_tracks, scan
+from eno.data.library.packets import packet_hash
+from eno.data.library.scanning import read_tracks, scan
 from eno.errors import AudioError, CatalogueError
 from tests.audio_files import music, write
 
@@ -155,10 +157,10 @@ class TestHash:
             file["©ART" if kind == "m4a" else "artist"] = ["Slowdive" * 1000]
         file.save()
         assert tagged.read_bytes() != sounds[kind].read_bytes()
-        assert audio_hash(tagged) == audio_hash(sounds[kind])
+        assert packet_hash(tagged) == packet_hash(sounds[kind])
         tagged.unlink()
         other = write(tmp_path, kind, music(1, 44_100, seed=1), 44_100)
-        assert audio_hash(other) != audio_hash(sounds[kind])
+        assert packet_hash(other) != packet_hash(sounds[kind])
 
     def test_duplicates_are_found_on_request_also_among_known_files(self, library, tmp_path):
         destination = tmp_path / "tracks.parquet"
@@ -169,6 +171,17 @@ class TestHash:
         assert report.duplicates == [["copy.mp3", "mp3/mp3.mp3"]]
         # A scan that does not ask for hashes keeps those that are there.
         assert scan(library, destination).duplicates == [["copy.mp3", "mp3/mp3.mp3"]]
+
+
+def test_hashes_of_an_earlier_version_are_read_and_kept(library, tmp_path):
+    destination = tmp_path / "tracks.parquet"
+    scan(library, destination, hash_audio=True)
+    table = read_tracks(destination)
+    earlier = ["audio_hash" if name == "packet_hash" else name for name in table.column_names]
+    pq.write_table(table.rename_columns(earlier), destination)
+    assert read_tracks(destination).equals(table)
+    scan(library, destination)
+    assert read_tracks(destination).equals(table)
 
 
 def test_any_failure_of_one_file_is_its_own_problem(library, tmp_path, monkeypatch):

@@ -194,7 +194,7 @@ class TestLeaks:
     def test_the_same_song_and_the_same_audio(self):
         tags = {
             "1/0": {"artist": "A", "title": "Song"}, "2/0": {"artist": "a feat. B", "title": "SONG!"},
-            "1/1": {"audio_hash": "f00"}, "2/1": {"audio_hash": "f00"},
+            "1/1": {"packet_hash": "f00"}, "2/1": {"packet_hash": "f00"},
         }  # fmt: skip
         compilations = album("1", "Various Artists"), album("2", "Various Artists")
         found = self.kinds(*compilations, parts={"1": "val", "2": "test"}, tags=tags)
