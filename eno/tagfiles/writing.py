@@ -12,9 +12,6 @@ from eno.errors import AudioError, LabelError
 from eno.files import printable, read_lines
 from eno.inference.naming import TagProbability
 
-DESCRIPTORS_AS = ("mood", "style", "both")
-"""Fields that descriptors can go to."""
-
 _FAMILIES = {"genres": "genre", "descriptors": "descriptor", "tags": "descriptor"}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.data.labels.hierarchy import Hierarchy, implied_labels
 from eno.data.labels.names import label_key
 from eno.data.lute.albums import LABEL_COLUMNS, album_artists
-from eno.data.tables import read_table
 from eno.errors import LabelError
 
 LABEL_COUNTS_SCHEMA = pa.schema(
@@ -109,22 +107,6 @@ def build_vocabulary(
         implied=implied_labels(hierarchy, [*kept["genre"], *kept["descriptor"]]),
     )
     return encoder, pa.Table.from_pylist(rows, schema=LABEL_COUNTS_SCHEMA)
-
-
-def read_label_counts(path: Path) -> pa.Table:
-    """Read the counts that `build_vocabulary` gave.
-
-    Raises
-    ------
-    CatalogueError
-        The file is missing or is something else.
-    """
-    return read_table(
-        path,
-        schema=LABEL_COUNTS_SCHEMA,
-        needed=("label", "family", "albums", "kept"),
-        origin="Make it with: eno labels",
-    )
 
 
 def roll_up(counts: pa.Table, hierarchy: Hierarchy) -> list[tuple[str, int, int]]:
