@@ -105,7 +105,7 @@ def _evaluate(run: Run) -> None:
     absent = [finding.issue for finding in found.findings if finding.found is False]
     console.print(f"not found: {', '.join(absent)}")
     try:
-        write_report(found, out, audio_root=audio if audio.is_dir() else None)
+        write_report(found, out, audio_roots=audio if audio.is_dir() else None)
     finally:
         report_evaluation(run.experiment, found, out)
     console.print(f"report  {shown(out / REPORT_FILE)}, figures in {METRICS_FILE} and {PER_LABEL_FILE} beside it")

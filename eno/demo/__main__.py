@@ -152,7 +152,7 @@ def _judge(
     assert best.folder is not None
     any_store = Collection(next(iter(stores.values())), data.splits, labels)
     source = replace(any_store, store=stores[best.encoder]) if best.encoder in stores else data
-    write_report(evaluate_predictor(best.folder, source), best.folder / EVALUATION, audio_root=data.audio)
+    write_report(evaluate_predictor(best.folder, source), best.folder / EVALUATION, audio_roots=data.audio)
     test = any_store.tracks(SPLITS[-1])
     # Evenly through the test part, so that they come from different albums.
     shown = test.ids[:: max(1, len(test.ids) // _SHOWN)][:_SHOWN]

@@ -1,4 +1,4 @@
-"""The pictures of the evaluation report."""
+"""Charts of the evaluation report. Each function returns a data URI."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from eno.evaluation.bootstrap import Interval
 from eno.evaluation.by_label import BANDS
 from eno.evaluation.curves import PrecisionRecall, Reliability, ThresholdCurve
 from eno.evaluation.metrics import Metrics
-from eno.plotting import BLUE, GRID, INK, ORANGE, WIDTH, figure, plain_logarithmic, shorten, svg
+from eno.reporting.plotting import BLUE, GRID, INK, ORANGE, WIDTH, figure, plain_logarithmic, shorten, svg
 
 _GREEN, _GREY = "#3f8f5f", "#8a8a8a"
 
 
 def precision_recall_curves(curves: list[PrecisionRecall]) -> str:
-    """Draw precision against recall, as an address that holds the picture."""
+    """Draw precision-recall curves."""
     with figure(WIDTH, 4) as drawn:
         axes = drawn.subplots()
         styles = [(INK, "-", 2.2), (BLUE, "-", 1.4), (BLUE, "--", 1.4), (ORANGE, "--", 1.4), (ORANGE, "-", 1.4)]
@@ -26,13 +26,13 @@ def precision_recall_curves(curves: list[PrecisionRecall]) -> str:
             axes.plot(curve.recall, curve.precision, color=colour, linestyle=line, linewidth=width, label=name)
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
         axes.grid(color=GRID)
-        axes.set_title("Precision and recall; all decisions, best and worst labels")
+        axes.set_title("Precision and recall: all decisions, best and worst labels")
         drawn.legend(loc="outside lower left", title="average precision", alignment="left", frameon=False, ncols=1)
         return svg(drawn)
 
 
 def precision_by_frequency(table: pa.Table) -> str:
-    """Draw average precision of each label against its training tracks."""
+    """Draw the average precision of each label against its number of training tracks."""
     rows = [row for row in table.to_pylist() if row["average_precision"] is not None]
     with figure(WIDTH, 3.4) as drawn:
         axes = drawn.subplots()
@@ -42,7 +42,7 @@ def precision_by_frequency(table: pa.Table) -> str:
             values = [row["average_precision"] for row in own]
             axes.scatter(counts, values, s=16, color=colour, marker=marker, alpha=0.7, linewidths=0, label=band)
         counts, chance = [row["train_positives"] for row in rows], [row["prevalence"] for row in rows]
-        axes.scatter(np.maximum(counts, 0.5), chance, s=14, color=_GREY, marker="_", label="by chance")
+        axes.scatter(np.maximum(counts, 0.5), chance, s=14, color=_GREY, marker="_", label="random ranking")
         axes.set(xscale="log", ylim=(0, 1.02), xlabel="training tracks with the label", ylabel="average precision")
         plain_logarithmic(axes.xaxis, max(counts, default=1))
         axes.grid(color=GRID)
@@ -52,7 +52,7 @@ def precision_by_frequency(table: pa.Table) -> str:
 
 
 def threshold_curves(curve: ThresholdCurve, metrics: Metrics, common: float | None) -> str:
-    """Draw F1 over a common threshold, and what the present choice gives."""
+    """Draw F1 over a common threshold, and F1 with the thresholds in use."""
     with figure(WIDTH, 3.4) as drawn:
         axes = drawn.subplots()
         for name, values, now, colour in (
@@ -61,35 +61,35 @@ def threshold_curves(curve: ThresholdCurve, metrics: Metrics, common: float | No
         ):
             axes.plot(curve.thresholds, values, color=colour, label=f"{name} F1")
             if common is None:
-                axes.axhline(now, color=colour, linestyle="--", linewidth=1, label=f"{name} F1 now, label by label")
+                axes.axhline(now, color=colour, linestyle="--", linewidth=1, label=f"{name} F1, per-label thresholds")
             else:
-                axes.plot([common], [now], color=colour, marker="o", linestyle="none", label=f"now, {common:g}")
-        axes.set(xlim=(0, 1), ylim=(0, None), xlabel="threshold of all labels", ylabel="F1")
+                axes.plot([common], [now], color=colour, marker="o", linestyle="none", label=f"in use: {common:g}")
+        axes.set(xlim=(0, 1), ylim=(0, None), xlabel="common threshold", ylabel="F1")
         axes.grid(color=GRID)
-        axes.set_title("F1 if all labels had one threshold")
+        axes.set_title("F1 by common threshold")
         drawn.legend(loc="outside lower left", frameon=False, ncols=2, columnspacing=1)
         return svg(drawn)
 
 
 def reliability_diagram(curve: Reliability) -> str:
-    """Draw how often what was promised came true, and how many decisions there are."""
+    """Draw observed frequency against predicted probability, and the number of decisions per bin."""
     with figure(WIDTH, 4.4) as drawn:
         axes, below = drawn.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1, label="a promise kept")
+        axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1, label="perfectly calibrated")
         axes.plot(curve.promised, curve.found, color=BLUE, marker="o", markersize=4, label="all labels")
-        axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share that is true")
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="observed frequency")
         axes.grid(color=GRID)
         axes.legend(loc="upper left", frameon=False)
-        axes.set_title("Do probabilities keep their promise?")
+        axes.set_title("Reliability of the probabilities")
         bins = len(curve.decisions)
         below.bar((np.arange(bins) + 0.5) / bins, np.maximum(curve.decisions, 0.5), width=0.9 / bins, color=BLUE)
-        below.set(yscale="log", ylim=(0.7, None), xlabel="probability", ylabel="decisions")
+        below.set(yscale="log", ylim=(0.7, None), xlabel="predicted probability", ylabel="decisions")
         plain_logarithmic(below.yaxis, np.inf)
         return svg(drawn)
 
 
 def headline(levels: Mapping[str, Mapping[str, Interval]], names: Mapping[str, str]) -> str:
-    """Draw headline metrics of tracks and albums with their intervals."""
+    """Draw the headline metrics of tracks and albums with their confidence intervals."""
     with figure(WIDTH, 0.9 + 0.5 * len(names)) as drawn:
         axes = drawn.subplots()
         for shift, (level, found), colour, marker in zip(
@@ -106,6 +106,6 @@ def headline(levels: Mapping[str, Mapping[str, Interval]], names: Mapping[str, s
         axes.invert_yaxis()
         axes.set_xlim(0, 1)
         axes.grid(color=GRID, axis="x")
-        axes.set_title("Tracks and albums, with intervals")
+        axes.set_title("Tracks and albums, 95 % confidence intervals")
         drawn.legend(loc="outside lower left", frameon=False, ncols=2)
         return svg(drawn)

@@ -17,7 +17,7 @@ from rich.table import Table
 from eno.evaluation.bootstrap import Interval
 from eno.evaluation.evaluation import Evaluation, Level
 from eno.evaluation.metrics import Metrics
-from eno.files import printable, replace_file, write_json
+from eno.files import AudioRoots, printable, replace_file, write_json
 
 METRICS_FILE, PER_LABEL_FILE, REPORT_FILE = "metrics.json", "per_label.parquet", "report.html"
 """What `write_report` writes."""
@@ -33,7 +33,7 @@ _COLUMNS = {
 }
 
 
-def write_report(evaluation: Evaluation, folder: Path, *, audio_root: Path | None = None) -> None:
+def write_report(evaluation: Evaluation, folder: Path, *, audio_roots: AudioRoots | Path | None = None) -> None:
     """Write all of it: figures as JSON, labels as Parquet, and a page to read.
 
     Parameters
@@ -42,8 +42,8 @@ def write_report(evaluation: Evaluation, folder: Path, *, audio_root: Path | Non
         As `eno.evaluation.evaluation.evaluate_predictions` gives it.
     folder : Path
         Receives `METRICS_FILE`, `PER_LABEL_FILE` and `REPORT_FILE`; it is made.
-    audio_root : Path, optional
-        Folder of the tracks, so that the worst errors can be listened to.
+    audio_roots : AudioRoots or Path, optional
+        Folders of the tracks, so that the page can play the worst errors.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def write_report(evaluation: Evaluation, folder: Path, *, audio_root: Path | Non
         pq.write_table(evaluation.per_label, temporary)
     from eno.evaluation.html import write_html  # needs matplotlib
 
-    write_html(evaluation, folder / REPORT_FILE, audio_root=audio_root)
+    write_html(evaluation, folder / REPORT_FILE, audio_roots=audio_roots)
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:

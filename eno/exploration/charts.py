@@ -1,4 +1,4 @@
-"""The pictures of the report."""
+"""Charts of the exploration report. Each function returns a data URI."""
 
 from __future__ import annotations
 
@@ -7,11 +7,23 @@ from collections.abc import Sequence
 import numpy as np
 
 from eno.exploration.figures import PICTURE_S, CoOccurrence, LabelFigures, TrackPicture
-from eno.plotting import BLUE, GRID, INK, ORANGE, WIDTH, figure, lift_map, plain_logarithmic, png, shorten, svg
+from eno.reporting.plotting import (
+    BLUE,
+    GRID,
+    INK,
+    ORANGE,
+    WIDTH,
+    figure,
+    lift_map,
+    plain_logarithmic,
+    png,
+    shorten,
+    svg,
+)
 
 
 def bars(title: str, rows: Sequence[tuple[str, int]]) -> str:
-    """Draw horizontal bars, the first row on top, as an address that holds the picture."""
+    """Draw horizontal bars, the first row on top."""
     names, values = [shorten(name) for name, _ in rows], [value for _, value in rows]
     with figure(WIDTH, 0.6 + 0.2 * len(rows)) as drawn:
         axes = drawn.subplots()
@@ -28,7 +40,7 @@ def bars(title: str, rows: Sequence[tuple[str, int]]) -> str:
 
 
 def columns(title: str, rows: Sequence[tuple[str, int]], label: str) -> str:
-    """Draw upright columns."""
+    """Draw a column chart."""
     with figure(WIDTH, 2.4) as drawn:
         axes = drawn.subplots()
         axes.bar(range(len(rows)), [value for _, value in rows], color=BLUE, width=0.85)
@@ -42,7 +54,7 @@ def columns(title: str, rows: Sequence[tuple[str, int]], label: str) -> str:
 
 
 def rank_frequency(genres: LabelFigures, descriptors: LabelFigures) -> str:
-    """Draw how many albums the n-th label has, on logarithmic axes: the head and the tail."""
+    """Draw the number of albums against the rank of the label, on logarithmic axes."""
     with figure(WIDTH, 3) as drawn:
         axes = drawn.subplots()
         most = max(count for family in (genres, descriptors) for _, count in family.counts[:1])
@@ -60,45 +72,45 @@ def rank_frequency(genres: LabelFigures, descriptors: LabelFigures) -> str:
                 )
         for axis in (axes.xaxis, axes.yaxis):
             plain_logarithmic(axis, most)
-        axes.set_xlabel("rank of the label")
+        axes.set_xlabel("rank of label")
         axes.set_ylabel("albums")
         axes.margins(x=0.22)
         axes.set_xlim(left=0.9)
         axes.grid(color=GRID)
-        axes.set_title("From the head to the tail")
+        axes.set_title("Albums by rank of label")
         return svg(drawn)
 
 
 def heat_map(found: CoOccurrence) -> str:
-    """Draw how much more often than by chance labels go together."""
-    return lift_map("How much more often than by chance; grey: never", found.labels, found.lift)
+    """Draw the lift of pairs of labels."""
+    return lift_map("Lift of pairs of labels; grey: never together", found.labels, found.lift)
 
 
 def durations(durations_s: np.ndarray) -> str:
-    """Draw how long the tracks are; what is longer than fifteen minutes stands in the last column."""
+    """Draw a histogram of track lengths; the last column holds everything over 15 minutes."""
     minutes = np.minimum(durations_s / 60, 15)
     counts, edges = np.histogram(minutes, bins=np.arange(0, 15.75, 0.5))
     with figure(WIDTH, 2.4) as drawn:
         axes = drawn.subplots()
         axes.bar(edges[:-1], counts, width=0.46, align="edge", color=BLUE)
         axes.set_xlim(0, edges[-1])
-        axes.set_xlabel("minutes; the last column holds all that is longer")
+        axes.set_xlabel("minutes (last column: 15 or more)")
         axes.set_ylabel("tracks")
         axes.yaxis.set_major_formatter("{x:,g}")
-        axes.set_title("Lengths of the tracks")
+        axes.set_title("Track lengths")
         return svg(drawn)
 
 
 def track_pictures(track: TrackPicture) -> list[tuple[str, str]]:
-    """Draw the track, its first five seconds and its mel spectrogram; captions and addresses."""
-    extent_of_it = "the whole track" if track.duration_s < PICTURE_S else f"the first {PICTURE_S // 60} minutes"
+    """Draw waveform, first five seconds and mel spectrogram; return captions and data URIs."""
+    extent_shown = "the whole track" if track.duration_s < PICTURE_S else f"the first {PICTURE_S // 60} minutes"
     with figure(9, 1.8) as drawn:
         axes = drawn.subplots()
         times = np.linspace(0, track.duration_s, track.envelope.shape[1])
         axes.fill_between(times, track.envelope[0], track.envelope[1], color=BLUE, linewidth=0)
         axes.set_xlim(0, track.duration_s)
         axes.set_xlabel("seconds")
-        axes.set_title(f"Waveform, {extent_of_it}")
+        axes.set_title(f"Waveform, {extent_shown}")
         whole = png(drawn)
     with figure(9, 1.8) as drawn:
         axes = drawn.subplots()
@@ -114,6 +126,6 @@ def track_pictures(track: TrackPicture) -> list[tuple[str, str]]:
         axes.set_xlabel("seconds")
         axes.set_ylabel("mel band")
         drawn.colorbar(image, ax=axes, label="dB")
-        axes.set_title(f"Mel spectrogram, {extent_of_it}")
+        axes.set_title(f"Mel spectrogram, {extent_shown}")
         mel = png(drawn)
-    return [(f"waveform, {extent_of_it}", whole), ("waveform of the start", start), ("mel spectrogram", mel)]
+    return [(f"waveform, {extent_shown}", whole), ("waveform of the start", start), ("mel spectrogram", mel)]

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from eno.exploration.figures import Exploration, LabelFigures
 from eno.files import printable
-from eno.page import as_text, is_numeric
+from eno.reporting.page import as_text, is_numeric
 
 _HEAD, _TAIL = 20, 5
 

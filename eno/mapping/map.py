@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,7 @@ from eno.errors import SimilarityError
 from eno.files import replace_file
 from eno.mapping.map_content import TagStrengths, map_content
 from eno.mapping.projection import UMAP_NEIGHBOURS, Method, nearest, project
-from eno.page import audio_address, text
+from eno.reporting.page import audio_address, render
 from eno.similarity.index.space import Space
 
 NEIGHBOURS = 8
@@ -146,22 +144,16 @@ def _page(content: dict[str, Any], heading: str, about: str) -> bytes:
     scripts = [folder.joinpath(name).read_text("utf-8") for name in _SCRIPTS]
     # Only these scripts may run, and only audio may be loaded: whatever a name holds, it stays text.
     allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
-    loaded = "style-src 'unsafe-inline'; img-src data:; media-src 'self' file:"
-    count = f"{content['count']:,} track{'s' * (content['count'] != 1)}"
-    page = Template(folder.joinpath("map.html").read_text("utf-8")).substitute(
-        policy=f"default-src 'none'; script-src {allowed}; {loaded}",
-        title=text(heading),
-        heading=text(heading),
-        about=text(f"{count}. {about}"),
-        content=_json_in_html(content),
-        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+    page = render(
+        "mapping/map.html",
+        policy=f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
+        "media-src 'self' file:",
+        heading=heading,
+        about=about,
+        content=content,
+        scripts=scripts,
     )
     return page.encode("utf-8")
-
-
-def _json_in_html(value: Any) -> str:
-    """Write JSON that no HTML parser takes for markup: neither ``</script>`` nor ``<!--`` can occur."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", r"\u003c")
 
 
 def _digest(script: str) -> str:

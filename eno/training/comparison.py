@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.markup import escape
@@ -14,7 +15,7 @@ from rich.table import Table
 
 from eno.evaluation.bootstrap import Interval
 from eno.files import replace_file
-from eno.page import Chapter, Html, table, with_range, write_page
+from eno.reporting import page
 from eno.training.compare import PREVALENCE, ComparisonRow
 
 _NAME = "comparison"
@@ -80,20 +81,13 @@ def write_comparison(rows: Sequence[ComparisonRow], folder: Path) -> list[Path]:
     for path, content in written.items():
         with replace_file(path) as temporary:
             temporary.write_text(content, encoding="utf-8")
-    chapter = Chapter(
-        "Held-out tracks",
-        conclusion(rows),
-        ((table("all models", _HEADINGS, [_cells(row, _as_html) for row in rows]),),),
-    )
-    write_page(folder / f"{_NAME}.html", "Comparison", "Which encoder and head is best", [chapter])
+    table = page.Table("all models", _HEADINGS, [_cells(row, lambda interval: interval) for row in rows])
+    chapter = page.Chapter("Held-out tracks", conclusion(rows), [[table]])
+    page.write_page(folder / f"{_NAME}.html", "Comparison", "Comparison of encoders and heads", [chapter])
     return [*written, folder / f"{_NAME}.html"]
 
 
-def _as_html(interval: Interval) -> Html:
-    return with_range(interval.value, interval.low, interval.high)
-
-
-def _cells(row: ComparisonRow, shown: Callable[[Interval], str] = str) -> tuple[str, ...]:
+def _cells(row: ComparisonRow, shown: Callable[[Interval], Any] = str) -> tuple[Any, ...]:
     return (
         row.encoder,
         row.head,

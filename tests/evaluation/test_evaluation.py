@@ -69,7 +69,7 @@ def test_the_files(predictions, tmp_path):
 
 def test_the_page_needs_nothing_else_and_escapes_everything(predictions, tmp_path):
     audio = tmp_path / "raw audio"
-    write_report(evaluate_predictions(**predictions), tmp_path / "models" / "x", audio_root=audio)
+    write_report(evaluate_predictions(**predictions), tmp_path / "models" / "x", audio_roots=audio)
     page = Page((tmp_path / "models" / "x" / REPORT_FILE).read_text("utf-8"))
     assert not {"script", "link", "b<", "iframe"} & set(page.tags)
     pictures = [one for one in page.addresses if one.startswith("data:image/")]
@@ -100,7 +100,7 @@ def test_links_lead_to_files_whatever_their_names(predictions, tmp_path):
         pytest.skip("this file system takes UTF-8 names only")
     truth, p = predictions["truth"], predictions["probabilities"]
     truth[0, 0], p[0, 0] = False, 0.999  # the surest error
-    write_report(evaluate_predictions(**predictions), tmp_path, audio_root=tmp_path / "audio")
+    write_report(evaluate_predictions(**predictions), tmp_path, audio_roots=tmp_path / "audio")
     page = Page((tmp_path / REPORT_FILE).read_text("utf-8"))
     address = next(one for one in page.addresses if "odd" in one)
     assert (bytes(tmp_path) + b"/" + unquote_to_bytes(address)) == bytes(file)

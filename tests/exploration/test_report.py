@@ -18,7 +18,7 @@ from eno.exploration.figures import PICTURE_S
 from eno.exploration.html import write_html
 from eno.exploration.terminal import terminal_tables
 from eno.exploration.track_picture import picture_track
-from eno.plotting import shorten
+from eno.reporting.plotting import shorten
 from tests.exploration.test_explore import root, with_audio  # noqa: F401 (a fixture)
 
 
@@ -98,7 +98,7 @@ def test_names_fit_the_pictures():
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    for module in ("eno.plotting", "eno.exploration.charts"):
+    for module in ("eno.reporting.plotting", "eno.exploration.charts"):
         monkeypatch.delitem(sys.modules, module)
     with pytest.raises(MissingExtra, match=r"eno\[explore\]"):
         importlib.import_module("eno.exploration.charts")

@@ -1,4 +1,4 @@
-"""What the pictures of reports share: their style, and how they become part of a page."""
+"""The common style of the charts of reports, and their encoding as data URIs."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ except ImportError as error:
 
 INK, GRID, BLUE, ORANGE = "#333333", "#dddddd", "#2f6f9f", "#c2691c"
 WIDTH = 4.8
-"""Inches: shrunk to a phone the letters still can be read."""
+"""Inches; text stays legible when the chart is scaled down to a phone."""
 
 _STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "eno",  # the same figures give the same file
+    "svg.hashsalt": "eno",  # reproducible bytes
     "svg.fonttype": "path",
     "font.family": ["DejaVu Sans"],
     "axes.spines.top": False,
@@ -42,18 +42,18 @@ _MAX_NAME = 30
 
 @contextmanager
 def figure(width: float, height: float) -> Iterator[Figure]:
-    """Make a figure of so many inches; all that is drawn within has the style of the reports."""
+    """Create a figure, sized in inches, with the style of the reports."""
     with mpl.rc_context(_STYLE):
         yield Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
 def svg(drawn: Figure) -> str:
-    """Encode a figure of lines as an address that holds the picture."""
+    """Encode a figure as a data URI of an SVG, for charts with few elements."""
     return _encode(drawn, "svg", "image/svg+xml", metadata={"Date": None, "Creator": None})
 
 
 def png(drawn: Figure) -> str:
-    """Encode a figure of many points as an address that holds the picture."""
+    """Encode a figure as a data URI of a PNG, for charts with many points."""
     return _encode(drawn, "png", "image/png", dpi=110, metadata={"Software": None})
 
 
@@ -64,27 +64,14 @@ def _encode(drawn: Figure, kind: str, mime: str, **options: Any) -> str:
 
 
 def plain_logarithmic(axis: Axis, most: float) -> None:
-    """Write counts on a logarithmic axis as people do: 1, 2, 5, 10 …, or by tens only where they reach far."""
+    """Label a logarithmic axis of counts with 1, 2, 5, 10 …, or with powers of ten only if `most` exceeds 1000."""
     axis.set_major_locator(LogLocator(subs=(1,) if most > 1000 else (1, 2, 5)))
     axis.set_major_formatter("{x:,g}")
     axis.set_minor_locator(NullLocator())
 
 
 def lift_map(title: str, labels: Sequence[str], lift: np.ndarray) -> str:
-    """Draw how many times as often as by chance labels go together.
-
-    Parameters
-    ----------
-    title : str
-    labels : sequence of str [length=k]
-    lift : np.ndarray [shape=(k, k)]
-        NaN is drawn like 0, which is never.
-
-    Returns
-    -------
-    str
-        An address that holds the picture.
-    """
+    """Draw a heat map of the lift [shape=(k, k)] of pairs of labels, as a data URI; 0 and NaN are grey."""
     names = [shorten(name) for name in labels]
     longest, cells = max(map(len, names), default=0), max(len(names), 5)
     with figure(1.7 + 0.06 * longest + 0.26 * cells, 0.8 + 0.06 * longest + 0.24 * cells) as drawn:
@@ -96,13 +83,13 @@ def lift_map(title: str, labels: Sequence[str], lift: np.ndarray) -> str:
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(length=0)
         bar = drawn.colorbar(image, ax=axes, shrink=0.6, ticks=[-4, -2, 0, 2, 4])
-        bar.ax.set_yticklabels(["×1/16 or less", "×1/4", "as by chance", "×4", "×16 or more"])
+        bar.ax.set_yticklabels(["×1/16 or less", "×1/4", "×1", "×4", "×16 or more"])
         axes.set_title(title)
         return png(drawn)
 
 
 def shorten(name: str) -> str:
-    """Give a name as the pictures can show it: not too long, and with "?" for letters that the font lacks."""
+    """Shorten a name to 30 characters, with "?" for letters that the font lacks."""
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     path = mpl.font_manager.findfont("DejaVu Sans")
     known = mpl.font_manager.get_font(path).get_charmap()
