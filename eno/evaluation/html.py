@@ -102,11 +102,8 @@ def _values(metrics: Metrics | None, names: Sequence[str] = HEADLINE) -> list[st
 
 
 def _parts(title: str, level: Level) -> Table:
-    rows = [
-        (name, level.parts[name].labels if level.parts[name] else 0, *_values(level.parts[name]))
-        for name in (*FAMILIES, *BANDS)
-        if name in level.parts
-    ]
+    found = {name: level.parts[name] for name in (*FAMILIES, *BANDS) if name in level.parts}
+    rows = [(name, 0 if metrics is None else metrics.labels, *_values(metrics)) for name, metrics in found.items()]
     return Table(f"{title}: families and frequency bands", ("", "labels", *_COLUMNS), rows)
 
 

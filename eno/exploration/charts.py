@@ -83,7 +83,7 @@ def rank_frequency(genres: LabelFigures, descriptors: LabelFigures) -> str:
 
 def heat_map(found: CoOccurrence) -> str:
     """Draw the lift of pairs of labels."""
-    return lift_map("Lift of pairs of labels; grey: never together", found.labels, found.lift)
+    return lift_map("Lift of label pairs; grey: never", found.labels, found.lift)
 
 
 def durations(durations_s: np.ndarray) -> str:
