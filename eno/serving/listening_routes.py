@@ -15,7 +15,7 @@ from eno.serving.engine import Heard
 from eno.serving.problems import Problem, of_error, responses
 from eno.serving.routes import TheFilters, TheServed, TheService, TheSounds
 from eno.serving.service import Service, while_connected
-from eno.serving.uploads import Upload, received
+from eno.serving.uploads import Upload, receive_uploads
 from eno.similarity import listening, queries
 from eno.similarity.mixing import Query as Sought
 
@@ -66,7 +66,7 @@ async def tag(request: Request, service: TheService, served: TheServed, top: Top
     if predictor is None:
         raise Problem(404, "This service has no predictor; start it with --model.")
     with service.admission.enter():
-        async with received(request, service.folder, service.limits.uploads) as uploads:
+        async with receive_uploads(request, service.folder, service.limits.uploads) as uploads:
             heard = await while_connected(request, _hear_all(service, uploads, predictor.policy, predictor))
     if len(heard) == 1 and isinstance(heard[0], AudioError):
         raise of_error(heard[0])
@@ -80,7 +80,7 @@ async def similar_to_file(
 ) -> schemas.SimilarToFile:
     """Find what sounds like an audio file, and tag it."""
     with service.admission.enter():
-        async with received(request, service.folder, service.limits.uploads) as uploads:
+        async with receive_uploads(request, service.folder, service.limits.uploads) as uploads:
             if len(uploads) > 1:
                 raise Problem(422, f"The form holds {len(uploads)} files; one is compared at a time.")
             work = service.hear(uploads[0], sounds.store.policy, served.predictor)

@@ -82,7 +82,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(_request: Request, error: HTTPException) -> Response:
         headers = dict(error.headers or {})
-        return Problem(error.status_code, f"{error.detail}.", headers=headers).response()
+        return Problem(error.status_code, f"{error.detail.rstrip('.')}.", headers=headers).response()
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> Response:
