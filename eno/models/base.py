@@ -11,8 +11,8 @@ from typing import Any, Self
 import numpy as np
 from scipy import sparse
 
-from eno.models import Labels, Vectors
 from eno.models.bags import Bags
+from eno.models.types import Labels, Vectors
 
 logger = logging.getLogger(__name__)
 

@@ -13,10 +13,11 @@ from scipy.special import expit
 
 from eno.errors import ModelError, NotFitted
 from eno.files import write_json
-from eno.models import HEAD_FILE, HEADS, Head, Labels, Vectors, create_head, load_head
 from eno.models.bags import Bags
 from eno.models.base import Options, check_labelled, training_and_validation
 from eno.models.calibration.scaling import logits_of
+from eno.models.heads import HEAD_FILE, HEADS, create_head, load_head
+from eno.models.types import Head, Labels, Vectors
 from eno.views import RowView
 
 _VAL_VALUES = 4_000_000  # of all rows and labels, by which weights are chosen: a handful of numbers needs no more

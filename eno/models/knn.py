@@ -15,9 +15,10 @@ from scipy import sparse
 
 from eno.errors import ModelError, NotFitted
 from eno.files import replace_file, write_json
-from eno.models import HEAD_FILE, Labels, Vectors
 from eno.models.base import Options, Training, check_shape, chunks, take, training_and_validation
+from eno.models.heads import HEAD_FILE
 from eno.models.ranking import macro_map
+from eno.models.types import Labels, Vectors
 
 _ARRAYS, _INDEX = "head.safetensors", "neighbours.faiss"
 # Training rows up to which all are compared: in batches that takes no longer than inverted lists, of which many have to

@@ -15,10 +15,11 @@ from scipy.special import expit, logit
 from eno.devices import resolve_device
 from eno.errors import ModelError, NotFitted
 from eno.files import replace_file, write_json
-from eno.models import HEAD_FILE, Labels, Vectors
 from eno.models.base import Options, check_shape, chunks, take, training_and_validation
+from eno.models.heads import HEAD_FILE
 from eno.models.linear_fit import Objective, Solver, Weights
 from eno.models.ranking import macro_map
+from eno.models.types import Labels, Vectors
 
 _WEIGHTS = "head.safetensors"
 _CHOSEN_BY = 20_000  # training rows by which a strength is chosen

@@ -18,12 +18,13 @@ from scipy.special import logit
 from eno.devices import resolve_device
 from eno.errors import ModelError, NotFitted, TrainingError
 from eno.files import replace_file, write_json
-from eno.models import HEAD_FILE, Labels, Vectors
 from eno.models.bags import Bags
 from eno.models.base import Options, Training, check_shape, chunks, take, training_and_validation
+from eno.models.heads import HEAD_FILE
 from eno.models.losses import MultiLabelLoss, positive_weights
 from eno.models.perceptron import POOLINGS, Perceptron
 from eno.models.ranking import macro_map
+from eno.models.types import Labels, Vectors
 
 _WEIGHTS = "head.safetensors"
 _JUDGED = 10_000  # validation rows that decide when to stop: more would change the mean little and take longer

@@ -21,8 +21,9 @@ from scipy.special import expit
 
 from eno.errors import ModelError
 from eno.files import replace_file, write_json
-from eno.models import HEAD_FILE, Labels, Vectors
 from eno.models.base import take
+from eno.models.heads import HEAD_FILE
+from eno.models.types import Labels, Vectors
 
 _WEIGHTS = "head.safetensors"
 _MIN_ROWS = 4

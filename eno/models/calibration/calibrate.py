@@ -13,10 +13,10 @@ from scipy import sparse
 
 from eno.errors import ModelError
 from eno.files import write_json
-from eno.models import Labels
 from eno.models.calibration.cross_fitting import Fitting, RuleEstimate, cross_fit, divide
 from eno.models.calibration.scaling import METHODS, logits_of, scale
 from eno.models.calibration.thresholds import NEVER, RULES, Scores, choose_thresholds, raise_to_precision
+from eno.models.types import Labels
 
 logger = logging.getLogger(__name__)
 

@@ -17,10 +17,11 @@ from scipy.special import expit, logit
 from eno.cores import usable_cores
 from eno.errors import ModelError, NotFitted, TrainingError
 from eno.files import replace_file, write_json
-from eno.models import HEAD_FILE, Labels, Vectors
 from eno.models.base import Options, Training, check_shape, chunks, take, training_and_validation
+from eno.models.heads import HEAD_FILE
 from eno.models.lgbm.checkpoint import LabelCheckpoint, key_of
 from eno.models.lgbm.labels import Grown, Plan, learn_here
+from eno.models.types import Labels, Vectors
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import lightgbm as lgb
 import numpy as np
 from scipy import sparse
 
-from eno.models import Vectors
 from eno.models.base import ROWS_AT_ONCE, Training, take
+from eno.models.types import Vectors
 
 _BINNED = 5000  # rows by which the bounds of bins are chosen: 80 for each of 63 bins
 _JUDGED = 10_000  # validation rows that decide when to stop: more would change little and take longer

@@ -9,9 +9,9 @@ from uuid import uuid4
 import numpy as np
 
 from eno.errors import EnoError, MissingExtra
-from eno.models import Vectors
 from eno.models.base import Training, chunks, take
 from eno.models.lgbm.labels import Grown, LabelLearner, Plan, Rows
+from eno.models.types import Vectors
 
 _SHARE = 8  # labels of a task at most; what a machine that dies had under way is done again
 _learners: dict[str, LabelLearner] = {}  # of the worker process: at most one

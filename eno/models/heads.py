@@ -1,0 +1,70 @@
+"""Heads by name: created, and read back from their folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from eno.errors import ModelError
+from eno.models.types import Head
+from eno.registry import check_options, find_class
+
+HEADS = {
+    "mlp": "eno.models.mlp:MLPHead",
+    "linear": "eno.models.linear:LinearHead",
+    "lightgbm": "eno.models.lgbm.head:LightGBMHead",
+    "knn": "eno.models.knn:KNNHead",
+    "blend": "eno.models.blend:BlendHead",
+    "zero_shot": "eno.models.zero_shot:ZeroShotHead",
+}
+"""Name → ``module:class`` of every head."""
+
+HEAD_FILE = "head.json"
+"""Names the head in its folder, and holds its options."""
+
+
+def create_head(name: str, **options: Any) -> Head:
+    """Create a head by name.
+
+    Parameters
+    ----------
+    name : str
+        One of `HEADS`.
+    **options
+        Options of that head; its class documents them.
+
+    Raises
+    ------
+    UnknownName
+        There is no such head.
+    ConfigError
+        The head has no such option.
+    """
+    head_class = find_class("head", name, HEADS)
+    check_options("head", name, head_class, options)
+    return cast(Head, head_class(**options))
+
+
+def load_head(folder: Path | str, *, device: str = "auto") -> Head:
+    """Load a fitted head of any kind from the folder where `Head.save` wrote it.
+
+    Parameters
+    ----------
+    folder : Path or str
+    device : str
+        See `eno.devices.resolve_device`.
+
+    Raises
+    ------
+    ModelError
+        The folder holds no head, or it is damaged.
+    UnknownName
+        This version of eno has no such head.
+    """
+    path = Path(folder) / HEAD_FILE
+    try:
+        name = json.loads(path.read_text(encoding="utf-8"))["head"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: is not a saved head ({error!r}). 'eno train' makes one.") from error
+    return cast(Head, find_class("head", name, HEADS).load(folder, device=device))
