@@ -93,21 +93,12 @@ def _space(store: EmbeddingStore) -> Space | None:
 
 def _tags(model: Path, store: EmbeddingStore, ids: list[str], chosen: Settings) -> TagStrengths:
     """Ask a predictor about tracks by their vectors; its encoder is not needed for that."""
-    import numpy as np
-
     from eno.inference.saved import PredictorParts
     from eno.mapping.map_content import TagStrengths
-    from eno.training.tracks import windows_of
 
     parts = PredictorParts.load(model, device=chosen.device)
-    store.require(parts.spec)
-    vectors = windows_of(store, ids) if parts.head and parts.head.takes_windows else store.view(ids)
-    raw = np.asarray(vectors, np.float32) if parts.head is None else parts.head.predict_proba(vectors)
-    names = parts.labels.all_labels
     families = ["genre"] * parts.labels.num_genres + ["descriptor"] * parts.labels.num_descriptors
-    if parts.calibration is None:
-        return TagStrengths(names, families, raw, np.full(len(names), 0.5))
-    return TagStrengths(names, families, parts.calibration.apply(raw), parts.calibration.thresholds)
+    return TagStrengths(parts.labels.all_labels, families, parts.predict_tracks(store, ids), parts.thresholds)
 
 
 def _hierarchy(chosen: Settings) -> Hierarchy | None:

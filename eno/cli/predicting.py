@@ -111,13 +111,10 @@ def from_files(predictor: EnoPredictor, paths: list[Path], album: bool) -> Itera
 
 def from_store(predictor: EnoPredictor, store: EmbeddingStore, album: bool) -> Iterator[Tagged]:
     """Tag the tracks of a store by their vectors, or each of its folders as one album."""
-    from eno.training.tracks import windows_of
-
     ids = store.track_ids()
     if not ids:
         return
-    windows = predictor.head is not None and predictor.head.takes_windows
-    probabilities = predictor.predict_vectors(windows_of(store, ids) if windows else store.view(ids))
+    probabilities = predictor.predict_tracks(store, ids)
     if not album:
         for name, row in zip(ids, probabilities, strict=True):
             yield Tagged(name, (name,), predictor.name_tags(row))

@@ -213,7 +213,7 @@ def _tags(model: Path, store: EmbeddingStore, folder: Path, device: str) -> TagT
     if table is None:
         errors.print(f"predicting the tags of {shown(store.path)}, once for this predictor")
         table = make_tag_table(folder, key, store, parts)
-    return with_predictor(table, parts, store.spec)
+    return with_predictor(table, parts)
 
 
 def _load_encoder(

@@ -139,7 +139,6 @@ def _calibrate(predictor: EnoPredictor, path: Path, store: EmbeddingStore | None
 
     tracks, labels = read_labelled(path, predictor.labels)
     vectors = np.stack([predictor.embed(track) for track in tracks]) if store is None else store.matrix(tracks)[1]
-    assert predictor.head is not None
     try:
         predictor.head.fit(vectors, labels)
     except ValueError as error:

@@ -19,6 +19,7 @@ from eno.data.layout import DataRoot
 from eno.data.splits.artist_split import GROUP, read_split
 from eno.data.splits.stratify import SPLITS
 from eno.inference.saved import PredictorParts
+from eno.models import IdentityHead
 from eno.models.ranking import macro_map
 from eno.training.heads import calibrate
 from eno.training.record import HeadPlan, TrainingRecord
@@ -46,7 +47,7 @@ def save_cnn_predictor(
     Returns
     -------
     parts : PredictorParts
-        What was written. It has no head: the network is the encoder, and its vectors are the probabilities.
+        What was written. Its head passes vectors on: the network is the encoder, and its vectors are the probabilities.
     record : TrainingRecord
         How it came about.
 
@@ -67,7 +68,7 @@ def save_cnn_predictor(
     parts = PredictorParts(
         spec=spec,
         labels=labels,
-        head=None,
+        head=IdentityHead(),
         policy=policy,
         calibration=calibration,
         album_calibration=of_albums,

@@ -12,6 +12,7 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.errors import AudioError
 from eno.models.aggregation import aggregate
 from eno.models.calibration.calibrate import Calibration
+from eno.tagging import VectorTagger
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Prediction:
     error: AudioError | None = None
 
 
-class TagNaming:
+class TagNaming(VectorTagger):
     """Names what a head gives; `eno.inference.predictor.EnoPredictor` is one that also hears.
 
     Parameters
@@ -85,14 +86,9 @@ class TagNaming:
         self.calibration, self.album_calibration, self.album = calibration, album_calibration, album
 
     @property
-    def thresholds(self) -> np.ndarray:
-        """Above which probability each tag of a track is named [shape=(num_labels,)]."""
-        return _thresholds(self.calibration, len(self.labels))
-
-    @property
     def album_thresholds(self) -> np.ndarray:
         """Above which probability each tag of an album is named [shape=(num_labels,)]."""
-        return _thresholds(self.album_calibration, len(self.labels))
+        return np.full(len(self.labels), 0.5) if self.album_calibration is None else self.album_calibration.thresholds
 
     def name_tags(self, probabilities: np.ndarray, *, album: bool = False) -> list[TagProbability]:
         """Name probabilities [shape=(num_labels,)] of a track or an album, the likeliest first."""
@@ -107,7 +103,3 @@ class TagNaming:
         """From probabilities of tracks to calibrated ones of their albums; see `eno.models.aggregation.aggregate`."""
         names, combined = aggregate(probabilities, albums, self.album)
         return names, combined if self.album_calibration is None else self.album_calibration.apply(combined)
-
-
-def _thresholds(calibration: Calibration | None, labels: int) -> np.ndarray:
-    return np.full(labels, 0.5) if calibration is None else calibration.thresholds

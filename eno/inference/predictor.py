@@ -14,7 +14,7 @@ from eno.inference.naming import Prediction, TagProbability
 from eno.inference.registered import pretrained_folder
 from eno.inference.saved import PredictorParts
 from eno.inference.tagger import Tagger
-from eno.models import Head
+from eno.models import Head, IdentityHead
 from eno.models.calibration.calibrate import Calibration
 
 __all__ = ["EnoPredictor", "Prediction", "TagProbability"]
@@ -28,9 +28,9 @@ class EnoPredictor(Tagger):
     encoder : Encoder, or Path or str
         Turns windows into vectors. Or ``best_model.pt`` of ``scripts/train.py``: then `head` is the path of the
         vocabulary, ``label_encoder.json``, and nothing else is needed.
-    head : Head or None
-        Turns the mean of a track's vectors into probabilities. None where the vectors are probabilities already, as
-        with musicnn's own tags.
+    head : Head
+        Turns the vectors of a track into probabilities. `eno.models.IdentityHead` where they are probabilities already,
+        as with musicnn's own tags.
     labels : LabelEncoder
         Names the probabilities.
     policy : WindowPolicy
@@ -55,7 +55,7 @@ class EnoPredictor(Tagger):
     def __init__(
         self,
         encoder: Encoder | Path | str,
-        head: Head | Path | str | None,
+        head: Head | Path | str,
         labels: LabelEncoder | None = None,
         *,
         policy: WindowPolicy | None = None,
@@ -65,7 +65,7 @@ class EnoPredictor(Tagger):
     ) -> None:
         if isinstance(encoder, (str, Path)):
             encoder, labels = load_encoder("simple_cnn", model=str(encoder)), LabelEncoder.load(cast(Path, head))
-            head = None
+            head = IdentityHead()
             if len(labels) != encoder.spec.dim:
                 model = encoder.spec.location["model"]
                 raise ModelError(f"{model}: gives {encoder.spec.dim} labels, the vocabulary has {len(labels)}.")
@@ -73,7 +73,7 @@ class EnoPredictor(Tagger):
             raise TypeError("EnoPredictor needs labels, or the paths of best_model.pt and label_encoder.json.")
         super().__init__(
             encoder,
-            cast("Head | None", head),
+            cast(Head, head),
             labels,
             policy=policy,
             calibration=calibration,
@@ -104,7 +104,7 @@ class EnoPredictor(Tagger):
         from eno.encoders.musicnn.encoder import MusiCNN, tag_labels  # torch takes seconds to import
 
         labels = tag_labels(vocabulary)
-        return cls(MusiCNN(checkpoint=vocabulary, output="tags", device=device), None, labels, policy=policy)
+        return cls(MusiCNN(checkpoint=vocabulary, output="tags", device=device), IdentityHead(), labels, policy=policy)
 
     @classmethod
     def zero_shot(

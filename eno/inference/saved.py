@@ -20,10 +20,11 @@ from eno.audio.windows import WindowPolicy
 from eno.data.labels.encoder import LabelEncoder
 from eno.errors import ModelError
 from eno.files import write_json
-from eno.models import Head, load_head
+from eno.models import Head, IdentityHead, load_head
 from eno.models.aggregation import AGGREGATIONS
 from eno.models.calibration.calibrate import Calibration
 from eno.spec import EncoderSpec
+from eno.tagging import VectorTagger
 
 _FORMAT = 1
 PREDICTOR, LABELS, HEAD = "predictor.json", "label_encoder.json", "head"
@@ -31,7 +32,7 @@ _CALIBRATION, _ALBUM_CALIBRATION = "calibration.json", "album_calibration.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictorParts:
+class PredictorParts(VectorTagger):
     """All of a predictor but its encoder, of which only the identity is kept.
 
     Attributes
@@ -40,8 +41,6 @@ class PredictorParts:
         The encoder on whose vectors the head was trained.
     labels : LabelEncoder
         Names the probabilities.
-    head : Head or None
-        None where vectors are probabilities already.
     policy : WindowPolicy
         Which windows of a file are listened to.
     calibration, album_calibration : Calibration or None
@@ -52,7 +51,7 @@ class PredictorParts:
 
     spec: EncoderSpec
     labels: LabelEncoder
-    head: Head | None
+    head: Head
     policy: WindowPolicy
     calibration: Calibration | None = None
     album_calibration: Calibration | None = None
@@ -65,14 +64,13 @@ class PredictorParts:
         # While this is missing, the folder holds no predictor: a crash leaves none rather than two halves.
         (folder / PREDICTOR).unlink(missing_ok=True)
         self.labels.save(folder / LABELS)
-        if self.head is not None:
-            self.head.save(folder / HEAD)
+        self.head.save(folder / HEAD)
         for name, calibration in ((_CALIBRATION, self.calibration), (_ALBUM_CALIBRATION, self.album_calibration)):
             (folder / name).unlink(missing_ok=True)
             if calibration is not None:
                 calibration.save(folder / name)
         content = {"format": _FORMAT, "encoder": self.spec.to_dict(), "windows": asdict(self.policy)}
-        write_json(folder / PREDICTOR, content | {"head": self.head is not None, "album": self.album})
+        write_json(folder / PREDICTOR, content | {"head": True, "album": self.album})
 
     @classmethod
     def load(cls, folder: Path | str, *, device: str = "auto") -> PredictorParts:
@@ -93,7 +91,7 @@ class PredictorParts:
         return cls(
             spec=description.spec,
             labels=labels,
-            head=load_head(folder / HEAD, device=device) if description.has_head else None,
+            head=load_head(folder / HEAD, device=device) if description.has_head else IdentityHead(),
             policy=description.policy,
             calibration=calibrations[0],
             album_calibration=calibrations[1],
@@ -112,7 +110,7 @@ class Description:
     policy : WindowPolicy
         Which windows of a file it listens to.
     has_head : bool
-        Whether a head was saved with it.
+        Whether it has a folder for the head. Until eno 0.1 those whose vectors are probabilities had none.
     album : str
         How tracks make an album.
     """

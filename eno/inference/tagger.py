@@ -18,8 +18,8 @@ from eno.errors import AudioError
 from eno.inference.many import encode_files
 from eno.inference.naming import Prediction, TagNaming, TagProbability
 from eno.models import Head, Vectors
-from eno.models.bags import Bags
 from eno.models.calibration.calibrate import Calibration
+from eno.tagging import mean_vector
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ class Tagger(TagNaming):
     ----------
     encoder : Encoder
         Turns windows into vectors.
-    head : Head or None
-        Turns vectors into probabilities; None where they are probabilities already.
+    head : Head
+        Turns vectors into probabilities; `eno.models.IdentityHead` where they are probabilities already.
     labels, calibration, album_calibration, album
         See `eno.inference.naming.TagNaming`.
     policy : WindowPolicy, optional
@@ -44,7 +44,7 @@ class Tagger(TagNaming):
     def __init__(
         self,
         encoder: Encoder,
-        head: Head | None,
+        head: Head,
         labels: LabelEncoder,
         *,
         policy: WindowPolicy | None = None,
@@ -53,7 +53,7 @@ class Tagger(TagNaming):
         album: str = "mean_logit",
     ) -> None:
         super().__init__(labels, calibration, album_calibration, album)
-        self.encoder, self.head = encoder, head
+        self.encoder, self.head, self.spec = encoder, head, encoder.spec
         self.policy = policy or WindowPolicy()
 
     def predict(self, path: Path | str, threshold: float | None = None) -> dict[str, list[str]]:
@@ -140,23 +140,6 @@ class Tagger(TagNaming):
         limits = self.thresholds if threshold is None else threshold
         return [self.labels.decode(row, limits) for row in self.predict_vectors(X)]
 
-    def predict_vectors(self, X: Vectors) -> np.ndarray:
-        """Probabilities of tracks that are embedded already.
-
-        Parameters
-        ----------
-        X : Vectors [shape=(n, dim) or (n, layers, dim)]
-            Vectors of tracks, as `embed` or `eno.embeddings.store.EmbeddingStore.matrix` gives them, or their windows
-            where the head takes these.
-
-        Returns
-        -------
-        np.ndarray [shape=(n, num_labels), dtype=float32]
-            In the order of ``labels.all_labels``, calibrated if the predictor is.
-        """
-        probabilities = np.asarray(X, np.float32) if self.head is None else self.head.predict_proba(X)
-        return probabilities if self.calibration is None else self.calibration.apply(probabilities)
-
     def predict_album(self, paths: Iterable[Path | str], threshold: float | None = None) -> dict[str, list[str]]:
         """Name the tags of an album by all of its tracks together; as `predict`.
 
@@ -212,7 +195,7 @@ class Tagger(TagNaming):
         AudioError
             The file cannot be read as audio.
         """
-        return self._mean(self._windows(path))
+        return mean_vector(self.spec, self._windows(path))
 
     def _probabilities_of(
         self, paths: Iterable[Path | str], batch_windows: int = _BATCH_WINDOWS, threads: int | None = None
@@ -227,29 +210,6 @@ class Tagger(TagNaming):
                 rows = iter(self.predict_windows(heard) if heard else ())
                 for path, found in batch:
                     yield path, found if isinstance(found, AudioError) else next(rows)
-
-    def predict_windows(self, tracks: list[np.ndarray]) -> np.ndarray:
-        """Probabilities of tracks from the vectors of their windows.
-
-        Parameters
-        ----------
-        tracks : list of np.ndarray [shape=(m, layers, dim) each]
-            Of each track all windows, as the encoder gives them.
-
-        Returns
-        -------
-        np.ndarray [shape=(n, num_labels), dtype=float32]
-            As of `predict_vectors`.
-        """
-        if self.head is None or not self.head.takes_windows:
-            return self.predict_vectors(np.stack([self._mean(vectors) for vectors in tracks]))
-        windows = np.concatenate(tracks)
-        flat = windows[:, 0] if windows.shape[1] == 1 else windows
-        return self.predict_vectors(Bags(flat, np.array([len(vectors) for vectors in tracks])))
-
-    def _mean(self, vectors: np.ndarray) -> np.ndarray:
-        mean = self.encoder.spec.to_length(vectors.mean(axis=0))
-        return mean[0] if len(mean) == 1 else mean
 
     def _windows(self, path: Path | str) -> np.ndarray:
         """Vectors of the windows of a file [shape=(windows, layers, dim)]."""

@@ -14,6 +14,7 @@ from eno.registry import import_class
 
 if TYPE_CHECKING:
     from eno.models.blend import BlendHead
+    from eno.models.identity import IdentityHead
     from eno.models.knn import KNNHead
     from eno.models.lgbm.head import LightGBMHead
     from eno.models.linear import LinearHead
@@ -25,6 +26,7 @@ __all__ = [
     "HEAD_FILE",
     "BlendHead",
     "Head",
+    "IdentityHead",
     "KNNHead",
     "Labels",
     "LightGBMHead",

@@ -17,6 +17,7 @@ HEADS = {
     "knn": "eno.models.knn:KNNHead",
     "blend": "eno.models.blend:BlendHead",
     "zero_shot": "eno.models.zero_shot:ZeroShotHead",
+    "probabilities": "eno.models.identity:IdentityHead",
 }
 """Name → ``module:class`` of every head."""
 

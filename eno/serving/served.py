@@ -142,7 +142,7 @@ class Served:
             if table is None:
                 logger.info("predicting the tags of %s, once for this predictor", store.path)
                 table = make_tag_table(index.folder / "tags", key, store, predictor)
-            tags = with_predictor(table, predictor, store.spec)
+            tags = with_predictor(table, predictor)
         facts = Facts.read(index.track_ids(), root)
         sounds = SoundsLike(index, store, encoder=encoder, facts=facts, tags=tags, audio_root=audio_root)
         for note in sounds.notes:

@@ -4,43 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eno.data.labels.encoder import LabelEncoder
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.embeddings.store.pooled import state_key
 from eno.errors import UnknownName
 from eno.files import replace_file
-from eno.models import Head, Vectors
-from eno.models.bags import Bags
-from eno.models.calibration.calibrate import Calibration
-from eno.spec import EncoderSpec
+from eno.tagging import VectorTagger
 
-_ROWS_AT_ONCE = 8192
 _LEAST = 1e-6  # half precision rounds smaller probabilities away
-
-
-class Predictor(Protocol):
-    """What a table is made with: an `eno.inference.predictor.EnoPredictor`, or the parts of a saved one."""
-
-    @property
-    def head(self) -> Head | None:
-        """Turns vectors into probabilities; None where they are probabilities already."""
-
-    @property
-    def labels(self) -> LabelEncoder:
-        """Names the probabilities."""
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """What probabilities mean, and from which on a tag is named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +95,7 @@ def read_tag_table(folder: Path, key: str) -> TagTable | None:
     )
 
 
-def make_tag_table(folder: Path, key: str, store: EmbeddingStore, predictor: Predictor) -> TagTable:
+def make_tag_table(folder: Path, key: str, store: EmbeddingStore, predictor: VectorTagger) -> TagTable:
     """Predict the tags of every track of a store, and keep them in a folder.
 
     Parameters
@@ -128,26 +106,24 @@ def make_tag_table(folder: Path, key: str, store: EmbeddingStore, predictor: Pre
         See `table_key`.
     store : EmbeddingStore
         Vectors of the predictor's encoder.
-    predictor : Predictor
+    predictor : VectorTagger
         Predicts.
     """
-    tracks = store.tracks()
-    ids = tracks["track_id"].combine_chunks()
+    ids = store.track_ids()
     names = tuple(predictor.labels.all_labels)
     folder.mkdir(parents=True, exist_ok=True)
     values_file, names_file = _files(folder, key)
     with replace_file(values_file) as temporary:
         shape = (len(names), len(ids))
         values = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
-        for rows, probabilities in _predicted(store, tracks, predictor):
+        for rows, probabilities in predictor.predict_batches(store, ids):
             values[:, rows] = probabilities.T
         values.flush()
         del values
-    calibration = predictor.calibration
-    thresholds = [0.5] * len(names) if calibration is None else calibration.thresholds.tolist()
-    about = json.dumps({"names": names, "thresholds": thresholds})
+    about = json.dumps({"names": names, "thresholds": predictor.thresholds.tolist()})
     with replace_file(names_file) as temporary:
-        pq.write_table(pa.table({"track_id": ids}).replace_schema_metadata({"tags": about}), temporary)
+        schema = pa.schema([("track_id", pa.string())], metadata={"tags": about})
+        pq.write_table(pa.table({"track_id": ids}, schema), temporary)
     for old in folder.iterdir():
         if not old.name.startswith(key.partition("-")[0]):
             old.unlink(missing_ok=True)
@@ -156,47 +132,9 @@ def make_tag_table(folder: Path, key: str, store: EmbeddingStore, predictor: Pre
     return made
 
 
-def with_predictor(table: TagTable, predictor: Predictor, spec: EncoderSpec) -> TagTable:
+def with_predictor(table: TagTable, predictor: VectorTagger) -> TagTable:
     """Make a table able to tag files as well, by the vectors of their windows."""
-
-    def predict(windows: np.ndarray) -> np.ndarray:
-        one: Vectors
-        if _takes_windows(predictor):
-            one = Bags(windows[:, 0] if windows.shape[1] == 1 else windows, np.array([len(windows)]))
-        else:
-            mean = spec.to_length(windows.mean(axis=0))
-            one = mean if len(mean) == 1 else mean[np.newaxis]
-        probabilities: np.ndarray = _predict(predictor, one)[0]
-        return probabilities
-
-    return replace(table, predict=predict)
-
-
-def _predicted(
-    store: EmbeddingStore, tracks: pa.Table, predictor: Predictor
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows of tracks, and their probabilities [shape=(rows, tags)]."""
-    if not _takes_windows(predictor):
-        means = store.view(tracks["track_id"].to_pylist())
-        for first in range(0, len(tracks), _ROWS_AT_ONCE):
-            rows = np.arange(first, min(first + _ROWS_AT_ONCE, len(tracks)))
-            yield rows, _predict(predictor, means[rows])
-        return
-    layers, dim = len(store.spec.layers), store.spec.dim
-    for owners, starts, vectors in store.live_windows(tracks):
-        order = np.lexsort((starts, owners))
-        rows, counts = np.unique(owners, return_counts=True)
-        windows = vectors[order].astype(np.float32).reshape(-1, *((dim,) if layers == 1 else (layers, dim)))
-        yield rows, _predict(predictor, Bags(windows, counts))
-
-
-def _predict(predictor: Predictor, vectors: Vectors) -> np.ndarray:
-    raw = np.asarray(vectors, np.float32) if predictor.head is None else predictor.head.predict_proba(vectors)
-    return raw if predictor.calibration is None else predictor.calibration.apply(raw)
-
-
-def _takes_windows(predictor: Predictor) -> bool:
-    return predictor.head is not None and predictor.head.takes_windows
+    return replace(table, predict=lambda windows: predictor.predict_windows([windows])[0])
 
 
 def _files(folder: Path, key: str) -> tuple[Path, Path]:

@@ -194,7 +194,7 @@ class Preprocess:
         predictor = self._loaded()
         spec = predictor.encoder.spec
         shape = (spec.dim,) if len(spec.layers) == 1 else (len(spec.layers), spec.dim)
-        windows = predictor.head is not None and predictor.head.takes_windows
+        windows = predictor.head.takes_windows
         wanted = f"(tracks, {'windows, ' * windows}{', '.join(map(str, shape))})"
         if not isinstance(values, list) or not 0 < len(values) <= _MAX_TRACKS:
             raise ValueError(f"'embeddings' must be a list of 1 to {_MAX_TRACKS} tracks, of the shape {wanted}")

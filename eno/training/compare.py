@@ -231,7 +231,7 @@ def _train_and_predict(
     folder = out / f"{candidate.name}-{plan.head}"
     trained = train_head(collection, plan, device=device, checkpoint=folder)
     trained.save(folder)
-    test = collection.tracks(SPLITS[-1], windows=trained.head.takes_windows)
+    test = collection.tracks(SPLITS[-1], head=trained.head)
     if test.ids != ids:
         raise ConfigError(f"{candidate.name}: lacks test tracks that the others have; embed all of them first.")
     raw = trained.head.predict_proba(test.X)

@@ -41,7 +41,6 @@ class TrainedHead:
     @property
     def head(self) -> Head:
         """The fitted head."""
-        assert self.parts.head is not None
         return self.parts.head
 
     def save(self, folder: Path) -> None:
@@ -99,7 +98,7 @@ def train_head(
         setattr(head, _ON_EPOCH, on_epoch)
     if checkpoint is not None and hasattr(head, _CHECKPOINT):
         setattr(head, _CHECKPOINT, checkpoint / _CHECKPOINT)
-    train, val = (collection.tracks(part, windows=head.takes_windows) for part in SPLITS[:2])
+    train, val = (collection.tracks(part, head=head) for part in SPLITS[:2])
     sample_weight = None
     if corrections is not None:
         train, sample_weight = corrections.apply(train, collection.labels)

@@ -106,11 +106,9 @@ def _predict(
         ids, raw, truth = predict_split(cnn, source.root, part, windows=parts.policy.count)
         return _Part(ids, *albums_and_groups(source.splits, part, ids), truth, raw)
     source.store.require(parts.spec)
-    windows = parts.head is not None and parts.head.takes_windows
-    tracks = replace(source, labels=parts.labels).tracks(part, windows=windows)
+    tracks = replace(source, labels=parts.labels).tracks(part, head=parts.head)
     rows = np.sort(np.random.default_rng(0).permutation(len(tracks.ids))[:limit])
-    X = tracks.X[rows]
-    raw = np.asarray(X, np.float32) if parts.head is None else parts.head.predict_proba(X)
+    raw = parts.head.predict_proba(tracks.X[rows])
     truth = (tracks.Y[rows].toarray() > 0).astype(np.float32)
     return _Part([tracks.ids[row] for row in rows], tracks.albums[rows], tracks.groups[rows], truth, raw)
 

@@ -17,8 +17,8 @@ from eno.data.splits.artist_split import GROUP, read_split
 from eno.data.splits.stratify import SPLITS
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import LabelError
-from eno.models import Vectors
-from eno.models.bags import Bags
+from eno.models import Head, Vectors
+from eno.tagging import vectors_for
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,15 @@ class Collection:
     splits: Path
     labels: LabelEncoder
 
-    def tracks(self, part: str, *, windows: bool = False) -> LabelledTracks:
+    def tracks(self, part: str, *, head: Head | None = None) -> LabelledTracks:
         """Read one part, without the tracks that could not be embedded.
 
         Parameters
         ----------
         part : {"train", "val", "test"}
             Which one.
-        windows : bool
-            Read the single windows instead of each track's mean; these are held in memory.
+        head : Head, optional
+            Vectors are returned in the form that it takes, see `eno.tagging.vectors_for`. Without it each track's mean.
 
         Raises
         ------
@@ -94,7 +94,7 @@ class Collection:
         ids = rows["track_id"].to_pylist()
         return LabelledTracks(
             ids,
-            windows_of(self.store, ids) if windows else self.store.view(ids),
+            self.store.view(ids) if head is None else vectors_for(head, self.store, ids),
             self.labels.encode_many(*(rows[name] for name in LABEL_COLUMNS)),
             rows["file_name"].to_numpy(),
             rows[GROUP.name].to_numpy(),
@@ -103,14 +103,6 @@ class Collection:
     def sizes(self) -> dict[str, int]:
         """Tracks of each part, also those that could not be embedded."""
         return {part: len(read_split(self.splits, part)) for part in SPLITS}
-
-
-def windows_of(store: EmbeddingStore, ids: list[str]) -> Bags:
-    """Read the windows of tracks, whose ids must be sorted, into memory."""
-    names, _, vectors = store.windows(ids)
-    # Both are sorted by track, so its windows lie together.
-    starts = np.flatnonzero(np.append(True, names[1:] != names[:-1]))
-    return Bags(vectors[:, 0] if vectors.shape[1] == 1 else vectors, np.diff(starts, append=len(names)))
 
 
 def split_ids(splits: Path) -> pa.Table:

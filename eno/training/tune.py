@@ -127,8 +127,8 @@ def tune(
     if head not in SPACES:
         raise ConfigError(f"There is nothing to tune for {head!r}; choose from: {', '.join(SPACES)}.")
     began = time.monotonic()
-    windows = create_head(head, **options).takes_windows
-    train, val = (collection.tracks(part, windows=windows) for part in SPLITS[:2])
+    initial = create_head(head, **options)
+    train, val = (collection.tracks(part, head=initial) for part in SPLITS[:2])
     truth = val.truth
     if macro_map(truth, truth) is None:
         raise TrainingError(

@@ -13,7 +13,7 @@ from eno.encoders.musicnn.encoder import MusiCNN, tag_labels
 from eno.errors import AudioError, ModelError
 from eno.inference import registered
 from eno.inference.many import encode_files
-from eno.models import MLPHead, create_head
+from eno.models import IdentityHead, MLPHead, create_head
 from eno.models.bags import Bags
 from tests.audio_files import music
 from tests.clearml_stub import clearml_stub
@@ -109,7 +109,9 @@ def test_threads_share_a_predictor(files, head):
 
 def test_threads_share_an_encoder_whose_cores_have_not_started_yet(files):
     encoder = MusiCNN(checkpoint="mtt", output="tags", batch_size=1)
-    in_threads_as_alone(EnoPredictor(encoder, None, tag_labels("mtt"), policy=WindowPolicy(count=2)), files[2:3])
+    in_threads_as_alone(
+        EnoPredictor(encoder, IdentityHead(), tag_labels("mtt"), policy=WindowPolicy(count=2)), files[2:3]
+    )
 
 
 def in_threads_as_alone(shared, songs):

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from eno.errors import ConfigError, ModelError, NotFitted, UnknownName
 from eno.evaluation.metrics import evaluate
-from eno.models import HEADS, base, create_head, load_head
+from eno.models import base, create_head, load_head
 from eno.models.bags import Bags
 from eno.models.mlp import MLPHead
 from eno.views import RowView
@@ -37,7 +37,7 @@ def problem(seed: int = 0, n: int = 600, dim: int = 12, labels: int = 5, scale: 
     return (X * scale).astype(np.float32), Y
 
 
-@pytest.fixture(params=[name for name in HEADS if name != "zero_shot"])  # which learns nothing: test_zero_shot.py
+@pytest.fixture(params=list(QUICK))
 def name(request):
     return request.param
 
@@ -333,3 +333,20 @@ def test_heads_saved_before_priors_were_kept_are_read(tmp_path):
     del weights["prior"]
     save_file(weights, tmp_path / "head.safetensors")
     np.testing.assert_array_equal(load_head(tmp_path).predict_proba(X), head.predict_proba(X))
+
+
+class TestIdentityHead:
+    def test_passes_probabilities_on(self, tmp_path):
+        _, Y = problem()
+        probabilities = np.random.default_rng(0).random(Y.shape).astype(np.float32)
+        head = create_head("probabilities").fit(probabilities, Y)
+        head.save(tmp_path)
+        np.testing.assert_array_equal(load_head(tmp_path).predict_proba(probabilities), probabilities)
+
+    def test_other_vectors_are_refused(self):
+        X, Y = problem()
+        for vectors, message in ((X, "expected a probability for each label"), (X[:, :5], "outside 0 … 1")):
+            with pytest.raises(ValueError, match=message):
+                create_head("probabilities").fit(vectors, Y)
+        with pytest.raises(ValueError, match="shape"):
+            create_head("probabilities").predict_proba(X[:, None])

@@ -21,6 +21,7 @@ from eno.similarity.mixing import MINUS_WEIGHT, mix
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.tag_table import make_tag_table, read_tag_table, table_key, with_predictor
 from eno.similarity.where import Where
+from eno.tagging import VectorTagger
 from tests.fakes import ProjectionEncoder
 from tests.similarity.small_collection import POLICY, RATE, OwnEncoder, build
 
@@ -215,9 +216,9 @@ class TestTags:
             return expit(np.asarray(X)[:, :3] / 40 + 0.5).astype(np.float32)
 
     @pytest.fixture
-    def predictor(self):
-        class Parts:
-            labels = LabelEncoder(["Slowcore"], ["cold", "rain"])
+    def predictor(self, collection):
+        class Parts(VectorTagger):
+            spec, labels = collection[1].spec, LabelEncoder(["Slowcore"], ["cold", "rain"])
             head, calibration = self.Head(), None
 
         return Parts()
@@ -225,7 +226,7 @@ class TestTags:
     @pytest.fixture
     def tagged(self, collection, sounds, encoder, predictor, tmp_path):
         table = make_tag_table(tmp_path / "tags", "state-key", collection[1], predictor)
-        tags = with_predictor(table, predictor, encoder.spec)
+        tags = with_predictor(table, predictor)
         return SoundsLike(sounds.index, sounds.store, encoder=encoder, facts=sounds.tracks.facts, tags=tags)
 
     def test_surest_of_all_tags_together(self, collection, tagged, predictor):

@@ -8,6 +8,7 @@ from eno.data.splits.artist_split import SPLIT_SCHEMA, write_splits
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.embeddings.store.ledger import Failure
 from eno.errors import LabelError, StoreError
+from eno.models import MLPHead
 from eno.training.tracks import Collection, split_hash, split_ids
 from tests.fakes import ProjectionEncoder
 
@@ -64,7 +65,7 @@ def test_tracks_that_could_not_be_embedded_are_left_out(splits, tmp_path):
 
 def test_windows_belong_to_their_tracks(collection):
     means = collection.tracks("val")
-    windows = collection.tracks("val", windows=True)
+    windows = collection.tracks("val", head=MLPHead(pooling="mean"))
     assert windows.ids == means.ids
     assert windows.X.counts.tolist() == [2] * len(windows.ids)
     np.testing.assert_allclose(windows.X.means(), means.X[:], atol=1e-6)

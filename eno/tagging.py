@@ -1,0 +1,168 @@
+"""From the vectors of an encoder to calibrated probabilities of tags: of a file's windows, of the tracks of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eno.data.labels.encoder import LabelEncoder
+from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.errors import StoreError
+from eno.models.bags import Bags
+from eno.models.calibration.calibrate import Calibration
+from eno.models.types import Head, Vectors
+from eno.spec import EncoderSpec
+
+_TRACKS_AT_ONCE = 8192
+
+
+def vectors_for(head: Head, store: EmbeddingStore, ids: Sequence[str]) -> Vectors:
+    """Return the vectors of a store's tracks in the form that a head takes.
+
+    Returns
+    -------
+    Vectors
+        Single windows, in memory, if ``head.takes_windows``; else each track's mean, left on disk. In the order of
+        `ids`.
+
+    Raises
+    ------
+    StoreError
+        An id is not in the store, or a part is damaged.
+    """
+    if not head.takes_windows:
+        return store.view(ids)
+    names, _, windows = store.windows(ids)
+    starts = np.flatnonzero(np.append(len(names) > 0, names[1:] != names[:-1]))
+    bags = Bags(_without_single_layer(windows), np.diff(starts, append=len(names)))
+    found = names[starts].tolist()  # sorted
+    if found == list(ids):
+        return bags
+    rows = {name: row for row, name in enumerate(found)}
+    return bags[np.array([rows[name] for name in ids], np.int64)]
+
+
+def mean_vector(spec: EncoderSpec, windows: np.ndarray) -> np.ndarray:
+    """Return the mean over windows [shape=(m, layers, dim)] as a head takes it [shape=(dim,) or (layers, dim)]."""
+    mean: np.ndarray = spec.to_length(windows.mean(axis=0))
+    return mean[0] if len(mean) == 1 else mean
+
+
+class VectorTagger:
+    """What turns vectors into calibrated probabilities; a base class of predictors with and without an encoder.
+
+    Attributes
+    ----------
+    spec : EncoderSpec
+        The encoder on whose vectors the head was trained.
+    calibration : Calibration or None
+        Of tracks; None where the head's probabilities are used as they are.
+    """
+
+    spec: EncoderSpec
+    labels: LabelEncoder
+    head: Head
+    calibration: Calibration | None
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        """Probability above which each tag of a track is predicted [shape=(num_labels,)]."""
+        return np.full(len(self.labels), 0.5) if self.calibration is None else self.calibration.thresholds
+
+    def predict_vectors(self, X: Vectors) -> np.ndarray:
+        """Return calibrated probabilities for vectors in the form that the head takes.
+
+        Parameters
+        ----------
+        X : Vectors [shape=(n, dim) or (n, layers, dim)]
+            See `vectors_for`.
+
+        Returns
+        -------
+        np.ndarray [shape=(n, num_labels), dtype=float32]
+            In the order of ``labels.all_labels``.
+        """
+        probabilities = self.head.predict_proba(X)
+        return probabilities if self.calibration is None else self.calibration.apply(probabilities)
+
+    def predict_windows(self, tracks: Sequence[np.ndarray]) -> np.ndarray:
+        """Return calibrated probabilities for tracks, from the vectors of all their windows.
+
+        Parameters
+        ----------
+        tracks : sequence of np.ndarray [shape=(m, layers, dim) each]
+            Vectors as the encoder returns them.
+
+        Returns
+        -------
+        np.ndarray [shape=(n, num_labels), dtype=float32]
+        """
+        if not self.head.takes_windows:
+            return self.predict_vectors(np.stack([mean_vector(self.spec, windows) for windows in tracks]))
+        counts = np.array([len(windows) for windows in tracks])
+        return self.predict_vectors(Bags(_without_single_layer(np.concatenate(tracks)), counts))
+
+    def predict_tracks(self, store: EmbeddingStore, ids: Sequence[str]) -> np.ndarray:
+        """Return calibrated probabilities for tracks of a store.
+
+        Parameters
+        ----------
+        store : EmbeddingStore
+            Vectors of the predictor's encoder.
+        ids : sequence of str
+            Distinct tracks.
+
+        Returns
+        -------
+        np.ndarray [shape=(n, num_labels), dtype=float32]
+
+        Raises
+        ------
+        FingerprintMismatch
+            The store holds vectors of another encoder.
+        StoreError
+            An id is not in the store, or a part is damaged.
+        """
+        probabilities = np.empty((len(ids), len(self.labels)), np.float32)
+        for rows, some in self.predict_batches(store, ids):
+            probabilities[rows] = some
+        return probabilities
+
+    def predict_batches(self, store: EmbeddingStore, ids: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Do the same as `predict_tracks` without holding all vectors or probabilities in memory.
+
+        Yields
+        ------
+        rows : np.ndarray [shape=(b,), dtype=int64]
+            Places in `ids`. Each is yielded once.
+        probabilities : np.ndarray [shape=(b, num_labels), dtype=float32]
+        """
+        store.require(self.spec)
+        if not self.head.takes_windows:
+            means = store.view(ids)
+            for first in range(0, len(ids), _TRACKS_AT_ONCE):
+                rows = np.arange(first, min(first + _TRACKS_AT_ONCE, len(ids)))
+                yield rows, self.predict_vectors(means[rows])
+            return
+        for owners, starts, vectors in store.live_windows(_rows_of(store, ids)):
+            order = np.lexsort((starts, owners))
+            rows, counts = np.unique(owners, return_counts=True)
+            windows = vectors[order].astype(np.float32).reshape(len(order), -1, store.spec.dim)
+            yield rows, self.predict_vectors(Bags(_without_single_layer(windows), counts))
+
+
+def _rows_of(store: EmbeddingStore, ids: Sequence[str]) -> pa.Table:
+    tracks = store.tracks()
+    places = pc.index_in(pa.array(ids, pa.string()), value_set=tracks["track_id"].combine_chunks())
+    if places.null_count:
+        missing = [name for name, place in zip(ids, places.to_pylist(), strict=True) if place is None]
+        raise StoreError(f"{store.folder}: lacks {len(missing)} tracks, for instance {missing[0]}.")
+    return tracks.take(places)
+
+
+def _without_single_layer(vectors: np.ndarray) -> np.ndarray:
+    """Drop the axis of layers [shape=(m, layers, dim)] where there is only one."""
+    return vectors[:, 0] if vectors.shape[1] == 1 else vectors
