@@ -23,10 +23,10 @@ from eno.similarity.index.space import Space
 NEIGHBOURS = 8
 """How many neighbours of a track the map shows."""
 
-CANVAS_SCRIPTS = ("map_tracks.js", "map_paint.js", "map_input.js", "map.js")
-"""What a page needs for ``createMap``, in this order; they lie beside this file."""
+MAP_SCRIPTS = ("map_tracks.js", "map_paint.js", "map_input.js", "map.js", "map_view.js")
+"""The scripts of the map, in this order; the page of the service uses them too."""
 
-_SCRIPTS = (*CANVAS_SCRIPTS, "map_page.js")
+_SCRIPTS = (*MAP_SCRIPTS, "map_page.js")
 _AXES = {
     "umap": "Tracks that stand close sound alike; how far groups are from each other says little.",
     "pca": "Along the first two principal components, with {:.0%} of the variance; neighbours may stand apart.",

@@ -1,19 +1,13 @@
-/* The page around a map: search, colours, legend, and the card of the track that is picked. */
+/* The page around a map: search, legend, and the card of the selected track. */
 "use strict";
 
 (() => {
   const [LISTED, WAIT_MS] = [60, 120];
-  const content = JSON.parse(document.getElementById("content").textContent);
-  const part = (id) => document.getElementById(id);
-  let [tipped, texts, matches, chosen, pressed, waiting] = [-1, null, null, -1, null, 0];
-  const map = createMap(part("map"), content, { onHover: showTip, onPick: showCard, onMove: placeTip });
+  const { part, make } = mapView;
+  const content = JSON.parse(part("content").textContent);
+  let [texts, matches, chosen, pressed, waiting] = [null, null, -1, null, 0];
+  const { map, creditsOf, colourBy, fillColours } = mapView.show(content, { onPick: showCard, onColour: forget, legendEntry });
   const { tracks } = map;
-
-  function make(kind, { text = "", children = [], ...properties } = {}) {
-    const made = Object.assign(document.createElement(kind), properties);
-    made.append(...(text ? [text] : []), ...children);
-    return made;
-  }
 
   function line(row, note) {
     const artist = tracks.value("artist", row) || tracks.value("album", row);
@@ -26,44 +20,15 @@
     return button;
   }
 
-  function credits(row) {
-    const year = tracks.year(row);
-    const album = tracks.value("album", row) + (year ? ` (${year})` : "");
-    return [tracks.value("artist", row), album].filter(Boolean).join(" – ");
-  }
-
-  // Hovering
-
-  function showTip(row) {
-    tipped = row;
-    part("tip").hidden = row < 0;
-    if (row < 0) return;
-    const tags = tracks.tagsOf(row).slice(0, 8).map((tag) => tag.name).join(", ");
-    const lines = [make("b", { text: tracks.title(row) }), make("div", { text: credits(row) })];
-    part("tip").replaceChildren(...lines, make("div", { className: "faint", text: tags }));
-    part("tip").dataset.row = row;
-    placeTip();
-  }
-
-  function placeTip() {
-    if (tipped < 0) return;
-    const tip = part("tip");
-    const { x, y } = map.screenOf(tipped);
-    const [right, bottom] = [map.canvas.clientWidth - tip.offsetWidth - 4, map.canvas.clientHeight - tip.offsetHeight - 4];
-    const below = y + 16 <= bottom ? y + 16 : y - 16 - tip.offsetHeight;
-    tip.style.left = `${Math.max(4, Math.min(right, x + 12))}px`;
-    tip.style.top = `${Math.max(4, below)}px`;
-  }
-
-  // The picked track
+  // The selected track
 
   function showCard(row) {
     const card = part("card");
     card.hidden = row < 0;
     card.dataset.row = row;
     if (row < 0) return card.replaceChildren();
-    const close = make("button", { type: "button", text: "×", title: "Let go" });
-    close.setAttribute("aria-label", "Let go");
+    const close = make("button", { type: "button", text: "×", title: "Close" });
+    close.setAttribute("aria-label", "Close");
     close.addEventListener("click", () => map.pick(-1));
     const tags = tracks.tagsOf(row).map((tag) => {
       const percent = tracks.graded ? ` ${Math.round(tag.strength * 100)} %` : "";
@@ -78,7 +43,7 @@
     });
     card.replaceChildren(
       make("header", { children: [make("h2", { text: tracks.title(row) }), close] }),
-      make("p", { text: credits(row) }),
+      make("p", { text: creditsOf(row) }),
       make("p", { className: "faint", children: [make("small", { text: tracks.id(row) })] }),
       ...player(row),
       make("p", { className: "tags", children: tags }),
@@ -100,41 +65,19 @@
     map.flyTo(row);
   }
 
-  // Colours
+  // Legend
 
-  function fillColours() {
-    const options = Object.keys(tracks.columns).map((name) => make("option", { value: `column ${name}`, text: name }));
-    const groups = ["genre", "descriptor"].map((family) => {
-      const all = tracks.tagNames.map((name, code) => ({ name, code }));
-      const tags = all.filter(({ code }) => tracks.tagFamilies[code] === family);
-      tags.sort((a, b) => a.name.localeCompare(b.name));
-      const inside = tags.map(({ name, code }) => make("option", { value: `tag ${code}`, text: name }));
-      return make("optgroup", { label: `tag: ${family}`, children: inside });
-    });
-    const filled = groups.filter((group) => group.children.length);
-    part("colour").append(...options, ...filled, make("option", { value: "", text: "nothing" }));
-    part("colour").addEventListener("change", (event) => colourBy(event.target.value));
-    colourBy(part("colour").value);
-  }
-
-  function colourBy(value) {
-    part("colour").value = value;
-    const [kind, name] = [value.split(" ", 1)[0], value.slice(value.indexOf(" ") + 1)];
-    const by = { column: { column: name }, tag: { tag: Number(name) } }[kind] || null;
-    const looks = map.colourBy(by);
+  function forget() {
     pressed = null;
     highlight();
-    const shown = looks.map((look, code) => ({ look, code })).filter(({ look }) => look.count);
-    const ordered = [...shown.filter(({ code }) => code), ...shown.filter(({ code }) => !code)];
-    part("legend").replaceChildren(...ordered.map(({ look, code }) => {
-      const count = make("small", { text: look.count.toLocaleString() });
-      const button = make("button", { type: "button", children: [make("span", { text: look.name }), count] });
-      button.classList.toggle("ring", look.ring);
-      button.style.setProperty("--mark", look.colour);
-      button.setAttribute("aria-pressed", false);
-      button.addEventListener("click", () => press(button, code));
-      return make("li", { children: [button] });
-    }));
+  }
+
+  function legendEntry(look) {
+    const count = make("small", { text: look.count.toLocaleString() });
+    const button = make("button", { type: "button", children: [make("span", { text: look.name }), count] });
+    button.setAttribute("aria-pressed", false);
+    button.addEventListener("click", () => press(button, look.code));
+    return button;
   }
 
   function press(button, code) {
@@ -157,7 +100,7 @@
   const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 
   function prepare() {
-    const words = (i) => [tracks.title(i), credits(i), tracks.id(i), ...tracks.tagsOf(i).map((tag) => tag.name)];
+    const words = (i) => [tracks.title(i), creditsOf(i), tracks.id(i), ...tracks.tagsOf(i).map((tag) => tag.name)];
     texts ||= Array.from({ length: tracks.count }, (_, i) => plain(words(i).join("\n")));
   }
 
@@ -227,5 +170,5 @@
   });
 
   fillColours();
-  window.enoMap = map; // for whoever drives the page
+  window.enoMap = map; // for tests and scripts
 })();

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from eno import __version__
-from eno.mapping.map import CANVAS_SCRIPTS
+from eno.mapping.map import MAP_SCRIPTS
 from eno.serving import listening_routes, problems, routes, schemas
 from eno.serving.guard import COOKIE, Access, Guard
 from eno.serving.metrics import Measured
@@ -120,7 +120,7 @@ def _add_session(app: FastAPI, access: Access) -> None:
 def _add_page(app: FastAPI) -> None:
     web, mapping = (importlib.resources.files("eno").joinpath(*place) for place in (("serving", "web"), ("mapping",)))
     texts = {name: web.joinpath(name).read_text("utf-8") for name in _ASSETS}
-    texts["map.js"] = "\n".join(mapping.joinpath(name).read_text("utf-8") for name in CANVAS_SCRIPTS)
+    texts["map.js"] = "\n".join(mapping.joinpath(name).read_text("utf-8") for name in MAP_SCRIPTS)
     contents = {name: text.encode("utf-8") for name, text in texts.items()}
 
     def answer(request: Request, name: str) -> Response:

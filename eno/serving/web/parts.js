@@ -1,16 +1,8 @@
-/* What the views are made of: elements, requests to the service, and the one player. */
+/* What the views share: requests to the service, rows of tracks, and the player. */
 "use strict";
 
 const eno = (() => {
-  const part = (id) => document.getElementById(id);
-
-  /* Text from elsewhere only ever becomes text. */
-  function make(kind, { text = "", children = [], data = {}, ...properties } = {}) {
-    const made = Object.assign(document.createElement(kind), properties);
-    Object.assign(made.dataset, data);
-    made.append(...(text === "" ? [] : [text]), ...children);
-    return made;
-  }
+  const { part, make, credits } = mapView;
 
   class Problem extends Error {
     constructor(status, detail) {
@@ -70,8 +62,6 @@ const eno = (() => {
   const address = (id, behind = "") => `/v1/tracks/${id.split("/").map(encodeURIComponent).join("/")}${behind}`;
   const link = (id) => `#/track/${encodeURIComponent(id)}`;
   const titleOf = (track) => track.title || track.id.replace(/^.*\//, "").replace(/\.[^.]+$/, "");
-  const credits = (track) =>
-    [track.artist, track.album && track.album + (track.year ? ` (${track.year})` : "")].filter(Boolean).join(" – ");
 
   function playButton(track) {
     const button = make("button", { type: "button", className: "play", text: "▶", data: { play: track.id } });

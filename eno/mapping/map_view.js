@@ -1,0 +1,86 @@
+/* What all pages with a map share: making elements, the tooltip of a track, and the choice of colours with its legend. */
+"use strict";
+
+const mapView = (() => {
+  const FAMILIES = ["genre", "descriptor"];
+  const TIP_TAGS = 8;
+
+  const part = (id) => document.getElementById(id);
+
+  /* Text from elsewhere only ever becomes text. */
+  function make(kind, { text = "", children = [], data = {}, ...properties } = {}) {
+    const made = Object.assign(document.createElement(kind), properties);
+    Object.assign(made.dataset, data);
+    made.append(...(text === "" ? [] : [text]), ...children);
+    return made;
+  }
+
+  const credits = ({ artist, album, year }) =>
+    [artist, album && album + (year ? ` (${year})` : "")].filter(Boolean).join(" – ");
+
+  /* Show a map in #map, with #tip, #colour and #legend. `legendEntry` makes the element for a look; `onColour` is called
+     when the colours have changed. Call `fillColours` once. */
+  function show(content, { onPick, onColour = () => {}, legendEntry }) {
+    let tipped = -1;
+    const map = createMap(part("map"), content, { onPick, onHover: showTip, onMove: placeTip });
+    const { tracks } = map;
+
+    const creditsOf = (row) =>
+      credits({ artist: tracks.value("artist", row), album: tracks.value("album", row), year: tracks.year(row) });
+
+    function showTip(row) {
+      tipped = row;
+      part("tip").hidden = row < 0;
+      if (row < 0) return;
+      const tags = tracks.tagsOf(row).slice(0, TIP_TAGS).map((tag) => tag.name).join(", ");
+      const lines = [make("b", { text: tracks.title(row) }), make("div", { text: creditsOf(row) })];
+      part("tip").replaceChildren(...lines, make("div", { className: "faint", text: tags }));
+      part("tip").dataset.row = row;
+      placeTip();
+    }
+
+    function placeTip() {
+      if (tipped < 0) return;
+      const tip = part("tip");
+      const { x, y } = map.screenOf(tipped);
+      const [right, bottom] = [map.canvas.clientWidth - tip.offsetWidth - 4, map.canvas.clientHeight - tip.offsetHeight - 4];
+      const below = y + 16 <= bottom ? y + 16 : y - 16 - tip.offsetHeight;
+      tip.style.left = `${Math.max(4, Math.min(right, x + 12))}px`;
+      tip.style.top = `${Math.max(4, below)}px`;
+    }
+
+    /* `value` is "column NAME", "tag CODE" or "". */
+    function colourBy(value) {
+      part("colour").value = value;
+      const [kind, name] = [value.split(" ", 1)[0], value.slice(value.indexOf(" ") + 1)];
+      const by = { column: { column: name }, tag: { tag: Number(name) } }[kind] || null;
+      const looks = map.colourBy(by).map((look, code) => ({ ...look, code })).filter((look) => look.count);
+      const ordered = [...looks.filter((look) => look.code), ...looks.filter((look) => !look.code)];
+      onColour();
+      part("legend").replaceChildren(...ordered.map((look) => {
+        const entry = legendEntry(look);
+        entry.classList.toggle("ring", look.ring);
+        entry.style.setProperty("--mark", look.colour);
+        return make("li", { children: [entry] });
+      }));
+    }
+
+    function fillColours() {
+      const columns = Object.keys(tracks.columns).map((name) => make("option", { value: `column ${name}`, text: name }));
+      const groups = FAMILIES.map((family) => {
+        const tags = tracks.tagNames.map((text, code) => ({ text, value: `tag ${code}`, family: tracks.tagFamilies[code] }));
+        const own = tags.filter((tag) => tag.family === family).sort((a, b) => a.text.localeCompare(b.text));
+        const children = own.map(({ text, value }) => make("option", { text, value }));
+        return make("optgroup", { label: `tag: ${family}`, children });
+      });
+      const filled = groups.filter((group) => group.children.length);
+      part("colour").append(...columns, ...filled, make("option", { value: "", text: "nothing" }));
+      part("colour").addEventListener("change", (event) => colourBy(event.target.value));
+      colourBy(part("colour").value);
+    }
+
+    return { map, creditsOf, colourBy, fillColours };
+  }
+
+  return { part, make, credits, show };
+})();
