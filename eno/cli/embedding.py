@@ -22,7 +22,7 @@ from eno.errors import AudioError, ConfigError, EnoError
 if TYPE_CHECKING:
     from eno.audio.windows import WindowPolicy
     from eno.embeddings.job.embed import EmbedReport, Progress
-    from eno.embeddings.job.results import Executor
+    from eno.embeddings.job.executor import Executor
     from eno.encoders import Encoder
 
 app = typer.Typer()

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from eno.audio.worker_pool import FILE_TIMEOUT_S, TaskDone, TaskFailed, WorkerPool
 from eno.cnn.features import AudioFeatureExtractor
 from eno.cores import usable_cores
 from eno.data.layout import DataRoot
@@ -29,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 MAKE_FEATURES = "Make them with: python scripts/prepare_data.py"
 _SETTINGS, _FAILURES = "features.json", "failures.jsonl"
-_AHEAD = 2  # files that a process has, so that it need not wait for the next one
 
 
 @dataclass(frozen=True)
@@ -87,6 +83,7 @@ def prepare_features(
     sample_rate: int = 16_000,
     n_mels: int = 128,
     num_workers: int | None = None,
+    file_timeout_s: float = FILE_TIMEOUT_S,
     parts: Sequence[str] = SPLITS,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> FeatureReport:
@@ -102,8 +99,10 @@ def prepare_features(
     sample_rate, n_mels : int
         See `eno.cnn.features.AudioFeatureExtractor`.
     num_workers : int, optional
-        Processes; one for each core by default. With several, a file that kills its process fails alone; with 0 or 1
-        everything happens in this process.
+        Worker processes; one for each core by default. A file that crashes its worker fails alone. With 0 everything
+        happens in this process, without a timeout.
+    file_timeout_s : float
+        Longest time that a worker may take for a file.
     parts : sequence of str
         Which splits.
     on_progress : callable, optional
@@ -128,7 +127,8 @@ def prepare_features(
     jobs = [_Job(one, printed_file(root.audio, one), feature_path(root, one)) for one in dict.fromkeys(ids)]
     todo = [job for job in jobs if not _is_current(job)]
     failures = []
-    for done, (job, reason) in enumerate(_extract_all(extractor, todo, _processes(num_workers, len(todo))), 1):
+    processes = usable_cores() if num_workers is None else num_workers
+    for done, (job, reason) in enumerate(_extract_all(extractor, todo, processes, file_timeout_s), 1):
         if reason is not None:
             failures.append(FeatureFailure(job.track_id, printable(job.audio), reason))
         if on_progress:
@@ -203,67 +203,38 @@ def _is_current(job: _Job) -> bool:
         return True
 
 
-def _processes(wanted: int | None, jobs: int) -> int:
-    return min(usable_cores() if wanted is None else wanted, jobs)
-
-
 def _extract_all(
-    extractor: AudioFeatureExtractor, jobs: Sequence[_Job], processes: int
+    extractor: AudioFeatureExtractor, jobs: Sequence[_Job], processes: int, file_timeout_s: float
 ) -> Iterator[tuple[_Job, str | None]]:
-    """Give every job with the reason of its failure, or None, as they are done."""
-    if processes <= 1:
+    """Yield every job with the reason of its failure, or None, as they are done."""
+    if processes < 1:
         yield from ((job, _extract(extractor, job)) for job in jobs)
         return
-    todo = deque(jobs)
-    while todo:
-        # Of the files that were under way when a process died, each is tried alone, to learn which one it was.
-        for job in (yield from _extract_in_processes(extractor, todo, processes)):
-            if (yield from _extract_in_processes(extractor, deque([job]), 1)):
-                yield job, "kills the process that decodes it; convert or remove it"
+    work = _Extraction(extractor.sample_rate, extractor.n_mels, _extract)
+    with WorkerPool(work, workers=processes, timeout_s=file_timeout_s) as pool:
+        for event in pool.run(jobs):
+            if isinstance(event, TaskDone):
+                yield event.task, event.result
+            elif isinstance(event, TaskFailed):
+                yield event.task, event.reason
 
 
-def _extract_in_processes(
-    extractor: AudioFeatureExtractor, todo: deque[_Job], processes: int
-) -> Generator[tuple[_Job, str | None], None, list[_Job]]:
-    """Take jobs from the queue until it is empty or a process dies; return those that were under way then."""
-    running: dict[Future[str | None], _Job] = {}
-    with _pool(extractor, processes) as pool:
-        while todo or running:
-            try:
-                while todo and len(running) < processes * _AHEAD:
-                    running[pool.submit(_extract_there, todo[0])] = todo[0]
-                    todo.popleft()
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    reason = future.result()
-                    yield running.pop(future), reason
-            except BrokenProcessPool:
-                return list(running.values())
-    return []
+@dataclass(frozen=True)
+class _Extraction:
+    """What a worker runs."""
+
+    sample_rate: int
+    n_mels: int
+    extract: Callable[[AudioFeatureExtractor, _Job], str | None]
+
+    def __call__(self, job: _Job) -> str | None:
+        return self.extract(_extractor(self.sample_rate, self.n_mels), job)
 
 
-@contextmanager
-def _pool(extractor: AudioFeatureExtractor, processes: int) -> Iterator[ProcessPoolExecutor]:
-    # Spawned, because forking a process that has threads can hang.
-    context = multiprocessing.get_context("spawn")
-    settings = (extractor.sample_rate, extractor.n_mels)
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_process, initargs=settings)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_process(sample_rate: int, n_mels: int) -> None:
-    global _extractor
+@cache
+def _extractor(sample_rate: int, n_mels: int) -> AudioFeatureExtractor:
     torch.set_num_threads(1)  # the other cores have files of their own
-    _extractor = AudioFeatureExtractor(sample_rate, n_mels)
-
-
-_extractor: AudioFeatureExtractor
-
-
-def _extract_there(job: _Job) -> str | None:
-    return _extract(_extractor, job)
+    return AudioFeatureExtractor(sample_rate, n_mels)
 
 
 def _extract(extractor: AudioFeatureExtractor, job: _Job) -> str | None:

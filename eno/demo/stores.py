@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from eno.audio.track_decoding import FileStamp
 from eno.audio.windows import WindowPolicy
 from eno.console import console, progress
-from eno.data.library.files import FileStamp
 from eno.embeddings.job.embed import embed_folder
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.encoders import Encoder, load_encoder

@@ -1,60 +1,38 @@
-"""A process that decodes what strangers send: a file can hang, crash or exhaust a decoder, and takes only this with it.
+"""Decode uploaded files in worker processes, where a file that hangs, crashes or exhausts a decoder fails alone.
 
-Windows are asked for a few at a time, so that a file of any length takes little memory, and one that nobody waits for
-any more is given up at once.
+Windows arrive a few at a time, so a file of any length takes little memory, and decoding stops as soon as nobody waits
+for the file any more.
 """
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
-from multiprocessing import connection
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from eno.audio.audio_file import open_audio
 from eno.audio.reading import OpenWindows
+from eno.audio.track_decoding import TrackHead
 from eno.audio.windows import WindowPolicy
-from eno.embeddings.job.decode_worker import end_with_parent
-from eno.embeddings.job.decoding import without_main
-from eno.errors import AudioError, EnoError
+from eno.audio.worker_pool import Chunk, TaskFailed, WorkerPool
+from eno.errors import AudioError
 from eno.spec import EncoderSpec
 
 _CHUNK_WINDOWS = 16
-_MAX_RATE, _MAX_CHANNELS = 768_000, 64  # beyond, a header lies, and a window of it would take gigabytes
+_MAX_RATE, _MAX_CHANNELS = 768_000, 64  # beyond these a header lies, and a window would take gigabytes
 _MEMORY_BYTES = 3 * 2**30
-_START_S = 120.0
-
-_starting = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Which windows of a file are wanted.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    spec : EncoderSpec
-        Of the encoder that takes them.
-    policy : WindowPolicy
-        Which ones.
-    max_duration_s : float
-        A longer file is refused.
-    """
+    """The windows that are wanted of a file; a file longer than `max_duration_s` is refused."""
 
     path: Path
-    spec: EncoderSpec
     policy: WindowPolicy
     max_duration_s: float
 
@@ -66,7 +44,7 @@ class Opened:
     Attributes
     ----------
     duration_s : float
-        Its length.
+        Its duration.
     starts_s : np.ndarray [shape=(n,), dtype=float64]
         Where its windows begin.
     chunks : iterator of np.ndarray [shape=(m, window_samples), dtype=float32]
@@ -79,20 +57,28 @@ class Opened:
 
 
 class DecodeProcess:
-    """One process, started when it is first needed, and again after it had to be ended. For one thread at a time.
+    """One worker process, started on first use and again after it had to be ended. For one thread at a time.
 
     Parameters
     ----------
+    spec : EncoderSpec
+        The encoder that takes the windows.
     timeout_s : float
-        A file that takes the decoder longer than this, all its windows together, is given up.
+        Longest time that decoding all windows of a file may take.
     """
 
-    def __init__(self, *, timeout_s: float) -> None:
-        self._timeout_s, self._left_s = timeout_s, timeout_s
-        self._process: Any = None
-        self._pipe: connection.Connection | None = None
+    def __init__(self, spec: EncoderSpec, *, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._pool = WorkerPool(
+            partial(decode_upload, spec, timeout_s),
+            workers=1,
+            slot_shape=(_CHUNK_WINDOWS, spec.window_samples),
+            memory_bytes=_MEMORY_BYTES,
+            timeout_s=timeout_s,
+            attempts=1,
+        )
 
-    @contextlib.contextmanager
+    @contextmanager
     def open(self, wanted: Wanted, *, needed: Callable[[], bool] = lambda: True) -> Iterator[Opened]:
         """Decode a file.
 
@@ -101,7 +87,7 @@ class DecodeProcess:
         wanted : Wanted
             Which windows of which file.
         needed : callable
-            When it no longer says so, decoding is given up.
+            Decoding is given up once it returns False.
 
         Yields
         ------
@@ -111,131 +97,55 @@ class DecodeProcess:
         Raises
         ------
         AudioError
-            The file cannot be read, is too long, or takes the decoder too long; or nobody needs it any more.
+            The file cannot be read, is too long, or takes too long to decode; or it is no longer needed.
         EnoError
             The process cannot be started.
         """
-        self.start()
-        self._left_s = self._timeout_s
-        self._send(wanted)
-        duration_s, starts_s = self._answer(wanted, needed)
-        done = False
+        with closing(self._contents(wanted, needed)) as contents:
+            head = next(contents)
+            assert isinstance(head, TrackHead)
+            yield Opened(head.duration_s, head.starts_s, contents)  # type: ignore[arg-type]
 
-        def chunks() -> Iterator[np.ndarray]:
-            nonlocal done
-            left = len(starts_s)
-            while left:
-                self._send("next")
-                (chunk,) = self._answer(wanted, needed)
-                left -= len(chunk)
-                yield chunk
-            done = True
-
-        try:
-            yield Opened(duration_s, starts_s, chunks())
-        finally:
-            if not done and self._pipe is not None:  # a file that failed has ended by itself
-                self._send("stop")
+    def _contents(self, wanted: Wanted, needed: Callable[[], bool]) -> Generator[TrackHead | np.ndarray, None, None]:
+        with closing(self._pool.run([wanted], cancelled=lambda: not needed())) as events:
+            for event in events:
+                if isinstance(event, Chunk):
+                    content = event.content.copy() if isinstance(event.content, np.ndarray) else event.content
+                    event.release()
+                    yield content
+                elif isinstance(event, TaskFailed):
+                    raise AudioError(
+                        wanted.path, _too_slow(self._timeout_s) if event.cause == "timeout" else event.reason
+                    )
+                else:
+                    return
+        raise AudioError(wanted.path, "is no longer needed")
 
     def start(self) -> None:
-        """Start the process, if it does not run."""
-        if self._pipe is not None and self._process.is_alive():
-            return
-        self.close()
-        context = multiprocessing.get_context("spawn")  # a fork beside PyTorch's threads may hang
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=serve_windows, args=(theirs,), daemon=True)
-        with _starting, without_main():
-            self._process.start()
-        theirs.close()  # so that the pipe ends with the process
-        with contextlib.suppress(EOFError, OSError):
-            if self._pipe.poll(_START_S) and self._pipe.recv() == "ready":
-                return
-        self.close()
-        raise EnoError("The process that decodes audio cannot start.")
+        """Start the process, if it is not running; EnoError if that fails."""
+        self._pool.start()
 
     def close(self) -> None:
         """End the process."""
-        if self._pipe is not None:
-            self._pipe.close()
-            self._process.kill()
-            self._process.join()
-        self._pipe = None
-
-    def _send(self, message: Any) -> None:
-        with contextlib.suppress(OSError):  # it is dead, which is noticed when its answer is read
-            assert self._pipe is not None
-            self._pipe.send(message)
-
-    def _answer(self, wanted: Wanted, needed: Callable[[], bool]) -> Any:
-        began, pipe = time.monotonic(), self._pipe
-        assert pipe is not None
-        try:
-            while not pipe.poll(0.2):
-                if time.monotonic() - began > self._left_s:
-                    self.close()
-                    raise AudioError(
-                        wanted.path, f"took longer than {self._timeout_s:g} s to decode; it may be damaged"
-                    )
-                if not needed():
-                    self.close()
-                    raise AudioError(wanted.path, "is no longer needed")
-            kind, *content = pipe.recv()
-        except (EOFError, OSError):
-            self.close()
-            raise AudioError(wanted.path, "ended the process that decoded it: it is damaged") from None
-        self._left_s -= time.monotonic() - began
-        if kind == "failed":
-            raise AudioError(wanted.path, content[0])
-        return content
+        self._pool.close()
 
 
-def serve_windows(pipe: connection.Connection) -> None:
-    """Decode what comes through the pipe until it is closed; what the process runs.
-
-    Comes in: a `Wanted`, then ``"next"`` for each chunk, or ``"stop"``. Goes out: ``"ready"`` once; then for each file
-    ``("opened", duration_s, starts_s)`` and ``("windows", chunk)``, or ``("failed", reason)``.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service decides when it is time to go
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    _limit_memory()
-    with contextlib.suppress(EOFError, OSError):
-        pipe.send("ready")
-        while True:
-            wanted = pipe.recv()
-            if isinstance(wanted, Wanted):  # else the end of a file that failed
-                _decode(pipe, wanted)
-
-
-def _decode(pipe: connection.Connection, wanted: Wanted) -> None:
-    try:
-        with open_audio(wanted.path, max_duration_s=wanted.max_duration_s) as audio:
-            info = audio.info(listen=False)
-            if info.sample_rate > _MAX_RATE or info.channels > _MAX_CHANNELS:
-                raise AudioError(
-                    wanted.path, f"claims {info.sample_rate:,} samples a second in {info.channels} channels: not music"
-                )
-            spec = wanted.spec
-            windows = OpenWindows(audio, spec.sample_rate, spec.window_samples, wanted.policy, spec.padding)
-            pipe.send(("opened", windows.duration_s, windows.starts_s))
-            each = iter(windows)
-            left = len(windows.starts_s)
-            while left and pipe.recv() == "next":
-                chunk = np.stack(list(islice(each, _CHUNK_WINDOWS)))
-                left -= len(chunk)
-                pipe.send(("windows", chunk))
-    except AudioError as error:
-        pipe.send(("failed", error.reason))
-    except (EOFError, BrokenPipeError, ConnectionError):
-        raise
-    except Exception as error:  # whatever is wrong with one file, the others go on
-        pipe.send(("failed", f"cannot be decoded ({type(error).__name__})"))
+def decode_upload(spec: EncoderSpec, timeout_s: float, wanted: Wanted) -> Generator[TrackHead | np.ndarray, None, None]:
+    """Decode the windows of an upload; what the worker runs."""
+    began = time.process_time()
+    with open_audio(wanted.path, max_duration_s=wanted.max_duration_s) as audio:
+        info = audio.info(listen=False)
+        if info.sample_rate > _MAX_RATE or info.channels > _MAX_CHANNELS:
+            raise AudioError(
+                wanted.path, f"claims {info.sample_rate:,} samples per second in {info.channels} channels: not music"
+            )
+        windows = OpenWindows(audio, spec.sample_rate, spec.window_samples, wanted.policy, spec.padding)
+        yield TrackHead(windows.duration_s, windows.starts_s)
+        for window in windows:
+            if time.process_time() - began > timeout_s:
+                raise AudioError(wanted.path, _too_slow(timeout_s))
+            yield window
 
 
-def _limit_memory() -> None:
-    """Where the system can, so that a file which asks for more than there is fails alone."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource  # not on every system
-
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY_BYTES, used + _MEMORY_BYTES))
+def _too_slow(timeout_s: float) -> str:
+    return f"took longer than {timeout_s:g} s to decode; it may be damaged"

@@ -119,7 +119,7 @@ class Engine:
         self._files: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         # Bounded: decoders wait here while the encoder is behind, and windows do not pile up.
         self._model: queue.Queue[_Chunk | _Call | None] = queue.Queue(2 * decoders)
-        self._processes = [DecodeProcess(timeout_s=decode_timeout_s) for _ in range(decoders)]
+        self._processes = [DecodeProcess(encoder.spec, timeout_s=decode_timeout_s) for _ in range(decoders)]
         self._threads = [threading.Thread(target=self._encode_all, name="eno-model", daemon=True)]
         self._threads += [
             threading.Thread(target=self._decode_all, args=(process,), name="eno-decode", daemon=True)
@@ -189,7 +189,7 @@ class Engine:
         process.close()
 
     def _decode(self, process: DecodeProcess, job: _Job) -> None:
-        wanted = Wanted(path=job.path, spec=self.encoder.spec, policy=job.policy, max_duration_s=self._max_duration_s)
+        wanted = Wanted(path=job.path, policy=job.policy, max_duration_s=self._max_duration_s)
         with process.open(wanted, needed=job.needed) as opened:
             job.starts_s, job.duration_s = opened.starts_s, opened.duration_s
             for chunk in opened.chunks:

@@ -35,13 +35,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from eno.audio.track_decoding import FileStamp, TrackHead, TrackRequest, track_pool
 from eno.audio.windows import WindowPolicy
+from eno.audio.worker_pool import Chunk
 from eno.cores import usable_cores
-from eno.data.library.files import FileStamp, find_tracks
+from eno.data.library.files import find_tracks
 from eno.demo.corpus import build_corpus
-from eno.embeddings.job.decoding import Cut, DecodePool
 from eno.embeddings.job.embed import embed_folder
-from eno.embeddings.job.results import Task
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.encoders import load_encoder
 from eno.encoders.musicnn.weights import load_weights
@@ -103,16 +103,17 @@ def embed(audio: Path, encoder: Any) -> float:
 
 def decode_rate(audio: Path, encoder: Any) -> tuple[float, np.ndarray]:
     """Windows per second of decoding with a process a core, and some windows."""
-    tasks = [Task(track) for track in find_tracks(audio)]
-    with DecodePool(encoder.spec, POLICY, workers=usable_cores()) as pool:
+    requests = [TrackRequest(track.file, None) for track in find_tracks(audio)]
+    with track_pool(encoder.spec, POLICY, workers=usable_cores()) as pool:
         some: list[np.ndarray] = []
-        for again in (tasks[: 2 * usable_cores()], tasks):  # the first ones wait for the processes to start
+        for again in (requests[: 2 * usable_cores()], requests):  # the first ones wait for the processes to start
             began, windows = time.perf_counter(), 0
-            for event in pool.run(again, lambda: False):
-                if isinstance(event, Cut):
-                    windows += len(event.samples)
-                    if len(some) < 8:
-                        some.append(event.samples.copy())
+            for event in pool.run(again):
+                if isinstance(event, Chunk):
+                    if not isinstance(event.content, TrackHead):
+                        windows += len(event.content)
+                        if len(some) < 8:
+                            some.append(event.content.copy())
                     event.release()
             rate = windows / (time.perf_counter() - began)
     return rate, np.concatenate(some)

@@ -1,5 +1,4 @@
 import json
-import multiprocessing
 import os
 import signal
 
@@ -155,18 +154,22 @@ class TestPrepare:
         assert {one.reason for one in report.failures} >= {"features cannot be made (No space left on device)"}
         assert not [path for path in collection.features.rglob("*") if path.suffix in (".npy", ".tmp")]
 
-    @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
     def test_a_file_that_kills_its_process_fails_alone(self, collection, monkeypatch):
-        # Forked instead of spawned, so that the processes have the decoder that dies.
-        fork = multiprocessing.get_context("fork")
-        monkeypatch.setattr(feature_files.multiprocessing, "get_context", lambda method: fork)
         monkeypatch.setattr(feature_files, "_extract", _killed_by_b)
         report = prepare_features(collection, num_workers=2)
         assert report.made == 3
         assert report.failures == [
             FeatureFailure("album/b.wav", str(collection.audio / "album" / "b.wav"), report.failures[0].reason)
         ]
-        assert "kills the process" in report.failures[0].reason
+        assert "crashed the process that decoded it 2 times (killed by SIGKILL)" in report.failures[0].reason
+
+    def test_a_file_that_hangs_fails_alone(self, collection):
+        os.mkfifo(collection.audio / "album" / "hangs.wav")  # opening it waits for a writer that never comes
+        (collection.audio / "album" / "broken.mp3").unlink()
+        (collection.audio / "album" / "broken.mp3").symlink_to("hangs.wav")
+        report = prepare_features(collection, num_workers=2, file_timeout_s=1.5)
+        assert (report.made, [one.track_id for one in report.failures]) == (3, ["album/broken.mp3"])
+        assert "no progress for 1.5 s" in report.failures[0].reason
 
     def test_processes_give_what_one_gives(self, collection):
         prepare_features(collection, num_workers=0)

@@ -120,13 +120,16 @@ def test_values_that_are_not_finite_are_no_answer(engine, songs):
         engine.hear(songs[0], WindowPolicy(), None).result(30)
 
 
-def wanted(path):
-    return Wanted(path=path, spec=ProjectionEncoder().spec, policy=WindowPolicy(count=2), max_duration_s=60)
+TWO_WINDOWS = WindowPolicy(count=2)
+
+
+def wanted(path, policy=TWO_WINDOWS):
+    return Wanted(path=path, policy=policy, max_duration_s=60)
 
 
 def test_a_file_that_hangs_is_given_up_and_the_next_one_is_read(songs, tmp_path):
     os.mkfifo(tmp_path / "hangs.wav")
-    process = DecodeProcess(timeout_s=0.5)
+    process = DecodeProcess(ProjectionEncoder().spec, timeout_s=0.5)
     with pytest.raises(AudioError, match=r"took longer than 0\.5 s"), process.open(wanted(tmp_path / "hangs.wav")):
         pass
     with pytest.raises(AudioError, match="no longer needed"):
@@ -137,15 +140,18 @@ def test_a_file_that_hangs_is_given_up_and_the_next_one_is_read(songs, tmp_path)
 
 
 def test_a_decoder_that_dies_takes_only_its_file(songs):
-    process = DecodeProcess(timeout_s=10)
-    with process.open(wanted(songs[0])) as opened:
-        process._process.kill()
-        process._process.join()
-        with pytest.raises(AudioError, match="ended the process"):
-            next(opened.chunks)
+    process = DecodeProcess(ProjectionEncoder().spec, timeout_s=10)
+    with process.open(wanted(songs[0], WindowPolicy(hop_s=0.01))) as opened:  # more windows than are decoded ahead
+        (worker,) = process._pool._workers
+        worker.process.kill()
+        worker.process.join()
+        with pytest.raises(AudioError, match="crashed the process"):
+            list(opened.chunks)
     for _ in range(2):  # also after one that was not read to its end
-        with process.open(wanted(songs[1])) as opened:
+        with process.open(wanted(songs[1], WindowPolicy(hop_s=0.01))) as opened:
             assert opened.duration_s == 3.0
+        (worker,) = process._pool._workers
+        assert worker.process.is_alive()
     process.close()
 
 

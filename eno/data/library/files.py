@@ -85,22 +85,6 @@ class Track(NamedTuple):
         return Path(self.file)
 
 
-class FileStamp(NamedTuple):
-    """What a file was when it was embedded.
-
-    Attributes
-    ----------
-    size, mtime_ns : int
-        Bytes, and when it was last changed, in nanoseconds since 1970.
-    audio_hash : str
-        Hash of the samples that the encoder heard.
-    """
-
-    size: int
-    mtime_ns: int
-    audio_hash: str
-
-
 class Tracks(Sequence[Track]):
     """The audio files of a folder, in the order of their ids.
 

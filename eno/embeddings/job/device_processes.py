@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection
 from typing import Any
 
 from eno.audio.windows import WindowPolicy
+from eno.audio.worker import end_with_parent
+from eno.audio.worker_pool import FILE_TIMEOUT_S, start_process
 from eno.cores import usable_cores
-from eno.embeddings.job.decode_worker import end_with_parent
-from eno.embeddings.job.decoding import FILE_TIMEOUT_S, without_main
+from eno.embeddings.job.executor import Result, Task
 from eno.embeddings.job.pipeline import LocalExecutor, load_again
-from eno.embeddings.job.results import Result, Task
 from eno.errors import EnoError
 from eno.spec import EncoderSpec
 
@@ -37,7 +35,7 @@ class DevicesExecutor:
     workers : int, optional
         Decoding processes, divided among the devices; as many as there are cores, if not given.
     file_timeout_s : float
-        See `eno.embeddings.job.decoding.DecodePool`.
+        See `eno.audio.track_decoding.track_pool`.
     """
 
     def __init__(
@@ -56,7 +54,7 @@ class DevicesExecutor:
         self._settings |= {"file_timeout_s": file_timeout_s, "threads": max(1, usable_cores() // len(self._devices))}
 
     def __call__(self, tasks: Sequence[Task], stop: Callable[[], bool]) -> Iterator[Result]:
-        """See `eno.embeddings.job.results.Executor`.
+        """See `eno.embeddings.job.executor.Executor`.
 
         Raises
         ------
@@ -65,19 +63,14 @@ class DevicesExecutor:
         """
         if not tasks:
             return
-        context = multiprocessing.get_context("spawn")
         pipes: dict[Any, str] = {}
         processes = []
         try:
             for place, device in enumerate(self._devices):
-                ours, theirs = context.Pipe()
                 share = tasks[place :: len(self._devices)]
-                process = context.Process(target=_embed_share, args=(theirs, share, device, self._settings))
-                with without_main():
-                    process.start()
-                theirs.close()
+                process, pipe = start_process(_embed_share, share, device, self._settings, daemon=False)
                 processes.append(process)
-                pipes[ours] = device
+                pipes[pipe] = device
             yield from _gather(pipes, stop)
         finally:
             for process in processes:
@@ -112,7 +105,7 @@ def _gather(pipes: dict[Any, str], stop: Callable[[], bool]) -> Iterator[Result]
 def _embed_share(pipe: connection.Connection, tasks: Sequence[Task], device: str, settings: dict[str, Any]) -> None:
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)  # they reach all processes; the first one decides
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         import torch
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from eno.data.library.files import FileStamp, Track, find_tracks
+from eno.audio.track_decoding import FileStamp
+from eno.data.library.files import Track, find_tracks
+from eno.embeddings.job.executor import Embedded, Executor, Failed, Result, Untouched
 from eno.embeddings.job.pipeline import LocalExecutor
 from eno.embeddings.job.plan import Amendment, Plan, make_plan, write_amendments
-from eno.embeddings.job.results import Embedded, Executor, Failed, Result, Untouched
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.embeddings.store.ledger import Failure
 from eno.embeddings.store.lock import WriterLock

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from eno.audio.track_decoding import FileStamp, TrackHead, TrackRequest, track_pool
 from eno.audio.windows import WindowPolicy
+from eno.audio.worker_pool import FILE_TIMEOUT_S, Chunk, TaskDone, TaskFailed, WorkerPool
 from eno.cores import usable_cores
-from eno.embeddings.job.decoding import FILE_TIMEOUT_S, Cut, DecodePool, Dropped, TrackEnd
-from eno.embeddings.job.results import Embedded, Result, Task
+from eno.data.library.files import Track
+from eno.embeddings.job.executor import Embedded, Failed, Result, Task, Untouched
 from eno.encoders import Encoder, load_encoder
 from eno.errors import EnoError
 from eno.spec import EncoderSpec
@@ -49,7 +51,7 @@ class LocalExecutor:
     workers : int, optional
         Processes that decode; as many as there are cores, and beside a GPU one less.
     file_timeout_s : float
-        See `eno.embeddings.job.decoding.DecodePool`.
+        See `eno.audio.track_decoding.track_pool`.
     """
 
     def __init__(
@@ -67,9 +69,9 @@ class LocalExecutor:
         # other; the decoders get what it leaves, and all of it once it has nothing to do.
         self._nice = _NICE if on_cpu else 0
 
-    def pool(self) -> DecodePool:
-        """Start the processes that decode."""
-        return DecodePool(
+    def pool(self) -> WorkerPool:
+        """Return a pool of processes that decode."""
+        return track_pool(
             self._encoder.spec,
             self._policy,
             workers=self._workers,
@@ -78,14 +80,14 @@ class LocalExecutor:
         )
 
     def __call__(self, tasks: Sequence[Task], stop: Callable[[], bool]) -> Iterator[Result]:
-        """See `eno.embeddings.job.results.Executor`."""
+        """See `eno.embeddings.job.executor.Executor`."""
         if tasks:
             with self.pool() as pool:
                 yield from embed_tracks(self._encoder, pool, tasks, stop)
 
 
 def embed_tracks(
-    encoder: Encoder, pool: DecodePool, tasks: Iterable[Task], stop: Callable[[], bool]
+    encoder: Encoder, pool: WorkerPool, tasks: Iterable[Task], stop: Callable[[], bool]
 ) -> Iterator[Result]:
     """Embed tracks.
 
@@ -94,10 +96,10 @@ def embed_tracks(
     encoder : Encoder
         The encoder. One with a method `start`, such as `eno.encoders.torch_encoder.TorchEncoder`, computes a batch
         while the next one is gathered.
-    pool : DecodePool
-        Decodes for it.
+    pool : WorkerPool
+        Made by `eno.audio.track_decoding.track_pool`.
     tasks, stop
-        See `eno.embeddings.job.results.Executor`.
+        See `eno.embeddings.job.executor.Executor`.
 
     Yields
     ------
@@ -106,26 +108,35 @@ def embed_tracks(
     """
     batches = _Batches(encoder)
     tracks: dict[int, _Track] = {}
-    for event in pool.run(tasks, stop):
-        if isinstance(event, Cut):
-            track = tracks.setdefault(event.job, _Track(event.task))
-            yield from batches.add(track, event)
-        elif isinstance(event, TrackEnd):
-            track = tracks.pop(event.job)
-            track.end = event
+    for event in pool.run(tasks, request=_request, stop=stop):
+        if isinstance(event, Chunk) and isinstance(event.content, TrackHead):
+            tracks[event.job] = _Track(event.task.track, event.content)
+            event.release()
+        elif isinstance(event, Chunk):
+            yield from batches.add(tracks[event.job], event)
+        elif not isinstance(event, TaskDone):
+            tracks.pop(event.job, None)
+            if isinstance(event, TaskFailed):
+                remedy = "; allow more with --file-timeout" if event.cause == "timeout" else ""
+                yield Failed(event.task.track, event.reason + remedy)
+        elif track := tracks.pop(event.job, None):
+            track.stamp = event.result
             if track.is_whole():
                 yield track.result()
-        elif isinstance(event, Dropped):
-            tracks.pop(event.job, None)
         else:
-            yield event
+            yield Untouched(event.task.track, event.result)
     yield from batches.finish()
+
+
+def _request(task: Task) -> TrackRequest:
+    return TrackRequest(task.track.file, task.known_hash)
 
 
 @dataclass(eq=False)
 class _Track:
-    task: Task
-    end: TrackEnd | None = None
+    track: Track
+    head: TrackHead
+    stamp: FileStamp | None = None
     vectors: list[np.ndarray] = field(default_factory=list)
     encoded: int = 0
 
@@ -134,12 +145,11 @@ class _Track:
         self.encoded += len(vectors)
 
     def is_whole(self) -> bool:
-        return self.end is not None and self.encoded == len(self.end.starts_s)
+        return self.stamp is not None and self.encoded == len(self.head.starts_s)
 
     def result(self) -> Embedded:
-        assert self.end is not None
-        end, vectors = self.end, np.concatenate(self.vectors)
-        return Embedded(self.task.track, end.stamp, end.duration_s, end.starts_s, vectors)
+        assert self.stamp is not None
+        return Embedded(self.track, self.stamp, self.head.duration_s, self.head.starts_s, np.concatenate(self.vectors))
 
 
 class _Batches:
@@ -154,16 +164,16 @@ class _Batches:
         self._gathered = 0
         self._under_way: tuple[Callable[[], np.ndarray], list[tuple[_Track, int]]] | None = None
 
-    def add(self, track: _Track, cut: Cut) -> Iterator[Embedded]:
-        taken = 0
-        while taken < len(cut.samples):
-            count = min(len(cut.samples) - taken, len(self._windows) - self._gathered)
-            self._windows[self._gathered : self._gathered + count] = cut.samples[taken : taken + count]
+    def add(self, track: _Track, chunk: Chunk) -> Iterator[Embedded]:
+        windows, taken = chunk.content, 0
+        while taken < len(windows):
+            count = min(len(windows) - taken, len(self._windows) - self._gathered)
+            self._windows[self._gathered : self._gathered + count] = windows[taken : taken + count]
             self._pieces.append((track, count))
             self._gathered += count
             taken += count
-            if taken == len(cut.samples):
-                cut.release()  # before anything is computed, so that decoding goes on meanwhile
+            if taken == len(windows):
+                chunk.release()  # before anything is computed, so that decoding goes on meanwhile
             if self._gathered == len(self._windows):
                 yield from self._start()
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.data.library.files import Tracks
-from eno.embeddings.job.results import Task
+from eno.embeddings.job.executor import Task
 from eno.embeddings.store.ledger import AMENDMENT_SCHEMA, Failure, Ledger
 from eno.errors import StoreError
 

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from eno.audio.track_decoding import FileStamp
 from eno.audio.windows import WindowPolicy
-from eno.data.library.files import FileStamp, Track
-from eno.embeddings.job.decoding import FILE_TIMEOUT_S, DecodePool
+from eno.audio.worker_pool import FILE_TIMEOUT_S, WorkerPool
+from eno.data.library.files import Track
+from eno.embeddings.job.executor import Embedded, Failed, Result, Task, Untouched
 from eno.embeddings.job.pipeline import LocalExecutor, embed_tracks, load_again
-from eno.embeddings.job.results import Embedded, Failed, Result, Task, Untouched
 from eno.errors import ConfigError, EnoError, MissingExtra
 from eno.spec import EncoderSpec
 
@@ -29,7 +30,7 @@ _RESULTS = pa.schema(
         ("reason", pa.string()),
         ("size", pa.int64()),
         ("mtime_ns", pa.int64()),
-        ("audio_hash", pa.string()),
+        ("samples_hash", pa.string()),
         ("duration_s", pa.float64()),
         ("starts_s", pa.list_(pa.float64())),
         ("vectors", pa.binary()),
@@ -54,7 +55,7 @@ class RayExecutor:
     workers : int, optional
         Decoding processes beside each actor, for which it reserves as many cores: 8 beside a GPU, else 1.
     file_timeout_s : float
-        See `eno.embeddings.job.decoding.DecodePool`.
+        See `eno.audio.track_decoding.track_pool`.
     max_actors : int, optional
         At most so many; as many as the cluster has room for, also while it grows, if not given.
     share : int, optional
@@ -79,7 +80,7 @@ class RayExecutor:
         self._max_actors, self._share = max_actors, share
 
     def __call__(self, tasks: Sequence[Task], stop: Callable[[], bool]) -> Iterator[Result]:
-        """See `eno.embeddings.job.results.Executor`; what is under way when `stop` says so is given up.
+        """See `eno.embeddings.job.executor.Executor`; what is under way when `stop` says so is given up.
 
         Raises
         ------
@@ -136,7 +137,7 @@ class RayExecutor:
     def _result(self, track: Track, row: dict[str, Any]) -> Result:
         if row["reason"] is not None:
             return Failed(track, row["reason"])
-        stamp = FileStamp(row["size"], row["mtime_ns"], row["audio_hash"])
+        stamp = FileStamp(row["size"], row["mtime_ns"], row["samples_hash"])
         if row["vectors"] is None:
             return Untouched(track, stamp)
         shape = (len(row["starts_s"]), len(self._spec.layers), self._spec.dim)
@@ -156,7 +157,7 @@ class _Embedder:
             torch.set_num_threads(workers)
         self._encoder = load_again(spec, device=device, dtype=dtype)
         self._executor = LocalExecutor(self._encoder, policy, workers=workers, file_timeout_s=file_timeout_s)
-        self._pool: DecodePool | None = None
+        self._pool: WorkerPool | None = None
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         if self._pool is None:

@@ -25,8 +25,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eno.audio.track_decoding import FileStamp
 from eno.audio.windows import WindowPolicy
-from eno.data.library.files import FileStamp
 from eno.embeddings.store.folder import Folder
 from eno.embeddings.store.ledger import Ledger
 from eno.embeddings.store.lock import WriterLock

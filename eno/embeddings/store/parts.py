@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eno.data.library.files import FileStamp
+from eno.audio.track_decoding import FileStamp
 from eno.embeddings.store.folder import Entry, Folder
 from eno.errors import StoreError
 

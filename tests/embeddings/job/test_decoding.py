@@ -10,13 +10,12 @@ import pytest
 import soundfile
 
 from eno.audio.reading import read_windows
+from eno.audio.track_decoding import TrackRequest, decode_track, track_pool
 from eno.audio.windows import WindowPolicy
-from eno.embeddings.job import decode_worker
-from eno.embeddings.job.decode_worker import DecodeSettings
-from eno.embeddings.job.decoding import DecodePool
+from eno.audio.worker import WorkerSettings, _Worker
+from eno.audio.worker_pool import TaskFailed
 from eno.embeddings.job.embed import embed_folder
 from eno.embeddings.job.pipeline import LocalExecutor
-from eno.embeddings.job.results import Failed
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import AudioError
 from tests.audio_files import music
@@ -72,7 +71,7 @@ def test_file_that_hangs_fails_and_the_others_go_on(audio, tmp_path):
     assert (report.embedded, report.failed) == (9, 2)
     for failure in store.ledger.failures():
         assert failure.track_id in ("2 pipe.wav", "pipe.mp3")
-        assert failure.reason.startswith("gave nothing for 1.5 s while it was decoded")
+        assert failure.reason.startswith("no progress for 1.5 s while it was decoded")
         assert "--file-timeout" in failure.reason
 
 
@@ -129,7 +128,7 @@ def test_file_that_kills_its_worker_every_time_fails(audio, tmp_path):
     assert (report.embedded, report.failed) == (9, 1)
     (failure,) = store.ledger.failures()
     assert failure.track_id == "deadly.wav"
-    assert "ended the process that decoded it 2 times (exit code -9)" in failure.reason
+    assert "crashed the process that decoded it 2 times (killed by SIGKILL)" in failure.reason
 
 
 def test_file_replaced_before_it_was_read_is_that_of_the_next_run_too(audio, tmp_path):
@@ -149,71 +148,97 @@ def test_file_replaced_before_it_was_read_is_that_of_the_next_run_too(audio, tmp
     assert run(audio, store).skipped == 9
 
 
+def request(path):
+    return TrackRequest(str(path), None)
+
+
+def test_file_that_is_modified_while_it_is_read_fails(audio):
+    path = audio / "3.wav"
+    values = decode_track(ProjectionEncoder().spec, POLICY, request(path))
+    assert next(values).duration_s == pytest.approx(2.1)
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(AudioError, match="was modified while it was being read; the next run tries it again"):
+        list(values)
+
+
 class Pipe:
-    def __init__(self):
-        self.sent = []
+    """Stands for the pipe of a worker that is given some tasks and is then closed."""
+
+    def __init__(self, *tasks):
+        self.sent, self.tasks = [], list(enumerate(tasks))
+
+    def poll(self):
+        return False
 
     def send(self, message):
         self.sent.append(message)
 
-
-def test_file_that_changes_while_it_is_read_fails_and_keeps_its_slots(audio, monkeypatch):
-    settings = DecodeSettings(ProjectionEncoder().spec, POLICY, slots=2, slot_windows=8, nice=0)
-    memory = np.zeros(int(np.prod(settings.slot_shape)), np.float32)
-    worker, path = decode_worker._Worker(pipe := Pipe(), memory, settings), audio / "3.wav"
-    open_windows = decode_worker.open_windows
-
-    def touched(*arguments, **options):
-        os.utime(path, ns=(1, 1))
-        return open_windows(*arguments, **options)
-
-    monkeypatch.setattr(decode_worker, "open_windows", touched)
-    with pytest.raises(AudioError, match="was changed while it was read; the next run takes it again"):
-        worker._decode(0, str(path), None)
-    assert [kind for kind, *_ in pipe.sent] == ["windows"]
-    path.write_bytes(path.read_bytes()[:8000])
-    for _ in range(5):
-        with pytest.raises(AudioError):
-            worker._decode(0, str(path), None)
-    assert len(worker._free) == 1  # the other one was sent and has not come back
+    def recv(self):
+        if not self.tasks:
+            raise EOFError
+        return ("task", *self.tasks.pop(0))
 
 
-def test_errors_of_any_kind_are_those_of_their_file(audio, tmp_path, monkeypatch):
-    settings = DecodeSettings(ProjectionEncoder().spec, POLICY, slots=2, slot_windows=8, nice=0)
-    worker = decode_worker._Worker(pipe := Pipe(), np.zeros(64_000, np.float32), settings)
-    worker._tracks.append((7, str(audio / "3.wav"), None))
+class Stderr:
+    def clear(self):
+        pass
 
-    def exhausted(*_arguments, **_options):
+    def reported(self):
+        return ""
+
+
+def run_worker_on(pipe, work, slot_windows=8):
+    settings = WorkerSettings(work=work, slots=2, slot_shape=(slot_windows, 4000), nice=0, memory_bytes=None)
+    one = _Worker(pipe, np.zeros(2 * slot_windows * 4000, np.float32), settings, Stderr())
+    with pytest.raises(EOFError):
+        one.run()
+    return one
+
+
+def test_damaged_files_keep_no_slots(audio):
+    def two_windows(_):
+        yield np.ones(4000, np.float32)
+        yield np.ones(4000, np.float32)
+        raise AudioError("x", "is damaged")
+
+    one = run_worker_on(pipe := Pipe(*"abcde"), two_windows)
+    assert len(one._free) == 2
+    assert pipe.sent == [("ready",), *(("failed", job, "is damaged") for job in range(5))]
+
+
+def test_errors_of_any_kind_are_those_of_their_file(audio, monkeypatch):
+    def exhausted(_):
         raise MemoryError("too much")
 
-    monkeypatch.setattr(decode_worker, "open_windows", exhausted)
-    pipe.recv = lambda: (_ for _ in ()).throw(EOFError)
-    with pytest.raises(EOFError):
-        worker.run()
-    assert pipe.sent == [("ready",), ("failed", 7, "cannot be decoded (MemoryError: too much)")]
+    run_worker_on(pipe := Pipe("3.wav"), exhausted)
+    assert pipe.sent == [("ready",), ("failed", 0, "cannot be decoded (MemoryError: too much)")]
 
 
 def test_consumer_that_is_slow_is_not_the_files_fault(audio):
-    with DecodePool(ProjectionEncoder().spec, WindowPolicy(hop_s=0.1), workers=1, file_timeout_s=0.5) as pool:
-        tasks = [decode_worker_task(path) for path in sorted(audio.iterdir())]
+    with track_pool(ProjectionEncoder().spec, WindowPolicy(hop_s=0.1), workers=1, file_timeout_s=0.5) as pool:
         events = []
-        for event in pool.run(tasks, lambda: False):
+        for event in pool.run([request(path) for path in sorted(audio.iterdir())]):
             events.append(event)
             if hasattr(event, "release"):
                 time.sleep(0.2)
                 event.release()
-    assert not any(isinstance(event, Failed) for event in events)
+    assert not any(isinstance(event, TaskFailed) for event in events)
 
 
-def decode_worker_task(path):
-    from eno.data.library.files import Track
-    from eno.embeddings.job.results import Task
-
-    return Task(Track(path.name, str(path.parent), path.name))
+def test_no_more_workers_start_than_there_are_files(audio):
+    with track_pool(ProjectionEncoder().spec, POLICY, workers=8) as pool:
+        assert pool._workers == []
+        list(pool.run([]))
+        assert pool._workers == []
+        for event in pool.run([request(audio / "1.wav")]):
+            if hasattr(event, "release"):
+                event.release()
+        assert len(pool._workers) == 1
 
 
 def test_decoders_end_with_the_process_that_started_them(audio):
-    pool = DecodePool(ProjectionEncoder().spec, POLICY, workers=2)
+    pool = track_pool(ProjectionEncoder().spec, POLICY, workers=2)
+    pool.start()
     pids = [worker.process.pid for worker in pool._workers]
     pool.close()
     for pid in pids:

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from eno.audio.track_decoding import FileStamp
 from eno.audio.windows import WindowPolicy
-from eno.data.library.files import FileStamp
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.embeddings.store.ledger import AMENDMENT_SCHEMA, Ledger
 from eno.errors import ConfigError, FingerprintMismatch, SimilarityError

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from eno.data.library.files import FileStamp, Track
+from eno.audio.track_decoding import FileStamp
+from eno.data.library.files import Track
 
 
 @dataclass(frozen=True)

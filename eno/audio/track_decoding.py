@@ -1,0 +1,133 @@
+"""Decode the windows of tracks in worker processes.
+
+What the workers import is kept to this room, since each of them holds it in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Generator
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from eno.audio.reading import OpenWindows, open_windows
+from eno.audio.windows import WindowPolicy
+from eno.audio.worker_pool import FILE_TIMEOUT_S, WorkerPool
+from eno.errors import AudioError
+from eno.spec import EncoderSpec
+
+_HASH_DIGITS = 32
+_SLOT_WINDOWS = 8
+_SLOT_BYTES = 16 * 2**20
+
+
+class FileStamp(NamedTuple):
+    """What identifies the file that a track was embedded from.
+
+    Attributes
+    ----------
+    size, mtime_ns : int
+        Bytes, and time of modification in nanoseconds since 1970.
+    samples_hash : str
+        Hash of the decoded samples that the encoder received.
+    """
+
+    size: int
+    mtime_ns: int
+    samples_hash: str
+
+
+class TrackRequest(NamedTuple):
+    """A file to decode.
+
+    Attributes
+    ----------
+    file : str
+        Its path.
+    known_hash : str or None
+        If the samples still have this hash, no windows are handed over.
+    """
+
+    file: str
+    known_hash: str | None
+
+
+class TrackHead(NamedTuple):
+    """Precedes the windows of a track: its duration, and where its windows begin [shape=(n,), dtype=float64]."""
+
+    duration_s: float
+    starts_s: np.ndarray
+
+
+def track_pool(
+    spec: EncoderSpec, policy: WindowPolicy, *, workers: int, nice: int = 0, file_timeout_s: float = FILE_TIMEOUT_S
+) -> WorkerPool:
+    """Make a pool of workers that decode tracks; run it with ``request=`` a function that returns a `TrackRequest`.
+
+    Chunks hold the `TrackHead` of a track, then its windows. The result of a track is its `FileStamp`, without any
+    chunks where its samples have the known hash.
+
+    Parameters
+    ----------
+    spec : EncoderSpec
+        The encoder that takes the windows.
+    policy : WindowPolicy
+        Which windows of a track.
+    workers, nice, file_timeout_s
+        See `eno.audio.worker_pool.WorkerPool`.
+    """
+    windows = max(1, min(_SLOT_WINDOWS, _SLOT_BYTES // (4 * spec.window_samples)))
+    return WorkerPool(
+        partial(decode_track, spec, policy),
+        workers=workers,
+        slot_shape=(windows, spec.window_samples),
+        nice=nice,
+        timeout_s=file_timeout_s,
+    )
+
+
+def decode_track(
+    spec: EncoderSpec, policy: WindowPolicy, request: TrackRequest
+) -> Generator[TrackHead | np.ndarray, None, FileStamp]:
+    """Decode the windows of a track; what a worker runs.
+
+    Raises
+    ------
+    AudioError
+        The file cannot be read, or was modified meanwhile.
+    """
+    before = _size_and_time(request.file)
+    layout: Any = {"sample_rate": spec.sample_rate, "window_samples": spec.window_samples, "padding": spec.padding}
+    with open_windows(request.file, policy=policy, **layout) as windows:
+        if request.known_hash is not None and _hash_of(windows) == request.known_hash:
+            return FileStamp(*before, request.known_hash)
+        digest = hashlib.sha256()
+        yield TrackHead(windows.duration_s, windows.starts_s)
+        for window in windows:
+            digest.update(_bytes(window))
+            yield window
+    if _size_and_time(request.file) != before:
+        raise AudioError(request.file, "was modified while it was being read; the next run tries it again")
+    return FileStamp(*before, digest.hexdigest()[:_HASH_DIGITS])
+
+
+def _hash_of(windows: OpenWindows) -> str:
+    digest = hashlib.sha256()
+    for window in windows:
+        digest.update(_bytes(window))
+    return digest.hexdigest()[:_HASH_DIGITS]
+
+
+def _bytes(window: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(window, "<f4").data
+
+
+def _size_and_time(file: str) -> tuple[int, int]:
+    try:
+        status = os.stat(file)
+    except OSError:  # opening the file gives the reason
+        return -1, -1
+    return status.st_size, status.st_mtime_ns

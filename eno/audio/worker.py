@@ -1,0 +1,217 @@
+"""What runs in a worker process: one task after another; results travel through a pipe and shared memory.
+
+A file can hang, crash or exhaust a decoder. In a worker it takes nothing else down with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from multiprocessing import connection, parent_process
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eno.errors import AudioError
+
+_STDERR = 2
+# How libmpg123 marks its messages.
+_MARK = re.compile(r"^(?:\[[^]]*\] )?(?:note|warning|error): ", re.IGNORECASE)
+_MAX_MESSAGE = 160
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """What the workers of a pool do; see `eno.audio.worker_pool.WorkerPool`.
+
+    Attributes
+    ----------
+    work : callable
+        Picklable function of a task.
+    slots : int
+        Results that may be handed over before the first of them is released.
+    slot_shape : tuple of int
+        Rows of a slot and float32 values of a row.
+    nice : int
+        Added to the niceness of the process.
+    memory_bytes : int or None
+        Memory that it may allocate beyond what it needs to start.
+    """
+
+    work: Callable[[Any], Any]
+    slots: int
+    slot_shape: tuple[int, int]
+    nice: int
+    memory_bytes: int | None
+
+
+def end_with_parent() -> None:
+    """Exit when the parent process does, even out of a decoder that hangs."""
+
+    def watch() -> None:
+        if (parent := parent_process()) is not None:
+            connection.wait([parent.sentinel])
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def run_worker(pipe: connection.Connection, memory: Any, stderr_file: str, settings: WorkerSettings) -> None:
+    """Work on what comes through the pipe until it is closed.
+
+    Receives ``("task", job, task)``, ``("slot", number)`` for a slot that is free again, and ``("drop", job)`` for a
+    job whose results nobody wants any more. Sends ``("ready",)`` once, ``("log", logger, level, message)`` at any time,
+    and for each job any number of ``("rows", job, slot, count)`` for arrays and ``("object", job, slot, value)`` for
+    anything else that the work yields, then ``("done", job, result)``, ``("failed", job, reason)`` or
+    ``("dropped", job, None)``.
+
+    Parameters
+    ----------
+    pipe : Connection
+        To the pool.
+    memory : shared ctypes array of float32
+        The slots.
+    stderr_file : str
+        An empty file, which receives the standard error of this process.
+    settings : WorkerSettings
+        Those of the pool.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
+    end_with_parent()
+    if settings.nice and hasattr(os, "nice"):
+        os.nice(settings.nice)
+    if settings.memory_bytes is not None:
+        _limit_memory(settings.memory_bytes)
+    logging.getLogger("eno").addHandler(_Forwarding(pipe))
+    with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe
+        _Worker(pipe, memory, settings, _Stderr(stderr_file)).run()
+
+
+class _Dropped(Exception):
+    """The job under way is no longer wanted."""
+
+
+class _Stderr:
+    """Keeps what C libraries print off the terminal, in a file that the parent reads after a crash."""
+
+    def __init__(self, path: str) -> None:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
+        os.dup2(descriptor, _STDERR)
+        os.close(descriptor)
+        with contextlib.suppress(OSError):  # open files cannot be removed on every system; the parent does it then
+            os.unlink(path)
+
+    def clear(self) -> None:
+        os.ftruncate(_STDERR, 0)
+
+    def reported(self) -> str:
+        """Return what a decoder printed first about the present file, since it often names the cause."""
+        lines = os.pread(_STDERR, 4096, 0).decode(errors="replace").splitlines()
+        marked = [_MARK.sub("", line).strip() for line in lines if _MARK.match(line)]
+        return f" (the decoder reported: {marked[0][:_MAX_MESSAGE].rstrip('.')})" if marked else ""
+
+
+class _Worker:
+    def __init__(self, pipe: connection.Connection, memory: Any, settings: WorkerSettings, stderr: _Stderr) -> None:
+        self._pipe, self._work, self._stderr = pipe, settings.work, stderr
+        self._slots = np.frombuffer(memory, np.float32).reshape(settings.slots, *settings.slot_shape)
+        self._free = deque(range(settings.slots))
+        self._tasks: deque[tuple[int, Any]] = deque()
+        self._job: int | None = None
+
+    def run(self) -> None:
+        self._pipe.send(("ready",))
+        while True:
+            while not self._tasks:
+                self._receive()
+            self._job, task = self._tasks.popleft()
+            self._stderr.clear()
+            outcome: tuple[str, Any]
+            try:
+                outcome = "done", self._result(task)
+            except _Dropped:
+                outcome = "dropped", None
+            except AudioError as error:
+                outcome = "failed", error.reason + self._stderr.reported()
+            except (EOFError, BrokenPipeError, ConnectionError):
+                raise
+            except Exception as error:  # whatever is wrong with one file, the others go on
+                outcome = "failed", f"cannot be decoded ({type(error).__name__}: {error})"
+            kind, content = outcome
+            self._pipe.send((kind, self._job, content))
+            self._job = None
+
+    def _receive(self) -> None:
+        kind, *content = self._pipe.recv()
+        if kind == "slot":
+            self._free.append(content[0])
+        elif kind == "task":
+            self._tasks.append((content[0], content[1]))
+        elif content[0] == self._job:
+            raise _Dropped
+
+    def _result(self, task: Any) -> Any:
+        result = self._work(task)
+        if not isinstance(result, Generator):
+            return result
+        with contextlib.closing(result):
+            return self._hand_over(result)
+
+    def _hand_over(self, values: Generator[Any, None, Any]) -> Any:
+        slot, rows = None, 0
+        try:
+            while True:
+                while self._pipe.poll():
+                    self._receive()
+                try:
+                    value = next(values)
+                except StopIteration as end:
+                    if slot is not None:
+                        self._pipe.send(("rows", self._job, slot, rows))
+                        slot = None
+                    return end.value
+                if slot is None:
+                    slot, rows = self._free_slot(), 0
+                if isinstance(value, np.ndarray):
+                    self._slots[slot, rows] = value
+                    rows += 1
+                    if rows < self._slots.shape[1]:
+                        continue
+                    self._pipe.send(("rows", self._job, slot, rows))
+                else:  # yielded before any array
+                    self._pipe.send(("object", self._job, slot, value))
+                slot = None
+        finally:
+            if slot is not None:
+                self._free.append(slot)
+
+    def _free_slot(self) -> int:
+        while not self._free:
+            self._receive()
+        return self._free.popleft()
+
+
+class _Forwarding(logging.Handler):
+    def __init__(self, pipe: connection.Connection) -> None:
+        super().__init__()
+        self._pipe = pipe
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            self._pipe.send(("log", record.name, record.levelno, record.getMessage()))
+
+
+def _limit_memory(allowed: int) -> None:
+    with contextlib.suppress(ImportError, OSError, ValueError):  # not on every system
+        import resource
+
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (used + allowed, used + allowed))
