@@ -10,13 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import ijson
 import pyarrow as pa
 import pyarrow.json
 
 from eno.data.lute.albums import ALBUM_SCHEMA
 from eno.data.lute.records import AlbumBatch, Malformed, Progress, as_album
-from eno.errors import CatalogueError
+from eno.errors import CatalogueError, MissingExtra
 
 _Reject = Callable[[Malformed], None]
 
@@ -170,6 +169,10 @@ def _parse_with_python(lines: list[tuple[int, bytes]], unit: str, reject: _Rejec
 
 
 def _read_array(path: Path, stream: io.BufferedReader, reject: _Reject) -> Iterator[AlbumBatch]:
+    try:
+        import ijson
+    except ImportError as error:
+        raise MissingExtra("lute", "ijson") from error
     elements = enumerate(ijson.items(stream, "item", use_float=True), 1)
     number = 0
     more = True
