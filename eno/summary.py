@@ -90,7 +90,7 @@ def split_lines(report: SplitReport) -> list[str]:
     ]
     lines.append(
         f"a label's share of a part differs from that of all tracks by {report.mean_gap:.1%} on average, at worst by "
-        f"{report.worst_gap:.1%} ({report.worst_label} in {report.worst_part})"
+        f"{report.worst_gap:.1%} ({report.worst_label} in {report.worst_split})"
     )
     lines.append(f"the largest group of artists that had to stay together holds {report.largest_group:.1%}")
     return lines + [f"{report.left_out} tracks are in no part"] * bool(report.left_out)

@@ -133,10 +133,10 @@ def split(
     """Divide the tracks into train, validation and test, no artist on two sides; then look for leaks."""
     root, chosen = _prepare(config, overrides, data_root)
 
-    from eno.data.catalogue import divide_tracks
+    from eno.data.catalogue import split_tracks
     from eno.summary import split_lines
 
-    report, unknown = divide_tracks(root, official=official, **chosen.split.model_dump())
+    report, unknown = split_tracks(root, official=official, **chosen.split.model_dump())
     if unknown:
         console.print(f"{len(unknown)} names of {shown(official)} are unknown here, such as {shown(unknown[0])}")
     _print(split_lines(report))
@@ -155,10 +155,10 @@ def explore(
     """Show what is in the collection and what is wrong with it, here and as one HTML file with pictures."""
     root, _ = _prepare(config, overrides, data_root)
 
-    from eno.exploration import explore as exploring
+    from eno.exploration import explore as explore_collection
     from eno.exploration.terminal import terminal_tables
 
-    found = exploring.explore(root, audio_roots=audio_root, track=track)
+    found = explore_collection(root, audio_roots=audio_root, track=track)
     for table in terminal_tables(found):
         console.print(table)
     _print(found.hints)

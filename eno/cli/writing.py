@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eno.config import Settings
     from eno.inference.naming import TagProbability
     from eno.tagfiles.edits import TagEdit, UndoLog
-    from eno.tagfiles.writing import TagChoice
+    from eno.tagfiles.selection import TagChoice
 
     Wanted = tuple[Path, list[TagProbability] | AudioError]
 
@@ -87,7 +87,7 @@ def write_tags(
     overrides: SetOption = None,
 ) -> None:
     """Write predicted genres and descriptors into audio files; shows what would change, until --write."""
-    from eno.tagfiles.writing import TagChoice
+    from eno.tagfiles.selection import TagChoice
 
     if undo is not None:
         if paths or store or tagged or write:
@@ -138,7 +138,7 @@ def _predicted(
 
 
 def _from_lines(path: Path, audio_root: Path | None) -> Iterator[Wanted]:
-    from eno.tagfiles.writing import album_files, read_tagged
+    from eno.tagfiles.selection import album_files, read_tagged
 
     for name, found in read_tagged(path):
         file = Path(name) if audio_root is None else printed_file(audio_root, name)

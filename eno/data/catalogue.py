@@ -68,7 +68,7 @@ def choose_labels(
     return labels, counts
 
 
-def divide_tracks(
+def split_tracks(
     root: DataRoot, *, val: float, test: float, seed: int, official: Path | None = None
 ) -> tuple[SplitReport, list[str]]:
     """Divide the tracks of a collection, look for leaks, and write the splits.

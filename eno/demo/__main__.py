@@ -23,7 +23,7 @@ from eno.cnn.feature_files import prepare_features
 from eno.cnn.predictor import CNN
 from eno.cnn.settings import CNNSettings
 from eno.console import console, errors, progress
-from eno.data.catalogue import choose_labels, divide_tracks
+from eno.data.catalogue import choose_labels, split_tracks
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.data.library.scanning import read_tracks, scan
@@ -37,7 +37,7 @@ from eno.demo.stores import embed_corpus
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import EnoError
 from eno.evaluation.report import REPORT_FILE, write_report
-from eno.exploration.explore import explore
+from eno.exploration import explore
 from eno.exploration.html import write_html
 from eno.inference.predictor import EnoPredictor
 from eno.summary import import_lines, label_lines, match_lines, scan_lines, split_lines
@@ -119,7 +119,7 @@ def _catalogue(data: DataRoot, seed: int) -> LabelEncoder:
     _print(match_lines(matched, data.match_review))
     labels, counts = choose_labels(data, min_albums=_MIN_ALBUMS, min_artists=_MIN_ARTISTS)
     _print(label_lines(labels, counts))
-    report, _ = divide_tracks(data, val=0.15, test=0.15, seed=seed)
+    report, _ = split_tracks(data, val=0.15, test=0.15, seed=seed)
     _print(split_lines(report))
     write_html(explore(data), data.exploration)
     return labels

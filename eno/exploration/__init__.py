@@ -1,1 +1,3 @@
-"""The exploration report: tables for the terminal, and one HTML file with pictures."""
+"""The exploration report: what a collection contains, and what is wrong with it."""
+
+from eno.exploration.collect import explore as explore

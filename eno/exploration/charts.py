@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eno.exploration.figures import PICTURE_S, CoOccurrence, LabelFigures, TrackPicture
+from eno.exploration.statistics import PICTURE_S, CoOccurrence, LabelStatistics, TrackPicture
 from eno.reporting.plotting import (
     BLUE,
     GRID,
@@ -53,7 +53,7 @@ def columns(title: str, rows: Sequence[tuple[str, int]], label: str) -> str:
         return svg(drawn)
 
 
-def rank_frequency(genres: LabelFigures, descriptors: LabelFigures) -> str:
+def rank_frequency(genres: LabelStatistics, descriptors: LabelStatistics) -> str:
     """Draw the number of albums against the rank of the label, on logarithmic axes."""
     with figure(WIDTH, 3) as drawn:
         axes = drawn.subplots()

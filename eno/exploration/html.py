@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from eno.exploration import charts
-from eno.exploration.figures import Exploration
+from eno.exploration.statistics import Exploration
 from eno.exploration.terminal import sections
 from eno.reporting.page import Chapter, Picture, Table, write_page
 

@@ -8,7 +8,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from eno.exploration.figures import Exploration, LabelFigures
+from eno.exploration.statistics import Exploration, LabelStatistics
 from eno.files import printable
 from eno.reporting.page import as_text, is_numeric
 
@@ -62,7 +62,7 @@ def _head(
     return title + more, columns, list(rows[:_HEAD])
 
 
-def _labels(title: str, figures: LabelFigures) -> list[tuple[str, tuple[str, ...], list[Sequence[object]]]]:
+def _labels(title: str, figures: LabelStatistics) -> list[tuple[str, tuple[str, ...], list[Sequence[object]]]]:
     counts = figures.counts
     rows: list[Sequence[object]] = list(counts[:_HEAD])
     if len(counts) > _HEAD + _TAIL:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from eno.audio.reading import decode, probe
 from eno.data.lute.albums import LABEL_COLUMNS
 from eno.errors import AudioError, CatalogueError
-from eno.exploration.figures import PICTURE_S, TrackPicture
+from eno.exploration.statistics import PICTURE_S, TrackPicture
 from eno.files import AudioRoots
 
 _PICTURE_RATE = 22_050
@@ -28,7 +28,7 @@ def choose_track(
     ----------
     audio_roots : AudioRoots
     tracks, matches, albums : pyarrow.Table
-        As `eno.exploration.explore.explore` reads them.
+        As `eno.exploration.collect.explore` reads them.
     wanted : str or None
         Id of the track.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from eno.data.labels.names import label_key
+from eno.data.names import label_key
 from eno.errors import EnoError
 from eno.inference.predictor import EnoPredictor, TagProbability
 from eno.serving import schemas

@@ -19,8 +19,8 @@ from typing import Any
 
 from mutagen import MutagenError
 
-from eno.data.labels.names import label_key
 from eno.data.library.packets import packet_hash
+from eno.data.names import label_key
 from eno.errors import AudioError, CatalogueError
 from eno.files import printable, read_lines, replace_file
 from eno.tagfiles.fields import FIELDS, TagFile

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from eno.data.labels.encoder import LabelEncoder
-from eno.data.labels.names import label_key
+from eno.data.names import label_key
 from eno.errors import LabelError
 
 logger = logging.getLogger(__name__)

@@ -21,8 +21,8 @@ from catalogue_data import albums
 from eno.data.layout import DataRoot
 from eno.data.lute.albums import ALBUM_SCHEMA, LABEL_COLUMNS, read_albums
 from eno.data.tables import write_table
-from eno.exploration.explore import _label_figures, co_occurrence, explore
-from eno.exploration.figures import CoOccurrence
+from eno.exploration.collect import _label_figures, co_occurrence, explore
+from eno.exploration.statistics import CoOccurrence
 
 _T = TypeVar("_T")
 GENRES, DESCRIPTORS = 2500, 500

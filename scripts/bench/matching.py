@@ -23,7 +23,7 @@ from catalogue_data import albums
 
 from eno.data.library.scanning import TRACK_SCHEMA
 from eno.data.lute.albums import ALBUM_SCHEMA
-from eno.data.matching.album_index import LocalAlbum
+from eno.data.matching.candidates import LocalAlbum
 from eno.data.matching.matcher import match, read_matches
 
 EDITIONS = ["", "", "", " (Remastered)", " [Deluxe Edition]", " (2011 Remaster)", " EP", " (Live)"]

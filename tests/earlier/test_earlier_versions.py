@@ -41,7 +41,7 @@ from eno.similarity.index.update import update_index
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.tag_table import read_tag_table, table_key
 from eno.tagfiles.edits import undo
-from eno.tagfiles.writing import read_tagged
+from eno.tagfiles.selection import read_tagged
 from eno.training.feedback import Feedback
 from eno.training.judging import evaluate_predictor
 from eno.training.record import TrainingRecord, changes, check_unseen, trained_tracks

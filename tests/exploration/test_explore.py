@@ -16,8 +16,8 @@ from eno.data.matching.matcher import MATCH_SCHEMA
 from eno.data.tables import write_table
 from eno.errors import CatalogueError
 from eno.exploration import track_picture
-from eno.exploration.explore import _label_figures, co_occurrence, explore
-from eno.exploration.figures import LIMITS
+from eno.exploration.collect import _label_figures, co_occurrence, explore
+from eno.exploration.statistics import LIMITS
 from eno.exploration.track_picture import picture_track
 from tests.audio_files import music
 

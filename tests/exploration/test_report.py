@@ -12,10 +12,9 @@ from eno.data.library.scanning import TRACK_SCHEMA
 from eno.data.lute.albums import ALBUM_SCHEMA
 from eno.data.tables import write_table
 from eno.errors import MissingExtra
-from eno.exploration import charts, html
-from eno.exploration.explore import explore
-from eno.exploration.figures import PICTURE_S
+from eno.exploration import charts, explore, html
 from eno.exploration.html import write_html
+from eno.exploration.statistics import PICTURE_S
 from eno.exploration.terminal import terminal_tables
 from eno.exploration.track_picture import picture_track
 from eno.reporting.plotting import shorten

@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, f1_score
 
 from eno.audio.windows import WindowPolicy
 from eno.cnn.feature_files import prepare_features
-from eno.data.catalogue import choose_labels, divide_tracks
+from eno.data.catalogue import choose_labels, split_tracks
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.data.library.scanning import read_tracks, scan
@@ -41,7 +41,7 @@ def root(tmp_path_factory):
     scan(data.audio, data.tracks)
     match(read_tracks(data.tracks), read_albums(data.albums), data.matches, data.match_review)
     choose_labels(data, min_albums=2, min_artists=2)
-    divide_tracks(data, val=0.25, test=0.25, seed=0)
+    split_tracks(data, val=0.25, test=0.25, seed=0)
     prepare_features(data, num_workers=1)
     return data
 

@@ -1,3 +1,6 @@
-"""Labels: the vocabulary that is learned, its hierarchy, and its encoding as multi-hot vectors."""
+"""Labels: the vocabulary, its hierarchy, and multi-hot vectors."""
 
 from eno.data.labels.encoder import LabelEncoder as LabelEncoder
+from eno.data.labels.hierarchy import Hierarchy as Hierarchy
+from eno.data.labels.hierarchy import load_aliases as load_aliases
+from eno.data.labels.vocabulary import build_vocabulary as build_vocabulary

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
-from eno.data.labels.names import label_key
+from eno.data.names import label_key
 from eno.errors import LabelError
 from eno.files import write_json
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from eno.data.labels.names import clean_label, label_key
+from eno.data.names import clean_label, label_key
 from eno.errors import LabelError
 from eno.files import read_lines
 
@@ -23,7 +23,7 @@ class Hierarchy:
     Parameters
     ----------
     edges : iterable of tuple of str
-        Child and parent. Names are compared by `eno.data.labels.names.label_key`; the first spelling is shown.
+        Child and parent. Names are compared by `eno.data.names.label_key`; the first spelling is shown.
 
     Raises
     ------

@@ -13,8 +13,8 @@ from scipy import sparse
 
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.labels.hierarchy import Hierarchy, implied_labels
-from eno.data.labels.names import label_key
 from eno.data.lute.albums import LABEL_COLUMNS, album_artists
+from eno.data.names import label_key
 from eno.errors import LabelError
 
 LABEL_COUNTS_SCHEMA = pa.schema(

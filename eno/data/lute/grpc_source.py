@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from eno.data.lute.albums import ALBUM_SCHEMA
-from eno.data.lute.records import AlbumBatch, Progress
+from eno.data.lute.records import AlbumBatch, ProgressCallback
 from eno.errors import CatalogueError, MissingExtra
 
 try:
@@ -46,7 +46,7 @@ def load_messages() -> dict[str, Any]:
 _MESSAGES = load_messages()
 
 
-def read_grpc(address: str, on_progress: Progress) -> Iterator[AlbumBatch]:
+def read_grpc(address: str, on_progress: ProgressCallback) -> Iterator[AlbumBatch]:
     """Read all albums of a running Lute.
 
     Lute has no export; the albums are searched for, page by page. Its search does not sort, so pages may overlap and
@@ -88,7 +88,7 @@ def read_grpc(address: str, on_progress: Progress) -> Iterator[AlbumBatch]:
         yield from _sweep(address, search, on_progress)
 
 
-def _sweep(address: str, search: Any, on_progress: Progress) -> Iterator[AlbumBatch]:
+def _sweep(address: str, search: Any, on_progress: ProgressCallback) -> Iterator[AlbumBatch]:
     seen: set[str] = set()
     total = 0
     for _ in range(_SWEEPS):

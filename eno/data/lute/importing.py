@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from eno.data.lute.album_writer import AlbumWriter
 from eno.data.lute.json_source import read_json
 from eno.data.lute.parquet_source import read_parquet
-from eno.data.lute.records import AlbumBatch, Malformed, Progress
-from eno.data.lute.spool import AlbumSpool
+from eno.data.lute.records import AlbumBatch, Malformed, ProgressCallback
 from eno.data.lute.sqlite_source import read_sqlite
 from eno.errors import CatalogueError
 from eno.files import write_json_lines
@@ -61,7 +61,7 @@ class ImportReport:
 
 
 def import_lute(
-    source: Path | str, destination: Path, *, strict: bool = False, on_progress: Progress | None = None
+    source: Path | str, destination: Path, *, strict: bool = False, on_progress: ProgressCallback | None = None
 ) -> ImportReport:
     """Read Lute's albums and write the albums table.
 
@@ -105,7 +105,7 @@ def import_lute(
         malformed.append(record)
 
     destination.parent.mkdir(parents=True, exist_ok=True)
-    with AlbumSpool(destination, reject) as spool:
+    with AlbumWriter(destination, reject) as spool:
         for batch in _read(source, reject, on_progress or (lambda done, total: None)):
             spool.add(batch)
         if not spool.albums:
@@ -129,7 +129,9 @@ def import_lute(
     )
 
 
-def _read(source: Path | str, reject: Callable[[Malformed], None], on_progress: Progress) -> Iterator[AlbumBatch]:
+def _read(
+    source: Path | str, reject: Callable[[Malformed], None], on_progress: ProgressCallback
+) -> Iterator[AlbumBatch]:
     if str(source).startswith(GRPC_SCHEMES):
         from eno.data.lute.grpc_source import read_grpc
 

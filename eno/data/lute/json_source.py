@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from eno.data.lute.albums import ALBUM_SCHEMA
-from eno.data.lute.records import AlbumBatch, Malformed, Progress, as_album
+from eno.data.lute.records import AlbumBatch, Malformed, ProgressCallback, as_album
 from eno.errors import CatalogueError, MissingExtra
 
 _Reject = Callable[[Malformed], None]
@@ -26,7 +26,7 @@ _ARRAY_ALBUMS = 4096
 _READ_BY_PYTHON = 32  # so few lines are read one by one where Arrow refuses them; more are halved
 
 
-def read_json(path: Path, reject: _Reject, on_progress: Progress) -> Iterator[AlbumBatch]:
+def read_json(path: Path, reject: _Reject, on_progress: ProgressCallback) -> Iterator[AlbumBatch]:
     """Read albums from JSON lines or from one JSON array.
 
     Parameters
@@ -60,7 +60,7 @@ def read_json(path: Path, reject: _Reject, on_progress: Progress) -> Iterator[Al
 
 
 @contextmanager
-def _open(path: Path, on_progress: Progress) -> Iterator[io.BufferedReader]:
+def _open(path: Path, on_progress: ProgressCallback) -> Iterator[io.BufferedReader]:
     """Open and decompress; damage that shows while reading becomes an error that names the file."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -76,7 +76,7 @@ def _open(path: Path, on_progress: Progress) -> Iterator[io.BufferedReader]:
 class _Counted(io.RawIOBase):
     """A file that reports how far it was read."""
 
-    def __init__(self, file: io.BufferedReader, size: int, on_progress: Progress) -> None:
+    def __init__(self, file: io.BufferedReader, size: int, on_progress: ProgressCallback) -> None:
         self._file, self._size, self._report = file, size, on_progress
 
     def readable(self) -> bool:

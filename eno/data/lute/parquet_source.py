@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eno.data.lute.albums import ALBUM_SCHEMA, NEEDED_COLUMNS
-from eno.data.lute.records import AlbumBatch, Progress
+from eno.data.lute.records import AlbumBatch, ProgressCallback
 from eno.data.tables import require_columns, typed_column
 from eno.errors import CatalogueError
 
 
-def read_parquet(path: Path, on_progress: Progress) -> Iterator[AlbumBatch]:
+def read_parquet(path: Path, on_progress: ProgressCallback) -> Iterator[AlbumBatch]:
     """Read albums from Parquet, a few thousand at a time.
 
     Parameters

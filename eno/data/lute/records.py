@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from eno.data.lute.albums import ALBUM_SCHEMA
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Called with the amounts done and to do."""
 
 _MAX_INT32 = 2**31 - 1

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from eno.data.lute.json_source import parse_lines
-from eno.data.lute.records import AlbumBatch, Malformed, Progress
+from eno.data.lute.records import AlbumBatch, Malformed, ProgressCallback
 from eno.errors import CatalogueError
 
 LOCK_WAIT_S = 10.0
@@ -77,7 +77,7 @@ _ORIGINALS = (
 _NEEDED = ("albums", "album_genres", "genres", "album_descriptors", "descriptors")
 
 
-def read_sqlite(path: Path, reject: Callable[[Malformed], None], on_progress: Progress) -> Iterator[AlbumBatch]:
+def read_sqlite(path: Path, reject: Callable[[Malformed], None], on_progress: ProgressCallback) -> Iterator[AlbumBatch]:
     """Read albums from ``lute.db``, also while Lute is running.
 
     Everything is read in one transaction, so the albums are those of one moment. The database is opened read-only.

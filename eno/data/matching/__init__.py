@@ -1,4 +1,5 @@
-"""Which local files belong to which album of the catalogue."""
+"""Finding the album of every audio file."""
 
+from eno.data.matching.matcher import MatchReport as MatchReport
 from eno.data.matching.matcher import match as match
 from eno.data.matching.matcher import read_matches as read_matches

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eno.data.matching.album_index import AlbumIndex, Candidate
-from eno.data.matching.local_albums import LocalGroup, group_tracks
+from eno.data.matching.candidates import AlbumIndex, Candidate
+from eno.data.matching.grouping import LocalGroup, group_tracks
 from eno.data.matching.review import Review
 from eno.data.tables import read_table, write_table
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from eno.data.matching.album_index import Candidate, LocalAlbum
+from eno.data.matching.candidates import Candidate, LocalAlbum
 from eno.errors import CatalogueError
 from eno.files import read_lines, replace_file
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rapidfuzz.distance import OSA
 
-from eno.data.matching.names import name_key
+from eno.data.names import name_key
 
 _BRACKETS = re.compile(r"[(\[{]([^()\[\]{}]*)[)\]}]")
 _TAIL = re.compile(r"(?:\s+[-–—]|[:;,])\s+([^-–—:;,]+)$")
@@ -68,7 +68,7 @@ class Title:
     Attributes
     ----------
     words : str
-        The name of the record without its numbers, as `eno.data.matching.names.name_key` spells it.
+        The name of the record without its numbers, as `eno.data.names.name_key` spells it.
     numbers : tuple of str
         Numbers of volumes and parts, years and whatever else is a number in it, in order.
     versions : frozenset of str

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.lute.albums import LABEL_COLUMNS
-from eno.data.matching.credited import is_various, main_artist
-from eno.data.matching.names import name_key
+from eno.data.matching.artists import is_various, main_artist
+from eno.data.names import name_key
 from eno.data.splits.stratify import SPLITS, artist_groups, split_by_group
 from eno.data.tables import read_table, write_table
 from eno.errors import CatalogueError
@@ -45,7 +45,7 @@ class SplitReport:
     worst_gap, mean_gap : float
         How far the share of a label's tracks in a part is from the share of all tracks there, at worst and on average
         over labels and parts.
-    worst_label, worst_part : str
+    worst_label, worst_split : str
         Where that is.
     largest_group : float
         Share of the tracks that belong to the largest group of artists, who cannot be divided.
@@ -59,7 +59,7 @@ class SplitReport:
     worst_gap: float
     mean_gap: float
     worst_label: str
-    worst_part: str
+    worst_split: str
     largest_group: float
     left_out: int
 
@@ -230,7 +230,7 @@ def describe_splits(
         worst_gap=float(gaps.max(initial=0.0)),
         mean_gap=float(gaps[:, occurs].mean()) if occurs.any() else 0.0,
         worst_label=labels.all_labels[label] if len(labels) else "",
-        worst_part=SPLITS[part],
+        worst_split=SPLITS[part],
         largest_group=max(groups.values(), default=0) / max(1, len(tracks)),
         left_out=int((~used).sum()),
     )

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eno.data.matching.album_index import duration_agreement
-from eno.data.matching.credited import is_various, main_artist
-from eno.data.matching.names import name_key
+from eno.data.matching.artists import is_various, main_artist
+from eno.data.matching.candidates import duration_agreement
+from eno.data.names import name_key
 from eno.data.splits.artist_split import LEFT_OUT, artists_of_albums
 from eno.data.splits.stratify import SPLITS
 from eno.errors import CatalogueError

@@ -5,7 +5,7 @@ import pytest
 
 from eno.data.library.scanning import TRACK_SCHEMA
 from eno.data.lute.albums import ALBUM_SCHEMA
-from eno.data.matching.album_index import duration_agreement
+from eno.data.matching.candidates import duration_agreement
 from eno.data.matching.matcher import MATCH_SCHEMA, match, match_by_folder, read_matches
 from eno.errors import CatalogueError
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from eno.data.lute.albums import ALBUM_SCHEMA
-from eno.data.matching.album_index import AlbumIndex, LocalAlbum
+from eno.data.matching.candidates import AlbumIndex, LocalAlbum
 from eno.data.matching.matcher import decide
 
 FOLDER = Path(__file__).parent

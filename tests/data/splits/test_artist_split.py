@@ -102,7 +102,7 @@ def test_the_report_is_what_counting_finds():
     assert report.albums == {"train": 2, "val": 1, "test": 1}
     assert report.artists == {"train": 2, "val": 1, "test": 1}
     # Half of all tracks are in train, but no jazz and all of the rock.
-    assert (report.worst_gap, report.worst_label, report.worst_part) == (0.5, "jazz", "train")
+    assert (report.worst_gap, report.worst_label, report.worst_split) == (0.5, "jazz", "train")
     assert report.mean_gap == pytest.approx((0.5 + 0.25 + 0.25 + 0.5 + 0.25 + 0.25 + 0) / 9)
     assert report.largest_group == 0.5
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import rapidfuzz
 
 from eno.data.lute.albums import release_years
-from eno.data.matching.credited import Credit, credit_of_album, credit_of_tag, credit_similarity, is_various
+from eno.data.matching.artists import Credit, credit_of_album, credit_of_tag, credit_similarity, is_various
 from eno.data.matching.titles import Title, parse_title, title_similarity
 
 _CROWD = 40

@@ -2,10 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eno.data.labels.names import clean_label, label_key
-from eno.data.matching.credited import credit_of_album, credit_of_tag, credit_similarity
-from eno.data.matching.names import name_key
+from eno.data.matching.artists import credit_of_album, credit_of_tag, credit_similarity
 from eno.data.matching.titles import parse_title, spelling_similarity, title_similarity
+from eno.data.names import clean_label, label_key, name_key
 
 
 @given(st.text())

@@ -32,7 +32,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class LabelFigures:
+class LabelStatistics:
     """How the labels of one field or family are distributed.
 
     Attributes
@@ -102,7 +102,7 @@ class TrackPicture:
 
 
 @dataclass(frozen=True)
-class AudioFigures:
+class AudioStatistics:
     """What the audio files are like.
 
     Attributes
@@ -133,11 +133,11 @@ class Exploration:
     overview : list of tuple of str
         Name and figure.
     hints : list of str
-    genres, descriptors : LabelFigures
+    genres, descriptors : LabelStatistics
     co_occurrence : CoOccurrence or None
     years : dict of int to int
         Albums by decade.
-    audio : AudioFigures or None
+    audio : AudioStatistics or None
     incomplete : list of tuple
         Album, tracks that it has here, tracks that it is listed with; where they differ.
     splits : list of tuple
@@ -147,11 +147,11 @@ class Exploration:
 
     overview: list[tuple[str, str]]
     hints: list[str]
-    genres: LabelFigures
-    descriptors: LabelFigures
+    genres: LabelStatistics
+    descriptors: LabelStatistics
     co_occurrence: CoOccurrence | None
     years: dict[int, int]
-    audio: AudioFigures | None
+    audio: AudioStatistics | None
     incomplete: list[tuple[str, int, int]]
     splits: list[tuple[str, int, int]]
     track: TrackPicture | None = field(repr=False)

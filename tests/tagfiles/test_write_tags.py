@@ -18,7 +18,7 @@ from eno.errors import LabelError
 from eno.inference.export import beets_line, csv_header, csv_lines, picard_line
 from eno.inference.naming import TagProbability
 from eno.models.calibration.calibrate import Calibration
-from eno.tagfiles.writing import TagChoice, read_tagged
+from eno.tagfiles.selection import TagChoice, read_tagged
 from tests.audio_files import music, write
 
 TAGS = [

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from eno.data.matching.album_index import LocalAlbum
-from eno.data.matching.credited import main_artist
+from eno.data.matching.artists import main_artist
+from eno.data.matching.candidates import LocalAlbum
 
 _DISC_FOLDER = re.compile(r"^(?:cd|dis[ck]|disque)[\s_.-]*\d+\b.*$", re.IGNORECASE)
 # "1993 - Souvlaki", "Slowdive - Souvlaki (1993)", "Slowdive - 1993 - Souvlaki"

@@ -6,8 +6,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from eno.data.matching.names import VARIOUS_ARTISTS, name_key
 from eno.data.matching.titles import spelling_similarity
+from eno.data.names import name_key
+
+VARIOUS_ARTISTS = frozenset({"various artists", "various", "va", "varios artistas", "v a"})
+"""Keys of the names that compilations have in place of an artist."""
 
 _FEATURING = re.compile(r"[\s(\[]+(?:feat|ft|featuring)\b\.?\s.*$", re.IGNORECASE)
 _JOINTS = re.compile(

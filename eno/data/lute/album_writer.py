@@ -16,16 +16,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eno.data.labels.names import clean_label, label_key
 from eno.data.lute.albums import ALBUM_SCHEMA, LABEL_COLUMNS
 from eno.data.lute.records import AlbumBatch, Malformed
+from eno.data.names import clean_label, label_key
 from eno.files import replace_file
 
 _FAMILIES = {"primary_genres": "genre", "secondary_genres": "genre", "descriptors": "descriptor"}
 _ROW_GROUP = 16_384
 
 
-class AlbumSpool:
+class AlbumWriter:
     """Collects albums, then writes the albums table.
 
     Parameters
@@ -52,7 +52,7 @@ class AlbumSpool:
         self._spellings: dict[str, Counter[str]] = {"genre": Counter(), "descriptor": Counter()}
         self.albums = self.repeated = self.duplicates = self.merged_spellings = 0
 
-    def __enter__(self) -> AlbumSpool:
+    def __enter__(self) -> AlbumWriter:
         self._writer = pa.ipc.new_file(self._path, ALBUM_SCHEMA)
         return self
 

@@ -19,12 +19,12 @@ from eno.data.matching.matcher import albums_with_tracks, read_matches
 from eno.data.splits.artist_split import read_split
 from eno.data.splits.stratify import SPLITS
 from eno.errors import CatalogueError
-from eno.exploration.figures import (
+from eno.exploration.statistics import (
     LIMITS,
-    AudioFigures,
+    AudioStatistics,
     CoOccurrence,
     Exploration,
-    LabelFigures,
+    LabelStatistics,
     Pair,
 )
 from eno.exploration.track_picture import choose_track
@@ -89,13 +89,13 @@ def explore(
     )
 
 
-def co_occurrence(albums: pa.Table, genres: LabelFigures, descriptors: LabelFigures) -> CoOccurrence | None:
+def co_occurrence(albums: pa.Table, genres: LabelStatistics, descriptors: LabelStatistics) -> CoOccurrence | None:
     """Find the labels that go together most.
 
     Parameters
     ----------
     albums : pyarrow.Table
-    genres, descriptors : LabelFigures
+    genres, descriptors : LabelStatistics
         Their counts.
 
     Returns
@@ -140,7 +140,7 @@ def _arranged(lift: np.ndarray) -> np.ndarray:
     return order
 
 
-def _label_figures(*columns: pa.ChunkedArray) -> LabelFigures:
+def _label_figures(*columns: pa.ChunkedArray) -> LabelStatistics:
     arrays = [column.combine_chunks() for column in columns]
     flat = pa.chunked_array([pc.list_flatten(array) for array in arrays])
     named = pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(flat)), 0), False)
@@ -160,7 +160,7 @@ def _label_figures(*columns: pa.ChunkedArray) -> LabelFigures:
         kept.append((limit, int(frequent.sum()), reached))
     per_album = Counter(np.bincount(rows, minlength=total).tolist())
     ordered = sorted(zip(names, per_label.tolist(), strict=True), key=lambda item: (-item[1], item[0]))
-    return LabelFigures(ordered, dict(sorted(per_album.items())), kept)
+    return LabelStatistics(ordered, dict(sorted(per_album.items())), kept)
 
 
 def _overview(albums: pa.Table, tracks: pa.Table | None, matches: pa.Table | None) -> list[tuple[str, str]]:
@@ -200,12 +200,12 @@ def _decades(albums: pa.Table) -> dict[int, int]:
     return dict(sorted(Counter(year // 10 * 10 for year in release_years(albums) if year is not None).items()))
 
 
-def _audio(tracks: pa.Table) -> AudioFigures:
+def _audio(tracks: pa.Table) -> AudioStatistics:
     readable = tracks.filter(pc.is_null(tracks["problem"])).sort_by("duration_s")
     ids, durations = readable["track_id"].to_pylist(), readable["duration_s"].to_pylist()
     named = list(zip(ids, durations, strict=True))
     described = zip(*(readable[n].to_pylist() for n in ("container", "codec", "sample_rate", "channels")), strict=True)
-    return AudioFigures(
+    return AudioStatistics(
         durations_s=np.array(durations, float),
         shortest=named[:5],
         longest=named[::-1][:5],
