@@ -1,4 +1,4 @@
-"""Which processor PyTorch computes on, and how precisely."""
+"""The device and precision of PyTorch."""
 
 from __future__ import annotations
 
@@ -7,26 +7,21 @@ import torch
 from eno.errors import ConfigError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-"""Precisions by name. float16 is not among them: its range is too small for these networks' activations."""
+"""Precisions by name. float16 is left out: its range is too small for the activations of these networks."""
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turn a device name into a device that exists; never falls back in silence.
+    """Return the device of a name; a missing device is an error, never a fallback to the CPU.
 
     Parameters
     ----------
     name : str
         ``"auto"`` (the first GPU, else the CPU), or a PyTorch device name such as ``"cpu"`` or ``"cuda:1"``.
 
-    Returns
-    -------
-    torch.device
-        The device.
-
     Raises
     ------
     ConfigError
-        PyTorch has no such device on this machine.
+        PyTorch finds no such device on this machine.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -37,25 +32,20 @@ def resolve_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ConfigError(
             f"Device {name!r} cannot be used ({reason}). This PyTorch ({torch.__version__}) sees "
-            f"{torch.cuda.device_count()} GPUs; use 'auto' or 'cpu', or install PyTorch for your GPU."
+            f"{torch.cuda.device_count()} GPUs. Use 'auto' or 'cpu', or install PyTorch for your GPU."
         ) from error
     return device
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Turn the name of a precision into the type that matrix products are computed in.
+    """Return the type in which matrix products are computed.
 
     Parameters
     ----------
     name : str
-        ``"auto"`` (bfloat16 on a GPU that has it, else float32), ``"float32"`` or ``"bfloat16"``.
+        ``"auto"`` (bfloat16 on a GPU that supports it, else float32), ``"float32"`` or ``"bfloat16"``.
     device : torch.device
-        Where it is computed.
-
-    Returns
-    -------
-    torch.dtype
-        float32 or bfloat16.
+        The device of the computation.
 
     Raises
     ------

@@ -1,30 +1,31 @@
-"""Every error that eno raises on purpose.
+"""Every error that eno raises deliberately.
 
 ::
 
     EnoError
-    ├── AudioError           a file that cannot be read as music
-    ├── ConfigError          a setting that is unknown or has a wrong value
-    ├── UnknownName          no encoder, head, … of that name
+    ├── AudioError           an audio file that cannot be read
+    ├── ConfigError          a setting that is unknown or has an invalid value
+    ├── UnknownName          no encoder, head, … has that name
     ├── MissingExtra         an optional package is not installed
-    ├── WeightsError         pretrained weights cannot be had or are not what they should be
+    ├── WeightsError         pretrained weights that are missing, damaged or do not fit
     ├── StoreError           an embedding store that is missing, damaged or misused
-    │   └── FingerprintMismatch   vectors of one encoder meet the settings of another
+    │   └── FingerprintMismatch   embeddings and settings come from different encoders
     ├── CatalogueError       albums, tracks, matches or splits that cannot be used
     │   └── LabelError       labels that cannot be used
-    ├── SimilarityError      an index or a query that cannot be used
+    ├── SimilarityError      an index that is missing or damaged, or a query that cannot be answered
     ├── ModelError           a saved head or predictor that cannot be loaded or used
-    ├── TrainingError        training that cannot go on
-    ├── TrackingError        an experiment tracker that a run depends on
-    └── NotFitted            a head is asked before it was fitted
+    ├── TrainingError        training that cannot continue
+    ├── TrackingError        an experiment tracker that is required and fails
+    └── NotFitted            a head that is used before it has been fitted
 
-A message says what was found, what was expected and what to do about it. The command line prints
-these without a traceback; anything else is a bug and keeps its traceback.
+A message says what was found, what was expected and what to do. The command line prints these errors without a
+traceback; any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,11 +33,11 @@ from eno.files import printable
 
 
 class EnoError(Exception):
-    """Base of every error that eno raises on purpose."""
+    """Base of every error that eno raises deliberately."""
 
 
 class AudioError(EnoError):
-    """A file that cannot be read as music.
+    """An audio file that cannot be read.
 
     Parameters
     ----------
@@ -48,28 +49,27 @@ class AudioError(EnoError):
 
     def __init__(self, path: Path | str, reason: str) -> None:
         super().__init__(path, reason)
-        self.path = Path(path)
-        self.reason = reason
+        self.path, self.reason = Path(path), reason
 
     def __str__(self) -> str:
         return f"{printable(self.path)}: {self.reason}"
 
 
 class ConfigError(EnoError):
-    """A setting that is unknown or has a wrong value."""
+    """A setting that is unknown or has an invalid value."""
 
 
 class UnknownName(EnoError):
-    """No thing of that kind has that name.
+    """No encoder, head, … has that name.
 
     Parameters
     ----------
     kind : str
-        What was looked up, for instance ``"encoder"``.
+        What was looked up, for example ``"encoder"``.
     name : str
-        The name that was asked for.
+        The unknown name.
     choices : iterable of str
-        The names there are.
+        The valid names.
     """
 
     def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
@@ -88,21 +88,27 @@ class MissingExtra(EnoError):
     Parameters
     ----------
     extra : str
-        The extra of eno that brings it.
+        The extra of eno that contains it.
     package : str
-        The package that could not be imported.
+        What pip installs, for example ``"ray[data]"``.
+    needed_by : str, optional
+        Another package that needs it; None if it is eno itself.
     """
 
-    def __init__(self, extra: str, package: str) -> None:
-        super().__init__(extra, package)
-        self.extra, self.package = extra, package
+    def __init__(self, extra: str, package: str, needed_by: str | None = None) -> None:
+        super().__init__(extra, package, needed_by)
+        self.extra, self.package, self.needed_by = extra, package, needed_by
 
     def __str__(self) -> str:
-        return f'{self.package} is not installed. It comes with: pip install "eno[{self.extra}]"'
+        return (
+            f"{self.needed_by or 'This'} needs the package {self.package}, which is not installed. Install it with: "
+            f"pip install {shlex.quote(self.package)}, or install the whole extra {self.extra!r} from eno's "
+            f"repository: pip install '.[{self.extra}]'"
+        )
 
 
 class WeightsError(EnoError):
-    """Pretrained weights cannot be had or are not what they should be."""
+    """Pretrained weights that are missing, damaged or do not fit the network."""
 
 
 class StoreError(EnoError):
@@ -110,12 +116,12 @@ class StoreError(EnoError):
 
 
 class FingerprintMismatch(StoreError):
-    """Vectors of one encoder meet the settings of another.
+    """Embeddings and settings come from different encoders.
 
     Parameters
     ----------
     found, expected : str
-        Name and fingerprint of both sides.
+        Where they come from, with name and fingerprint of the encoder.
     remedy : str
         What to do.
     """
@@ -125,7 +131,7 @@ class FingerprintMismatch(StoreError):
         self.found, self.expected, self.remedy = found, expected, remedy
 
     def __str__(self) -> str:
-        return f"Embeddings do not belong together: found {self.found}, expected {self.expected}. {self.remedy}"
+        return f"Encoders do not match: found {self.found}, expected {self.expected}. {self.remedy}"
 
 
 class CatalogueError(EnoError):
@@ -145,15 +151,15 @@ class ModelError(EnoError):
 
 
 class TrainingError(EnoError):
-    """Training that cannot go on."""
+    """Training that cannot continue."""
 
 
 class TrackingError(EnoError):
-    """An experiment tracker that a run depends on, and that does not do its part."""
+    """An experiment tracker that is required and fails."""
 
 
 class NotFitted(EnoError):
-    """A head is asked before it was fitted."""
+    """A head that is used before it has been fitted."""
 
     def __init__(self, head: str) -> None:
         super().__init__(head)

@@ -1,4 +1,4 @@
-"""Names that stand for classes: encoders and heads are looked up, and their options checked, in one way."""
+"""Look up the class of an encoder or head by name, and check the options for it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,14 @@ from eno.errors import ConfigError, UnknownName
 
 
 def find_class(kind: str, name: str, table: Mapping[str, str], *, also: Iterable[str] = ()) -> Any:
-    """Import the class that a name stands for.
+    """Import the class that a table of ``name: "module:class"`` lists under a name.
 
     Parameters
     ----------
     kind : str
-        What it is, for the message: ``"encoder"``.
-    name : str
-        Its name.
-    table : mapping
-        Name → ``module:class``.
+        For the message, for example ``"encoder"``.
     also : iterable of str
-        What else may be named, for the message.
+        Further valid forms of a name, for the message.
 
     Raises
     ------
@@ -35,24 +31,24 @@ def find_class(kind: str, name: str, table: Mapping[str, str], *, also: Iterable
 
 
 def import_class(place: str) -> Any:
-    """Import the class at ``module.path:ClassName``."""
+    """Import the class or function at ``module.path:name``."""
     module, _, attribute = place.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
 
-def check_options(kind: str, name: str, made: Any, options: Iterable[str], *, runtime: Iterable[str] = ()) -> None:
-    """Make sure that a class takes these options, and gets those that it needs.
+def check_options(kind: str, name: str, cls: Any, options: Iterable[str], *, runtime: Iterable[str] = ()) -> None:
+    """Check that a class accepts options of these names and that no required one is missing.
 
     Parameters
     ----------
     kind, name : str
         For the message.
-    made : type
-        The class.
+    cls : type
+        The class; its signature lists the options.
     options : iterable of str
         Names of the options.
     runtime : iterable of str
-        Parameters that are no options, for the list in the message.
+        Parameters that are not options.
 
     Raises
     ------
@@ -60,7 +56,7 @@ def check_options(kind: str, name: str, made: Any, options: Iterable[str], *, ru
         An option is unknown or missing.
     """
     given = set(options)
-    parameters = inspect.signature(made).parameters
+    parameters = inspect.signature(cls).parameters
     if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
         return
     known = [one for one in parameters if one not in set(runtime)]

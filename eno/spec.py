@@ -1,4 +1,4 @@
-"""What an encoder is, apart from its code: the identity that stores and predictors carry."""
+"""The identity of an encoder, which stores and predictors record."""
 
 from __future__ import annotations
 
@@ -11,44 +11,43 @@ if TYPE_CHECKING:
     import numpy as np
 
 _DESCRIPTIVE = ("location", "gain_invariant", "normalized")
-# Left out of the fingerprint while they have this value, so that stores from before the field was there stay valid.
+# Excluded from the fingerprint at this value, so that stores written before the field existed stay valid.
 _ADDED_LATER = {"padding": "repeat"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec:
-    """All that decides which vector a window gets.
+    """Everything that determines the embedding of a window.
 
     Attributes
     ----------
     name : str
         Name in `eno.encoders.ENCODERS`, or ``module.path:ClassName`` of a user's own encoder.
     options : dict
-        Options of the encoder that decide its vectors. ``load_encoder(name, **options, **location)`` gives it back.
+        Options that affect the vectors. ``load_encoder(name, **options, **location)`` loads the same encoder.
     revision : str
-        Version of the published weights together with that of eno's code around them.
+        Version of the published weights and of eno's code for them.
     weights_sha256 : str
         Hash of the weights as published.
     sample_rate : int
-        Samples per second that the windows must have.
+        Required sample rate of the windows, in Hz.
     window_samples : int
-        Samples of one window.
+        Length of a window.
     layers : tuple of str
-        What the vectors of one window are, in their order.
+        Names of the vectors of one window, in order.
     pooling : str
-        How a vector comes about inside a window.
+        How frames are pooled into a vector, in words.
     dim : int
         Values per layer.
     padding : {"repeat", "repeatpad"}
-        How a track that is shorter than a window fills it: repeated throughout, or repeated as often as it fits whole,
-        then silence.
+        How a track shorter than a window is padded: looped, or repeated a whole number of times, then silence.
     location : dict
-        Options that say where the weights lie: ``model`` and ``revision``. No part of the fingerprint, since the same
-        weights may lie elsewhere on another machine.
+        Where the weights are: ``model`` and ``revision``. Not part of the fingerprint, as the path may differ between
+        machines.
     gain_invariant : bool
-        Whether a louder or softer copy gets the same vector.
+        Whether the vector is independent of the level of the audio.
     normalized : bool
-        Whether vectors have length 1, so that the mean over the windows of a track is given that length again.
+        Whether vectors have unit length; then the mean over the windows of a track is normalised again.
     """
 
     name: str
@@ -71,18 +70,12 @@ class EncoderSpec:
         return self.window_samples / self.sample_rate
 
     def check_windows(self, windows: np.ndarray) -> None:
-        """Make sure that windows have the shape (b, window_samples).
-
-        Raises
-        ------
-        ValueError
-            They have another one.
-        """
+        """Raise ValueError unless windows have the shape (b, window_samples)."""
         if windows.ndim != 2 or windows.shape[1] != self.window_samples:
             raise ValueError(f"windows have the shape {windows.shape}; expected (b, {self.window_samples}).")
 
-    def to_length(self, means: np.ndarray) -> np.ndarray:
-        """Give means of windows [shape=(..., dim)] the length 1, if the encoder's vectors have it."""
+    def renormalise(self, means: np.ndarray) -> np.ndarray:
+        """Scale means over windows [shape=(..., layers * dim)] back to unit length per layer, if `normalized`."""
         if not self.normalized:
             return means
         by_layer = means.reshape(*means.shape[:-1], -1, self.dim)
@@ -92,25 +85,25 @@ class EncoderSpec:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that change when any vector would."""
-        deciding = {
+        """Twelve hexadecimal digits that change whenever the vectors would."""
+        relevant = {
             key: value
             for key, value in self.to_dict().items()
             if key not in _DESCRIPTIVE and _ADDED_LATER.get(key) != value
         }
-        canonical = json.dumps(deciding, sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps(relevant, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     @property
     def label(self) -> str:
-        """Name and fingerprint, as used for folders and messages."""
+        """Name and fingerprint, for folders and messages."""
         return f"{self.name.replace(':', '.')}-{self.fingerprint}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values for JSON."""
         return asdict(self) | {"layers": list(self.layers)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EncoderSpec:
-        """Inverse of `to_dict`."""
+        """Read the result of `to_dict`."""
         return cls(**(values | {"layers": tuple(values["layers"])}))

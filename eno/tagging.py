@@ -47,7 +47,7 @@ def vectors_for(head: Head, store: EmbeddingStore, ids: Sequence[str]) -> Vector
 
 def mean_vector(spec: EncoderSpec, windows: np.ndarray) -> np.ndarray:
     """Return the mean over windows [shape=(m, layers, dim)] as a head takes it [shape=(dim,) or (layers, dim)]."""
-    mean: np.ndarray = spec.to_length(windows.mean(axis=0))
+    mean: np.ndarray = spec.renormalise(windows.mean(axis=0))
     return mean[0] if len(mean) == 1 else mean
 
 

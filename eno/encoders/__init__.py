@@ -1,6 +1,6 @@
-"""Windows of audio → vectors. One module per family of checkpoints.
+"""Encoders turn windows of audio into embeddings. There is one module per family of checkpoints.
 
-An encoder is looked up by name (`load_encoder`); its module, and with it PyTorch, is imported only then.
+An encoder is looked up by name (`load_encoder`); only then are its module and PyTorch imported.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ ENCODERS = {
 """Name → ``module:class`` of every encoder."""
 
 _RUNTIME = ("device", "dtype")
-"""What an encoder computes with; it need not know about either."""
+"""Parameters that say how to compute, not what. An encoder may lack them."""
 
 
 class Encoder(Protocol):
-    """A frozen pretrained network that turns windows into vectors."""
+    """A frozen pretrained network that turns windows into embeddings."""
 
     @property
     def spec(self) -> EncoderSpec:
-        """What this encoder is."""
+        """The encoder's identity and the windows it expects."""
 
     def encode(self, windows: np.ndarray) -> np.ndarray:
         """Encode windows.
@@ -47,7 +47,7 @@ class Encoder(Protocol):
         Returns
         -------
         np.ndarray [shape=(b, layers, dim), dtype=float32]
-            One vector per window and layer. A window's vector does not depend on the rest of the batch.
+            One vector per window and layer. It must not depend on the other windows of the batch.
         """
 
 
@@ -57,31 +57,23 @@ def load_encoder(name: str, *, device: str = "auto", dtype: str = "auto", **opti
     Parameters
     ----------
     name : str
-        One of `ENCODERS`; ``hf:`` with a hub id or folder, short for ``"hf"`` with that as the option `model`; or
-        ``module.path:ClassName`` of an encoder of your own. The last imports that module, so never take it from
-        somebody else's file or request.
-    device : str
-        ``"auto"`` (a GPU where there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` and so on.
-    dtype : str
-        ``"auto"`` (bfloat16 on a GPU, float32 on a CPU), ``"float32"`` or ``"bfloat16"``.
+        One of `ENCODERS`; ``hf:<model>``, short for ``"hf"`` with the option `model`; or ``module.path:ClassName`` of
+        your own encoder. The last form imports that module, so never take it from an untrusted file or request.
+    device, dtype : str
+        See `eno.devices`.
     **options
-        Options of that encoder; its class documents them.
-
-    Returns
-    -------
-    Encoder
-        Ready to encode.
+        Options of the encoder, documented on its class.
 
     Raises
     ------
     UnknownName
         There is no such encoder.
     ConfigError
-        The encoder has no such option, or the option has no such value.
+        An option is unknown or has an invalid value.
     WeightsError
-        Its weights cannot be had.
+        The weights are missing or damaged and cannot be downloaded.
     MissingExtra
-        It needs a package that is not installed.
+        A package that the encoder needs is not installed.
     """
     if name.startswith("hf:"):
         name, options["model"] = "hf", name.removeprefix("hf:")
@@ -91,12 +83,12 @@ def load_encoder(name: str, *, device: str = "auto", dtype: str = "auto", **opti
     runtime = {key: value for key, value in (("device", device), ("dtype", dtype)) if key in parameters}
     encoder = cast(Encoder, encoder_class(**runtime, **options))
     if encoder.spec.name != name:
-        raise ConfigError(f"{name}: calls itself {encoder.spec.name!r}; its spec must have name={name!r}.")
+        raise ConfigError(f"Encoder {name!r}: its spec has name={encoder.spec.name!r}; expected name={name!r}.")
     return encoder
 
 
 def is_own(name: str) -> bool:
-    """Whether a name is ``module.path:ClassName`` of a user's own encoder, so that loading it runs their code."""
+    """Return whether a name is ``module.path:ClassName`` of a user's own encoder; loading it runs their code."""
     return ":" in name and not name.startswith("hf:")
 
 
@@ -106,4 +98,6 @@ def _import_class(name: str) -> Any:
     try:
         return import_class(name)
     except (ImportError, ValueError, AttributeError) as error:
-        raise ConfigError(f"Encoder {name!r} cannot be imported ({error}). Is its module on Python's path?") from error
+        raise ConfigError(
+            f"Encoder {name!r} cannot be imported ({error}). Check that its module is on Python's path."
+        ) from error

@@ -1,4 +1,4 @@
-"""What there is to know of the encoders before one is loaded: sizes, licences, and whether the weights are here."""
+"""Model cards: sizes and licences of the known checkpoints, and whether their weights are on this machine."""
 
 from __future__ import annotations
 
@@ -13,28 +13,22 @@ from eno.files import cache_folder
 
 @dataclass(frozen=True)
 class Card:
-    """An encoder with one of its checkpoints.
+    """A checkpoint of an encoder.
 
     Attributes
     ----------
     encoder : str
         Name for `eno.encoders.load_encoder`.
     model : str
-        The checkpoint, as its option names it; what has no weights has none.
-    sample_rate : int
-        In samples per second.
-    window_s : float
-        Length of a window, by default.
+        The checkpoint, as in the encoder's option; empty if there are no weights.
     layers, dim : int
-        Vectors per window, by default, and their values; 0 for one value a label.
+        Vectors per window and values per vector by default; `dim` is 0 if it depends on the labels.
     megabytes : int
-        Size of the weights, 0 where it is not known.
+        Size of the weights; 0 if unknown.
     code, weights : str
-        Licences: of the code that computes, and of the weights, as their authors state them.
+        Licences of the code and of the weights, as their authors state them.
     commercial : bool or None
-        Whether the weights may be used commercially; None where nobody says.
-    note : str
-        What one should know before choosing it.
+        Whether the weights may be used commercially; None if not stated.
     """
 
     encoder: str
@@ -64,18 +58,18 @@ CARDS = (
     ),
     Card(
         "laion", "music_audioset_epoch_15_esc_90.14.pt", 48_000, 10.0, 1, 512, 0, "CC0-1.0", "not stated",
-        commercial=None, note="takes text; better converted, for 'clap'",
+        commercial=None, note="takes text; better converted for 'clap'",
     ),
     Card("mert", "m-a-p/MERT-v1-95M", 24_000, 5.0, 4, 768, 378, "Apache-2.0", "CC BY-NC 4.0", commercial=False),
     Card("mert", "m-a-p/MERT-v1-330M", 24_000, 5.0, 4, 1024, 1262, "Apache-2.0", "CC BY-NC 4.0", commercial=False),
-    Card("stats", "", 22_050, 10.0, 1, 119, 0, "ISC", "none", note="no weights: the floor in every comparison"),
+    Card("stats", "", 22_050, 10.0, 1, 119, 0, "ISC", "none", note="no weights; the baseline of every comparison"),
     Card("simple_cnn", "best_model.pt", 16_000, 3.0, 1, 0, 0, "Apache-2.0", "yours", note="made by scripts/train.py"),
 )  # fmt: skip
-"""One for each checkpoint that eno knows by name; ``hf:<id or folder>`` runs others, whose cards say the rest."""
+"""The checkpoints that eno knows by name; for others, run as ``hf:<model>``, see their own cards."""
 
 
 def is_present(encoder: str, model: str) -> bool:
-    """Whether the weights of a checkpoint are on this machine."""
+    """Return whether the weights of a checkpoint are on this machine."""
     if encoder == "stats":
         return True
     if encoder == "musicnn":

@@ -1,6 +1,6 @@
-"""Checkpoints in transformers' layout: found on disk or on the hub, read as safetensors, loaded whole or not at all.
+"""Find, read and load checkpoints in the format of transformers, from a folder or the Hugging Face hub.
 
-Nothing that is read here can run code: no pickle except through ``weights_only=True``, never any remote code.
+Reading a checkpoint never runs code from it: pickles are only read with ``weights_only=True``, and remote code is off.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _SMALL_FILES = ("*.json", "*.txt")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder in transformers' layout, with the weights as safetensors.
+    """A folder in the format of transformers, with the weights as safetensors.
 
     Attributes
     ----------
     folder : Path
-        Holds ``config.json``, ``model.safetensors`` and what else the model needs.
+        With ``config.json``, ``model.safetensors`` and the other files of the model.
     location : dict
-        ``model``: the folder, or the id on the hub; then also ``revision``: the commit.
+        ``model``: the folder or the id on the hub; for the latter also ``revision``: the commit.
     sha256 : str
         Hash of the weights as published.
     """
@@ -50,34 +50,28 @@ class Checkpoint:
     sha256: str
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Read one of its JSON files.
-
-        Raises
-        ------
-        WeightsError
-            The file is missing or damaged.
-        """
+        """Read a JSON file of the folder; raise `WeightsError` if it is missing or damaged."""
         path = self.folder / name
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise WeightsError(
-                f"{path}: cannot be read ({error.strerror}). Copy it there from the checkpoint."
-            ) from error
+            raise WeightsError(f"{path}: cannot be read ({error.strerror}). Copy it from the checkpoint.") from error
         except ValueError as error:
-            raise WeightsError(f"{path}: is not JSON ({error}). Copy it anew from the checkpoint.") from error
+            raise WeightsError(f"{path}: is not valid JSON ({error}). Copy it again from the checkpoint.") from error
         if not isinstance(content, dict):
-            raise WeightsError(f"{path}: is not a JSON object. Copy it anew from the checkpoint.")
+            raise WeightsError(f"{path}: is not a JSON object. Copy it again from the checkpoint.")
         return content
 
     def code_revision(self, code: str, *names: str) -> str:
-        """Version of eno's code and a hash of the JSON files that steer it: for `EncoderSpec.revision`."""
+        """Return the version of eno's code and a hash of these JSON files, for `EncoderSpec.revision`."""
         canonical = json.dumps([self.read_json(name) for name in names], sort_keys=True)
         return f"{code}-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"
 
 
 def locate(model: str, revision: str | None = None) -> Checkpoint:
-    """Find a checkpoint on disk, in the hub's cache, or on the hub.
+    """Find a checkpoint on disk, in the hub's cache or on the hub.
+
+    A checkpoint that is only published as ``pytorch_model.bin`` is converted to safetensors once, in eno's cache.
 
     Parameters
     ----------
@@ -86,16 +80,10 @@ def locate(model: str, revision: str | None = None) -> Checkpoint:
     revision : str, optional
         Branch, tag or commit on the hub.
 
-    Returns
-    -------
-    Checkpoint
-        With the weights as safetensors. Where only ``pytorch_model.bin`` was published, it is converted once, into
-        eno's cache.
-
     Raises
     ------
     WeightsError
-        It cannot be had, or holds no weights; the message says what to put where.
+        It cannot be found or downloaded, or contains no weights; the message says which files are needed.
     """
     folder = Path(model).expanduser()
     location = {"model": str(folder.absolute())}
@@ -103,30 +91,28 @@ def locate(model: str, revision: str | None = None) -> Checkpoint:
         folder = _from_hub(model, revision)
         location = {"model": model, "revision": folder.name}
     elif revision is not None:
-        raise WeightsError(f"{model}: is a folder, which has no revision {revision!r}; leave the revision out.")
+        raise WeightsError(f"{model}: is a folder, which has no revision {revision!r}. Leave out the revision.")
     shards = sorted(folder.glob("*.safetensors"))
     if shards:
         return Checkpoint(folder, location, sha256_of(shards))
     if not (folder / _PICKLED).is_file():
-        raise WeightsError(f"{folder}: holds no weights; put {WEIGHTS} there, beside {CONFIG} and {PREPROCESSOR}.")
+        raise WeightsError(f"{folder}: contains no weights. Put {WEIGHTS} there, next to {CONFIG} and {PREPROCESSOR}.")
     sha256 = sha256_of([folder / _PICKLED])
     return Checkpoint(_convert(folder, sha256), location, sha256)
 
 
 def read_pickled(path: Path, safe_globals: tuple[Any, ...] = ()) -> Any:
-    """Read a file of ``torch.save`` without running any code in it.
+    """Read a file written by ``torch.save`` without running any code in it.
 
     Parameters
     ----------
-    path : Path
-        The file.
     safe_globals : tuple
-        Types beside tensors that it may hold, as for ``torch.serialization.safe_globals``.
+        Types other than tensors that it may contain, as for ``torch.serialization.safe_globals``.
 
     Raises
     ------
     WeightsError
-        It is missing, damaged, or holds anything else.
+        It is missing, damaged, or contains anything else.
     """
     try:
         with torch.serialization.safe_globals(list(safe_globals)):
@@ -135,33 +121,28 @@ def read_pickled(path: Path, safe_globals: tuple[Any, ...] = ()) -> Any:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}).") from error
     except pickle.UnpicklingError as error:
         found = str(error).partition("Unsupported global: GLOBAL ")[2].partition(" ")[0]
-        what = f"it holds a Python object that is no tensor, {found}" if found else "it is damaged or no checkpoint"
+        what = f"it contains a Python object, {found}" if found else "it is damaged or not a checkpoint"
         raise WeightsError(
-            f"{path}: is refused: {what}. Such files can run code when they are opened. Get the checkpoint from its "
-            "authors, or have whoever wrote this file save the tensors alone."
+            f"{path}: is refused because {what}. Opening such a file can run code. Get the checkpoint from its "
+            "authors, or save it again with tensors only."
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
         raise WeightsError(f"{path}: is damaged ({first_line(error)}). Download it again.") from error
 
 
 def load_network(model_class: Any, checkpoint: Checkpoint, *, config: Any = None, unused: tuple[str, ...] = ()) -> Any:
-    """Load a network of transformers; a weight that is missing or left over is an error.
+    """Load a network of transformers in float32 on the CPU; missing and unexpected weights are errors.
 
     Parameters
     ----------
     model_class : type
         A model class of transformers.
     checkpoint : Checkpoint
-        Where the weights lie.
+        The weights.
     config : transformers.PretrainedConfig, optional
-        In place of the folder's ``config.json``.
+        Used instead of the folder's ``config.json``.
     unused : tuple of str
-        Prefixes of weights in the file that this class has no use for, such as a classifier.
-
-    Returns
-    -------
-    model_class
-        The network, in float32 on the CPU.
+        Prefixes of weights that the class does not need, such as a classifier.
 
     Raises
     ------
@@ -184,13 +165,13 @@ def load_network(model_class: Any, checkpoint: Checkpoint, *, config: Any = None
         raise WeightsError(f"{checkpoint.folder}: cannot be loaded ({first_line(error)}).") from error
     buffers = {name for name, _ in network.named_buffers()} | _POSITION_BUFFERS
     missing = set(report["missing_keys"]) - buffers
-    left_over = {key for key in report["unexpected_keys"] if not key.startswith(unused)} - buffers
+    unexpected = {key for key in report["unexpected_keys"] if not key.startswith(unused)} - buffers
     wrong = {str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"]}
-    for problem, keys in (("lacks", missing), ("has weights left over:", left_over), ("has other shapes for", wrong)):
+    for problem, keys in (("lacks", missing), ("has unexpected weights:", unexpected), ("has other shapes for", wrong)):
         if keys:
             shown = ", ".join(sorted(keys)[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
             raise WeightsError(
-                f"{checkpoint.folder}: {problem} {shown}. It is not a {model_class.__name__} checkpoint."
+                f"{checkpoint.folder}: {problem} {shown}. This is not a checkpoint of {model_class.__name__}."
             )
     return network
 
@@ -206,9 +187,10 @@ def _from_hub(model: str, revision: str | None) -> Path:
         return _download(model, revision)
     except (OSError, HfHubHTTPError, ValueError) as error:
         raise WeightsError(
-            f"{model}: is no folder here, and cannot be had from the hub ({first_line(error)}). On a machine without "
-            f"network, fetch it on one that has it ('hf download {model} --local-dir FOLDER'), copy it over, and "
-            f"name it as the model. It must hold {CONFIG}, {PREPROCESSOR} and {WEIGHTS}, and for text tokenizer.json."
+            f"{model}: is not a folder, and cannot be downloaded from the hub ({first_line(error)}). Offline: "
+            f"download it on another machine ('hf download {model} --local-dir FOLDER'), copy the folder here and "
+            f"specify it as the model. It must contain {CONFIG}, {PREPROCESSOR} and {WEIGHTS}, for text also "
+            "tokenizer.json."
         ) from error
 
 
@@ -221,9 +203,9 @@ def _download(model: str, revision: str | None) -> Path:
 
 
 def _convert(folder: Path, sha256: str) -> Path:
-    """Copy a checkpoint into eno's cache, with its pickled weights as safetensors."""
+    """Copy a checkpoint to eno's cache with its pickled weights as safetensors."""
     small = sorted(path for pattern in _SMALL_FILES for path in folder.glob(pattern))
-    # The same weights under another configuration are another model.
+    # The same weights with another configuration are another model.
     key = hashlib.sha256(sha256.encode())
     for path in small:
         key.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -231,7 +213,7 @@ def _convert(folder: Path, sha256: str) -> Path:
     if (target / WEIGHTS).is_file():
         return target
     weights = read_pickled(folder / _PICKLED)
-    # Tensors may share memory, which safetensors does not take.
+    # Tensors may share memory, which safetensors does not support.
     copies = {name: value.clone().contiguous() for name, value in weights.items() if torch.is_tensor(value)}
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True, exist_ok=True)
@@ -248,7 +230,7 @@ def _convert(folder: Path, sha256: str) -> Path:
 
 
 def sha256_of(files: list[Path]) -> str:
-    """Hash of a file, or of the hashes of several."""
+    """Return the hash of a file, or of the hashes of several files."""
     digests = []
     for path in files:
         with path.open("rb") as file:
@@ -257,13 +239,13 @@ def sha256_of(files: list[Path]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says in one line; its type where it says nothing."""
+    """Return the first line of an error's message, or its type if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars or load reports of transformers: what matters of them becomes an error."""
+    """Silence the progress bars and load reports of transformers; `load_network` turns problems into errors."""
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

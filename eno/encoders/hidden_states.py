@@ -1,4 +1,4 @@
-"""Hidden states of transformers as vectors: which layers, and how they are pooled over time."""
+"""Encoders that pool hidden states of a transformer over time, for one or more layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eno.spec import EncoderSpec
 Layers = Literal["spread", "all"] | Annotated[Sequence[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 Pooling = Literal["mean", "max", "mean_std"]
 
-_SPREAD = 4  # layers by default: heads that learn to weigh layers gain little from more
+_SPREAD = 4  # layers by default; more hardly help heads that learn layer weights
 
 
 def _mean_and_deviation(states: torch.Tensor) -> torch.Tensor:
@@ -31,19 +31,14 @@ _POOLINGS: dict[Pooling, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 def choose_layers(layers: Layers, depth: int) -> tuple[int, ...]:
-    """Turn what was asked for into numbers of hidden states.
+    """Return the numbers of the chosen hidden states, in the given order.
 
     Parameters
     ----------
     layers : "spread", "all" or sequence of int
-        Four spread evenly over the depth, all, or these. 0 is what enters the first layer, `depth` is the last.
+        Four spread evenly over the depth, all, or these. 0 is the input of the first layer, `depth` the last layer.
     depth : int
-        Layers of the network.
-
-    Returns
-    -------
-    tuple of int
-        In the order asked for.
+        Number of layers of the network.
 
     Raises
     ------
@@ -63,12 +58,14 @@ def choose_layers(layers: Layers, depth: int) -> tuple[int, ...]:
         raise ConfigError(f"layers = {layers!r}: expected 'spread', 'all', or numbers from 0 to {depth}.")
     for layer in layers:
         if not 0 <= layer <= depth:
-            raise ConfigError(f"layers = {list(layers)}: there is no layer {layer}; this network has 0 to {depth}.")
+            raise ConfigError(
+                f"layers = {list(layers)}: there is no layer {layer}; this network has layers 0 to {depth}."
+            )
     return tuple(layers)
 
 
 class HiddenStateEncoder(TorchEncoder):
-    """Base of encoders whose vectors are hidden states, pooled over time, of several layers side by side."""
+    """Base of encoders whose vectors are hidden states of several layers, pooled over time."""
 
     def _describe(
         self,
@@ -82,12 +79,9 @@ class HiddenStateEncoder(TorchEncoder):
         sample_rate: int,
         **identity: Any,
     ) -> EncoderSpec:
-        """Check the options and make the spec; windows have a length in seconds, or the only one that there is.
-
-        `identity` is name, revision, weights_sha256, location and gain_invariant.
-        """
+        """Check the options and return the spec; exactly one of `window_s` and `window_samples` is set."""
         if pooling not in _POOLINGS:
-            raise ConfigError(f"pooling = {pooling!r}: choose from: {', '.join(get_args(Pooling))}.")
+            raise ConfigError(f"pooling = {pooling!r}: choose from {', '.join(get_args(Pooling))}.")
         self._chosen = choose_layers(layers, depth)
         self._pool = _POOLINGS[pooling]
         return EncoderSpec(
@@ -111,28 +105,21 @@ class HiddenStateEncoder(TorchEncoder):
 
 
 def window_length(window_s: float | None, sample_rate: int) -> int:
-    """Samples of a window of so many seconds.
-
-    Raises
-    ------
-    ConfigError
-        It is shorter than half a second or longer than a minute.
-    """
+    """Return the samples of a window; raise `ConfigError` if it is shorter than 0.5 s or longer than a minute."""
     if window_s is None or not 0.5 <= window_s <= 60:
         raise ConfigError(f"window_s = {window_s}: expected 0.5 to 60 seconds.")
     return round(window_s * sample_rate)
 
 
 def standardise(audio: torch.Tensor) -> torch.Tensor:
-    """Give every window zero mean and unit variance, as `transformers.Wav2Vec2FeatureExtractor` does."""
+    """Scale every window to zero mean and unit variance, as `transformers.Wav2Vec2FeatureExtractor` does."""
     centred = audio - audio.mean(dim=1, keepdim=True)
     return centred / torch.sqrt(centred.square().mean(dim=1, keepdim=True) + 1e-7)
 
 
 def all_states(output: Any) -> tuple[torch.Tensor, ...]:
-    """Hidden states of an output of transformers, the last one as the network hands it on.
+    """Return all hidden states of an output of transformers, the last one after the final normalisation.
 
-    Which of them transformers reports as the last differs between versions and models: before or after the final
-    normalisation. ``last_hidden_state`` is always after it.
+    Whether the last of ``hidden_states`` is before or after that normalisation differs between versions and models.
     """
     return (*output.hidden_states[:-1], output.last_hidden_state)

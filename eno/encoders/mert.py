@@ -1,7 +1,7 @@
-"""MERT: self-supervised acoustic music understanding, without remote code.
+"""MERT: a self-supervised model of music audio, loaded without remote code.
 
-MERT's published modelling code is Hubert's with switches that no released v1 checkpoint uses. So its checkpoints are
-loaded as what they are, into transformers' own Hubert, and a configuration that turns a switch on is refused.
+MERT's published modelling code is Hubert with switches that no released v1 checkpoint uses. Its checkpoints are
+therefore loaded into the Hubert of transformers, and a configuration that turns a switch on is refused.
 
 References
 ----------
@@ -24,12 +24,12 @@ from eno.errors import WeightsError
 
 DEFAULT_MODEL = "m-a-p/MERT-v1-95M"
 
-# Switches of MERT's own code that make it something else than Hubert, and the values that leave them off.
+# Switches in MERT's own code that make it differ from Hubert, and the values at which they are off.
 _SWITCHES: dict[str, Any] = {"feature_extractor_cqt": False, "deepnorm": False, "attention_relax": -1.0}
 
 
 class MERT(HiddenStateEncoder):
-    """MERT-v1-95M, MERT-v1-330M, and others of their kind.
+    """MERT-v1-95M, MERT-v1-330M and compatible checkpoints.
 
     Parameters
     ----------
@@ -52,12 +52,12 @@ class MERT(HiddenStateEncoder):
     Raises
     ------
     WeightsError
-        The checkpoint cannot be had or does not fit.
+        The checkpoint cannot be found or downloaded, or does not fit.
 
     Notes
     -----
-    Windows are brought to zero mean and unit variance first, so level does not matter. All windows have the same
-    length: the first layer normalises over time, padding included, so a padded batch would change every vector in it.
+    Windows are scaled to zero mean and unit variance first, so level does not matter. All windows have the same
+    length, because the first layer normalises over time: padding would change every vector of a batch.
 
     The published weights are for non-commercial use (CC BY-NC 4.0).
     """
@@ -83,8 +83,8 @@ class MERT(HiddenStateEncoder):
         for switch, off in _SWITCHES.items():
             if config.get(switch, off) != off:
                 raise WeightsError(
-                    f"{model}: {CONFIG} has {switch} = {config[switch]!r}, which only MERT's own code knows, and eno "
-                    "runs no remote code. Use m-a-p/MERT-v1-95M or m-a-p/MERT-v1-330M."
+                    f"{model}: {CONFIG} has {switch} = {config[switch]!r}, which only MERT's own code supports. "
+                    "eno runs no remote code; use m-a-p/MERT-v1-95M or m-a-p/MERT-v1-330M."
                 )
         hubert = HubertConfig.from_dict({key: value for key, value in config.items() if key not in _FOREIGN})
         self._network = self._place(load_network(HubertModel, checkpoint, config=hubert))
@@ -110,5 +110,5 @@ class MERT(HiddenStateEncoder):
             return all_states(self._network(values, output_hidden_states=True))
 
 
-# What names MERT's own classes.
+# Keys that refer to MERT's own classes.
 _FOREIGN = ("model_type", "auto_map", "architectures", *_SWITCHES)

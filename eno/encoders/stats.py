@@ -1,4 +1,4 @@
-"""Classical descriptors of sound: no weights, no download, the floor in every comparison.
+"""Classical audio descriptors without weights: the baseline of every comparison.
 
 References
 ----------
@@ -11,11 +11,10 @@ from __future__ import annotations
 import importlib.metadata
 from typing import Annotated, Any
 
-import librosa
 import numpy as np
 from pydantic import Field
 
-from eno.errors import ConfigError
+from eno.errors import ConfigError, MissingExtra
 from eno.spec import EncoderSpec
 
 _SAMPLE_RATE, _FFT_SAMPLES, _HOP_SAMPLES = 22_050, 2048, 512
@@ -25,7 +24,7 @@ _SLOWEST_BPM, _FASTEST_BPM = 40.0, 240.0
 
 
 class Stats:
-    """Means, deviations and changes of MFCCs, chroma and spectral contrast, and the tempo.
+    """Statistics over time of MFCCs, chroma and spectral contrast, and the tempo.
 
     Parameters
     ----------
@@ -34,14 +33,18 @@ class Stats:
 
     Notes
     -----
-    119 values: of 20 MFCCs, 12 chroma bins and 7 contrast bands the mean, the standard deviation and the mean absolute
-    change from frame to frame (512 samples at 22,050 Hz), then the tempo in octaves above 120 BPM and how clear it is.
-    Level is heard: it is in the first MFCC. Heads should standardise.
+    119 values: mean, standard deviation and mean absolute change between frames (512 samples at 22,050 Hz) of 20 MFCCs,
+    12 chroma bins and 7 contrast bands; the tempo in octaves above 120 BPM; and the autocorrelation of the onsets at
+    that tempo. The first MFCC depends on the level. Heads should standardise these values.
     """
 
     def __init__(self, *, window_s: Annotated[float, Field(ge=2, le=60)] = 10.0) -> None:
         if not 2 <= window_s <= 60:
             raise ConfigError(f"window_s = {window_s}: expected 2 to 60 seconds.")
+        try:
+            import librosa
+        except ImportError as error:
+            raise MissingExtra("stats", "librosa") from error
         # librosa's minor releases have changed values before.
         version = ".".join(importlib.metadata.version("librosa").split(".")[:2])
         self.spec = EncoderSpec(
@@ -58,23 +61,7 @@ class Stats:
         self._mel = librosa.filters.mel(sr=_SAMPLE_RATE, n_fft=_FFT_SAMPLES)
 
     def encode(self, windows: np.ndarray) -> np.ndarray:
-        """Describe windows.
-
-        Parameters
-        ----------
-        windows : np.ndarray [shape=(b, window_samples), dtype=float32]
-            Mono audio at 22,050 Hz.
-
-        Returns
-        -------
-        np.ndarray [shape=(b, 1, 119), dtype=float32]
-            The descriptors; finite for silence too.
-
-        Raises
-        ------
-        ValueError
-            The windows have another length.
-        """
+        """See `eno.encoders.Encoder`; raise ValueError for windows of another length."""
         self.spec.check_windows(windows)
         vectors = np.empty((len(windows), 1, self.spec.dim), np.float32)
         for row, window in zip(vectors, windows, strict=True):
@@ -82,7 +69,9 @@ class Stats:
         return vectors
 
     def _describe(self, window: np.ndarray) -> np.ndarray:
-        # One spectrogram for all; zero tuning, since estimating it takes longer than all the rest.
+        import librosa
+
+        # All features share one spectrogram. Tuning is 0: estimating it takes longer than everything else.
         spectrum: np.ndarray = np.abs(librosa.stft(window, n_fft=_FFT_SAMPLES, hop_length=_HOP_SAMPLES))
         decibels = librosa.power_to_db(self._mel @ np.square(spectrum), top_db=None)
         common: dict[str, Any] = {"sr": _SAMPLE_RATE, "hop_length": _HOP_SAMPLES}
@@ -98,7 +87,9 @@ class Stats:
 
 
 def _tempo(decibels: np.ndarray) -> np.ndarray:
-    """Tempo in octaves above 120 BPM, and the share of the onsets' energy that returns at it."""
+    """Return the tempo in octaves above 120 BPM, and the normalised autocorrelation of the onsets at its lag."""
+    import librosa
+
     onsets = np.maximum(np.diff(decibels, axis=1), 0).mean(axis=0)
     onsets = onsets - onsets.mean()
     frames_per_minute = 60 * _SAMPLE_RATE / _HOP_SAMPLES
@@ -108,7 +99,7 @@ def _tempo(decibels: np.ndarray) -> np.ndarray:
     first, last = int(frames_per_minute / _FASTEST_BPM), int(frames_per_minute / _SLOWEST_BPM)
     lags = np.arange(first, min(last, len(correlation) - 1) + 1)
     octaves = np.log2(frames_per_minute / lags / 120)
-    # Moderate tempi are likelier than their halves and doubles, as in librosa.feature.tempo.
+    # Favour moderate tempi over their halves and doubles, as librosa.feature.tempo does.
     strength = correlation[lags] / correlation[0]
     best = int(np.argmax(strength * np.exp(-0.5 * octaves**2)))
     return np.array([octaves[best], strength[best]])

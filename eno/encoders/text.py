@@ -1,4 +1,4 @@
-"""Encoders that take text too, and whether they are fit for it."""
+"""Encoders that also embed text, and a check that their text tower works."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eno.encoders import Encoder
 from eno.errors import WeightsError
 
 MAX_MEAN_COSINE = 0.9
-"""Of texts that mean different things; healthy checkpoints have 0.2 to 0.3."""
+"""Between texts of different meaning; working checkpoints have 0.2 to 0.3."""
 
 _BATCH = 64
 _PROMPTS = (
@@ -28,22 +28,22 @@ _PROMPTS = (
 
 @runtime_checkable
 class TextEncoder(Encoder, Protocol):
-    """An encoder whose vectors share their space with texts.
+    """An encoder that embeds audio and text in a joint space.
 
     Attributes
     ----------
     logit_scale : float
-        What cosines were multiplied with in training.
+        Factor by which cosine similarities were multiplied in training.
     """
 
     logit_scale: float
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
-        """Put texts into the space of the audio: (n, dim) float32, of length 1."""
+        """Embed texts as unit vectors [shape=(n, dim), dtype=float32]."""
 
 
 def encode_in_batches(texts: Sequence[str], encode: Callable[[list[str]], np.ndarray], dim: int) -> np.ndarray:
-    """Encode any number of texts, some at a time: (n, dim)."""
+    """Encode texts in batches of 64 into one array [shape=(n, dim)]."""
     vectors = [encode(list(texts[first : first + _BATCH])) for first in range(0, len(texts), _BATCH)]
     return np.concatenate(vectors) if vectors else np.zeros((0, dim), np.float32)
 
@@ -53,22 +53,20 @@ def check_text_tower(encoder: TextEncoder, model: str) -> None:
 
     Parameters
     ----------
-    encoder : TextEncoder
-        Its encoder.
     model : str
-        Its name, for the message.
+        Name of the checkpoint, for the message.
 
     Raises
     ------
     WeightsError
-        Texts that mean different things get nearly the same vector.
+        Texts of different meaning have nearly the same vector.
     """
     vectors = encoder.encode_text(_PROMPTS)
     cosines = (vectors @ vectors.T)[np.triu_indices(len(vectors), k=1)]
     if not cosines.mean() <= MAX_MEAN_COSINE:
         raise WeightsError(
-            f"{model}: its text tower has collapsed: texts that mean different things have a mean cosine of "
-            f"{cosines.mean():.3f} (healthy checkpoints have 0.2 to 0.3). Use laion/larger_clap_general or "
+            f"{model}: the text tower has collapsed. Unrelated texts have a mean cosine similarity of "
+            f"{cosines.mean():.3f}; working checkpoints have 0.2 to 0.3. Use laion/larger_clap_general or "
             "laion/clap-htsat-unfused, or convert laion_clap's music_audioset_epoch_15_esc_90.14.pt with "
             "'eno weights convert-laion'. For audio alone, output = 'pooled' still works."
         )

@@ -1,4 +1,4 @@
-"""What all encoders in PyTorch share: batches, the device, and the precision."""
+"""The common base of encoders in PyTorch: batching, device and precision."""
 
 from __future__ import annotations
 
@@ -31,10 +31,9 @@ _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class TorchEncoder(ABC):
-    """Base of encoders in PyTorch; see `eno.encoders.Encoder` for what they offer.
+    """Base of encoders in PyTorch.
 
-    A subclass sets `spec` and defines `_forward`, in which it computes the front end in float32 and the network under
-    `_mixed_precision`.
+    A subclass sets `spec` and implements `_forward`: the front end in float32, the network under `_mixed_precision`.
 
     Parameters
     ----------
@@ -49,50 +48,25 @@ class TorchEncoder(ABC):
 
     spec: EncoderSpec
     _batch_sizes = (2, 64)
-    """On a CPU, where what the layers give should stay in the cache, and on a GPU, which wants many."""
+    """Default batch size on a CPU, where activations should stay in the cache, and on a GPU."""
 
     def __init__(self, *, device: str = "auto", dtype: Dtype = "auto", batch_size: BatchSize = None) -> None:
         self.device = resolve_device(device)
         self.dtype = resolve_dtype(dtype, self.device)
         self.batch_size = batch_size or self._batch_sizes[self.device.type != "cpu"]
         self._cores: ThreadPoolExecutor | None = None
-        self._starting = threading.Lock()  # of the cores, by threads that share the encoder
+        self._starting = threading.Lock()  # threads may share the encoder, but not start its cores twice
 
     def encode(self, windows: np.ndarray) -> np.ndarray:
-        """Encode windows.
-
-        Parameters
-        ----------
-        windows : np.ndarray [shape=(b, window_samples), dtype=float32]
-            Mono audio at ``spec.sample_rate``.
-
-        Returns
-        -------
-        np.ndarray [shape=(b, layers, dim), dtype=float32]
-            One vector per window and layer.
-
-        Raises
-        ------
-        ValueError
-            The windows have another length.
-        """
+        """See `eno.encoders.Encoder`; raise ValueError for windows of another length."""
         return self.start(windows)()
 
     @torch.inference_mode()
     def start(self, windows: np.ndarray) -> Callable[[], np.ndarray]:
-        """Begin to encode windows; `encode` is this and waiting for it.
+        """Start encoding; the returned callable waits for the vectors and returns them.
 
-        A batch that does not fit the memory of the GPU is halved, and so are all that follow.
-
-        Parameters
-        ----------
-        windows : np.ndarray [shape=(b, window_samples), dtype=float32]
-            They may be overwritten as soon as this returns.
-
-        Returns
-        -------
-        callable
-            Waits for the vectors and returns them.
+        Windows may be overwritten as soon as this returns. When the GPU runs out of memory, the batch size is halved,
+        for later calls too.
 
         Raises
         ------
@@ -126,7 +100,7 @@ class TorchEncoder(ABC):
         return finish
 
     def _start_on_cores(self, windows: np.ndarray) -> Callable[[], np.ndarray]:
-        """Compute several batches at a time, each on a core of its own: they need not wait for each other."""
+        """Encode several batches concurrently on one core each, which avoids synchronisation between cores."""
         with self._starting:
             if self._cores is None:
                 self._cores = single_cores(torch.get_num_threads())
@@ -145,7 +119,7 @@ class TorchEncoder(ABC):
         audio = torch.from_numpy(np.ascontiguousarray(windows, dtype=np.float32))
         if self.device.type != "cuda":
             return self._forward(audio.to(self.device)).float().cpu()
-        # Copies to and from memory that cannot be paged out go on beside the computation.
+        # Copies to and from pinned memory overlap with the computation.
         vectors = self._forward(audio.pin_memory().to(self.device, non_blocking=True)).float()
         host = torch.empty(vectors.shape, dtype=torch.float32, pin_memory=True)
         return host.copy_(vectors, non_blocking=True)
@@ -153,11 +127,11 @@ class TorchEncoder(ABC):
     def _halve_batch(self, error: torch.OutOfMemoryError) -> None:
         if self.batch_size == 1:
             raise ConfigError(
-                f"One window alone does not fit the memory of {self.device} ({str(error).splitlines()[0]}). "
-                "Free some of it, or use another device."
+                f"A single window does not fit the memory of {self.device} ({str(error).splitlines()[0]}). "
+                "Free some memory or use another device."
             ) from error
         self.batch_size //= 2
-        logger.warning("%s ran out of memory: batches are now of %d windows", self.device, self.batch_size)
+        logger.warning("%s ran out of memory: the batch size is now %d", self.device, self.batch_size)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -168,7 +142,7 @@ class TorchEncoder(ABC):
     def _place(self, network: nn.Module) -> Any:
         """Move a network to the device, ready for inference in the chosen precision."""
         for module in network.modules():
-            if parametrize.is_parametrized(module, "weight"):  # weight norm: once, not at every call
+            if parametrize.is_parametrized(module, "weight"):  # apply weight norm once, not at every call
                 parametrize.remove_parametrizations(module, "weight")
         if self.dtype != torch.float32:
             keep_norms_float32(network)
@@ -177,12 +151,12 @@ class TorchEncoder(ABC):
         return network.to(self.device).eval().requires_grad_(requires_grad=False)
 
     def _mixed_precision(self) -> torch.autocast:
-        """Context in which matrix products and convolutions are computed in `dtype`."""
+        """Return a context in which matrix products and convolutions are computed in `dtype`."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
 
 def single_cores(count: int) -> ThreadPoolExecutor:
-    """Start threads in each of which PyTorch uses one core; those of others keep using as many as before."""
+    """Start threads in which PyTorch uses one core each; other threads are not affected."""
     before = torch.get_num_threads()
     together = threading.Barrier(count + 1)
 
@@ -191,16 +165,16 @@ def single_cores(count: int) -> ThreadPoolExecutor:
         together.wait()
 
     pool = ThreadPoolExecutor(count, thread_name_prefix="encode")
-    begun = [pool.submit(begin) for _ in range(count)]  # the barrier keeps one thread from taking two of them
+    begun = [pool.submit(begin) for _ in range(count)]  # the barrier makes every thread take one
     together.wait()
     for one in begun:
         one.result()
-    torch.set_num_threads(before)  # which also is what threads that start later will use
+    torch.set_num_threads(before)  # also the default of threads started later
     return pool
 
 
 def keep_norms_float32(network: nn.Module) -> None:
-    """Make every normalisation layer compute in float32, also where autocast would not."""
+    """Make every normalisation layer compute in float32, even under autocast."""
 
     def to_float32(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(value.float() if torch.is_tensor(value) else value for value in inputs)
@@ -211,7 +185,7 @@ def keep_norms_float32(network: nn.Module) -> None:
 
 
 def keep_recurrent_float32(network: nn.Module) -> None:
-    """Make every recurrent layer compute in float32: many processors cannot do it in half precision."""
+    """Make every recurrent layer compute in float32, as many processors do not support half precision there."""
 
     def in_float32(forward: Callable[..., Any]) -> Callable[..., Any]:
         def compute(values: torch.Tensor, *state: Any) -> Any:

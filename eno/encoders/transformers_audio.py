@@ -1,4 +1,4 @@
-"""Any audio encoder of transformers that yields hidden states, as ``hf:<id or folder>``."""
+"""Audio models of transformers that return hidden states, as ``hf:<id or folder>``."""
 
 from __future__ import annotations
 
@@ -30,22 +30,16 @@ States = Sequence[torch.Tensor]
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A network, ready to be asked for its hidden states.
+    """A network with its front end.
 
     Attributes
     ----------
-    network : torch.nn.Module
-        What is placed on the device.
     prepare : callable
-        Maps audio [shape=(b, samples)] to what `states` takes, in float32.
+        Maps audio [shape=(b, samples)] to the float32 input of the network.
     states : callable
-        Maps the network and what `prepare` gave to depth + 1 hidden states [shape=(b, time, width)].
-    depth, width : int
-        Layers of the network, and values per hidden state.
+        Maps the network and its input to depth + 1 hidden states [shape=(b, time, width)].
     window_samples : int or None
-        Length of a window where the network takes only one.
-    gain_invariant : bool
-        Whether the level is taken out.
+        Length of a window if the network accepts only one.
     """
 
     network: Any
@@ -58,7 +52,7 @@ class _Loaded:
 
 
 class TransformersAudio(HiddenStateEncoder):
-    """AST, wav2vec 2.0, HuBERT, WavLM, or the encoder of Whisper or EnCodec.
+    """AST, wav2vec 2.0, HuBERT, WavLM, and the encoders of Whisper and EnCodec.
 
     Parameters
     ----------
@@ -82,9 +76,9 @@ class TransformersAudio(HiddenStateEncoder):
     Raises
     ------
     WeightsError
-        The checkpoint cannot be had or does not fit.
+        The checkpoint cannot be found or downloaded, or does not fit.
     ConfigError
-        The model is of another kind.
+        The model is of another type, or has a fixed window length and `window_s` is set.
     """
 
     _batch_sizes = (2, 64)
@@ -106,13 +100,13 @@ class TransformersAudio(HiddenStateEncoder):
         kind = checkpoint.read_json(CONFIG).get("model_type")
         if kind not in _LOADERS:
             raise ConfigError(
-                f"{model}: is a {kind!r} model; 'hf:' runs {', '.join(_LOADERS)}. For another one write an encoder of "
-                "your own, see 'Your own encoder' in the README."
+                f"{model}: has the model type {kind!r}; 'hf:' supports {', '.join(_LOADERS)}. For other models, write "
+                "your own encoder: see 'Your own encoder' in the README."
             )
         settings = checkpoint.read_json(PREPROCESSOR)
         loaded = _LOADERS[kind](checkpoint, settings)
         if window_s is not None and loaded.window_samples is not None:
-            raise ConfigError(f"{model}: takes windows of one length only; leave window_s out.")
+            raise ConfigError(f"{model}: the window length of this model is fixed. Leave out window_s.")
         sample_rate = int(settings["sampling_rate"])
         self._network = self._place(loaded.network)
         self._prepare, self._states = loaded.prepare, loaded.states
@@ -170,7 +164,7 @@ def _load_ast(checkpoint: Checkpoint, settings: dict[str, Any]) -> _Loaded:
         states=states,
         depth=network.config.num_hidden_layers,
         width=network.config.hidden_size,
-        # Kaldi's frames: 25 ms long, 10 ms apart, none reaches past the end.
+        # Kaldi's frames: 25 ms long, 10 ms apart, none past the end.
         window_samples=(frames - 1) * rate // 100 + rate // 40,
         gain_invariant=False,
     )
@@ -186,7 +180,7 @@ def _load_whisper(checkpoint: Checkpoint, settings: dict[str, Any]) -> _Loaded:
         depth=network.config.encoder_layers,
         width=network.config.d_model,
         window_samples=extractor.n_samples,
-        gain_invariant=False,  # levels count relative to the loudest moment, and that is cut off at 80 dB
+        gain_invariant=False,  # levels are relative to the maximum, but clipped 80 dB below it
     )
 
 
@@ -197,7 +191,7 @@ def _load_encodec(checkpoint: Checkpoint, settings: dict[str, Any]) -> _Loaded:
     def prepare(audio: torch.Tensor) -> torch.Tensor:
         values = audio.unsqueeze(1).expand(-1, config.audio_channels, -1)
         if config.normalize:
-            # As the codec itself does, window by window.
+            # Per window, as in the codec itself.
             level = values.mean(dim=1, keepdim=True).square().mean(dim=2, keepdim=True).sqrt() + 1e-8
             values = values / level
         return values
@@ -214,8 +208,6 @@ def _load_encodec(checkpoint: Checkpoint, settings: dict[str, Any]) -> _Loaded:
 
 
 def _on_cpu(extractor: Any, name: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Front ends that transformers computes in NumPy."""
-
     def prepare(audio: torch.Tensor) -> torch.Tensor:
         windows = list(audio.cpu().numpy())
         values: torch.Tensor = extractor(windows, sampling_rate=extractor.sampling_rate, return_tensors="pt")[name]

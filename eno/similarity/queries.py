@@ -104,7 +104,7 @@ def of_heard(
     """
     index = tracks.index
     if index.level == "tracks":
-        raw, starts = encoder.spec.to_length(heard.vectors.mean(axis=0))[np.newaxis], np.array([from_s or 0.0])
+        raw, starts = encoder.spec.renormalise(heard.vectors.mean(axis=0))[np.newaxis], np.array([from_s or 0.0])
     else:
         raw, starts = heard.vectors, heard.starts_s
     vectors = index.space.apply(raw.reshape(len(raw), *index.space.shape))

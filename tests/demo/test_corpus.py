@@ -136,5 +136,5 @@ def test_nonsense_is_refused(tmp_path):
 def test_a_missing_package_names_the_extra(package, tmp_path, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == package else find(name, *rest))
-    with pytest.raises(MissingExtra, match=rf"{package}.*eno\[demo\]"):
+    with pytest.raises(MissingExtra, match=rf"{package}.*\.\[demo\]"):
         build_corpus(tmp_path, **SMALL)

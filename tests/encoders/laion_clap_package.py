@@ -14,7 +14,7 @@ import pytest
 import transformers
 from transformers import PreTrainedTokenizerFast, RobertaModel
 
-from eno.encoders.weights import fetch_wheel
+from eno.encoders.wheels import fetch_wheel
 from tests.checkpoints import roberta_base_config, save_tokenizer, spread_weights
 
 _WHEEL = "laion_clap-1.1.7-py3-none-any.whl"

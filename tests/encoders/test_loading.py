@@ -1,4 +1,4 @@
-"""Names, options, encoders of one's own, and checkpoints from the hub's cache."""
+"""Names and options, users' own encoders, and checkpoints in the hub's cache."""
 
 import inspect
 import re
@@ -59,18 +59,18 @@ class TestOwnEncoder:
         with pytest.raises(ConfigError, match="no option 'ceiling'; it has: floor_db"):
             load_encoder(own, ceiling=3)
 
-    def test_spec_must_have_its_name(self, tmp_path, monkeypatch):
+    def test_spec_must_have_the_same_name(self, tmp_path, monkeypatch):
         (tmp_path / "renamed.py").write_text(OWN)
         monkeypatch.syspath_prepend(tmp_path)
-        with pytest.raises(ConfigError, match="calls itself 'my_encoders:Loudness'; its spec must have name='renamed:"):
+        with pytest.raises(ConfigError, match="its spec has name='my_encoders:Loudness'; expected name='renamed:"):
             load_encoder("renamed:Loudness")
 
     @pytest.mark.parametrize("name", ["nowhere:Loudness", "my_encoders:Quietness", "my_encoders:"])
-    def test_import_that_fails_is_explained(self, own, name):
+    def test_failed_import_is_explained(self, own, name):
         with pytest.raises(ConfigError, match=f"Encoder '{name}' cannot be imported"):
             load_encoder(name)
 
-    def test_a_saved_predictor_does_not_decide_which_code_is_run(self, own, tmp_path):
+    def test_a_saved_predictor_cannot_choose_which_code_runs(self, own, tmp_path):
         encoder = load_encoder(own)
         X = np.random.default_rng(0).standard_normal((20, 1)).astype(np.float32)
         head = MLPHead(max_epochs=1, device="cpu").fit(X, (X > 0).astype(np.float32))
@@ -86,13 +86,13 @@ class TestOwnEncoder:
 
 
 class TestNames:
-    def test_unknown_name_lists_all_ways(self):
+    def test_unknown_name_lists_all_choices(self):
         with pytest.raises(
             UnknownName, match=r"'clapp'. Did you mean 'clap'\?.*<module>:<class>, clap, hf, hf:<id or folder>"
         ):
             load_encoder("clapp")
 
-    def test_looking_up_names_loads_nothing_heavy(self):
+    def test_listing_names_imports_nothing_heavy(self):
         code = "import sys, eno.encoders; assert not {'torch', 'transformers', 'librosa'} & set(sys.modules)"
         subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -122,7 +122,7 @@ class TestNames:
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """A hub's cache that holds two commits of one repository, on a machine without network."""
+    """A hub cache with two commits of one repository, offline."""
     commits = {"a" * 40: "nano", "b" * 40: "nano"}
     repository = tmp_path / "hub" / "models--me--clap"
     for commit in commits:
@@ -135,7 +135,7 @@ def hub(tmp_path, monkeypatch):
 
 
 class TestHub:
-    def test_revision_is_recorded_and_brings_the_same_commit_back(self, hub):
+    def test_recorded_revision_loads_the_same_commit(self, hub):
         encoder = load_encoder("clap", model="me/clap", device="cpu")
         assert encoder.spec.location == {"model": "me/clap", "revision": "b" * 40}
         assert locate("me/clap", "a" * 40).folder.name == "a" * 40
@@ -143,7 +143,7 @@ class TestHub:
         assert again.spec == encoder.spec
 
     def test_unknown_revision(self, hub):
-        with pytest.raises(WeightsError, match="cannot be had from the hub"):
+        with pytest.raises(WeightsError, match="cannot be downloaded from the hub"):
             locate("me/clap", "v3")
 
     def test_pickled_weights_are_converted_once(self, hub, monkeypatch):
@@ -158,7 +158,7 @@ class TestHub:
         assert first.folder != snapshot
         assert not (snapshot / "model.safetensors").exists()
         found = load_encoder("clap", model="me/clap", device="cpu").encode_text(["jazz"])
-        np.testing.assert_allclose(found, expected, atol=1e-6)  # sums in another order where memory lies otherwise
+        np.testing.assert_allclose(found, expected, atol=1e-6)  # memory alignment changes the order of sums
         monkeypatch.setattr(torch, "load", None)
         assert locate("me/clap") == first
 
@@ -174,7 +174,7 @@ class TestHub:
             locate("me/clap")
         assert "code was run" not in capsys.readouterr().out
 
-    def test_predictor_finds_weights_that_lie_elsewhere(self, hub, tmp_path):
+    def test_predictor_loads_weights_from_another_folder(self, hub, tmp_path):
         encoder = load_encoder("clap", model="me/clap", device="cpu")
         predictor = EnoPredictor.zero_shot(encoder, ["jazz", "techno"])
         predictor.save(tmp_path / "model")

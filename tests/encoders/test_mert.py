@@ -114,7 +114,7 @@ class TestRefusals:
                 lambda w: w.pop("encoder.layers.2.attention.k_proj.weight"),
                 r"lacks encoder\.layers\.2\.attention\.k_proj",
             ),
-            (lambda w: w.update({"encoder.extra": torch.ones(3)}), r"left over: encoder\.extra"),
+            (lambda w: w.update({"encoder.extra": torch.ones(3)}), r"unexpected weights: encoder\.extra"),
             (lambda w: w.update({"masked_spec_embed": torch.ones(7)}), r"other shapes for masked_spec_embed"),
         ):
             changed = dict(weights)
@@ -129,9 +129,9 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"layers": (5,)}, "there is no layer 5; this network has 0 to 4"),
+            ({"layers": (5,)}, "there is no layer 5; this network has layers 0 to 4"),
             ({"layers": "best"}, "layers = 'best': expected 'spread', 'all'"),
-            ({"pooling": "median"}, "pooling = 'median': choose from: mean, max, mean_std"),
+            ({"pooling": "median"}, "pooling = 'median': choose from mean, max, mean_std"),
             ({"window_s": 0.01}, r"window_s = 0\.01: expected 0\.5 to 60 seconds"),
         ],
     )

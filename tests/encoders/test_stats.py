@@ -1,11 +1,13 @@
 """The classical descriptors against librosa's own, and against sounds whose properties are known."""
 
+import sys
+
 import librosa
 import numpy as np
 import pytest
 
 from eno.encoders.stats import Stats
-from eno.errors import ConfigError
+from eno.errors import ConfigError, MissingExtra
 from tests.checkpoints import music
 
 RATE, SAMPLES = 22_050, 220_500
@@ -63,3 +65,9 @@ def test_length_of_windows():
     assert Stats(window_s=5.0).spec.window_samples == 110_250
     with pytest.raises(ConfigError, match=r"window_s = 0\.5: expected 2 to 60"):
         Stats(window_s=0.5)
+
+
+def test_without_librosa(monkeypatch):
+    monkeypatch.setitem(sys.modules, "librosa", None)
+    with pytest.raises(MissingExtra, match=r"package librosa, .*pip install librosa, .*pip install '\.\[stats\]'"):
+        Stats()

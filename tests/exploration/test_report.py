@@ -99,7 +99,7 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for module in ("eno.reporting.plotting", "eno.exploration.charts"):
         monkeypatch.delitem(sys.modules, module)
-    with pytest.raises(MissingExtra, match=r"eno\[explore\]"):
+    with pytest.raises(MissingExtra, match=r"\.\[explore\]"):
         importlib.import_module("eno.exploration.charts")
 
 

@@ -190,7 +190,7 @@ class TestCommand:
         EmbeddingStore.create(collection / "other", ProjectionEncoder().spec, policy=EnoPredictor.musicnn().policy)
         result = eno("tag", "--store", "other", *TAGS, cwd=collection)
         assert result.returncode == 1
-        assert "do not belong together" in result.stderr
+        assert "Encoders do not match" in result.stderr
 
 
 def test_list_of_encoders(collection):

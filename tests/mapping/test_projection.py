@@ -74,7 +74,7 @@ def test_without_umap_principal_components_are_drawn(vectors, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     monkeypatch.delitem(sys.modules, "eno.mapping.umap_layout", raising=False)
     assert project(vectors).method == "pca"
-    with pytest.raises(MissingExtra, match=r"umap-learn.*eno\[map\]"):
+    with pytest.raises(MissingExtra, match=r"umap-learn.*pip install .\.\[map\]"):
         project(vectors, method="umap")
 
 

@@ -75,7 +75,7 @@ def _fill(means: np.ndarray, store: EmbeddingStore, tracks: pa.Table) -> None:
         values: np.ndarray = vectors.astype(np.float32)
         if len(begins) < len(rows):
             values = np.add.reduceat(values, begins, axis=0) / counts
-        means[rows[begins]] = store.spec.to_length(values)
+        means[rows[begins]] = store.spec.renormalise(values)
 
 
 def _cache(store: EmbeddingStore) -> Path:

@@ -1,8 +1,8 @@
-"""CLAP: audio and text in one space.
+"""CLAP: audio and text in a joint embedding space.
 
-The networks are those of transformers; windows and front end are eno's own, so that nothing is random. Published
-libraries draw a random excerpt of whatever is longer than ten seconds, and mark a random window of each batch as longer
-where the checkpoint fuses features; neither can happen here.
+The networks are those of transformers. Windowing and the front end are eno's own, so that embeddings are deterministic:
+the published libraries take a random excerpt of audio longer than ten seconds and, with feature fusion, mark a random
+window of each batch as longer.
 
 References
 ----------
@@ -29,7 +29,7 @@ from eno.spec import EncoderSpec
 
 DEFAULT_MODEL = "laion/larger_clap_general"
 
-_TEXT_TOKENS = 77  # to which texts were padded in training
+_TEXT_TOKENS = 77  # texts were padded to this length in training
 _OUTPUTS = ("projection", "pooled")
 
 
@@ -55,19 +55,18 @@ class CLAP(TorchEncoder):
     Raises
     ------
     WeightsError
-        The checkpoint cannot be had or does not fit; or, for the projection, its text tower gives every text nearly
-        the same vector.
+        The checkpoint cannot be found or downloaded, or does not fit; or, for the projection, its text tower maps all
+        texts to nearly the same vector.
 
     Notes
     -----
     The default, ``laion/larger_clap_general``, is the HTSAT-base network trained on general audio, music and speech.
-    Its text tower is healthy: texts that mean different things have a mean cosine of 0.29, while in
-    ``laion/larger_clap_music``, which by its name would be first choice, everything has 0.999. Its card says
-    Apache-2.0, so it may be used commercially. For zero-shot genres, laion_clap's own
-    ``music_audioset_epoch_15_esc_90.14.pt`` is better (its authors report 71 % on GTZAN, and 51 % for what the
-    default was converted from) and worth the conversion; no licence is stated for that file, so it is not the default.
+    It is licensed under Apache-2.0, and its text tower works: unrelated texts have a mean cosine similarity of 0.29,
+    against 0.999 in ``laion/larger_clap_music``. For zero-shot genres, laion_clap's
+    ``music_audioset_epoch_15_esc_90.14.pt`` is better (its authors report 71 % on GTZAN, and 51 % for the source of
+    the default) and worth converting; it is not the default because no licence is stated.
 
-    Level matters: a louder copy of a window has another vector.
+    Vectors depend on the level of the audio.
     """
 
     _batch_sizes = (4, 64)
@@ -129,31 +128,31 @@ class CLAP(TorchEncoder):
         return vectors
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
-        """Put texts into the space of the audio.
+        """Embed texts in the joint space.
 
         Parameters
         ----------
         texts : sequence of str
-            Any; what is longer than 77 tokens is cut.
+            Texts are truncated to 77 tokens.
 
         Returns
         -------
         np.ndarray [shape=(n, dim), dtype=float32]
-            Vectors of length 1.
+            Unit vectors.
 
         Raises
         ------
         ConfigError
-            This encoder gives the pooled hidden states, which text does not share.
+            The encoder's output is 'pooled', which is not in the joint space.
         WeightsError
-            The checkpoint came without a tokenizer.
+            The checkpoint has no tokenizer.
         """
         if self._output != "projection":
             raise ConfigError("Text needs the encoder 'clap' with output = 'projection'; this one has 'pooled'.")
         if self._tokenizer is None:
             raise WeightsError(
-                f"{self.spec.location['model']}: has no tokenizer, so it takes no text. Put tokenizer.json and "
-                "tokenizer_config.json of roberta-base into it, or convert it anew with --tokenizer FOLDER."
+                f"{self.spec.location['model']}: has no tokenizer, so it cannot embed text. Put tokenizer.json and "
+                "tokenizer_config.json of roberta-base there, or convert it again with --tokenizer FOLDER."
             )
         return encode_in_batches(texts, self._encode_texts, self.spec.dim)
 
@@ -172,10 +171,10 @@ class CLAP(TorchEncoder):
 
 
 def _load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """Load the checkpoint's tokenizer; None where it has none, since audio alone needs none."""
+    """Return the checkpoint's tokenizer, or None if it has none: audio alone does not need it."""
     if not any((checkpoint.folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
         return None
     try:
         return AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{checkpoint.folder}: its tokenizer cannot be loaded ({error}).") from error
+        raise WeightsError(f"{checkpoint.folder}: the tokenizer cannot be loaded ({error}).") from error

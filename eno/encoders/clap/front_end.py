@@ -9,13 +9,15 @@ from torch import nn
 from torch.nn.functional import pad
 from transformers.audio_utils import mel_filter_bank
 
-_FLOOR = 1e-10  # power below it counts as this much: -100 dB
-# Windows, of which each takes 25 MB on the way: on a CPU they would push each other out of the cache.
-_AT_ONCE_GPU = 16
+_FLOOR = 1e-10  # minimum power: -100 dB
+# A window takes 25 MB in between, so on a CPU several would not fit the cache.
+_BATCH_ON_GPU = 16
 
 
 class ClapLogMel(nn.Module):
-    """Log-mel spectrogram as `transformers.ClapFeatureExtractor` computes it, for whole batches.
+    """Log-mel spectrograms equal to those of `transformers.ClapFeatureExtractor`, for batches.
+
+    Maps mono audio [shape=(b, samples)] to decibels, at least -100 [shape=(b, samples // hop + 1, mels)].
 
     Parameters
     ----------
@@ -25,8 +27,8 @@ class ClapLogMel(nn.Module):
 
     Notes
     -----
-    The transform is computed in double precision, as in the original: in single precision a loud bass or an offset
-    drowns weak bands in rounding errors.
+    The Fourier transform is in double precision, as in the original: in single precision, rounding errors of a loud
+    bass or an offset exceed weak bands.
     """
 
     window: torch.Tensor
@@ -50,26 +52,15 @@ class ClapLogMel(nn.Module):
         self.register_buffer("filters", torch.from_numpy(filters).float(), persistent=False)
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:
-        """Compute spectrograms.
-
-        Parameters
-        ----------
-        audio : torch.Tensor [shape=(b, samples)]
-            Mono audio.
-
-        Returns
-        -------
-        torch.Tensor [shape=(b, frames, mels), dtype=float32]
-            Decibels, at least -100; ``frames = samples // hop + 1``.
-        """
-        at_once = 1 if audio.device.type == "cpu" else _AT_ONCE_GPU
-        return torch.cat([self._log_mel(some) for some in torch.split(audio, at_once)])
+        """Compute spectrograms; see the class."""
+        batch = 1 if audio.device.type == "cpu" else _BATCH_ON_GPU
+        return torch.cat([self._log_mel(some) for some in torch.split(audio, batch)])
 
     def _log_mel(self, audio: torch.Tensor) -> torch.Tensor:
         half = self.fft_samples // 2
         padded = pad(audio.to(self.window.dtype).unsqueeze(1), (half, half), mode="reflect").squeeze(1)
-        # Not torch.stft: it puts time last, and every step after it works on frequencies.
+        # Not torch.stft: it puts time last, but the next steps work along frequency.
         spectrum = torch.fft.rfft(padded.unfold(1, self.fft_samples, self.hop_samples) * self.window)
-        # Only now to single precision: what follows adds up positive values, where nothing cancels.
+        # Single precision is enough from here: sums of positive values do not cancel.
         power = spectrum.real.float().square() + spectrum.imag.float().square()
         return 10.0 * torch.log10((power @ self.filters).clamp(min=_FLOOR))

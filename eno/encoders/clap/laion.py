@@ -1,9 +1,9 @@
-"""The package laion-clap itself as an encoder, for those who have it.
+"""The package laion-clap as an encoder, for users who have it installed.
 
-`eno.encoders.clap` gives the same vectors from a converted checkpoint (``eno weights convert-laion``) without this
-package, which needs NumPy 1, a dozen other packages, and the hub when it is imported. What the package would do at
-random or roughly is not reached: windows have the length that it wants, so nothing is cropped; the checkpoint is read
-without running code; audio is not rounded to 16 bits unless asked for.
+`eno.encoders.clap.encoder` returns the same vectors from a converted checkpoint (``eno weights convert-laion``) without
+this package, which needs NumPy 1, a dozen other packages, and access to the hub when it is imported. Random cropping is
+avoided by windows of exactly the expected length, checkpoints are read without running code, and audio is only rounded
+to 16 bits on request.
 
 References
 ----------
@@ -29,11 +29,11 @@ from eno.errors import ConfigError, MissingExtra, WeightsError
 from eno.spec import EncoderSpec
 
 _SAMPLE_RATE, _WINDOW_SAMPLES = 48_000, 480_000
-_ARCHITECTURES = {96: "HTSAT-tiny", 128: "HTSAT-base", 256: "HTSAT-large"}  # by the width of the first layer
+_ARCHITECTURES = {96: "HTSAT-tiny", 128: "HTSAT-base", 256: "HTSAT-large"}  # width of the first layer → name
 
 
 class LaionCLAP(TorchEncoder):
-    """A checkpoint of laion_clap, run by laion_clap.
+    """A checkpoint of laion_clap, run with laion_clap.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class LaionCLAP(TorchEncoder):
     Raises
     ------
     MissingExtra
-        laion-clap, or a package that it needs, is not installed.
+        laion-clap or one of its dependencies is not installed.
     WeightsError
         The checkpoint cannot be read or does not fit.
     """
@@ -70,7 +70,9 @@ class LaionCLAP(TorchEncoder):
         weights = read_laion_checkpoint(path)
         width = weights["audio_branch.patch_embed.proj.weight"].shape[0]
         if width not in _ARCHITECTURES:
-            raise WeightsError(f"{path}: has a first layer of width {width}; laion_clap knows {list(_ARCHITECTURES)}.")
+            raise WeightsError(
+                f"{path}: the first layer has width {width}; laion_clap supports {list(_ARCHITECTURES)}."
+            )
         self._int16 = int16
         self._module = _build(_import_package(), _ARCHITECTURES[width], self.device)
         _load(self._module.model, weights, path)
@@ -96,23 +98,12 @@ class LaionCLAP(TorchEncoder):
         if self._int16:
             audio = (audio.clamp(-1, 1) * 32767).to(torch.int16).float() / 32767
         with self._mixed_precision():
-            # As tensors, so that the package does not round; nothing is cropped at exactly this length.
+            # Tensors are not rounded by the package, and windows of this length are not cropped.
             vectors: torch.Tensor = self._module.get_audio_embedding_from_data(x=audio, use_tensor=True)
         return vectors.unsqueeze(1)
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
-        """Put texts into the space of the audio.
-
-        Parameters
-        ----------
-        texts : sequence of str
-            Any; what is longer than 77 tokens is cut.
-
-        Returns
-        -------
-        np.ndarray [shape=(n, dim), dtype=float32]
-            Vectors of length 1.
-        """
+        """Embed texts, truncated to 77 tokens, as unit vectors [shape=(n, dim), dtype=float32]."""
         return encode_in_batches(texts, self._encode_texts, self.spec.dim)
 
     @torch.inference_mode()
@@ -123,21 +114,20 @@ class LaionCLAP(TorchEncoder):
 
 
 def _import_package() -> ModuleType:
-    """Import laion_clap, and say what is missing if that fails."""
     try:
         return importlib.import_module("laion_clap")
     except ModuleNotFoundError as error:
         missing = error.name or "laion_clap"
-        raise MissingExtra(
-            "laion", "laion-clap" if missing == "laion_clap" else f"{missing}, which laion-clap needs,"
-        ) from error
+        if missing == "laion_clap":
+            raise MissingExtra("laion", "laion-clap") from error
+        raise MissingExtra("laion", missing, needed_by="laion-clap") from error
     except OSError as error:
         raise _offline(error) from error
     except (ImportError, RuntimeError, AttributeError) as error:
         raise ConfigError(
-            f"laion_clap is installed but cannot be imported ({error}). Most often torchvision was built for another "
-            "PyTorch: install the one that belongs to yours. Or convert the checkpoint with 'eno weights "
-            "convert-laion' and use the encoder 'clap', which needs neither."
+            f"laion_clap is installed but cannot be imported ({error}). The usual reason is a torchvision built for "
+            "another PyTorch: install the one that matches yours. Or convert the checkpoint with 'eno weights "
+            "convert-laion' and use the encoder 'clap', which needs neither package."
         ) from error
 
 
@@ -150,16 +140,16 @@ def _build(package: ModuleType, architecture: str, device: torch.device) -> Any:
 
 def _offline(error: OSError) -> WeightsError:
     return WeightsError(
-        "laion_clap fetches roberta-base, and the tokenizers of BERT and BART, from the hub, and could not "
-        f"({first_line(error)}). Without network, fill the hub's cache on a machine that has it and copy it "
-        "over, or convert the checkpoint with 'eno weights convert-laion' and use the encoder 'clap'."
+        "laion_clap could not download roberta-base and the tokenizers of BERT and BART from the hub "
+        f"({first_line(error)}). Offline: copy the hub's cache from a machine that has them, or convert the checkpoint "
+        "with 'eno weights convert-laion' and use the encoder 'clap'."
     )
 
 
 def _load(network: torch.nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
-    # Counters that come and go with versions of transformers.
-    counters = {f"text_branch.embeddings.{name}" for name in ("position_ids", "token_type_ids")}
+    # Buffers that only some versions of transformers have.
+    buffers = {f"text_branch.embeddings.{name}" for name in ("position_ids", "token_type_ids")}
     report = network.load_state_dict(weights, strict=False)
-    for problem, keys in (("lacks", report.missing_keys), ("has left over", report.unexpected_keys)):
-        if rest := sorted(set(keys) - counters):
-            raise WeightsError(f"{path}: {problem} {', '.join(rest[:5])}: it does not fit laion_clap's network.")
+    for problem, keys in (("lacks", report.missing_keys), ("has unexpected weights:", report.unexpected_keys)):
+        if rest := sorted(set(keys) - buffers):
+            raise WeightsError(f"{path}: {problem} {', '.join(rest[:5])}. It does not fit laion_clap's network.")

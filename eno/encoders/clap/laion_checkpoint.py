@@ -1,7 +1,7 @@
-"""Checkpoints of laion_clap: read without running code, converted to transformers' format.
+"""Read checkpoints of laion_clap without running code, and convert them to the format of transformers.
 
-The layout was learned from the package laion-clap 1.1.7, and the conversion is checked against its networks, tensor by
-tensor: every one of a checkpoint is either mapped or known to play no part in the embeddings.
+The layout is that of the package laion-clap 1.1.7, and tests compare the conversion with its networks. Every tensor of
+a checkpoint is either mapped or known not to affect the embeddings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from eno.encoders.clap.front_end import ClapLogMel
 from eno.errors import WeightsError
 from eno.files import replace_file, write_json
 
-# Training saved its epoch and scores beside the weights, as NumPy scalars; NumPy 2 moved their constructor.
+# Checkpoints also contain the epoch and scores as NumPy scalars, whose constructor moved in NumPy 2.
 _NUMPY_SCALARS: tuple[Any, ...] = (
     (numpy_scalar, "numpy.core.multiarray.scalar"),
     (numpy_scalar, "numpy._core.multiarray.scalar"),
@@ -48,8 +48,8 @@ _PREPROCESSOR = {
 }
 """The same for all of laion_clap's HTSAT models."""
 
-# Tensors that play no part in the embeddings: classifiers, the extra layers of the training loss, and what follows from
-# the architecture.
+# Tensors that do not affect the embeddings: classifiers, extra layers of the training loss, and constants of the
+# architecture.
 _UNUSED = re.compile(
     r"audio_branch\.(tscam_conv|head)\.|(audio|text)_transform\."
     r"|audio_branch\.layers\.\d+\.blocks\.\d+\.attn_mask$"
@@ -75,28 +75,18 @@ _RENAMED = (
 
 
 def read_laion_checkpoint(path: Path) -> dict[str, torch.Tensor]:
-    """Read the weights of a checkpoint of laion_clap.
-
-    Parameters
-    ----------
-    path : Path
-        The ``.pt`` file.
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-        Under the names of laion_clap's network, without ``module.``.
+    """Return the weights in a ``.pt`` file of laion_clap under their names there, without ``module.``.
 
     Raises
     ------
     WeightsError
-        It is missing or damaged, holds Python objects other than tensors and NumPy scalars, is no CLAP, or fuses
-        features.
+        It is missing or damaged, contains Python objects other than tensors and NumPy scalars, is not a CLAP, or uses
+        feature fusion.
     """
     content = read_pickled(path, _NUMPY_SCALARS)
     weights = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not all(torch.is_tensor(value) for value in weights.values()):
-        raise WeightsError(f"{path}: is no checkpoint of laion_clap: it has no dictionary of weights.")
+        raise WeightsError(f"{path}: is not a checkpoint of laion_clap: it has no dictionary of weights.")
     weights = {name.removeprefix("module."): value for name, value in weights.items()}
     for name in (
         "audio_branch.patch_embed.proj.weight",
@@ -105,12 +95,12 @@ def read_laion_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     ):
         if name not in weights:
             raise WeightsError(
-                f"{path}: lacks {name}. Only checkpoints of laion_clap with HTSAT and RoBERTa can be used; for others "
-                "look for a version in transformers' format."
+                f"{path}: lacks {name}. Only checkpoints of laion_clap with HTSAT and RoBERTa are supported; for "
+                "others, look for a version in the format of transformers."
             )
     if any(_FUSION.match(name) for name in weights):
         raise WeightsError(
-            f"{path}: was trained with feature fusion, which draws random excerpts; it is not supported. Use one "
+            f"{path}: was trained with feature fusion, which is not supported because it uses random excerpts. Use one "
             "without 'fusion' in its name, such as 630k-audioset-best.pt or music_audioset_epoch_15_esc_90.14.pt."
         )
     return weights
@@ -119,30 +109,25 @@ def read_laion_checkpoint(path: Path) -> dict[str, torch.Tensor]:
 def convert_laion(
     source: Path | str, target: Path | str, *, tokenizer: str | None = "roberta-base", text_heads: int | None = None
 ) -> ClapConfig:
-    """Convert a checkpoint of laion_clap to transformers' format, as safetensors.
+    """Convert a checkpoint of laion_clap to the format of transformers, with safetensors.
 
     Parameters
     ----------
     source : Path or str
         The ``.pt`` file.
     target : Path or str
-        Folder that receives ``config.json``, ``preprocessor_config.json``, ``model.safetensors`` and the tokenizer.
+        Folder for ``config.json``, ``preprocessor_config.json``, ``model.safetensors`` and the tokenizer.
     tokenizer : str, optional
-        Folder or hub id of RoBERTa's tokenizer, which laion_clap's checkpoints do not carry; None to leave it out.
+        Folder or hub id of RoBERTa's tokenizer, which laion_clap's checkpoints lack; None to omit it.
     text_heads : int, optional
-        Attention heads of the text network, which weights do not tell; by default one for every 64 of its width, as in
-        RoBERTa.
-
-    Returns
-    -------
-    transformers.ClapConfig
-        The architecture.
+        Attention heads of the text network, which cannot be read off the weights; by default its width divided by 64,
+        as in RoBERTa.
 
     Raises
     ------
     WeightsError
-        The file is refused (see `read_laion_checkpoint`), has tensors that are not known, or the tokenizer cannot be
-        had; nothing is written.
+        The file is refused (see `read_laion_checkpoint`) or has unknown tensors, or the tokenizer cannot be loaded.
+        Nothing is written then.
     """
     source, target = Path(source), Path(target)
     weights = read_laion_checkpoint(source)
@@ -180,12 +165,12 @@ def _map_names(source: Path, weights: dict[str, torch.Tensor]) -> dict[str, torc
         else:
             mapped[renamed] = value.contiguous()
     if unknown:
-        raise WeightsError(f"{source}: has tensors that are not known: {', '.join(sorted(unknown)[:5])}.")
+        raise WeightsError(f"{source}: has unknown tensors: {', '.join(sorted(unknown)[:5])}.")
     return mapped
 
 
 def _architecture(weights: dict[str, torch.Tensor], text_heads: int | None) -> ClapConfig:
-    """Read the sizes of the network off its weights."""
+    """Derive the sizes of the network from its weights."""
 
     def shape(name: str) -> torch.Size:
         return weights[name].shape
@@ -228,13 +213,15 @@ def _architecture(weights: dict[str, torch.Tensor], text_heads: int | None) -> C
 
 
 def _check_front_end(source: Path, weights: dict[str, torch.Tensor]) -> None:
-    """Make sure that the mel filters, which checkpoints carry along, are those that eno will compute."""
+    """Check that the mel filters stored in the checkpoint equal those that eno computes."""
     found = weights.get("audio_branch.logmel_extractor.melW")
     if found is None:
         return
     expected = ClapLogMel(_PREPROCESSOR).filters
     if found.shape != expected.shape or not torch.allclose(found.float(), expected, atol=1e-6):
-        raise WeightsError(f"{source}: was trained on other mel bands than laion_clap's HTSAT models; it is not known.")
+        raise WeightsError(
+            f"{source}: was trained on other mel bands than laion_clap's HTSAT models, which is not supported."
+        )
 
 
 def _load_tokenizer(name: str) -> Any:
@@ -242,7 +229,6 @@ def _load_tokenizer(name: str) -> Any:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise WeightsError(
-            f"{name}: RoBERTa's tokenizer cannot be had ({first_line(error)}). Name a folder with its "
-            "tokenizer.json, or with its vocab.json and merges.txt, with --tokenizer FOLDER, or convert for audio "
-            "alone with --no-text."
+            f"{name}: RoBERTa's tokenizer cannot be loaded ({first_line(error)}). Specify a folder with its "
+            "tokenizer.json, or its vocab.json and merges.txt: --tokenizer FOLDER. Or convert audio only: --no-text."
         ) from error

@@ -1,1 +1,1 @@
-"""musicnn: small convolutional tagging networks."""
+"""musicnn: small convolutional networks for music tagging."""

@@ -1,7 +1,7 @@
-"""musicnn: convolutional networks trained to tag music, small enough for a CPU.
+"""musicnn: convolutional networks for music tagging, small enough for a CPU.
 
-The network is written anew in PyTorch; the trained weights are those that its authors publish (ISC
-licence) in the wheel ``musicnn``, which is downloaded once and only read, never installed or run.
+The network is reimplemented in PyTorch. The trained weights are read from the authors' wheel ``musicnn`` (ISC licence),
+which is downloaded once and never installed or run.
 
 References
 ----------
@@ -32,14 +32,14 @@ from eno.errors import ConfigError, UnknownName
 from eno.spec import EncoderSpec
 
 WINDOW_SAMPLES = (PATCH_FRAMES - 1) * HOP_SAMPLES + FFT_SAMPLES
-"""Samples that 187 frames span: 48,128, or 3.008 s."""
+"""Samples spanned by 187 frames: 48,128, or 3.008 s."""
 
 _CHECKPOINTS = {"mtt": ("mtt",), "msd": ("msd",), "both": ("mtt", "msd")}
 _OUTPUTS = {"penultimate": 200, "pooled": 1506, "tags": 50}
 
 
 class MusiCNN(TorchEncoder):
-    """The published MTT_musicnn and MSD_musicnn as an encoder.
+    """The published networks MTT_musicnn and MSD_musicnn.
 
     Parameters
     ----------
@@ -56,11 +56,10 @@ class MusiCNN(TorchEncoder):
 
     Notes
     -----
-    The original takes one spectrogram of a whole file, whose frames are centred, and cuts it into patches of
-    187 frames (256 samples apart, hence 2.992 s). eno cuts the audio instead, into windows of 48,128 samples
-    (3.008 s): precisely what 187 frames look at. So a window that starts on that grid gives the same patch to the
-    last bit of rounding, without zeros at its edges; only the very first frame of a file, of which half lies before
-    the file begins, has no counterpart.
+    The original computes one centred spectrogram of a whole file and cuts it into patches of 187 frames (256 samples
+    apart, hence 2.992 s). eno cuts the audio into windows of 48,128 samples (3.008 s) instead, the span of 187 frames.
+    A window on the same grid yields the same patch up to rounding, without zero padding; only the very first frame of
+    a file, half of which precedes the file, has no counterpart.
     """
 
     def __init__(
@@ -108,23 +107,7 @@ class MusiCNN(TorchEncoder):
 
 
 def tag_labels(vocabulary: str) -> LabelEncoder:
-    """Name the 50 tags of a checkpoint.
-
-    Parameters
-    ----------
-    vocabulary : {"mtt", "msd"}
-        The checkpoint.
-
-    Returns
-    -------
-    LabelEncoder
-        Genres and descriptors in the order of the vectors of ``MusiCNN(output="tags")``.
-
-    Raises
-    ------
-    UnknownName
-        There is no such checkpoint.
-    """
+    """Return the 50 tags of the checkpoint 'mtt' or 'msd' in the order of the vectors of ``MusiCNN(output="tags")``."""
     if vocabulary not in TAGS:
         raise UnknownName("vocabulary", vocabulary, TAGS)
     return LabelEncoder(GENRES[vocabulary], set(TAGS[vocabulary]) - GENRES[vocabulary])

@@ -13,8 +13,8 @@ try:
     import torchaudio
 except OSError as error:
     raise ConfigError(
-        f"torchaudio cannot be loaded beside PyTorch {torch.__version__} ({error}): it was built for another one. "
-        "Install the torchaudio that belongs to it, or run scripts/repair_torchaudio.py of eno's repository in this "
+        f"torchaudio cannot be loaded with PyTorch {torch.__version__} ({error}): it was built for another version. "
+        "Install the matching torchaudio, or run scripts/repair_torchaudio.py from eno's repository in this "
         "environment."
     ) from error
 
@@ -25,7 +25,7 @@ _NORM_EPSILON = 1e-3  # TensorFlow's default, with which the networks were train
 
 
 class LogMel(nn.Module):
-    """musicnn's front end: 96 Slaney mel bands of the power spectrum, on a logarithmic scale.
+    """musicnn's front end: a log-mel spectrogram of 96 Slaney bands.
 
     Maps audio at 16 kHz [shape=(b, samples)] to frames [shape=(b, frames, 96)], where
     ``frames = (samples - 512) // 256 + 1``: no frame reaches past the audio.
@@ -52,7 +52,7 @@ class LogMel(nn.Module):
 
 @dataclass(frozen=True)
 class MusicnnOutput:
-    """What the network gives for `b` patches.
+    """Outputs of the network for `b` patches.
 
     Attributes
     ----------
@@ -70,12 +70,12 @@ class MusicnnOutput:
 
 
 class MusicnnNetwork(nn.Module):
-    """The network of the paper, with the weights of one checkpoint.
+    """The network of the paper with the weights of a checkpoint.
 
     Parameters
     ----------
     weights : dict of str to torch.Tensor
-        Variables under their published names, as `load_weights` gives them.
+        Variables under their published names; see `eno.encoders.musicnn.weights.load_weights`.
     """
 
     def __init__(self, weights: dict[str, torch.Tensor]) -> None:
@@ -85,7 +85,7 @@ class MusicnnNetwork(nn.Module):
         self.timbral = nn.ModuleList(
             [_PooledConv(weights, 0, time_padding=(3, 3)), _PooledConv(weights, 1, time_padding=(3, 3))]
         )
-        # Rhythm: filters of one band over many frames. 'Same' padding of an even width has one more on the right.
+        # Rhythm: filters of one band over many frames. 'Same' padding of an even width is one wider on the right.
         self.temporal = nn.ModuleList(
             [_PooledConv(weights, i, time_padding=((k - 1) // 2, k // 2)) for i, k in ((2, 128), (3, 64), (4, 32))]
         )
@@ -96,18 +96,7 @@ class MusicnnNetwork(nn.Module):
         self.tag_layer = _dense(weights, "dense_1")
 
     def forward(self, patches: torch.Tensor) -> MusicnnOutput:
-        """Run the network.
-
-        Parameters
-        ----------
-        patches : torch.Tensor [shape=(b, 187, 96)]
-            Log-mel patches.
-
-        Returns
-        -------
-        MusicnnOutput
-            Features and tag probabilities.
-        """
+        """Compute features and tag probabilities of log-mel patches [shape=(b, 187, 96)]."""
         image = self.input_norm(patches).unsqueeze(1)
         front = torch.cat([conv(image) for conv in (*self.timbral, *self.temporal)], dim=1)
         first = self.middle[0](front)
@@ -142,10 +131,9 @@ def _norm_name(convolution: int) -> str:
 class _PooledConv(nn.Module):
     """Convolution, ReLU, batch normalisation, maximum over frequency: (b, 1, time, mel) → (b, filters, time).
 
-    Both ReLU and a normalisation with a positive factor keep the order of values, so the maximum may come
-    first; then they work on a thirtieth of the values, which is most of the time that this network takes.
-    Where the factor is negative the maximum comes from the smallest value: those filters are negated, which
-    makes it the largest, and the sign is put back after the maximum.
+    ReLU and a normalisation with a positive factor preserve the order of values, so the maximum can come first; they
+    then process a thirtieth of the values, which saves most of the network's time. Filters with a negative factor are
+    negated, so that the maximum selects the right value, and their sign is restored after the maximum.
     """
 
     sign: torch.Tensor

@@ -1,7 +1,7 @@
-"""The published weights of musicnn: from the wheel to tensors, without TensorFlow.
+"""Read the published weights of musicnn from the wheel, without TensorFlow.
 
-A checkpoint's data file holds nothing but all variables as little-endian float32, one after the other in the
-order of their names, Adam's moments included. With names and shapes known, NumPy reads it.
+A checkpoint's data file contains all variables, Adam's moments included, as little-endian float32 in the order of their
+names. As names and shapes are known, NumPy can read it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from eno.encoders.weights import fetch_wheel
+from eno.encoders.wheels import fetch_wheel
 from eno.errors import WeightsError
 from eno.files import cache_folder, replace_file
 
@@ -58,11 +58,11 @@ GENRES: dict[str, frozenset[str]] = {
          "jazz", "metal", "pop", "punk", "rnb", "rock", "soul"}
     ),
 }  # fmt: skip
-"""Those of the tags that name a genre; the others describe. eno's own reading, not the authors'."""
+"""The tags that name a genre; all others count as descriptors. This is eno's choice, not the authors'."""
 
 
 def _variables() -> dict[str, tuple[int, ...]]:
-    """Names and shapes of all 150 variables of a checkpoint, in the order of the file."""
+    """Return names and shapes of all 150 variables of a checkpoint, in file order."""
     kernels = {
         "conv2d": (7, 38, 1, 204),
         "conv2d_1": (7, 67, 1, 204),
@@ -89,28 +89,18 @@ def _variables() -> dict[str, tuple[int, ...]]:
 
 
 def read_checkpoint(data: bytes) -> dict[str, np.ndarray]:
-    """Read the data file of a checkpoint.
-
-    Parameters
-    ----------
-    data : bytes
-        Content of ``.data-00000-of-00001``.
-
-    Returns
-    -------
-    dict of str to np.ndarray
-        The variables that the network uses, float32, under their published names.
+    """Read the network's float32 variables from the content of ``.data-00000-of-00001``, by published name.
 
     Raises
     ------
     WeightsError
-        The file has another size than all variables together.
+        The size is not that of all variables together.
     """
     variables = _variables()
     values = np.frombuffer(data, dtype="<f4") if len(data) % 4 == 0 else np.zeros(0, "<f4")
     expected = sum(math.prod(shape) for shape in variables.values())
     if len(values) != expected:
-        raise WeightsError(f"A musicnn checkpoint of {len(data)} bytes; expected {4 * expected}.")
+        raise WeightsError(f"The musicnn checkpoint has {len(data)} bytes; expected {4 * expected}.")
     weights, offset = {}, 0
     for name, shape in variables.items():
         size = math.prod(shape)
@@ -121,12 +111,7 @@ def read_checkpoint(data: bytes) -> dict[str, np.ndarray]:
 
 
 def load_weights(name: str) -> tuple[dict[str, torch.Tensor], str]:
-    """Load the variables of a checkpoint; the first time they are fetched and converted to safetensors.
-
-    Parameters
-    ----------
-    name : {"mtt", "msd"}
-        The checkpoint.
+    """Load the checkpoint "mtt" or "msd"; the first call downloads it and converts it to safetensors.
 
     Returns
     -------
@@ -138,7 +123,7 @@ def load_weights(name: str) -> tuple[dict[str, torch.Tensor], str]:
     Raises
     ------
     WeightsError
-        The wheel cannot be had, or the converted file is damaged.
+        The wheel cannot be downloaded, or the converted file is damaged.
     """
     converted = cache_folder() / "weights" / f"musicnn-0.1.0-{name}.safetensors"
     if not converted.exists():
@@ -147,7 +132,7 @@ def load_weights(name: str) -> tuple[dict[str, torch.Tensor], str]:
         with safe_open(converted, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()["source_sha256"]  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError) as error:
-        raise WeightsError(f"{converted}: is damaged ({error}). Remove it, so that it is made anew.") from error
+        raise WeightsError(f"{converted}: is damaged ({error}). Delete it; the next run converts it again.") from error
 
 
 def _convert(wheel: Path, name: str, destination: Path) -> None:

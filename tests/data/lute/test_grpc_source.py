@@ -167,6 +167,6 @@ def test_the_compiled_protocol_is_that_of_the_proto_file(tmp_path):
 def test_without_grpc_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
     monkeypatch.delitem(sys.modules, "eno.data.lute.grpc_source")
-    with pytest.raises(MissingExtra, match=r"eno\[lute\]"):
+    with pytest.raises(MissingExtra, match=r"\.\[lute\]"):
         import_lute("grpc://127.0.0.1:1", tmp_path / "a.parquet")
     assert not list(tmp_path.iterdir())

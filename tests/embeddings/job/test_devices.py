@@ -160,13 +160,13 @@ class TestOutOfMemory:
         assert encoder.batch_size == 4
         assert max(encoder.batches) == 4
         said = [record.getMessage() for record in caplog.records if "ran out of memory" in record.getMessage()]
-        assert said == [f"cpu ran out of memory: batches are now of {size} windows" for size in (32, 16, 8, 4)]
+        assert said == [f"cpu ran out of memory: the batch size is now {size}" for size in (32, 16, 8, 4)]
         embed_folder(audio, plenty, expected)
         np.testing.assert_allclose(store.windows()[2], expected.windows()[2], rtol=1e-4, atol=1e-5)
 
     def test_one_window_that_does_not_fit_is_an_error(self):
         encoder = Linear(device="cpu", fits=0)
-        with pytest.raises(ConfigError, match="One window alone does not fit the memory of cpu"):
+        with pytest.raises(ConfigError, match="A single window does not fit the memory of cpu"):
             encoder.encode(np.zeros((3, 4000), np.float32))
 
 

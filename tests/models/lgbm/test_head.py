@@ -156,7 +156,7 @@ class TestFailures:
 
     def test_ray_is_not_installed(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "ray", None)
-        with pytest.raises(MissingExtra, match=r"eno\[ray\]"):
+        with pytest.raises(MissingExtra, match=r"\.\[ray\]"):
             LightGBMHead(executor="ray").fit(*problem())
 
 

