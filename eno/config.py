@@ -172,7 +172,7 @@ class IndexSettings(_Section):
 
     kind: Literal["auto", "exact", "ivf", "ivfpq"] | None = None
     memory_mb: float | None = Field(default=None, gt=0)
-    space: Literal["none", "centre", "standardise", "whiten", "all-but-the-top"] | None = None
+    space: Literal["none", "standardise", "whiten"] | None = None
     seed: int | None = None
 
 

@@ -35,9 +35,17 @@ def progress(label: str) -> Iterator[Callable[..., None]]:
         yield _plain(label)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=errors) as bar:
-        task = bar.add_task(label, total=None, note="")
-        yield lambda done, total, note="": bar.update(task, completed=done, total=total, note=note)
+    bar = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=errors)
+    task = bar.add_task(label, total=None, note="")
+
+    def update(done: int, total: int, note: str = "") -> None:
+        bar.start()  # with the first step, so that nothing is shown where there is nothing to do
+        bar.update(task, completed=done, total=total, note=note)
+
+    try:
+        yield update
+    finally:
+        bar.stop()
 
 
 def _plain(label: str) -> Callable[..., None]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eno.cli.options import ConfigOption, DataRootOption, SetOption, StoreArgument, settings, shown
-from eno.console import console, errors, progress
+from eno.console import console, progress
 from eno.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
@@ -82,28 +82,16 @@ def duplicates(
 
 @contextmanager
 def _index(store: EmbeddingStore, folder: Path | None) -> Iterator[SimilarityIndex]:
-    """Open the index of a store if it is there and up to date, or make one for this time."""
-    from eno.similarity.index.build import build_index
-    from eno.similarity.index.index import SimilarityIndex, index_folder
-    from eno.similarity.index.manifest import MANIFEST
+    """Open an up-to-date index of the store; the index of a remote store is temporary."""
+    from eno.similarity.index.build import build_index, open_or_build
 
-    if folder is None and store.folder.local is not None and (index_folder(store) / MANIFEST).is_file():
-        kept = SimilarityIndex.open(index_folder(store))
-        if not kept.is_older_than(store):
-            yield kept
-            return
-    if folder is not None:
-        named = SimilarityIndex.open(folder)
-        named.require(store.spec)
-        if named.level != "tracks":
-            raise ConfigError(f"{shown(folder)}: is an index of {named.level}; name one of tracks.")
-        yield named
+    if folder is None and store.folder.local is None:  # there is no disk to keep an index on
+        with tempfile.TemporaryDirectory(prefix="eno-index-") as scratch, progress("indexing") as show:
+            yield build_index(store, scratch, on_progress=show)
         return
-    errors.print("making an index for this time; 'eno index build' makes one that stays")
-    with tempfile.TemporaryDirectory(prefix="eno-index-") as scratch:
-        with progress("indexing") as show:
-            made = build_index(store, scratch, on_progress=show)
-        yield made
+    with progress("indexing") as show:
+        index = open_or_build(store, folder, current=True, on_progress=show)
+    yield index
 
 
 def _tracks(root: DataRoot) -> pa.Table | None:

@@ -1,4 +1,4 @@
-"""Looking after similarity indexes: ``index build``, ``info``, ``add``, ``verify``, ``merge``."""
+"""Looking after similarity indexes: ``index build``, ``info``, ``add``, ``verify``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import typer
 
 from eno.cli.options import ConfigOption, SetOption, StoreArgument, print_rows, settings
 from eno.console import console, progress
-from eno.errors import ConfigError
 
 if TYPE_CHECKING:
     from eno.embeddings.store.embedding_store import EmbeddingStore
@@ -26,10 +25,6 @@ def build(
     store: StoreArgument,
     windows: WindowsOption = False,
     index: IndexOption = None,
-    like: Annotated[
-        Path | None, typer.Option(help="Learn nothing: take space and lists of this index, to be merged with its like")
-    ] = None,
-    share: Annotated[str, typer.Option(help="Only this share of the tracks: 2/4 is the second quarter")] = "1/1",
     config: ConfigOption = None,
     overrides: SetOption = None,
 ) -> None:
@@ -41,8 +36,6 @@ def build(
             _open(store),
             index,
             level=_level(windows),
-            like=like,
-            share=_share(share),
             on_progress=show,
             **settings(config, overrides).index.model_dump(exclude_none=True),
         )
@@ -63,8 +56,8 @@ def info(store: StoreArgument, windows: WindowsOption = False, index: IndexOptio
 @app.command()
 def add(store: StoreArgument, windows: WindowsOption = False, index: IndexOption = None) -> None:
     """Bring an index up to date: add new tracks, forget what has vanished; built anew only if very much has changed."""
+    from eno.similarity.index.build import update_index
     from eno.similarity.index.index import index_folder
-    from eno.similarity.index.update import update_index
 
     opened = _open(store)
     with progress("indexing") as show:
@@ -92,17 +85,6 @@ def verify(
     )
 
 
-@app.command()
-def merge(
-    index: Annotated[Path, typer.Argument(help="Receives the index")],
-    shards: Annotated[list[Path], typer.Argument(help="Indexes that were built with --like and --share")],
-) -> None:
-    """Make one index of several that were built on different machines."""
-    from eno.similarity.index.build import merge_indexes
-
-    print_rows(_described(merge_indexes(index, shards)))
-
-
 def _open(store: str) -> EmbeddingStore:
     from eno.embeddings.store.embedding_store import EmbeddingStore
 
@@ -121,20 +103,13 @@ def _index(store: EmbeddingStore, windows: bool, folder: Path | None) -> Similar
     return index
 
 
-def _share(text: str) -> tuple[int, int]:
-    number, slash, of = text.partition("/")
-    if not (slash and number.isdecimal() and of.isdecimal()):
-        raise ConfigError(f"--share {text}: expected a share such as 2/4.")
-    return int(number), int(of)
-
-
 def _described(index: SimilarityIndex) -> dict[str, str]:
-    from eno.similarity.index.engine import memory_of
+    from eno.similarity.index.ann import estimate_memory_mb
 
     manifest = index.manifest
     size = sum(path.stat().st_size for path in index.folder.iterdir() if path.name in manifest.files)
     gone = len(index.live) - len(index)
-    memory = memory_of(manifest.kind, manifest.rows, index.space.dim)
+    memory = estimate_memory_mb(manifest.kind, manifest.rows, index.space.dim)
     rows = {
         "index": str(index.folder),
         "store": manifest.store,
@@ -144,8 +119,8 @@ def _described(index: SimilarityIndex) -> dict[str, str]:
         "kind": manifest.kind,
         "size": f"{size / 1e6:.1f} MB on disk, of which {memory:.1f} MB are held in memory",
     }
-    if index.engine.lists:
-        rows["lists"] = f"{index.engine.lists:,}, of which {manifest.probes:,} are searched for a query"
+    if index.ann.lists:
+        rows["lists"] = f"{index.ann.lists:,}, of which {manifest.probes:,} are searched for a query"
     measured = manifest.measured
     rows["measured"] = (
         f"recall@{measured['k']} {measured['recall']:.4f}, {measured['p50_ms']:.2f} ms a query (median)"

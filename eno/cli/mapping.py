@@ -57,7 +57,7 @@ def draw(
     from eno.data.layout import DataRoot
     from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.mapping.map import write_map
-    from eno.similarity.facts import Facts
+    from eno.similarity.metadata import TrackMetadata
 
     chosen = settings(config, overrides, device=device, data_root=data_root)
     opened = EmbeddingStore.open(store)
@@ -73,7 +73,7 @@ def draw(
         space=_space(opened),
         method=method.value,
         seed=seed,
-        facts=Facts.read(ids, DataRoot(chosen.data_root)).table,
+        facts=TrackMetadata.read(ids, DataRoot(chosen.data_root)).table,
         tags=None if model is None else _tags(model, opened, ids, chosen),
         hierarchy=_hierarchy(chosen),
         audio_root=audio_root,

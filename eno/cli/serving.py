@@ -23,7 +23,6 @@ from eno.console import console, errors, progress
 from eno.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
-    from eno.config import Settings
     from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.serving.guard import Access
     from eno.serving.service import Limits
@@ -85,12 +84,14 @@ def serve(
     from eno.data.layout import DataRoot
     from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.serving.served import Sources
+    from eno.similarity.index.build import open_or_build
 
     chosen = settings(config, overrides, device=device, data_root=data_root)
     access = _access(host, token_file, host_name, allow_origin)
     opened = None if store is None else EmbeddingStore.open(store)
     if opened is not None:
-        _build_index(chosen, opened, index)
+        with progress("indexing") as show:
+            open_or_build(opened, index, on_progress=show, **chosen.index.model_dump(exclude_none=True))
     loaded = encoder_of_spec(chosen, _spec(model, opened), encoder)
     sources = Sources(
         model=model, store=store, index=index, data_root=chosen.data_root, audio_root=audio_root,
@@ -157,14 +158,3 @@ def _spec(model: Path | None, store: EmbeddingStore | None) -> EncoderSpec:
     if store is not None:
         store.require(spec)
     return spec
-
-
-def _build_index(chosen: Settings, store: EmbeddingStore, folder: Path | None) -> None:
-    """Build the index in the store where there is none yet."""
-    from eno.similarity.index.build import build_index
-    from eno.similarity.index.index import index_folder
-    from eno.similarity.index.manifest import MANIFEST
-
-    if folder is None and not (index_folder(store) / MANIFEST).exists():
-        with progress("indexing") as show:
-            build_index(store, on_progress=show, **chosen.index.model_dump(exclude_none=True))

@@ -27,8 +27,7 @@ from eno.errors import ConfigError
 if TYPE_CHECKING:
     from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.encoders import Encoder
-    from eno.similarity.answers import Answer, Neighbour
-    from eno.similarity.index.index import SimilarityIndex
+    from eno.similarity.search_result import Neighbour, SearchResult
     from eno.similarity.sounds_like import SoundsLike
     from eno.similarity.tag_table import TagTable
     from eno.similarity.where import Where
@@ -91,7 +90,7 @@ def similar(
     overrides: SetOption = None,
 ) -> None:
     """Find what sounds like a track, a file, a passage, a text, an album or an artist."""
-    from eno.similarity.mixing import mix
+    from eno.similarity.query import combine
 
     chosen = settings(config, overrides, device=device, data_root=data_root)
     named = {"genres": genre, "descriptors": descriptor, "artists": artist, "albums": album}
@@ -109,7 +108,7 @@ def similar(
     plus += [sounds.album(one) for one in like_album or ()] + [sounds.artist(one) for one in like_artist or ()]
     plus += [] if text is None else [sounds.text(text)]
     plus += [] if tags is None else [sounds.tags([tag.strip() for tag in tags.split(",") if tag.strip()])]
-    query = mix(plus, [sounds.seed(one) for one in minus or ()])
+    query = combine(plus, [sounds.seed(one) for one in minus or ()])
     most = (2 if playlist is None else 0) if per_artist is None else per_artist
     limits = _Limits(where=conditions, per_artist=most or None, per_album=per_album or None, same_album=same_album)
     if playlist is None:
@@ -131,7 +130,7 @@ class _Limits(TypedDict):
 def _where(
     named: dict[str, list[str] | None], year: str | None, duration: str | None, path: str | None, expression: str | None
 ) -> Where:
-    from eno.similarity.listening import parse_time
+    from eno.similarity.query_audio import parse_time
     from eno.similarity.where import Where
 
     years, durations = _span("--year", year, _whole), _span("--duration", duration, parse_time)
@@ -160,7 +159,7 @@ def _whole(text: str) -> int:
 def _passage(
     from_time: str | None, to_time: str | None, seeds: list[str], minus: list[str]
 ) -> tuple[float | None, float | None]:
-    from eno.similarity.listening import parse_time
+    from eno.similarity.query_audio import parse_time
 
     if (from_time is not None or to_time is not None) and (len(seeds) != 1 or minus):
         raise ConfigError("--from and --to are of one track or file: name one, and no --minus.")
@@ -173,32 +172,19 @@ def _open(
 ) -> SoundsLike:
     from eno.data.layout import DataRoot
     from eno.embeddings.store.embedding_store import EmbeddingStore
-    from eno.similarity.facts import Facts
+    from eno.similarity.index.build import open_or_build
+    from eno.similarity.metadata import TrackMetadata
     from eno.similarity.sounds_like import SoundsLike
 
     store, root = EmbeddingStore.open(place), DataRoot(chosen.data_root)
-    index = _index(chosen, store, folder, "windows" if windows else "tracks")
-    facts = Facts.read(index.track_ids(), root)
+    with progress("indexing") as show:
+        level, options = "windows" if windows else "tracks", chosen.index.model_dump(exclude_none=True)
+        index = open_or_build(store, folder, level=level, on_progress=show, **options)
     tags = None if model is None else _tags(model, store, index.folder / "tags", chosen.device)
     if audio_root is None and root.audio.is_dir():
         audio_root = root.audio
-    return SoundsLike(index, store, facts=facts, tags=tags, audio_root=audio_root)
-
-
-def _index(chosen: Settings, store: EmbeddingStore, folder: Path | None, level: str) -> SimilarityIndex:
-    """Open the index; the one in the store is built where there is none yet."""
-    from eno.similarity.index.index import SimilarityIndex, index_folder
-    from eno.similarity.index.manifest import MANIFEST
-
-    if folder is None and not (index_folder(store, level) / MANIFEST).exists():
-        from eno.similarity.index.build import build_index
-
-        with progress("indexing") as show:
-            build_index(store, level=level, on_progress=show, **chosen.index.model_dump(exclude_none=True))
-    index = SimilarityIndex.open(folder or index_folder(store, level))
-    if index.level != level:
-        raise ConfigError(f"{index.folder}: is an index of {index.level}; --windows goes with one of windows.")
-    return index
+    metadata = TrackMetadata.read(index.track_ids(), root)
+    return SoundsLike(index, store, metadata=metadata, tags=tags, audio_roots=audio_root)
 
 
 def _tags(model: Path, store: EmbeddingStore, folder: Path, device: str) -> TagTable:
@@ -229,7 +215,7 @@ def _load_encoder(
         sounds.encoder = load()
 
 
-def _show(found: Answer, sounds: SoundsLike, *, as_json: bool, playlist: bool) -> None:
+def _show(found: SearchResult, sounds: SoundsLike, *, as_json: bool, playlist: bool) -> None:
     for note in (*sounds.notes, *found.notes):
         errors.print(f"[yellow]{shown(note)}[/]")
     if as_json:
@@ -264,15 +250,15 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _write(path: Path, found: Answer, sounds: SoundsLike, absolute: bool) -> None:
+def _write(path: Path, found: SearchResult, sounds: SoundsLike, absolute: bool) -> None:
     from eno.similarity.playlist import write_m3u
 
-    if sounds.audio_root is None:
+    if sounds.audio_roots is None:
         raise ConfigError("A playlist file names audio files: say where they are with --audio-root.")
-    missing = write_m3u(path, found, sounds.audio_root, absolute=absolute)
+    missing = write_m3u(path, found, sounds.audio_roots, absolute=absolute)
     if missing:
         errors.print(
-            f"[yellow]{len(missing)} of {len(found)} files are not in {shown(sounds.audio_root)}, for instance "
+            f"[yellow]{len(missing)} of {len(found)} files are not in {shown(str(sounds.audio_roots))}, for instance "
             f"{shown(missing[0])}. --audio-root names the folder.[/]"
         )
     errors.print(f"{len(found)} tracks in {shown(path)}")

@@ -12,8 +12,8 @@ from rich.table import Table
 from eno.data.layout import DataRoot
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.mapping.map import write_map
-from eno.similarity.facts import Facts
 from eno.similarity.index.build import build_index
+from eno.similarity.metadata import TrackMetadata
 from eno.similarity.sounds_like import SoundsLike
 
 _NEIGHBOURS = 3
@@ -31,8 +31,8 @@ def neighbours_table(data: DataRoot, store: EmbeddingStore, ids: Sequence[str]) 
     ids : sequence of str
         Tracks.
     """
-    index = build_index(store)
-    sounds = SoundsLike(index, store, facts=Facts.read(index.track_ids(), data))
+    build_index(store)
+    sounds = SoundsLike.open(store, data_root=data)
     table = Table(title="what sounds like them, on other albums", box=box.SIMPLE_HEAD, show_lines=True)
     table.add_column("track", ratio=2)
     table.add_column("nearest", ratio=2)
@@ -49,7 +49,7 @@ def draw_map(data: DataRoot, store: EmbeddingStore) -> Path:
     """Draw the map of the corpus, with its tracks to listen to; where it lies."""
     path = data.root / "map.html"
     ids, vectors = store.matrix()
-    write_map(path, ids, vectors, facts=Facts.read(ids, data).table, audio_root=data.audio)
+    write_map(path, ids, vectors, facts=TrackMetadata.read(ids, data).table, audio_root=data.audio)
     return path
 
 

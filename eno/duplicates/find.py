@@ -195,7 +195,7 @@ def _known(ids: np.ndarray, tracks: pa.Table | None) -> dict[str, dict[str, Any]
 
 def _cosine_of(index: SimilarityIndex) -> Callable[[str, str], float]:
     def cosine(first: str, second: str) -> float:
-        vectors = index.vectors(index.rows_of([first, second]))
+        vectors = index.vectors(np.concatenate([index.rows_of(first), index.rows_of(second)]))
         return float(vectors[0] @ vectors[1])
 
     return cosine

@@ -16,9 +16,10 @@ from eno.data.labels.hierarchy import Hierarchy
 from eno.errors import SimilarityError
 from eno.files import replace_file
 from eno.mapping.map_content import TagStrengths, map_content
-from eno.mapping.projection import UMAP_NEIGHBOURS, Method, nearest, project
+from eno.mapping.projection import UMAP_NEIGHBOURS, Method, project
 from eno.reporting.page import audio_address, render
-from eno.similarity.index.space import Space
+from eno.similarity.index.space import CENTRE, Space
+from eno.similarity.index.vector_file import nearest_others
 
 NEIGHBOURS = 8
 """How many neighbours of a track the map shows."""
@@ -132,8 +133,8 @@ def draw_map(
         raise ValueError(f"{len(ids)} ids for {len(vectors)} vectors.")
     if not ids:
         raise SimilarityError("There are no tracks to draw a map of.")
-    rows, cosines = nearest((space or Space.fit(vectors, seed=seed)).apply(vectors), UMAP_NEIGHBOURS)
-    plain = Space.fit(vectors, method="centre", seed=seed).apply(vectors)
+    cosines, rows = nearest_others((space or Space.fit(vectors, seed=seed)).apply(vectors), UMAP_NEIGHBOURS)
+    plain = Space.fit(vectors, method=CENTRE, seed=seed).apply(vectors)
     projection = project(plain, (rows, cosines), method=method, seed=seed)
     shown = rows[:, :NEIGHBOURS], cosines[:, :NEIGHBOURS]
     return map_content(ids, projection, shown, facts=facts, tags=tags, hierarchy=hierarchy)

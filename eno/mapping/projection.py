@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
-import faiss
 import numpy as np
 from sklearn.decomposition import PCA
 
 from eno.errors import SimilarityError, UnknownName
+from eno.similarity.index.vector_file import nearest_others
 
 Method = Literal["auto", "pca", "umap"]
 METHODS: tuple[Method, ...] = ("auto", "pca", "umap")
@@ -20,7 +20,6 @@ UMAP_NEIGHBOURS = 15
 """How many neighbours of a track UMAP keeps close."""
 
 _ENOUGH = 50  # of fewer tracks UMAP's picture says more about its start than about them
-_BLOCK = 4096  # rows compared with all others at a time
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def project(
     vectors : np.ndarray [shape=(n, dim)]
         One a track, of length 1. Not whitened ones: where all directions matter the same, no two matter most.
     neighbours : tuple of np.ndarray [shape=(n, k)], optional
-        What UMAP shall keep together: rows and similarities, as `nearest` finds them, by default among `vectors`. They
+        What UMAP shall keep together: rows and cosines, by default among `vectors`. They
         may be found in another space, also in a whitened one.
     method : {"auto", "pca", "umap"}
         Principal components [1]_ show the two directions in which the collection varies most, and distances along
@@ -91,38 +90,8 @@ def project(
         return principal
     from eno.mapping.umap_layout import lay_out
 
-    neighbours = neighbours or nearest(vectors, UMAP_NEIGHBOURS)
+    neighbours = neighbours or nearest_others(vectors, UMAP_NEIGHBOURS)[::-1]
     return Projection(lay_out(*neighbours, start=principal.coordinates, seed=seed), "umap")
-
-
-def nearest(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Find the nearest others of every vector by comparing it with all.
-
-    Parameters
-    ----------
-    vectors : np.ndarray [shape=(n, dim)]
-        Of length 1.
-    k : int
-        How many; of fewer vectors all others.
-
-    Returns
-    -------
-    rows : np.ndarray [shape=(n, min(k, n - 1)), dtype=int64]
-        The nearest first.
-    cosines : np.ndarray [same shape, dtype=float32]
-    """
-    vectors = np.ascontiguousarray(vectors, np.float32)
-    k = max(0, min(k, len(vectors) - 1))
-    rows = np.empty((len(vectors), k), np.int64)
-    cosines = np.empty((len(vectors), k), np.float32)
-    for start in range(0, len(vectors) if k else 0, _BLOCK):
-        block = slice(start, start + _BLOCK)
-        found_cosines, found = faiss.knn(vectors[block], vectors, k + 1, metric=faiss.METRIC_INNER_PRODUCT)
-        # Itself comes first, unless it has twins: then it may be further behind, or not among the nearest at all.
-        itself = found == np.arange(start, start + len(found))[:, np.newaxis]
-        itself[~itself.any(axis=1), k] = True
-        rows[block], cosines[block] = found[~itself].reshape(-1, k), found_cosines[~itself].reshape(-1, k)
-    return rows, cosines
 
 
 def _principal(vectors: np.ndarray) -> Projection:

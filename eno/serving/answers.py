@@ -13,7 +13,7 @@ from eno.serving.engine import Heard
 from eno.serving.problems import of_error
 from eno.serving.served import Served
 from eno.serving.uploads import Upload
-from eno.similarity.answers import Answer
+from eno.similarity.search_result import SearchResult
 from eno.training.feedback import Correction
 
 
@@ -44,7 +44,7 @@ def tagged(upload: Upload, predictor: EnoPredictor | None, heard: Heard | EnoErr
     )
 
 
-def neighbours(found: Answer) -> schemas.Neighbours:
+def neighbours(found: SearchResult) -> schemas.Neighbours:
     """What was found, as it is sent."""
     listed = [
         schemas.Neighbour(

@@ -61,7 +61,7 @@ class Catalogue:
     @cached_property
     def _texts(self) -> pa.Array:
         """What a search looks into, one text a track."""
-        table = self._tracks.facts.table.take(pa.array(self._tracks.fact_rows[self.rows]))
+        table = self._tracks.metadata.table.take(pa.array(self._tracks.metadata_rows[self.rows]))
         columns = [pc.fill_null(table[name].cast(pa.string()), "") for name in (*_NAMES, "track_id")]
         texts = pc.utf8_normalize(pc.binary_join_element_wise(*columns, "\n"), "NFKD")
         return pc.utf8_lower(pc.replace_substring_regex(texts, r"\p{M}+", ""))
@@ -88,23 +88,22 @@ class Catalogue:
 
     def row_of(self, track_id: str) -> int | None:
         """Row of a track; None where there is none."""
-        rows = self._tracks.rows_of(track_id)
+        rows = self._tracks.index.rows_of(track_id)
         return int(rows[0]) if len(rows) else None
 
     def summary(self, row: int) -> dict[str, Any]:
         """What a list shows of a track."""
         known = self._known(row)
-        return {"id": self._tracks.name(row), **{name: known.get(name) for name in _SHOWN}}
+        return {"id": self._tracks.index.track_id(row), **{name: known.get(name) for name in _SHOWN}}
 
     def detail(self, row: int) -> dict[str, Any]:
         """All that is known of a track but its predicted tags."""
         known = self._known(row)
         lists = {name: list(known.get(name) or ()) for name in ("genres", "descriptors")}
-        return {**self.summary(row), **lists, "audio": self.audio(self._tracks.name(row)) is not None}
+        return {**self.summary(row), **lists, "audio": self.audio(self._tracks.index.track_id(row)) is not None}
 
     def _known(self, row: int) -> dict[str, Any]:
-        fact = int(self._tracks.fact_rows[row])
-        return self._tracks.facts.row(fact) if fact >= 0 else {}
+        return self._tracks.metadata.row(int(self._tracks.metadata_rows[row]))
 
     def predicted(self, row: int) -> list[TagProbability]:
         """Every tag that the predictor knows, the likeliest first; none without a predictor."""
@@ -138,7 +137,7 @@ class Catalogue:
     def known_tags(self) -> dict[tuple[str, str], int]:
         """Tags of the catalogue by family and name, and how many tracks have each."""
         found: dict[tuple[str, str], int] = {}
-        table = self._tracks.facts.table.take(pa.array(self._tracks.fact_rows[self.rows]))
+        table = self._tracks.metadata.table.take(pa.array(self._tracks.metadata_rows[self.rows]))
         for family, column in (("genre", "genres"), ("descriptor", "descriptors")):
             for one in pc.value_counts(pc.list_flatten(table[column]).combine_chunks()).to_pylist():
                 if one["values"]:

@@ -16,8 +16,8 @@ from eno.serving.problems import Problem, of_error, responses
 from eno.serving.routes import TheFilters, TheServed, TheService, TheSounds
 from eno.serving.service import Service, while_connected
 from eno.serving.uploads import Upload, receive_uploads
-from eno.similarity import listening, queries
-from eno.similarity.mixing import Query as Sought
+from eno.similarity import queries, query_audio
+from eno.similarity.query import Query as Sought
 
 router = APIRouter(prefix="/v1", responses=responses(400, 401, 403, 408, 413, 415, 421, 422, 500, 503))
 
@@ -85,12 +85,12 @@ async def similar_to_file(
                 raise Problem(422, f"The form holds {len(uploads)} files; one is compared at a time.")
             work = service.hear(uploads[0], sounds.store.policy, served.predictor)
             heard = await while_connected(request, work)
-        if heard.peak < listening.SILENCE:
+        if heard.peak < query_audio.SILENCE:
             raise Problem(422, "The file is silent where it was listened to; silence sounds like nothing.")
 
         def find() -> schemas.Neighbours:
-            of_file = listening.Heard(heard.vectors, heard.starts_s, heard.duration_s)
-            query = queries.of_heard(sounds.tracks, of_file, served.encoder, name=uploads[0].name)
+            of_file = query_audio.EncodedAudio(heard.vectors, heard.starts_s, heard.duration_s)
+            query = queries.of_audio(sounds.tracks, of_file, served.encoder, name=uploads[0].name)
             return answers.neighbours(sounds.nearest(query, **chosen.options))
 
         found = await asyncio.to_thread(find)

@@ -22,8 +22,8 @@ from eno.mapping.map import draw_map
 from eno.mapping.map_content import TagStrengths
 from eno.mapping.projection import Method
 from eno.serving.catalogue import Catalogue
-from eno.similarity.facts import Facts
 from eno.similarity.index.index import SimilarityIndex, index_folder
+from eno.similarity.metadata import TrackMetadata
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.tag_table import make_tag_table, read_tag_table, table_key, with_predictor
 
@@ -143,8 +143,8 @@ class Served:
                 logger.info("predicting the tags of %s, once for this predictor", store.path)
                 table = make_tag_table(index.folder / "tags", key, store, predictor)
             tags = with_predictor(table, predictor)
-        facts = Facts.read(index.track_ids(), root)
-        sounds = SoundsLike(index, store, encoder=encoder, facts=facts, tags=tags, audio_root=audio_root)
+        metadata = TrackMetadata.read(index.track_ids(), root)
+        sounds = SoundsLike(index, store, encoder=encoder, metadata=metadata, tags=tags, audio_roots=audio_root)
         for note in sounds.notes:
             logger.warning("%s", note)
         return cls(encoder, predictor, sounds, Catalogue(sounds.tracks, predictor, audio_root), sources.map_method)
@@ -168,7 +168,7 @@ class Served:
         if len(rows) > _MAP_TRACKS:
             rows = np.sort(np.random.default_rng(0).choice(rows, _MAP_TRACKS, replace=False))
         in_store = set(self.sounds.store.track_ids())  # what has vanished since the index was made has no vector
-        kept = [(row, name) for row in rows.tolist() if (name := tracks.name(row)) in in_store]
+        kept = [(row, name) for row in rows.tolist() if (name := tracks.index.track_id(row)) in in_store]
         ids, places = [name for _, name in kept], tracks.tag_rows[[row for row, _ in kept]]
         strengths = None
         if tracks.tags is not None and self.predictor is not None:
@@ -186,6 +186,6 @@ class Served:
             self.sounds.store.matrix(ids)[1],
             space=self.sounds.index.space,
             method=self.map_method,
-            facts=tracks.facts.table,
+            facts=tracks.metadata.table,
             tags=strengths,
         )

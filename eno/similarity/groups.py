@@ -1,4 +1,4 @@
-"""Tracks that have something in common: an artist, an album."""
+"""Groups of tracks that share an artist or an album."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pyarrow.compute as pc
 
 
 class Groups:
-    """Which groups each of many things is in: none, one or several.
+    """The groups of each of many items: none, one or several.
 
     Attributes
     ----------
     codes : np.ndarray [shape=(m,), dtype=int64]
-        Numbers of groups, those of the first thing first.
+        Group numbers, in the order of the items.
     offsets : np.ndarray [shape=(n + 1,), dtype=int64]
-        The groups of thing ``i`` are ``codes[offsets[i]:offsets[i + 1]]``.
+        The groups of item ``i`` are ``codes[offsets[i]:offsets[i + 1]]``.
     """
 
     def __init__(self, codes: np.ndarray, offsets: np.ndarray) -> None:
@@ -26,52 +26,51 @@ class Groups:
 
     @classmethod
     def of_lists(cls, lists: pa.ListArray) -> Groups:
-        """Group by the values of lists; null is the same as an empty list."""
+        """Group by the values of lists; null is an empty list."""
         counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
         values = lists.flatten().dictionary_encode()
         return cls(values.indices.to_numpy(), np.concatenate([[0], np.cumsum(counts)]))
 
     @classmethod
     def of_values(cls, values: pa.Array | pa.ChunkedArray) -> Groups:
-        """Group by one value each; null is in no group."""
+        """Group by single values; null belongs to no group."""
         values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-        there = values.is_valid().to_numpy(zero_copy_only=False)
+        valid = values.is_valid().to_numpy(zero_copy_only=False)
         codes = values.drop_null().dictionary_encode().indices.to_numpy()
-        return cls(codes, np.concatenate([[0], np.cumsum(there)]))
+        return cls(codes, np.concatenate([[0], np.cumsum(valid)]))
 
-    def of(self, things: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Groups of some things.
+    def of(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the groups of some items.
 
         Parameters
         ----------
-        things : np.ndarray [shape=(k,), dtype=int64]
-            Numbers of things; -1 stands for one of which nothing is known.
+        items : np.ndarray [shape=(k,), dtype=int64]
+            Item numbers; -1 belongs to no group.
 
         Returns
         -------
         codes : np.ndarray [shape=(m,)]
-            Their groups.
         places : np.ndarray [shape=(m,)]
-            Of each, whose it is: a place in `things`.
+            For each code, the position in `items` that it belongs to.
         """
         begins, ends = (
-            np.where(things >= 0, self.offsets[things], 0),
-            np.where(things >= 0, self.offsets[things + 1], 0),
+            np.where(items >= 0, self.offsets[items], 0),
+            np.where(items >= 0, self.offsets[items + 1], 0),
         )
         counts = ends - begins
-        places = np.repeat(np.arange(len(things)), counts)
+        places = np.repeat(np.arange(len(items)), counts)
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         return self.codes[np.repeat(begins, counts) + within], places
 
     def members(self, codes: np.ndarray) -> np.ndarray:
-        """Whether each thing is in any of these groups [shape=(n,), dtype=bool]."""
+        """Return which items belong to any of these groups [shape=(n,), dtype=bool]."""
         mask = np.zeros(len(self), bool)
         hits = np.isin(self.codes, codes)
         mask[np.searchsorted(self.offsets, np.flatnonzero(hits), side="right") - 1] = True
         return mask
 
-    def spread(self, things: np.ndarray) -> Groups:
-        """Give the groups of other things, each of which stands for one of these; -1 for none."""
-        codes, places = self.of(things)
-        counts = np.bincount(places, minlength=len(things))
+    def spread(self, items: np.ndarray) -> Groups:
+        """Return the groups of other things, each of which refers to an item; -1 for none."""
+        codes, places = self.of(items)
+        counts = np.bincount(places, minlength=len(items))
         return Groups(codes, np.concatenate([[0], np.cumsum(counts)]))

@@ -1,8 +1,7 @@
-"""An index together with what is known of its tracks, row by row."""
+"""An index together with the metadata and tags of its tracks, row by row."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,187 +12,156 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.errors import SimilarityError
-from eno.files import printable
-from eno.similarity.facts import Facts
+from eno.files import AudioRoots
 from eno.similarity.groups import Groups
 from eno.similarity.index.index import SimilarityIndex
+from eno.similarity.lookup import match_track
+from eno.similarity.metadata import TrackMetadata
 from eno.similarity.tag_table import TagTable
 from eno.similarity.where import Where
 
 
 class IndexedTracks:
-    """The rows of an index, and what is known of the track of each.
+    """The rows of an index, with the metadata and predicted tags of each row's track.
 
     Attributes
     ----------
     index : SimilarityIndex
-        Vectors.
-    facts : Facts
-        What the catalogue knows; folders only, where none is given.
+    metadata : TrackMetadata
+        If not given, only what follows from the tracks' paths.
     tags : TagTable or None
-        What a predictor says.
+        Predicted tags.
+    metadata_rows : np.ndarray [shape=(rows,), dtype=int64]
+        Row of each track in `metadata`; -1 if it has none.
     """
 
-    def __init__(self, index: SimilarityIndex, facts: Facts | None = None, tags: TagTable | None = None) -> None:
-        ids = index.table["track_id"].unify_dictionaries().combine_chunks()
+    def __init__(
+        self, index: SimilarityIndex, metadata: TrackMetadata | None = None, tags: TagTable | None = None
+    ) -> None:
         self.index, self.tags = index, tags
-        self._names: pa.Array = ids.dictionary
-        self._codes: np.ndarray = ids.indices.to_numpy()
-        self.facts = facts if facts is not None else Facts.read(self._names)
-        self.fact_rows = self._per_row(self.facts.rows_of(self._names))
+        self.metadata = metadata if metadata is not None else TrackMetadata.read(index.names)
+        self.metadata_rows = self._per_row(self.metadata.rows_of(index.names))
 
     def _per_row(self, per_name: np.ndarray) -> np.ndarray:
-        # A merged or updated index may have names in its dictionary that no row has.
-        rows: np.ndarray = per_name[self._codes] if len(per_name) else np.zeros(0, np.int64)
+        rows: np.ndarray = per_name[self.index.codes] if len(per_name) else np.zeros(0, np.int64)
         return rows
 
     @cached_property
     def tag_rows(self) -> np.ndarray:
-        """Of each row its track's place in the table of tags; -1 for none."""
+        """Position of each row's track in the tag table; -1 if it has none."""
         if self.tags is None:
-            return np.full(len(self._codes), -1)
-        places = pc.fill_null(pc.index_in(self._names, value_set=self.tags.track_ids), -1)
+            return np.full(len(self.index.codes), -1)
+        places = pc.fill_null(pc.index_in(self.index.names, value_set=self.tags.track_ids), -1)
         return self._per_row(places.to_numpy().astype(np.int64))
 
     @cached_property
     def artists(self) -> Groups:
-        """Rows by the same artist."""
-        return self.facts.artists.spread(self.fact_rows)
+        """Rows grouped by artist."""
+        return self.metadata.artists.spread(self.metadata_rows)
 
     @cached_property
     def albums(self) -> Groups:
-        """Rows of the same album."""
-        return self.facts.albums.spread(self.fact_rows)
+        """Rows grouped by album."""
+        return self.metadata.albums.spread(self.metadata_rows)
 
     @cached_property
     def tracks(self) -> Groups:
-        """Rows of the same track."""
-        return Groups(self._codes, np.arange(len(self._codes) + 1))
+        """Rows grouped by track."""
+        return Groups(self.index.codes, np.arange(len(self.index.codes) + 1))
 
     @cached_property
     def durations_s(self) -> np.ndarray:
-        """Length of each row's track; NaN where it is not known [shape=(rows,), dtype=float64]."""
-        known = self.facts.table["duration_s"].cast(pa.float64()).to_numpy()
-        of_rows: np.ndarray = np.append(known, np.nan)[self.fact_rows]
+        """Duration of each row's track; NaN if unknown [shape=(rows,), dtype=float64]."""
+        known = self.metadata.table["duration_s"].cast(pa.float64()).to_numpy()
+        of_rows: np.ndarray = np.append(known, np.nan)[self.metadata_rows]
         return of_rows
 
-    def name(self, row: int) -> str:
-        """The track of a row."""
-        text: str = self._names[int(self._codes[row])].as_py()
-        return text
+    @cached_property
+    def names(self) -> pa.Array:
+        """Ids of the live tracks."""
+        return self.index.names.take(pa.array(np.unique(self.index.codes[self.index.live])))
 
-    def rows_of(self, track_id: str) -> np.ndarray:
-        """Rows of a track in ascending order of time, none for one that is not there [shape=(n,), dtype=int64]."""
-        code = pc.index(self._names, track_id).as_py()
-        rows = np.flatnonzero((self._codes == code) & self.index.live)
-        in_time: np.ndarray = rows[np.argsort(self.index.starts_s[rows], kind="stable")]
-        return in_time
+    @cached_property
+    def _titles(self) -> pa.Array:
+        rows = self.metadata.rows_of(self.names)
+        return self.metadata.table["title"].combine_chunks().take(pa.array(rows, mask=rows < 0))
 
-    def find(self, name: Path | str, audio_root: Path | None) -> str | None:
-        """Tell which track is meant.
+    def find(self, name: Path | str, audio_roots: AudioRoots | None = None) -> str | None:
+        """Return the id of the track that a name stands for; see `eno.similarity.lookup.match_track`."""
+        return match_track(name, self.names, self._titles, audio_roots=audio_roots)
 
-        Parameters
-        ----------
-        name : Path or str
-            A track id; the path of a file below the audio folder; or the end of an id in any case, if only one ends so
-            and there is no such file.
-        audio_root : Path or None
-            The audio folder.
-
-        Returns
-        -------
-        str or None
-            Its id; None where there is none.
-        """
-        text = printable(str(name))
-        if len(self.rows_of(text)):
-            return text
-        if os.path.exists(name):  # in place of Path.exists, which minds a name that is too long
-            if audio_root is None:
-                return None
-            file, root = Path(name).resolve(), audio_root.resolve()
-            inside = printable(file.relative_to(root).as_posix()) if file.is_relative_to(root) else ""
-            return inside if len(self.rows_of(inside)) else None
-        ending = self._ending_in(text)
-        return ending[0] if len(ending) == 1 else None
-
-    def _ending_in(self, text: str) -> list[str]:
-        matching = pc.ends_with(pc.utf8_lower(self._names), pattern="/" + text.lower())
-        names = self._names.filter(matching).to_pylist()
-        return [name for name in names if len(self.rows_of(name))]
-
-    def may_be_found(self, where: Where | str | None) -> np.ndarray:
-        """Rows that count and meet conditions [shape=(rows,), dtype=bool].
+    def matching(self, where: Where | str | None) -> np.ndarray:
+        """Return a mask of live rows that meet conditions [shape=(rows,), dtype=bool].
 
         Raises
         ------
         SimilarityError
-            No track meets them, or has a name in them.
+            No track meets the conditions, or a name in them is unknown.
         ConfigError
-            They cannot be understood.
+            The conditions are invalid.
         """
         if isinstance(where, str):
             where = Where(expression=where)
         if not where:
             return np.array(self.index.live)
-        mask: np.ndarray = np.append(where.mask(self.facts), False)[self.fact_rows] & self.index.live
+        mask: np.ndarray = np.append(where.mask(self.metadata), False)[self.metadata_rows] & self.index.live
         if not mask.any():
-            raise SimilarityError("No track of the index meets the conditions. Leave one of them out.")
+            raise SimilarityError("No indexed track meets all of these conditions. Leave one of them out.")
         return mask
 
     def tags_of(self, rows: np.ndarray) -> dict[str, float]:
-        """Tags of some tracks together, and how surely, the surest first.
+        """Return the tags of some tracks taken together with their confidence, highest first.
 
-        Of predicted tags, the mean probability decides; of the catalogue's, at least half of the tracks must have one.
+        Predicted tags are averaged over the tracks. A catalogue tag must belong to at least half of the tracks.
         """
         if self.tags is not None:
             places = self.tag_rows[rows]
             places = places[places >= 0]
             if len(places) == 0:
                 return {}
-            return self.named(np.asarray(self.tags.probabilities[:, places], np.float32).mean(axis=1))
-        facts = np.unique(self.fact_rows[rows])
-        counts = Counter(tag for fact in facts[facts >= 0].tolist() for tag in dict.fromkeys(self.facts.tags(fact)))
-        return {tag: count / len(facts) for tag, count in counts.most_common() if 2 * count >= len(facts)}
+            return self.above_threshold(np.asarray(self.tags.probabilities[:, places], np.float32).mean(axis=1))
+        tracks = np.unique(self.metadata_rows[rows])
+        counts = Counter(
+            tag for track in tracks[tracks >= 0].tolist() for tag in dict.fromkeys(self.metadata.tags(track))
+        )
+        return {tag: count / len(tracks) for tag, count in counts.most_common() if 2 * count >= len(tracks)}
 
-    def named(self, probabilities: np.ndarray) -> dict[str, float]:
-        """Predicted tags above their thresholds, the surest first."""
+    def above_threshold(self, probabilities: np.ndarray) -> dict[str, float]:
+        """Return the predicted tags [shape=(tags,)] above their thresholds, the most probable first."""
         assert self.tags is not None
         above = np.flatnonzero(probabilities > self.tags.thresholds)
         order = above[np.argsort(-probabilities[above], kind="stable")]
         return {self.tags.names[place]: float(probabilities[place]) for place in order}
 
-    def known_tags(self) -> Sequence[str]:
-        """All tags that a track may have."""
+    def vocabulary(self) -> Sequence[str]:
+        """Return all tags that a track may have."""
         if self.tags is not None:
             return self.tags.names
-        columns = (self.facts.table[name] for name in ("genres", "descriptors"))
+        columns = (self.metadata.table[name] for name in ("genres", "descriptors"))
         return [tag for column in columns for tag in pc.unique(pc.list_flatten(column)).to_pylist() if tag]
 
     def nearest(self, vectors: np.ndarray, n: int, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Find the rows that are nearest to any of some vectors.
+        """Find the rows that are nearest to any of several vectors.
 
         Parameters
         ----------
         vectors : np.ndarray [shape=(q, dim)]
             Unit vectors in the index's space.
         n : int
-            How many are wanted.
         allowed : np.ndarray [shape=(rows,), dtype=bool]
-            Which may be found.
+            Rows that may be found.
 
         Returns
         -------
         scores : np.ndarray [shape=(m,), dtype=float32]
-            Highest cosines, in descending order; fewer than `n` only where fewer are allowed.
+            Each row's highest cosine, in descending order. `m` is `n`, or the number of allowed rows if that is less.
         rows : np.ndarray [shape=(m,), dtype=int64]
-            Each once.
         """
         n = min(n, int(np.count_nonzero(allowed)))
         if n == 0:
             return np.zeros(0, np.float32), np.zeros(0, np.int64)
         scores, rows = self.index.search(vectors, n, allowed=allowed)
-        if (rows < 0).any():  # the lists that were looked into hold no more
+        if (rows < 0).any():  # the searched lists hold too few allowed rows
             scores, rows = self.index.search(vectors, n, allowed=allowed, exact=True)
         order = np.argsort(-scores, axis=None, kind="stable")
         scores, rows = scores.ravel()[order], rows.ravel()[order]

@@ -1,30 +1,30 @@
-"""Playlists: a walk from track to track, each near to the one before, and the files that players read."""
+"""Playlists: a random walk between similar tracks, and M3U files."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 
-from eno.files import printed_file, replace_file
-from eno.similarity.answers import Neighbour
+from eno.files import AudioRoots, replace_file
 from eno.similarity.groups import Groups
-from eno.similarity.ranking import Limit
+from eno.similarity.reranking import GroupLimit
+from eno.similarity.search_result import Neighbour
 
 BREADTH = 8
-"""So many of the nearest are drawn from: fewer walk in circles, more lose the thread."""
+"""The next track is drawn from this many nearest neighbours: fewer go round in circles, more lose the thread."""
 ARTIST_GAP = 3
-"""So many tracks lie between two by the same artist, unless there are no others."""
+"""Minimum number of tracks between two by the same artist, if there are any others."""
 
 Nearest = Callable[[int, int, np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""``nearest(row, n, allowed)``: scores and rows of the up to `n` nearest to a row."""
+"""``nearest(row, n, allowed)``: scores and rows of up to `n` nearest neighbours of a row."""
 
 
-def walk(
+def random_walk(
     nearest: Nearest,
     start: int,
     *,
@@ -32,45 +32,43 @@ def walk(
     durations_s: np.ndarray,
     artists: Groups,
     allowed: np.ndarray,
-    limits: Iterable[Limit] = (),
+    limits: Iterable[GroupLimit] = (),
     seed: int = 0,
 ) -> list[tuple[int, float]]:
-    """Walk at random from each track to one of those nearest to it.
+    """Walk at random from each track to one of its nearest neighbours.
 
     Parameters
     ----------
     nearest : callable
-        Finds neighbours.
     start : int
         The first row.
     length_s : float
-        How long it shall be. The last track is the one that brings it closest to that.
+        Wanted total duration. The last track is the one that comes closest to it.
     durations_s : np.ndarray [shape=(rows,)]
-        Lengths; rows without are passed over.
+        Rows without a duration (NaN) are skipped.
     artists : Groups
-        Rows by the same artist, which do not follow each other.
+        Rows by artist; see `ARTIST_GAP`.
     allowed : np.ndarray [shape=(rows,), dtype=bool]
-        Rows that may be played. None is played twice.
-    limits : iterable of Limit
-        At most so many of a group.
+        Rows that may be played, each once.
+    limits : iterable of GroupLimit
     seed : int
-        The same seed gives the same walk.
 
     Returns
     -------
     list of tuple
-        Rows, and the cosine of each to the one before; 1 for the first. It ends early where nothing is left to play.
+        Rows, and each one's cosine to the previous row; 1 for the first. Shorter than wanted if nothing is left to
+        play.
     """
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     limits = tuple(limits)
-    left = allowed & np.isfinite(durations_s)
+    remaining = allowed & np.isfinite(durations_s)
     played, total = [(start, 1.0)], float(np.nan_to_num(durations_s[start]))
-    _leave_out(left, played, limits)
+    _exclude(remaining, played, limits)
     while True:
         row = played[-1][0]
         recent = np.array([one for one, _ in played[-ARTIST_GAP:]])
-        apart = left & ~artists.members(artists.of(recent)[0])
-        scores, rows = nearest(row, BREADTH, apart if apart.any() else left)
+        others = remaining & ~artists.members(artists.of(recent)[0])
+        scores, rows = nearest(row, BREADTH, others if others.any() else remaining)
         if len(rows) == 0:
             return played
         missing, durations = length_s - total, durations_s[rows]
@@ -79,51 +77,56 @@ def walk(
             if abs(missing - durations[place]) >= abs(missing):
                 return played
         else:
-            place = int(chance.integers(len(rows)))
+            place = int(rng.integers(len(rows)))
         played.append((int(rows[place]), float(scores[place])))
         total += float(durations[place])
-        _leave_out(left, played, limits)
+        _exclude(remaining, played, limits)
 
 
-def _leave_out(left: np.ndarray, played: list[tuple[int, float]], limits: tuple[Limit, ...]) -> None:
-    """Take what was played, and groups that are full, out of what is left."""
+def _exclude(remaining: np.ndarray, played: list[tuple[int, float]], limits: tuple[GroupLimit, ...]) -> None:
+    """Remove the last row and all full groups from the remaining rows."""
     rows = np.array([row for row, _ in played])
-    left[rows[-1]] = False
+    remaining[rows[-1]] = False
     for limit in limits:
         codes, counts = np.unique(limit.groups.of(rows)[0], return_counts=True)
         if (counts >= limit.most).any():
-            left &= ~limit.groups.members(codes[counts >= limit.most])
+            remaining &= ~limit.groups.members(codes[counts >= limit.most])
 
 
-def write_m3u(path: Path, tracks: Iterable[Neighbour], audio_root: Path, *, absolute: bool = False) -> list[str]:
-    """Write tracks as an extended M3U playlist in UTF-8, which players call M3U8.
+def write_m3u(
+    path: Path,
+    tracks: Iterable[Neighbour],
+    audio_roots: AudioRoots | Path | str | Sequence[Path | str],
+    *,
+    absolute: bool = False,
+) -> list[str]:
+    """Write an extended M3U playlist in UTF-8 (M3U8).
 
     Parameters
     ----------
     path : Path
-        The playlist; one that is there is replaced.
+        Replaced if it exists.
     tracks : iterable of Neighbour
-        In their order.
-    audio_root : Path
-        The folder that track ids are relative to.
+    audio_roots : AudioRoots, Path, str or a sequence of these
+        The folders that track ids are relative to.
     absolute : bool
-        Full paths in place of paths relative to the playlist. A file whose name no line of UTF-8 can hold is always
-        given in full, as a ``file://`` address.
+        Write absolute paths instead of paths relative to the playlist. A file name that cannot be written as one line
+        of UTF-8 always becomes a ``file://`` URL.
 
     Returns
     -------
     list of str
-        Tracks whose file is not there; they are written all the same.
+        Tracks whose file does not exist; they are written all the same.
     """
     lines, missing = ["#EXTM3U"], []
-    folder = path.absolute().parent
+    folder, roots = path.absolute().parent, AudioRoots.of(audio_roots)
     for one in tracks:
-        file = printed_file(audio_root.absolute(), one.track_id)
+        file = roots.file(one.track_id).absolute()
         if not file.exists():
             missing.append(one.track_id)
         shown = " - ".join(part for part in (one.artist, one.title) if part) or file.stem
         seconds = -1 if one.duration_s is None else round(one.duration_s)
-        lines += [f"#EXTINF:{seconds},{_one_line(shown)}", _address(file, folder, absolute)]
+        lines += [f"#EXTINF:{seconds},{' '.join(shown.split())}", _address(file, folder, absolute)]
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as temporary:
         temporary.write_bytes(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
@@ -132,14 +135,10 @@ def write_m3u(path: Path, tracks: Iterable[Neighbour], audio_root: Path, *, abso
 
 def _address(file: Path, folder: Path, absolute: bool) -> str:
     name = os.path.normpath(file)
-    # Cs: a byte that is no UTF-8, as Python keeps it; the others break lines.
+    # Cs is a byte that is not UTF-8 (surrogateescape); the others may break the line.
     if any(unicodedata.category(letter) in ("Cs", "Cc", "Zl", "Zp") for letter in name):
         return "file://" + quote(os.fsencode(name))
     if absolute:
         return name
     relative = Path(os.path.relpath(name, folder)).as_posix()
     return f"./{relative}" if relative.startswith("#") or ":" in relative.split("/")[0] else relative
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

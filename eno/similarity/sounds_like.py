@@ -1,65 +1,67 @@
-"""Search by example: what in a collection sounds like something."""
+"""Search by example: find what in a collection sounds like something."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from eno.data.layout import DataRoot
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.encoders import Encoder
 from eno.errors import AudioError, ConfigError, SimilarityError
-from eno.files import printable, printed_file
+from eno.files import AudioRoots, printable
 from eno.similarity import queries
-from eno.similarity.answers import Answer, described
-from eno.similarity.facts import Facts
+from eno.similarity.index.build import open_or_build
 from eno.similarity.index.index import SimilarityIndex, index_folder
+from eno.similarity.index.writer import OnRows
 from eno.similarity.indexed import IndexedTracks
-from eno.similarity.mixing import Query, mix
-from eno.similarity.playlist import walk
-from eno.similarity.queries import rows_allowed, search_of
-from eno.similarity.ranking import Limit, choose
+from eno.similarity.metadata import TrackMetadata
+from eno.similarity.playlist import random_walk
+from eno.similarity.queries import allowed_rows, search_for
+from eno.similarity.query import Query, combine
+from eno.similarity.reranking import GroupLimit, rerank
+from eno.similarity.search_result import SearchResult, describe
 from eno.similarity.tag_table import TagTable
 from eno.similarity.where import Where
 
 _PER_ARTIST = 2
+_NO_OTHERS = "The index has no other tracks."
 
 
 class SoundsLike:
-    """An index that can be asked by track, file, passage, text, tags, album and artist.
+    """Search an index by track, file, passage, text, tags, album or artist. See `open`.
 
-    It keeps nothing of a question, so one object may answer many, also from several threads.
+    A search changes nothing in the object, so several threads may use it.
 
     Parameters
     ----------
     index : SimilarityIndex
-        Of tracks, or of windows to find passages.
+        An index of tracks; or of windows, to find passages.
     store : EmbeddingStore
-        What it is an index of.
+        The indexed store.
     encoder : Encoder, optional
-        The store's encoder; only files and texts need it.
-    facts : Facts, optional
-        What is known of the tracks; else only their folders are.
+        The store's encoder, needed only for files and texts.
+    metadata : TrackMetadata, optional
+        By default only what follows from the tracks' paths.
     tags : TagTable, optional
-        What a predictor says of them: for searches by tags, and to say what neighbours share.
-    audio_root : Path or str, optional
-        The folder that track ids are relative to: so that files in it are known as tracks, and passages of tracks
-        can be heard.
+        Predicted tags, for searches by tags and for the tags that neighbours share.
+    audio_roots : AudioRoots, Path, str or a sequence of these, optional
+        The folders that track ids are relative to, to recognise files as tracks and to encode passages of tracks.
 
     Attributes
     ----------
     tracks : IndexedTracks
-        The index's rows, and what is known of each.
     notes : tuple of str
-        What is amiss, and the command that mends it.
+        Warnings for the user.
 
     Examples
     --------
-    >>> sounds = SoundsLike(index, store, encoder=load_encoder("clap"))  # doctest: +SKIP
+    >>> sounds = SoundsLike.open(store, data_root="data", encoder=load_encoder("clap"))  # doctest: +SKIP
     >>> sounds.like("a.ogg", k=10, where=Where(genres=("shoegaze",)), per_artist=2)  # doctest: +SKIP
     """
 
@@ -69,94 +71,129 @@ class SoundsLike:
         store: EmbeddingStore,
         *,
         encoder: Encoder | None = None,
-        facts: Facts | None = None,
+        metadata: TrackMetadata | None = None,
         tags: TagTable | None = None,
-        audio_root: Path | str | None = None,
+        audio_roots: AudioRoots | Path | str | Iterable[Path | str] | None = None,
     ) -> None:
         index.require(store.spec)
         self.index, self.store, self.encoder = index, store, encoder
-        self.tracks = IndexedTracks(index, facts, tags)
-        self.audio_root = None if audio_root is None else Path(audio_root)
+        self.tracks = IndexedTracks(index, metadata, tags)
+        self.audio_roots = None if audio_roots is None else AudioRoots.of(audio_roots)
         self.notes: tuple[str, ...] = ()
         if index.is_older_than(store):
             self.notes = (
-                "The index is older than its store: what was embedded since is not found, and what has vanished is. "
-                f"'{_update_command(index, store)}' mends it.",
+                "The store has changed since it was indexed, so new tracks are not found and removed ones still are. "
+                f"Update the index: {_update_command(index, store)}",
             )
 
+    @classmethod
+    def open(
+        cls,
+        store: EmbeddingStore | Path | str,
+        *,
+        index: Path | str | None = None,
+        level: str = "tracks",
+        data_root: DataRoot | Path | str | None = None,
+        encoder: Encoder | None = None,
+        audio_roots: AudioRoots | Path | str | Iterable[Path | str] | None = None,
+        on_progress: OnRows | None = None,
+        **options: Any,
+    ) -> SoundsLike:
+        """Open everything that a store's search needs; the index is built if it does not exist.
+
+        Parameters
+        ----------
+        store : EmbeddingStore, Path or str
+        index, level, on_progress, **options
+            See `eno.similarity.index.build.open_or_build`.
+        data_root : DataRoot, Path or str, optional
+            Read metadata from its tables, and audio from its folder unless `audio_roots` is given.
+        encoder, audio_roots
+            See the class.
+        """
+        opened = store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
+        root = data_root if isinstance(data_root, DataRoot | None) else DataRoot(Path(data_root))
+        found = open_or_build(opened, index, level=level, on_progress=on_progress, **options)
+        if audio_roots is None and root is not None and root.audio.is_dir():
+            audio_roots = root.audio
+        metadata = TrackMetadata.read(found.track_ids(), root)
+        return cls(found, opened, encoder=encoder, metadata=metadata, audio_roots=audio_roots)
+
     def find(self, name: Path | str) -> str | None:
-        """Tell which track of the index is meant; see `eno.similarity.indexed.IndexedTracks.find`."""
-        return self.tracks.find(name, self.audio_root)
+        """Return the id of the track that a name stands for; see `eno.similarity.lookup.match_track`."""
+        return self.tracks.find(name, self.audio_roots)
 
     def seed(self, name: Path | str, *, from_s: float | None = None, to_s: float | None = None) -> Query:
-        """Ask by a track of the index, any audio file, or a passage of either.
+        """Return the query of a track of the index, of any audio file, or of a passage of either.
 
         Parameters
         ----------
         name : Path or str
-            See `find`; or the path of any audio file. That file is opened: of what strangers send, take only what
-            `find` knows.
+            See `find`; or the path of any audio file, which is opened. For names from untrusted sources accept only
+            what `find` returns.
         from_s, to_s : float, optional
-            Where the passage begins and ends, in seconds.
+            Start and end of the passage in seconds.
 
         Raises
         ------
         SimilarityError
-            There is no such track or file, or its vector says nothing.
+            There is no such track or file, several tracks match, or the embedding has no direction.
         AudioError
             The file cannot be read, or is silent.
         ConfigError
-            A file has to be heard, and there is no encoder.
+            Audio must be encoded, and there is no encoder.
         """
         track, passage = self.find(name), from_s is not None or to_s is not None
         if track is not None and not passage:
             return queries.of_track(self.tracks, track)
-        file = Path(name)
-        if track is not None and not os.path.exists(name):
-            if self.audio_root is None:
-                raise ConfigError(f"A passage of {track} must be heard: name the folder of the audio (--audio-root).")
-            file = printed_file(self.audio_root, track)
-        elif track is None and not os.path.exists(name):
-            return queries.of_track(self.tracks, printable(str(name)))  # says what is close to it
+        file, exists = Path(name), os.path.exists(name)
+        if track is not None and not exists:
+            if self.audio_roots is None:
+                raise ConfigError(
+                    f"The audio of {track} is needed to encode a passage. Specify its folder with --audio-root."
+                )
+            file = self.audio_roots.file(track)
+        elif track is None and not exists:
+            return queries.of_track(self.tracks, printable(str(name)))  # raises, with a suggestion
         if file.is_dir():
-            raise AudioError(file, "is a folder; name a file, or an album with --like-album")
-        encoder = self._hearing(printable(file))
+            raise AudioError(file, "is a folder. Specify a file, or an album with --like-album")
+        encoder = self._require_encoder(printable(file))
         return queries.of_file(self.tracks, file, encoder, self.store.policy, from_s=from_s, to_s=to_s, track_id=track)
 
-    def _hearing(self, name: str) -> Encoder:
+    def _require_encoder(self, name: str) -> Encoder:
         if self.encoder is None:
-            raise ConfigError(f"{name} must be heard by the encoder {self.store.spec.name!r}, which is not loaded.")
+            raise ConfigError(f"{name} must be encoded with {self.store.spec.name!r}, but no encoder was loaded.")
         return self.encoder
 
     def text(self, text: str) -> Query:
-        """Ask by a description; see `eno.similarity.queries.of_text`."""
-        return queries.of_text(self.tracks, text, self._hearing(repr(text)))
+        """Return the query of a description; see `eno.similarity.queries.of_text`."""
+        return queries.of_text(self.tracks, text, self._require_encoder(repr(text)))
 
     def tags(self, tags: Sequence[str]) -> Query:
-        """Ask by tags; see `eno.similarity.queries.of_tags`."""
+        """Return the query of tags; see `eno.similarity.queries.of_tags`."""
         return queries.of_tags(self.tracks, tags)
 
     def album(self, name: str) -> Query:
-        """Ask by an album; see `eno.similarity.queries.of_album`."""
+        """Return the query of an album; see `eno.similarity.queries.of_album`."""
         return queries.of_album(self.tracks, name)
 
     def artist(self, name: str) -> Query:
-        """Ask by an artist; see `eno.similarity.queries.of_artist`."""
+        """Return the query of an artist; see `eno.similarity.queries.of_artist`."""
         return queries.of_artist(self.tracks, name)
 
-    def like(self, *seeds: Path | str, minus: Sequence[Path | str] = (), **options: Any) -> Answer:
-        """Find what sounds like some tracks or files, and less like others.
+    def like(self, *seeds: Path | str, minus: Sequence[Path | str] = (), **options: Any) -> SearchResult:
+        """Find what sounds like some tracks or files and less like others.
 
         Parameters
         ----------
         *seeds : Path or str
-            See `seed`; the mean of several.
+            See `seed`. Several are averaged.
         minus : sequence of Path or str
-            What it shall sound less like.
+            Tracks or files to subtract.
         **options
-            Those of `nearest`.
+            See `nearest`.
         """
-        return self.nearest(mix([self.seed(one) for one in seeds], [self.seed(one) for one in minus]), **options)
+        return self.nearest(combine([self.seed(one) for one in seeds], [self.seed(one) for one in minus]), **options)
 
     def nearest(
         self,
@@ -168,52 +205,57 @@ class SoundsLike:
         per_album: int | None = None,
         same_album: bool = False,
         diversity: float = 0.0,
-    ) -> Answer:
-        """Find what is nearest to a query.
+    ) -> SearchResult:
+        """Find the nearest neighbours of a query.
 
         Parameters
         ----------
         query : Query
-            From `seed`, `text`, `tags`, `album`, `artist` or `eno.similarity.mixing.mix`.
+            From `seed`, `text`, `tags`, `album`, `artist` or `eno.similarity.query.combine`.
         k : int
-            How many tracks.
+            Number of tracks.
         where : Where or str, optional
-            Which tracks may be found; text is an expression, see `Where`.
+            Filter; a string is the expression of a `Where`.
         per_artist, per_album : int or None
-            At most so many of each; None for any number. What is by nobody that is known is not counted.
+            Maximum number of tracks by an artist and from an album; None for no limit. Tracks without a known artist
+            or album are not limited.
         same_album : bool
-            Also tracks of the query's own albums.
+            Include tracks from the query's own albums.
         diversity : float
-            0 … 1, see `eno.similarity.ranking.choose`.
+            0 … 1, see `eno.similarity.reranking.rerank`.
 
         Returns
         -------
-        Answer
-            Fewer than `k` where there are not more.
+        SearchResult
+            Fewer than `k` tracks if there are no more.
 
         Raises
         ------
         SimilarityError
             No track meets the conditions.
         ConfigError
-            A number is out of range, or `where` cannot be understood.
+            A number is out of range, or `where` is invalid.
         """
         _check(k=k, per_artist=per_artist, per_album=per_album)
         if not 0 <= diversity <= 1:
-            raise ConfigError(f"diversity is {diversity}; it must be from 0 to 1.")
+            raise ConfigError(f"diversity is {diversity}; expected a number from 0 to 1.")
         limits = self._limits(per_artist, per_album)
         if self.index.level == "windows":
-            limits.append(Limit(self.tracks.tracks, 1))
-        scores, rows = choose(
-            search_of(self.tracks, query),
+            limits.append(GroupLimit(self.tracks.tracks, 1))
+        scores, rows = rerank(
+            search_for(self.tracks, query),
             k,
-            allowed=rows_allowed(self.tracks, query, where, same_album=same_album),
+            allowed=allowed_rows(self.tracks, query, where, same_album=same_album),
             limits=limits,
             diversity=diversity,
             vectors=self.index.vectors,
         )
-        few = (f"Only {len(rows)} of {k} tracks: there are not more that may be found.",) if len(rows) < k else ()
-        return Answer(query.name, described(self.tracks, query, rows, scores), (*query.notes, *few))
+        notes = query.notes
+        if len(rows) < k:
+            all_found = len(rows) >= len(self.tracks.names) - len(query.track_ids)
+            reasons = _NO_OTHERS if all_found else _reasons(bool(where), per_artist, per_album, same_album)
+            notes = (*notes, f"Found {len(rows):,} of {k:,} requested. {reasons}")
+        return SearchResult(query.name, describe(self.tracks, query, rows, scores), notes)
 
     def playlist(
         self,
@@ -225,44 +267,43 @@ class SoundsLike:
         per_artist: int | None = None,
         per_album: int | None = None,
         same_album: bool = False,
-    ) -> Answer:
-        """Make a playlist: a random walk that starts with the query, see `eno.similarity.playlist.walk`.
+    ) -> SearchResult:
+        """Create a playlist by a random walk from the query, see `eno.similarity.playlist.random_walk`.
 
         Parameters
         ----------
         query : Query
-            A track begins the list; of anything else, what is nearest to it does.
+            The playlist starts with the query if it is a single track, otherwise with its nearest neighbour.
         minutes : float
-            How long it shall be.
+            Wanted duration.
         seed : int
-            The same seed gives the same list.
         where, per_artist, per_album, same_album
             See `nearest`.
 
         Raises
         ------
         SimilarityError
-            No track meets the conditions, or their lengths are not known.
+            No track meets the conditions, or their durations are unknown.
         ConfigError
-            A number is out of range, `where` cannot be understood, or the index is one of windows.
+            A number is out of range, `where` is invalid, or the index holds windows.
         """
         _check(per_artist=per_artist, per_album=per_album)
         if not minutes > 0:
-            raise ConfigError(f"The playlist's length is {minutes} minutes; it must be above 0.")
+            raise ConfigError(f"The playlist's duration is {minutes} minutes; expected more than 0.")
         if self.index.level != "tracks":
-            raise ConfigError("A playlist is made of whole tracks: make it without --windows.")
+            raise ConfigError("A playlist consists of whole tracks. Create it without --windows.")
         durations, limits = self.tracks.durations_s, self._limits(per_artist, per_album)
-        allowed = rows_allowed(self.tracks, query, where, same_album=same_album)
+        allowed = allowed_rows(self.tracks, query, where, same_album=same_album)
         if not (allowed & np.isfinite(durations)).any():
             raise SimilarityError(
-                "The lengths of the tracks are not known. 'eno scan' reads them; --data-root names where it wrote."
+                "The durations of the tracks are unknown. Run 'eno scan', or specify with --data-root where it wrote."
             )
         if len(query.track_ids) == 1:
-            first = self.tracks.rows_of(query.track_ids[0])
+            first = self.index.rows_of(query.track_ids[0])
         else:
-            first = search_of(self.tracks, query)(1, allowed & np.isfinite(durations))[1]
-        played = walk(
-            lambda row, n, may: self.tracks.nearest(self.index.vectors(np.array([row])), n, may),
+            first = search_for(self.tracks, query)(1, allowed & np.isfinite(durations))[1]
+        played = random_walk(
+            lambda row, n, mask: self.tracks.nearest(self.index.vectors(np.array([row])), n, mask),
             int(first[0]),
             length_s=60 * minutes,
             durations_s=durations,
@@ -272,14 +313,32 @@ class SoundsLike:
             seed=seed,
         )
         rows, scores = np.array([row for row, _ in played]), np.array([score for _, score in played])
-        answer = Answer(query.name, described(self.tracks, query, rows, scores), query.notes)
-        short = 60 * minutes - answer.duration_s > np.nanmax(durations)
-        note = f"Only {answer.duration_s / 60:.1f} of {minutes:g} minutes: nothing more was left to play."
-        return replace(answer, notes=(*answer.notes, note)) if short else answer
+        result = SearchResult(query.name, describe(self.tracks, query, rows, scores), query.notes)
+        if 60 * minutes - result.duration_s <= np.nanmax(durations):
+            return result
+        note = f"The playlist lasts {result.duration_s / 60:.1f} of {minutes:g} minutes: no other track may be played."
+        return replace(result, notes=(*result.notes, note))
 
-    def _limits(self, per_artist: int | None, per_album: int | None) -> list[Limit]:
-        both = ((per_artist, "artists"), (per_album, "albums"))
-        return [Limit(getattr(self.tracks, name), most) for most, name in both if most is not None]
+    def _limits(self, per_artist: int | None, per_album: int | None) -> list[GroupLimit]:
+        limits = [] if per_artist is None else [GroupLimit(self.tracks.artists, per_artist)]
+        return limits if per_album is None else [*limits, GroupLimit(self.tracks.albums, per_album)]
+
+
+def _reasons(filtered: bool, per_artist: int | None, per_album: int | None, same_album: bool) -> str:
+    """Say what excluded tracks from a result."""
+    reasons, remedies = ["filters"] if filtered else [], []
+    for limit, kind in ((per_artist, "artist"), (per_album, "album")):
+        if limit is not None:
+            reasons.append(f"the limit of {limit} per {kind}")
+            remedies.append(f"--per-{kind} 0")
+    if not same_album:
+        reasons.append("skipping the query's own albums")
+        remedies.append("--same-album")
+    if not reasons:
+        return "The index has no others that match."
+    listed = " and ".join([", ".join(reasons[:-1]), reasons[-1]] if len(reasons) > 1 else reasons)
+    hint = f"; try {' or '.join(remedies)}" if remedies else ""
+    return f"{listed[0].upper()}{listed[1:]} excluded the rest{hint}."
 
 
 def _update_command(index: SimilarityIndex, store: EmbeddingStore) -> str:
@@ -292,4 +351,4 @@ def _update_command(index: SimilarityIndex, store: EmbeddingStore) -> str:
 def _check(**numbers: int | None) -> None:
     for name, number in numbers.items():
         if number is not None and number < 1:
-            raise ConfigError(f"{name} is {number}; it must be at least 1.")
+            raise ConfigError(f"{name} is {number}; expected at least 1.")

@@ -1,45 +1,57 @@
-"""Which tracks a search may find: filters over what is known of them.
+"""Filters: which tracks a search may find.
 
-Conditions are answered by DuckDB, over the table in memory. It may read no files and change no settings, and an
-expression of the user's is one expression: no statement, and no query inside it.
+An expression of the user is evaluated by DuckDB on the table in memory. It can neither read files nor change settings,
+and must be a single expression: no statement, and no query inside it.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import json
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from eno.errors import ConfigError
-from eno.similarity.facts import Facts
+from eno.errors import ConfigError, MissingExtra
+from eno.similarity.metadata import TrackMetadata
 
-_ROW = "_row"
-_TIMEOUT_S = 20.0  # an expression may ask for more than a search is worth
+if TYPE_CHECKING:
+    import duckdb
+
+_TIMEOUT_S = 20.0
+_DATABASE: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": False,
+    "python_enable_replacements": False,
+    "threads": 2,
+    "memory_limit": "2GB",
+    "max_temp_directory_size": "0B",
+    "lock_configuration": True,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Where:
-    """Conditions that all must hold. Names are found whatever their case and accents.
+    """Conditions that must all hold. Names match regardless of case and accents.
 
     Attributes
     ----------
     genres, descriptors, artists, albums : tuple of str
         Tracks with any of these.
     years : tuple of int or None, optional
-        First and last year, None for an open end. A track whose year is not known is left out; so it is with lengths.
+        First and last year; None for an open end. Tracks without a year are excluded.
     duration_s : tuple of float or None, optional
-        Shortest and longest, in seconds.
+        Shortest and longest duration in seconds, likewise.
     path : str, optional
-        How the track id begins; or a pattern for all of it, with ``*``, ``?`` and ``[…]``, in which ``*`` also stands
-        for ``/``.
+        The beginning of track ids; or a pattern for the whole id with ``*``, ``?`` and ``[…]``, where ``*`` also
+        matches ``/``.
     expression : str, optional
-        Any condition in DuckDB's SQL over the columns of `Facts.table`.
+        Any condition in DuckDB's SQL over the columns of `TrackMetadata.table`. Needs the extra ``search``.
 
     Examples
     --------
@@ -58,100 +70,98 @@ class Where:
     def __bool__(self) -> bool:
         return any(getattr(self, field.name) for field in fields(self))
 
-    def mask(self, facts: Facts) -> np.ndarray:
-        """Tell which tracks meet the conditions.
-
-        Parameters
-        ----------
-        facts : Facts
-            What is known of the tracks.
-
-        Returns
-        -------
-        np.ndarray [shape=(n,), dtype=bool]
-            In the order of `facts`.
+    def mask(self, metadata: TrackMetadata) -> np.ndarray:
+        """Return which tracks meet the conditions [shape=(len(metadata),), dtype=bool].
 
         Raises
         ------
         SimilarityError
             No track has a genre, descriptor, artist or album of that name.
         ConfigError
-            The expression is none, names a column that is not there, or asks for what it may not.
+            The expression is invalid or not allowed, or a range is empty.
+        MissingExtra
+            There is an expression, and DuckDB is not installed.
         """
-        conditions = list(self._conditions(facts))
-        mask = np.ones(len(facts), bool)
-        if not conditions and self.expression is None:
-            return mask
-        mask[:] = False
-        clauses = [f"({clause})" for clause, _ in conditions]
-        values = [value for _, several in conditions for value in several]
-        table = facts.table.append_column(_ROW, pa.array(np.arange(len(facts))))
-        with facts.database.cursor() as connection:
-            connection.register("facts", table)
-            if self.expression is not None:
-                _check(connection, self.expression, facts)
-                clauses.append(f"({self.expression}\n)")
-            query = f"SELECT {_ROW} FROM facts WHERE {' AND '.join(clauses)}"
-            try:
-                mask[_rows(connection, query, values)] = True
-            except duckdb.Error as error:
-                if self.expression is None:
-                    raise
-                raise _refused(self.expression, error, facts) from None
+        mask = np.ones(len(metadata), bool)
+        for condition in self._conditions(metadata):
+            mask &= condition
+        if self.expression is not None:
+            mask &= _evaluate(self.expression, metadata.table)
         return mask
 
-    def _conditions(self, facts: Facts) -> Iterator[tuple[str, list[Any]]]:
+    def _conditions(self, metadata: TrackMetadata) -> Iterator[np.ndarray]:
+        table = metadata.table
         for column, names in (("genres", self.genres), ("descriptors", self.descriptors), ("artists", self.artists)):
             if names:
-                yield f"list_has_any({column}, ?)", [[one for name in names for one in facts.spellings(column, name)]]
+                lists = table[column].combine_chunks()
+                wanted = [one for name in names for one in metadata.spellings(column, name)]
+                mask = np.zeros(len(table), bool)
+                mask[pc.list_parent_indices(lists).to_numpy()[_is_in(pc.list_flatten(lists), wanted)]] = True
+                yield mask
         if self.albums:
-            titles = [one for name in self.albums for one in facts.spellings("album", name)]
-            yield "list_contains(?, album)", [titles]
+            yield _is_in(table["album"], [one for name in self.albums for one in metadata.spellings("album", name)])
         for column, span in (("year", self.years), ("duration_s", self.duration_s)):
-            first, last = span or (None, None)
-            if first is not None and last is not None and first > last:
-                raise ConfigError(f"{column} from {first} to {last}: the first is above the last.")
-            if first is not None:
-                yield f"{column} >= ?", [first]
-            if last is not None:
-                yield f"{column} <= ?", [last]
+            low, high = span or (None, None)
+            if low is not None and high is not None and low > high:
+                raise ConfigError(f"{column} from {low} to {high}: the first value must not exceed the last.")
+            if low is not None:
+                yield _true(pc.greater_equal(table[column], low))
+            if high is not None:
+                yield _true(pc.less_equal(table[column], high))
         if self.path:
-            yield "starts_with(path, ?) OR path GLOB ?", [self.path, self.path]
+            matches = re.compile(fnmatch.translate(self.path)).match
+            ids = table["track_id"].to_pylist()
+            yield np.array([one.startswith(self.path) or matches(one) is not None for one in ids], bool)
 
 
-def _check(connection: duckdb.DuckDBPyConnection, expression: str, facts: Facts) -> None:
-    """Make sure that a user's text is one expression that says yes or no of each track."""
+def _is_in(values: pa.Array | pa.ChunkedArray, wanted: list[str]) -> np.ndarray:
+    return _true(pc.is_in(values, value_set=pa.array(wanted, pa.string())))
+
+
+def _true(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    mask: np.ndarray = pc.fill_null(values, False).to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _evaluate(expression: str, table: pa.Table) -> np.ndarray:
+    """Evaluate a user's expression for each row [shape=(rows,), dtype=bool]; null counts as false."""
     try:
-        duckdb.SQLExpression(expression)
-        parsed = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n) FROM facts"]).fetchone()
-        if parsed is not None and "SUBQUERY" in _classes(json.loads(parsed[0])):
-            raise ConfigError(f"--where {expression!r}: holds a query of its own; it may only ask about one track.")
-        kind = connection.sql(f"SELECT ({expression}\n) FROM facts LIMIT 0").types[0]
-    except duckdb.Error as error:
-        raise _refused(expression, error, facts) from None
+        import duckdb
+    except ImportError as error:
+        raise MissingExtra("search", "duckdb") from error
+    with duckdb.connect(config=_DATABASE) as connection:
+        connection.register("tracks", table)
+        watch = threading.Timer(_TIMEOUT_S, connection.interrupt)
+        try:
+            _check(connection, expression)
+            watch.start()
+            query = f"SELECT coalesce(({expression}\n), false) AS holds FROM tracks"
+            return np.asarray(connection.execute(query).fetchnumpy()["holds"], bool)
+        except duckdb.Error as error:
+            reason = " ".join(str(error).split("\n\nLINE")[0].split()).rstrip(".")
+            columns = f" Columns: {', '.join(table.column_names)}." if isinstance(error, duckdb.BinderException) else ""
+            raise ConfigError(f"--where {expression!r}: {reason}.{columns}") from None
+        finally:
+            watch.cancel()
+
+
+def _check(connection: duckdb.DuckDBPyConnection, expression: str) -> None:
+    """Make sure that a user's text is a single boolean expression without subqueries."""
+    import duckdb
+
+    duckdb.SQLExpression(expression)
+    parsed = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n) FROM tracks"]).fetchone()
+    if parsed is not None and "SUBQUERY" in _classes(json.loads(parsed[0])):
+        raise ConfigError(f"--where {expression!r}: contains a subquery. Use an expression over one track's columns.")
+    kind = connection.sql(f"SELECT ({expression}\n) FROM tracks LIMIT 0").types[0]
     if str(kind) != "BOOLEAN":
-        raise ConfigError(f"--where {expression!r}: gives {kind}, expected true or false, as in 'year >= 1990'.")
+        raise ConfigError(f"--where {expression!r}: has the type {kind}, expected a condition such as 'year >= 1990'.")
 
 
 def _classes(node: Any) -> set[str]:
-    """Kinds of all the nodes of a parsed statement."""
+    """Return the classes of all nodes of a parsed statement."""
     if isinstance(node, list):
         return {kind for one in node for kind in _classes(one)}
     if not isinstance(node, dict):
         return set()
     return {str(node.get("class"))} | {kind for one in node.values() for kind in _classes(one)}
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, query: str, values: list[Any]) -> np.ndarray:
-    watch = threading.Timer(_TIMEOUT_S, connection.interrupt)
-    watch.start()
-    try:
-        return np.asarray(connection.execute(query, values).fetchnumpy()[_ROW], np.int64)
-    finally:
-        watch.cancel()
-
-
-def _refused(expression: str, error: duckdb.Error, facts: Facts) -> ConfigError:
-    reason = " ".join(str(error).split("\n\nLINE")[0].split()).rstrip(".")
-    columns = f" Columns: {', '.join(facts.table.column_names)}." if isinstance(error, duckdb.BinderException) else ""
-    return ConfigError(f"--where {expression!r}: {reason}.{columns}")

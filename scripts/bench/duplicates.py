@@ -176,7 +176,7 @@ def compare_directly(folder: Path, truth: Truth) -> tuple[dict[tuple[str, str], 
 
 def is_candidate(index: SimilarityIndex, truth: Truth, pair: tuple[str, str]) -> tuple[bool, float]:
     """Whether a pair would be compared if there were no other copies of it, and its cosine."""
-    vectors = index.vectors(index.rows_of(pair))
+    vectors = index.vectors(np.concatenate([index.rows_of(one) for one in pair]))
     cosine = float(vectors[0] @ vectors[1])
     others = np.array([truth.recording[track_id] != truth.recording[pair[0]] for track_id in index.ids])
     ranks = [int(((index.vectors(np.flatnonzero(others)) @ vector) > cosine).sum()) for vector in vectors]

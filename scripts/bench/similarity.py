@@ -112,11 +112,11 @@ class Eno:
     def open(self, kept: np.ndarray) -> tuple[list[int], Search, Search]:
         """Depths, search, search among what a filter keeps."""
         index = SimilarityIndex.open(self.place)
-        engine = index.engine
+        ann = index.ann
         return (
             [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512],
-            lambda queries, depth: engine.search(queries, K, None, depth)[1],
-            lambda queries, depth: engine.search(queries, K, kept, depth)[1],
+            lambda queries, depth: ann.search(queries, K, None, depth)[1],
+            lambda queries, depth: ann.search(queries, K, kept, depth)[1],
         )
 
 

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from eno.mapping.map import write_map
-from eno.mapping.projection import nearest
 from eno.similarity.index.space import Space
+from eno.similarity.index.vector_file import nearest_others
 from tests.browser import launched, needs_browser, wait
 
 pytestmark = needs_browser
@@ -102,7 +102,7 @@ def test_clicking_shows_the_neighbours_and_they_can_be_followed(page, vectors):
     row = loneliest(page)
     page.mouse.click(*spot(page, row))
     wait(page, f"enoMap.canvas.dataset.picked === '{row}'")
-    rows, cosines = nearest(Space.fit(vectors).apply(vectors), 8)
+    cosines, rows = nearest_others(Space.fit(vectors).apply(vectors), 8)
     shown = page.locator("#neighbours button")
     assert [int(button.get_attribute("data-row")) for button in shown.all()] == rows[row].tolist()
     assert f"{max(0, cosines[row, 0]):.2f}" in shown.first.inner_text()

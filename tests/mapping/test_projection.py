@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from eno.errors import MissingExtra, SimilarityError, UnknownName
-from eno.mapping.projection import nearest, project
+from eno.mapping.projection import project
+from eno.similarity.index.vector_file import nearest_others
 
 
 def unit(vectors):
@@ -43,7 +44,7 @@ def test_tracks_that_are_all_the_same_stand_at_one_place():
 
 
 def test_nearest_are_those_of_all_cosines(vectors):
-    rows, cosines = nearest(vectors, 5)
+    cosines, rows = nearest_others(vectors, 5)
     every = vectors @ vectors.T
     np.fill_diagonal(every, -np.inf)
     np.testing.assert_array_equal(rows, np.argsort(-every, axis=1)[:, :5])
@@ -52,12 +53,12 @@ def test_nearest_are_those_of_all_cosines(vectors):
 
 def test_nobody_is_their_own_neighbour_also_among_twins():
     twins = unit(np.repeat(np.eye(3), 7, axis=0))
-    rows, cosines = nearest(twins, 4)
+    cosines, rows = nearest_others(twins, 4)
     assert not (rows == np.arange(21)[:, np.newaxis]).any()
     assert (rows // 7 == np.arange(21)[:, np.newaxis] // 7).all()
     np.testing.assert_allclose(cosines, 1)
-    assert nearest(twins[:2], 4)[0].tolist() == [[1], [0]]
-    assert nearest(twins[:1], 4)[0].shape == (1, 0)
+    assert nearest_others(twins[:2], 4)[1].tolist() == [[1], [0]]
+    assert nearest_others(twins[:1], 4)[1].shape == (1, 0)
 
 
 def test_umap_keeps_groups_together_and_repeats_itself(vectors):

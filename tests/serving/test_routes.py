@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from eno.inference.predictor import EnoPredictor
-from eno.similarity.facts import Facts
 from eno.similarity.index.index import SimilarityIndex, index_folder
+from eno.similarity.metadata import TrackMetadata
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.where import Where
 from eno.training.feedback import Feedback
@@ -37,7 +37,7 @@ def predictor(collection):
 def sounds(collection):
     data, store = collection
     index = SimilarityIndex.open(index_folder(store))
-    return SoundsLike(index, store, encoder=OwnEncoder(), facts=Facts.read(index.track_ids(), data))
+    return SoundsLike(index, store, encoder=OwnEncoder(), metadata=TrackMetadata.read(index.track_ids(), data))
 
 
 @pytest.fixture(scope="module")

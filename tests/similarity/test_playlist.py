@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 from eno.files import printable
-from eno.similarity.answers import Neighbour
 from eno.similarity.groups import Groups
-from eno.similarity.playlist import ARTIST_GAP, BREADTH, walk, write_m3u
-from eno.similarity.ranking import Limit
+from eno.similarity.playlist import ARTIST_GAP, BREADTH, random_walk, write_m3u
+from eno.similarity.reranking import GroupLimit
+from eno.similarity.search_result import Neighbour
 
 TRACKS = 400
 
@@ -43,7 +43,7 @@ def take_walk(vectors, durations, artists):
     def take_walk(minutes=60, **options):
         defaults = {"durations_s": durations, "artists": Groups.of_values(pa.array(artists)), "seed": 0}
         options = defaults | {"allowed": np.ones(TRACKS, bool)} | options
-        return walk(nearest, 0, length_s=60 * minutes, **options)
+        return random_walk(nearest, 0, length_s=60 * minutes, **options)
 
     return take_walk
 
@@ -75,7 +75,7 @@ class TestWalk:
 
     def test_limits_and_what_may_be_played(self, take_walk, artists, durations):
         short = durations < 120
-        limit = Limit(Groups.of_values(pa.array(artists)), 1)
+        limit = GroupLimit(Groups.of_values(pa.array(artists)), 1)
         played = [row for row, _ in take_walk(9999, allowed=short, limits=[limit])]
         # It ends early, with one track by each artist who has a short one.
         assert sorted(artists[played]) == sorted({*artists[short], artists[0]})

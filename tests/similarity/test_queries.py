@@ -14,10 +14,10 @@ from eno.audio.windows import WindowPolicy
 from eno.data.labels.encoder import LabelEncoder
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import AudioError, ConfigError, FingerprintMismatch, SimilarityError, UnknownName
-from eno.similarity.facts import Facts
 from eno.similarity.index.build import build_index
 from eno.similarity.index.index import SimilarityIndex
-from eno.similarity.mixing import MINUS_WEIGHT, mix
+from eno.similarity.metadata import TrackMetadata
+from eno.similarity.query import MINUS_WEIGHT, combine
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.tag_table import make_tag_table, read_tag_table, table_key, with_predictor
 from eno.similarity.where import Where
@@ -43,14 +43,14 @@ def collection(tmp_path_factory, encoder):
 @pytest.fixture(scope="module")
 def sounds(collection, encoder):
     data, store, indexes = collection
-    facts = Facts.read(store.track_ids(), data)
-    return SoundsLike(indexes["tracks"], store, encoder=encoder, facts=facts, audio_root=data.audio)
+    metadata = TrackMetadata.read(store.track_ids(), data)
+    return SoundsLike(indexes["tracks"], store, encoder=encoder, metadata=metadata, audio_roots=data.audio)
 
 
 @pytest.fixture(scope="module")
 def passages(collection, encoder, sounds):
     data, store, indexes = collection
-    options = {"encoder": encoder, "facts": sounds.tracks.facts, "audio_root": data.audio}
+    options = {"encoder": encoder, "metadata": sounds.tracks.metadata, "audio_roots": data.audio}
     return SoundsLike(indexes["windows"], store, **options)
 
 
@@ -78,7 +78,7 @@ class TestSeeds:
         # By default no album of its own, and two by an artist.
         expected, artists = [], []
         for name, score in _ranked(unit, unit[FIRST]):
-            artist = sounds.tracks.facts.row(int(sounds.tracks.facts.rows_of([name])[0]))["artist"]
+            artist = sounds.tracks.metadata.row(int(sounds.tracks.metadata.rows_of([name])[0]))["artist"]
             if not name.startswith("Low/2001") and (artist is None or artists.count(artist) < 2):
                 expected.append((name, score))
                 artists.append(artist)
@@ -89,7 +89,8 @@ class TestSeeds:
         for name in (FIRST, audio / FIRST, audio / "heap" / ".." / FIRST):
             assert sounds.find(name) == FIRST
         assert sounds.find("takk/03.WAV") == "SR/Takk/03.wav"
-        assert sounds.find("01.wav") is None  # five tracks end so
+        with pytest.raises(SimilarityError, match=r"6 tracks match '01\.wav'\. .*\n  Grouper/Ruins/01\.wav\n"):
+            sounds.find("01.wav")
         assert sounds.find("x" * 5000) is None
 
     def test_file_from_elsewhere(self, collection, sounds, tmp_path):
@@ -120,7 +121,7 @@ class TestSeeds:
         wanted = np.mean([unit[name] for name in ruins], axis=0)
         for query in (sounds.album("ruins"), sounds.album("release/album/ruins"), sounds.artist("GROUPER")):
             _same(sounds.nearest(query, k=21, **ANY), _ranked(unit, wanted, without=ruins))
-        with pytest.raises(SimilarityError, match=r"No track has the album 'Ruin'\. Close to it: Ruins"):
+        with pytest.raises(SimilarityError, match=r"No track has the album 'Ruin'\. Similar names: Ruins"):
             sounds.album("Ruin")
 
     def test_text(self, sounds, unit, encoder):
@@ -138,10 +139,10 @@ class TestSeeds:
         assert "start_s" not in one.to_dict()
 
     def test_two_albums_of_one_title(self, sounds, collection):
-        facts = sounds.tracks.facts.table
-        both = facts.set_column(facts.column_names.index("album"), "album", [["Hits"] * len(facts)])
-        with pytest.raises(SimilarityError, match=r"6 albums are called 'hits'\. Name one by: SR/Takk/Takk…, heap"):
-            SoundsLike(sounds.index, sounds.store, facts=Facts(both)).album("hits")
+        table = sounds.tracks.metadata.table
+        both = table.set_column(table.column_names.index("album"), "album", [["Hits"] * len(table)])
+        with pytest.raises(SimilarityError, match=r"6 albums are called 'hits'\. Specify one by its id: SR/Takk/"):
+            SoundsLike(sounds.index, sounds.store, metadata=TrackMetadata(both)).album("hits")
 
 
 class TestFilters:
@@ -152,13 +153,15 @@ class TestFilters:
         _same(sounds.like(FIRST, k=2, where=where, **ANY), _ranked({n: unit[n] for n in (first, second)}, unit[FIRST]))
 
     def test_nothing_left(self, sounds):
-        with pytest.raises(SimilarityError, match="No track of the index meets the conditions"):
+        with pytest.raises(SimilarityError, match="No indexed track meets all of these conditions"):
             sounds.like(FIRST, where=Where(years=(1900, 1901)))
 
     def test_more_than_there_are(self, sounds):
         answer = sounds.like(FIRST, k=99, where=Where(artists=("sigur ros",)), per_artist=None)
         assert len(answer) == 3
-        assert answer.notes == ("Only 3 of 99 tracks: there are not more that may be found.",)
+        assert answer.notes == (
+            "Found 3 of 99 requested. Filters and skipping the query's own albums excluded the rest; try --same-album.",
+        )
 
     @pytest.mark.parametrize(
         "options", [{"k": 0}, {"per_artist": 0}, {"per_album": -1}, {"diversity": 1.1}, {"diversity": float("nan")}]
@@ -199,7 +202,7 @@ class TestPassages:
 
     def test_a_passage_is_found_where_it_is(self, collection, passages, tmp_path):
         samples = decode(collection[0].audio / FIRST, sample_rate=RATE)
-        start = round(passages.index.starts_s[passages.index.rows_of([FIRST])[2]] * RATE)
+        start = round(passages.index.starts_s[passages.index.rows_of(FIRST)[2]] * RATE)
         soundfile.write(tmp_path / "cut.wav", samples[start : start + 4000], RATE, subtype="FLOAT")
         best = passages.like(tmp_path / "cut.wav")[0]
         assert (best.track_id, best.start_s) == (FIRST, pytest.approx(start / RATE))
@@ -227,7 +230,7 @@ class TestTags:
     def tagged(self, collection, sounds, encoder, predictor, tmp_path):
         table = make_tag_table(tmp_path / "tags", "state-key", collection[1], predictor)
         tags = with_predictor(table, predictor)
-        return SoundsLike(sounds.index, sounds.store, encoder=encoder, facts=sounds.tracks.facts, tags=tags)
+        return SoundsLike(sounds.index, sounds.store, encoder=encoder, metadata=sounds.tracks.metadata, tags=tags)
 
     def test_surest_of_all_tags_together(self, collection, tagged, predictor):
         names, vectors = collection[1].matrix()
@@ -243,8 +246,8 @@ class TestTags:
             assert set(one.shared) == {tag for tag, named in zip(("rain", "cold"), above, strict=True) if named}
         with pytest.raises(UnknownName, match="Did you mean 'rain'"):
             tagged.tags(["rein"])
-        with pytest.raises(ConfigError, match="cannot be mixed"):
-            mix([tagged.tags(["rain"]), tagged.seed(FIRST)])
+        with pytest.raises(ConfigError, match="cannot be combined"):
+            combine([tagged.tags(["rain"]), tagged.seed(FIRST)])
 
     def test_of_a_file(self, collection, tagged, tmp_path):
         shutil.copy(collection[0].audio / FIRST, tmp_path / "copy.wav")
@@ -291,7 +294,7 @@ class TestBadInput:
 
     def test_silence(self, sounds, tmp_path):
         soundfile.write(tmp_path / "silence.wav", np.zeros(3 * RATE), RATE)
-        with pytest.raises(AudioError, match="is silent where it was listened to"):
+        with pytest.raises(AudioError, match="all windows of it are silent"):
             sounds.like(tmp_path / "silence.wav")
 
     def test_shorter_than_a_window(self, tmp_path, collection):
@@ -304,12 +307,14 @@ class TestBadInput:
         soundfile.write(tmp_path / "short.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 5000), RATE)
         answer = sounds.like(tmp_path / "short.wav", k=2)
         assert len(answer) == 2
-        assert answer.notes == ("Only 0.62 s were heard, and repeated to fill the 1 s that projection listens to.",)
+        assert answer.notes == (
+            "The audio is 0.62 s long and was repeated to fill the window of 1 s that projection needs.",
+        )
 
     @pytest.mark.parametrize(
         ("span", "error", "message"),
         [
-            ({"from_s": 99}, AudioError, r"is 3\.0 s long; a passage cannot begin at 99 s"),
+            ({"from_s": 99}, AudioError, r"is 3\.0 s long, so a passage cannot begin at 99 s"),
             ({"from_s": 1, "to_s": 1.2}, ConfigError, r"at least 0\.5 s long"),
             ({"from_s": 2, "to_s": 1}, ConfigError, r"at least 0\.5 s long"),
         ],
@@ -324,13 +329,13 @@ class TestBadInput:
                 sounds.like(*seeds)
         with pytest.raises(ConfigError, match="text is empty"):
             sounds.text(" ")
-        with pytest.raises(SimilarityError, match="nothing is left of the query"):
+        with pytest.raises(SimilarityError, match="cancel out, so nothing is left"):
             one = sounds.seed(FIRST)
-            mix([one, type(one)(name="opposite", vectors=-one.vectors, starts_s=one.starts_s)])
+            combine([one, type(one)(name="opposite", vectors=-one.vectors, starts_s=one.starts_s)])
 
     def test_wrong_or_missing_encoder(self, sounds, collection, tmp_path):
-        deaf = SoundsLike(sounds.index, sounds.store, audio_root=collection[0].audio)
-        with pytest.raises(ConfigError, match="must be heard by the encoder 'tests"):
+        deaf = SoundsLike(sounds.index, sounds.store, audio_roots=collection[0].audio)
+        with pytest.raises(ConfigError, match="must be encoded with 'tests"):
             deaf.seed(FIRST, from_s=1)
         with pytest.raises(AudioError, match="is a folder"):
             deaf.like(tmp_path)
@@ -339,7 +344,7 @@ class TestBadInput:
             with pytest.raises(FingerprintMismatch):
                 ask()
         deaf.encoder = ProjectionEncoder()
-        with pytest.raises(ConfigError, match="The encoder 'projection' takes no text"):
+        with pytest.raises(ConfigError, match="The encoder 'projection' cannot encode text"):
             deaf.text("sad piano with rain")
 
     def test_index_older_than_its_store(self, collection, tmp_path):
@@ -369,7 +374,7 @@ class TestBadInput:
         index.live = index.live & (index.ids != "heap/01.wav")
         sounds = SoundsLike(index, store)
         assert len(sounds.like(FIRST, k=99, **ANY)) == 22
-        with pytest.raises(SimilarityError, match="is not in the index"):
+        with pytest.raises(SimilarityError, match="No track is called"):
             sounds.like("heap/01.wav")
 
 
@@ -401,13 +406,15 @@ class TestPlaylist:
 
     def test_too_little_music(self, sounds):
         answer = sounds.playlist(sounds.seed(FIRST), minutes=10)
-        assert answer.notes == (f"Only {answer.duration_s / 60:.1f} of 10 minutes: nothing more was left to play.",)
+        assert answer.notes == (
+            f"The playlist lasts {answer.duration_s / 60:.1f} of 10 minutes: no other track may be played.",
+        )
 
     def test_what_cannot_be(self, sounds, passages):
         with pytest.raises(ConfigError, match="without --windows"):
             passages.playlist(passages.seed(FIRST), minutes=1)
-        with pytest.raises(ConfigError, match="above 0"):
+        with pytest.raises(ConfigError, match="more than 0"):
             sounds.playlist(sounds.seed(FIRST), minutes=0)
         bare = SoundsLike(sounds.index, sounds.store)
-        with pytest.raises(SimilarityError, match=r"lengths of the tracks are not known\. 'eno scan'"):
+        with pytest.raises(SimilarityError, match=r"durations of the tracks are unknown\. Run 'eno scan'"):
             bare.playlist(bare.seed(FIRST), minutes=1)

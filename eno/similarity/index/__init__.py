@@ -1,1 +1,1 @@
-"""The index: vectors in a space that was fitted on the collection, and the engines that search them."""
+"""The nearest-neighbour index of an embedding store: a fitted space, vectors on disk, and FAISS."""

@@ -1,31 +1,100 @@
-"""Making an index from a store, and keeping it up to date."""
+"""Build the index of a store, keep it up to date, and open it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.embeddings.store.folder import Folder
 from eno.embeddings.store.lock import WriterLock
 from eno.embeddings.store.pooled import state_key
-from eno.errors import ConfigError, FingerprintMismatch, SimilarityError
-from eno.similarity.index.engine import check_kind, choose_kind, sample_size, train_finder
-from eno.similarity.index.index import LEVELS, SimilarityIndex, index_folder
+from eno.errors import ConfigError, SimilarityError
+from eno.similarity.index.ann import EXACT_ROWS, check_kind, choose_kind, sample_size, train_faiss
+from eno.similarity.index.index import LEVELS, ROW_SCHEMA, SimilarityIndex, index_folder
 from eno.similarity.index.manifest import MANIFEST, Manifest
 from eno.similarity.index.measure import tune_probes
-from eno.similarity.index.space import DEFAULT_METHOD, Space
+from eno.similarity.index.space import DEFAULT_METHOD, METHODS, Space
 from eno.similarity.index.vector_file import ROWS_AT_ONCE
-from eno.similarity.index.writer import IndexWriter, Progress, rows_of, sample_vectors
+from eno.similarity.index.writer import IndexWriter, OnRows, count_rows, sample_vectors
 
-_SPACE_ROWS = 100_000  # that a space is fitted on
+_SPACE_ROWS = 100_000  # vectors to fit the space on
+_DRIFT_ROWS = 0.3  # an index is rebuilt once this fraction of its rows has changed,
+_DRIFT_MEAN = 0.1  # or the mean of its unit vectors has moved this far
+_DRIFT_SAMPLE = 20_000
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an update changed.
+
+    Attributes
+    ----------
+    added, removed, changed : int
+        Numbers of tracks.
+    rebuilt : str, optional
+        The reason if the index was rebuilt.
+    """
+
+    added: int
+    removed: int
+    changed: int
+    rebuilt: str | None = None
+
+
+def open_or_build(
+    store: EmbeddingStore,
+    folder: Path | str | None = None,
+    *,
+    level: str = "tracks",
+    current: bool = False,
+    on_progress: OnRows | None = None,
+    **options: Any,
+) -> SimilarityIndex:
+    """Open the index of a store. The store's own index is built first if it does not exist.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+    folder : Path or str, optional
+        An existing index in another place; by default `index_folder`.
+    level : {"tracks", "windows"}
+        The level that is needed.
+    current : bool
+        Update the store's own index if the store has changed since.
+    on_progress : callable, optional
+    **options
+        Options of `build_index` for a new index.
+
+    Raises
+    ------
+    ConfigError
+        The index in `folder` has another level.
+    FingerprintMismatch
+        It holds vectors of another encoder.
+    SimilarityError
+        There is no index in `folder`, or it is damaged.
+    """
+    if folder is None:
+        own = index_folder(store, level)
+        if not (own / MANIFEST).exists():
+            return build_index(store, level=level, on_progress=on_progress, **options)
+        if current and SimilarityIndex.open(own).is_older_than(store):
+            update_index(store, own, on_progress=on_progress)
+        folder = own
+    index = SimilarityIndex.open(folder)
+    index.require(store.spec)
+    if index.level != level:
+        raise ConfigError(
+            f"{index.folder}: this is an index of {index.level}, expected one of {level}. "
+            "Option --windows goes with an index of windows."
+        )
+    return index
 
 
 def build_index(
@@ -37,87 +106,56 @@ def build_index(
     memory_mb: float | None = None,
     space: str = DEFAULT_METHOD,
     seed: int = 0,
-    like: Path | str | None = None,
-    share: tuple[int, int] = (1, 1),
-    on_progress: Progress | None = None,
+    on_progress: OnRows | None = None,
 ) -> SimilarityIndex:
-    """Build the index of a store; the one that is there stays until the new one is whole.
+    """Build the index of a store. An existing index stays in use until the new one is complete.
 
     Parameters
     ----------
     store : EmbeddingStore
-        Vectors.
     folder : Path or str, optional
-        Where it will lie; `eno.similarity.index.index.index_folder` if not given.
+        By default `eno.similarity.index.index.index_folder`.
     level : {"tracks", "windows"}
-        Find tracks by their means, or passages by single windows.
+        Index the mean vectors of tracks, or the vectors of single windows (to find passages).
     kind : {"auto", "exact", "ivf", "ivfpq"}
-        See `eno.similarity.index.engine`; ``auto`` chooses by size and memory.
+        See `eno.similarity.index.ann`; ``auto`` chooses by size and memory.
     memory_mb : float, optional
-        Memory that it may hold, in 10⁶ bytes, for the choice.
+        Memory limit in 10⁶ bytes, for ``auto``.
     space : str
         One of `eno.similarity.index.space.METHODS`.
     seed : int
-        Decides what is learned from.
-    like : Path or str, optional
-        An index whose space and lists are taken instead of learning them, so that the two can be merged. `level`,
-        `kind`, `space` and `seed` are its own then.
-    share : tuple of int
-        Which part of the tracks: ``(2, 4)`` is the second quarter.
+        Seed for drawing the training vectors.
     on_progress : callable, optional
-        Called with rows done and to do.
+        Called with the number of rows done, and in total.
 
     Raises
     ------
     ConfigError
-        An option has a wrong value.
+        An option has an invalid value.
     SimilarityError
         The store is empty.
-    FingerprintMismatch
-        `like` is an index of another encoder.
     """
     check_kind(kind)
     if level not in LEVELS:
         raise ConfigError(f"level {level!r}: choose from {', '.join(LEVELS)}.")
-    number, of = share
-    if not 1 <= number <= of:
-        raise ConfigError(f"share {number}/{of}: name one of the shares 1/{of} … {of}/{of}.")
-    template = None if like is None else SimilarityIndex.open(like, writable=True)
-    if template is not None:
-        template.require(store.spec)
-        level, asked = template.level, template.manifest.asked
-    else:
-        asked = {"kind": kind, "memory_mb": memory_mb, "space": space, "seed": seed}
     folder = index_folder(store, level) if folder is None else Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    asked = {"kind": kind, "memory_mb": memory_mb, "space": space, "seed": seed}
     with WriterLock(Folder(folder)):
-        return build_locked(store, folder, level, asked, template, share, on_progress)
+        return _build(store, folder, level, asked, on_progress)
 
 
-def build_locked(
-    store: EmbeddingStore,
-    folder: Path,
-    level: str,
-    asked: dict[str, Any],
-    template: SimilarityIndex | None,
-    share: tuple[int, int],
-    on_progress: Progress | None,
+def _build(
+    store: EmbeddingStore, folder: Path, level: str, asked: dict[str, Any], on_progress: OnRows | None
 ) -> SimilarityIndex:
-    """Build an index in a folder that is locked already; see `build_index`."""
     state, tracks = state_key(store), store.tracks()
-    total = rows_of(tracks, level)
+    total = count_rows(tracks, level)
     if total == 0:
-        raise SimilarityError(f"{store.folder}: holds no tracks yet. Embed some first: eno embed.")
+        raise SimilarityError(f"{store.folder}: this store has no tracks yet. Embed some first: eno embed.")
     generation = Manifest.read(folder).generation + 1 if (folder / MANIFEST).exists() else 1
-    if template is None:
-        kind = choose_kind(total, _dim(store), asked["memory_mb"]) if asked["kind"] == "auto" else asked["kind"]
-        fitted, finder = _learn(store, tracks, level, kind, total, asked)
-    else:
-        kind, fitted = template.manifest.kind, template.space
-        finder = _emptied(template.engine.finder)
-    number, of = share
-    tracks = tracks.slice(*_part(len(tracks), number, of))
-    fitted.save(folder / f"space-{generation}.safetensors")
+    dim = store.spec.dim * len(store.spec.layers)
+    kind = choose_kind(total, dim, asked["memory_mb"]) if asked["kind"] == "auto" else asked["kind"]
+    space, faiss_index = _train(store, tracks, level, kind, total, asked)
     manifest = Manifest(
         encoder=store.spec.label,
         fingerprint=store.spec.fingerprint,
@@ -133,95 +171,116 @@ def build_locked(
         vectors=f"vectors-{generation}.i16",
         rows_file="",
         finder="",
-        probes=1 if template is None else template.manifest.probes,
     )
-    writer = IndexWriter(folder, manifest, fitted, finder)
+    space.save(folder / manifest.space)
+    writer = IndexWriter(folder, manifest, space, faiss_index)
     writer.add(store, tracks, on_progress)
-    written = writer.finish(built=True)
-    return _tuned(written) if template is None else written
-
-
-def _learn(
-    store: EmbeddingStore, tracks: pa.Table, level: str, kind: str, total: int, asked: dict[str, Any]
-) -> tuple[Space, Any]:
-    """Fit the space, and what finds candidates in it."""
-    wanted = min(total, _SPACE_ROWS) if kind == "exact" else max(sample_size(total), min(total, _SPACE_ROWS))
-    sample = sample_vectors(store, tracks, level, total, wanted, asked["seed"])
-    fitted = Space.fit(sample, method=asked["space"], seed=asked["seed"])
-    learned = np.concatenate(
-        [fitted.apply(sample[first : first + ROWS_AT_ONCE]) for first in range(0, len(sample), ROWS_AT_ONCE)]
-    )
-    del sample
-    return fitted, train_finder(kind, learned, total, asked["seed"])
-
-
-def merge_indexes(folder: Path | str, shards: Sequence[Path | str]) -> SimilarityIndex:
-    """Make one index of several that were built ``like`` the same one.
-
-    Parameters
-    ----------
-    folder : Path or str
-        Receives the index.
-    shards : sequence of Path or str
-        Indexes; they stay.
-
-    Raises
-    ------
-    SimilarityError
-        They do not belong together, or share a track.
-    """
-    opened = [SimilarityIndex.open(shard, writable=True) for shard in shards]
-    if not opened:
-        raise ConfigError("Name the indexes that are to be merged.")
-    first = opened[0]
-    for other in opened[1:]:
-        if other.manifest.fingerprint != first.manifest.fingerprint:
-            raise FingerprintMismatch(other.manifest.encoder, first.manifest.encoder, "Merge indexes of one encoder.")
-        ours, theirs = (
-            (one.level, one.manifest.kind, (one.folder / one.manifest.space).read_bytes()) for one in (first, other)
-        )
-        if ours != theirs:
-            raise SimilarityError(
-                f"{other.folder} and {first.folder}: were not built like the same index. Build all of them with --like."
-            )
-    names = np.concatenate([index.track_ids() for index in opened])
-    unique, counts = np.unique(names, return_counts=True)
-    if (counts > 1).any():
-        raise SimilarityError(f"{unique[counts > 1][0]!r} is in several of the indexes; give each its own --share.")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with WriterLock(Folder(folder)):
-        finder = _emptied(first.engine.finder)
-        generation = Manifest.read(folder).generation + 1 if (folder / MANIFEST).exists() else 1
-        names_of: dict[str, Any] = {"space": f"space-{generation}.safetensors", "vectors": f"vectors-{generation}.i16"}
-        first.space.save(folder / names_of["space"])
-        manifest = replace(first.manifest, rows=0, generation=generation, measured={}, **names_of)
-        writer = IndexWriter(folder, manifest, first.space, finder)
-        for shard in opened:
-            writer.take(shard)
-        return _tuned(writer.finish(built=True))
-
-
-def _tuned(index: SimilarityIndex) -> SimilarityIndex:
-    """Set how many lists are searched by what it takes to find nearly all neighbours."""
-    if not index.engine.lists:
-        return index
-    index.manifest = replace(index.manifest, probes=tune_probes(index))
-    index.manifest.write(index.folder)
+    index = writer.finish(built=True)
+    if index.ann.lists:
+        index.manifest = replace(index.manifest, probes=tune_probes(index))
+        index.manifest.write(folder)
     return index
 
 
-def _emptied(finder: Any) -> Any:
-    empty = faiss.clone_index(finder)
-    empty.reset()
-    return empty
+def _train(
+    store: EmbeddingStore, tracks: pa.Table, level: str, kind: str, total: int, asked: dict[str, Any]
+) -> tuple[Space, Any]:
+    """Fit the space, and train the FAISS index in it."""
+    wanted = min(total, _SPACE_ROWS) if kind == "exact" else max(sample_size(total), min(total, _SPACE_ROWS))
+    sample = sample_vectors(store, tracks, level, total, wanted, asked["seed"])
+    space = Space.fit(sample, method=asked["space"], seed=asked["seed"])
+    blocks = [space.apply(sample[first : first + ROWS_AT_ONCE]) for first in range(0, len(sample), ROWS_AT_ONCE)]
+    del sample
+    return space, train_faiss(kind, np.concatenate(blocks), total, asked["seed"])
 
 
-def _dim(store: EmbeddingStore) -> int:
-    return store.spec.dim * len(store.spec.layers)
+def update_index(
+    store: EmbeddingStore, folder: Path | str | None = None, *, on_progress: OnRows | None = None
+) -> Update:
+    """Update the index of a store: add new tracks, replace changed ones, and remove those that are gone.
+
+    If too much has changed for the space and the inverted lists to fit the collection, the index is rebuilt.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+    folder : Path or str, optional
+        By default `eno.similarity.index.index.index_folder`.
+    on_progress : callable, optional
+        Called with the number of rows done, and in total.
+
+    Raises
+    ------
+    FingerprintMismatch
+        The index holds vectors of another encoder.
+    SimilarityError
+        There is no index, or it is damaged.
+    """
+    folder = index_folder(store) if folder is None else Path(folder)
+    with WriterLock(Folder(folder)):
+        index = SimilarityIndex.open(folder, writable=True)
+        index.require(store.spec)
+        state, tracks = state_key(store), store.tracks()
+        stale, fresh, changed = _compare(index, tracks)
+        live = index.live & ~stale
+        update = Update(len(fresh) - changed, len(np.unique(index.codes[stale])) - changed, changed)
+        if not stale.any() and len(fresh) == 0:
+            replace(index.manifest, state=state).write(folder)
+            return update
+        rows = index.table.set_column(ROW_SCHEMA.get_field_index("live"), "live", pa.array(live))
+        manifest = replace(index.manifest, state=state, generation=index.manifest.generation + 1, measured={})
+        reason = _outgrown(index, live, count_rows(fresh, index.level))
+        if reason is None:
+            writer = IndexWriter(folder, manifest, index.space, index.ann.faiss_index, rows)
+            writer.add(store, fresh, on_progress)
+            reason = _moved(writer.finish())
+        if reason is not None:
+            asked = index.manifest.asked
+            if asked["space"] not in METHODS:  # a space of an earlier version
+                asked = {**asked, "space": DEFAULT_METHOD}
+            _build(store, folder, index.level, asked, on_progress)
+        return replace(update, rebuilt=reason)
 
 
-def _part(count: int, number: int, of: int) -> tuple[int, int]:
-    """First row and number of rows of a share."""
-    first, end = (math.floor(count * n / of) for n in (number - 1, number))
-    return first, end - first
+def _compare(index: SimilarityIndex, tracks: pa.Table) -> tuple[np.ndarray, pa.Table, int]:
+    """Return a mask of outdated rows, the tracks to add, and how many of these replace an indexed track."""
+    ids = index.table["track_id"].cast(pa.string()).combine_chunks()
+    places = pc.index_in(tracks["track_id"], value_set=ids.filter(pa.array(index.live)))
+    known = pc.is_valid(places)
+    live = np.flatnonzero(index.live)
+    if len(live):
+        kept = index.table.select(["part", "audio_hash"]).take(pa.array(live[pc.fill_null(places, 0).to_numpy()]))
+        same_audio = pc.equal(kept["audio_hash"], tracks["audio_hash"])
+        same = pc.and_(known, pc.coalesce(same_audio, pc.equal(kept["part"], tracks["part"])))
+    else:
+        same = known
+    fresh = tracks.filter(pc.invert(same))
+    unchanged = tracks["track_id"].filter(same).combine_chunks()
+    stale = index.live & ~pc.is_in(ids, value_set=unchanged).to_numpy(zero_copy_only=False)
+    changed = int(pc.sum(pc.and_(known, pc.invert(same))).as_py() or 0)
+    return stale, fresh, changed
+
+
+def _outgrown(index: SimilarityIndex, live: np.ndarray, added: int) -> str | None:
+    """Return the reason to rebuild an index before rows are added, if there is one."""
+    manifest = index.manifest
+    removed = len(live) - int(live.sum())
+    new = len(live) - manifest.built_rows + added
+    fraction = (removed + new) / max(manifest.built_rows, 1)
+    if fraction > _DRIFT_ROWS:
+        return f"{fraction:.0%} of its rows have changed since it was built"
+    if manifest.kind == "exact" and manifest.asked["kind"] == "auto" and len(live) + added > EXACT_ROWS:
+        return f"it has grown beyond {EXACT_ROWS:,} rows, the limit for exhaustive search"
+    return None
+
+
+def _moved(index: SimilarityIndex) -> str | None:
+    """Return the reason to rebuild an index whose vectors have moved away from the fitted space, if they have."""
+    rng = np.random.default_rng(0)
+    built = np.arange(index.manifest.built_rows)
+    means = []
+    for rows in (built, np.flatnonzero(index.live)):
+        sample = rng.choice(rows, min(len(rows), _DRIFT_SAMPLE), replace=False)
+        means.append(index.vectors(np.sort(sample)).mean(axis=0) if len(sample) else np.zeros(index.space.dim))
+    moved = float(np.linalg.norm(means[1] - means[0]))
+    return f"the mean of its vectors has moved by {moved:.2f} since it was built" if moved > _DRIFT_MEAN else None

@@ -1,33 +1,32 @@
-"""An index over a store: which vectors are near to a query.
+"""The nearest-neighbour index of a store.
 
 An index is a folder, by default inside its store::
 
-    manifest.json           what it is an index of, and how good it was measured to be
+    manifest.json           what is indexed, and the measured quality
     space-3.safetensors     see `eno.similarity.index.space`
-    vectors-3.i16           the vectors in that space, 16 bits a value; only ever appended to
-    rows-7.parquet          track and time of every vector, and whether it still counts
-    finder-7.faiss          what finds candidates, see `eno.similarity.index.engine`
+    vectors-3.i16           the vectors in that space, 16 bits per value; append-only
+    rows-7.parquet          track and time of every vector, and whether it is live
+    finder-7.faiss          the FAISS index, see `eno.similarity.index.ann`
 
-Numbers grow with every change; the manifest names the files that count and is replaced last, so an index is the old one
-or the new one, whatever interrupts. Everything in it can be made again from the store.
+Numbers increase with every change. The manifest names the current files and is replaced last, so an interruption leaves
+either the old index or the new one. Everything can be rebuilt from the store.
 """
 
 from __future__ import annotations
 
-import bisect
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eno.embeddings.store.pooled import state_key
 from eno.errors import FingerprintMismatch, SimilarityError
 from eno.files import replace_file
-from eno.similarity.index.engine import Engine, read_finder
+from eno.similarity.index.ann import AnnIndex, read_faiss
 from eno.similarity.index.manifest import Manifest
 from eno.similarity.index.space import Space
 from eno.similarity.index.vector_file import VectorFile
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from eno.spec import EncoderSpec
 
 LEVELS = ("tracks", "windows")
-"""What a row of an index is: the mean over a track, or one window of it."""
+"""A row of an index is either the mean vector of a track, or the vector of one window."""
 
 ROW_SCHEMA = pa.schema(
     [
@@ -48,41 +47,46 @@ ROW_SCHEMA = pa.schema(
         ("audio_hash", pa.string()),
     ]
 )
-"""Columns of an index's rows: what they are of, and which state of the store they were taken from."""
+"""Columns of the table of rows. ``part`` and ``audio_hash`` identify the state of the store that was indexed."""
 
 
 def index_folder(store: EmbeddingStore, level: str = "tracks") -> Path:
-    """Where the index of a store lies unless another folder is named.
+    """Return the default folder of a store's index.
 
     Raises
     ------
     SimilarityError
-        The store lies on no disk of this machine.
+        The store is not on a local disk.
     """
     if store.folder.local is None:
-        raise SimilarityError(f"{store.folder}: an index cannot lie there. Name a folder of this machine with --index.")
+        raise SimilarityError(
+            f"{store.folder}: an index must be on a local disk, and this store is not. Specify a folder with --index."
+        )
     return store.folder.local / "index" / level
 
 
 class SimilarityIndex:
-    """Vectors of tracks or windows, and how to find those that are near. Use `open`, or `eno.similarity.index.build`.
+    """Vectors of tracks or windows that can be searched. Use `open`, or `eno.similarity.index.build`.
 
     Reading from several threads is safe.
 
     Attributes
     ----------
     folder : Path
-        Where it lies.
     manifest : Manifest
-        What it is.
     space : Space
         The space in which vectors are compared.
+    table : pa.Table
+        The rows, see `ROW_SCHEMA`.
     live : np.ndarray [shape=(rows,), dtype=bool]
-        Which rows count; the others are of tracks that were removed or replaced.
+        False for rows of tracks that were removed or replaced.
     starts_s : np.ndarray [shape=(rows,), dtype=float64]
-        Where the window of every row begins; 0 for whole tracks.
-    engine : Engine
-        What finds candidates.
+        Start of every row's window in seconds; 0 for whole tracks.
+    names : pa.Array
+        Distinct track ids, including those without live rows.
+    codes : np.ndarray [shape=(rows,)]
+        Position in `names` of every row's track.
+    ann : AnnIndex
     """
 
     def __init__(self, folder: Path, manifest: Manifest, space: Space, rows: pa.Table, *, writable: bool) -> None:
@@ -90,9 +94,12 @@ class SimilarityIndex:
         self.table = rows
         self.live = rows["live"].to_numpy()
         self.starts_s = rows["start_s"].to_numpy()
+        tracks = rows["track_id"].unify_dictionaries().combine_chunks()
+        self.names: pa.Array = tracks.dictionary
+        self.codes: np.ndarray = tracks.indices.to_numpy()
         self._vectors = VectorFile(folder / manifest.vectors, manifest.rows, space.dim)
-        finder = read_finder(folder / manifest.finder, manifest.rows, space.dim, mapped=not writable)
-        self.engine = Engine(finder, self._vectors, growing=writable)
+        faiss_index = read_faiss(folder / manifest.finder, manifest.rows, space.dim, mapped=not writable)
+        self.ann = AnnIndex(faiss_index, self._vectors, growing=writable)
 
     @classmethod
     def open(cls, folder: Path | str, *, writable: bool = False) -> SimilarityIndex:
@@ -101,28 +108,26 @@ class SimilarityIndex:
         Parameters
         ----------
         folder : Path or str
-            Where it lies.
         writable : bool
-            Hold what finds candidates in memory instead of mapping them, so that rows can be added.
+            Load FAISS's index into memory instead of mapping it, so that rows can be added.
 
         Raises
         ------
         SimilarityError
-            There is none, or one of its files is missing, cut short or damaged.
+            There is no index, or one of its files is missing, cut short or damaged.
         """
         folder = Path(folder)
         manifest = Manifest.read(folder)
+        path = folder / manifest.rows_file
         try:
-            rows = pq.read_table(folder / manifest.rows_file, schema=ROW_SCHEMA)
+            rows = pq.read_table(path, schema=ROW_SCHEMA)
         except (OSError, pa.ArrowException) as error:
             raise SimilarityError(
-                f"{folder / manifest.rows_file}: is missing or damaged ({error}). "
-                "Build the index again: eno index build."
+                f"{path}: is missing or damaged ({error}). Rebuild the index: eno index build."
             ) from error
         if len(rows) != manifest.rows:
             raise SimilarityError(
-                f"{folder / manifest.rows_file}: has {len(rows)} rows, expected {manifest.rows}. "
-                "Build the index again: eno index build."
+                f"{path}: has {len(rows)} rows, expected {manifest.rows}. Rebuild the index: eno index build."
             )
         return cls(folder, manifest, Space.load(folder / manifest.space), rows, writable=writable)
 
@@ -136,112 +141,82 @@ class SimilarityIndex:
 
     @cached_property
     def ids(self) -> np.ndarray:
-        """Track of every row [shape=(rows,), dtype=object], also of those that do not count."""
-        column = self.table["track_id"].unify_dictionaries().combine_chunks()
-        names: np.ndarray = column.dictionary.to_numpy(zero_copy_only=False)[column.indices.to_numpy()]
+        """Track id of every row, including those that are not live [shape=(rows,), dtype=object]."""
+        names: np.ndarray = self.names.to_numpy(zero_copy_only=False)[self.codes]
         return names
 
     def track_ids(self) -> list[str]:
-        """Ids of the tracks that can be found, sorted."""
-        return sorted(set(self.ids[self.live].tolist()))
+        """Return the ids of all live tracks, sorted."""
+        return sorted(self.names.take(pa.array(np.unique(self.codes[self.live]))).to_pylist())
 
-    def rows_of(self, track_ids: Sequence[str]) -> np.ndarray:
-        """Rows of some tracks, those of each track in ascending order of time [shape=(n,), dtype=int64].
+    def track_id(self, row: int) -> str:
+        """Return the track of a row."""
+        name: str = self.names[int(self.codes[row])].as_py()
+        return name
 
-        Raises
-        ------
-        SimilarityError
-            A track is not in the index.
-        """
-        found = [self._rows_of(name) for name in track_ids]
-        return np.concatenate([np.zeros(0, np.int64), *found])
-
-    def _rows_of(self, track_id: str) -> np.ndarray:
-        order = self._by_name
-        first, last = (side(order, track_id, key=self.ids.__getitem__) for side in (bisect.bisect_left, bisect.bisect))
-        rows = order[first:last]
-        rows = rows[self.live[rows]]
-        if len(rows) == 0:
-            raise SimilarityError(f"{track_id!r} is not in the index {self.folder}.{self._like(track_id)}")
+    def rows_of(self, track_id: str) -> np.ndarray:
+        """Return the live rows of a track in order of time; none for an unknown track [shape=(n,), dtype=int64]."""
+        code = pc.index(self.names, track_id).as_py()
+        rows = np.flatnonzero((self.codes == code) & self.live)
         in_time: np.ndarray = rows[np.argsort(self.starts_s[rows], kind="stable")]
         return in_time
 
-    @cached_property
-    def _by_name(self) -> np.ndarray:
-        return np.argsort(self.ids.astype(str), kind="stable") if len(self.ids) else np.zeros(0, np.int64)
-
-    def _like(self, track_id: str) -> str:
-        from rapidfuzz import process
-
-        close = process.extractOne(track_id, self.track_ids(), score_cutoff=60)
-        return f" Did you mean {close[0]!r}?" if close else ""
-
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """Vectors of rows in the index's space [shape=(n, dim), dtype=float32], of length 1 but for rounding."""
+        """Return vectors in the index's space [shape=(n, dim), dtype=float32], of length 1 except for rounding."""
         return self._vectors.read(rows)
 
     def search(
         self, queries: np.ndarray, k: int, *, allowed: np.ndarray | None = None, exact: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Find the rows that are nearest to queries.
+        """Find the nearest rows.
 
         Parameters
         ----------
         queries : np.ndarray [shape=(q, dim)]
-            Vectors in the index's space, as ``index.space.apply`` gives them.
+            Vectors in the index's space, as ``index.space.apply`` returns them.
         k : int
-            Rows that are wanted for each.
+            Rows per query.
         allowed : np.ndarray [shape=(rows,), dtype=bool], optional
-            Which rows may be found: the others are passed over in the search, not after it.
+            Rows that may be found. The filter is applied during the search, not afterwards.
         exact : bool
-            Compare all rows, whatever kind of index it is.
+            Search exhaustively, whatever the kind of index.
 
         Returns
         -------
         scores : np.ndarray [shape=(q, k), dtype=float32]
-            Cosines, the highest first; -inf where there are fewer than `k` rows.
+            Cosines, highest first; padded with -inf.
         rows : np.ndarray [shape=(q, k), dtype=int64]
-            -1 where there are fewer.
+            Padded with -1.
         """
         queries = np.ascontiguousarray(queries, np.float32)
         if queries.ndim != 2 or queries.shape[1] != self.space.dim:
             raise ValueError(f"queries have the shape {queries.shape}; expected (q, {self.space.dim}).")
         if k < 1:
-            raise ValueError(f"k is {k}; at least 1 row must be asked for.")
-        may = self._all_live if allowed is None else allowed & self.live
+            raise ValueError(f"k is {k}; expected at least 1.")
+        mask = self._all_live if allowed is None else allowed & self.live
         if exact:
-            return self._vectors.nearest(queries, k, may)
-        return self.engine.search(queries, k, may, self.manifest.probes)
+            return self._vectors.nearest(queries, k, mask)
+        return self.ann.search(queries, k, mask, self.manifest.probes)
 
     @cached_property
     def _all_live(self) -> np.ndarray | None:
         return None if self.live.all() else self.live
 
     def require(self, spec: EncoderSpec) -> None:
-        """Make sure that it is an index of this encoder's vectors.
-
-        Raises
-        ------
-        FingerprintMismatch
-            It is not.
-        """
+        """Raise a FingerprintMismatch unless the index holds vectors of this encoder."""
         if spec.fingerprint != self.manifest.fingerprint:
             raise FingerprintMismatch(
                 f"the index {self.folder} of {self.manifest.encoder}",
                 spec.label,
-                "Build the index of that encoder's store ('eno index build').",
+                "Build an index of that encoder's store: eno index build.",
             )
 
     def is_older_than(self, store: EmbeddingStore) -> bool:
-        """Whether the store has changed since the index was built or brought up to date."""
+        """Whether the store has changed since it was indexed."""
         return state_key(store) != self.manifest.state
-
-    def blocks(self) -> Any:
-        """Go through all rows in their order: number of the first one, and float32 vectors."""
-        return self._vectors.blocks()
 
 
 def write_rows(path: Path, rows: pa.Table) -> None:
-    """Write the rows of an index."""
+    """Write the table of rows."""
     with replace_file(path) as temporary:
         pq.write_table(rows.cast(ROW_SCHEMA), temporary, compression="zstd")

@@ -1,4 +1,4 @@
-"""What an index says of itself."""
+"""The description of an index: its ``manifest.json``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from eno.files import write_json
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
+_SUFFIXES = (".safetensors", ".i16", ".parquet", ".faiss")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,21 +24,21 @@ class Manifest:
     encoder, fingerprint : str
         Label and fingerprint of the encoder.
     store, state : str
-        The store, and the state of it that is in the index.
+        The store, and the state of it that was indexed.
     level, kind : str
-        See `eno.similarity.index.index.LEVELS` and `eno.similarity.index.engine.KINDS`.
+        See `eno.similarity.index.index.LEVELS` and `eno.similarity.index.ann.KINDS`.
     asked : dict
-        What the user asked for, to build it again alike: ``kind``, ``memory_mb``, ``space``, ``seed``.
+        The user's options, to rebuild the index with: ``kind``, ``memory_mb``, ``space``, ``seed``.
     rows, built_rows : int
-        Vectors in all, also those that no longer count; and how many there were when it was built.
+        Number of vectors, including removed ones; and the number when the index was built.
     generation : int
-        Grows with every change.
+        Incremented with every change.
     space, vectors, rows_file, finder : str
-        Names of its files.
+        Names of its files; `finder` is FAISS's.
     probes : int
-        Inverted lists that are searched for a query.
+        Inverted lists searched per query.
     measured : dict
-        What ``eno index verify`` found.
+        Results of ``eno index verify``.
     """
 
     encoder: str
@@ -59,36 +60,35 @@ class Manifest:
 
     @property
     def files(self) -> set[str]:
-        """Names of the files that count."""
+        """Names of the current files."""
         return {MANIFEST, self.space, self.vectors, self.rows_file, self.finder}
 
     def write(self, folder: Path) -> None:
-        """Write it, which makes the files that it names the index; then remove those of the one before."""
+        """Write the manifest, which makes its files current, and remove the files of earlier generations."""
         write_json(folder / MANIFEST, {"format": _FORMAT, **asdict(self)})
         for old in folder.iterdir():
-            if (
-                old.is_file()
-                and old.name not in self.files
-                and old.suffix in (".safetensors", ".i16", ".parquet", ".faiss")
-            ):
+            if old.is_file() and old.name not in self.files and old.suffix in _SUFFIXES:
                 old.unlink(missing_ok=True)
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """Read what `write` wrote.
+        """Read the manifest of an index.
 
         Raises
         ------
         SimilarityError
-            There is none, or it is damaged.
+            It is missing or damaged.
         """
         path = folder / MANIFEST
         if not path.is_file():
-            raise SimilarityError(f"{folder}: holds no index. Build it with: eno index build STORE.")
+            raise SimilarityError(f"{folder}: there is no index here. Build one with: eno index build STORE.")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content.pop("format") != _FORMAT:
-                raise SimilarityError(f"{folder}: is an index of another format. Build it again: eno index build.")
+            version = content.pop("format")
+            if version != _FORMAT:
+                raise SimilarityError(
+                    f"{folder}: index format {version} was found, expected {_FORMAT}. Rebuild it: eno index build."
+                )
             return cls(**content)
         except (ValueError, KeyError, TypeError) as error:
-            raise SimilarityError(f"{path}: is damaged ({error!r}). Build the index again: eno index build.") from error
+            raise SimilarityError(f"{path}: is damaged ({error!r}). Rebuild the index: eno index build.") from error

@@ -1,4 +1,4 @@
-"""How much of what is near an index finds, and how long it takes."""
+"""Recall and query time of an index."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eno.similarity.index.index import SimilarityIndex
+from eno.similarity.index.vector_file import not_itself
 
 _TUNING_QUERIES = 200
-_TARGET = 0.97  # recall@10 on them, so that other queries are above 0.95 too
+_TARGET = 0.97  # recall@10 of the tuning queries, so that other queries also reach 0.95
 _WARM_UP = 20
 
 
 @dataclass(frozen=True)
 class IndexMeasure:
-    """How an index does on queries.
+    """Recall and query time of an index.
 
     Attributes
     ----------
     queries, k : int
-        Rows of the index that were looked for, and neighbours that were wanted of each; the row itself does not count.
+        Number of query rows, and neighbours per query (not counting the query itself).
     recall : float
-        Share of the true `k` nearest rows that were found.
+        Fraction of the true `k` nearest neighbours that were found.
     p50_ms, p99_ms : float
-        Time of single queries: median, and what one in a hundred exceeds.
+        Median and 99th percentile of the time of a single query.
     exact_p50_ms : float
-        Median time of comparing all rows.
+        Median time of an exhaustive search.
     """
 
     queries: int
@@ -39,35 +40,26 @@ class IndexMeasure:
 
 
 def measure_index(index: SimilarityIndex, *, queries: int = 500, k: int = 10, seed: int = 1) -> IndexMeasure:
-    """Compare an index with exact search, and write the result into its manifest.
+    """Compare an index with exhaustive search, and write the result into its manifest.
 
     Parameters
     ----------
     index : SimilarityIndex
     queries : int
-        Rows that are looked for: drawn from the index, others than those by which it was tuned unless there are few.
+        Query rows to draw from the index.
     k : int
-        Neighbours.
     seed : int
-        Decides which rows are drawn; 0 would draw those of the tuning.
+        Seed of the draw; 0 is the seed that tuning uses.
     """
     rows = _draw(index, queries, seed)
     vectors = index.vectors(rows)
-    true = _without(index.search(vectors, k + 1, exact=True)[1], rows, k)
-    seconds, found = [], []
+    true = _others(index.search(vectors, k + 1, exact=True)[1], rows)
     for vector in vectors[:_WARM_UP]:
         index.search(vector[np.newaxis], k + 1)
-    for vector in vectors:
-        began = time.perf_counter()
-        found.append(index.search(vector[np.newaxis], k + 1)[1][0])
-        seconds.append(time.perf_counter() - began)
-    exact_s = []
-    for vector in vectors[:_WARM_UP]:
-        began = time.perf_counter()
-        index.search(vector[np.newaxis], k + 1, exact=True)
-        exact_s.append(time.perf_counter() - began)
+    found, seconds = _timed(index, vectors, k + 1, exact=False)
+    _, exact_s = _timed(index, vectors[:_WARM_UP], k + 1, exact=True)
     median, most = np.percentile(seconds, [50, 99]) * 1000 if seconds else (0.0, 0.0)
-    recall = recall_at(_without(np.array(found), rows, k), true)
+    recall = recall_at(_others(found, rows), true)
     exact_ms = float(np.median(exact_s)) * 1000 if exact_s else 0.0
     result = IndexMeasure(len(rows), k, recall, float(median), float(most), exact_ms)
     index.manifest = replace(index.manifest, measured={**vars(result), "rows": len(index)})
@@ -76,31 +68,40 @@ def measure_index(index: SimilarityIndex, *, queries: int = 500, k: int = 10, se
 
 
 def tune_probes(index: SimilarityIndex, *, k: int = 10) -> int:
-    """Find how many inverted lists have to be searched, by rows that are looked for."""
+    """Find the number of inverted lists to search that reaches the target recall."""
     rows = _draw(index, _TUNING_QUERIES, 0)
     vectors = index.vectors(rows)
-    true = _without(index.search(vectors, k + 1, exact=True)[1], rows, k)
-    lists = index.engine.lists
+    true = _others(index.search(vectors, k + 1, exact=True)[1], rows)
+    lists = index.ann.lists
     probes = 1
     while probes < lists:
-        found = index.engine.search(vectors, k + 1, None, probes)[1]
-        if recall_at(_without(found, rows, k), true) >= _TARGET:
+        found = index.ann.search(vectors, k + 1, None, probes)[1]
+        if recall_at(_others(found, rows), true) >= _TARGET:
             break
         probes = min(lists, max(probes + 1, round(probes * 2**0.5)))
     return probes
 
 
 def recall_at(found: np.ndarray, true: np.ndarray) -> float:
-    """Share of the true neighbours that were found.
+    """Return the fraction of true neighbours that were found.
 
     Parameters
     ----------
     found, true : np.ndarray [shape=(q, k)]
-        Rows; -1 in `true` where there are fewer than k does not count.
+        Rows; -1 in `true` is padding and is not counted.
     """
     wanted = true >= 0
     hits = (true[:, :, np.newaxis] == found[:, np.newaxis, :]).any(axis=2) & wanted
     return float(hits.sum() / wanted.sum()) if wanted.any() else 1.0
+
+
+def _timed(index: SimilarityIndex, vectors: np.ndarray, k: int, *, exact: bool) -> tuple[np.ndarray, list[float]]:
+    found, seconds = np.empty((len(vectors), k), np.int64), []
+    for place, vector in enumerate(vectors):
+        began = time.perf_counter()
+        found[place] = index.search(vector[np.newaxis], k, exact=exact)[1][0]
+        seconds.append(time.perf_counter() - began)
+    return found, seconds
 
 
 def _draw(index: SimilarityIndex, queries: int, seed: int) -> np.ndarray:
@@ -108,10 +109,6 @@ def _draw(index: SimilarityIndex, queries: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng([seed, len(live)]).choice(live, min(queries, len(live)), replace=False))
 
 
-def _without(found: np.ndarray, own: np.ndarray, k: int) -> np.ndarray:
-    """Take a row's own number out of what was found for it."""
-    kept = np.full((len(found), k), -1, np.int64)
-    for place, (row, number) in enumerate(zip(found, own, strict=True)):
-        others = row[row != number][:k]
-        kept[place, : len(others)] = others
-    return kept
+def _others(found: np.ndarray, own: np.ndarray) -> np.ndarray:
+    others: np.ndarray = found[not_itself(found, own)].reshape(len(found), found.shape[1] - 1)
+    return others

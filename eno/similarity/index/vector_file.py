@@ -1,7 +1,7 @@
-"""The vectors of an index on disk: one file of 16-bit numbers that only grows, mapped into memory.
+"""The vectors of an index on disk: an append-only, memory-mapped file of 16-bit integers; and exhaustive search.
 
-Values of unit vectors lie in -1 … 1, so they are kept as multiples of 1/32767: that rounds less than half precision
-does, and NumPy widens integers four times as fast.
+Values of unit vectors lie in -1 … 1 and are stored as multiples of 1/32767: this rounds less than half precision, and
+NumPy widens integers four times as fast.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from eno.errors import SimilarityError
 
 ROWS_AT_ONCE = 8_192
-"""Rows that are held as float32 at a time: 16 MB of 512 values."""
+"""Rows held as float32 at a time: 16 MB of 512 values."""
 
 _TYPE = np.dtype("<i2")
 _SCALE = 32767
@@ -28,11 +28,9 @@ class VectorFile:
     Parameters
     ----------
     path : Path
-        The file.
     rows : int
-        Rows that count; what follows them was left by an update that did not finish.
+        Number of valid rows. Anything beyond is left over from an update that did not finish.
     dim : int
-        Values of a row.
 
     Raises
     ------
@@ -45,7 +43,7 @@ class VectorFile:
         found = path.stat().st_size if path.is_file() else -1
         if found < wanted:
             state = "is missing" if found < 0 else f"is cut short ({found:,} bytes, expected {wanted:,})"
-            raise SimilarityError(f"{path}: {state}. Build the index again: eno index build.")
+            raise SimilarityError(f"{path}: {state}. Rebuild the index: eno index build.")
         self.rows, self.dim = rows, dim
         shape = (rows, dim)
         self._values: np.ndarray = np.memmap(path, _TYPE, "r", shape=shape) if rows else np.zeros(shape, _TYPE)
@@ -57,42 +55,37 @@ class VectorFile:
         return values
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Go through all rows in their order: number of the first one, and float32 rows."""
+        """Iterate over all rows: the number of the first row of each block, and its float32 vectors."""
         for first in range(0, self.rows, ROWS_AT_ONCE):
             yield first, self.read(slice(first, first + ROWS_AT_ONCE))
 
     def nearest(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Compare queries with all rows, or all that are allowed.
+        """Compare queries with all rows, or all allowed rows.
 
         Parameters
         ----------
         queries : np.ndarray [shape=(q, dim), dtype=float32]
         k : int
-            Rows that are wanted of each.
         allowed : np.ndarray [shape=(rows,), dtype=bool] or None
-            Which rows may be found.
+            Rows that may be found.
 
         Returns
         -------
         scores : np.ndarray [shape=(q, k), dtype=float32]
-            Inner products, the highest first; -inf where there are fewer rows.
+            Inner products, highest first; padded with -inf.
         rows : np.ndarray [shape=(q, k), dtype=int64]
-            -1 where there are fewer.
+            Padded with -1.
         """
-        best = faiss.ResultHeap(len(queries), k, keep_max=True)
-        rows = np.arange(self.rows) if allowed is None else np.flatnonzero(allowed)
-        for first in range(0, len(rows), ROWS_AT_ONCE):
-            here = rows[first : first + ROWS_AT_ONCE]
-            # Of all rows a slice, which is read without picking them one by one.
-            block = self.read(slice(here[0], here[-1] + 1) if allowed is None else here)
-            scores, places = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
-            best.add_result(scores, here[places])
-        best.finalize()
-        best.D[best.I < 0] = -np.inf
-        return best.D, best.I
+        if allowed is None:  # slices are read faster than single rows
+            blocks = ((np.arange(first, first + len(block)), block) for first, block in self.blocks())
+        else:
+            rows = np.flatnonzero(allowed)
+            parts = (rows[first : first + ROWS_AT_ONCE] for first in range(0, len(rows), ROWS_AT_ONCE))
+            blocks = ((part, self.read(part)) for part in parts)
+        return _search(queries, k, blocks)
 
     def rank(self, query: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Compare a query [shape=(dim,)] with some rows: scores and rows of the best `k`, filled up as in `nearest`."""
+        """Compare a query [shape=(dim,)] with some rows: scores and rows of the best `k`, padded as in `nearest`."""
         scores = self.read(rows) @ query
         order = np.argsort(-scores, kind="stable")[:k]
         best, found = np.full(k, -np.inf, np.float32), np.full(k, -1, np.int64)
@@ -100,22 +93,81 @@ class VectorFile:
         return best, found
 
 
+def nearest_others(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Compare every vector with all others.
+
+    Parameters
+    ----------
+    vectors : np.ndarray [shape=(n, dim)]
+        Unit vectors.
+    k : int
+        Neighbours per vector; limited to n - 1.
+
+    Returns
+    -------
+    cosines : np.ndarray [shape=(n, min(k, n - 1)), dtype=float32]
+        Highest first.
+    rows : np.ndarray [same shape, dtype=int64]
+    """
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    own = np.arange(len(vectors))
+    k = max(0, min(k, len(vectors) - 1))
+    if k == 0:
+        return np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64)
+    cosines, rows = _search(vectors, k + 1, [(own, vectors)])
+    others = not_itself(rows, own)
+    return cosines[others].reshape(-1, k), rows[others].reshape(-1, k)
+
+
+def not_itself(found: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Mark all but one column per row: a row's own number, or the last column if that was not found.
+
+    A vector with identical twins may not be among its own nearest neighbours.
+
+    Parameters
+    ----------
+    found : np.ndarray [shape=(n, k + 1)]
+    own : np.ndarray [shape=(n,)]
+
+    Returns
+    -------
+    np.ndarray [shape=(n, k + 1), dtype=bool]
+        `k` times True in each row.
+    """
+    itself: np.ndarray = found == own[:, np.newaxis]
+    itself[~itself.any(axis=1), -1] = True
+    others: np.ndarray = ~itself
+    return others
+
+
+def _search(
+    queries: np.ndarray, k: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Search blocks of row numbers and their vectors exhaustively."""
+    best = faiss.ResultHeap(len(queries), k, keep_max=True)
+    for rows, vectors in blocks:
+        scores, places = faiss.knn(queries, vectors, min(k, len(vectors)), metric=faiss.METRIC_INNER_PRODUCT)
+        best.add_result(scores, rows[places])
+    best.finalize()
+    best.D[best.I < 0] = -np.inf
+    return best.D, best.I
+
+
 def append_vectors(path: Path, rows: int, dim: int, blocks: Iterable[np.ndarray]) -> int:
-    """Write rows behind the first `rows` of a file, and sync it.
+    """Append vectors after the first `rows` rows of a file, and sync it to disk.
 
     Parameters
     ----------
     path : Path
-        The file, which is made if there is none.
+        Created if missing.
     rows, dim : int
-        Rows that are to stay; values of a row.
+        Rows to keep, and values per row.
     blocks : iterable of np.ndarray [shape=(n, dim)]
-        New rows.
 
     Returns
     -------
     int
-        Rows that the file holds now.
+        Number of rows in the file now.
     """
     with path.open("r+b" if path.exists() else "w+b") as file:
         file.truncate(rows * dim * _TYPE.itemsize)

@@ -1,5 +1,7 @@
 """Indexes find what comparing everything finds, keep up with their store, and say when they are damaged."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,13 +11,12 @@ from eno.audio.windows import WindowPolicy
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.embeddings.store.ledger import AMENDMENT_SCHEMA, Ledger
 from eno.errors import ConfigError, FingerprintMismatch, SimilarityError
-from eno.similarity.index import update
-from eno.similarity.index.build import build_index, merge_indexes
-from eno.similarity.index.engine import choose_kind, memory_of
+from eno.similarity.index.ann import choose_kind, estimate_memory_mb
+from eno.similarity.index.build import Update, build_index, open_or_build, update_index
 from eno.similarity.index.index import SimilarityIndex
 from eno.similarity.index.manifest import Manifest
 from eno.similarity.index.measure import measure_index, recall_at
-from eno.similarity.index.update import update_index
+from eno.similarity.index.space import DEFAULT_METHOD
 from tests.fakes import ProjectionEncoder
 
 DIM, WINDOWS = 32, 3
@@ -81,7 +82,7 @@ def test_neighbours_are_those_of_comparing_everything(store, tmp_path, kind, lev
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("kept", [0.01, 0.3])
 def test_a_filter_is_part_of_the_search(store, tmp_path, monkeypatch, kind, kept):
-    monkeypatch.setattr("eno.similarity.index.engine._SUBSET_ROWS", 50)  # so that both ways of filtering are gone
+    monkeypatch.setattr("eno.similarity.index.ann._SUBSET_ROWS", 50)  # so that both ways of filtering are gone
     index = build_index(store, tmp_path / kind, kind=kind)
     allowed = np.random.default_rng(0).random(1500) < kept
     queries = index.vectors(np.arange(40))
@@ -117,7 +118,7 @@ def test_an_index_follows_its_store(tmp_path, kind):
     Ledger(store.folder).write_amendments(pa.Table.from_pylist(gone, schema=AMENDMENT_SCHEMA))
     assert built.is_older_than(store)
 
-    assert update_index(store, folder) == update.Update(added=60, removed=15, changed=10)
+    assert update_index(store, folder) == Update(added=60, removed=15, changed=10)
 
     index = SimilarityIndex.open(folder)
     assert not index.is_older_than(store)
@@ -127,9 +128,8 @@ def test_an_index_follows_its_store(tmp_path, kind):
     scores, rows = index.search(unit, 1)
     np.testing.assert_allclose(scores[:, 0], 1, atol=2e-3)
     assert np.mean([index.ids[row] == name for row, name in zip(rows[:, 0], ids, strict=True)]) > 0.99
-    with pytest.raises(SimilarityError, match=r"00020\.ogg.*is not in the index"):
-        index.rows_of(names_of(20, 1))
-    assert update_index(store, folder) == update.Update(0, 0, 0)
+    assert len(index.rows_of(names_of(20, 1)[0])) == 0
+    assert update_index(store, folder) == Update(0, 0, 0)
 
 
 def test_where_very_much_has_changed_it_is_built_anew_and_says_so(tmp_path):
@@ -147,24 +147,6 @@ def test_music_of_another_kind_moves_the_space(tmp_path):
     build_index(store, tmp_path / "index")
     add(store, names_of(200, 50), clustered(50, seed=1) + 40 * np.eye(DIM, dtype=np.float32)[0])
     assert "mean of its vectors has moved" in update_index(store, tmp_path / "index").rebuilt
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_shares_that_are_merged_are_the_whole(store, tmp_path, kind):
-    whole = build_index(store, tmp_path / "whole", kind=kind)
-    shards = [tmp_path / f"{number}" for number in (1, 2, 3)]
-    for number, shard in enumerate(shards, 1):
-        build_index(store, shard, like=tmp_path / "whole", share=(number, 3))
-    merged = merge_indexes(tmp_path / "merged", shards)
-    queries = whole.vectors(np.arange(100))
-    # Lists are searched as deep as was found to be enough, so a few of the farthest neighbours may differ.
-    assert np.mean(whole.search(queries, 10)[1] == merged.search(queries, 10)[1]) > 0.95
-    assert merged.ids.tolist() == whole.ids.tolist()
-    with pytest.raises(SimilarityError, match="several of the indexes"):
-        merge_indexes(tmp_path / "twice", [shards[0], shards[0]])
-    build_index(store, tmp_path / "other", kind=kind, space="centre")
-    with pytest.raises(SimilarityError, match="not built like the same index"):
-        merge_indexes(tmp_path / "both", [shards[0], tmp_path / "other"])
 
 
 @pytest.mark.parametrize("kind", ["exact", "ivfpq"])
@@ -212,11 +194,12 @@ def test_an_index_belongs_to_one_encoder(store, tmp_path):
         index.require(other)
 
 
-def test_unknown_ids_are_named_with_what_is_like_them(store, tmp_path):
+def test_windows_of_a_track_are_in_order_of_time(store, tmp_path):
     index = build_index(store, tmp_path / "index", level="windows")
-    assert index.starts_s[index.rows_of(["artist 1/00001.ogg"])].tolist() == [0, 5, 10]
-    with pytest.raises(SimilarityError, match=r"Did you mean 'artist 1/00001\.ogg'"):
-        index.rows_of(["artist 1/00001.mp3"])
+    rows = index.rows_of("artist 1/00001.ogg")
+    assert index.starts_s[rows].tolist() == [0, 5, 10]
+    assert {index.track_id(row) for row in rows} == {"artist 1/00001.ogg"}
+    assert len(index.rows_of("artist 1/00001.mp3")) == 0
 
 
 def test_measuring_goes_into_the_manifest(store, tmp_path):
@@ -230,14 +213,52 @@ def test_measuring_goes_into_the_manifest(store, tmp_path):
 def test_the_kind_follows_size_and_memory():
     assert choose_kind(100_000, 512, None) == "exact"
     assert choose_kind(100_001, 512, None) == "ivfpq"
-    assert choose_kind(10**6, 512, memory_of("ivf", 10**6, 512)) == "ivf"
-    assert choose_kind(10**6, 512, memory_of("ivf", 10**6, 512) - 1) == "ivfpq"
+    assert choose_kind(10**6, 512, estimate_memory_mb("ivf", 10**6, 512)) == "ivf"
+    assert choose_kind(10**6, 512, estimate_memory_mb("ivf", 10**6, 512) - 1) == "ivfpq"
 
 
 def test_options_that_mean_nothing_are_refused(store, tmp_path):
-    for options in ({"kind": "tree"}, {"level": "albums"}, {"share": (3, 2)}, {"space": "fancy"}):
-        with pytest.raises(ConfigError, match=str(next(iter(options.values()))).replace("(3, 2)", "3/2")):
+    for options in ({"kind": "tree"}, {"level": "albums"}, {"space": "fancy"}):
+        with pytest.raises(ConfigError, match=str(next(iter(options.values())))):
             build_index(store, tmp_path / "index", **options)
     empty = EmbeddingStore.create(tmp_path / "empty", store.spec, policy=store.policy)
-    with pytest.raises(SimilarityError, match="holds no tracks yet"):
+    with pytest.raises(SimilarityError, match="has no tracks yet"):
         build_index(empty)
+
+
+class TestOpenOrBuild:
+    def test_builds_the_index_of_a_store_once(self, tmp_path):
+        store = new_store(tmp_path / "store", tracks=60)
+        built = open_or_build(store, space="whiten")
+        assert built.folder == store.path / "index" / "tracks"
+        assert open_or_build(store, space="none").space.method == "whiten"
+
+    def test_updates_it_if_it_must_be_current(self, tmp_path):
+        store = new_store(tmp_path / "store", tracks=60)
+        open_or_build(store)
+        add(store, names_of(60, 5), clustered(5, seed=1))
+        assert open_or_build(store).is_older_than(store)
+        assert len(open_or_build(store, current=True)) == 65
+
+    def test_an_index_in_another_place_is_only_opened(self, store, tmp_path):
+        with pytest.raises(SimilarityError, match="there is no index here"):
+            open_or_build(store, tmp_path / "nowhere")
+        build_index(store, tmp_path / "index", level="windows")
+        assert open_or_build(store, tmp_path / "index", level="windows").level == "windows"
+        with pytest.raises(ConfigError, match="an index of windows, expected one of tracks"):
+            open_or_build(store, tmp_path / "index")
+
+
+@pytest.mark.parametrize("method", ["centre", "all-but-the-top"])
+def test_indexes_in_spaces_of_earlier_versions_are_read_and_rebuilt_in_the_default(tmp_path, method):
+    store = new_store(tmp_path / "store", tracks=60)
+    index = build_index(store, tmp_path / "index", space="none")
+    index.space.method = index.space.spec["method"] = method
+    index.space.save(tmp_path / "index" / index.manifest.space)
+    replace(index.manifest, asked={**index.manifest.asked, "space": method}).write(tmp_path / "index")
+    index = SimilarityIndex.open(tmp_path / "index")
+    assert index.space.method == method
+    assert index.search(index.vectors(np.arange(3)), 1)[1].ravel().tolist() == [0, 1, 2]
+    add(store, names_of(60, 30), clustered(30, seed=1))
+    assert update_index(store, tmp_path / "index").rebuilt
+    assert SimilarityIndex.open(tmp_path / "index").space.method == DEFAULT_METHOD

@@ -1,8 +1,8 @@
-"""What is known of tracks besides their sound: who plays, on which album, which tags, how long.
+"""Metadata of tracks: artist, album, title, tags, duration.
 
-It is joined from what a collection has of ``tracks.parquet``, ``matches.parquet`` and ``albums.parquet``. Genres and
-descriptors are those of the album that a track was matched to. Where there is no catalogue, a folder is taken for an
-album, and nothing is said of artists: what a folder above an album is called, a person knows, but not a program.
+Joins the tables ``tracks.parquet``, ``matches.parquet`` and ``albums.parquet`` of a collection. Genres and descriptors
+are those of the album that a track was matched to. Without a catalogue, a folder counts as an album and artists are
+unknown: a program cannot tell what the name of the folder above an album means.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,46 +28,39 @@ from eno.data.names import name_key
 from eno.errors import SimilarityError
 from eno.similarity.groups import Groups
 
-_DATABASE: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": False,
-    "python_enable_replacements": False,
-    "threads": 2,
-    "memory_limit": "2GB",
-    "max_temp_directory_size": "0B",
-    "lock_configuration": True,
-}
-_FOLDER_TRACKS = 100  # a folder with more of them, and no word of an album, is a heap rather than an album
-_CLOSE = 5
+_FOLDER_TRACKS = 100  # an untagged folder with more tracks is a pile of files, not an album
+_SUGGESTIONS = 5
 _FROM_TRACKS = ("duration_s", "track_number", "disc_number", "sample_rate", "channels", "container", "codec", "size")
-_MADE = _GENRES, _CREDITED, _RELEASED = "all_genres", "credited_artists", "released"
+_DERIVED = _GENRES, _CREDITED, _RELEASED = "all_genres", "credited_artists", "released"
 _FROM_ALBUMS = ("primary_genres", "secondary_genres", "descriptors", "languages", "release_date", "rating")
 
 
-class Facts:
-    """What is known of tracks, one row a track. Use `read`.
+class TrackMetadata:
+    """Metadata of tracks, one row per track. Use `read`.
 
     Attributes
     ----------
     table : pa.Table
         ``track_id``, ``path`` (the same), ``folder``, ``title``, ``artist`` (as shown), ``artists`` (each of them),
         ``album``, ``album_id``, ``year``, ``genres``, ``descriptors``, ``duration_s``, ``codec`` and the other columns
-        of the tables, null where not known. "Various Artists" is nobody: there the artist of the track counts.
+        of the tables; null if unknown. "Various Artists" is not an artist: the track's own artist is used instead.
     """
 
     def __init__(self, table: pa.Table) -> None:
         self.table = table
-        self._row_of: pa.Array = table["track_id"].combine_chunks()
+        self._ids: pa.Array = table["track_id"].combine_chunks()
+        self._by_key: dict[str, dict[str, list[str]]] = {}
 
     @classmethod
-    def read(cls, track_ids: Sequence[str] | np.ndarray | pa.Array, root: DataRoot | None = None) -> Facts:
-        """Join what the tables of a collection say of some tracks.
+    def read(cls, track_ids: Sequence[str] | np.ndarray | pa.Array, root: DataRoot | None = None) -> TrackMetadata:
+        """Join what a collection's tables hold about some tracks.
 
         Parameters
         ----------
         track_ids : sequence of str
-            The tracks, each once.
+            Distinct track ids.
         root : DataRoot, optional
-            Where the tables are; those that are missing are done without.
+            Folder of the tables. Missing tables are skipped.
 
         Raises
         ------
@@ -77,99 +69,83 @@ class Facts:
         """
         ids = pa.array(track_ids, pa.string()) if not isinstance(track_ids, pa.Array) else track_ids
         tracks, matches, albums = _tables(root)
-        of_track = _looked_up(ids, tracks, "track_id")
-        of_match = _looked_up(ids, matches.filter(pc.equal(matches["decision"], "matched")), "track_id")
+        of_track = _look_up(ids, tracks, "track_id")
+        of_match = _look_up(ids, matches.filter(pc.equal(matches["decision"], "matched")), "track_id")
         used = pc.is_in(albums["file_name"], of_match["file_name"].combine_chunks())
-        of_album = _looked_up(of_match["file_name"].combine_chunks(), _summed_up(albums.filter(used)), "file_name")
+        of_album = _look_up(of_match["file_name"].combine_chunks(), _with_derived(albums.filter(used)), "file_name")
         return cls(_joined(ids, of_track, of_album))
 
     def __len__(self) -> int:
         return len(self.table)
 
     def rows_of(self, track_ids: Sequence[str] | np.ndarray | pa.Array) -> np.ndarray:
-        """Rows of tracks [shape=(n,), dtype=int64]; -1 for one that is not there."""
+        """Return the rows of tracks, -1 for unknown ones [shape=(n,), dtype=int64]."""
         ids = track_ids if isinstance(track_ids, pa.Array) else pa.array(track_ids, pa.string())
-        rows: np.ndarray = pc.fill_null(pc.index_in(ids, value_set=self._row_of), -1).to_numpy().astype(np.int64)
+        rows: np.ndarray = pc.fill_null(pc.index_in(ids, value_set=self._ids), -1).to_numpy().astype(np.int64)
         return rows
 
     def row(self, row: int) -> dict[str, Any]:
-        """All that is known of one track."""
-        values: dict[str, Any] = self.table.slice(row, 1).to_pylist()[0]
+        """Return one row of the table; nothing for row -1."""
+        values: dict[str, Any] = self.table.slice(row, 1).to_pylist()[0] if row >= 0 else {}
         return values
 
     def tags(self, row: int) -> list[str]:
-        """Genres and descriptors of a track's album."""
+        """Return the genres and descriptors of a row."""
         return [*(self.table["genres"][row].as_py() or ()), *(self.table["descriptors"][row].as_py() or ())]
 
     @cached_property
     def artists(self) -> Groups:
-        """Which tracks are by the same artist, however the name is spelled; a track may be by several."""
+        """Tracks grouped by artist, regardless of spelling. A track may have several artists."""
         return Groups.of_lists(_keyed(self.table["artists"], name_key))
 
     @cached_property
     def albums(self) -> Groups:
-        """Which tracks are of the same album."""
+        """Tracks grouped by album."""
         return Groups.of_values(self.table["album_id"])
 
-    @cached_property
-    def database(self) -> duckdb.DuckDBPyConnection:
-        """A database in memory that may read no files; each question takes a cursor of its own."""
-        return duckdb.connect(config=_DATABASE)
-
     def spellings(self, column: str, name: str) -> list[str]:
-        """Give the values of a column that are a name, whatever their case and accents.
+        """Return the values of a column that equal a name, ignoring case and accents.
 
         Parameters
         ----------
         column : str
-            A column of text, or of lists of it.
+            A column of strings or lists of strings.
         name : str
-            What a user calls it.
 
         Raises
         ------
         SimilarityError
-            No track has it; the message has names that are close.
+            There is none; the message suggests similar names.
         """
-        known = self._names[column]
+        if column not in self._by_key:
+            self._by_key[column] = _spellings(self.table[column])
+        known = self._by_key[column]
         if found := known.get(name_key(name)):
             return found
         kind = column.replace("_", " ").removesuffix(" id").removesuffix("s")
         if not known:
             raise SimilarityError(
-                f"No {kind} is known of any track. 'eno import', 'eno scan' and 'eno match' make the tables that say "
-                "so; --data-root names the folder where they are."
+                f"The {kind} of the tracks is unknown. Run 'eno import', 'eno scan' and 'eno match' to create the "
+                "catalogue, or specify its folder with --data-root."
             )
-        close = difflib.get_close_matches(name_key(name), known, n=_CLOSE, cutoff=0.5)
-        hint = f" Close to it: {', '.join(known[one][0] for one in close)}." if close else ""
+        close = difflib.get_close_matches(name_key(name), known, n=_SUGGESTIONS, cutoff=0.5)
+        hint = f" Similar names: {', '.join(known[one][0] for one in close)}." if close else ""
         raise SimilarityError(f"No track has the {kind} {name!r}.{hint}")
 
-    @cached_property
-    def _names(self) -> _Spellings:
-        return _Spellings(self.table)
 
-
-class _Spellings(dict[str, dict[str, list[str]]]):
-    """Of each column: key of a name → its spellings; made when it is asked for."""
-
-    def __init__(self, table: pa.Table) -> None:
-        super().__init__()
-        self._table = table
-
-    def __missing__(self, column: str) -> dict[str, list[str]]:
-        values = self._table[column]
-        if pa.types.is_list(values.type):
-            values = pc.list_flatten(values)
-        found: dict[str, list[str]] = {}
-        for value in pc.unique(values).to_pylist():
-            if value:
-                found.setdefault(name_key(value), []).append(value)
-        self[column] = found
-        return found
+def _spellings(values: pa.ChunkedArray) -> dict[str, list[str]]:
+    """Map the key of each name to its spellings in a column."""
+    if pa.types.is_list(values.type):
+        values = pc.list_flatten(values)
+    found: dict[str, list[str]] = {}
+    for value in pc.unique(values).to_pylist():
+        if value:
+            found.setdefault(name_key(value), []).append(value)
+    return found
 
 
 def _tables(root: DataRoot | None) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """Tracks, matches and albums; empty where there are none."""
+    """Read tracks, matches and albums; an empty table for each missing file."""
     reading: tuple[tuple[Callable[[Any], pa.Table], str, pa.Schema], ...] = (
         (read_tracks, "tracks", TRACK_SCHEMA),
         (read_matches, "matches", MATCH_SCHEMA),
@@ -182,8 +158,8 @@ def _tables(root: DataRoot | None) -> tuple[pa.Table, pa.Table, pa.Table]:
     return tracks, matches, albums
 
 
-def _summed_up(albums: pa.Table) -> pa.Table:
-    """Albums with what follows from several of their columns."""
+def _with_derived(albums: pa.Table) -> pa.Table:
+    """Add columns that are derived from several others."""
     genres = [
         [*(primary or ()), *(secondary or ())]
         for primary, secondary in zip(
@@ -193,18 +169,18 @@ def _summed_up(albums: pa.Table) -> pa.Table:
     credited = [_names(several) for several in albums["artists"].to_pylist()]
     texts = pa.list_(pa.string())
     made = (pa.array(genres, texts), pa.array(credited, texts), pa.array(release_years(albums), pa.int32()))
-    for name, column in zip(_MADE, made, strict=True):
+    for name, column in zip(_DERIVED, made, strict=True):
         albums = albums.append_column(name, column)
     return albums
 
 
-def _looked_up(keys: pa.Array, table: pa.Table, column: str) -> pa.Table:
-    """Rows of a table by key, null where it has none."""
+def _look_up(keys: pa.Array, table: pa.Table, column: str) -> pa.Table:
+    """Return the rows of a table by key; null for unknown keys."""
     return table.take(pc.index_in(keys, value_set=table[column].combine_chunks()))
 
 
 def _names(artists: list[dict[str, str | None] | None] | None) -> list[str] | None:
-    """Names of an album's artists; None for a compilation."""
+    """Return the names of an album's artists; None for a compilation."""
     names = [one["name"] or (one["file_name"] or "").rpartition("/")[2] for one in artists or () if one]
     names = [name for name in names if name]
     return names if names and not any(is_various(name_key(name)) for name in names) else None
@@ -233,16 +209,16 @@ def _joined(ids: pa.Array, of_track: pa.Table, of_album: pa.Table) -> pa.Table:
         (of_track, _FROM_TRACKS, TRACK_SCHEMA),
         (of_album, _FROM_ALBUMS, ALBUM_SCHEMA),
     ):
-        own = [name for name in table.column_names if name not in (*schema.names, *_MADE)]
+        own = [name for name in table.column_names if name not in (*schema.names, *_DERIVED)]
         columns |= {name: table[name] for name in (*names, *own) if name not in columns}
     return pa.table(columns)
 
 
 def _album_ids(folder: pa.Array, tagged: pa.Array, of_track: pa.Table) -> tuple[pa.Array, pa.Array]:
-    """Tell albums apart where no catalogue does, by folder and tag; and how they are called by their folder."""
+    """Return album ids from folders and tags, for tracks without a catalogue; and album titles from folders."""
     artist = pc.coalesce(of_track["album_artist"], of_track["artist"], "")
     place = pc.if_else(pc.equal(folder, ""), _flat(artist), folder)
-    by_tag = pc.binary_join_element_wise(place, tagged, "/")  # null where there is no tag
+    by_tag = pc.binary_join_element_wise(place, tagged, "/")  # null without a tag
     untagged = pc.if_else(pc.is_null(tagged), folder, pa.nulls(len(folder), pa.string()))
     counts = Counter({one["values"]: one["counts"] for one in pc.value_counts(untagged).to_pylist()})
     by_folder = _mapped(untagged, lambda text: text if text and counts[text] <= _FOLDER_TRACKS else None)
@@ -255,7 +231,7 @@ def _single(text: str) -> str | None:
 
 
 def _mapped(values: pa.Array | pa.ChunkedArray, change: Callable[[str], str | None]) -> pa.Array:
-    """Change texts, each distinct one once; null stays null."""
+    """Apply a function to each distinct string; null stays null."""
     encoded = _flat(values).dictionary_encode()
     distinct = [None if text is None else change(text) for text in encoded.dictionary.to_pylist()]
     return pa.array(distinct, pa.string()).take(encoded.indices)
@@ -272,7 +248,7 @@ def _offsets(lists: pa.ListArray) -> pa.Array:
 
 
 def _one_each(values: pa.Array) -> pa.ListArray:
-    """Lists of the one value, null for null."""
+    """Wrap each value in a list; null stays null."""
     valid = values.is_valid()
     offsets = np.concatenate([[0], np.cumsum(valid.to_numpy(zero_copy_only=False))]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), values.drop_null(), mask=pc.invert(valid))

@@ -1,4 +1,4 @@
-"""Means and covariances of vectors that need not fit into memory."""
+"""Mean, spread and covariance of vectors that need not fit into memory."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from sklearn.preprocessing import StandardScaler
 from eno.views import RowView
 
 VALUES_AT_ONCE = 4_000_000
-"""Values that are computed with together."""
+"""Values per block of computation."""
 
 _SAMPLE_ROWS = 100_000
-_CONSTANT = 1e-6  # a spread that is less than this share of the mean is rounding
+_CONSTANT = 1e-6  # a standard deviation below this fraction of the mean is rounding error
 
 
-class Sample:
-    """Vectors to learn from, read in blocks, several times over; without those that are zero throughout.
+class VectorSample:
+    """A sample of at most 100,000 vectors, read block by block; all-zero vectors are skipped.
 
     Parameters
     ----------
     vectors : np.ndarray or RowView [shape=(n, dim) or (n, layers, dim)]
-        Vectors, also memory-mapped ones. Of more than 100,000 as many are drawn.
+        May be memory-mapped.
     layers, dim : int
-        Of a vector.
     seed : int
-        Of the draw.
+        Seed of the draw.
     """
 
     def __init__(self, vectors: np.ndarray | RowView, layers: int, dim: int, seed: int) -> None:
@@ -35,17 +34,17 @@ class Sample:
         self._rows = np.sort(np.random.default_rng(seed).choice(len(vectors), rows, replace=False))
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Vectors [shape=(n, layers, dim), dtype=float64]; ValueError where they are not finite."""
+        """Iterate over the vectors [shape=(n, layers, dim), dtype=float64]; see `check_finite`."""
         layers, dim = self._shape
         step = max(1, VALUES_AT_ONCE // (layers * dim))
         for first in range(0, len(self._rows), step):
-            block = finite(self._vectors[self._rows[first : first + step]], self._shape)
+            block = check_finite(self._vectors[self._rows[first : first + step]], self._shape)
             block = block[block.any(axis=(1, 2))]
             if len(block):
                 yield block
 
     def moments(self) -> tuple[int, np.ndarray, np.ndarray]:
-        """Number of rows, their mean and standard deviation [shape=(layers, dim)]; 0 where a value never changes."""
+        """Return the number of rows, the mean and the standard deviation [shape=(layers, dim)]; 0 for constants."""
         scaler = StandardScaler()
         for block in self.blocks():
             scaler.partial_fit(block.reshape(len(block), -1))
@@ -56,7 +55,7 @@ class Sample:
         return int(scaler.n_samples_seen_), scaler.mean_.reshape(self._shape), deviations.reshape(self._shape)
 
     def covariances(self, mean: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Covariance of each layer [shape=(layers, dim, dim)], and the mean fourth power of its rows' lengths."""
+        """Return each layer's covariance [shape=(layers, dim, dim)] and the mean fourth power of its rows' norms."""
         layers, dim = self._shape
         covariances, fourth, rows = np.zeros((layers, dim, dim)), np.zeros(layers), 0
         for block in self.blocks():
@@ -67,9 +66,9 @@ class Sample:
         return covariances / rows, fourth / rows
 
 
-def finite(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Vectors as (n, layers, dim) in float64; ValueError where they are not finite."""
+def check_finite(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return vectors as float64 [shape=(n, layers, dim)]; raise a ValueError for NaN and infinity."""
     block = np.asarray(rows, np.float64).reshape(-1, *shape)
     if not np.isfinite(block).all():
-        raise ValueError("vectors are not finite.")
+        raise ValueError("Vectors hold NaN or infinite values.")
     return block

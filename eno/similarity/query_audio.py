@@ -1,4 +1,4 @@
-"""Audio that is asked about: a file, or a passage of it, as the encoder hears it."""
+"""Audio as a query: encode a file, or a passage of one."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from eno.encoders import Encoder
 from eno.errors import AudioError, ConfigError
 
 SILENCE = 1e-4
-"""Peak below which audio is taken for silence: -80 dB of full scale."""
+"""Audio with a lower peak is silence: -80 dB of full scale."""
 
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 _BATCH = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
-    """What an encoder made of a file.
+class EncodedAudio:
+    """Embeddings of the windows of a file or passage.
 
     Attributes
     ----------
     vectors : np.ndarray [shape=(n, layers, dim), dtype=float32]
-        Of its windows.
     starts_s : np.ndarray [shape=(n,), dtype=float64]
-        Where they begin, in seconds from the start of the file.
+        Start of each window, in seconds from the start of the file.
     duration_s : float
-        How much was listened to: the whole file, or the passage.
+        Duration of the file or passage.
     """
 
     vectors: np.ndarray
@@ -40,12 +39,12 @@ class Heard:
 
 
 def parse_time(text: str) -> float:
-    """Read a time: seconds, ``m:ss`` or ``h:mm:ss``, also with a fraction.
+    """Parse a time in seconds, ``m:ss`` or ``h:mm:ss``, with or without a fraction.
 
     Raises
     ------
     ConfigError
-        It is none of these.
+        The text has another form.
 
     Examples
     --------
@@ -55,33 +54,31 @@ def parse_time(text: str) -> float:
     found = _TIME.fullmatch(text.strip())
     hours, minutes, seconds = found.groups() if found else (None, None, None)
     if not found or (minutes and float(seconds or 0) >= 60) or (hours and int(minutes or 0) >= 60):
-        raise ConfigError(f"{text!r} is no time; write seconds, m:ss or h:mm:ss, as in 65 or 1:05.")
+        raise ConfigError(f"{text!r} is not a time. Write seconds, m:ss or h:mm:ss, for instance 65 or 1:05.")
     return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds or 0)
 
 
-def listen(
+def encode_audio(
     path: Path, encoder: Encoder, policy: WindowPolicy, *, from_s: float | None = None, to_s: float | None = None
-) -> Heard:
-    """Encode a file, or a passage of it.
+) -> EncodedAudio:
+    """Encode a file or a passage of it.
 
     Parameters
     ----------
     path : Path
-        An audio file.
     encoder : Encoder
-        What hears it.
     policy : WindowPolicy
-        Which windows of a whole file. A passage gets windows that overlap by half, from its start to its end; one that
-        is shorter than a window fills it as a short track would.
+        Windows of a whole file. A passage gets windows that overlap by half, from its start to its end; if it is
+        shorter than a window, it fills one as a short track does.
     from_s, to_s : float, optional
-        Where the passage begins and ends, in seconds; the start and the end of the file if not given.
+        Start and end of the passage in seconds; by default those of the file.
 
     Raises
     ------
     AudioError
-        The file cannot be read, is silent there, or does not reach so far.
+        The file cannot be read, is silent, or ends before the passage.
     ConfigError
-        The passage ends before it begins, or is shorter than `MIN_DURATION_S`.
+        The passage is shorter than `MIN_DURATION_S`.
     """
     spec = encoder.spec
     rate, length = spec.sample_rate, spec.window_samples
@@ -99,18 +96,16 @@ def listen(
                 cut = [fill_window(one, length, spec.padding) for one in cut]
             vectors.append(encoder.encode(np.stack(cut)))
     if peak < SILENCE:
-        raise AudioError(path, "is silent where it was listened to; silence sounds like nothing. Name another passage")
-    return Heard(np.concatenate(vectors), starts / rate, (last - first) / rate)
+        raise AudioError(path, "all windows of it are silent, and silence has no neighbours. Choose another passage")
+    return EncodedAudio(np.concatenate(vectors), starts / rate, (last - first) / rate)
 
 
 def _span(path: Path, audio: AudioFile, rate: int, from_s: float | None, to_s: float | None) -> tuple[int, int]:
-    """First and last sample of a passage."""
+    """Return the first sample of a passage, and the one after its last."""
     total = audio.samples(rate)
     begin, end = from_s or 0.0, to_s if to_s is not None else total / rate
     if to_s is not None and end - begin < MIN_DURATION_S:
-        raise ConfigError(
-            f"the passage from {begin:g} s to {end:g} s: it must be at least {MIN_DURATION_S} s long to hear music."
-        )
+        raise ConfigError(f"The passage from {begin:g} s to {end:g} s must be at least {MIN_DURATION_S} s long.")
     if begin > total / rate - MIN_DURATION_S:
-        raise AudioError(path, f"is {total / rate:.1f} s long; a passage cannot begin at {begin:g} s")
+        raise AudioError(path, f"is {total / rate:.1f} s long, so a passage cannot begin at {begin:g} s")
     return round(begin * rate), min(total, round(end * rate))

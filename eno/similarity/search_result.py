@@ -1,4 +1,4 @@
-"""What a search found."""
+"""Results of a search."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 
 from eno.similarity.indexed import IndexedTracks
-from eno.similarity.mixing import Query
+from eno.similarity.query import Query
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,21 +19,17 @@ class Neighbour:
     Attributes
     ----------
     track_id : str
-        The track.
     score : float
-        Cosine in the index's space, up to 1; for a search by tags, the geometric mean of their probabilities; in a
-        playlist, the cosine to the track before.
+        Cosine in the index's space; for a search by tags, the geometric mean of their probabilities; in a playlist,
+        the cosine to the previous track.
     shared : tuple of str
-        Tags that it has in common with the query, the surest first: those of the albums in the catalogue, or those
-        that a predictor names.
+        Tags in common with the query, those of highest confidence first.
     start_s, query_s : float or None
-        In a search for passages, where it sounds most like the query, and which moment of the query that is like.
+        In a search for passages, the start of the best matching window, and of the query's window that it matches.
     artist, album, title : str or None
-        What is known of it.
     year : int or None
-        Of release.
+        Year of release.
     duration_s : float or None
-        Length in seconds.
     """
 
     track_id: str
@@ -48,23 +44,22 @@ class Neighbour:
     duration_s: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; times only where there are any."""
+        """Return plain values for JSON. `start_s` and `query_s` are omitted if None."""
         values = asdict(self) | {"score": round(self.score, 4), "shared": list(self.shared)}
         return {key: value for key, value in values.items() if value is not None or key not in ("start_s", "query_s")}
 
 
 @dataclass(frozen=True)
-class Answer(Sequence[Neighbour]):
-    """What was found, the nearest first, or in the order of a playlist.
+class SearchResult(Sequence[Neighbour]):
+    """The tracks that a search found, best first; or a playlist in its order.
 
     Attributes
     ----------
     query : str
-        What was asked for.
+        Description of the query.
     neighbours : tuple of Neighbour
-        The answer is a sequence of them.
     notes : tuple of str
-        What a person should know: why there are fewer than were asked for, and the like.
+        Remarks for the user, for instance why there are fewer results than requested.
     """
 
     query: str
@@ -86,23 +81,21 @@ class Answer(Sequence[Neighbour]):
 
     @property
     def duration_s(self) -> float:
-        """Length of all that were found, as far as it is known."""
+        """Total duration of the tracks whose duration is known."""
         return sum(one.duration_s or 0.0 for one in self.neighbours)
 
 
-def described(tracks: IndexedTracks, query: Query, rows: np.ndarray, scores: np.ndarray) -> tuple[Neighbour, ...]:
-    """Say what is known of rows that were found [shape=(m,)]."""
+def describe(tracks: IndexedTracks, query: Query, rows: np.ndarray, scores: np.ndarray) -> tuple[Neighbour, ...]:
+    """Return the rows [shape=(m,)] that a search found with their metadata and the tags shared with the query."""
     windows = tracks.index.level == "windows"
-    moments = query.starts_s[(tracks.index.vectors(rows) @ query.vectors.T).argmax(axis=1)] if windows else rows
+    matched = query.starts_s[(tracks.index.vectors(rows) @ query.vectors.T).argmax(axis=1)] if windows else rows
     found = []
-    for row, score, moment in zip(rows.tolist(), scores.tolist(), moments.tolist(), strict=True):
-        fact = int(tracks.fact_rows[row])
-        known = tracks.facts.row(fact) if fact >= 0 else {}
+    for row, score, query_s in zip(rows.tolist(), scores.tolist(), matched.tolist(), strict=True):
+        metadata = tracks.metadata.row(int(tracks.metadata_rows[row]))
         own = tracks.tags_of(np.array([row]))
         shared = sorted((tag for tag in own if tag in query.tags), key=lambda tag: -own[tag] * query.tags[tag])
-        times: dict[str, Any] = {}
+        values = {name: metadata.get(name) for name in ("artist", "album", "title", "year", "duration_s")}
         if windows:
-            times = {"start_s": float(tracks.index.starts_s[row]), "query_s": float(moment)}
-        told = {name: known.get(name) for name in ("artist", "album", "title", "year", "duration_s")}
-        found.append(Neighbour(track_id=tracks.name(row), score=score, shared=tuple(shared), **times, **told))
+            values |= {"start_s": float(tracks.index.starts_s[row]), "query_s": float(query_s)}
+        found.append(Neighbour(track_id=tracks.index.track_id(row), score=score, shared=tuple(shared), **values))
     return tuple(found)

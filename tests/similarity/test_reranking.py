@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from eno.similarity.groups import Groups
-from eno.similarity.ranking import Limit, choose
+from eno.similarity.reranking import GroupLimit, rerank
 
 
 def _search(scores, asked=None):
@@ -26,8 +26,8 @@ def test_limits(seed):
     artists = [list(chance.choice(8, chance.integers(0, 3), replace=False)) for _ in scores]
     albums = [int(one) if one else None for one in chance.integers(0, 40, 300)]
     allowed = chance.random(300) < 0.7
-    limits = [Limit(Groups.of_lists(pa.array(artists)), 3), Limit(Groups.of_values(pa.array(albums)), 2)]
-    _, found = choose(_search(scores), 25, allowed=allowed, limits=limits)
+    limits = [GroupLimit(Groups.of_lists(pa.array(artists)), 3), GroupLimit(Groups.of_values(pa.array(albums)), 2)]
+    _, found = rerank(_search(scores), 25, allowed=allowed, limits=limits)
     expected = []
     for row in np.argsort(-scores, kind="stable"):
         by_artist = [sum(one in artists[other] for other in expected) for one in artists[row]]
@@ -42,7 +42,7 @@ def test_nearly_all_by_one_artist():
     scores = np.arange(100_000, 0, -1, dtype=np.float32)
     artists = Groups.of_values(pa.array(["one"] * 99_995 + list("abcde")))
     asked = []
-    found = choose(_search(scores, asked), 7, allowed=np.ones(100_000, bool), limits=[Limit(artists, 2)])[1]
+    found = rerank(_search(scores, asked), 7, allowed=np.ones(100_000, bool), limits=[GroupLimit(artists, 2)])[1]
     assert found.tolist() == [0, 1, *range(99_995, 100_000)]
     assert sum(asked) < 100
 
@@ -54,7 +54,7 @@ def test_maximal_marginal_relevance(diversity):
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     scores = vectors @ vectors[0]
     allowed = np.arange(90) > 0
-    found_scores, found = choose(_search(scores), 8, allowed=allowed, diversity=diversity, vectors=vectors.__getitem__)
+    found_scores, found = rerank(_search(scores), 8, allowed=allowed, diversity=diversity, vectors=vectors.__getitem__)
     expected = []
     while len(expected) < 8:
         left = [row for row in range(1, 90) if row not in expected]
@@ -68,7 +68,7 @@ def test_maximal_marginal_relevance(diversity):
     assert found.tolist() == expected
     np.testing.assert_array_equal(found_scores, scores[found])
     alike = vectors[found] @ vectors[found].T
-    plain = choose(_search(scores), 8, allowed=allowed)[1]
+    plain = rerank(_search(scores), 8, allowed=allowed)[1]
     assert alike.mean() < (vectors[plain] @ vectors[plain].T).mean()
 
 
@@ -76,5 +76,5 @@ def test_fewer_than_wanted():
     scores = np.ones(4, np.float32)
     groups = Groups.of_values(pa.array(["a", "a", "b", None]))
     allowed = np.array([True, True, False, True])
-    assert choose(_search(scores), 9, allowed=allowed, limits=[Limit(groups, 1)])[1].tolist() == [0, 3]
-    assert len(choose(_search(scores), 9, allowed=np.zeros(4, bool))[1]) == 0
+    assert rerank(_search(scores), 9, allowed=allowed, limits=[GroupLimit(groups, 1)])[1].tolist() == [0, 3]
+    assert len(rerank(_search(scores), 9, allowed=np.zeros(4, bool))[1]) == 0

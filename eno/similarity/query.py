@@ -1,4 +1,4 @@
-"""What to look for, as vectors; and mixtures of it: more like some, less like others."""
+"""Queries, and their combination: more like some, less like others."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ import numpy as np
 from eno.errors import ConfigError, SimilarityError
 
 MINUS_WEIGHT = 0.5
-"""How much "less like this" counts beside "more like that": with as much as 1, results are foremost unlike the one."""
+"""Weight of what is subtracted. With 1, results are mainly unlike the subtracted query."""
 
 NOTHING = 1e-3
-"""Vectors that are shorter have no direction."""
+"""Shorter vectors are taken to have no direction."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Query:
-    """What to look for.
+    """What to search for.
 
     Attributes
     ----------
     name : str
-        What it is, for people.
+        Description for people.
     vectors : np.ndarray [shape=(n, dim), dtype=float32]
-        Unit vectors in the index's space. A row's score is its highest cosine to any of them.
+        Unit vectors in the index's space. The score of a row is its highest cosine to any of them.
     starts_s : np.ndarray [shape=(n,)]
-        Where in a file or track each vector comes from, in seconds; 0 where that means nothing.
+        Start of each vector's window in seconds; 0 if that has no meaning.
     track_ids : tuple of str
-        Tracks that it is made of, which are never found.
+        Tracks that the query is made of. They are excluded from its results.
     tags : dict of str to float
-        Its own tags, and how surely it has them.
+        The query's tags and their confidence.
     scores : np.ndarray, optional [shape=(rows,)]
-        The score of each row of the index, in place of vectors.
+        Scores of all rows of the index, instead of vectors.
     notes : tuple of str
-        What a person should know about it.
+        Remarks to show to the user.
     """
 
     name: str
@@ -47,33 +47,34 @@ class Query:
     notes: tuple[str, ...] = ()
 
 
-def mix(plus: Sequence[Query], minus: Sequence[Query] = ()) -> Query:
-    """More like some, less like others: the mean of the ones, less half of that of the others.
+def combine(plus: Sequence[Query], minus: Sequence[Query] = ()) -> Query:
+    """Combine queries: the mean of some minus half of the mean of others.
 
     Parameters
     ----------
-    plus, minus : sequence of Query
-        Several queries, at least one in `plus`. One alone stays what it is.
+    plus : sequence of Query
+        At least one. A single query without `minus` is returned unchanged.
+    minus : sequence of Query
 
     Raises
     ------
     ConfigError
-        There is none, or a search by tags among several.
+        `plus` is empty, or one of several queries is a search by tags.
     SimilarityError
-        Nothing is left after the subtraction.
+        The queries cancel out.
     """
     if not plus:
-        raise ConfigError("There is nothing to search for: name a track, a file, a text, tags, an album or an artist.")
+        raise ConfigError("There is nothing to search for. Specify a track, file, text, tags, album or artist.")
     if len(plus) == 1 and not minus:
         return plus[0]
     if any(one.scores is not None for one in (*plus, *minus)):
-        raise ConfigError("A search by tags cannot be mixed with others.")
+        raise ConfigError("A search by tags cannot be combined with other queries.")
     name = " + ".join(one.name for one in plus) + "".join(f" − {one.name}" for one in minus)
     centre = np.mean([to_unit(one.vectors.mean(axis=0), one.name) for one in plus], axis=0)
     if minus:
         centre = centre - MINUS_WEIGHT * np.mean([to_unit(one.vectors.mean(axis=0), one.name) for one in minus], axis=0)
-    sure = {tag: [one.tags[tag] for one in plus if tag in one.tags] for one in plus for tag in one.tags}
-    tags = {tag: sum(values) / len(plus) for tag, values in sure.items() if 2 * len(values) >= len(plus)}
+    confidences = {tag: [one.tags[tag] for one in plus if tag in one.tags] for one in plus for tag in one.tags}
+    tags = {tag: sum(values) / len(plus) for tag, values in confidences.items() if 2 * len(values) >= len(plus)}
     return Query(
         name=name,
         vectors=to_unit(centre, name)[np.newaxis],
@@ -85,15 +86,9 @@ def mix(plus: Sequence[Query], minus: Sequence[Query] = ()) -> Query:
 
 
 def to_unit(vector: np.ndarray, name: str) -> np.ndarray:
-    """Give a vector the length 1; `name` says whose it is.
-
-    Raises
-    ------
-    SimilarityError
-        It has no direction.
-    """
+    """Scale a vector to length 1; raise a SimilarityError, which mentions `name`, if it has no direction."""
     length = float(np.linalg.norm(vector))
     if length < NOTHING:
-        raise SimilarityError(f"{name}: nothing is left of the query; what it is made of cancels out.")
+        raise SimilarityError(f"{name}: the vectors of this query cancel out, so nothing is left to search for.")
     scaled: np.ndarray = (vector / length).astype(np.float32)
     return scaled

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from eno.errors import ConfigError, SimilarityError
-from eno.similarity.facts import Facts
 from eno.similarity.groups import Groups
+from eno.similarity.metadata import TrackMetadata
 from eno.similarity.where import Where
 from tests.fakes import ProjectionEncoder
 from tests.similarity.small_collection import ALBUMS, build
@@ -20,57 +20,57 @@ def collection(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def facts(collection):
+def metadata(collection):
     data, store = collection
-    return Facts.read(store.track_ids(), data)
+    return TrackMetadata.read(store.track_ids(), data)
 
 
-def _row(facts, track_id):
-    return facts.row(int(facts.rows_of([track_id])[0]))
+def _row(metadata, track_id):
+    return metadata.row(int(metadata.rows_of([track_id])[0]))
 
 
-class TestFacts:
-    def test_catalogue_then_tags_then_folders(self, facts):
-        matched = _row(facts, "Low/2018 - Double/02.wav")
+class TestTrackMetadata:
+    def test_catalogue_then_tags_then_folders(self, metadata):
+        matched = _row(metadata, "Low/2018 - Double/02.wav")
         assert (matched["artist"], matched["artists"], matched["album"]) == ("Low", ["Low"], "Double")
         assert (matched["album_id"], matched["year"], matched["title"]) == ("release/album/double", 2018, "02")
         assert (matched["genres"], matched["descriptors"]) == (["Slowcore", "Noise"], ["cold"])
         assert (matched["codec"], matched["shelf"], matched["path"]) == ("FLOAT", "blue", "Low/2018 - Double/02.wav")
-        tagged = _row(facts, "SR/Takk/01.wav")
+        tagged = _row(metadata, "SR/Takk/01.wav")
         assert (tagged["artist"], tagged["album"], tagged["year"]) == ("Sigur Rós", "Takk…", 2005)
         assert (tagged["genres"], tagged["descriptors"]) == (["Post-Rock"], None)
         # The album's artist counts, not who is named on a track; but "Various Artists" is nobody.
-        assert _row(facts, "Grouper/Ruins/01.wav")["artist"] == "Grouper"
-        assert _row(facts, "V/Slow Songs/01.wav")["artist"] == "Low"
-        unknown = _row(facts, "heap/01.wav")
+        assert _row(metadata, "Grouper/Ruins/01.wav")["artist"] == "Grouper"
+        assert _row(metadata, "V/Slow Songs/01.wav")["artist"] == "Low"
+        unknown = _row(metadata, "heap/01.wav")
         assert (unknown["artist"], unknown["artists"], unknown["album"]) == (None, None, "heap")
 
     def test_without_tables_a_folder_is_an_album(self):
         names = ["a.ogg", "b.ogg", "X/Y/CD 1/1.ogg", "X/Y/CD2/1.ogg", "X/Z/.ogg", "X/Z/no suffix"]
         names += [f"heap/{i}.ogg" for i in range(101)]
-        facts = Facts.read(names)
-        assert facts.table["album_id"].to_pylist() == [None, None, "X/Y", "X/Y", "X/Z", "X/Z"] + [None] * 101
-        assert facts.table["album"].to_pylist()[:6] == [None, None, "Y", "Y", "Z", "Z"]
-        assert facts.table["title"].to_pylist()[:6] == ["a", "b", "1", "1", ".ogg", "no suffix"]
-        assert facts.table["artist"].null_count == facts.table["genres"].null_count == len(names)
-        with pytest.raises(SimilarityError, match=r"No genre is known of any track.*--data-root"):
-            facts.spellings("genres", "Rock")
+        metadata = TrackMetadata.read(names)
+        assert metadata.table["album_id"].to_pylist() == [None, None, "X/Y", "X/Y", "X/Z", "X/Z"] + [None] * 101
+        assert metadata.table["album"].to_pylist()[:6] == [None, None, "Y", "Y", "Z", "Z"]
+        assert metadata.table["title"].to_pylist()[:6] == ["a", "b", "1", "1", ".ogg", "no suffix"]
+        assert metadata.table["artist"].null_count == metadata.table["genres"].null_count == len(names)
+        with pytest.raises(SimilarityError, match=r"The genre of the tracks is unknown.*--data-root"):
+            metadata.spellings("genres", "Rock")
 
-    def test_order_and_tracks_that_are_not_there(self, collection, facts):
+    def test_order_and_tracks_that_are_not_there(self, collection, metadata):
         names = ["heap/02.wav", "new.wav", "Grouper/Ruins/01.wav"]
-        assert Facts.read(names, collection[0]).table["album"].to_pylist() == ["heap", None, "Ruins"]
-        assert facts.rows_of(names)[1] == -1
-        assert len(Facts.read([], collection[0])) == 0
+        assert TrackMetadata.read(names, collection[0]).table["album"].to_pylist() == ["heap", None, "Ruins"]
+        assert metadata.rows_of(names)[1] == -1
+        assert len(TrackMetadata.read([], collection[0])) == 0
 
-    def test_names_in_any_spelling(self, facts):
-        assert facts.spellings("artists", "sigur ros") == ["Sigur Rós"]
-        assert facts.spellings("genres", "DREAM-POP") == ["Dream Pop"]
-        with pytest.raises(SimilarityError, match=r"No track has the genre 'slowcroe'\. Close to it: Slowcore"):
-            facts.spellings("genres", "slowcroe")
+    def test_names_in_any_spelling(self, metadata):
+        assert metadata.spellings("artists", "sigur ros") == ["Sigur Rós"]
+        assert metadata.spellings("genres", "DREAM-POP") == ["Dream Pop"]
+        with pytest.raises(SimilarityError, match=r"No track has the genre 'slowcroe'\. Similar names: Slowcore"):
+            metadata.spellings("genres", "slowcroe")
 
-    def test_groups(self, facts):
-        groups = facts.artists
-        names = facts.table["artists"].to_pylist()
+    def test_groups(self, metadata):
+        groups = metadata.artists
+        names = metadata.table["artists"].to_pylist()
         low = [row for row, artists in enumerate(names) if artists == ["Low"]]
         assert len(low) == 16
         codes, places = groups.of(np.array([low[0], -1, low[3]]))
@@ -87,12 +87,12 @@ class TestFacts:
 
 
 class TestWhere:
-    def test_each_condition(self, facts):
-        rows = facts.table.to_pylist()
+    def test_each_condition(self, metadata):
+        rows = metadata.table.to_pylist()
 
         def expect(where, holds):
             expected = [bool(holds(row)) for row in rows]
-            assert where.mask(facts).tolist() == expected
+            assert where.mask(metadata).tolist() == expected
             assert 0 < sum(expected) < len(rows)
 
         expect(Where(genres=("noise", "ambient")), lambda row: {"Noise", "Ambient"} & set(row["genres"] or ()))
@@ -114,42 +114,42 @@ class TestWhere:
             lambda row: row["genres"] and "Slowcore" in row["genres"] and row["year"] <= 2010 and row["title"] < "03",
         )
         assert not Where()
-        assert Where().mask(facts).all()
+        assert Where().mask(metadata).all()
 
-    def test_a_value_is_never_part_of_the_query(self, facts):
+    def test_a_value_is_never_part_of_the_query(self, metadata):
         with pytest.raises(SimilarityError, match="No track has the genre"):
-            Where(genres=("x') OR true --",)).mask(facts)
-        assert not Where(path="') OR true --").mask(facts).any()
+            Where(genres=("x') OR true --",)).mask(metadata)
+        assert not Where(path="') OR true --").mask(metadata).any()
 
     @pytest.mark.parametrize(
         ("expression", "reason"),
         [
             ("yaer > 1990", "yaer.* Columns: track_id, path"),
-            ("year", "gives INTEGER, expected true or false"),
+            ("year", "has the type INTEGER, expected a condition"),
             ("year >", "syntax error"),
             ("", "without selection|expression"),
-            ("true; DROP TABLE facts", "one statement|more than one|syntax"),
+            ("true; DROP TABLE tracks", "one statement|more than one|syntax"),
             ("true) OR (true", "syntax error"),
             ("year = $1", "parameters"),
             ("true UNION SELECT 1", "set operation|syntax"),
-            ("(SELECT content FROM read_text('{file}')) = 'secret'", "query of its own"),
-            ("EXISTS (FROM '{file}')", "query of its own"),
-            ("path IN (SELECT path FROM facts)", "query of its own"),
+            ("(SELECT content FROM read_text('{file}')) = 'secret'", "subquery"),
+            ("EXISTS (FROM '{file}')", "subquery"),
+            ("path IN (SELECT path FROM tracks)", "subquery"),
             ("len(range(99999999999)) > 0", "larger|memory|limit"),
-            ("error('x' || path) = 1", "gives|x|error"),
+            ("error('x' || path) = 1", "type|x|error"),
         ],
     )
-    def test_what_an_expression_may_not(self, facts, tmp_path, expression, reason):
+    def test_what_an_expression_may_not(self, metadata, tmp_path, expression, reason):
         file = tmp_path / "secret.txt"
         file.write_text("secret")
         expression = expression.replace("{file}", str(file))
         with pytest.raises(ConfigError, match=reason) as caught:
-            Where(expression=expression).mask(facts)
+            Where(expression=expression).mask(metadata)
         assert repr(expression) in str(caught.value)
 
-    def test_impossible_spans(self, facts):
-        with pytest.raises(ConfigError, match="the first is above the last"):
-            Where(years=(2000, 1990)).mask(facts)
+    def test_impossible_spans(self, metadata):
+        with pytest.raises(ConfigError, match="the first value must not exceed the last"):
+            Where(years=(2000, 1990)).mask(metadata)
 
 
 def test_the_collection_is_what_these_tests_take_it_for(collection):

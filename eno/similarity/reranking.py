@@ -1,4 +1,4 @@
-"""Which of the nearest are shown: at most so many of a kind, and not all of them alike.
+"""Re-rank search results: limits per artist or album, and diversification.
 
 References
 ----------
@@ -17,63 +17,60 @@ import numpy as np
 from eno.similarity.groups import Groups
 
 Search = Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""``search(n, allowed)``: scores, the highest first, and numbers of the up to `n` best of what is allowed."""
+"""``search(n, allowed)``: scores, highest first, and rows of up to `n` of the best allowed rows."""
 
-_POOL, _MIN_POOL = 10, 100  # candidates for each place, of which diverse ones are chosen
+_POOL, _MIN_POOL = 10, 100  # candidates per result for diversification, and at least
 
 
 @dataclass(frozen=True, eq=False)
-class Limit:
-    """At most so many of a group.
+class GroupLimit:
+    """A maximum number of results per group.
 
     Attributes
     ----------
     groups : Groups
-        Of everything that can be found.
+        Groups of all rows.
     most : int
-        So many of each group.
     """
 
     groups: Groups
     most: int
 
 
-def choose(
+def rerank(
     search: Search,
     k: int,
     *,
     allowed: np.ndarray,
-    limits: Sequence[Limit] = (),
+    limits: Sequence[GroupLimit] = (),
     diversity: float = 0.0,
     vectors: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Take the best within limits, searching as deep as that needs.
+    """Return the best rows within limits, searching as deep as that requires.
 
-    What is of a full group is taken out of the search before it goes on, so that a collection in which one artist has
-    nearly everything still gives as many as there are.
+    Full groups are excluded before the search continues, so that `k` results are found even if one artist has nearly
+    all of the collection.
 
     Parameters
     ----------
     search : Search
-        Finds candidates.
     k : int
-        How many are wanted.
     allowed : np.ndarray [shape=(n,), dtype=bool]
-        What may be found.
-    limits : sequence of Limit
-        All of them hold.
+        Rows that may be found.
+    limits : sequence of GroupLimit
+        All of them apply.
     diversity : float
-        0 takes the best by score alone. Above it maximal marginal relevance decides: next comes what has the highest
-        ``(1 - diversity) * score - diversity * (highest cosine to what is taken)``, out of ten candidates a place.
+        With 0, rows are ordered by score alone. Otherwise by maximal marginal relevance: next is the row with the
+        highest ``(1 - diversity) * score - diversity * (highest cosine to the rows chosen before)``, out of ten
+        candidates per result.
     vectors : callable, optional
-        Gives the unit vectors of numbers [shape=(m, dim)]; needed for diversity.
+        Returns the unit vectors of rows [shape=(m, dim)]; required for diversity.
 
     Returns
     -------
     scores : np.ndarray [shape=(m,), dtype=float32]
-        Of what was taken, in its order; fewer than `k` if there are not more.
+        In the order chosen; fewer than `k` if there are no more.
     rows : np.ndarray [shape=(m,), dtype=int64]
-        Their numbers.
     """
     allowed = allowed.copy()
     scores, rows = np.zeros(0, np.float32), np.zeros(0, np.int64)
@@ -95,11 +92,11 @@ def _take(
     scores: np.ndarray,
     rows: np.ndarray,
     k: int,
-    limits: Sequence[Limit],
+    limits: Sequence[GroupLimit],
     diversity: float,
     vectors: np.ndarray | None,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Places of those that are taken, and of each limit the groups that became full."""
+    """Return the positions of the chosen rows, and the groups of each limit that became full."""
     closed = np.zeros(len(rows), bool)
     nearest = np.zeros(len(rows), np.float32)
     groups = [(*limit.groups.of(rows), limit.most) for limit in limits]

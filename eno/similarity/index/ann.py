@@ -1,0 +1,256 @@
+"""Approximate nearest-neighbour search: FAISS proposes candidates, and the vectors on disk re-rank them exactly.
+
+========  =====================================================  =========================
+kind      held in memory                                         search
+========  =====================================================  =========================
+exact     16 bits per value                                      all vectors
+ivf       8 bits per value, inverted lists mapped from disk      nearly exact, fast
+ivfpq     4 bits for four values, in inverted lists              the same in little memory
+========  =====================================================  =========================
+
+Because candidates are re-ranked exactly, quantisation affects which vectors are considered, but not scores or order.
+Every vector is stored in two inverted lists: the nearest one, and one whose residual points in another direction, so
+that a query which misses the first finds it in the second.
+
+References
+----------
+FAISS: M. Douze et al., "The Faiss library", 2024, https://arxiv.org/abs/2401.08281. Two lists: P. Sun et al., "SOAR:
+Improved indexing for approximate nearest neighbor search", NeurIPS 2023, https://arxiv.org/abs/2404.00774. Codes
+compared in registers: F. André et al., "Quicker ADC", 2019, https://arxiv.org/abs/1812.09162.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from eno.errors import ConfigError, SimilarityError
+from eno.files import replace_file
+from eno.similarity.index.vector_file import VectorFile
+
+KINDS = ("exact", "ivf", "ivfpq")
+EXACT_ROWS = 100_000
+"""Up to this many vectors the search is exhaustive: 9 ms per query at 512 values, with perfect recall."""
+
+_MANY_QUERIES = 16  # from this batch size on, a matrix product over all vectors is faster
+_SUBSET_ROWS = 20_000  # up to this many allowed rows are compared exhaustively
+_POINTS_PER_LIST = 40  # training vectors per k-means centre; FAISS asks for at least 39
+_ITERATIONS = 8
+_MANY_LISTS = 16_384  # from this many lists on, an HNSW graph finds the nearest ones
+_VALUES_PER_CODE = 4
+_ASSIGNED = 2  # lists per vector
+_LISTS_TRIED, _SOAR_WEIGHT = 32, 1.0
+_ASSIGNED_AT_ONCE = 1_024
+_CANDIDATES = 200  # re-ranked per query, at least
+_EXTRA = 10  # beyond k, since half precision may swap vectors that are equally near
+_MOST_PROBED = 1 / 4  # probing a larger fraction of the lists is no faster than comparing everything
+
+
+def choose_kind(rows: int, dim: int, memory_mb: float | None) -> str:
+    """Choose the kind of index for a collection.
+
+    Parameters
+    ----------
+    rows, dim : int
+    memory_mb : float, optional
+        Memory limit of the index in 10⁶ bytes. Without a limit the smaller kind is chosen, which is also the faster.
+    """
+    if rows <= EXACT_ROWS:
+        return "exact"
+    return "ivf" if memory_mb is not None and estimate_memory_mb("ivf", rows, dim) <= memory_mb else "ivfpq"
+
+
+def estimate_memory_mb(kind: str, rows: int, dim: int) -> float:
+    """Estimate the memory of an index in 10⁶ bytes."""
+    if kind == "exact":
+        return rows * dim * 2 / 1e6
+    code = dim if kind == "ivf" else _codes(dim) / 2
+    return (_ASSIGNED * rows * (code + 8) + _list_count(rows) * dim * 4) / 1e6
+
+
+class AnnIndex:
+    """A FAISS index that proposes candidates, and the vectors on disk that re-rank them.
+
+    Parameters
+    ----------
+    faiss_index : faiss.Index
+        A flat index or inverted lists.
+    vectors : VectorFile
+        The vectors of the same rows.
+    growing : bool
+        Whether rows will be added. If not, codes are packed for faster search.
+    """
+
+    def __init__(self, faiss_index: Any, vectors: VectorFile, *, growing: bool) -> None:
+        self.faiss_index, self._vectors = faiss_index, vectors
+        # Vectors can be assigned to lists of our choice only while the codes are not packed.
+        packed = isinstance(faiss_index, faiss.IndexIVFPQ) and not growing
+        self._searched = faiss.IndexIVFPQFastScan(faiss_index) if packed else faiss_index
+
+    @property
+    def lists(self) -> int:
+        """Number of inverted lists; 0 if the search is exhaustive."""
+        ivf = faiss.try_extract_index_ivf(self.faiss_index)
+        return 0 if ivf is None else int(ivf.nlist)
+
+    def search(
+        self, queries: np.ndarray, k: int, allowed: np.ndarray | None, probes: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `VectorFile.nearest` returns, searching only the `probes` inverted lists nearest to each query.
+
+        If few rows are allowed, all of them are compared; otherwise a filter increases the number of lists probed.
+        """
+        if not self.lists and len(queries) >= _MANY_QUERIES:
+            return self._vectors.nearest(queries, k, allowed)
+        options: dict[str, Any] = {}
+        if allowed is not None:
+            count = int(np.count_nonzero(allowed))
+            probes = math.ceil(probes * len(allowed) / max(1, count))  # as many allowed rows as without the filter
+            if self.lists and (count <= _SUBSET_ROWS or probes > _MOST_PROBED * self.lists):
+                return self._vectors.nearest(queries, k, allowed)
+            options["sel"] = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+        if self.lists:
+            parameters = faiss.SearchParametersIVF(nprobe=min(probes, self.lists), **options)
+            wanted = _ASSIGNED * max(_CANDIDATES, 4 * k)
+        else:
+            parameters, wanted = faiss.SearchParameters(**options), k + _EXTRA
+        with _limit_threads(len(queries)):
+            _, candidates = self._searched.search(queries, wanted, params=parameters)
+        ranked = [
+            self._vectors.rank(query, np.unique(row[row >= 0]), k)
+            for query, row in zip(queries, candidates, strict=True)
+        ]
+        return np.array([scores for scores, _ in ranked]), np.array([rows for _, rows in ranked])
+
+
+def train_faiss(kind: str, sample: np.ndarray, rows: int, seed: int) -> Any:
+    """Create an empty FAISS index, and train its inverted lists and codes.
+
+    Parameters
+    ----------
+    kind : {"exact", "ivf", "ivfpq"}
+    sample : np.ndarray [shape=(n, dim), dtype=float32]
+        Unit vectors to train on, see `sample_size`.
+    rows : int
+        Number of vectors that the index will hold.
+    seed : int
+
+    Returns
+    -------
+    faiss.Index
+    """
+    dim = sample.shape[1]
+    if kind == "exact":
+        flat = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+        flat.train(sample[:1])
+        return flat
+    count = max(1, min(_list_count(rows), len(sample) // _POINTS_PER_LIST))
+    graph = "_HNSW32" if count >= _MANY_LISTS else ""
+    code = "SQ8" if kind == "ivf" else f"PQ{_codes(dim)}x4"
+    index = faiss.index_factory(dim, f"IVF{count}{graph},{code}", faiss.METRIC_INNER_PRODUCT)
+    ivf = faiss.extract_index_ivf(index)
+    ivf.cp.seed, ivf.cp.niter, ivf.cp.max_points_per_centroid = seed, _ITERATIONS, _POINTS_PER_LIST
+    ivf.cp.min_points_per_centroid = 1  # otherwise FAISS prints a warning for small samples
+    if kind == "ivfpq":
+        codes = faiss.downcast_index(index).pq.cp
+        codes.seed, codes.min_points_per_centroid = seed, 1
+    index.train(sample)
+    return index
+
+
+def add_vectors(faiss_index: Any, vectors: np.ndarray, first: int) -> None:
+    """Add unit vectors [shape=(n, dim), dtype=float32] to a trained index, numbered from `first` on."""
+    ivf = faiss.try_extract_index_ivf(faiss_index)
+    if ivf is None:
+        faiss_index.add(vectors)
+        return
+    centres = ivf.quantizer.reconstruct_n(0, ivf.nlist)
+    for start in range(0, len(vectors), _ASSIGNED_AT_ONCE):
+        block = np.ascontiguousarray(vectors[start : start + _ASSIGNED_AT_ONCE])
+        rows = np.arange(first + start, first + start + len(block))
+        for lists in _two_lists(block, centres, *ivf.quantizer.search(block, min(_LISTS_TRIED, ivf.nlist))):
+            pointers = (faiss.swig_ptr(array) for array in (block, rows, lists))
+            faiss.downcast_index(faiss_index).add_core(len(block), *pointers)
+
+
+def _two_lists(
+    vectors: np.ndarray, centres: np.ndarray, cosines: np.ndarray, lists: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """Return the list with the nearest centre for each vector, and the second list that SOAR chooses."""
+    nearest = np.ascontiguousarray(lists[:, 0])
+    if lists.shape[1] < _ASSIGNED:
+        return (nearest,)
+    # Centres have length 1, so everything about the residuals follows from inner products.
+    between = np.einsum("nld,nd->nl", centres[lists], centres[nearest], optimize=True)
+    squares = 2 - 2 * cosines
+    along = (1 - cosines[:, :1] - cosines + between) / np.sqrt(np.maximum(squares[:, :1], 1e-9))
+    cost = squares + _SOAR_WEIGHT * along**2
+    cost[:, 0] = np.inf
+    second = np.take_along_axis(lists, cost.argmin(axis=1)[:, np.newaxis], axis=1)
+    return nearest, np.ascontiguousarray(second[:, 0])
+
+
+def sample_size(rows: int) -> int:
+    """Number of vectors to train the inverted lists of an index of `rows` vectors on."""
+    return min(rows, _POINTS_PER_LIST * _list_count(rows))
+
+
+def _list_count(rows: int) -> int:
+    return int(min(65_536, max(16, 2 ** round(math.log2(4 * math.sqrt(max(rows, 1)))))))
+
+
+def _codes(dim: int) -> int:
+    """Codes per vector: one for four values, or the nearest smaller number that divides `dim`."""
+    return max(count for count in range(1, max(1, dim // _VALUES_PER_CODE) + 1) if dim % count == 0)
+
+
+def write_faiss(faiss_index: Any, path: Path) -> None:
+    """Write an index in FAISS's own format."""
+    with replace_file(path) as temporary:
+        faiss.write_index(faiss_index, str(temporary))
+
+
+def read_faiss(path: Path, rows: int, dim: int, *, mapped: bool) -> Any:
+    """Read what `write_faiss` wrote, memory-mapped if wanted and supported.
+
+    Raises
+    ------
+    SimilarityError
+        The file is missing or damaged, or has another size than `rows` and `dim`.
+    """
+    try:
+        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP if mapped else 0)
+    except RuntimeError as error:
+        raise SimilarityError(f"{path}: is missing or damaged. Rebuild the index: eno index build.") from error
+    ivf = faiss.try_extract_index_ivf(index)
+    held = index.ntotal if ivf is None else index.ntotal // min(_ASSIGNED, ivf.nlist)
+    if (held, index.d) != (rows, dim):
+        raise SimilarityError(
+            f"{path}: holds {held} vectors of {index.d} values, expected {rows} of {dim}. "
+            "Rebuild the index: eno index build."
+        )
+    return index
+
+
+def check_kind(kind: str) -> None:
+    """Raise a ConfigError for an unknown kind of index."""
+    if kind not in (*KINDS, "auto"):
+        raise ConfigError(f"kind {kind!r}: choose from auto, {', '.join(KINDS)}.")
+
+
+@contextmanager
+def _limit_threads(queries: int) -> Iterator[None]:
+    # FAISS would wait for threads beyond the number of queries. The setting belongs to the calling thread, so
+    # concurrent searches do not interfere.
+    usual = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(min(queries, usual))
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(usual)
