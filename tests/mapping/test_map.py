@@ -11,7 +11,8 @@ from eno.data.labels.hierarchy import Hierarchy
 from eno.errors import SimilarityError
 from eno.mapping.map import write_map
 from eno.mapping.map_content import TagStrengths, map_content
-from eno.mapping.projection import nearest, project
+from eno.mapping.projection import project
+from eno.similarity.index.vector_file import nearest_others
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -65,7 +66,7 @@ class TestContent:
     def drawn(self, ids, **options):
         vectors = np.random.default_rng(1).normal(size=(len(ids), 6)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        projection, neighbours = project(vectors, method="pca"), nearest(vectors, 3)
+        projection, neighbours = project(vectors, method="pca"), nearest_others(vectors, 3)[::-1]
         return map_content(ids, projection, neighbours, **options), projection, neighbours
 
     def test_places_and_neighbours_survive_packing(self):
