@@ -35,17 +35,18 @@ from eno.inference.naming import TagNaming
 from eno.inference.predictor import EnoPredictor
 from eno.inference.saved import PredictorParts
 from eno.models import create_head
-from eno.similarity.facts import Facts
+from eno.similarity.index.build import update_index
 from eno.similarity.index.index import SimilarityIndex
-from eno.similarity.index.update import update_index
+from eno.similarity.metadata import TrackMetadata
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.tag_table import read_tag_table, table_key
 from eno.tagfiles.edits import undo
 from eno.tagfiles.selection import read_tagged
+from eno.tagging import vectors_for
 from eno.training.feedback import Feedback
 from eno.training.judging import evaluate_predictor
 from eno.training.record import TrainingRecord, changes, check_unseen, trained_tracks
-from eno.training.tracks import Collection, split_hash, split_ids, windows_of
+from eno.training.tracks import Collection, split_hash, split_ids
 from eno.training.tune import tune
 
 WRITTEN = Path(__file__).parent / "a632fda"
@@ -281,14 +282,14 @@ def test_indexes_find_what_they_found(folder, shared):
     assert (index.level, index.manifest.kind, index.space.method) == (
         expected["level"], expected["kind"], expected["space"],
     )  # fmt: skip
-    assert (index.manifest.rows, len(index), index.engine.lists) == (
+    assert (index.manifest.rows, len(index), index.ann.lists) == (
         expected["rows"], expected["live"], expected["lists"],
     )  # fmt: skip
     assert index.track_ids() == EXPECTED["stores"][expected["store"]]["track_ids"]
     assert_says_the_same(index.manifest.measured, expected["measured"])
     index.require(open_store(shared, expected["store"]).spec)
     for seed, ways in expected["nearest"].items():
-        query = index.vectors(index.rows_of([seed])[:1])
+        query = index.vectors(index.rows_of(seed)[:1])
         for way, nearest in ways.items():
             scores, rows = index.search(query, len(nearest["scores"]), exact=way == "exact")
             assert_close(scores[0], nearest["scores"])
@@ -323,8 +324,8 @@ def test_tracks_can_be_added_to_indexes(folder, own, arrays):
 
 def sounds_like(folder, store="stats", level="tracks", **options):
     index = SimilarityIndex.open(folder / "embeddings" / store / "index" / level)
-    facts = Facts.read(index.track_ids(), DataRoot(folder / "data"))
-    return SoundsLike(index, open_store(folder, store), facts=facts, **options)
+    metadata = TrackMetadata.read(index.track_ids(), DataRoot(folder / "data"))
+    return SoundsLike(index, open_store(folder, store), metadata=metadata, **options)
 
 
 def table_of_tags(folder):
@@ -382,7 +383,7 @@ def load_parts(folder, name):
 def predict(parts, store):
     """Probabilities of a store's tracks, before calibration and after it."""
     ids = store.track_ids()
-    raw = parts.head.predict_proba(windows_of(store, ids) if parts.head.takes_windows else store.view(ids))
+    raw = parts.head.predict_proba(vectors_for(parts.head, store, ids))
     return raw, raw if parts.calibration is None else parts.calibration.apply(raw)
 
 
