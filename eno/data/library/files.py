@@ -1,7 +1,8 @@
-"""The audio files of a user: found, named, never changed."""
+"""The audio files of a collection: found and named, never changed."""
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from array import array
@@ -12,45 +13,25 @@ from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from eno.errors import AudioError
-from eno.files import printable
+from eno.files import AudioRoots, printable
+
+logger = logging.getLogger(__name__)
 
 AUDIO_SUFFIXES = frozenset(
-    [
-        ".aac",
-        ".aif",
-        ".aifc",
-        ".aiff",
-        ".ape",
-        ".au",
-        ".caf",
-        ".flac",
-        ".m4a",
-        ".m4b",
-        ".mka",
-        ".mp2",
-        ".mp3",
-        ".mp4",
-        ".mpc",
-        ".oga",
-        ".ogg",
-        ".opus",
-        ".tta",
-        ".w64",
-        ".wav",
-        ".wave",
-        ".webm",
-        ".wma",
-        ".wv",
-    ]
+    ".aac .aif .aifc .aiff .ape .au .caf .flac .m4a .m4b .mka .mp2 .mp3 .mp4 .mpc .oga .ogg .opus .tta .w64 .wav .wave "
+    ".webm .wma .wv".split()
 )
-"""File name endings, in lower case, of what is taken for audio while a folder is walked."""
+"""Endings, in lower case, of the file names that are taken for audio when a folder is searched."""
 
 IO_THREADS = 16
-"""Threads that list, look at and read files; they wait for a disk or a network more than they compute."""
+"""Threads that list folders and read files: they spend more time waiting for a disk or a network than computing."""
 
-_TRIED_FOLDERS, _WAITS = 8, 10  # so many listings tell; a network waits a hundred times longer than it works
+# Listings by which to tell a network, which makes its caller wait a hundred times longer than it works.
+_TRIED_FOLDERS, _WAITS = 8, 10
 
 
 class Track(NamedTuple):
@@ -59,13 +40,13 @@ class Track(NamedTuple):
     Attributes
     ----------
     id : str
-        Its path below the audio folder, with ``/``; it stays the same when the whole folder moves. Bytes of a
+        Its path below its audio folder, with ``/``, so that it stays the same when the whole folder moves. Bytes of a
         name that are not UTF-8 are written ``\xNN``.
     root, name : str
         The audio folder, and the path below it as it is on disk.
     size, mtime_ns : int or None
-        Bytes, and when it was last changed, in nanoseconds since 1970; None for what cannot be looked at, such as a
-        dangling link.
+        Bytes, and time of modification in nanoseconds since 1970; None for files without a status, such as dangling
+        links.
     """
 
     id: str
@@ -76,39 +57,44 @@ class Track(NamedTuple):
 
     @property
     def file(self) -> str:
-        """Where it lies."""
+        """Path of the file."""
         return os.path.join(self.root, self.name)
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """Path of the file."""
         return Path(self.file)
 
 
 class Tracks(Sequence[Track]):
-    """The audio files of a folder, in the order of their ids.
-
-    Kept by columns, since a collection may have millions.
+    """Audio files, in the order of their ids. They are kept in columns, since a collection may have millions.
 
     Attributes
     ----------
-    ids : pa.Array
-        Ids.
+    ids : pa.Array of str
     sizes, mtimes_ns : np.ndarray [dtype=int64]
         As those of `Track`; -1 in place of None.
+    empty_roots : list of str
+        Audio folders in which no audio files were found.
     """
 
-    def __init__(self, root: str, files: _Files) -> None:
-        import pyarrow as pa  # here, since the processes that decode do without it
-        import pyarrow.compute as pc
-
-        ids = pa.array([printable(name) for name in files.names], pa.string())
-        order = pc.sort_indices(ids)
+    def __init__(self, roots: Sequence[str], found: Sequence[_Files]) -> None:
+        names = [name for files in found for name in files.names]
+        ids = pa.array([printable(name) for name in names], pa.string())
+        order = pc.sort_indices(ids)  # stable, so files of the same name are in the order of their roots
+        if len(roots) > 1:
+            order = _without_repeated(ids, order)
         rows = order.to_numpy()
-        self._root, self._names = root, [files.names[row] for row in rows.tolist()]
+        self._roots, self._names = roots, [names[row] for row in rows.tolist()]
+        self._root_of = np.repeat(np.arange(len(found), dtype=np.int16), [len(files.names) for files in found])[rows]
         self.ids: Any = ids.take(order)
-        self.sizes = np.frombuffer(files.sizes, np.int64)[rows]
-        self.mtimes_ns = np.frombuffer(files.mtimes_ns, np.int64)[rows]
+        self.sizes, self.mtimes_ns = (
+            np.concatenate([np.frombuffer(column, np.int64) for column in columns])[rows]
+            for columns in ([files.sizes for files in found], [files.mtimes_ns for files in found])
+        )
+        self.empty_roots = [root for root, files in zip(roots, found, strict=True) if not files.names]
+        if len(self) < len(names):
+            self._warn_of_repeated(names, set(rows.tolist()))
         del ids, order
         pa.default_memory_pool().release_unused()  # of a million files 80 MB, which it would keep
 
@@ -123,17 +109,37 @@ class Tracks(Sequence[Track]):
         if isinstance(place, slice):
             return [self[one] for one in range(*place.indices(len(self)))]
         name, size, mtime_ns = self._names[place], int(self.sizes[place]), int(self.mtimes_ns[place])
-        return Track(printable(name), self._root, name, *((None, None) if size < 0 else (size, mtime_ns)))
+        root = self._roots[self._root_of[place]]
+        return Track(printable(name), root, name, *((None, None) if size < 0 else (size, mtime_ns)))
+
+    def _warn_of_repeated(self, names: list[str], kept: set[int]) -> None:
+        repeated = next(printable(name) for row, name in enumerate(names) if row not in kept)
+        first = self[pc.index(self.ids, repeated).as_py()]
+        logger.warning(
+            "%d files have the same path in several audio folders, for example %s; the one in %s is used.",
+            len(names) - len(self),
+            repeated,
+            printable(first.root),
+        )
 
 
-def find_tracks(root: Path | str) -> Tracks:
-    """Find the audio files below a folder.
+def _without_repeated(ids: pa.Array, order: pa.Array) -> pa.Array:
+    in_order = ids.take(order)
+    is_first = pc.not_equal(in_order.slice(1), in_order.slice(0, max(0, len(ids) - 1)))
+    return order.filter(pa.concat_arrays([pa.array([True][: len(ids)], pa.bool_()), is_first]))
+
+
+def find_tracks(audio_roots: AudioRoots | Path | str | Iterable[Path | str]) -> Tracks:
+    """Find the audio files of a collection.
+
+    Hidden files and folders are skipped, and so are links to folders. Links to files are followed, and even dangling
+    ones are listed, so that they show up as failures instead of going missing.
 
     Parameters
     ----------
-    root : Path or str
-        The audio folder. Hidden files and folders are passed over, and so are links to folders; links to files are
-        followed, even dangling ones, so that they show up as failures instead of going missing.
+    audio_roots : AudioRoots, Path, str, or iterable of Path or str
+        One audio folder or several. Of files with the same path in several folders the first one counts, with a
+        warning.
 
     Returns
     -------
@@ -143,16 +149,24 @@ def find_tracks(root: Path | str) -> Tracks:
     Raises
     ------
     AudioError
-        There is no such folder.
+        A folder is missing, lies inside another one of them, or contains a folder that cannot be listed.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise AudioError(root, "is not a folder; expected one with audio files")
-    return Tracks(os.fspath(root), _walk(os.fspath(root)))
+    folders = AudioRoots.of(audio_roots).folders
+    for folder in folders:
+        if not folder.is_dir():
+            raise AudioError(folder, "is not a folder; expected one with audio files")
+    resolved = [folder.resolve() for folder in folders]
+    for place, inner in enumerate(resolved):
+        for other, outer in enumerate(resolved):
+            if place != other and inner.is_relative_to(outer):
+                reason = f"lies inside the audio folder {printable(folders[other])}; name only one of the two"
+                raise AudioError(folders[place], reason)
+    roots = [os.fspath(folder) for folder in folders]
+    return Tracks(roots, [_walk(root) for root in roots])
 
 
 class _Files:
-    """Names below a root, sizes and times of change."""
+    """Names below a root, sizes and times of modification."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -165,11 +179,8 @@ class _Files:
 
 
 def _walk(root: str) -> _Files:
-    """Find the audio files of a tree.
-
-    Over a network each listing is a round trip, so several are under way at a time; on a disk that answers at once
-    threads only hold each other up, to a tenth of the speed. The first listings tell which it is.
-    """
+    # Over a network each listing is a round trip, so several are made at a time. On a local disk threads only hold each
+    # other up, to a tenth of the speed. The first listings show which it is.
     found, folders = _Files(), deque([""])
     listed, waited, worked = 0, 0.0, 0.0
     while folders and (listed < _TRIED_FOLDERS or waited < _WAITS * worked):
@@ -212,7 +223,7 @@ def _list(root: str, folder: str) -> tuple[list[str], _Files]:
                     files.sizes.append(size)
                     files.mtimes_ns.append(mtime_ns)
     except OSError as error:
-        # A folder that cannot be listed hides tracks: say so instead of working on without them.
+        # Going on would treat the tracks of the folder as deleted.
         reason = f"cannot be listed ({error.strerror}); its tracks would silently be missing"
         raise AudioError(error.filename or os.path.join(root, folder), reason) from error
     return folders, files
@@ -227,29 +238,17 @@ def _stamp(entry: os.DirEntry[str]) -> tuple[int, int]:
     try:
         status = entry.stat()
     except OSError:
-        return -1, -1  # whoever opens it says why
+        return -1, -1  # opening the file gives the reason
     return status.st_size, status.st_mtime_ns
 
 
 def _links_to_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, or to where nobody may look: whoever opens it says so
+    except OSError:  # a link to itself, or to a place without permission: opening the file gives the reason
         return False
 
 
 def expand_audio(paths: Iterable[Path]) -> list[Path]:
-    """Files as they are, folders as the audio files below them.
-
-    Parameters
-    ----------
-    paths : iterable of Path
-        Files and folders. A file is kept whatever it is called, also one that does not exist: whoever opens it
-        reports it.
-
-    Returns
-    -------
-    list of Path
-        In the given order.
-    """
+    """Replace folders by the audio files below them, and keep files, whatever their names are and even if missing."""
     return [found for path in paths for found in ([t.path for t in find_tracks(path)] if path.is_dir() else [path])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from eno.data.library.packets import packet_hash
 from eno.data.library.tags import read_tags
 from eno.data.tables import read_table, write_table
 from eno.errors import AudioError, CatalogueError
-from eno.files import printable
+from eno.files import AudioRoots, printable
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class ScanReport:
 
 
 def scan(
-    audio_root: Path | str,
+    audio_roots: AudioRoots | Path | str | Iterable[Path | str],
     destination: Path,
     *,
     hash_audio: bool = False,
@@ -87,8 +87,8 @@ def scan(
 
     Parameters
     ----------
-    audio_root : Path or str
-        The audio folder, laid out in whatever way.
+    audio_roots : AudioRoots, Path, str, or iterable of Path or str
+        One audio folder or several; see `eno.data.library.files.find_tracks`.
     destination : Path
         The table; the one there is brought up to date.
     hash_audio : bool
@@ -114,7 +114,7 @@ def scan(
     finished, unfinished = _earlier(destination), _unfinished(partial)
     known = pa.concat_tables([finished, unfinished])
     readable, hashed = _readable(known), known["packet_hash"].is_valid().to_pylist()
-    tracks = find_tracks(audio_root)
+    tracks = find_tracks(audio_roots)
     report_progress = on_progress or (lambda done, total: None)
 
     def read(track: Track, stamp: _Stamp, row: int | None) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,9 @@ from eno.embeddings.store.ledger import Failure
 from eno.embeddings.store.lock import WriterLock
 from eno.embeddings.store.parts import PART_BYTES
 from eno.encoders import Encoder
+from eno.files import AudioRoots, printable
+
+logger = logging.getLogger(__name__)
 
 _FLUSH_S = 60.0
 """So much work at most is lost when the job is killed."""
@@ -106,7 +110,7 @@ class EmbedReport:
 
 
 def embed_folder(
-    root: Path | str,
+    audio_roots: AudioRoots | Path | str | Iterable[Path | str],
     encoder: Encoder,
     store: EmbeddingStore,
     *,
@@ -118,8 +122,9 @@ def embed_folder(
 
     Parameters
     ----------
-    root : Path or str
-        The audio folder.
+    audio_roots : AudioRoots, Path, str, or iterable of Path or str
+        One audio folder or several; see `eno.data.library.files.find_tracks`. While one of several holds no audio
+        files, perhaps because it is not mounted, no track is taken for deleted.
     encoder : Encoder
         Must be the encoder of the store.
     store : EmbeddingStore
@@ -152,9 +157,12 @@ def embed_folder(
     with store.writing() as lock, _Interrupts() as stop:
         with ThreadPoolExecutor(1) as beside:
             held = beside.submit(store.tracks, also_gone=True)
-            tracks = find_tracks(root)
+            tracks = find_tracks(audio_roots)
         if not tracks:  # rather a share that is not mounted than a collection that is gone: nothing is changed
             return _nothing(time.monotonic() - began)
+        for folder in tracks.empty_roots:
+            message = "%s holds no audio files. In case it is not mounted, no track is deleted."
+            logger.warning(message, printable(folder))
         plan = make_plan(tracks, held.result(), store.ledger, retry_failed=retry_failed)
         run = _Run(store, plan, lock)
         try:

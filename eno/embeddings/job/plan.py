@@ -122,9 +122,12 @@ def _amend(
 ) -> None:
     missing = np.ones(len(held), bool)
     missing[rows[rows != _NONE]] = False
-    plan.vanished = int(missing.sum())
     for name in held["track_id"].filter(pa.array(missing)).to_pylist():
-        plan.amendments[name] = earlier.get(name, Amendment(gone=True))._replace(gone=True)
+        if not tracks.empty_roots:
+            plan.amendments[name] = earlier.get(name, Amendment(gone=True))._replace(gone=True)
+        elif name in earlier:  # the others may lie in a folder that is not mounted
+            plan.amendments[name] = earlier[name]
+    plan.vanished = sum(amendment.gone for amendment in plan.amendments.values())
     for name in plan.failures.keys() & plan.held:
         plan.amendments[name] = Amendment(gone=True)
     if earlier:

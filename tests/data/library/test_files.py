@@ -5,6 +5,7 @@ import pytest
 
 from eno.data.library.files import expand_audio, find_tracks
 from eno.errors import AudioError
+from eno.files import AudioRoots
 
 
 def test_finds_audio_in_order_of_ids_and_nothing_else(tmp_path):
@@ -68,3 +69,36 @@ def test_a_link_to_itself_is_found_so_that_it_is_reported(tmp_path):
     (tmp_path / "loop.mp3").symlink_to("loop.mp3")
     (tmp_path / "good.mp3").touch()
     assert [track.id for track in find_tracks(tmp_path)] == ["good.mp3", "loop.mp3"]
+
+
+@pytest.fixture
+def two_roots(tmp_path):
+    for name in ("one/a/1.mp3", "one/c.mp3", "two/a/1.mp3", "two/a/2.mp3", "two/b.mp3"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    return tmp_path / "one", tmp_path / "two"
+
+
+def test_a_second_root_changes_no_id_and_the_first_of_two_files_counts(two_roots, caplog):
+    alone = [track.id for track in find_tracks(two_roots[0])]
+    tracks = find_tracks(two_roots)
+    assert [track.id for track in tracks] == ["a/1.mp3", "a/2.mp3", "b.mp3", "c.mp3"]
+    assert set(alone) < {track.id for track in tracks}
+    assert [track.path.read_text() for track in tracks] == ["one/a/1.mp3", "two/a/2.mp3", "two/b.mp3", "one/c.mp3"]
+    assert [track.size for track in tracks] == [11, 11, 9, 9]
+    roots = AudioRoots.of(two_roots)
+    assert [roots.file(track.id) for track in tracks] == [track.path for track in tracks]
+    (message,) = caplog.messages
+    assert message.startswith("1 files have the same path in several audio folders, for example a/1.mp3; the one in ")
+    assert message.endswith("one is used.")
+
+
+def test_roots_must_be_there_and_beside_each_other(two_roots, caplog):
+    with pytest.raises(AudioError, match="missing: is not a folder"):
+        find_tracks([*two_roots, two_roots[0] / "missing"])
+    with pytest.raises(AudioError, match=r"a: lies inside the audio folder .*one; name only one"):
+        find_tracks([*two_roots, two_roots[0] / "a"])
+    (two_roots[0].parent / "empty").mkdir()
+    tracks = find_tracks([*two_roots, two_roots[0].parent / "empty"])
+    assert tracks.empty_roots == [str(two_roots[0].parent / "empty")]
+    assert len(tracks) == 4

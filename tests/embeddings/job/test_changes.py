@@ -12,7 +12,7 @@ from eno.embeddings.job.embed import embed_folder
 from eno.embeddings.job.pipeline import LocalExecutor
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.embeddings.store.maintenance import compact_store, verify_store
-from eno.errors import StoreError
+from eno.errors import AudioError, StoreError
 from tests.audio_files import music
 from tests.fakes import ProjectionEncoder
 
@@ -219,3 +219,21 @@ def test_stores_that_know_no_files_take_those_there_are_for_theirs(audio, tmp_pa
     assert store.tracks()["size"].to_pylist() == known.tracks()["size"].to_pylist()
     write(audio / "b.wav", 77)
     assert run(audio, store)[0].changed == 1
+
+
+def test_several_folders(audio, store, tmp_path, caplog):
+    write(tmp_path / "more" / "g.wav", 7)
+    write(tmp_path / "more" / "a.wav", 8)  # hidden by the one in the first folder
+    report, encoded = run([audio, tmp_path / "more"], store)
+    assert (report.found, report.embedded, report.skipped, encoded) == (7, 1, 6, 1)
+    assert "1 files have the same path in several audio folders, for example a.wav" in caplog.text
+    (tmp_path / "more" / "a.wav").unlink()
+    (tmp_path / "more" / "g.wav").rename(tmp_path / "g.wav")  # as if the folder were not mounted
+    report, encoded = run([audio, tmp_path / "more"], store)
+    assert (report.vanished, encoded, len(store.track_ids())) == (0, 0, 7)
+    assert "more holds no audio files. In case it is not mounted, no track is deleted." in caplog.text
+    (tmp_path / "more").rmdir()
+    with pytest.raises(AudioError, match="more: is not a folder"):
+        embed_folder([audio, tmp_path / "more"], ProjectionEncoder(), store)
+    report, _ = run(audio, store)
+    assert (report.vanished, len(store.track_ids())) == (1, 6)
