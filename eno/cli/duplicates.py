@@ -65,7 +65,7 @@ def duplicates(
     with _index(opened, index) as near, progress("duplicates") as show:
         found = find_duplicates(
             near,
-            audio_root=audio_root,
+            audio_roots=audio_root,
             tracks=_tracks(root),
             neighbours=NEIGHBOURS if neighbours is None else neighbours,
             min_cosine=MIN_COSINE if min_cosine is None else min_cosine,

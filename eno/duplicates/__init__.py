@@ -1,1 +1,1 @@
-"""The same recording in several files: found by vectors, confirmed by the audio, never touched."""
+"""Files of the same recording: candidates by embedding, confirmed by comparing the audio. No file is changed."""

@@ -1,4 +1,4 @@
-"""Which candidates are copies of each other, and which files make a group."""
+"""Confirm candidates as copies of each other, and group the files of a recording."""
 
 from __future__ import annotations
 
@@ -9,34 +9,31 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 
-from eno.duplicates.listener import Listener
+from eno.duplicates.audio_reader import AudioReader
 from eno.duplicates.quality import Quality, by_quality
 from eno.duplicates.recordings import MIN_OVERLAP, Likeness, Recording, compare
 
 SAME, DIFFERENT, UNCONFIRMED = "same", "different", "unconfirmed"
-"""What is decided of a pair."""
+"""Decisions about a pair."""
 
-
-Progress = Callable[[str, int, int], None]
-"""Called with the stage, and the numbers done and to do."""
+OnStage = Callable[[str, int, int], None]
+"""Progress callback: called with the stage, the number done, and the total."""
 
 _PAIRS_AT_ONCE, _TRACKS_AT_ONCE = 256, 32
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two tracks that may be the same recording.
+    """Two tracks that are candidates for the same recording.
 
     Attributes
     ----------
     first, second : str
         Track ids.
     cosine : float
-        Of their vectors.
-    decision : str
-        `SAME`, `DIFFERENT`, or `UNCONFIRMED`.
+        Cosine of their embeddings.
     likeness : Likeness
-        How they compare, and the reason in words.
+        Result of comparing their audio.
     """
 
     first: str
@@ -59,9 +56,9 @@ class Member:
     track_id : str
     quality : Quality
     behind : str
-        In what it is behind the one to keep; empty for that one.
+        In what respect it is worse than the file to keep; empty for that file.
     pair : Pair or None
-        How it compares to the one to keep.
+        Its comparison with the file to keep.
     """
 
     track_id: str
@@ -71,65 +68,64 @@ class Member:
 
 
 def why_kept(group: Sequence[Member]) -> str:
-    """Say in words why the first of a group is the one to keep."""
+    """Explain why the first file of a group is the one to keep."""
     behind = group[1].behind
-    return f"the next best is behind: {behind}" if behind else "all are as good"
+    return f"the next best: {behind}" if behind else "all are equally good"
 
 
-def confirm(names: np.ndarray, cosines: np.ndarray, listener: Listener, report: Progress) -> list[Pair]:
-    """Compare the audio of candidates, where their lengths do not already tell.
+def confirm(names: np.ndarray, cosines: np.ndarray, reader: AudioReader, report: OnStage) -> list[Pair]:
+    """Compare the audio of candidates, unless their durations already differ too much.
 
     Parameters
     ----------
     names : np.ndarray [shape=(m, 2), dtype=object]
         Track ids.
     cosines : np.ndarray [shape=(m,)]
-    listener : Listener
-    report : callable
-        See `Progress`.
+    reader : AudioReader
+    report : OnStage
 
     Returns
     -------
     list of Pair
-        In the order of their ids.
+        Sorted by their ids.
     """
-    durations = listener.durations(np.unique(names.ravel()).tolist(), report)
+    durations = reader.durations(np.unique(names.ravel()).tolist(), report)
     pairs: list[tuple[str, str]] = [(first, second) for first, second in np.sort(names, axis=1).tolist()]
     cosine_of = dict(zip(pairs, cosines.tolist(), strict=True))
-    decided = {pair: early for pair in pairs if (early := _by_length(pair, durations, listener)) is not None}
+    decided = {pair: early for pair in pairs if (early := _by_duration(pair, durations, reader)) is not None}
     open_pairs = _neighbours_together([pair for pair in pairs if pair not in decided])
-    for done, (pair, likeness) in enumerate(_compared(open_pairs, listener), 1):
+    for done, (pair, likeness) in enumerate(_compared(open_pairs, reader), 1):
         decided[pair] = likeness
         report("comparing", done, len(open_pairs))
     return [Pair(*pair, cosine_of[pair], decided[pair]) for pair in sorted(pairs)]
 
 
-def _by_length(pair: tuple[str, str], durations: dict[str, float | None], listener: Listener) -> Likeness | None:
-    """What can be said without listening."""
+def _by_duration(pair: tuple[str, str], durations: dict[str, float | None], reader: AudioReader) -> Likeness | None:
+    """Return what can be decided without comparing the audio."""
     lengths = [durations.get(track_id) for track_id in pair]
     known = [length for length in lengths if length is not None]
     if len(known) == 2 and min(known) < MIN_OVERLAP * max(known):
-        return Likeness(False, f"lengths of {known[0]:.0f} and {known[1]:.0f} s")
-    if listener.audio_root is None:
-        return Likeness(None, "not listened to: no audio folder was named")
+        return Likeness(False, f"durations of {known[0]:.0f} and {known[1]:.0f} s")
+    if reader.audio_roots is None:
+        return Likeness(None, "audio not compared: no audio folder was specified")
     return None
 
 
-def _compared(pairs: Sequence[tuple[str, str]], listener: Listener) -> Iterator[tuple[tuple[str, str], Likeness]]:
+def _compared(pairs: Sequence[tuple[str, str]], reader: AudioReader) -> Iterator[tuple[tuple[str, str], Likeness]]:
     for batch in _batches(pairs):
-        recordings = listener.recordings(sorted({track_id for pair in batch for track_id in pair}))
+        recordings = reader.recordings(sorted({track_id for pair in batch for track_id in pair}))
 
-        def judge(pair: tuple[str, str], recordings: dict[str, Recording] = recordings) -> Likeness:
+        def compare_pair(pair: tuple[str, str], recordings: dict[str, Recording] = recordings) -> Likeness:
             missing = [track_id for track_id in pair if track_id not in recordings]
             if missing:
-                return Likeness(None, f"{missing[0]}: {listener.problems[missing[0]]}")
+                return Likeness(None, f"{missing[0]}: {reader.problems[missing[0]]}")
             return compare(recordings[pair[0]], recordings[pair[1]])
 
-        yield from zip(batch, listener.pool.map(judge, batch), strict=True)
+        yield from zip(batch, reader.pool.map(compare_pair, batch), strict=True)
 
 
 def _batches(pairs: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    """Runs of pairs that need few files at a time."""
+    """Split pairs into runs that need only a few files at a time."""
     batch: list[tuple[str, str]] = []
     tracks: set[str] = set()
     for pair in pairs:
@@ -143,7 +139,7 @@ def _batches(pairs: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]
 
 
 def _neighbours_together(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Order pairs so that those of the same tracks follow each other, and a file is seldom decoded twice."""
+    """Order pairs so that those with the same tracks are adjacent and files are rarely decoded twice."""
     if not pairs:
         return []
     ids, graph = _graph(pairs)
@@ -154,7 +150,7 @@ def _neighbours_together(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _components(pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Tracks that hang together, each list in the order of their ids; the largest first."""
+    """Return the connected components of tracks, each sorted by id; the largest first."""
     if not pairs:
         return []
     ids, graph = _graph(pairs)
@@ -165,7 +161,7 @@ def _components(pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
 
 
 def _graph(pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, coo_array]:
-    """Tracks in the order of their ids, and which of them are pairs."""
+    """Return the sorted track ids, and the symmetric adjacency matrix of the pairs."""
     ids, places = np.unique(np.array(pairs, object).ravel(), return_inverse=True)
     first, second = places.reshape(-1, 2).T
     ends = np.concatenate([first, second]), np.concatenate([second, first])
@@ -173,25 +169,24 @@ def _graph(pairs: Sequence[tuple[str, str]]) -> tuple[np.ndarray, coo_array]:
 
 
 def make_groups(
-    pairs: Sequence[Pair], listener: Listener, cosine: Callable[[str, str], float], report: Progress
+    pairs: Sequence[Pair], reader: AudioReader, cosine: Callable[[str, str], float], report: OnStage
 ) -> tuple[list[list[Member]], list[Pair]]:
-    """Make groups of confirmed pairs, in which every file is the same as the one to keep.
+    """Group confirmed pairs so that every file is the same recording as the file to keep.
 
     Parameters
     ----------
     pairs : sequence of Pair
-    listener : Listener
+    reader : AudioReader
     cosine : callable
-        Of the vectors of two tracks.
-    report : callable
-        See `Progress`.
+        Returns the cosine of the embeddings of two tracks.
+    report : OnStage
 
     Returns
     -------
     groups : list of list of Member
-        The one to keep first; the largest group first.
+        The file to keep comes first; the largest group first.
     later : list of Pair
-        Pairs that were no candidates and were compared to make the groups.
+        Pairs that were not candidates, but were compared for grouping.
     """
     pair_of = {(pair.first, pair.second): pair for pair in pairs}
     known = set(pair_of)
@@ -199,18 +194,18 @@ def make_groups(
     total, groups = sum(map(len, waiting)), []
     while waiting:
         tracks = waiting.pop()
-        qualities = listener.qualities(tracks)
+        qualities = reader.qualities(tracks)
         behind = by_quality(qualities) if qualities else {}
         order = list(behind)
         keys = [(min(order[0], other), max(order[0], other)) for other in order[1:]]
-        for key, likeness in _compared([key for key in keys if key not in pair_of], listener):
+        for key, likeness in _compared([key for key in keys if key not in pair_of], reader):
             pair_of[key] = Pair(*key, cosine(*key), likeness)
         links = {other: pair_of[key] for other, key in zip(order[1:], keys, strict=True)}
         same = [other for other, pair in links.items() if pair.likeness.same]
         if same:
             members = [Member(one, qualities[one], behind[one], links.get(one)) for one in (order[0], *same)]
             groups.append(members)
-        rest = set(order[1:]).difference(same)  # only chained to it by others: they may be a group of their own
+        rest = set(order[1:]).difference(same)  # connected only through others: they may form a group of their own
         waiting += _components([key for key, pair in pair_of.items() if pair.likeness.same and rest.issuperset(key)])
         report("grouping", total - sum(map(len, waiting)), total)
     later = [pair for key, pair in sorted(pair_of.items()) if key not in known]

@@ -1,13 +1,13 @@
-"""The same recording in several files: found by vectors, confirmed by the audio, never touched.
+"""Find files of the same recording.
 
-Near vectors only make two tracks candidates, since tracks of one album can be as near as copies are. Candidates are
-decoded and compared by `eno.duplicates.recordings`. Confirmed pairs make groups, in which every file was compared with
-the one that is worth keeping: that A is like B and B like C says nothing of A and C.
+Similar embeddings only make two tracks candidates, since tracks of one album can be as similar as copies. Candidates
+are decoded and compared by `eno.duplicates.recordings`. In a group of confirmed pairs every file was compared with the
+one to keep: if A matches B and B matches C, A need not match C.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,33 +18,34 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.cores import usable_cores
-from eno.duplicates.copies import Member, Pair, Progress, confirm, make_groups, why_kept
-from eno.duplicates.listener import Listener
+from eno.duplicates.audio_reader import AudioReader
+from eno.duplicates.copies import Member, OnStage, Pair, confirm, make_groups, why_kept
+from eno.files import AudioRoots
 from eno.similarity.index.index import SimilarityIndex
 
 NEIGHBOURS, MIN_COSINE = 20, 0.7
-"""So many nearest tracks of each are compared with it, if they are near enough."""
+"""Number of nearest neighbours of a track that are candidates, and the cosine they must reach."""
 
 NEAREST = 5
-"""So many are compared however far they are: what an encoder makes of softer or padded sound may be far from it."""
+"""Number of neighbours that are candidates at any cosine: the embedding of a quieter or padded copy may be far away."""
 
 _QUERIES = 1024
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """What was found.
+    """Result of `find_duplicates`.
 
     Attributes
     ----------
     tracks : int
-        Tracks that were looked at.
+        Number of tracks examined.
     groups : list of list of Member
         Files of one recording, the one to keep first; the largest group first.
     pairs : list of Pair
         All candidates.
     problems : dict of str to str
-        Files that cannot be read, and why.
+        Unreadable tracks, and why.
     """
 
     tracks: int
@@ -53,11 +54,11 @@ class Duplicates:
     problems: dict[str, str] = field(default_factory=dict)
 
     def count(self, decision: str) -> int:
-        """How many pairs were decided so."""
+        """Count the pairs with a decision."""
         return sum(pair.decision == decision for pair in self.pairs)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row a pair, for tables; ``group`` counts from 1, and is None for pairs outside of groups."""
+        """Return one row per pair, for tables. ``group`` counts from 1; None for a pair outside any group."""
         group_of = {member.track_id: number for number, group in enumerate(self.groups, 1) for member in group}
         keepers = {group[0].track_id for group in self.groups}
         rows = []
@@ -75,7 +76,7 @@ class Duplicates:
         return rows
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values, for JSON."""
+        """Return everything as plain values, for JSON."""
         groups = []
         for group in self.groups:
             files = [
@@ -89,7 +90,6 @@ class Duplicates:
 
 
 def _offset_from(keeper: Member, pair: Pair) -> float | None:
-    """Where the other file begins on the clock of the keeper."""
     offset_s = pair.likeness.offset_s
     return offset_s if offset_s is None or pair.first == keeper.track_id else -offset_s
 
@@ -101,53 +101,47 @@ def _rounded(value: Any) -> Any:
 def find_duplicates(
     index: SimilarityIndex,
     *,
-    audio_root: Path | None = None,
+    audio_roots: AudioRoots | Path | str | Sequence[Path | str] | None = None,
     tracks: pa.Table | None = None,
     neighbours: int = NEIGHBOURS,
     min_cosine: float = MIN_COSINE,
     nearest: int = NEAREST,
     workers: int | None = None,
-    on_progress: Progress | None = None,
+    on_progress: OnStage | None = None,
 ) -> Duplicates:
-    """Find files that hold the same recording. Nothing is changed or deleted.
+    """Find files of the same recording. Nothing is changed or deleted.
 
     Parameters
     ----------
     index : SimilarityIndex
         An index of tracks.
-    audio_root : Path, optional
-        The folder that track ids are relative to. Without it, or for files that cannot be read, candidates stay
+    audio_roots : AudioRoots, Path, str or a sequence of these, optional
+        The folders that track ids are relative to. Without audio, and for unreadable files, candidates remain
         unconfirmed.
     tracks : pa.Table, optional
-        Rows of ``tracks.parquet``, which save looking into files for their lengths and tags.
-    neighbours : int
-        So many nearest tracks of each are candidates,
-    min_cosine : float
-        if they are at least so near.
+        Rows of ``tracks.parquet``, to avoid reading durations and tags from files.
+    neighbours, min_cosine
+        That many nearest neighbours of each track are candidates if they reach this cosine.
     nearest : int
-        So many are candidates however far they are. With 0, fewer files are decoded, and fewer copies found.
+        That many are candidates at any cosine. With 0, fewer files are decoded and fewer copies found.
     workers : int, optional
-        Threads that decode and compare; one for each core by default.
-    on_progress : callable, optional
-        See `Progress`.
-
-    Returns
-    -------
-    Duplicates
+        Threads to decode and compare with; by default one per core.
+    on_progress : OnStage, optional
     """
     report = on_progress or (lambda stage, done, total: None)
+    roots = None if audio_roots is None else AudioRoots.of(audio_roots)
     rows, cosines = likely_pairs(
         index, neighbours=neighbours, min_cosine=min_cosine, nearest=nearest, on_progress=report
     )
     with ThreadPoolExecutor(workers or usable_cores(), thread_name_prefix="duplicates") as pool:
         try:
             names = index.ids[rows]
-            listener = Listener(audio_root, pool, known=_known(np.unique(names.ravel()), tracks))
-            pairs = confirm(names, cosines, listener, report)
-            groups, later = make_groups(pairs, listener, _cosine_of(index), report)
+            reader = AudioReader(roots, pool, known=_known(np.unique(names.ravel()), tracks))
+            pairs = confirm(names, cosines, reader, report)
+            groups, later = make_groups(pairs, reader, _cosine_of(index), report)
         finally:
-            pool.shutdown(cancel_futures=True)  # an error or Ctrl-C does not wait for the rest
-    problems = dict(sorted(listener.problems.items()))
+            pool.shutdown(cancel_futures=True)  # so that an error or Ctrl-C does not wait for pending work
+    problems = dict(sorted(reader.problems.items()))
     return Duplicates(int(np.count_nonzero(index.live)), groups, pairs + later, problems)
 
 
@@ -157,14 +151,14 @@ def likely_pairs(
     neighbours: int = NEIGHBOURS,
     min_cosine: float = MIN_COSINE,
     nearest: int = NEAREST,
-    on_progress: Progress | None = None,
+    on_progress: OnStage | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of tracks whose vectors are near, found a batch of tracks at a time; parameters as of `find_duplicates`.
+    """Return pairs of tracks with similar embeddings; parameters as in `find_duplicates`.
 
     Returns
     -------
     rows : np.ndarray [shape=(m, 2), dtype=int64]
-        Rows of the index, the smaller one first; every pair once.
+        Distinct pairs of index rows, the smaller row first.
     cosines : np.ndarray [shape=(m,), dtype=float32]
     """
     report = on_progress or (lambda stage, done, total: None)
@@ -186,7 +180,7 @@ def likely_pairs(
 
 
 def _known(ids: np.ndarray, tracks: pa.Table | None) -> dict[str, dict[str, Any]]:
-    """Rows of the table for these tracks, by id, of those that could be read."""
+    """Return the rows of these tracks by id, without unreadable ones."""
     if tracks is None:
         return {}
     wanted = pc.is_in(tracks["track_id"], pa.array(ids, pa.string()))

@@ -1,4 +1,4 @@
-"""Which of several copies of a recording is worth keeping, and why."""
+"""Decide which of several copies of a recording to keep, and why."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from eno.audio.audio_file import open_audio
 from eno.data.library.tags import read_tags
 
 _LOSSLESS = ("pcm", "flac", "alac", "wavpack", "ape", "tta", "float", "double", "wmalossless")
-# A bit of these codings goes so much further than one of MP3, by common listening tests.
-_WORTH = {"opus": 1.6, "vorbis": 1.25, "aac": 1.25}
+# How many bits of MP3 one bit of these codecs is worth, by common listening tests.
+_EFFICIENCY = {"opus": 1.6, "vorbis": 1.25, "aac": 1.25}
 
-_COMPLETE = 0.95  # of the sound of the longest copy: what is cut further is not a matter of taste
-_FULL_BAND = 0.8  # of the widest copy's: what has less was made from something lossy, or at a lower rate
+_COMPLETE = 0.95  # fraction of the longest copy; a shorter one is cut
+_FULL_BAND = 0.8  # fraction of the widest copy; a narrower one was made from a lossy file or at a lower rate
 _SPAN_S, _FRAME = 20.0, 2048
-_AUDIBLE_DB = -80.0  # below the strongest frequency; encoders leave nothing above where they cut
-_OFTEN = 0.75  # so many frames have less; a click that has all frequencies tells nothing
+_AUDIBLE_DB = -80.0  # relative to the strongest frequency; encoders leave nothing above their cutoff
+_OFTEN = 0.75  # quantile over frames, which ignores clicks
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """What one file is worth.
+    """Quality of a file.
 
     Attributes
     ----------
     lossless : bool
-        Its coding keeps every sample. The file may still have been made from one that does not.
+        Whether its codec is lossless. The file may still have been made from a lossy one.
     kbps : float
-        Bits a second, in thousands.
+        Bit rate in kbit/s.
     bandwidth_hz : float
-        Highest frequency that is there.
+        Highest audible frequency.
     channels, sample_rate : int
     sounding_s : float
-        Length without the silence at both ends.
+        Duration without the silence at both ends.
     size : int
         Bytes.
     tags : int
-        How many fields of its tags are filled in.
+        Number of tag fields with a value.
     codec : str
     """
 
@@ -58,21 +58,20 @@ class Quality:
 
 
 def read_quality(path: Path, *, sounding_s: float, known: Mapping[str, Any] | None = None) -> Quality:
-    """Look at a file.
+    """Measure the quality of a file.
 
     Parameters
     ----------
     path : Path
-        An audio file.
     sounding_s : float
-        Length without the silence at both ends, which only who has heard it all knows.
+        Duration without the silence at both ends.
     known : mapping, optional
-        Its row of ``tracks.parquet``, which saves reading its tags; not used where the size differs.
+        Its row of ``tracks.parquet``, to avoid reading its tags; ignored if the file's size differs.
 
     Raises
     ------
     AudioError
-        It cannot be read.
+        The file cannot be read.
     """
     size = path.stat().st_size
     with open_audio(path) as audio:
@@ -96,7 +95,7 @@ def read_quality(path: Path, *, sounding_s: float, known: Mapping[str, Any] | No
 
 
 def _bandwidth_hz(samples: np.ndarray, rate: int) -> float:
-    """Highest frequency that is not far below the strongest one."""
+    """Return the highest frequency that is not far below the strongest one."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[:: _FRAME // 2]
     power = np.square(np.abs(rfft(frames * np.hanning(_FRAME).astype(np.float32), axis=1)))
     power = np.quantile(power, _OFTEN, axis=0)
@@ -108,58 +107,51 @@ def _bandwidth_hz(samples: np.ndarray, rate: int) -> float:
 
 @dataclass(frozen=True)
 class _Best:
-    """What the best of a group has."""
+    """The best values of a group."""
 
     sounding_s: float
     bandwidth_hz: float
 
 
-@dataclass(frozen=True)
-class _Criterion:
-    """One thing that decides, if all before it are equal: more is better. `words` says it of the worse of two."""
-
-    value: Callable[[Quality, _Best], float]
-    words: Callable[[Quality, Quality], str]
-
-
-_CRITERIA = (
-    _Criterion(
-        lambda one, best: one.sounding_s >= _COMPLETE * best.sounding_s,
-        lambda kept, other: f"{kept.sounding_s - other.sounding_s:.1f} s of the sound are missing",
-    ),
-    _Criterion(
-        lambda one, best: one.bandwidth_hz >= _FULL_BAND * best.bandwidth_hz,
+# Criteria in order of importance: a value that is better the higher it is, and what to say of the worse of two files.
+_CRITERIA: tuple[tuple[Callable[[Quality, _Best], float], Callable[[Quality, Quality], str]], ...] = (
+    (lambda file, best: file.sounding_s >= _COMPLETE * best.sounding_s, lambda kept, other: _missing(kept, other)),
+    (
+        lambda file, best: file.bandwidth_hz >= _FULL_BAND * best.bandwidth_hz,
         lambda kept, other: (
-            f"{'lossless, but made from less: ' * other.lossless}nothing above {other.bandwidth_hz / 1000:.1f} kHz"
+            f"{'lossless, but from a worse source: ' * other.lossless}nothing above {other.bandwidth_hz / 1000:.1f} kHz"
         ),
     ),
-    _Criterion(lambda one, best: one.lossless, lambda kept, other: "lossy"),
-    _Criterion(
-        lambda one, best: 0.0 if one.lossless else round(_worth_kbps(one) / 16),
+    (lambda file, best: file.lossless, lambda kept, other: "lossy"),
+    (
+        lambda file, best: 0.0 if file.lossless else round(_equivalent_kbps(file) / 16),
         lambda kept, other: f"{other.kbps:.0f} instead of {kept.kbps:.0f} kbit/s",
     ),
-    _Criterion(lambda one, best: one.channels, lambda kept, other: f"{other.channels} instead of {kept.channels}"
-               " channels"),
-    _Criterion(
-        lambda one, best: one.sample_rate,
-        lambda kept, other: f"{other.sample_rate} instead of {kept.sample_rate} samples a second",
+    (lambda file, best: file.channels, lambda kept, other: f"{other.channels} instead of {kept.channels} channels"),
+    (
+        lambda file, best: file.sample_rate,
+        lambda kept, other: f"sample rate of {other.sample_rate} instead of {kept.sample_rate} Hz",
     ),
-    _Criterion(
-        lambda one, best: round(one.sounding_s),
-        lambda kept, other: f"{kept.sounding_s - other.sounding_s:.1f} s of the sound are missing",
-    ),
-    _Criterion(lambda one, best: one.tags, lambda kept, other: f"{other.tags} instead of {kept.tags} tags filled in"),
-    _Criterion(lambda one, best: one.size, lambda kept, other: "a smaller file"),
-)  # fmt: skip
+    (lambda file, best: round(file.sounding_s), lambda kept, other: _missing(kept, other)),
+    (lambda file, best: file.tags, lambda kept, other: f"{other.tags} instead of {kept.tags} filled tag fields"),
+    (lambda file, best: file.size, lambda kept, other: "a smaller file"),
+)
 
 
-def _worth_kbps(quality: Quality) -> float:
-    factor = next((factor for name, factor in _WORTH.items() if name in quality.codec), 1.0)
+def _missing(kept: Quality, other: Quality) -> str:
+    return f"{kept.sounding_s - other.sounding_s:.1f} s of the audio are missing"
+
+
+def _equivalent_kbps(quality: Quality) -> float:
+    factor = next((factor for name, factor in _EFFICIENCY.items() if name in quality.codec), 1.0)
     return quality.kbps * factor
 
 
 def by_quality(qualities: Mapping[str, Quality]) -> dict[str, str]:
-    """Order copies of one recording, the one to keep first.
+    """Order copies of one recording by quality, the best first.
+
+    The criteria are, in this order: completeness, bandwidth, losslessness, bit rate (per codec efficiency), channels,
+    sample rate, duration, number of tags, file size, and the track id.
 
     Parameters
     ----------
@@ -169,21 +161,18 @@ def by_quality(qualities: Mapping[str, Quality]) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Track ids, and of each but the first in what it is behind that one. Complete ones come before cut ones, then
-        those that reach as high as the others, lossless ones, more bits a second, more channels, a higher sample rate,
-        longer ones, ones with better tags, and larger ones; what is alike in all goes by its id.
+        Track ids, each with the respect in which it is worse than the first; empty for the first.
     """
     best = _Best(*(max(getattr(one, name) for one in qualities.values()) for name in ("sounding_s", "bandwidth_hz")))
 
     def values(quality: Quality) -> list[float]:
-        return [-criterion.value(quality, best) for criterion in _CRITERIA]
+        return [-value(quality, best) for value, _ in _CRITERIA]
 
     order = sorted(qualities, key=lambda track_id: (values(qualities[track_id]), len(track_id), track_id))
     kept = qualities[order[0]]
     behind = {order[0]: ""}
     for track_id in order[1:]:
         other = qualities[track_id]
-        deciding = (one for one in _CRITERIA if one.value(other, best) < one.value(kept, best))
-        found = next(deciding, None)
-        behind[track_id] = found.words(kept, other) if found else "as good"
+        reasons = (words(kept, other) for value, words in _CRITERIA if value(other, best) < value(kept, best))
+        behind[track_id] = next(reasons, "equally good")
     return behind

@@ -1,14 +1,14 @@
-"""Whether two files hold the same recording, judged by their samples.
+"""Compare the audio of two files to decide whether they are the same recording.
 
-A copy keeps the waveform where it is audible, whatever codec, gain or sample rate it went through; music that is played
-once more keeps at most the loudness of its notes. So two files are laid over each other at the best offset, and asked
+A copy preserves the audible waveform through any codec, gain or sample rate, whereas another performance preserves at
+most the loudness of its notes. So two files are aligned at the best offset and compared in two respects:
 
-- whether their waveforms agree in phase, in bands and in pieces of two seconds (``coherence``): a second take, however
-  exact, a remix and another mastering speed fail here;
-- whether the levels of the bands rise and fall together within these pieces (``detail``): tones that are held, as in
-  drones, agree in phase with any other stretch of themselves, and fail here.
+- ``coherence``: the waveforms agree in phase, per frequency band and two-second segment. Another take, a remix or
+  another mastering speed fails this.
+- ``detail``: the levels of the bands rise and fall together within these segments. Sustained tones, as in drones, are
+  coherent with any other part of themselves, and fail this.
 
-The offset is sought with the levels first, over all of both files, and then to the sample with the phase transform.
+The offset is first estimated from the levels over both whole files, then to the sample by the phase transform.
 
 References
 ----------
@@ -28,49 +28,50 @@ from scipy.ndimage import uniform_filter1d
 from eno.audio.audio_file import open_audio
 
 SAMPLE_RATE = 8000
-"""Samples per second at which files are compared: every codec keeps the waveform up to 4 kHz."""
+"""Sample rate for comparisons: every codec preserves the waveform up to 4 kHz."""
 
 MAX_DURATION_S = 600.0
-"""Of longer files the beginning is compared."""
+"""Only the beginning of longer files is compared."""
 
 MIN_OVERLAP = 0.5
-"""Two files share at least this part of what sounds in the longer one, or are not the same."""
+"""Copies overlap by at least this fraction of the longer one, without silence at both ends."""
 
 MIN_COHERENCE = 0.9
 MIN_DETAIL = 0.8
-"""What a copy reaches at least; ``scripts/bench/duplicates.py`` measures what copies and others reach."""
+"""Minimum values for a copy, measured by ``scripts/bench/duplicates.py``."""
 
 EVEN_DB = 0.6
-"""Where levels move less than this there is nothing by which one stretch could be told from another."""
+"""If the levels vary less than this, one part of the audio cannot be distinguished from another."""
 
 _FRAME, _HOP = 1024, 256
 _BANDS, _LOWEST_HZ, _HIGHEST_HZ = 24, 150.0, 3600.0  # below 4 kHz, where resamplers and MP3 at 64 kbit/s begin to cut
-_FLOOR = 1e-4  # of the mean energy: what is 40 dB below it is the codec's
-_SILENCE = 1e-5  # of the loudest frame: what is 50 dB below it is not music
-_TREND_FRAMES = 63  # slower changes of level than these 2 s are left out
-_PIECE = 2 * SAMPLE_RATE
-_PIECES, _QUICK_PIECES = 60, 8
+_FLOOR = 1e-4  # of the mean energy; whatever is 40 dB below may be codec noise
+_SILENCE = 1e-5  # of the loudest frame; whatever is 50 dB below is silence
+_TREND_FRAMES = 63  # level changes slower than 2 s are removed
+_SEGMENT = 2 * SAMPLE_RATE
+_SEGMENTS, _QUICK_SEGMENTS = 60, 8
 _OFFSETS, _APART_FRAMES, _LEAST_LIKENESS = 8, 8, 0.35
-_RIVAL = 0.7  # of the best phase: held tones are in phase at many offsets, and only the detail tells which is right
-_WORST = 0.1  # of the pieces may disagree: a click, or a passage where a codec had too few bits
+_RIVAL = (
+    0.7  # of the best phase: sustained tones are in phase at many offsets, and only the detail identifies the right one
+)
+_WORST = 0.1  # fraction of segments that may disagree: clicks, or passages where a codec ran out of bits
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """How two recordings compare.
+    """Result of comparing two recordings.
 
     Attributes
     ----------
     same : bool or None
-        None where it cannot be told.
+        None if undecided.
     reason : str
-        Why, in words.
     offset_s : float or None
-        Where the second one begins on the clock of the first one; None where no offset stands out.
+        Start of the second recording on the time axis of the first; None if no offset stands out.
     overlap : float
-        Share of what sounds in the longer one that both have.
+        Overlap as a fraction of the longer one, without silence at both ends.
     coherence, detail : float
-        See the module; 1 for identical samples, about 0 for unrelated ones.
+        See the module: 1 for identical samples, about 0 for unrelated ones.
     """
 
     same: bool | None
@@ -97,9 +98,9 @@ class Recording:
     Attributes
     ----------
     sounding : tuple of int
-        First sample that sounds, and the one after the last; equal where nothing does.
-    evenness_db : float
-        How much the levels of bands move about their trend, root mean square.
+        First sample that is not silent, and the one after the last; equal if all are silent.
+    variation_db : float
+        Root mean square variation of the band levels around their trend.
     """
 
     def __init__(self, samples: np.ndarray) -> None:
@@ -111,54 +112,39 @@ class Recording:
         self.sounding = first * _HOP, min(len(self.samples), (end - 1) * _HOP + _FRAME) if end else 0
         self.floor = _FLOOR * float(total[first:end].mean()) if end else 0.0
         self.changes = np.zeros_like(energies)
-        """Levels of the bands without their trend [shape=(frames, bands)], in dB; 0 where nothing sounds."""
+        """Band levels without their trend in dB [shape=(frames, bands)]; 0 in silence."""
         if end:
             levels = 10 * np.log10(energies[first:end] + self.floor)
             self.changes[first:end] = levels - uniform_filter1d(levels, _TREND_FRAMES, axis=0, mode="nearest")
         self.frames = first, end
-        self.evenness_db = float(np.sqrt(np.square(self.changes[first:end]).mean())) if end else 0.0
+        self.variation_db = float(np.sqrt(np.square(self.changes[first:end]).mean())) if end else 0.0
         self.powers = np.concatenate([[0.0], np.cumsum(np.square(self.changes, dtype=np.float64).sum(axis=1))])
 
     @classmethod
     def read(cls, path: Path) -> Recording:
-        """Decode a file.
-
-        Raises
-        ------
-        AudioError
-            It cannot be read.
-        """
+        """Decode a file; raise an AudioError if that fails."""
         with open_audio(path) as audio:
             length = min(audio.samples(SAMPLE_RATE), round(MAX_DURATION_S * SAMPLE_RATE))
             return cls(audio.span(SAMPLE_RATE, 0, length))
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes."""
+        """Memory use."""
         return self.samples.nbytes + self.changes.nbytes + self.powers.nbytes
 
 
 def compare(first: Recording, second: Recording) -> Likeness:
-    """Judge whether two recordings are the same, wherever each one begins and ends.
-
-    Parameters
-    ----------
-    first, second : Recording
-
-    Returns
-    -------
-    Likeness
-    """
+    """Decide whether two recordings are the same, wherever each begins and ends."""
     lengths = [end - begin for begin, end in (first.sounding, second.sounding)]
-    if min(lengths) < _PIECE:
-        return Likeness(None, f"less than {_PIECE / SAMPLE_RATE:.0f} s of one of them sound")
+    if min(lengths) < _SEGMENT:
+        return Likeness(None, f"one of them has less than {_SEGMENT / SAMPLE_RATE:.0f} s that are not silent")
     if min(lengths) < MIN_OVERLAP * max(lengths):
         return Likeness(False, "one of them is less than half as long")
-    even = min(first.evenness_db, second.evenness_db) < EVEN_DB
+    even = min(first.variation_db, second.variation_db) < EVEN_DB
     offsets = _likely_offsets(first, second, max(lengths))
     if not offsets:
-        return _uneven(even, Likeness(False, "at no offset do their levels rise and fall together"))
-    refined = [_to_the_sample(first, second, offset) for offset in offsets]
+        return _unless_even(even, Likeness(False, "their levels do not rise and fall together at any offset"))
+    refined = [_refine(first, second, offset) for offset in offsets]
     best = max(refined)[0]
     tried = {refined[0][1]} | {offset for phase, offset in refined if phase > _RIVAL * best}
     coherence, detail, offset = max(
@@ -167,20 +153,20 @@ def compare(first: Recording, second: Recording) -> Likeness:
     begin, end = _shared(first, second, offset)
     values = offset / SAMPLE_RATE, (end - begin) / max(lengths), coherence, detail
     if coherence < MIN_COHERENCE:
-        return Likeness(False, "played or mixed anew: their waveforms do not agree", *values)
+        return Likeness(False, "another performance or mix: their waveforms do not agree", *values)
     if detail < MIN_DETAIL:
-        return _uneven(even, Likeness(False, "the same tones, but their levels do not move together", *values))
+        return _unless_even(even, Likeness(False, "the same tones, but their levels do not move together", *values))
     return Likeness(True, "the same recording", *values)
 
 
-def _uneven(even: bool, likeness: Likeness) -> Likeness:
-    """The verdict, unless the sound is too even for one."""
-    reason = f"too even to tell: levels move by less than {EVEN_DB} dB"
+def _unless_even(even: bool, likeness: Likeness) -> Likeness:
+    """Return the decision, or an undecided one if the levels vary too little."""
+    reason = f"undecided: levels vary by less than {EVEN_DB} dB"
     return replace(likeness, same=None, reason=reason) if even else likeness
 
 
 def _likely_offsets(first: Recording, second: Recording, longer: int) -> list[int]:
-    """Offsets in samples at which the levels of both change alike, the likeliest first."""
+    """Return offsets in samples at which the levels of both change alike, the most likely first."""
     size = next_fast_len(len(first.changes) + len(second.changes), real=True)
     spectra = (rfft(one.changes, size, axis=0) for one in (first, second))
     spectrum = next(spectra) * np.conj(next(spectra))
@@ -201,50 +187,50 @@ def _likely_offsets(first: Recording, second: Recording, longer: int) -> list[in
     return found
 
 
-def _to_the_sample(first: Recording, second: Recording, offset: int) -> tuple[float, int]:
-    """How much of the frequencies is in phase near this offset, and at which one."""
-    size, reach = 2 * _PIECE, _HOP + _HOP // 2
+def _refine(first: Recording, second: Recording, offset: int) -> tuple[float, int]:
+    """Return the phase agreement and the exact offset near an approximate one."""
+    size, reach = 2 * _SEGMENT, _HOP + _HOP // 2
     spectrum = np.zeros(size // 2 + 1, np.complex64)
-    for piece_a, piece_b in _pieces(first, second, offset, _QUICK_PIECES):
-        product = rfft(piece_a, size) * np.conj(rfft(piece_b, size))
+    for segment_a, segment_b in _segments(first, second, offset, _QUICK_SEGMENTS):
+        product = rfft(segment_a, size) * np.conj(rfft(segment_b, size))
         spectrum += product / (np.abs(product) + 1e-3 * np.abs(product).mean() + 1e-12)
-    likeness = np.abs(irfft(spectrum, size))  # a copy may be upside down
+    likeness = np.abs(irfft(spectrum, size))  # a copy may have inverted polarity
     near = np.concatenate([likeness[-reach:], likeness[: reach + 1]])
     best = int(near.argmax())
     return float(near[best]), offset + best - reach
 
 
 def _shared(first: Recording, second: Recording, offset: int) -> tuple[int, int]:
-    """Where both sound, in samples of the first one."""
+    """Return the range in which both are not silent, in samples of the first."""
     begin = max(0, offset, first.sounding[0], second.sounding[0] + offset)
     end = min(len(first.samples), len(second.samples) + offset, first.sounding[1], second.sounding[1] + offset)
     return begin, end
 
 
-def _pieces(first: Recording, second: Recording, offset: int, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """So many pieces, spread over what both share; fewer where it is short."""
+def _segments(first: Recording, second: Recording, offset: int, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return segments spread evenly over the overlap; fewer if it is short."""
     begin, end = _shared(first, second, offset)
-    count = max(1, min(count, (end - begin) // _PIECE))
-    starts = np.linspace(begin, max(begin, end - _PIECE), count).astype(int)
-    pieces = []
+    count = max(1, min(count, (end - begin) // _SEGMENT))
+    starts = np.linspace(begin, max(begin, end - _SEGMENT), count).astype(int)
+    segments = []
     for start in starts.tolist():
-        stop = min(start + _PIECE, end)
-        pieces.append((first.samples[start:stop], second.samples[start - offset : stop - offset]))
-    return pieces
+        stop = min(start + _SEGMENT, end)
+        segments.append((first.samples[start:stop], second.samples[start - offset : stop - offset]))
+    return segments
 
 
 def _agreement(first: Recording, second: Recording, offset: int) -> tuple[float, float]:
-    """Coherence that nearly all pieces reach, and detail of all together."""
+    """Return the coherence that nearly all segments reach, and the detail of all segments together."""
     coherences, products, powers = [], 0.0, np.zeros(2)
-    for piece_a, piece_b in _pieces(first, second, offset, _PIECES):
-        if min(len(piece_a), len(piece_b)) < _FRAME:
+    for segment_a, segment_b in _segments(first, second, offset, _SEGMENTS):
+        if min(len(segment_a), len(segment_b)) < _FRAME:
             continue
-        spectra = _spectra(piece_a), _spectra(piece_b)
+        spectra = _spectra(segment_a), _spectra(segment_b)
         energies = [_by_band(np.square(np.abs(spectrum))) for spectrum in spectra]
         sums = [energy.sum(axis=0) for energy in energies]
         floors = [first.floor * len(energies[0]), second.floor * len(energies[0])]
         if all(total.sum() < floor for total, floor in zip(sums, floors, strict=True)):
-            continue  # a rest in both
+            continue  # silence in both
         cross = np.abs(_by_band(spectra[0] * np.conj(spectra[1])).sum(axis=0))
         audible = (sums[0] > floors[0]) | (sums[1] > floors[1])
         means = np.sqrt(sums[0] * sums[1]) + 1e-20
@@ -284,7 +270,7 @@ def _by_band(values: np.ndarray) -> np.ndarray:
 
 
 def _energies(samples: np.ndarray) -> np.ndarray:
-    """Energies of the bands [shape=(frames, bands), dtype=float32]; a minute at a time, which keeps memory low."""
+    """Band energies [shape=(frames, bands), dtype=float32]; computed a minute at a time to save memory."""
     step = _HOP * (60 * SAMPLE_RATE // _HOP)
     blocks = [
         _by_band(np.square(np.abs(_spectra(samples[start : start + step + _FRAME - _HOP]))))

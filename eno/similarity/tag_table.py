@@ -1,4 +1,4 @@
-"""What a predictor says of every track of a store: computed once, and kept beside the index."""
+"""Predicted tags of all tracks of a store: computed once per predictor, and cached next to the index."""
 
 from __future__ import annotations
 
@@ -18,25 +18,24 @@ from eno.errors import UnknownName
 from eno.files import replace_file
 from eno.tagging import VectorTagger
 
-_LEAST = 1e-6  # half precision rounds smaller probabilities away
+_LEAST = 1e-6  # half precision rounds smaller probabilities to 0
 
 
 @dataclass(frozen=True, eq=False)
 class TagTable:
-    """Probabilities of tags for many tracks.
+    """Probabilities of tags of many tracks.
 
     Attributes
     ----------
     track_ids : pa.Array
-        The tracks.
     names : tuple of str
         The tags.
     probabilities : np.ndarray [shape=(tags, tracks), dtype=float16]
-        One row a tag, so that a search by two of a thousand reads two; mapped from its file.
+        Memory-mapped. One row per tag, so that a search for two of a thousand tags reads two rows.
     thresholds : np.ndarray [shape=(tags,)]
-        Above which probability a track is said to have the tag.
+        Probability above which a track has the tag.
     predict : callable, optional
-        Gives probabilities [shape=(tags,)] for the vectors of a file's windows [shape=(n, layers, dim)].
+        Returns probabilities [shape=(tags,)] for the windows of a file [shape=(n, layers, dim)].
     """
 
     track_ids: pa.Array
@@ -46,33 +45,52 @@ class TagTable:
     predict: Callable[[np.ndarray], np.ndarray] | None = None
 
     def together(self, tags: list[str]) -> np.ndarray:
-        """How surely tracks have all of some tags: the geometric mean of the probabilities [shape=(tracks,)].
-
-        Raises
-        ------
-        UnknownName
-            The predictor knows no such tag.
-        """
+        """Return the geometric mean of the probabilities of some tags [shape=(tracks,)]; see `place`."""
         rows = np.asarray(self.probabilities[[self.place(tag) for tag in tags]], np.float32)
         mean: np.ndarray = np.exp(np.log(np.maximum(rows, _LEAST)).mean(axis=0))
         return mean
 
     def place(self, tag: str) -> int:
-        """Row of a tag, whatever its case.
-
-        Raises
-        ------
-        UnknownName
-            The predictor knows no such tag.
-        """
+        """Return the row of a tag, regardless of case; raise UnknownName if the predictor does not know it."""
         by_key = {name.casefold(): place for place, name in enumerate(self.names)}
         if tag.casefold() not in by_key:
             raise UnknownName("tag", tag, self.names)
         return by_key[tag.casefold()]
 
 
+def open_tag_table(
+    folder: Path,
+    saved: Path,
+    store: EmbeddingStore,
+    predictor: VectorTagger,
+    *,
+    on_predict: Callable[[], None] | None = None,
+) -> TagTable:
+    """Return a predictor's tags of all tracks of a store, which are predicted if they are not cached yet.
+
+    Parameters
+    ----------
+    folder : Path
+        The cache, for instance ``tags`` in the index's folder.
+    saved : Path
+        The folder of the saved predictor.
+    store : EmbeddingStore
+    predictor : VectorTagger
+        The same predictor, loaded. It also predicts tags of files.
+    on_predict : callable, optional
+        Called before tags are predicted, which may take long.
+    """
+    key = table_key(saved, store)
+    table = read_tag_table(folder, key)
+    if table is None:
+        if on_predict is not None:
+            on_predict()
+        table = make_tag_table(folder, key, store, predictor)
+    return with_predictor(table, predictor)
+
+
 def table_key(predictor: Path, store: EmbeddingStore) -> str:
-    """Name the table of a saved predictor over a store as it is now; it changes when either does."""
+    """Return the key of a saved predictor's table. It changes with the predictor and with the state of the store."""
     digest = hashlib.sha256()
     for path in sorted(path for path in predictor.rglob("*") if path.is_file()):
         if path.parent == predictor or "head" in path.relative_to(predictor).parts:
@@ -83,7 +101,7 @@ def table_key(predictor: Path, store: EmbeddingStore) -> str:
 
 
 def read_tag_table(folder: Path, key: str) -> TagTable | None:
-    """Open the table that `make_tag_table` kept; None where there is none."""
+    """Open a table that `make_tag_table` wrote; None if there is none."""
     values, names = _files(folder, key)
     if not (values.is_file() and names.is_file()):
         return None
@@ -96,18 +114,16 @@ def read_tag_table(folder: Path, key: str) -> TagTable | None:
 
 
 def make_tag_table(folder: Path, key: str, store: EmbeddingStore, predictor: VectorTagger) -> TagTable:
-    """Predict the tags of every track of a store, and keep them in a folder.
+    """Predict the tags of all tracks of a store, and cache them. Tables of other states of the store are deleted.
 
     Parameters
     ----------
     folder : Path
-        Receives the table, for instance ``tags`` in the index's folder. Those of other states of the store go.
     key : str
         See `table_key`.
     store : EmbeddingStore
         Vectors of the predictor's encoder.
     predictor : VectorTagger
-        Predicts.
     """
     ids = store.track_ids()
     names = tuple(predictor.labels.all_labels)
@@ -133,7 +149,7 @@ def make_tag_table(folder: Path, key: str, store: EmbeddingStore, predictor: Vec
 
 
 def with_predictor(table: TagTable, predictor: VectorTagger) -> TagTable:
-    """Make a table able to tag files as well, by the vectors of their windows."""
+    """Return a table that can also predict the tags of files."""
     return replace(table, predict=lambda windows: predictor.predict_windows([windows])[0])
 
 

@@ -284,7 +284,7 @@ def main() -> None:
         lap(f"embedded with {demo.spec.label}")
         plain = build_index(demo, Path(scratch) / "plain")  # a collection has few copies: none may shape its space
         index = build_index(store, Path(scratch) / "index", like=plain.folder)
-        found = find_duplicates(index, audio_root=folder)
+        found = find_duplicates(index, audio_roots=folder)
         lap(f"{len(found.pairs)} pairs compared ({NEIGHBOURS} nearest of cosine ≥ {MIN_COSINE}, {NEAREST} of any)")
         copies, others = compare_directly(folder, truth)
         lap(f"{len(copies)} copies and {sum(map(len, others.values()))} others compared")

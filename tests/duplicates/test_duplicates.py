@@ -68,7 +68,7 @@ def index(collection, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(collection, index):
-    return find_duplicates(index, audio_root=collection[0], min_cosine=0.5)
+    return find_duplicates(index, audio_roots=collection[0], min_cosine=0.5)
 
 
 class TestFindDuplicates:
@@ -76,7 +76,7 @@ class TestFindDuplicates:
         [group] = found.groups
         assert [member.track_id for member in group] == ["flac.flac", "mp3.mp3", "ogg.ogg"]
         assert [member.behind for member in group[:2]] == ["", "lossy"]
-        assert "s of the sound are missing" in group[2].behind
+        assert "s of the audio are missing" in group[2].behind
         shift = found.to_dict()["groups"][0]["files"][2]["offset_s"]
         assert shift == pytest.approx(2.0, abs=0.001)
 
@@ -102,7 +102,7 @@ class TestFindDuplicates:
             return {path: hashlib.sha256(path.read_bytes()).digest() for path in sorted(audio.iterdir())}
 
         before = state()
-        find_duplicates(index, audio_root=audio, min_cosine=0.5)
+        find_duplicates(index, audio_roots=audio, min_cosine=0.5)
         assert state() == before
 
     def test_without_audio_only_lengths_decide(self, index):
@@ -112,7 +112,7 @@ class TestFindDuplicates:
         assert found.groups == []
         different = [pair for pair in found.pairs if pair.decision == "different"]
         assert [(pair.first, pair.second) for pair in different] == [("flac.flac", "mp3.mp3")]
-        assert different[0].likeness.reason == "lengths of 14 and 90 s"
+        assert different[0].likeness.reason == "durations of 14 and 90 s"
         assert found.count("unconfirmed") == 14
 
     def test_a_chain_is_no_group(self, tmp_path):
@@ -124,7 +124,7 @@ class TestFindDuplicates:
             rate = 48_000 if name == "a" else RATE
             soundfile.write(tmp_path / f"{name}.flac", soxr.resample(part, RATE, rate), rate)
         index = build_index(make_store(tmp_path / "store", ["a.flac", "b.flac", "c.flac"]), space="none")
-        found = find_duplicates(index, audio_root=tmp_path)
+        found = find_duplicates(index, audio_roots=tmp_path)
         decisions = {pair.first[0] + pair.second[0]: pair.decision for pair in found.pairs}
         assert decisions == {"ab": "same", "bc": "same", "ac": "different"}
         assert [[member.track_id for member in group] for group in found.groups] == [["a.flac", "b.flac"]]
@@ -135,7 +135,7 @@ class TestFindDuplicates:
         angles = np.radians([0, 50, 100])
         vectors = np.column_stack([np.cos(angles), np.sin(angles)])
         index = build_index(make_store(tmp_path / "store", ["a.flac", "b.flac", "c.flac"], vectors), space="none")
-        found = find_duplicates(index, audio_root=tmp_path, min_cosine=0.5, nearest=1)
+        found = find_duplicates(index, audio_roots=tmp_path, min_cosine=0.5, nearest=1)
         assert [member.track_id for member in found.groups[0]] == ["a.flac", "b.flac", "c.flac"]
         later = found.pairs[-1]
         assert (later.first, later.second, later.decision) == ("a.flac", "c.flac", "same")
@@ -167,14 +167,18 @@ MP3 = replace(LOSSLESS, lossless=False, kbps=320, size=8_000_000, codec="mp3 mpe
     ("kept", "other", "behind"),
     [
         (LOSSLESS, MP3, "lossy"),
-        (MP3, replace(LOSSLESS, bandwidth_hz=11_000), "lossless, but made from less: nothing above 11.0 kHz"),
-        (MP3, replace(LOSSLESS, sounding_s=150), "50.0 s of the sound are missing"),
+        (
+            MP3,
+            replace(LOSSLESS, bandwidth_hz=11_000),
+            "lossless, but from a worse source: nothing above 11.0 kHz",
+        ),
+        (MP3, replace(LOSSLESS, sounding_s=150), "50.0 s of the audio are missing"),
         (MP3, replace(MP3, kbps=128), "128 instead of 320 kbit/s"),
         (replace(MP3, codec="ogg opus", kbps=128), replace(MP3, kbps=160), "160 instead of 128 kbit/s"),
         (LOSSLESS, replace(LOSSLESS, channels=1), "1 instead of 2 channels"),
-        (replace(LOSSLESS, sample_rate=48_000, tags=0), LOSSLESS, "44100 instead of 48000 samples a second"),
-        (LOSSLESS, replace(LOSSLESS, sounding_s=196), "4.0 s of the sound are missing"),
-        (LOSSLESS, replace(LOSSLESS, tags=2, size=30_000_000), "2 instead of 5 tags filled in"),
+        (replace(LOSSLESS, sample_rate=48_000, tags=0), LOSSLESS, "sample rate of 44100 instead of 48000 Hz"),
+        (LOSSLESS, replace(LOSSLESS, sounding_s=196), "4.0 s of the audio are missing"),
+        (LOSSLESS, replace(LOSSLESS, tags=2, size=30_000_000), "2 instead of 5 filled tag fields"),
         (LOSSLESS, replace(LOSSLESS, size=10_000_000), "a smaller file"),
     ],
 )
@@ -205,7 +209,7 @@ class TestCommand:
         result = CliRunner().invoke(
             app, ["duplicates", str(store.path), "--audio-root", str(audio), "--min-cosine", "0"]
         )
-        assert "keep  flac.flac  (the next best is behind: lossy)" in result.stdout
+        assert "keep  flac.flac  (the next best: lossy)" in result.stdout
         assert "failed  gone.flac: no such file" in result.stdout
         assert "3 same, 3 different, 9 unconfirmed" in result.stdout
         assert "1 groups with 2 files to spare" in result.stdout

@@ -127,7 +127,7 @@ def test_an_even_tone_is_left_undecided():
     tone = drone(0, depth=0.0)
     found = likeness(tone, np.roll(drone(1, depth=0.0), 5000))
     assert found.same is None
-    assert "too even" in found.reason
+    assert "levels vary by less than" in found.reason
 
 
 @pytest.mark.parametrize("samples", [np.zeros(80_000), np.zeros(100), 0.1 * ORIGINAL[:4000]])
@@ -135,4 +135,4 @@ def test_what_hardly_sounds_is_left_undecided(samples):
     for pair in ((samples, ORIGINAL), (ORIGINAL, samples), (samples, samples)):
         found = likeness(*pair)
         assert found.same is None
-        assert "sound" in found.reason
+        assert "not silent" in found.reason

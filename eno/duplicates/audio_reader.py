@@ -1,4 +1,4 @@
-"""Files on demand: decoded in threads, kept while they are needed; what cannot be read is noted and gone past."""
+"""Read the audio of tracks in a thread pool, with a cache. Files that cannot be read are recorded and skipped."""
 
 from __future__ import annotations
 
@@ -13,26 +13,25 @@ from eno.audio.reading import probe
 from eno.duplicates.quality import Quality, read_quality
 from eno.duplicates.recordings import SAMPLE_RATE, Recording
 from eno.errors import AudioError
-from eno.files import printable, printed_file
+from eno.files import AudioRoots, printable
 
 logger = logging.getLogger(__name__)
 
-_KEPT_BYTES = 1 << 29
+_CACHE_BYTES = 1 << 29
 
 _T = TypeVar("_T")
 
 
-class Listener:
+class AudioReader:
     """Reads the files of tracks.
 
     Parameters
     ----------
-    audio_root : Path or None
-        The folder that track ids are relative to; None where nothing can be listened to.
+    audio_roots : AudioRoots or None
+        The folders that track ids are relative to; None if there is no audio.
     pool : ThreadPoolExecutor
-        Where files are read.
     known : mapping of str to mapping
-        Rows of ``tracks.parquet`` by track id, of as many tracks as are known.
+        Rows of ``tracks.parquet`` by track id, as far as there are any.
 
     Attributes
     ----------
@@ -41,58 +40,58 @@ class Listener:
     """
 
     def __init__(
-        self, audio_root: Path | None, pool: ThreadPoolExecutor, *, known: Mapping[str, Mapping[str, Any]]
+        self, audio_roots: AudioRoots | None, pool: ThreadPoolExecutor, *, known: Mapping[str, Mapping[str, Any]]
     ) -> None:
-        self.audio_root, self.pool, self._known = audio_root, pool, known
+        self.audio_roots, self.pool, self._known = audio_roots, pool, known
         self.problems: dict[str, str] = {}
-        self._kept: OrderedDict[str, Recording] = OrderedDict()
+        self._cache: OrderedDict[str, Recording] = OrderedDict()
         self._sounding_s: dict[str, float] = {}
 
     def durations(self, ids: Sequence[str], report: Callable[[str, int, int], None]) -> dict[str, float | None]:
-        """Lengths of tracks in seconds; None where not known."""
+        """Return the durations of tracks in seconds; None if unknown."""
         durations = {track_id: self._known.get(track_id, {}).get("duration_s") for track_id in ids}
         missing = [track_id for track_id, duration_s in durations.items() if duration_s is None]
-        if self.audio_root is None or not missing:
+        if self.audio_roots is None or not missing:
             return durations
-        looked = self._each(missing, lambda track_id, path: probe(path, listen=False).duration_s)
-        for done, (track_id, duration_s) in enumerate(looked, 1):
+        probed = self._each(missing, lambda track_id, path: probe(path, listen=False).duration_s)
+        for done, (track_id, duration_s) in enumerate(probed, 1):
             durations[track_id] = duration_s
-            report("looking at files", done, len(missing))
+            report("reading durations", done, len(missing))
         return durations
 
     def recordings(self, ids: Sequence[str]) -> dict[str, Recording]:
-        """Decode tracks, without those that cannot be read. A few at a time: they are all in memory."""
-        missing = [track_id for track_id in ids if track_id not in self._kept and track_id not in self.problems]
+        """Decode tracks, all of which are then in memory. Unreadable ones are omitted."""
+        missing = [track_id for track_id in ids if track_id not in self._cache and track_id not in self.problems]
         for track_id, recording in self._each(missing, lambda track_id, path: Recording.read(path)):
             if recording is not None:
                 begin, end = recording.sounding
                 self._sounding_s[track_id] = (end - begin) / SAMPLE_RATE
-                self._kept[track_id] = recording
-        found = {track_id: self._kept[track_id] for track_id in ids if track_id in self._kept}
+                self._cache[track_id] = recording
+        found = {track_id: self._cache[track_id] for track_id in ids if track_id in self._cache}
         for track_id in found:
-            self._kept.move_to_end(track_id)
-        held = sum(recording.nbytes for recording in self._kept.values())
-        while held > _KEPT_BYTES:
-            held -= self._kept.popitem(last=False)[1].nbytes
+            self._cache.move_to_end(track_id)
+        held = sum(recording.nbytes for recording in self._cache.values())
+        while held > _CACHE_BYTES:
+            held -= self._cache.popitem(last=False)[1].nbytes
         return found
 
     def qualities(self, ids: Sequence[str]) -> dict[str, Quality]:
-        """What files are worth that were decoded before, without those that can no longer be read."""
+        """Return the quality of files that were decoded before. Unreadable ones are omitted."""
 
-        def look(track_id: str, path: Path) -> Quality:
+        def read(track_id: str, path: Path) -> Quality:
             return read_quality(path, sounding_s=self._sounding_s[track_id], known=self._known.get(track_id))
 
-        return {track_id: quality for track_id, quality in self._each(ids, look) if quality is not None}
+        return {track_id: quality for track_id, quality in self._each(ids, read) if quality is not None}
 
     def _each(self, ids: Sequence[str], work: Callable[[str, Path], _T]) -> Iterator[tuple[str, _T | None]]:
-        """Do something with the file of every track; None where that fails, whatever is wrong with it."""
-        root = self.audio_root
-        if root is None:
-            raise ValueError("there is no audio folder to read from.")
+        """Apply a function to the file of every track; None if it fails for any reason."""
+        roots = self.audio_roots
+        if roots is None:
+            raise ValueError("There is no audio folder to read from.")
 
         def attempt(track_id: str) -> _T | None:
             try:
-                return work(track_id, printed_file(root, track_id))
+                return work(track_id, roots.file(track_id))
             except AudioError as error:
                 reason = error.reason
             except Exception as error:
