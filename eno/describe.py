@@ -93,7 +93,7 @@ def describe_store(path: Path | str) -> dict[str, str]:
 
 def _predictor(path: Path) -> dict[str, str]:
     from eno.data.labels.encoder import LabelEncoder
-    from eno.inference.saved import read_description
+    from eno.inference.predictor_folder import read_description
     from eno.training.record import EVALUATION, TrainingRecord
 
     description = read_description(path)

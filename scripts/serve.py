@@ -17,7 +17,7 @@ from pathlib import Path
 from eno.console import errors
 from eno.data.labels.encoder import LabelEncoder
 from eno.errors import EnoError, TrackingError
-from eno.inference.saved import LABELS, read_description
+from eno.inference.predictor_folder import LABELS, read_description
 from eno.tracking.clearml_experiment import ClearMLExperiment, open_clearml
 from eno.tracking.experiment import Command, RegisteredModel, Tracking
 from eno.tracking.source import requirement

@@ -10,7 +10,7 @@ from eno.audio.windows import WindowPolicy
 from eno.data.labels.encoder import LabelEncoder
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import FingerprintMismatch, StoreError
-from eno.inference.saved import PredictorParts
+from eno.inference.predictor_folder import PredictorParts
 from eno.models import IdentityHead, LinearHead, MLPHead
 from eno.models.bags import Bags
 from eno.tagging import vectors_for

@@ -75,7 +75,7 @@ def _evaluate(run: Run) -> None:
     from eno.cnn.predictor import CNN
     from eno.data.layout import DataRoot
     from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE, metrics_table, write_report
-    from eno.inference.saved import LABELS
+    from eno.inference.predictor_folder import LABELS
     from eno.training.judging import evaluate_predictor
     from eno.training.record import EVALUATION, TrainingRecord
     from eno.training.reports import lineage, report_evaluation

@@ -93,7 +93,7 @@ def _space(store: EmbeddingStore) -> Space | None:
 
 def _tags(model: Path, store: EmbeddingStore, ids: list[str], chosen: Settings) -> TagStrengths:
     """Ask a predictor about tracks by their vectors; its encoder is not needed for that."""
-    from eno.inference.saved import PredictorParts
+    from eno.inference.predictor_folder import PredictorParts
     from eno.mapping.map_content import TagStrengths
 
     parts = PredictorParts.load(model, device=chosen.device)

@@ -15,7 +15,7 @@ from eno.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
     from eno.embeddings.store.embedding_store import EmbeddingStore
-    from eno.inference.naming import TagProbability
+    from eno.inference.predictions import TagProbability
     from eno.inference.predictor import EnoPredictor
 
 _TEXT_ENCODERS = ("clap", "laion")
@@ -70,7 +70,7 @@ def predictor_of(
         labels = LabelEncoder([], words) if tags_file is None else read_tags(tags_file)
         return EnoPredictor.zero_shot(loaded, labels, templates=prompt, policy=policy_of(chosen))
     if model is not None:
-        from eno.inference.saved import read_description
+        from eno.inference.predictor_folder import read_description
 
         if encoder is not None:
             return EnoPredictor.load(model, device=chosen.device, encoder=encoder_of(chosen, encoder))

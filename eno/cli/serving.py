@@ -24,7 +24,7 @@ from eno.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
     from eno.embeddings.store.embedding_store import EmbeddingStore
-    from eno.serving.guard import Access
+    from eno.serving.security import Access
     from eno.serving.service import Limits
     from eno.spec import EncoderSpec
 
@@ -83,7 +83,7 @@ def serve(
         raise MissingExtra("serve", (error.name or "fastapi").partition(".")[0]) from error
     from eno.data.layout import DataRoot
     from eno.embeddings.store.embedding_store import EmbeddingStore
-    from eno.serving.served import Sources
+    from eno.serving.snapshot import Sources
     from eno.similarity.index.build import open_or_build
 
     chosen = settings(config, overrides, device=device, data_root=data_root)
@@ -115,7 +115,7 @@ def serve(
 
 
 def _access(host: str, token_file: Path | None, names: list[str] | None, origins: list[str] | None) -> Access:
-    from eno.serving.guard import Access, local_names
+    from eno.serving.security import Access, local_names
 
     token = os.environ.get(_TOKEN)
     if token_file is not None:
@@ -147,7 +147,7 @@ def _limits(max_mb: float, max_minutes: float, max_waiting: int, decoders: int |
 
 
 def _spec(model: Path | None, store: EmbeddingStore | None) -> EncoderSpec:
-    from eno.inference.saved import read_description
+    from eno.inference.predictor_folder import read_description
 
     if model is None and store is None:
         raise ConfigError("There is nothing to serve: name a predictor (--model), a store (--store), or both.")

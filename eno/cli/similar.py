@@ -189,7 +189,7 @@ def _open(
 
 def _tags(model: Path, store: EmbeddingStore, folder: Path, device: str) -> TagTable:
     """Give what a predictor says of the tracks; its encoder is not needed for that."""
-    from eno.inference.saved import PredictorParts, read_description
+    from eno.inference.predictor_folder import PredictorParts, read_description
     from eno.similarity.tag_table import make_tag_table, read_tag_table, table_key, with_predictor
 
     store.require(read_description(model).spec)

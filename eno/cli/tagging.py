@@ -19,7 +19,7 @@ from eno.files import printable
 
 if TYPE_CHECKING:
     from eno.embeddings.store.embedding_store import EmbeddingStore
-    from eno.inference.naming import TagProbability
+    from eno.inference.predictions import TagProbability
     from eno.inference.predictor import EnoPredictor
 
     Chooser = Callable[[int, TagProbability], bool]

@@ -20,7 +20,7 @@ from eno.files import printed_file
 
 if TYPE_CHECKING:
     from eno.config import Settings
-    from eno.inference.naming import TagProbability
+    from eno.inference.predictions import TagProbability
     from eno.tagfiles.edits import TagEdit, UndoLog
     from eno.tagfiles.selection import TagChoice
 

@@ -18,7 +18,7 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.data.splits.artist_split import GROUP, read_split
 from eno.data.splits.stratify import SPLITS
-from eno.inference.saved import PredictorParts
+from eno.inference.predictor_folder import PredictorParts
 from eno.models import IdentityHead
 from eno.models.ranking import macro_map
 from eno.training.heads import calibrate

@@ -9,7 +9,7 @@ import os
 import shlex
 from collections.abc import Sequence
 
-from eno.inference.naming import TagProbability
+from eno.inference.predictions import TagProbability
 
 CSV_COLUMNS = ("path", "family", "tag", "probability", "threshold")
 

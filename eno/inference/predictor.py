@@ -10,10 +10,10 @@ from eno.audio.windows import WindowPolicy
 from eno.data.labels.encoder import LabelEncoder
 from eno.encoders import Encoder, is_own, load_encoder
 from eno.errors import FingerprintMismatch, ModelError
-from eno.inference.naming import Prediction, TagProbability
+from eno.inference.file_tagger import Tagger
+from eno.inference.predictions import Prediction, TagProbability
+from eno.inference.predictor_folder import PredictorParts
 from eno.inference.registered import pretrained_folder
-from eno.inference.saved import PredictorParts
-from eno.inference.tagger import Tagger
 from eno.models import Head, IdentityHead
 from eno.models.calibration.calibrate import Calibration
 

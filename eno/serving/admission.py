@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from eno.serving.problems import Problem
+from eno.serving.errors import Problem
 
 _SMOOTHING = 0.2
 

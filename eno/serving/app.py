@@ -14,9 +14,10 @@ from fastapi.responses import Response
 
 from eno import __version__
 from eno.mapping.map import MAP_SCRIPTS
-from eno.serving import listening_routes, problems, routes, schemas
-from eno.serving.guard import COOKIE, Access, Guard
-from eno.serving.metrics import Measured
+from eno.serving import inference_routes, schemas, track_routes
+from eno.serving.errors import Problem, install_handlers, problem_responses
+from eno.serving.metrics import MetricsMiddleware
+from eno.serving.security import COOKIE, Access, SecurityMiddleware
 from eno.serving.service import Service
 
 _DESCRIPTION = "Tags music with your own words, and finds what sounds alike."
@@ -53,14 +54,14 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
         title="eno", version=__version__, description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
     )
     app.state.service = service
-    problems.install(app)
-    app.include_router(routes.router)
-    app.include_router(listening_routes.router)
+    install_handlers(app)
+    app.include_router(track_routes.router)
+    app.include_router(inference_routes.router)
     _add_health(app, service)
     _add_session(app, access)
     _add_page(app)
-    app.add_middleware(Guard, access=access)
-    app.add_middleware(Measured, metrics=service.metrics)
+    app.add_middleware(SecurityMiddleware, access=access)
+    app.add_middleware(MetricsMiddleware, metrics=service.metrics)
     return app
 
 
@@ -91,15 +92,15 @@ def _add_health(app: FastAPI, service: Service) -> None:
         """Say that the process is alive."""
         return schemas.State(status="ok")
 
-    @app.get("/readyz", tags=["health"], responses=problems.responses(503))
+    @app.get("/readyz", tags=["health"], responses=problem_responses(503))
     async def ready() -> schemas.State:
         """Say whether requests are taken."""
         if service.stopping:
-            raise problems.Problem(503, "The service is stopping.", headers={"Retry-After": "5"})
+            raise Problem(503, "The service is stopping.", headers={"Retry-After": "5"})
         return schemas.State(status="ok")
 
     @app.get("/metrics", tags=["health"], response_class=Response, responses={
-        **problems.responses(401, 421), 200: {"description": "Figures", "content": {"text/plain": {}}},
+        **problem_responses(401, 421), 200: {"description": "Figures", "content": {"text/plain": {}}},
     })  # fmt: skip
     def metrics() -> Response:
         """Give figures for Prometheus."""
@@ -107,7 +108,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
 
 def _add_session(app: FastAPI, access: Access) -> None:
-    @app.post("/v1/session", status_code=204, response_class=Response, responses=problems.responses(401, 403, 421))
+    @app.post("/v1/session", status_code=204, response_class=Response, responses=problem_responses(401, 403, 421))
     async def session(request: Request) -> Response:
         """Keep the token that was shown in a cookie, so that a browser can play audio."""
         answer = Response(status_code=204)
@@ -138,5 +139,5 @@ def _add_page(app: FastAPI) -> None:
     @app.get("/assets/{name}", include_in_schema=False)
     async def asset(request: Request, name: str) -> Response:
         if name not in contents:
-            raise problems.Problem(404, "There is no such file.")
+            raise Problem(404, "There is no such file.")
         return answer(request, name)

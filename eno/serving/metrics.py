@@ -48,7 +48,7 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class Measured:
+class MetricsMiddleware:
     """Counts what an app answers.
 
     Parameters

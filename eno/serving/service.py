@@ -20,10 +20,10 @@ from eno.encoders import Encoder
 from eno.errors import AudioError, EnoError
 from eno.inference.predictor import EnoPredictor
 from eno.serving.admission import Admission
-from eno.serving.engine import Engine, Heard
+from eno.serving.batching import EncodedFile, EncoderQueue
 from eno.serving.metrics import Metrics
 from eno.serving.scratch import Scratch
-from eno.serving.served import Served, Sources
+from eno.serving.snapshot import Snapshot, Sources
 from eno.serving.uploads import Upload, UploadLimits
 from eno.training.feedback import Feedback
 
@@ -79,7 +79,7 @@ class Service:
 
     Attributes
     ----------
-    served : Served
+    snapshot : Snapshot
         What is served now. A request takes it once, and keeps it to its end.
 
     Raises
@@ -91,11 +91,11 @@ class Service:
     def __init__(self, sources: Sources, encoder: Encoder, *, feedback: Path, limits: Limits | None = None) -> None:
         self.sources, self.limits, self.metrics = sources, limits or Limits(), Metrics()
         self._stamp = sources.stamp()
-        self.served = Served.open(sources, encoder)
+        self.snapshot = Snapshot.open(sources, encoder)
         self.feedback = Feedback(feedback)
         self.stopping = False
         self.admission = Admission(self.limits.max_waiting, on_change=self.metrics.inside.set)
-        self.engine = Engine(
+        self.engine = EncoderQueue(
             encoder,
             decoders=self.limits.decoders,
             batch_windows=self.limits.batch_windows,
@@ -123,7 +123,7 @@ class Service:
 
     def _draw(self) -> None:
         """Draw the map before anybody asks for it: it takes seconds."""
-        threading.Thread(target=self.served.draw, name="eno-map", daemon=True).start()
+        threading.Thread(target=self.snapshot.draw, name="eno-map", daemon=True).start()
 
     async def close(self) -> None:
         """Finish what was asked for, and stop."""
@@ -136,7 +136,7 @@ class Service:
         if self._scratch is not None:
             await asyncio.to_thread(self._scratch.remove)
 
-    async def hear(self, upload: Upload, policy: WindowPolicy, predictor: EnoPredictor | None) -> Heard:
+    async def hear(self, upload: Upload, policy: WindowPolicy, predictor: EnoPredictor | None) -> EncodedFile:
         """Hear a file; given up when its caller is cancelled.
 
         Raises
@@ -164,7 +164,7 @@ class Service:
         async with self._reloading:
             stamp = await asyncio.to_thread(self.sources.stamp)
             try:
-                self.served = await asyncio.to_thread(Served.open, self.sources, self.served.encoder)
+                self.snapshot = await asyncio.to_thread(Snapshot.open, self.sources, self.snapshot.encoder)
             except EnoError as error:
                 logger.error("goes on with what was served before: %s", error)
                 self.metrics.reloads.labels("refused").inc()

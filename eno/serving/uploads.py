@@ -15,7 +15,7 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.types import Message, Receive
 
-from eno.serving.problems import Problem
+from eno.serving.errors import Problem
 
 _MAX_FIELDS, _MAX_FIELD_BYTES = 20, 65_536  # of a form, besides its files
 _AUDIO_BODY = re.compile(r"(audio|video)/|application/(octet-stream|ogg)$")

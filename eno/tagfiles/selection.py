@@ -10,7 +10,7 @@ from pathlib import Path
 from eno.data.library.files import AUDIO_SUFFIXES
 from eno.errors import AudioError, LabelError
 from eno.files import printable, read_lines
-from eno.inference.naming import TagProbability
+from eno.inference.predictions import TagProbability
 
 _FAMILIES = {"genres": "genre", "descriptors": "descriptor", "tags": "descriptor"}
 

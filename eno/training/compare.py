@@ -21,7 +21,7 @@ from eno.evaluation.bootstrap import Interval, intervals, paired_difference
 from eno.evaluation.metrics import evaluate, prevalence_baseline
 from eno.files import printed_file
 from eno.inference.predictor import EnoPredictor
-from eno.inference.saved import PredictorParts
+from eno.inference.predictor_folder import PredictorParts
 from eno.training.heads import train_head
 from eno.training.record import HeadPlan
 from eno.training.tracks import Collection

@@ -11,7 +11,7 @@ import numpy as np
 
 from eno.data.splits.stratify import SPLITS
 from eno.errors import LabelError, TrainingError
-from eno.inference.saved import PredictorParts
+from eno.inference.predictor_folder import PredictorParts
 from eno.models import Head, create_head
 from eno.models.aggregation import aggregate
 from eno.models.calibration.calibrate import Calibration, fit_calibration

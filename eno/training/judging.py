@@ -13,7 +13,7 @@ from eno.data.layout import DataRoot
 from eno.data.splits.stratify import SPLITS
 from eno.evaluation.diagnosis import Predictions
 from eno.evaluation.evaluation import Evaluation, evaluate_predictions
-from eno.inference.saved import PredictorParts
+from eno.inference.predictor_folder import PredictorParts
 from eno.models.aggregation import aggregate
 from eno.training.record import TrainingRecord, check_unseen
 from eno.training.tracks import Collection

@@ -21,7 +21,7 @@ from eno.data.tables import write_table
 from eno.errors import ModelError
 from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE
 from eno.files import write_json
-from eno.inference.saved import LABELS
+from eno.inference.predictor_folder import LABELS
 from eno.models.calibration.calibrate import Calibration
 from eno.training.tracks import split_hash, split_ids
 

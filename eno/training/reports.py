@@ -12,7 +12,7 @@ from eno import __version__
 from eno.cnn.settings import Epoch
 from eno.evaluation.evaluation import Evaluation, Level
 from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE
-from eno.inference.saved import PredictorParts
+from eno.inference.predictor_folder import PredictorParts
 from eno.models import Head
 from eno.tracking.experiment import Experiment, NoExperiment, RegisteredModel
 from eno.training.compare import ComparisonRow

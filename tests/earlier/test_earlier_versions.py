@@ -31,9 +31,9 @@ from eno.embeddings.store.maintenance import compact_store, export_store, verify
 from eno.encoders import load_encoder
 from eno.errors import AudioError
 from eno.evaluation.report import as_json
-from eno.inference.naming import TagNaming
+from eno.inference.predictions import TagNaming
 from eno.inference.predictor import EnoPredictor
-from eno.inference.saved import PredictorParts
+from eno.inference.predictor_folder import PredictorParts
 from eno.models import create_head
 from eno.similarity.index.build import update_index
 from eno.similarity.index.index import SimilarityIndex

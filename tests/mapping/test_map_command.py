@@ -12,7 +12,7 @@ from eno.data.matching.matcher import MATCH_SCHEMA
 from eno.data.tables import write_table
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import FingerprintMismatch
-from eno.inference.saved import PredictorParts
+from eno.inference.predictor_folder import PredictorParts
 from eno.models import create_head
 from tests.fakes import ProjectionEncoder
 from tests.mapping.test_map import Page, unpack

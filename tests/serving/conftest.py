@@ -13,8 +13,8 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.inference.predictor import EnoPredictor
 from eno.models import create_head
 from eno.serving.app import create_app
-from eno.serving.served import Sources
 from eno.serving.service import Limits, Service
+from eno.serving.snapshot import Sources
 from eno.serving.uploads import UploadLimits
 from eno.similarity.index.build import build_index
 from tests.similarity.small_collection import POLICY, OwnEncoder, build

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from eno.serving.guard import Access
+from eno.serving.security import Access
 from eno.training.feedback import Feedback
 from tests.browser import launched, needs_browser, wait
 from tests.serving.conftest import make_service, running

@@ -176,11 +176,11 @@ def test_a_link_of_the_catalogue_that_leads_out_is_not_followed(collection, tmp_
     inside.unlink()
     inside.symlink_to(tmp_path / "secret.wav")
     try:
-        assert service.served.catalogue.audio(TRACK) is None
+        assert service.snapshot.catalogue.audio(TRACK) is None
     finally:
         inside.unlink()
         inside.write_bytes(kept)
-    assert service.served.catalogue.audio(TRACK) == inside
+    assert service.snapshot.catalogue.audio(TRACK) == inside
 
 
 def test_the_map_is_that_of_the_collection(ask, collection):
@@ -272,7 +272,7 @@ def test_a_retrained_predictor_is_taken_without_a_request_lost(collection, song,
             after = tag()
             if after != before:
                 break
-        assert [after[label] for label in service.served.predictor.labels.all_labels] == pytest.approx(
+        assert [after[label] for label in service.snapshot.predictor.labels.all_labels] == pytest.approx(
             expected.tolist(), abs=1e-4
         )
         save_predictor(store, data.root / "changing", encoder=OwnEncoder(seed=1))  # of another encoder

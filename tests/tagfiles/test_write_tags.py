@@ -16,7 +16,7 @@ from eno.cli import main
 from eno.data.library.tags import read_tags
 from eno.errors import LabelError
 from eno.inference.export import beets_line, csv_header, csv_lines, picard_line
-from eno.inference.naming import TagProbability
+from eno.inference.predictions import TagProbability
 from eno.models.calibration.calibrate import Calibration
 from eno.tagfiles.selection import TagChoice, read_tagged
 from tests.audio_files import music, write
@@ -93,7 +93,7 @@ def prepared(tmp_path_factory):
     limits = np.where(np.argsort(np.argsort(-mean)) < 12, mean * 0.9, 1.0)
     learned = Calibration(np.ones(50), np.zeros(50), limits, np.zeros(50, bool), "platt", "scut")
     predictor = EnoPredictor(
-        plain.encoder, None, plain.labels, policy=policy, calibration=learned, album_calibration=learned
+        plain.encoder, plain.head, plain.labels, policy=policy, calibration=learned, album_calibration=learned
     )
     predictor.save(root / "model")
     store = EmbeddingStore.create(root / "store", plain.encoder.spec, policy=policy)

@@ -21,7 +21,7 @@ from eno.cli.tracked import closing, sections_of, used_of, with_changes
 from eno.config import Settings, load_settings
 from eno.data.labels.encoder import LabelEncoder
 from eno.errors import ConfigError, TrackingError
-from eno.inference.saved import PredictorParts
+from eno.inference.predictor_folder import PredictorParts
 from eno.models import MLPHead, create_head
 from eno.tracking import source
 from eno.tracking.clearml_experiment import ClearMLExperiment

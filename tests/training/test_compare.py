@@ -16,7 +16,7 @@ from eno.errors import ConfigError
 from eno.evaluation.bootstrap import intervals, paired_difference
 from eno.evaluation.metrics import evaluate
 from eno.inference.predictor import EnoPredictor
-from eno.inference.saved import PredictorParts
+from eno.inference.predictor_folder import PredictorParts
 from eno.training.compare import PREVALENCE, Candidate, CNNCandidate, compare_candidates
 from eno.training.comparison import comparison_table, conclusion, write_comparison
 from eno.training.judging import evaluate_predictor

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from eno.cli import app
 from eno.errors import ConfigError, LabelError
-from eno.inference.saved import PredictorParts
+from eno.inference.predictor_folder import PredictorParts
 from eno.training.corrections import Corrections
 from eno.training.feedback import Correction, Feedback
 from eno.training.heads import train_head

@@ -9,7 +9,7 @@ import pytest
 from eno.data.labels.encoder import LabelEncoder
 from eno.errors import FingerprintMismatch, LabelError, ModelError, TrainingError
 from eno.evaluation.metrics import evaluate
-from eno.inference.saved import PredictorParts
+from eno.inference.predictor_folder import PredictorParts
 from eno.models.aggregation import aggregate
 from eno.training.heads import train_head
 from eno.training.judging import evaluate_predictor

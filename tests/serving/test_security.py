@@ -8,7 +8,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from eno.serving.guard import Access, local_names
+from eno.serving.security import Access, local_names
 from tests.serving.conftest import LIMITS, make_service, running
 from tests.similarity.small_collection import OwnEncoder
 

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class EncodedFile:
     """What the encoder and a predictor make of a file.
 
     Attributes
@@ -52,7 +52,7 @@ class _Job:
     path: Path
     policy: WindowPolicy
     predictor: EnoPredictor | None
-    future: Future[Heard] = field(default_factory=Future)
+    future: Future[EncodedFile] = field(default_factory=Future)
     starts_s: np.ndarray = field(default_factory=lambda: np.zeros(0))
     duration_s: float = 0.0
     peak: float = 0.0
@@ -61,7 +61,7 @@ class _Job:
     def needed(self) -> bool:
         return not self.future.done()
 
-    def end(self, outcome: Heard | BaseException) -> None:
+    def end(self, outcome: EncodedFile | BaseException) -> None:
         try:
             if isinstance(outcome, BaseException):
                 self.future.set_exception(outcome)
@@ -83,7 +83,7 @@ class _Call:
     future: Future[Any] = field(default_factory=Future)
 
 
-class Engine:
+class EncoderQueue:
     """Hears files, and runs what else needs the model, one thing at a time.
 
     Nothing here limits how much may wait: `eno.serving.admission` does, before a file is taken.
@@ -148,7 +148,7 @@ class Engine:
         self._model.put(None)
         self._threads[0].join()
 
-    def hear(self, path: Path, policy: WindowPolicy, predictor: EnoPredictor | None) -> Future[Heard]:
+    def hear(self, path: Path, policy: WindowPolicy, predictor: EnoPredictor | None) -> Future[EncodedFile]:
         """Hear a file.
 
         Parameters
@@ -162,7 +162,7 @@ class Engine:
 
         Returns
         -------
-        Future of Heard
+        Future of EncodedFile
             Cancelled, its work is dropped. Its exception is an AudioError where the file is at fault.
         """
         job = _Job(path, policy, predictor)
@@ -259,7 +259,7 @@ class Engine:
             probabilities = list(predictor.predict_windows(tracks))
         for job, vectors, found in zip(jobs, tracks, probabilities, strict=True):
             if np.isfinite(vectors).all():
-                job.end(Heard(vectors, job.starts_s, job.duration_s, job.peak, found))
+                job.end(EncodedFile(vectors, job.starts_s, job.duration_s, job.peak, found))
             else:
                 job.end(AudioError(job.path, "cannot be heard: the encoder gives values that are not finite"))
 

@@ -17,11 +17,11 @@ from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.encoders import Encoder
 from eno.errors import ConfigError, EnoError
 from eno.inference.predictor import EnoPredictor
-from eno.inference.saved import PREDICTOR
+from eno.inference.predictor_folder import PREDICTOR
 from eno.mapping.map import draw_map
 from eno.mapping.map_content import TagStrengths
 from eno.mapping.projection import Method
-from eno.serving.catalogue import Catalogue
+from eno.serving.track_catalogue import TrackCatalogue
 from eno.similarity.index.index import SimilarityIndex, index_folder
 from eno.similarity.metadata import TrackMetadata
 from eno.similarity.sounds_like import SoundsLike
@@ -79,7 +79,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Served:
+class Snapshot:
     """What one request sees from its beginning to its end.
 
     Attributes
@@ -90,7 +90,7 @@ class Served:
         Tags them.
     sounds : SoundsLike or None
         Finds what sounds alike.
-    catalogue : Catalogue or None
+    catalogue : TrackCatalogue or None
         Tracks by name.
     drawn : Future of bytes
         The map as `eno.mapping.map_content` packs it: JSON, compressed by gzip. `draw` gives it.
@@ -99,12 +99,12 @@ class Served:
     encoder: Encoder
     predictor: EnoPredictor | None
     sounds: SoundsLike | None
-    catalogue: Catalogue | None
+    catalogue: TrackCatalogue | None
     map_method: Method = "auto"
     drawn: Future[bytes] = field(default_factory=Future)
 
     @classmethod
-    def open(cls, sources: Sources, encoder: Encoder) -> Served:
+    def open(cls, sources: Sources, encoder: Encoder) -> Snapshot:
         """Open what is there now.
 
         Parameters
@@ -147,7 +147,7 @@ class Served:
         sounds = SoundsLike(index, store, encoder=encoder, metadata=metadata, tags=tags, audio_roots=audio_root)
         for note in sounds.notes:
             logger.warning("%s", note)
-        return cls(encoder, predictor, sounds, Catalogue(sounds.tracks, predictor, audio_root), sources.map_method)
+        return cls(encoder, predictor, sounds, TrackCatalogue(sounds.tracks, predictor, audio_root), sources.map_method)
 
     def draw(self) -> None:
         """Draw the map, once; for a thread of its own, since it may take long."""

@@ -12,7 +12,7 @@ from eno import EnoPredictor, LabelEncoder, WindowPolicy
 from eno.encoders.musicnn.encoder import MusiCNN, tag_labels
 from eno.errors import AudioError, ModelError
 from eno.inference import registered
-from eno.inference.many import encode_files
+from eno.inference.encode_files import encode_files
 from eno.models import IdentityHead, MLPHead, create_head
 from eno.models.bags import Bags
 from tests.audio_files import music

@@ -13,9 +13,9 @@ from eno.audio.reading import read_windows
 from eno.audio.windows import WindowPolicy
 from eno.errors import AudioError
 from eno.serving.admission import Admission
+from eno.serving.batching import EncoderQueue
 from eno.serving.decoding import DecodeProcess, Wanted
-from eno.serving.engine import Engine
-from eno.serving.problems import Problem
+from eno.serving.errors import Problem
 from eno.serving.scratch import Scratch
 from tests.audio_files import music
 from tests.fakes import ProjectionEncoder
@@ -48,7 +48,7 @@ def songs(tmp_path_factory):
 
 @pytest.fixture
 def engine():
-    engine = Engine(SlowEncoder(), decoders=2, decode_timeout_s=1.0, max_duration_s=60)
+    engine = EncoderQueue(SlowEncoder(), decoders=2, decode_timeout_s=1.0, max_duration_s=60)
     engine.start()
     yield engine
     engine.encoder.may.set()
@@ -97,7 +97,7 @@ def test_who_has_gone_costs_nothing(engine, songs):
 
 
 def test_closing_finishes_what_was_asked_for(songs):
-    engine = Engine(ProjectionEncoder(), decoders=1)
+    engine = EncoderQueue(ProjectionEncoder(), decoders=1)
     engine.start()
     waiting = [engine.hear(path, WindowPolicy(count=3), None) for path in songs]
     called = engine.call(lambda: 7)

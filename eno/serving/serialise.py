@@ -9,9 +9,9 @@ from eno.data.names import label_key
 from eno.errors import EnoError
 from eno.inference.predictor import EnoPredictor, TagProbability
 from eno.serving import schemas
-from eno.serving.engine import Heard
-from eno.serving.problems import of_error
-from eno.serving.served import Served
+from eno.serving.batching import EncodedFile
+from eno.serving.errors import of_error
+from eno.serving.snapshot import Snapshot
 from eno.serving.uploads import Upload
 from eno.similarity.search_result import SearchResult
 from eno.training.feedback import Correction
@@ -28,7 +28,9 @@ def tags(found: Sequence[TagProbability], *, top: int | None = None) -> list[sch
     return sent
 
 
-def tagged(upload: Upload, predictor: EnoPredictor | None, heard: Heard | EnoError, *, top: int) -> schemas.TaggedFile:
+def tagged(
+    upload: Upload, predictor: EnoPredictor | None, heard: EncodedFile | EnoError, *, top: int
+) -> schemas.TaggedFile:
     """The tags of a file, or why there are none."""
     if isinstance(heard, EnoError):
         return schemas.TaggedFile(name=upload.name, problem=schemas.Problem(**of_error(heard).to_dict()))
@@ -67,26 +69,26 @@ def corrections(said: Sequence[Correction]) -> list[schemas.CorrectionOut]:
     return [schemas.CorrectionOut.model_validate(asdict(one)) for one in said]
 
 
-def known_tags(served: Served) -> list[schemas.TagInfo]:
+def known_tags(snapshot: Snapshot) -> list[schemas.TagInfo]:
     """The tags there are: the predictor's, or else those of the catalogue."""
-    if served.predictor is not None:
-        counts = served.catalogue.counts if served.catalogue is not None else {}
-        labels = served.predictor.labels
+    if snapshot.predictor is not None:
+        counts = snapshot.catalogue.counts if snapshot.catalogue is not None else {}
+        labels = snapshot.predictor.labels
         families = ["genre"] * labels.num_genres + ["descriptor"] * labels.num_descriptors
         return [
             schemas.TagInfo(tag=tag, family=family, tracks=counts.get(tag, 0))  # type: ignore[arg-type]
             for tag, family in zip(labels.all_labels, families, strict=True)
         ]
-    found = {} if served.catalogue is None else served.catalogue.known_tags
+    found = {} if snapshot.catalogue is None else snapshot.catalogue.known_tags
     return [
         schemas.TagInfo(tag=tag, family=family, tracks=count)  # type: ignore[arg-type]
         for (family, tag), count in sorted(found.items())
     ]
 
 
-def spelled(served: Served, tag: str, family: str | None) -> tuple[str, str] | None:
+def spelled(snapshot: Snapshot, tag: str, family: str | None) -> tuple[str, str] | None:
     """How a tag is written, and its family; None for a word of no known family."""
-    for one in known_tags(served):
+    for one in known_tags(snapshot):
         if label_key(one.tag) == label_key(tag) and family in (None, one.family):
             return one.tag, one.family
     return None if family is None else (" ".join(tag.split()), family)

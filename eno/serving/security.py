@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from eno.serving.problems import Problem
+from eno.serving.errors import Problem
 
 COOKIE = "eno_session"
 
@@ -56,7 +56,7 @@ class Access:
         return hmac.new((self.token or "").encode(), b"eno session", hashlib.sha256).hexdigest()
 
 
-class Guard:
+class SecurityMiddleware:
     """Refuses who may not ask, and adds headers to what is answered.
 
     Parameters

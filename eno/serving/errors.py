@@ -68,7 +68,7 @@ def of_error(error: EnoError) -> Problem:
     return Problem(500, "The service is out of order; its log says why.")
 
 
-def install(app: FastAPI) -> None:
+def install_handlers(app: FastAPI) -> None:
     """Make every error of an app a problem."""
 
     @app.exception_handler(Problem)
@@ -99,7 +99,7 @@ def install(app: FastAPI) -> None:
         return Problem(500, "The service is out of order; its log says why.").response()
 
 
-def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe problems for OpenAPI."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}

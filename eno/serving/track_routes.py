@@ -1,4 +1,4 @@
-"""The routes of ``/v1`` that ask about tracks; `eno.serving.listening_routes` has those that take files."""
+"""The routes of ``/v1`` that ask about tracks; `eno.serving.inference_routes` has those that take files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from fastapi.responses import FileResponse, Response
 
 from eno import __version__
 from eno.encoders.text import TextEncoder
-from eno.serving import answers, schemas
-from eno.serving.catalogue import Catalogue
-from eno.serving.problems import Problem, responses
-from eno.serving.served import Served
+from eno.serving import schemas, serialise
+from eno.serving.errors import Problem, problem_responses
 from eno.serving.service import Service
+from eno.serving.snapshot import Snapshot
+from eno.serving.track_catalogue import TrackCatalogue
 from eno.similarity import queries
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.where import Where
 from eno.training.feedback import Correction
 
-router = APIRouter(prefix="/v1", responses=responses(400, 401, 403, 421, 422, 500))
+router = APIRouter(prefix="/v1", responses=problem_responses(400, 401, 403, 421, 422, 500))
 
 Offset = Annotated[int, Query(ge=0, le=10**9)]
 Limit = Annotated[int, Query(ge=1, le=200)]
@@ -36,12 +36,12 @@ def the_service(request: Request) -> Service:
     return service
 
 
-def the_served(service: Annotated[Service, Depends(the_service)]) -> Served:
+def the_snapshot(service: Annotated[Service, Depends(the_service)]) -> Snapshot:
     """What is served now."""
-    return service.served
+    return service.snapshot
 
 
-def the_catalogue(served: Annotated[Served, Depends(the_served)]) -> Catalogue:
+def the_catalogue(snapshot: Annotated[Snapshot, Depends(the_snapshot)]) -> TrackCatalogue:
     """The catalogue.
 
     Raises
@@ -49,12 +49,12 @@ def the_catalogue(served: Annotated[Served, Depends(the_served)]) -> Catalogue:
     Problem
         There is none.
     """
-    if served.catalogue is None:
+    if snapshot.catalogue is None:
         raise Problem(404, "This service has no tracks; start it with --store.")
-    return served.catalogue
+    return snapshot.catalogue
 
 
-def the_sounds(served: Annotated[Served, Depends(the_served)]) -> SoundsLike:
+def the_sounds(snapshot: Annotated[Snapshot, Depends(the_snapshot)]) -> SoundsLike:
     """What finds similar tracks.
 
     Raises
@@ -62,9 +62,9 @@ def the_sounds(served: Annotated[Served, Depends(the_served)]) -> SoundsLike:
     Problem
         There is none.
     """
-    if served.sounds is None:
+    if snapshot.sounds is None:
         raise Problem(404, "This service has no tracks; start it with --store.")
-    return served.sounds
+    return snapshot.sounds
 
 
 class Filters:
@@ -86,13 +86,13 @@ class Filters:
 
 
 TheService = Annotated[Service, Depends(the_service)]
-TheServed = Annotated[Served, Depends(the_served)]
-TheCatalogue = Annotated[Catalogue, Depends(the_catalogue)]
+TheSnapshot = Annotated[Snapshot, Depends(the_snapshot)]
+TheCatalogue = Annotated[TrackCatalogue, Depends(the_catalogue)]
 TheSounds = Annotated[SoundsLike, Depends(the_sounds)]
 TheFilters = Annotated[Filters, Depends(Filters)]
 
 
-def _row(catalogue: Catalogue, track_id: str) -> int:
+def _row(catalogue: TrackCatalogue, track_id: str) -> int:
     row = catalogue.row_of(track_id)
     if row is None:
         raise Problem(404, f"There is no track {track_id!r}. GET /v1/tracks?q= finds tracks by name.")
@@ -100,15 +100,15 @@ def _row(catalogue: Catalogue, track_id: str) -> int:
 
 
 @router.get("/info")
-def info(service: TheService, served: TheServed) -> schemas.Info:
+def info(service: TheService, snapshot: TheSnapshot) -> schemas.Info:
     """Say what this service can do."""
     limits = service.limits
     return schemas.Info(
         version=__version__,
-        encoder=served.encoder.spec.label,
-        tags=0 if served.predictor is None else len(served.predictor.labels),
-        tracks=0 if served.catalogue is None else len(served.catalogue),
-        text=served.sounds is not None and isinstance(served.encoder, TextEncoder),
+        encoder=snapshot.encoder.spec.label,
+        tags=0 if snapshot.predictor is None else len(snapshot.predictor.labels),
+        tracks=0 if snapshot.catalogue is None else len(snapshot.catalogue),
+        text=snapshot.sounds is not None and isinstance(snapshot.encoder, TextEncoder),
         max_bytes=limits.uploads.max_bytes,
         max_files=limits.uploads.max_files,
         max_duration_s=limits.max_duration_s,
@@ -116,12 +116,12 @@ def info(service: TheService, served: TheServed) -> schemas.Info:
 
 
 @router.get("/tags")
-def all_tags(served: TheServed) -> schemas.Tags:
+def all_tags(snapshot: TheSnapshot) -> schemas.Tags:
     """List the tags there are, and how many tracks have each."""
-    return schemas.Tags(tags=answers.known_tags(served))
+    return schemas.Tags(tags=serialise.known_tags(snapshot))
 
 
-@router.get("/tracks", responses=responses(404))
+@router.get("/tracks", responses=problem_responses(404))
 def tracks(
     catalogue: TheCatalogue,
     q: Annotated[str, Query(max_length=500, description="Words of title, artist, album or file name")] = "",
@@ -134,20 +134,20 @@ def tracks(
 
 
 # The routes with something behind the id come first: an id has slashes of its own.
-@router.get("/tracks/{track_id:path}/similar", responses=responses(404))
+@router.get("/tracks/{track_id:path}/similar", responses=problem_responses(404))
 def similar_to_track(
     track_id: str, catalogue: TheCatalogue, sounds: TheSounds, chosen: TheFilters
 ) -> schemas.Neighbours:
     """Find what sounds like a track."""
     _row(catalogue, track_id)
-    return answers.neighbours(sounds.nearest(queries.of_track(sounds.tracks, track_id), **chosen.options))
+    return serialise.neighbours(sounds.nearest(queries.of_track(sounds.tracks, track_id), **chosen.options))
 
 
 @router.get(
     "/tracks/{track_id:path}/audio",
     response_class=FileResponse,
     responses={
-        **responses(404, 416),
+        **problem_responses(404, 416),
         200: {"description": "The file", "content": {"audio/*": {}, "application/octet-stream": {}}},
         206: {"description": "The span that was asked for (Range)"},
     },
@@ -163,34 +163,34 @@ def audio(track_id: str, catalogue: TheCatalogue) -> FileResponse:
     return FileResponse(path, media_type=kind if kind.startswith(("audio/", "video/")) else plain)
 
 
-@router.get("/tracks/{track_id:path}", responses=responses(404))
+@router.get("/tracks/{track_id:path}", responses=problem_responses(404))
 def track(track_id: str, catalogue: TheCatalogue, service: TheService) -> schemas.TrackDetail:
     """Tell all that is known of a track, and what the predictor says."""
     row = _row(catalogue, track_id)
     return schemas.TrackDetail(
         **catalogue.detail(row),
-        tags=answers.tags(catalogue.predicted(row), top=15),
-        corrections=answers.corrections(service.feedback.of_track(track_id)),
+        tags=serialise.tags(catalogue.predicted(row), top=15),
+        corrections=serialise.corrections(service.feedback.of_track(track_id)),
     )
 
 
 @router.get("/map", response_class=Response, responses={
-    **responses(404), 200: {"description": "What createMap of map.js draws", "content": {"application/json": {}}},
+    **problem_responses(404), 200: {"description": "Input of createMap in map.js", "content": {"application/json": {}}},
 })  # fmt: skip
-async def collection_map(request: Request, served: TheServed, _catalogue: TheCatalogue) -> Response:
+async def collection_map(request: Request, snapshot: TheSnapshot, _catalogue: TheCatalogue) -> Response:
     """Give the map of the collection, as soon as it is drawn."""
-    packed = await asyncio.shield(asyncio.wrap_future(served.drawn))  # others wait for it too
+    packed = await asyncio.shield(asyncio.wrap_future(snapshot.drawn))  # others wait for it too
     headers = {"Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):
         return Response(packed, media_type="application/json", headers=headers | {"Content-Encoding": "gzip"})
     return Response(gzip.decompress(packed), media_type="application/json", headers=headers)
 
 
-@router.post("/feedback", status_code=201, responses=responses(404))
+@router.post("/feedback", status_code=201, responses=problem_responses(404))
 def correct(said: schemas.CorrectionIn, service: TheService, catalogue: TheCatalogue) -> schemas.CorrectionOut:
     """Correct a tag of a track; 'eno train --feedback' learns from it."""
     _row(catalogue, said.track_id)
-    spelled = answers.spelled(service.served, said.tag, said.family)
+    spelled = serialise.spelled(service.snapshot, said.tag, said.family)
     if spelled is None:
         raise Problem(422, f"No tag is called {said.tag!r}. Give its family to add a word of your own.")
     correction = Correction(
@@ -201,7 +201,7 @@ def correct(said: schemas.CorrectionIn, service: TheService, catalogue: TheCatal
         verdict=said.verdict,
     )
     service.feedback.append([correction])
-    return answers.corrections([correction])[0]
+    return serialise.corrections([correction])[0]
 
 
 @router.get("/feedback")
@@ -213,5 +213,5 @@ def feedback(
 ) -> schemas.Corrections:
     """List the corrections that count, the newest first."""
     said = (service.feedback.latest() if track_id is None else service.feedback.of_track(track_id))[::-1]
-    page = answers.corrections(said[offset : offset + limit])
+    page = serialise.corrections(said[offset : offset + limit])
     return schemas.Corrections(total=len(said), offset=offset, corrections=page)

@@ -37,7 +37,7 @@ class Found:
     tracks: list[dict[str, Any]]
 
 
-class Catalogue:
+class TrackCatalogue:
     """Tracks of an index, in its order.
 
     Parameters

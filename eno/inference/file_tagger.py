@@ -15,8 +15,8 @@ from eno.audio.windows import WindowPolicy
 from eno.data.labels.encoder import LabelEncoder
 from eno.encoders import Encoder
 from eno.errors import AudioError
-from eno.inference.many import encode_files
-from eno.inference.naming import Prediction, TagNaming, TagProbability
+from eno.inference.encode_files import encode_files
+from eno.inference.predictions import Prediction, TagNaming, TagProbability
 from eno.models import Head, Vectors
 from eno.models.calibration.calibrate import Calibration
 from eno.tagging import mean_vector
@@ -36,7 +36,7 @@ class Tagger(TagNaming):
     head : Head
         Turns vectors into probabilities; `eno.models.IdentityHead` where they are probabilities already.
     labels, calibration, album_calibration, album
-        See `eno.inference.naming.TagNaming`.
+        See `eno.inference.predictions.TagNaming`.
     policy : WindowPolicy, optional
         Which windows of a file are listened to.
     """
