@@ -1,4 +1,10 @@
-"""What holds for all tests."""
+"""Settings of all tests."""
+
+import os
+
+# Several threads on the small data of the tests mostly wait for each other. This must precede the import of PyTorch,
+# and holds for the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hypothesis import settings
 

@@ -1,4 +1,4 @@
-"""The commands as a user types them, each in a process of its own."""
+"""The commands as a user types them."""
 
 import csv
 import json
@@ -13,9 +13,11 @@ import pytest
 import soundfile
 
 from tests.audio_files import music, write
+from tests.command import eno
 
 
-def eno(*arguments, cwd, **environment) -> subprocess.CompletedProcess:
+def eno_process(*arguments, cwd, **environment) -> subprocess.CompletedProcess:
+    """Run ``eno`` in a new process, for what only a fresh interpreter shows."""
     command = [sys.executable, "-c", "from eno.cli import main; main()", *map(str, arguments)]
     return subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, check=False, env=os.environ | environment, timeout=120
@@ -39,7 +41,7 @@ def folder(tmp_path):
 class TestTag:
     def test_files_and_folders_on_a_fresh_install(self, folder):
         files = ["audio/Slowdive – Souvlaki [1993]", "audio/Slowdive – Souvlaki [1993]/flac.flac"]
-        result = eno("tag", *files, cwd=folder)
+        result = eno_process("tag", *files, cwd=folder)
         assert result.returncode == 0, result.stderr
         lines = result.stdout.splitlines()
         assert lines[::3] == [f"{files[0]}/{name}" for name in ("flac.flac", "m4a.m4a", "ogg.ogg")] + [files[1]]
@@ -105,6 +107,7 @@ class TestEmbed:
             (tmp_path / "audio").mkdir(exist_ok=True)
             soundfile.write(tmp_path / "audio" / f"{i:02d}.wav", music(4, rate, seed=i), rate)
         command = [sys.executable, "-c", "from eno.cli import main; main()", "embed", "audio", "--store", "store"]
+        command += ["--set", "windows.count=4"]
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for line in process.stderr:  # the first line of progress: work is under way
             if "of 30" in line:
@@ -114,7 +117,7 @@ class TestEmbed:
         assert process.returncode == 1
         assert "The same command goes on from here" in errors
         assert "+ left" in output
-        finished = eno("embed", "audio", "--store", "store", cwd=tmp_path)
+        finished = eno("embed", "audio", "--store", "store", "--set", "windows.count=4", cwd=tmp_path)
         assert finished.returncode == 0
         done = int(output.split("embedded ")[1].split()[0])
         assert 0 < done < 30
@@ -178,7 +181,7 @@ def collection(tmp_path_factory):
         })  # fmt: skip
     (root / "lute.jsonl").write_text("".join(json.dumps(album) + "\n" for album in albums) + "{\n")
     soundfile.write(root / "raw" / "audio" / "loose.flac", music(4, rate), rate)
-    result = eno("embed", "raw/audio", "--store", "store", cwd=root)
+    result = eno("embed", "raw/audio", "--store", "store", "--set", "windows.count=2", cwd=root)
     assert result.returncode == 0, result.stderr
     return root
 
@@ -368,7 +371,7 @@ def test_names_that_are_not_utf8_are_shown_everywhere(folder):
 
 def test_torchaudio_of_another_pytorch_is_explained(tmp_path):
     (tmp_path / "torchaudio.py").write_text("raise OSError('libc10_cuda.so: cannot open shared object file')")
-    result = eno("tag", "song.mp3", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    result = eno_process("tag", "song.mp3", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert result.returncode == 1
     assert "libc10_cuda.so" in result.stderr
     assert "scripts/repair_torchaudio.py" in result.stderr
@@ -376,5 +379,5 @@ def test_torchaudio_of_another_pytorch_is_explained(tmp_path):
 
 
 def test_version_and_help(tmp_path):
-    assert eno("--version", cwd=tmp_path).stdout.strip() == __import__("eno").__version__
-    assert "embed" in eno("--help", cwd=tmp_path).stdout
+    assert eno_process("--version", cwd=tmp_path).stdout.strip() == __import__("eno").__version__
+    assert "embed" in eno_process("--help", cwd=tmp_path).stdout

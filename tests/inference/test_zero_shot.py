@@ -1,9 +1,6 @@
 """Tags by name: prompts, files of tags and of labelled tracks, and the whole command."""
 
-import io
 import json
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,11 +8,11 @@ import pytest
 import soundfile
 
 from eno import EnoPredictor, LabelEncoder, WindowPolicy, load_encoder
-from eno.cli import main
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import ConfigError, LabelError
 from eno.inference.zero_shot import read_labelled, read_tags, zero_shot_head
 from tests.checkpoints import music, save_clap
+from tests.command import eno
 from tests.fakes import ProjectionEncoder
 
 
@@ -94,18 +91,6 @@ def collection(tmp_path_factory):
     save_clap(root / "clap")
     (root / "eno.toml").write_text('[clap]\nmodel = "clap"\n[windows]\ncount = 2\n')
     return root
-
-
-def eno(*arguments, cwd) -> SimpleNamespace:
-    """Run a command in this process: importing transformers anew takes seconds."""
-    stdout, stderr = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
-        patch.chdir(cwd)
-        patch.setattr(sys, "argv", ["eno", *map(str, arguments)])
-        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-        with pytest.raises(SystemExit) as exit_code:
-            main()
-    return SimpleNamespace(returncode=exit_code.value.code, stdout=stdout.getvalue(), stderr=stderr.getvalue())
 
 
 def rows_of(result: SimpleNamespace) -> list[dict]:
