@@ -108,7 +108,7 @@ def test_a_file_that_fails_is_named_and_the_exit_code_tells(root, run):
 @pytest.mark.parametrize(
     ("script", "options", "message"),
     [
-        ("prepare_data.py", [], "train.parquet: no such file. Make it with: eno split"),
+        ("prepare_data.py", [], "train.parquet: no such file. Create it with: eno split"),
         ("train.py", [], "label_encoder.json: no such file"),
         ("train.py", ["--epochs", 0], "epochs is 0; it must be at least 1"),
         ("train.py", ["--device", "cuda:99"], "Device 'cuda:99' cannot be used"),

@@ -1,4 +1,4 @@
-"""Parquet tables: written whole or not at all, and checked when they are read."""
+"""Parquet tables that are replaced atomically and checked when they are read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eno.files import replace_file
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write a table as Parquet, and its folder if that is missing."""
+    """Write a table as Parquet; a missing folder is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
@@ -22,18 +22,18 @@ def write_table(path: Path, table: pa.Table) -> None:
 def read_table(
     path: Path, *, schema: pa.Schema, needed: Iterable[str], origin: str, earlier_names: Mapping[str, str] | None = None
 ) -> pa.Table:
-    """Read a table and check that it can be used.
+    """Read a table and check that it has the expected columns.
 
     Parameters
     ----------
     path : Path
         A Parquet file.
     schema : pyarrow.Schema
-        What its columns should be. Missing ones that are not needed come back as null, others of the file are kept.
+        Expected columns. Missing ones that are not needed become null; further columns of the file are kept.
     needed : iterable of str
-        Columns without which the table is of no use.
+        Columns that must be present.
     origin : str
-        How to come by the file, for instance ``"Make it with: eno scan"``.
+        How to create the file, for example ``"Create it with: eno scan"``.
     earlier_names : mapping of str to str, optional
         Column → its name in files of earlier versions.
 
@@ -61,22 +61,22 @@ def read_table(
 
 
 def require_columns(path: Path, names: Sequence[str], needed: Iterable[str], origin: str) -> None:
-    """Raise a `CatalogueError` that names the columns which a table lacks, if it lacks any."""
+    """Raise a `CatalogueError` that names the missing columns, if any are missing."""
     missing = [name for name in needed if name not in names]
     if missing:
         raise CatalogueError(
-            f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
-            f"it has {', '.join(names)}. DATA.md describes the table. {origin}"
+            f"{path}: the column{'s' * (len(missing) > 1)} {', '.join(missing)} {'are' if len(missing) > 1 else 'is'} "
+            f"missing; found {', '.join(names)}. DATA.md describes the table. {origin}"
         )
 
 
 def typed_column(path: Path, table: pa.Table | pa.RecordBatch, field: pa.Field) -> pa.Array | pa.ChunkedArray:
-    """Give a column in the type that it should have, null where the table lacks it.
+    """Return a column cast to the type of a field; nulls if the table lacks it.
 
     Raises
     ------
     CatalogueError
-        It is of another type.
+        The column cannot be cast.
     """
     if field.name not in table.schema.names:
         return pa.nulls(len(table), field.type)
@@ -85,5 +85,5 @@ def typed_column(path: Path, table: pa.Table | pa.RecordBatch, field: pa.Field) 
         return column.cast(field.type)
     except pa.ArrowException as error:
         raise CatalogueError(
-            f"{path}: the column {field.name} is {column.type}, expected {field.type} ({error})."
+            f"{path}: the column {field.name} has the type {column.type}, expected {field.type} ({error})."
         ) from error

@@ -1,4 +1,4 @@
-"""Labels ↔ vectors."""
+"""Encoding of labels as multi-hot vectors."""
 
 from __future__ import annotations
 
@@ -20,31 +20,26 @@ _Lists: TypeAlias = Any  # a list array of pyarrow, whose types are unknown to m
 
 
 class LabelEncoder:
-    """Turns Lute's genres and descriptors into multi-hot vectors and back.
+    """Encode genres and descriptors as multi-hot vectors, and decode them.
 
-    Primary and secondary genres share one vocabulary; descriptors follow after it.
+    Primary and secondary genres share one vocabulary; descriptors follow it. Names are compared ignoring case, spaces
+    and Unicode form.
 
     Parameters
     ----------
     genres, descriptors : iterable of str
-        The vocabulary; it is sorted, and repeated names count once.
+        The vocabulary; it is sorted and deduplicated.
     secondary_weight : float
-        What a secondary genre weighs; a primary one weighs 1.
+        Value of a secondary genre; primary ones are 1.
     aliases : mapping of str to str, optional
-        Other names of labels.
+        Alternative names of labels.
     implied : mapping of str to sequence of str, optional
-        Labels that a name stands for besides itself, such as the ancestors of a genre. The name need not be a label.
+        Further labels that a name sets, such as the ancestors of a genre. The name need not be a label itself.
 
     Attributes
     ----------
     genres, descriptors : list of str
         The vocabulary in the order of the vector.
-    num_genres, num_descriptors, num_labels : int
-        Its sizes.
-
-    Notes
-    -----
-    Names are found whatever their case, spaces and Unicode form.
 
     Examples
     --------
@@ -80,7 +75,7 @@ class LabelEncoder:
         self._descriptor_columns = self._columns_of_names(self.descriptors, self.num_genres)
 
     def _columns_of_names(self, labels: list[str], offset: int) -> dict[str, tuple[int, ...]]:
-        """Give the columns that each name sets, by its key."""
+        """Return the columns that each name sets, by its key."""
         columns = {label_key(label): offset + i for i, label in enumerate(labels)}
         found = {key: {column} for key, column in columns.items()}
         for name, ancestors in self.implied.items():
@@ -105,7 +100,7 @@ class LabelEncoder:
             return NotImplemented
         return self._content() == other._content()
 
-    __hash__ = None  # type: ignore[assignment]  # equal by value, and the lists are open to everyone
+    __hash__ = None  # type: ignore[assignment]  # equal by value, and the lists are mutable
 
     def encode(
         self,
@@ -115,15 +110,12 @@ class LabelEncoder:
     ) -> np.ndarray:
         """Encode the labels of one album.
 
-        Parameters
-        ----------
-        primary_genres, secondary_genres, descriptors : iterable of str or None
-            Lute's label fields. Names outside the vocabulary are left out.
+        Names outside the vocabulary are ignored.
 
         Returns
         -------
         np.ndarray [shape=(num_labels,), dtype=float32]
-            1 where the album has the label, `secondary_weight` where only a secondary genre says so, else 0.
+            1 for the labels of the album, `secondary_weight` for those that are only a secondary genre, else 0.
         """
         vector = np.zeros(self.num_labels, dtype=np.float32)
         for names, columns, weight in (
@@ -136,17 +128,17 @@ class LabelEncoder:
         return vector
 
     def encode_many(self, primary_genres: _Lists, secondary_genres: _Lists, descriptors: _Lists) -> sparse.csr_array:
-        """Encode the labels of many albums without ever holding the dense matrix.
+        """Encode the labels of many albums as a sparse matrix.
 
         Parameters
         ----------
         primary_genres, secondary_genres, descriptors : pyarrow list array, or sequence of iterables of str or None
-            One entry an album.
+            One entry per album.
 
         Returns
         -------
         scipy.sparse.csr_array [shape=(n, num_labels), dtype=float32]
-            Row by row what `encode` gives.
+            Rows as from `encode`.
         """
         primary = self._incidence(primary_genres, self._genre_columns)
         secondary = self._incidence(secondary_genres, self._genre_columns) * np.float32(self.secondary_weight)
@@ -156,7 +148,7 @@ class LabelEncoder:
         return matrix
 
     def _incidence(self, lists: _Lists, columns: dict[str, tuple[int, ...]]) -> sparse.csr_array:
-        """1 where an album has a label, by way of the few different names that there are."""
+        # Each distinct name is looked up once.
         array = _as_list_array(lists)
         encoded = pc.list_flatten(array).dictionary_encode()
         reached = [columns.get(label_key(name), ()) for name in encoded.dictionary.to_pylist()]
@@ -176,14 +168,14 @@ class LabelEncoder:
         return matrix
 
     def decode(self, vector: np.ndarray, threshold: float | np.ndarray = 0.5) -> dict[str, list[str]]:
-        """Name the labels whose value is above a threshold.
+        """Return the labels whose value is above a threshold.
 
         Parameters
         ----------
         vector : np.ndarray [shape=(num_labels,)]
             Probabilities, or a multi-hot vector.
         threshold : float or np.ndarray [shape=(num_labels,)]
-            Labels with a value strictly above it, or above that of the label, are named.
+            Values must be strictly greater.
 
         Returns
         -------
@@ -193,10 +185,10 @@ class LabelEncoder:
         Raises
         ------
         ValueError
-            The vector has another length than the vocabulary.
+            The vector does not have `num_labels` values.
         """
         if np.shape(vector) != (self.num_labels,):
-            raise ValueError(f"vector has the shape {np.shape(vector)}; expected ({self.num_labels},).")
+            raise ValueError(f"vector has the shape {np.shape(vector)}, expected ({self.num_labels},).")
         above = np.asarray(vector) > threshold
         return {
             "genres": [name for name, on in zip(self.genres, above[: self.num_genres], strict=True) if on],
@@ -204,7 +196,7 @@ class LabelEncoder:
         }
 
     def save(self, path: Path | str) -> None:
-        """Write the vocabulary as JSON; what is not at its default is left out."""
+        """Write the vocabulary as JSON. Fields at their default value are omitted."""
         write_json(Path(path), self._content())
 
     def _content(self) -> dict[str, Any]:
@@ -215,15 +207,15 @@ class LabelEncoder:
 
     @classmethod
     def load(cls, path: Path | str) -> LabelEncoder:
-        """Read a vocabulary that `save` wrote.
+        """Read a vocabulary written by `save`.
 
         Raises
         ------
         LabelError
-            The file is missing or holds something else.
+            The file is missing or is not a vocabulary.
         """
         if not Path(path).exists():
-            raise LabelError(f"{path}: no such file. Make it with: eno labels")
+            raise LabelError(f"{path}: no such file. Create it with: eno labels")
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             options = {name: content[name] for name in ("secondary_weight", "aliases", "implied") if name in content}
@@ -231,7 +223,7 @@ class LabelEncoder:
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise LabelError(
                 f'{path}: is not a label vocabulary ({error!r}); expected {{"genres": […], "descriptors": […]}}. '
-                "Make it with: eno labels"
+                "Create it with: eno labels"
             ) from error
 
 

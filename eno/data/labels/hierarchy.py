@@ -1,4 +1,4 @@
-"""Which genres imply which: a directed graph without circles, supplied by the user; and other names of labels."""
+"""The user's hierarchy of labels, a directed acyclic graph, and their aliases."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _HEADERS = {"child", "genre", "label", "name", "alias"}
 
 
 class Hierarchy:
-    """Labels and their parents; a label may have several.
+    """Labels and their parents, of which a label may have several.
 
     Parameters
     ----------
     edges : iterable of tuple of str
-        Child and parent. Names are compared by `eno.data.names.label_key`; the first spelling is shown.
+        Child and parent. Names are compared by `eno.data.names.label_key`; the first spelling is displayed.
 
     Raises
     ------
     LabelError
-        A label is among its own ancestors.
+        A label is its own ancestor.
 
     Examples
     --------
@@ -54,7 +54,7 @@ class Hierarchy:
                 self._ancestors[key] = frozenset(parents).union(*(self._ancestors[parent] for parent in parents))
         except CycleError as error:
             circle = " → ".join(self._spelling[key] for key in error.args[1])
-            raise LabelError(f"The hierarchy goes in a circle: {circle}. Remove one of these lines.") from error
+            raise LabelError(f"The hierarchy contains a cycle: {circle}. Remove one of these lines.") from error
 
     def __len__(self) -> int:
         return len(self._parents)
@@ -63,32 +63,32 @@ class Hierarchy:
         return iter(self._spelling.values())
 
     def parents(self, name: str) -> list[str]:
-        """Direct parents, in the order of the file."""
+        """Return the direct parents of a label, in the order of the file."""
         return [self._spelling[key] for key in self._parents.get(label_key(name), ())]
 
     def ancestors(self, name: str) -> list[str]:
-        """All that a label implies, sorted."""
+        """Return everything that a label implies, sorted."""
         return sorted(self._spelling[key] for key in self._ancestors.get(label_key(name), ()))
 
     def roots(self) -> list[str]:
-        """Labels without parents, in the order of the file."""
+        """Return the labels without parents, in the order of the file."""
         return [self._spelling[key] for key, parents in self._parents.items() if not parents]
 
     @classmethod
     def load(cls, path: Path | str) -> Hierarchy:
-        """Read a hierarchy.
+        """Read a hierarchy from a file.
 
         Parameters
         ----------
         path : Path or str
-            Either ``.csv`` or ``.tsv`` with child and parent in two columns, with or without a header; or text in which
-            children stand indented below their parent. A name may stand in several places. Empty lines, lines that
-            begin with ``#``, and notes such as ``::genre`` at the end of a line are passed over.
+            ``.csv`` or ``.tsv`` with the columns child and parent, header optional; otherwise text in which children
+            are indented below their parent. A name may occur in several places. Empty lines, lines that begin with
+            ``#``, and notes such as ``::genre`` at the end of a line are ignored.
 
         Raises
         ------
         LabelError
-            The file is missing, is not UTF-8, is indented unevenly or goes in a circle.
+            The file is missing, is not UTF-8, is indented inconsistently or contains a cycle.
         """
         path = Path(path)
         edges = list((_pairs if path.suffix.lower() in _SEPARATORS else _indented)(path))
@@ -99,23 +99,17 @@ class Hierarchy:
 
 
 def load_aliases(path: Path | str) -> dict[str, str]:
-    """Read other names of labels.
-
-    Parameters
-    ----------
-    path : Path or str
-        ``.csv`` or ``.tsv`` with alias and label in two columns, with or without a header. The label of an alias may be
-        an alias itself.
+    """Read aliases of labels from ``.csv`` or ``.tsv`` with the columns alias and label, header optional.
 
     Returns
     -------
     dict of str to str
-        Alias → label that is no alias.
+        Alias → label; chains of aliases are resolved.
 
     Raises
     ------
     LabelError
-        The file is missing, is not UTF-8, has other than two columns, or goes in a circle.
+        The file is missing, is not UTF-8, does not have two columns, or contains a cycle.
     """
     path = Path(path)
     direct = {label_key(alias): label for alias, label in _pairs(path)}
@@ -160,8 +154,8 @@ def _indented(path: Path) -> Iterator[tuple[str, str]]:
             above.pop()
         elif closed:
             raise LabelError(
-                f"{path}: line {number}: {name!r} is indented by {depth}, as nothing above it is. "
-                "Indent all children of a label alike."
+                f"{path}: line {number}: {name!r} is indented by {depth}, which matches no line above it. "
+                "Indent all children of a label equally."
             )
         if above:
             yield name, above[-1][1]
@@ -169,7 +163,7 @@ def _indented(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def implied_labels(hierarchy: Hierarchy | None, labels: Iterable[str]) -> Mapping[str, list[str]]:
-    """Give for every name of a hierarchy those of the labels that it implies."""
+    """Return which of the labels every name of a hierarchy implies."""
     if hierarchy is None:
         return {}
     spelled = {label_key(label): label for label in labels}

@@ -1,4 +1,4 @@
-"""Which labels can be learned: what is kept, what is dropped, and why."""
+"""The choice of labels that are frequent enough to train on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LABEL_COUNTS_SCHEMA = pa.schema(
         ("parents", pa.list_(pa.string())),
     ]
 )
-"""Columns of ``labels.parquet``; DATA.md says what each one means."""
+"""Columns of ``labels.parquet``; DATA.md describes them."""
 
 _FAMILIES = {"genre": LABEL_COLUMNS[:2], "descriptor": LABEL_COLUMNS[2:]}
 
@@ -43,27 +43,26 @@ def build_vocabulary(
     hierarchy: Hierarchy | None = None,
     secondary_weight: float = 1.0,
 ) -> tuple[LabelEncoder, pa.Table]:
-    """Choose the labels that are frequent enough to be learned.
+    """Choose the labels that are frequent enough to train on.
 
     Parameters
     ----------
     albums : pyarrow.Table
-        Those that count, usually those with audio; as `eno.data.lute.albums.read_albums` gives them.
+        The albums to count, usually those with audio.
     min_albums, min_artists : int
-        A label needs so many albums, and so many artists that made them.
+        Minimum numbers of albums, and of artists of these albums, for a label to be kept.
     aliases : mapping of str to str, optional
-        Other names of labels, see `eno.data.labels.hierarchy.load_aliases`.
+        Alternative names of labels, see `eno.data.labels.hierarchy.load_aliases`.
     hierarchy : Hierarchy, optional
-        Children count for their ancestors too.
+        Labels also count for their ancestors.
     secondary_weight : float
         See `LabelEncoder`.
 
     Returns
     -------
     labels : LabelEncoder
-        The vocabulary.
     counts : pyarrow.Table
-        Columns of `LABEL_COUNTS_SCHEMA`: every name that occurs, the frequent ones first.
+        Columns of `LABEL_COUNTS_SCHEMA`, one row for every name that occurs, most frequent first.
 
     Raises
     ------
@@ -110,19 +109,19 @@ def build_vocabulary(
 
 
 def roll_up(counts: pa.Table, hierarchy: Hierarchy) -> list[tuple[str, int, int]]:
-    """Sum up a hierarchy by its top headings.
+    """Summarise a hierarchy by its top-level labels.
 
     Parameters
     ----------
     counts : pyarrow.Table
-        As `build_vocabulary` gives them.
+        From `build_vocabulary`.
     hierarchy : Hierarchy
 
     Returns
     -------
     list of tuple
-        Heading, albums that have it or something below it, kept labels that are it or below it; the frequent ones
-        first.
+        Top-level label, number of albums with it or a descendant, number of kept labels that are it or a descendant;
+        most frequent first.
     """
     albums_of = {label_key(row["label"]): row["albums"] for row in counts.to_pylist() if row["family"] == "genre"}
     kept = Counter(
@@ -136,7 +135,7 @@ def roll_up(counts: pa.Table, hierarchy: Hierarchy) -> list[tuple[str, int, int]
 
 
 def _spellings(albums: pa.Table, columns: tuple[str, ...]) -> dict[str, str]:
-    """Give the most frequent spelling of every name by its key."""
+    """Return the most frequent spelling of every name by its key."""
     counts: Counter[str] = Counter()
     for column in columns:
         for item in pc.value_counts(pc.list_flatten(albums[column].combine_chunks())).to_pylist():
@@ -149,7 +148,7 @@ def _spellings(albums: pa.Table, columns: tuple[str, ...]) -> dict[str, str]:
 
 
 def _names(found: dict[str, str], aliases: Mapping[str, str], hierarchy: Hierarchy | None) -> list[str]:
-    """Give all labels of a family: names that occur, what they are aliases of, and all that these imply."""
+    """Return all labels of a family: names that occur, with aliases resolved, and their ancestors."""
     names = {key: name for key, name in found.items() if key not in aliases}
     for key in found:
         if key in aliases:
@@ -169,7 +168,7 @@ def _alias_rows(spelled: dict[str, dict[str, str]], aliases: Mapping[str, str]) 
 
 
 def _artist_incidence(albums: pa.Table) -> sparse.csr_array:
-    """1 where an artist made an album [shape=(artists, albums)]; an album without any counts as one."""
+    """Return 1 where an artist made an album [shape=(artists, albums)]; no artist counts as one of its own."""
     row_of: dict[str, int] = defaultdict(lambda: len(row_of))
     pairs = [
         (row_of[artist], album)
@@ -186,7 +185,7 @@ def _column_counts(matrix: sparse.csr_array) -> np.ndarray:
 
 def _why_dropped(*, albums: int, artists: int, own: int, min_albums: int, min_artists: int) -> str | None:
     if own == 0:
-        return "a heading: no album has it itself"
+        return "a heading: no album has this label itself"
     reasons = []
     if albums < min_albums:
         reasons.append(f"{albums} album{'s' * (albums != 1)}, needs {min_albums}")
@@ -197,8 +196,8 @@ def _why_dropped(*, albums: int, artists: int, own: int, min_albums: int, min_ar
 
 def _nothing_kept(rows: list[dict[str, Any]], albums: int, min_albums: int, min_artists: int) -> str:
     most = max(rows, key=lambda row: row["albums"], default=None)
-    frequent = f"the most frequent is {most['label']} with {most['albums']}" if most else "none has any label"
+    frequent = f"the most frequent label is {most['label']} with {most['albums']}" if most else "none has a label"
     return (
         f"No label has {min_albums} albums by {min_artists} artists. There are {albums} albums; {frequent}. Lower the "
-        "limits: --set labels.min_albums=5 --set labels.min_artists=3"
+        "limits, for example: --set labels.min_albums=5 --set labels.min_artists=3"
     )

@@ -160,7 +160,7 @@ def read_tracks(path: Path) -> pa.Table:
     CatalogueError
         It is missing or is something else.
     """
-    return _read_table(path, "Make it with: eno scan")
+    return _read_table(path, "Create it with: eno scan")
 
 
 def _earlier(path: Path) -> pa.Table:

@@ -1,7 +1,7 @@
-"""Albums on their way into the table: cleaned, counted, and held on disk until all of them are known.
+"""Cleans and deduplicates albums and writes the albums table.
 
-Which spelling of a genre is the most frequent, and which albums repeat others, is only known at the end. Until then
-the albums lie beside the table in a temporary file, so that memory does not grow with them.
+The most frequent spelling of a genre and the duplicates of an album are only known at the end. Until then the albums
+are in a temporary file beside the table, so that memory use does not grow with their number.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ class AlbumWriter:
     Parameters
     ----------
     destination : Path
-        The table. The temporary file lies beside it and goes away with the context.
+        The table. The temporary file beside it is removed when the context ends.
     reject : callable
-        Takes the records without a ``file_name``.
+        Receives records without a ``file_name``.
 
     Attributes
     ----------
     albums, repeated, duplicates : int
-        Rows of the table; records with a ``file_name`` that came before; albums left out because their original is
-        there. After `write` these are final.
+        Rows of the table; records whose ``file_name`` came before; albums omitted because their original is present.
+        They are final after `write`.
     merged_spellings : int
-        Spellings that gave way to a more frequent one.
+        Spellings that were replaced by a more frequent one.
     """
 
     def __init__(self, destination: Path, reject: Callable[[Malformed], None]) -> None:
@@ -63,7 +63,7 @@ class AlbumWriter:
         self._path.unlink(missing_ok=True)
 
     def add(self, batch: AlbumBatch) -> None:
-        """Take some albums in."""
+        """Add albums."""
         names = batch.table["file_name"].to_pylist()
         new: list[bool] = []
         for row, name in enumerate(names):
@@ -85,7 +85,7 @@ class AlbumWriter:
         self.albums += len(table)
 
     def write(self) -> None:
-        """Write the table, whole or not at all."""
+        """Write the table."""
         self._writer.close()
         spelled = {family: self._choose_spellings(counts) for family, counts in self._spellings.items()}
         copies = self._copies()
@@ -110,7 +110,7 @@ class AlbumWriter:
         self.duplicates = len(copies)
 
     def _choose_spellings(self, counts: Counter[str]) -> dict[str, str]:
-        """Choose for every spelling the one to show: the most frequent of its kind, and of equals the first read."""
+        """Map every spelling to the most frequent equivalent one; among equally frequent ones, the first read."""
         cleaned: Counter[str] = Counter()
         for spelling, count in counts.items():
             if spelling is not None:
@@ -127,13 +127,13 @@ class AlbumWriter:
         }
 
     def _copies(self) -> dict[str, str]:
-        """Map the albums to leave out to the one to keep instead."""
+        """Map every album to omit to the one that is kept instead."""
         copies = {}
         for name in self._original_of:
             chain = [name]
             while (original := self._original_of.get(chain[-1])) in self._seen and original not in chain:
                 chain.append(original)
-            # Albums that are marked as duplicates in a circle: the first one of them by name stays.
+            # Of albums that are marked as duplicates in a cycle, the first by name stays.
             last = min(chain) if original in chain else chain[-1]
             if last != name:
                 copies[name] = last
@@ -158,13 +158,13 @@ def _with_copies_named(table: pa.Table, copies_of: dict[str, list[str]]) -> pa.T
 
 
 def _without_empty_ratings(table: pa.Table) -> pa.Table:
-    # Protocol buffers and the database have no null: they say 0 for an album that nobody rated.
+    # Protocol buffers and the database have no null: they store 0 for an album without ratings.
     rated = pc.if_else(pc.greater(table["rating"], 0), table["rating"], pa.scalar(None, pa.float32()))
     return table.set_column(table.column_names.index("rating"), ALBUM_SCHEMA.field("rating"), rated)
 
 
 def _respell(lists: pa.ListArray, spelled: dict[str, str]) -> pa.ListArray:
-    """Replace every item; items without a replacement go, and so does what is there twice."""
+    """Replace every item; items without a replacement and repeated items are dropped."""
     encoded = pc.list_flatten(lists).dictionary_encode()
     new = sorted({spelled[old] for old in encoded.dictionary.to_pylist() if old in spelled})
     code_of = {name: code for code, name in enumerate(new)}

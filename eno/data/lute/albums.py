@@ -44,43 +44,28 @@ ALBUM_SCHEMA = pa.schema(
         ("duplicates", pa.list_(pa.string())),
     ]
 )
-"""Columns of ``albums.parquet``, which are the fields of Lute's ``Album`` message; DATA.md says what each one means."""
+"""Columns of ``albums.parquet``: the fields of Lute's ``Album`` message. DATA.md describes them."""
 
 LABEL_COLUMNS = ("primary_genres", "secondary_genres", "descriptors")
-"""The columns whose values are labels."""
+"""Columns whose values are labels."""
 
 NEEDED_COLUMNS = ("file_name", *LABEL_COLUMNS)
-"""The columns without which albums are of no use."""
+"""Columns that every albums table must have."""
 
 
 def read_albums(path: Path) -> pa.Table:
-    """Read the albums table.
-
-    Parameters
-    ----------
-    path : Path
-        A Parquet file with at least ``file_name`` and the label columns.
-
-    Returns
-    -------
-    pyarrow.Table
-        One row an album with all columns of `ALBUM_SCHEMA`; columns in the file that eno does not know are kept.
+    """Read the albums table: one row per album, all columns of `ALBUM_SCHEMA`, and unknown columns as they are.
 
     Raises
     ------
     CatalogueError
-        The file is missing, is not Parquet, or lacks a needed column.
+        The file is missing, is not Parquet, or lacks ``file_name`` or a label column.
     """
-    return read_table(
-        path,
-        schema=ALBUM_SCHEMA,
-        needed=NEEDED_COLUMNS,
-        origin="Make it with: eno import lute SOURCE",
-    )
+    return read_table(path, schema=ALBUM_SCHEMA, needed=NEEDED_COLUMNS, origin="Create it with: eno import lute SOURCE")
 
 
 def album_artists(albums: pa.Table) -> list[list[str]]:
-    """Give the artists of every album, by ``file_name`` or else by name."""
+    """Return the artists of every album, by ``file_name`` or else by name."""
     if "artists" not in albums.column_names:
         return [[] for _ in range(len(albums))]
     return [
@@ -90,6 +75,6 @@ def album_artists(albums: pa.Table) -> list[list[str]]:
 
 
 def release_years(albums: pa.Table) -> list[int | None]:
-    """Give the year of release of every album; None where it is not known."""
+    """Return the release year of every album; None where it is unknown."""
     dates = albums["release_date"].to_pylist()
     return [int(date[:4]) if date and date[:4].isdecimal() else None for date in dates]

@@ -23,16 +23,15 @@ _METHOD = "/lute.AlbumService/SearchAlbums"
 _PAGE_ALBUMS = 500
 _SWEEPS = 3
 _WAITS_S = (1.0, 4.0, 15.0)
-"""Pauses before a page is asked for again."""
+"""Pauses between the attempts to fetch a page."""
 _REPLY_S = 60.0
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
 def load_messages() -> dict[str, Any]:
-    """Give the message classes of ``lute.proto`` by name.
+    """Return the message classes of ``lute.proto`` by name.
 
-    They are made from the compiled description of the protocol, since generated Python code would only run with the
-    version of protobuf that it was generated for.
+    They are built at run time, since generated Python code only works with the version of protobuf that generated it.
     """
     content = importlib.resources.files("eno.data.lute").joinpath("lute.binpb").read_bytes()
     pool = descriptor_pool.DescriptorPool()
@@ -49,26 +48,26 @@ _MESSAGES = load_messages()
 def read_grpc(address: str, on_progress: ProgressCallback) -> Iterator[AlbumBatch]:
     """Read all albums of a running Lute.
 
-    Lute has no export; the albums are searched for, page by page. Its search does not sort, so pages may overlap and
-    miss albums: each album is taken once, and while some of the promised total are missing the pages are gone through
-    again. When the server goes away for a moment, the page is asked for again.
+    Lute has no export, so the albums are searched for page by page. The search does not sort: pages may overlap and
+    miss albums. Repeated albums are skipped, and while albums of the promised total are missing, the pages are
+    fetched again.
 
     Parameters
     ----------
     address : str
         ``grpc://host:port``, or ``grpcs://host:port`` for TLS.
     on_progress : callable
-        Takes albums read and albums there are.
+        Receives the numbers of albums read and of all albums.
 
     Yields
     ------
     AlbumBatch
-        Credits and Spotify ids are not in Lute's messages and stay null.
+        Credits and Spotify ids are null, since Lute's messages lack them.
 
     Raises
     ------
     CatalogueError
-        The server cannot be reached, goes away for good, or gives fewer albums than it promises.
+        The server cannot be reached, stops responding, or returns fewer albums than it promises.
     """
     scheme, _, target = address.partition("://")
     host, _, port = target.rstrip("/").rpartition(":")
@@ -110,13 +109,13 @@ def _sweep(address: str, search: Any, on_progress: ProgressCallback) -> Iterator
             break
     if len(seen) < total:
         raise CatalogueError(
-            f"{address}: gave only {len(seen)} different albums of the {total} that it says it has; nothing was "
-            "imported. Try again while Lute is not crawling, or import its lute.db."
+            f"{address}: returned {len(seen)} of the {total} albums that it reports; nothing was imported. Try again "
+            "while Lute is not crawling, or import its lute.db."
         )
 
 
 def _page(address: str, search: Any, offset: int, progress: str) -> Any:
-    # An empty query finds every album that is no duplicate of another.
+    # An empty query finds every album that is not a duplicate.
     request = _MESSAGES["SearchAlbumsRequest"](query={}, pagination={"offset": offset, "limit": _PAGE_ALBUMS})
     for wait_s in (*_WAITS_S, None):
         try:
@@ -126,8 +125,8 @@ def _page(address: str, search: Any, offset: int, progress: str) -> Any:
                 time.sleep(wait_s)
                 continue
             raise CatalogueError(
-                f"{address}: no answer {progress}: {error.code().name}, {error.details()}; nothing was imported. "
-                "Is Lute running there?"
+                f"{address}: no response {progress} ({error.code().name}, {error.details()}); nothing was imported. "
+                "Check that Lute is running there."
             ) from error
     raise AssertionError("unreachable")
 

@@ -1,4 +1,4 @@
-"""Albums in: what Lute collects from RateYourMusic → the albums table.
+"""Import of the albums that Lute collects from RateYourMusic into the albums table.
 
 References
 ----------
@@ -26,26 +26,26 @@ _SHOWN = 1000
 
 @dataclass(frozen=True)
 class ImportReport:
-    """How an import went. ``read == albums + malformed + repeated + duplicates``.
+    """Counts of an import. ``read == albums + malformed + repeated + duplicates``.
 
     Attributes
     ----------
     read : int
-        Records of the source.
+        Records in the source.
     albums : int
         Rows written.
     malformed : int
-        Records that could not be used; where and why stands in `ledger`.
+        Records that could not be used; `ledger` lists them with the reasons.
     repeated : int
         Records with the ``file_name`` of an earlier one.
     duplicates : int
-        Albums that Lute marks as the duplicate of another one of the source.
+        Albums that Lute marks as duplicates of another album in the source.
     merged_spellings : int
         Spellings of genres and descriptors that were replaced by a more frequent one.
     examples : list of Malformed
-        The first of the malformed records.
+        The first malformed records.
     ledger : Path
-        JSON lines, one a malformed record; there only if there are any.
+        JSON lines, one per malformed record; exists only if there are any.
     seconds : float
     """
 
@@ -63,45 +63,39 @@ class ImportReport:
 def import_lute(
     source: Path | str, destination: Path, *, strict: bool = False, on_progress: ProgressCallback | None = None
 ) -> ImportReport:
-    """Read Lute's albums and write the albums table.
+    """Import Lute's albums into the albums table.
+
+    Genres and descriptors are cleaned (Unicode NFC, single spaces), and spellings that differ only in case, width or
+    spaces are replaced by the most frequent one. Albums marked as duplicates are omitted if their original is present;
+    its ``duplicates`` lists them. Memory use does not depend on the size of the source, except for one short string
+    per album.
 
     Parameters
     ----------
     source : Path or str
-        Lute's SQLite database; albums as JSON lines or as one JSON array, either of them plain, gzipped or as zstd;
-        Parquet; or ``grpc://host:port`` (``grpcs://`` with TLS) of a running Lute. What a file is, is told by its
-        first bytes, not by its name.
+        Lute's SQLite database; albums as JSON lines or as one JSON array, optionally compressed with gzip or zstd;
+        Parquet; or ``grpc://host:port`` (``grpcs://`` for TLS) of a running Lute. Files are recognised by their first
+        bytes.
     destination : Path
-        The Parquet file to write, usually ``raw/metadata/albums.parquet``. It is replaced only by a complete import.
+        The Parquet file to write, usually ``raw/metadata/albums.parquet``. Only a complete import replaces it.
     strict : bool
-        Stop at the first malformed record instead of leaving it out.
+        Stop at the first malformed record instead of skipping it.
     on_progress : callable, optional
-        Called with the amounts read and to read: bytes of a file, albums of a database or a server.
-
-    Returns
-    -------
-    ImportReport
+        Receives the amounts read and in total: bytes of a file, albums of a database or a server.
 
     Raises
     ------
     CatalogueError
-        The source is missing, is none of these, breaks off, cannot be read, or holds no album.
+        The source is missing, has another format, is truncated or unreadable, or contains no album.
     MissingExtra
-        For gRPC, grpcio is not installed.
-
-    Notes
-    -----
-    Genres and descriptors are cleaned (Unicode NFC, single spaces); spellings that differ only in case, width or spaces
-    become one, the most frequent. Albums marked as duplicates are left out where their original is there, and the
-    original's ``duplicates`` names them. Memory does not grow with the size of the source, but for one short string
-    an album.
+        A package for gRPC or for JSON arrays is not installed.
     """
     began = time.monotonic()
     malformed: list[Malformed] = []
 
     def reject(record: Malformed) -> None:
         if strict:
-            raise CatalogueError(f"{source}: {record.place}: {record.reason}. Without --strict it would be left out.")
+            raise CatalogueError(f"{source}: {record.place}: {record.reason}. Without --strict it is skipped.")
         malformed.append(record)
 
     destination.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +140,7 @@ def _read(
             "or grpc://host:port of a running Lute."
         ) from error
     if not magic:
-        raise CatalogueError(f"{path}: is empty (0 bytes).")
+        raise CatalogueError(f"{path}: the file is empty.")
     if magic == b"SQLite format 3\0":
         return read_sqlite(path, reject, on_progress)
     if magic.startswith(b"PAR1"):
@@ -156,9 +150,9 @@ def _read(
 
 def _nothing(source: Path | str, malformed: list[Malformed]) -> str:
     if not malformed:
-        return f"{source}: holds no albums."
+        return f"{source}: contains no albums."
     first = malformed[0]
     return (
-        f"{source}: holds no usable album; all {len(malformed)} records are malformed, the first one: "
-        f"{first.place}: {first.reason}. DATA.md describes what is expected."
+        f"{source}: contains no usable album; all {len(malformed)} records are malformed. The first one, "
+        f"{first.place}: {first.reason}. DATA.md describes the expected fields."
     )

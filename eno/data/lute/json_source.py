@@ -1,4 +1,4 @@
-"""Lute's albums as JSON: one object a line, or one big array; plain, gzipped or as zstd."""
+"""Lute's albums as JSON lines or one JSON array, optionally compressed with gzip or zstd."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _BLOCK_BYTES = 8 << 20
 _ARRAY_ALBUMS = 4096
-_READ_BY_PYTHON = 32  # so few lines are read one by one where Arrow refuses them; more are halved
+_READ_BY_PYTHON = 32  # up to this many lines that Arrow rejects are parsed one by one; more are halved first
 
 
 def read_json(path: Path, reject: _Reject, on_progress: ProgressCallback) -> Iterator[AlbumBatch]:
@@ -32,11 +32,10 @@ def read_json(path: Path, reject: _Reject, on_progress: ProgressCallback) -> Ite
     Parameters
     ----------
     path : Path
-        The file; compression is told by its first bytes.
     reject : callable
-        Takes what is malformed.
+        Receives malformed records.
     on_progress : callable
-        Takes bytes read and bytes there are.
+        Receives the numbers of bytes read and in total.
 
     Yields
     ------
@@ -45,12 +44,14 @@ def read_json(path: Path, reject: _Reject, on_progress: ProgressCallback) -> Ite
     Raises
     ------
     CatalogueError
-        The file is damaged, or is no JSON in UTF-8.
+        The file is damaged, or is not JSON in UTF-8.
+    MissingExtra
+        It is an array, and ijson is not installed.
     """
     with _open(path, on_progress) as stream:
         head = stream.peek(64)
         if head.startswith(_UTF16_MARKS):
-            raise CatalogueError(f"{path}: is UTF-16, expected UTF-8. Convert it, for instance with: iconv -f UTF-16")
+            raise CatalogueError(f"{path}: is UTF-16, expected UTF-8. Convert it, for example with: iconv -f UTF-16")
         if head.startswith(_UTF8_MARK):
             stream.read(len(_UTF8_MARK))
         if stream.peek(4096).lstrip().startswith(b"["):
@@ -61,7 +62,7 @@ def read_json(path: Path, reject: _Reject, on_progress: ProgressCallback) -> Ite
 
 @contextmanager
 def _open(path: Path, on_progress: ProgressCallback) -> Iterator[io.BufferedReader]:
-    """Open and decompress; damage that shows while reading becomes an error that names the file."""
+    """Open and decompress a file; errors while reading it name it."""
     size = path.stat().st_size
     with path.open("rb") as file:
         compression = next((name for magic, name in _COMPRESSIONS.items() if file.peek(4).startswith(magic)), None)
@@ -70,11 +71,11 @@ def _open(path: Path, on_progress: ProgressCallback) -> Iterator[io.BufferedRead
         try:
             yield io.BufferedReader(stream, 1 << 20)
         except OSError as error:
-            raise CatalogueError(f"{path}: is damaged or was cut off ({error}); nothing was imported.") from error
+            raise CatalogueError(f"{path}: is damaged or truncated ({error}); nothing was imported.") from error
 
 
 class _Counted(io.RawIOBase):
-    """A file that reports how far it was read."""
+    """A file that reports how much of it has been read."""
 
     def __init__(self, file: io.BufferedReader, size: int, on_progress: ProgressCallback) -> None:
         self._file, self._size, self._report = file, size, on_progress
@@ -109,19 +110,19 @@ def _whole_lines(stream: io.BufferedReader) -> Iterator[bytes]:
 
 
 def parse_lines(lines: list[tuple[int, bytes]], unit: str, reject: _Reject) -> Iterator[AlbumBatch]:
-    """Parse JSON objects with Arrow, all at once; where it refuses, halves of them, and the last few with Python.
+    """Parse JSON objects with Arrow; blocks that it rejects are halved, and the last few lines parsed with Python.
 
-    Arrow says of a bad line neither which it is nor all that is wrong; it is also stricter than need be (a track's
-    position that is written as a number).
+    Arrow does not report which line is malformed or all that is wrong with it, and it is stricter than necessary, for
+    example about a track position that is a number.
 
     Parameters
     ----------
     lines : list of tuple of int and bytes
-        Objects without line breaks inside, and their numbers.
+        Objects without line breaks, and their numbers.
     unit : str
-        What the numbers count.
+        What the numbers count, such as ``"line"``.
     reject : callable
-        Takes what is malformed.
+        Receives malformed records.
 
     Yields
     ------
@@ -141,7 +142,7 @@ def parse_lines(lines: list[tuple[int, bytes]], unit: str, reject: _Reject) -> I
 
 
 def _parse_with_arrow(lines: list[bytes]) -> pa.Table | None:
-    # A line that holds just "null" crashes Arrow's parser, so nothing but objects may reach it.
+    # A line that is just "null" crashes Arrow's parser, so only objects may reach it.
     if not all(line.lstrip().startswith(b"{") for line in lines):
         return None
     block = b"\n".join(lines)
@@ -151,7 +152,7 @@ def _parse_with_arrow(lines: list[bytes]) -> pa.Table | None:
             read_options=pa.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
             parse_options=pa.json.ParseOptions(explicit_schema=ALBUM_SCHEMA, unexpected_field_behavior="ignore"),
         )
-        table.validate(full=True)  # Arrow takes any bytes for text
+        table.validate(full=True)  # Arrow accepts any bytes as text
     except pa.ArrowInvalid:
         return None
     return table if len(table) == len(lines) else None  # two objects on one line

@@ -1,4 +1,4 @@
-"""Lute's albums, or anyone's, as Parquet."""
+"""Albums as Parquet."""
 
 from __future__ import annotations
 
@@ -15,23 +15,15 @@ from eno.errors import CatalogueError
 
 
 def read_parquet(path: Path, on_progress: ProgressCallback) -> Iterator[AlbumBatch]:
-    """Read albums from Parquet, a few thousand at a time.
+    """Read albums from Parquet in batches of a few thousand.
 
-    Parameters
-    ----------
-    path : Path
-        The file. Columns that it lacks come back as null, unknown ones are dropped.
-    on_progress : callable
-        Takes albums read and albums there are.
-
-    Yields
-    ------
-    AlbumBatch
+    Missing columns become null, unknown ones are dropped. `on_progress` receives the numbers of albums read and in
+    total.
 
     Raises
     ------
     CatalogueError
-        It is damaged, lacks a needed column, or has one of another type.
+        The file is damaged, lacks a required column, or has a column of another type.
     """
     try:
         with pq.ParquetFile(path) as file:

@@ -1,4 +1,4 @@
-"""What every reader of Lute's albums hands on, and records as the albums table wants them."""
+"""Batches of albums that every reader returns, and the conversion of records to the types of the albums table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 from eno.data.lute.albums import ALBUM_SCHEMA
 
 ProgressCallback = Callable[[int, int], None]
-"""Called with the amounts done and to do."""
+"""Called with the amount done and the total."""
 
 _MAX_INT32 = 2**31 - 1
 
@@ -23,7 +23,7 @@ class Malformed:
     Attributes
     ----------
     place : str
-        Where it stands, for instance ``"line 17"``.
+        Its position in the source, such as ``"line 17"``.
     reason : str
     """
 
@@ -33,16 +33,16 @@ class Malformed:
 
 @dataclass(frozen=True)
 class AlbumBatch:
-    """Some albums and where they come from.
+    """Albums and their positions in the source.
 
     Attributes
     ----------
     table : pyarrow.Table
         Columns of `ALBUM_SCHEMA`.
     places : sequence of int
-        One a row, counted in `unit`.
+        One per row, counted in `unit`.
     unit : str
-        ``"line"``, ``"row"`` …
+        Such as ``"line"`` or ``"row"``.
     """
 
     table: pa.Table
@@ -50,31 +50,22 @@ class AlbumBatch:
     unit: str
 
     def place(self, row: int) -> str:
-        """Say where a row comes from."""
+        """Describe the position of a row in the source."""
         return f"{self.unit} {self.places[row]}"
 
 
 def as_album(record: Any) -> dict[str, Any]:
-    """Bring a decoded JSON value into the types of `ALBUM_SCHEMA`.
+    """Convert a decoded JSON value to the types of `ALBUM_SCHEMA`.
 
-    Whole numbers pass for text and for fractions; everything else must be of its type. Unknown fields are dropped.
-
-    Parameters
-    ----------
-    record : object
-        A decoded JSON value.
-
-    Returns
-    -------
-    dict
+    Integers are accepted as text and as floats; all other values must have the right type. Unknown fields are dropped.
 
     Raises
     ------
     ValueError
-        It is no object, or a field has a wrong type; the message names the field.
+        The record is not an object, or a field has a wrong type; the message names the field.
     """
     if not isinstance(record, dict):
-        raise ValueError(f"is not an album object but {_shown(record)}")
+        raise ValueError(f"expected an album object, found {_shown(record)}")
     return {field.name: _conform(record.get(field.name), field.type, field.name) for field in ALBUM_SCHEMA}
 
 
@@ -100,7 +91,7 @@ def _require_unicode(text: str, name: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{name} holds half of a surrogate pair, which is no character") from error
+        raise ValueError(f"{name} contains half of a surrogate pair, which is not a character") from error
 
 
 def _described(kind: pa.DataType) -> str:

@@ -1,4 +1,4 @@
-"""Lute's SQLite database, the simplest full export."""
+"""Lute's SQLite database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eno.data.lute.records import AlbumBatch, Malformed, ProgressCallback
 from eno.errors import CatalogueError
 
 LOCK_WAIT_S = 10.0
-"""So long an import waits for another program that keeps the database to itself."""
+"""How long an import waits for a database that another program has locked."""
 
 _ALBUMS_A_BATCH = 4096
 _COLUMNS = ("name", "file_name", "rating", "rating_count", "release_date", "cover_image_url", "spotify_id")
@@ -30,7 +30,7 @@ _ROLES = (
 
 @dataclass(frozen=True)
 class _List:
-    """A list of an album: the item as JSON, the tables it comes from, the column that leads to the album."""
+    """A list of an album: an item as JSON, the tables it comes from, the column with the album's id."""
 
     item: str
     source: str
@@ -80,25 +80,21 @@ _NEEDED = ("albums", "album_genres", "genres", "album_descriptors", "descriptors
 def read_sqlite(path: Path, reject: Callable[[Malformed], None], on_progress: ProgressCallback) -> Iterator[AlbumBatch]:
     """Read albums from ``lute.db``, also while Lute is running.
 
-    Everything is read in one transaction, so the albums are those of one moment. The database is opened read-only.
+    One read-only transaction covers everything, so the albums are a consistent snapshot. With write-ahead logging,
+    ``lute.db-wal`` beside the database belongs to it.
 
     Parameters
     ----------
     path : Path
-        The database. With write-ahead logging, ``lute.db-wal`` beside it belongs to it.
     reject : callable
-        Takes what is malformed.
+        Receives malformed records.
     on_progress : callable
-        Takes albums read and albums there are.
-
-    Yields
-    ------
-    AlbumBatch
+        Receives the numbers of albums read and in total.
 
     Raises
     ------
     CatalogueError
-        It is locked, damaged, or not Lute's.
+        The database is locked, damaged, or not Lute's.
     """
     try:
         with closing(_connect(path)) as database:
@@ -115,14 +111,14 @@ def read_sqlite(path: Path, reject: Callable[[Malformed], None], on_progress: Pr
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open read-only and begin to read; where the folder cannot be written, without the write-ahead log."""
+    """Open read-only and start a transaction, without the write-ahead log if the folder is not writable."""
     address = path.resolve().as_uri() + "?mode=ro"
     try:
         return _begin(address)
     except sqlite3.OperationalError as error:
         log = path.with_name(path.name + "-wal")
-        # To read a database with a write-ahead log SQLite must write a file beside it. If the log is empty, as after
-        # a clean shutdown, it can be told that nothing will change.
+        # SQLite reads a database with a write-ahead log only if it can write a file beside it. If the log is empty, as
+        # after a clean shutdown, "immutable" avoids that.
         if "unable to open" not in str(error) or (log.is_file() and log.stat().st_size):
             raise
         return _begin(address + "&immutable=1")
@@ -136,7 +132,7 @@ def _begin(address: str) -> sqlite3.Connection:
     except sqlite3.Error:
         database.close()
         raise
-    # Text comes as bytes: what is not UTF-8 is then the fault of one album and not of the whole database.
+    # Text is read as bytes, so that invalid UTF-8 rejects one album and not the whole database.
     database.text_factory = bytes
     return database
 
@@ -146,16 +142,16 @@ def _tables(path: Path, database: sqlite3.Connection) -> set[str]:
     missing = [name for name in _NEEDED if name not in tables]
     if missing:
         raise CatalogueError(
-            f"{path}: lacks the table{'s' * (len(missing) > 1)} {', '.join(missing)}, so it is not Lute's database; "
-            f"it has {', '.join(sorted(tables)) or 'no tables'}."
+            f"{path}: is not Lute's database: the table{'s' * (len(missing) > 1)} {', '.join(missing)} "
+            f"{'are' if len(missing) > 1 else 'is'} missing. Found {', '.join(sorted(tables)) or 'no tables'}."
         )
     return tables
 
 
 def _album_lines(database: sqlite3.Connection, tables: set[str]) -> Iterator[tuple[int, bytes]]:
-    """Give the id of every album and the album as JSON, put together from queries that run side by side.
+    """Yield the id of every album and the album as JSON: a merge join of queries that are sorted by album.
 
-    Each query is sorted by album and runs once, so it does not matter which indexes the database has.
+    Each query runs once, so the speed does not depend on the indexes of the database.
     """
     existing = {name.decode() for _, name, *_ in database.execute("PRAGMA table_info(albums)")}
     columns = ", ".join(f"'{name}', {name}" for name in _COLUMNS if name in existing)
@@ -166,7 +162,7 @@ def _album_lines(database: sqlite3.Connection, tables: set[str]) -> Iterator[tup
     for album_id, line in albums:
         parts = [line[:-1]]
         for field, rows in lists.items():
-            while (head := heads[field]) is not None and head[0] < album_id:  # rows of albums that are gone
+            while (head := heads[field]) is not None and head[0] < album_id:  # rows of deleted albums
                 heads[field] = next(rows, None)
             items = b"[]"
             if head is not None and head[0] == album_id:
@@ -180,12 +176,12 @@ def _album_lines(database: sqlite3.Connection, tables: set[str]) -> Iterator[tup
 def _explain(error: sqlite3.Error) -> str:
     if "locked" in str(error):
         return (
-            f"another program has kept the database to itself for {LOCK_WAIT_S:.0f} s ({error}); "
+            f"another program has locked the database for {LOCK_WAIT_S:.0f} s ({error}); "
             "try again, or import a copy of it"
         )
     if "unable to open" in str(error):
         return (
-            f"cannot be opened ({error}); its folder cannot be written and a write-ahead log is in use: copy the "
-            "database with its -wal file to a folder of your own"
+            f"cannot be opened ({error}); its folder is not writable and a write-ahead log is in use. Copy the "
+            "database and its -wal file to a writable folder"
         )
     return f"cannot be read as Lute's SQLite database ({error})"

@@ -154,7 +154,7 @@ def read_matches(path: Path) -> pa.Table:
         The file is missing or is something else.
     """
     return read_table(
-        path, schema=MATCH_SCHEMA, needed=("track_id", "file_name", "decision"), origin="Make it with: eno match"
+        path, schema=MATCH_SCHEMA, needed=("track_id", "file_name", "decision"), origin="Create it with: eno match"
     )
 
 

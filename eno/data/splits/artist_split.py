@@ -1,4 +1,4 @@
-"""Train, validation and test: who is held out."""
+"""Artist-disjoint splits: no artist is in two of training, validation and test."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ SPLIT_SCHEMA = pa.schema(
         *((name, pa.list_(pa.string())) for name in LABEL_COLUMNS),
     ]
 )
-"""Columns of ``processed/splits/{train,val,test}.parquet``: a track, its album, the album's labels."""
+"""Columns of ``processed/splits/{train,val,test}.parquet``: a track, its album and the album's labels."""
 
 GROUP = pa.field("group", pa.string())
-"""A further column of splits: what artists belong together, so that intervals and folds can keep them together."""
+"""A further column of splits: the group of artists, which confidence intervals and folds keep together."""
 
 LEFT_OUT = ""
-"""The part of tracks that are in none."""
+"""Stands for the split of tracks that are in none."""
 
 
 @dataclass(frozen=True)
 class SplitReport:
-    """How evenly tracks were divided.
+    """Sizes of the splits, and how evenly labels are spread over them.
 
     Attributes
     ----------
     tracks, albums, artists : dict of str to int
-        How many each part has. Artists are those of the albums.
+        Counts by split. Artists are those of the albums.
     worst_gap, mean_gap : float
-        How far the share of a label's tracks in a part is from the share of all tracks there, at worst and on average
-        over labels and parts.
+        Difference between the share of a label's tracks and the share of all tracks that are in a split: the maximum
+        and the mean over labels and splits.
     worst_label, worst_split : str
-        Where that is.
+        Label and split of `worst_gap`.
     largest_group : float
-        Share of the tracks that belong to the largest group of artists, who cannot be divided.
+        Share of the tracks that belong to the largest group of artists.
     left_out : int
-        Tracks in no part.
+        Tracks in no split.
     """
 
     tracks: dict[str, int]
@@ -65,33 +65,21 @@ class SplitReport:
 
 
 def label_tracks(matches: pa.Table, albums: pa.Table) -> pa.Table:
-    """Give matched tracks the labels of their album.
-
-    Parameters
-    ----------
-    matches : pyarrow.Table
-        As `eno.data.matching.matcher.read_matches` gives them.
-    albums : pyarrow.Table
-        As `eno.data.lute.albums.read_albums` gives them.
-
-    Returns
-    -------
-    pyarrow.Table
-        Columns of `SPLIT_SCHEMA`.
+    """Return the matched tracks with the labels of their albums, in the columns of `SPLIT_SCHEMA`.
 
     Raises
     ------
     CatalogueError
-        No track has an album, or one that is not in the table.
+        No track is matched, or one is matched to an album that is not in the table.
     """
     matched = matches.filter(pc.equal(matches["decision"], "matched"))
     if len(matched) == 0:
-        raise CatalogueError("No track has an album. See why with: eno match")
+        raise CatalogueError("No track is matched to an album. For the reasons, run: eno match")
     rows = pc.index_in(matched["file_name"], value_set=albums["file_name"].combine_chunks())
     if rows.null_count:
         unknown = matched.filter(pc.is_null(rows))["file_name"][0]
         raise CatalogueError(
-            f"The matches name the album {unknown}, which the albums lack. Match again with: eno match"
+            f"Tracks are matched to the album {unknown}, which is not among the albums. Run again: eno match"
         )
     labels = albums.select(LABEL_COLUMNS).take(rows)
     columns = [matched["track_id"], matched["file_name"], *labels.columns]
@@ -108,71 +96,72 @@ def make_splits(
     seed: int,
     tags: pa.Table | None = None,
 ) -> np.ndarray:
-    """Divide labelled tracks so that no artist is on two sides.
+    """Split labelled tracks into train, val and test without shared artists.
+
+    All artists of one album stay together. Compilations count for the artists in the tags of their tracks; those that
+    would join artists who are otherwise unconnected are left out.
 
     Parameters
     ----------
     tracks : pyarrow.Table
-        As `label_tracks` gives them.
+        From `label_tracks`.
     albums : pyarrow.Table
-        For the artists. All artists of one album stay together. Albums by various artists go by the artists that their
-        tracks are tagged with; one that would tie together artists who otherwise have nothing to do with each other is
-        left out.
+        Provides the artists.
     labels : LabelEncoder
-        What is to be divided evenly.
+        The labels to stratify by.
     val, test : float
-        Shares of the tracks that are held out.
+        Shares of the tracks for validation and test.
     seed : int
-        Decides between equals.
+        Breaks ties.
     tags : pyarrow.Table, optional
-        The tracks table, for the artists on compilations. Without it each compilation stands alone.
+        The tracks table, for the artists on compilations. Without it each compilation is a group of its own.
 
     Returns
     -------
     np.ndarray [shape=(n,), dtype=str]
-        The part of each track; `LEFT_OUT` for none.
+        The split of each track; `LEFT_OUT` for none.
 
     Raises
     ------
     LabelError
-        There are fewer groups of artists than parts.
+        There are fewer groups of artists than splits.
     """
     groups = track_groups(tracks, albums, tags)
     matrix = labels.encode_many(*(tracks[name] for name in LABEL_COLUMNS))
     used = np.array([group is not None for group in groups], bool)
-    parts = np.full(len(groups), LEFT_OUT, dtype="<U5")
-    parts[used] = split_by_group(
+    splits = np.full(len(groups), LEFT_OUT, dtype="<U5")
+    splits[used] = split_by_group(
         matrix[used], [group for group in groups if group is not None], val=val, test=test, seed=seed
     )
-    return parts
+    return splits
 
 
 def track_groups(tracks: pa.Table, albums: pa.Table, tags: pa.Table | None) -> list[str | None]:
-    """Name the group of artists of every track; None for compilations that would tie groups together."""
+    """Return the group of artists of every track; None for compilations that would join separate groups."""
     file_names = tracks["file_name"].to_pylist()
     known = list(dict.fromkeys(file_names))
     owners = artists_of_albums(albums, known)
     guests = _artists_on_compilations(tracks, tags, {name for name in known if not owners[name]})
-    # First without compilations, to see which of them would tie together what is apart.
+    # First without compilations, to see which of them would join separate groups.
     plain = [name for name in known if owners[name]]
     group_of_artist = {
         artist: group
         for name, group in zip(plain, artist_groups([owners[name] for name in plain]), strict=True)
         for artist in owners[name]
     } if plain else {}  # fmt: skip
-    tying = {
+    joining = {
         name
         for name, artists in guests.items()
         if len({group_of_artist[artist] for artist in artists if artist in group_of_artist}) > 1
     }
-    kept = [name for name in known if name not in tying]
+    kept = [name for name in known if name not in joining]
     together = artist_groups([owners[name] or sorted(guests.get(name, ())) for name in kept])
     group_of = dict(zip(kept, together, strict=True))
     return [group_of.get(name) for name in file_names]
 
 
 def artists_of_albums(albums: pa.Table, file_names: list[str]) -> dict[str, list[str]]:
-    """Give the keys of the artists of some albums; none for those by various artists."""
+    """Return the keys of the artists of the named albums; none for compilations."""
     rows = pc.index_in(pa.array(file_names, pa.string()), value_set=albums["file_name"].combine_chunks())
     listed = albums["artists"].take(rows).to_pylist()
     found = {}
@@ -194,50 +183,46 @@ def _artists_on_compilations(tracks: pa.Table, tags: pa.Table | None, compilatio
 
 
 def describe_splits(
-    tracks: pa.Table, albums: pa.Table, labels: LabelEncoder, parts: np.ndarray, tags: pa.Table | None = None
+    tracks: pa.Table, albums: pa.Table, labels: LabelEncoder, splits: np.ndarray, tags: pa.Table | None = None
 ) -> SplitReport:
-    """Count what each part has, and how evenly the labels are divided.
+    """Count what is in each split and measure how evenly the labels are spread.
 
     Parameters
     ----------
     tracks, albums, labels, tags
         As in `make_splits`.
-    parts : np.ndarray [shape=(n,), dtype=str]
-        The part of each track.
-
-    Returns
-    -------
-    SplitReport
+    splits : np.ndarray [shape=(n,), dtype=str]
+        The split of each track.
     """
     file_names = np.array(tracks["file_name"].to_pylist(), dtype=object)
     owners = artists_of_albums(albums, list(dict.fromkeys(file_names)))
-    albums_in = {name: set(file_names[parts == name]) for name in SPLITS}
-    used = parts != LEFT_OUT
+    albums_in = {name: set(file_names[splits == name]) for name in SPLITS}
+    used = splits != LEFT_OUT
     matrix = labels.encode_many(*(tracks[name] for name in LABEL_COLUMNS))[used]
     matrix.data[:] = 1
     totals = np.maximum(matrix.sum(axis=0), 1e-9)
     occurs = totals >= 1
     gaps = np.array([
-        np.where(occurs, abs(matrix[parts[used] == name].sum(axis=0) / totals - (parts[used] == name).mean()), 0)
+        np.where(occurs, abs(matrix[splits[used] == name].sum(axis=0) / totals - (splits[used] == name).mean()), 0)
         for name in SPLITS
     ])  # fmt: skip
-    part, label = np.unravel_index(int(gaps.argmax()), gaps.shape) if gaps.size else (0, 0)
+    split, label = np.unravel_index(int(gaps.argmax()), gaps.shape) if gaps.size else (0, 0)
     groups = Counter(group for group in track_groups(tracks, albums, tags) if group is not None)
     return SplitReport(
-        tracks={name: int((parts == name).sum()) for name in SPLITS},
+        tracks={name: int((splits == name).sum()) for name in SPLITS},
         albums={name: len(albums_in[name]) for name in SPLITS},
         artists={name: len({artist for album in albums_in[name] for artist in owners[album]}) for name in SPLITS},
         worst_gap=float(gaps.max(initial=0.0)),
         mean_gap=float(gaps[:, occurs].mean()) if occurs.any() else 0.0,
         worst_label=labels.all_labels[label] if len(labels) else "",
-        worst_split=SPLITS[part],
+        worst_split=SPLITS[split],
         largest_group=max(groups.values(), default=0) / max(1, len(tracks)),
         left_out=int((~used).sum()),
     )
 
 
-def write_splits(folder: Path, rows: pa.Table, parts: np.ndarray, groups: list[str | None] | None = None) -> None:
-    """Write one Parquet file a part.
+def write_splits(folder: Path, rows: pa.Table, splits: np.ndarray, groups: list[str | None] | None = None) -> None:
+    """Write one Parquet file per split.
 
     Parameters
     ----------
@@ -245,28 +230,28 @@ def write_splits(folder: Path, rows: pa.Table, parts: np.ndarray, groups: list[s
         Usually ``processed/splits``.
     rows : pyarrow.Table
         Columns of `SPLIT_SCHEMA`.
-    parts : np.ndarray [shape=(n,), dtype=str]
-        The part of each row, as `make_splits` gives it.
+    splits : np.ndarray [shape=(n,), dtype=str]
+        The split of each row.
     groups : list of str or None, optional
-        The group of artists of each row, as `track_groups` gives it.
+        The group of artists of each row, from `track_groups`.
     """
     if groups is not None:
         rows = rows.append_column(GROUP, pa.array(groups, GROUP.type))
     for name in SPLITS:
-        write_table(folder / f"{name}.parquet", rows.filter(pa.array(parts == name)))
+        write_table(folder / f"{name}.parquet", rows.filter(pa.array(splits == name)))
 
 
 def read_split(folder: Path, name: str) -> pa.Table:
-    """Read one part, with the columns of `SPLIT_SCHEMA` and `GROUP`.
+    """Read a split, with the columns of `SPLIT_SCHEMA` and `GROUP`.
 
-    Where no group is known, each album is one of its own.
+    An album whose group is unknown is a group of its own.
 
     Raises
     ------
     CatalogueError
         The file is missing or lacks a column.
     """
-    origin = "Make it with: eno split"
+    origin = "Create it with: eno split"
     schema = SPLIT_SCHEMA.append(GROUP)
     table = read_table(folder / f"{name}.parquet", schema=schema, needed=SPLIT_SCHEMA.names, origin=origin)
     table = table.select(schema.names)

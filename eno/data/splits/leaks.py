@@ -1,4 +1,4 @@
-"""What is on two sides of a split although it should not be."""
+"""Leakage between splits: artists, albums, songs and recordings that are in more than one."""
 
 from __future__ import annotations
 
@@ -24,101 +24,91 @@ _ENOUGH_TRACKS = 3
 
 @dataclass(frozen=True)
 class Leak:
-    """Something that is in more than one part.
+    """Something that is in more than one split.
 
     Attributes
     ----------
     kind : str
         ``"artist"``, ``"album"``, ``"song"``, ``"recording"`` or ``"audio"``.
     what : str
-        Which one.
-    parts : tuple of str
-        Where it is.
+        Its name.
+    splits : tuple of str
     """
 
     kind: str
     what: str
-    parts: tuple[str, ...]
+    splits: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.what} is in {' and '.join(self.parts)}"
+        return f"{self.kind} {self.what} is in {' and '.join(self.splits)}"
 
 
-def find_leaks(tracks: pa.Table, parts: np.ndarray, albums: pa.Table, tags: pa.Table | None = None) -> list[Leak]:
-    """Look for artists, albums, songs and recordings that are in more than one part.
+def find_leaks(tracks: pa.Table, splits: np.ndarray, albums: pa.Table, tags: pa.Table | None = None) -> list[Leak]:
+    """Find artists, albums, songs and recordings that are in more than one split.
 
     Parameters
     ----------
     tracks : pyarrow.Table
-        As `eno.data.splits.artist_split.label_tracks` gives them.
-    parts : np.ndarray [shape=(n,), dtype=str]
-        The part of each track.
+        From `eno.data.splits.artist_split.label_tracks`.
+    splits : np.ndarray [shape=(n,), dtype=str]
+        The split of each track.
     albums : pyarrow.Table
-        As `eno.data.lute.albums.read_albums` gives them.
     tags : pyarrow.Table, optional
-        The tracks table. With it are also found: songs, by artist and title however they are spelled; and audio, by its
-        hash where there is one.
+        The tracks table. It adds songs with the same artist and title in any spelling, and files with the same
+        packet hash.
 
     Returns
     -------
     list of Leak
-        Artists are compared by name, so two artists of one name are one. Recordings are albums with the same title and
-        track lengths, whoever they are said to be by.
+        Artists are compared by name, so namesakes count as one. Recordings are albums with the same title and track
+        lengths, whoever they are credited to.
     """
     leaks = []
     for kind, what, rows in _repeats(tracks, albums, tags):
-        found = sorted({str(part) for part in parts[rows]} - {LEFT_OUT})
+        found = sorted({str(split) for split in splits[rows]} - {LEFT_OUT})
         if len(found) > 1:
             leaks.append(Leak(kind, what, tuple(found)))
     return leaks
 
 
 def leave_out_repeats(
-    tracks: pa.Table, parts: np.ndarray, albums: pa.Table, tags: pa.Table | None = None
+    tracks: pa.Table, splits: np.ndarray, albums: pa.Table, tags: pa.Table | None = None
 ) -> np.ndarray:
-    """Take songs and recordings that are in several parts out of all but one of them.
+    """Keep songs and recordings that are in several splits in only one of them.
 
-    Dividing by artist cannot keep them apart: a song is also on a soundtrack or in a mix by somebody else. They stay
-    where most is held out: in the test part, or else in validation.
+    Artist-disjoint splits cannot separate them: a song may also be on a soundtrack or in somebody else's mix. They
+    stay in the test split, or else in the validation split.
 
     Parameters
     ----------
-    tracks, parts, albums, tags
+    tracks, splits, albums, tags
         As in `find_leaks`.
 
     Returns
     -------
     np.ndarray [shape=(n,), dtype=str]
-        The parts, with `eno.data.splits.artist_split.LEFT_OUT` for what was taken out.
+        The splits, with `eno.data.splits.artist_split.LEFT_OUT` for tracks that were removed.
     """
-    parts = parts.copy()
+    splits = splits.copy()
     for kind, _, rows in _repeats(tracks, albums, tags):
         if kind in ("song", "recording", "audio"):
-            inside = parts[rows]
-            kept = next((part for part in reversed(SPLITS) if (inside == part).any()), LEFT_OUT)
-            parts[np.array(rows)[inside != kept]] = LEFT_OUT
-    return parts
+            found = splits[rows]
+            kept = next((split for split in reversed(SPLITS) if (found == split).any()), LEFT_OUT)
+            splits[np.array(rows)[found != kept]] = LEFT_OUT
+    return splits
 
 
-def check_leaks(tracks: pa.Table, parts: np.ndarray, albums: pa.Table, tags: pa.Table | None = None) -> None:
-    """Raise if anything is on two sides; see `find_leaks`.
-
-    Raises
-    ------
-    CatalogueError
-        Naming the first ten leaks.
-    """
-    leaks = find_leaks(tracks, parts, albums, tags)
+def check_leaks(tracks: pa.Table, splits: np.ndarray, albums: pa.Table, tags: pa.Table | None = None) -> None:
+    """Raise a `CatalogueError` that names the first leaks of `find_leaks`, if there are any."""
+    leaks = find_leaks(tracks, splits, albums, tags)
     if leaks:
         shown = "\n  ".join(str(leak) for leak in leaks[:_SHOWN])
         more = f"\n  … and {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else ""
-        raise CatalogueError(
-            f"The parts are not separate; what is learned in one is known in the other:\n  {shown}{more}"
-        )
+        raise CatalogueError(f"The splits overlap, so scores on held-out tracks would be too good:\n  {shown}{more}")
 
 
 def _repeats(tracks: pa.Table, albums: pa.Table, tags: pa.Table | None) -> Iterator[tuple[str, str, list[int]]]:
-    """Give everything that should be on one side: its kind, its name, and the rows of its tracks."""
+    """Yield everything that should be in one split: its kind, its name, and the rows of its tracks."""
     rows_of: dict[str, list[int]] = defaultdict(list)
     for row, name in enumerate(tracks["file_name"].to_pylist()):
         rows_of[name].append(row)
@@ -147,7 +137,7 @@ def _same_recordings(albums: pa.Table, names: list[str]) -> Iterator[tuple[str, 
     for same in by_title.values():
         for i, (name, lengths) in enumerate(same):
             for other, other_lengths in same[i + 1 :]:
-                # Of unlike length they may still share most of the shorter one by chance.
+                # Albums of different sizes may share most of the shorter one by chance.
                 alike = _NEARLY_ALL <= len(lengths) / len(other_lengths) <= 1 / _NEARLY_ALL
                 if alike and (duration_agreement(lengths, other_lengths) or 0) >= _NEARLY_ALL:
                     yield name, other

@@ -1,4 +1,4 @@
-"""Divisions that somebody else made: brought in from files."""
+"""Splits that were published with a data set, read from files."""
 
 from __future__ import annotations
 
@@ -19,55 +19,55 @@ _COLUMNS = ("track_id", "path", "file_name")
 
 
 def read_official_splits(folder: Path, tracks: pa.Table) -> tuple[np.ndarray, list[str]]:
-    """Read which tracks are in which part.
+    """Read which tracks are in which split.
 
     Parameters
     ----------
     folder : Path
-        Holds one file for each of ``train``, ``val`` (or ``validation``, ``valid``) and ``test``: ``.parquet``,
+        Contains one file for each of ``train``, ``val`` (or ``validation``, ``valid``) and ``test``: ``.parquet``,
         ``.csv`` or ``.tsv`` with a column ``track_id``, ``path`` or ``file_name``; or ``.txt`` with one track id or
-        album a line.
+        album per line.
     tracks : pyarrow.Table
-        As `eno.data.splits.artist_split.label_tracks` gives them.
+        From `eno.data.splits.artist_split.label_tracks`.
 
     Returns
     -------
-    parts : np.ndarray [shape=(n,), dtype=str]
-        The part of each track; `eno.data.splits.artist_split.LEFT_OUT` for those that no file names.
+    splits : np.ndarray [shape=(n,), dtype=str]
+        The split of each track; `eno.data.splits.artist_split.LEFT_OUT` for those that no file names.
     unknown : list of str
-        What the files name that is no track and no album.
+        Entries that are neither a track nor an album of this collection.
 
     Raises
     ------
     CatalogueError
-        A file is missing, cannot be read, or a track is in two parts.
+        A file is missing or cannot be read, or a track is in two splits.
     """
     ids = np.array(tracks["track_id"].to_pylist(), dtype=object)
     albums = np.array(tracks["file_name"].to_pylist(), dtype=object)
     known = {*ids, *albums}
-    parts = np.full(len(ids), LEFT_OUT, dtype="<U5")
+    splits = np.full(len(ids), LEFT_OUT, dtype="<U5")
     unknown: list[str] = []
     for name in SPLITS:
         path = _find(folder, name)
         named = set(_names(path))
         unknown += sorted(named - known)
         inside = np.isin(ids, list(named)) | np.isin(albums, list(named))
-        twice = inside & (parts != LEFT_OUT)
+        twice = inside & (splits != LEFT_OUT)
         if twice.any():
-            raise CatalogueError(f"{path}: names {ids[twice][0]}, which is in {parts[twice][0]} already.")
-        parts[inside] = name
-    if not (parts != LEFT_OUT).any():
-        example = f"{unknown[0]!r}" if unknown else "nothing"
-        raise CatalogueError(f"{folder}: names no track or album of this collection; it has {example}.")
-    return parts, unknown
+            raise CatalogueError(f"{path}: lists {ids[twice][0]}, which is already in {splits[twice][0]}.")
+        splits[inside] = name
+    if not (splits != LEFT_OUT).any():
+        example = f"{unknown[0]!r}, for example" if unknown else "nothing"
+        raise CatalogueError(f"{folder}: lists no track or album of this collection. It lists {example}.")
+    return splits, unknown
 
 
 def _find(folder: Path, name: str) -> Path:
     stems = {"val": ("val", "validation", "valid")}.get(name, (name,))
     found = [path for stem in stems for suffix in _SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
     if len(found) != 1:
-        seen = f"found {', '.join(path.name for path in found)}" if found else "there is none"
-        raise CatalogueError(f"{folder}: expected one file {name}{{{','.join(_SUFFIXES)}}}; {seen}.")
+        seen = ", ".join(path.name for path in found) or "none"
+        raise CatalogueError(f"{folder}: expected one file {name}{{{','.join(_SUFFIXES)}}}, found {seen}.")
     return found[0]
 
 
@@ -90,5 +90,5 @@ def _names(path: Path) -> list[str]:
 def _column(path: Path, names: list[str]) -> str:
     column = next((name for name in _COLUMNS if name in names), None)
     if column is None:
-        raise CatalogueError(f"{path}: lacks a column {', '.join(_COLUMNS[:-1])} or {_COLUMNS[-1]}; it has {names}.")
+        raise CatalogueError(f"{path}: expected a column {', '.join(_COLUMNS[:-1])} or {_COLUMNS[-1]}, found {names}.")
     return column

@@ -1,4 +1,4 @@
-"""Dividing items into train, validation and test: groups whole, labels evenly."""
+"""Stratified splits of groups: each group stays whole, labels are spread evenly."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from scipy.sparse.csgraph import connected_components
 from eno.errors import LabelError
 
 SPLITS = ("train", "val", "test")
-"""The parts, in the order in which shares are given."""
 
 _URGENCY = 1e6  # outweighs any chi-square
 
 
 def artist_groups(artists: Sequence[Sequence[str]]) -> list[str]:
-    """Group albums by artist, so that no artist is in two groups.
+    """Group albums so that no artist is in two groups.
 
-    Albums are in one group if they share an artist, directly or through further albums.
+    Albums that share an artist, directly or through further albums, are in one group.
 
     Parameters
     ----------
     artists : sequence of sequences of str
-        Artists of every album; an album without any is a group of its own.
+        Artists of every album; an album without artists is a group of its own.
 
     Returns
     -------
     list of str
-        The name of every album's group, which is that of one of its artists.
+        The group of every album, named after one of its artists.
 
     Examples
     --------
@@ -39,7 +38,7 @@ def artist_groups(artists: Sequence[Sequence[str]]) -> list[str]:
     owners = [list(names) or [f"album {i} of no artist"] for i, names in enumerate(artists)]
     names, columns = np.unique([name for owner in owners for name in owner], return_inverse=True)
     rows = np.repeat(np.arange(len(owners)), [len(owner) for owner in owners])
-    # Albums and artists as the two sides of one graph.
+    # Connected components of the bipartite graph of albums and artists.
     edges = sparse.coo_array((np.ones(len(rows)), (rows, len(owners) + columns)), shape=(len(owners) + len(names),) * 2)
     _, component = connected_components(edges, directed=False)
     first_name = dict(zip(component[len(owners) :][::-1].tolist(), names[::-1].tolist(), strict=True))
@@ -49,12 +48,13 @@ def artist_groups(artists: Sequence[Sequence[str]]) -> list[str]:
 def split_by_group(
     labels: sparse.csr_array, groups: Sequence[str], *, val: float, test: float, seed: int
 ) -> np.ndarray:
-    """Divide items so that no group is on two sides and every label is on all of them, as far as that goes.
+    """Split items so that every group is in one split and labels are stratified.
 
-    Groups are dealt out one by one, those with the rarest labels first, as in iterative stratification (Sechidis et
-    al., "On the stratification of multi-label data", ECML PKDD 2011), but looking at all labels of a group at once:
-    each goes to the part where it brings the counts of its labels closest to the shares (least increase of chi-square).
-    Before that counts that labels which have no more groups left than there are parts without them go to one of those.
+    Groups are assigned one by one, those with the rarest labels first, as in iterative stratification (Sechidis et
+    al., "On the stratification of multi-label data", ECML PKDD 2011), but with all labels of a group at once: a group
+    goes to the split where it brings the counts of its labels closest to the shares (smallest increase of chi-square).
+    One rule takes priority: if a label has no more unassigned groups than there are splits still lacking it, its next
+    group must go to one of those splits.
 
     Parameters
     ----------
@@ -63,9 +63,9 @@ def split_by_group(
     groups : sequence of str
         Group of every item, for instance its artist.
     val, test : float
-        Shares of the items that are held out.
+        Shares of the items for validation and test.
     seed : int
-        Decides between equals.
+        Breaks ties.
 
     Returns
     -------
@@ -75,26 +75,26 @@ def split_by_group(
     Raises
     ------
     LabelError
-        There are fewer groups than parts.
+        There are fewer groups than splits.
     """
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < len(SPLITS):
         raise LabelError(
-            f"{len(names)} group{'s' * (len(names) != 1)} ({', '.join(names[:3])}) cannot be divided into "
-            f"{', '.join(SPLITS)} without one being on two sides; at least {len(SPLITS)} are needed."
+            f"Found {len(names)} group{'s' * (len(names) != 1)} of artists ({', '.join(names[:3])}); splits without "
+            f"shared artists need at least {len(SPLITS)}, one each for {', '.join(SPLITS)}."
         )
-    counts = _shares_of_labels(labels, group_of, len(names))
+    counts = _label_shares(labels, group_of, len(names))
     order = np.random.default_rng(seed).permutation(len(names))
-    part_of_group = _deal_out(counts, np.array([[1 - val - test], [val], [test]]), order)
-    parts: np.ndarray = np.array(SPLITS)[part_of_group[group_of]]
-    return parts
+    split_of_group = _assign(counts, np.array([[1 - val - test], [val], [test]]), order)
+    splits: np.ndarray = np.array(SPLITS)[split_of_group[group_of]]
+    return splits
 
 
-def _shares_of_labels(labels: sparse.csr_array, group_of: np.ndarray, groups: int) -> sparse.csr_array:
-    """Give what part of each label's items a group holds [shape=(groups, labels + 1)].
+def _label_shares(labels: sparse.csr_array, group_of: np.ndarray, groups: int) -> sparse.csr_array:
+    """Return the share of each label's items that is in each group [shape=(groups, labels + 1)].
 
-    The number of items goes along as one more label, so that unlabelled groups are shared out too. In shares of its
-    total every label weighs the same.
+    Shares give every label the same weight. The number of items is the last column, as if it were a label, so that
+    groups without labels are spread too.
     """
     ones = np.ones(len(group_of))
     membership = sparse.csr_array((ones, (group_of, np.arange(len(group_of)))), shape=(groups, len(group_of)))
@@ -105,39 +105,35 @@ def _shares_of_labels(labels: sparse.csr_array, group_of: np.ndarray, groups: in
     return counts
 
 
-def _deal_out(counts: sparse.csr_array, shares: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Give the part of every group. Each step touches only the labels of one group."""
+def _assign(counts: sparse.csr_array, shares: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Return the split of every group. Each step looks only at the labels of one group."""
     queues = _queues(counts, order)
     have = np.zeros((len(shares), counts.shape[1]))
     groups_left = np.bincount(counts.indices, minlength=counts.shape[1]).astype(float)
     groups_left[groups_left == 0] = np.inf
-    part_of = np.full(counts.shape[0], -1)
+    split_of = np.full(counts.shape[0], -1)
     for _ in range(counts.shape[0]):
         label = int(groups_left.argmin())
         queue = queues[label]
-        while part_of[queue[-1]] >= 0:
+        while split_of[queue[-1]] >= 0:
             queue.pop()
         group = queue.pop()
         columns = counts.indices[counts.indptr[group] : counts.indptr[group + 1]]
         own = counts.data[counts.indptr[group] : counts.indptr[group + 1]]
         held = have[:, columns]
         cost = (own**2 / shares - 2 * own * (1 - held / shares)).sum(axis=1)
-        # Labels that can only just still come to every part, if they go to one that lacks them.
         urgent = groups_left[columns] <= (held == 0).sum(axis=0)
         cost += _URGENCY * ((held > 0) & urgent).sum(axis=1)
-        part = int(cost.argmin())
-        part_of[group] = part
-        have[part, columns] += own
+        split = int(cost.argmin())
+        split_of[group] = split
+        have[split, columns] += own
         groups_left[columns] -= 1
         groups_left[groups_left == 0] = np.inf
-    return part_of
+    return split_of
 
 
 def _queues(counts: sparse.csr_array, order: np.ndarray) -> list[list[int]]:
-    """Give the groups of every label, the one to be dealt out next at the end.
-
-    That is the largest, since what comes last can no longer be balanced; between equals the order decides.
-    """
+    """Return the groups of every label, the next one to assign last: the largest, as later groups balance it."""
     rank = np.empty(len(order), int)
     rank[order] = np.arange(len(order))
     columns = counts.tocsc()

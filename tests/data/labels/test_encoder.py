@@ -44,7 +44,7 @@ def test_decode_is_strictly_above_the_threshold(encoder):
 
 
 def test_decode_refuses_a_vector_of_another_length(encoder):
-    with pytest.raises(ValueError, match=r"\(3,\); expected \(7,\)"):
+    with pytest.raises(ValueError, match=r"\(3,\), expected \(7,\)"):
         encoder.decode(np.zeros(3))
 
 

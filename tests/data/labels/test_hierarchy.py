@@ -53,9 +53,9 @@ def test_ancestors_are_what_walking_up_finds(pairs):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"A,B\nB,C\nC,A\n", r"a\.csv: The hierarchy goes in a circle: "),
+        ("a.csv", b"A,B\nB,C\nC,A\n", r"a\.csv: The hierarchy contains a cycle: "),
         ("a.csv", b"A,B\nB\n", r"a\.csv: line 2: expected two columns, found \['B'\]"),
-        ("a.txt", b"A\n        B\n    C\n", r"a\.txt: line 3: 'C' is indented by 4, as nothing above it is"),
+        ("a.txt", b"A\n        B\n    C\n", r"a\.txt: line 3: 'C' is indented by 4, which matches no line above it"),
         ("a.txt", "A\n\tB".encode("utf-16"), r"a\.txt: is UTF-16; save it as UTF-8"),
         ("a.txt", b"A\n\tcaf\xe9\n", r"a\.txt: line 2 is not UTF-8"),
     ],

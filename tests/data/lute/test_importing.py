@@ -1,6 +1,7 @@
 import gzip
 import json
 import sqlite3
+import sys
 from collections import Counter
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from eno.data.lute import json_source as lute_json
 from eno.data.lute import sqlite_source as lute_sqlite
 from eno.data.lute.albums import ALBUM_SCHEMA, read_albums
 from eno.data.lute.importing import import_lute
-from eno.errors import CatalogueError
+from eno.errors import CatalogueError, MissingExtra
 from tests.data.lute.lute_sources import ALBUMS, write_database, write_lines
 
 
@@ -91,8 +92,8 @@ class TestMalformed:
         reasons = {one.place: one.reason for one in report.examples}
         assert reasons == {
             "line 2": "is not valid JSON at character 19: Expecting ',' delimiter",
-            "line 4": "is not an album object but None",
-            "line 5": "is not an album object but [1, 2]",
+            "line 4": "expected an album object, found None",
+            "line 5": "expected an album object, found [1, 2]",
             "line 6": "rating is 'four', expected a number",
             "line 7": "tracks[0].duration_seconds is '3:10', expected a whole number",
             "line 8": "is not UTF-8 at byte 32",
@@ -101,7 +102,7 @@ class TestMalformed:
             "line 11": "lacks file_name",
             "line 12": "rating_count is nan, expected a whole number",
             "line 13": f"is not valid JSON at character {len(json.dumps(album('f'))) + 1}: Extra data",
-            "line 14": "file_name holds half of a surrogate pair, which is no character",
+            "line 14": "file_name contains half of a surrogate pair, which is not a character",
         }
         ledger = [json.loads(line) for line in report.ledger.read_text("utf-8").splitlines()]
         assert {one["place"]: one["reason"] for one in ledger} == reasons
@@ -126,12 +127,19 @@ class TestMalformed:
         (row,) = table.to_pylist()
         assert row["tracks"] == [{"name": "x", "position": "3", "duration_seconds": 100, "rating": None}]
 
+    def test_arrays_need_ijson_and_lines_do_not(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "ijson", None)
+        assert names(imported(write_lines(tmp_path / "a.jsonl", [album("a")]))[1]) == ["a"]
+        with pytest.raises(MissingExtra, match="ijson") as raised:
+            imported(_text(tmp_path / "a.json", json.dumps([album("a")])))
+        assert raised.value.extra == "lute"
+
     def test_bad_elements_of_an_array_are_named(self, tmp_path):
         elements = [album("a"), 7, album("b", artists="Slowdive"), album("c")]
         report, table = imported(_text(tmp_path / "a.json", json.dumps(elements)))
         assert names(table) == ["a", "c"]
         assert [(one.place, one.reason) for one in report.examples] == [
-            ("album number 2", "is not an album object but 7"),
+            ("album number 2", "expected an album object, found 7"),
             ("album number 3", "artists is 'Slowdive', expected a list"),
         ]
 
@@ -214,15 +222,15 @@ class TestUnusableFiles:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (b"", r"is empty \(0 bytes\)"),
-            (b"\n\n", "holds no albums"),
-            (b"[]", "holds no albums"),
-            (b"name,genres\nx,y\n", "all 2 records are malformed, the first one: line 1: is not valid JSON"),
+            (b"", "the file is empty"),
+            (b"\n\n", "contains no albums"),
+            (b"[]", "contains no albums"),
+            (b"name,genres\nx,y\n", "all 2 records are malformed. The first one, line 1: is not valid JSON"),
             ('{"file_name": "a"}'.encode("utf-16"), "is UTF-16, expected UTF-8"),
             (b'[{"file_name": "a"}, {"file_name"', "is not valid JSON after album number 1"),
             (b'[{"file_name": "caf\xe9"}]', "is not valid JSON after album number 0"),
-            (gzip.compress(json.dumps(album("a")).encode() * 100)[:-20], "is damaged or was cut off"),
-            (zstandard.compress(bytes(range(256)) * 100)[:-20], "is damaged or was cut off"),
+            (gzip.compress(json.dumps(album("a")).encode() * 100)[:-20], "is damaged or truncated"),
+            (zstandard.compress(bytes(range(256)) * 100)[:-20], "is damaged or truncated"),
             (b"SQLite format 3\0" + b"\1" * 200, "cannot be read as Lute's SQLite database"),
             (b"PAR1" + b"\1" * 200, "cannot be read as Parquet"),
         ],
@@ -244,12 +252,12 @@ class TestUnusableFiles:
     def test_parquet_without_a_column_or_with_another_type(self, tmp_path):
         pq.write_table(pa.table({"file_name": ["a"], "descriptors": [["x"]]}), tmp_path / "a.parquet")
         with pytest.raises(
-            CatalogueError, match="lacks the columns primary_genres, secondary_genres; it has file_name"
+            CatalogueError, match="the columns primary_genres, secondary_genres are missing; found file_name"
         ):
             imported(tmp_path / "a.parquet")
         table = pa.table({"file_name": ["a"], **{name: ["x"] for name in lute_parquet_labels()}})
         pq.write_table(table, tmp_path / "a.parquet")
-        with pytest.raises(CatalogueError, match="the column primary_genres is string, expected list<"):
+        with pytest.raises(CatalogueError, match="the column primary_genres has the type string, expected list<"):
             imported(tmp_path / "a.parquet")
 
 
@@ -274,7 +282,7 @@ class TestDatabase:
         path = write_database(tmp_path / "lute.db", ALBUMS)
         holder = sqlite3.connect(path)
         holder.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(CatalogueError, match=r"lute\.db: another program has kept the database to itself"):
+        with pytest.raises(CatalogueError, match=r"lute\.db: another program has locked the database"):
             imported(path)
         holder.close()
 
@@ -290,15 +298,15 @@ class TestDatabase:
         monkeypatch.setattr(sqlite3, "connect", refuse)
         assert imported(path)[0].albums == 2
         (tmp_path / "lute.db-wal").write_bytes(b"x")
-        with pytest.raises(CatalogueError, match="copy the database with its -wal file"):
+        with pytest.raises(CatalogueError, match="Copy the database and its -wal file"):
             imported(path)
 
     def test_other_databases(self, tmp_path):
         sqlite3.connect(tmp_path / "other.db").executescript("CREATE TABLE songs (id INTEGER)").connection.close()
-        with pytest.raises(CatalogueError, match=r"lacks the tables albums, .*it has songs"):
+        with pytest.raises(CatalogueError, match=r"the tables albums, .* are missing\. Found songs"):
             imported(tmp_path / "other.db")
         write_database(tmp_path / "empty.db", [])
-        with pytest.raises(CatalogueError, match="holds no albums"):
+        with pytest.raises(CatalogueError, match="contains no albums"):
             imported(tmp_path / "empty.db")
 
     def test_older_databases_lack_columns_and_tables(self, tmp_path):

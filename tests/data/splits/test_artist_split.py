@@ -42,9 +42,9 @@ def collection(*albums, tracks_each=2, tags=None):
     return table, tracks, pa.Table.from_pylist(rows, schema=TRACK_SCHEMA)
 
 
-def place(tracks, **part_of):
+def place(tracks, **split_of):
     """Parts of tracks by album; others are left out."""
-    return np.array([part_of.get(name, LEFT_OUT) for name in tracks["file_name"].to_pylist()], dtype="<U5")
+    return np.array([split_of.get(name, LEFT_OUT) for name in tracks["file_name"].to_pylist()], dtype="<U5")
 
 
 def test_tracks_get_the_labels_of_their_album():
@@ -54,10 +54,10 @@ def test_tracks_get_the_labels_of_their_album():
         ("x/0", ["rock"]), ("x/1", ["rock"]), ("y/0", ["jazz"]), ("y/1", ["jazz"]),
     ]  # fmt: skip
     nothing = pa.Table.from_pylist([{"track_id": "a", "decision": "unmatched"}], schema=MATCH_SCHEMA)
-    with pytest.raises(CatalogueError, match="No track has an album"):
+    with pytest.raises(CatalogueError, match="No track is matched to an album"):
         label_tracks(nothing, albums)
     other = pa.Table.from_pylist([{"track_id": "a", "decision": "matched", "file_name": "gone"}], schema=MATCH_SCHEMA)
-    with pytest.raises(CatalogueError, match="name the album gone, which the albums lack"):
+    with pytest.raises(CatalogueError, match="matched to the album gone, which is not among the albums"):
         label_tracks(other, albums)
 
 
@@ -81,11 +81,11 @@ class TestGroups:
         assert a == c1 == c3  # c3 by way of the unknown one
         assert c2 is None  # would tie A to B
         assert len({a, b, c4}) == 3
-        parts = make_splits(tracks, albums, LABELS, val=0.3, test=0.3, seed=0, tags=table)
-        assert set(parts[tracks["file_name"].to_numpy() == "c2"]) == {LEFT_OUT}
-        report = describe_splits(tracks, albums, LABELS, parts, table)
+        splits = make_splits(tracks, albums, LABELS, val=0.3, test=0.3, seed=0, tags=table)
+        assert set(splits[tracks["file_name"].to_numpy() == "c2"]) == {LEFT_OUT}
+        report = describe_splits(tracks, albums, LABELS, splits, table)
         assert report.left_out == 2
-        assert find_leaks(tracks, parts, albums, table) == []
+        assert find_leaks(tracks, splits, albums, table) == []
 
     def test_without_tags_each_compilation_stands_alone(self):
         albums, tracks, _ = collection(album("c1", "Various Artists"), album("c2", "VA"), album("a", "A"))
@@ -96,8 +96,8 @@ def test_the_report_is_what_counting_finds():
     albums, tracks, tags = collection(
         album("1", "A"), album("2", "A", "B"), album("3", "C", genre="jazz"), album("4", "D", genre="jazz")
     )
-    parts = place(tracks, **{"1": "train", "2": "train", "3": "val", "4": "test"})
-    report = describe_splits(tracks, albums, LABELS, parts, tags)
+    splits = place(tracks, **{"1": "train", "2": "train", "3": "val", "4": "test"})
+    report = describe_splits(tracks, albums, LABELS, splits, tags)
     assert report.tracks == {"train": 4, "val": 2, "test": 2}
     assert report.albums == {"train": 2, "val": 1, "test": 1}
     assert report.artists == {"train": 2, "val": 1, "test": 1}
@@ -115,7 +115,7 @@ def test_write_and_read(tmp_path):
     assert first["group"].equals(first["file_name"])  # where no groups are known, albums are
     assert read_split(tmp_path, "val").num_rows == 0
     (tmp_path / "val.parquet").unlink()
-    with pytest.raises(CatalogueError, match=r"val\.parquet: no such file. Make it with: eno split"):
+    with pytest.raises(CatalogueError, match=r"val\.parquet: no such file. Create it with: eno split"):
         read_split(tmp_path, "val")
 
 
@@ -131,29 +131,32 @@ class TestOfficial:
 
     def test_text_tables_tracks_and_albums(self, tracks, tmp_path):
         self.write(tmp_path, train_txt="x\n\ngone\n", valid_csv="file_name,n\ny,1\n", test_tsv="n\tpath\n1\tz/0\n")
-        parts, unknown = read_official_splits(tmp_path, tracks)
-        assert parts.tolist() == ["train", "train", "val", "val", "test", LEFT_OUT]
+        splits, unknown = read_official_splits(tmp_path, tracks)
+        assert splits.tolist() == ["train", "train", "val", "val", "test", LEFT_OUT]
         assert unknown == ["gone"]
 
     def test_unusual_line_separators_belong_to_the_name(self, tmp_path):
         odd = [f"a{separator}b" for separator in ("\u2028", "\x85", "\x0b")]
         table = pa.table({"track_id": odd, "file_name": ["x", "y", "z"]})
         self.write(tmp_path, train_txt=odd[0], val_csv=f"track_id\n{odd[1]}\n", test_tsv=f"n\tpath\n1\t{odd[2]}\n")
-        parts, unknown = read_official_splits(tmp_path, table)
-        assert parts.tolist() == ["train", "val", "test"]
+        splits, unknown = read_official_splits(tmp_path, table)
+        assert splits.tolist() == ["train", "val", "test"]
         assert unknown == []
 
     @pytest.mark.parametrize(
         ("files", "message"),
         [
-            ({"train_txt": "x", "val_txt": "y"}, r"expected one file test\{.*; there is none"),
-            ({"train_txt": "x", "val_txt": "x/1", "test_txt": ""}, r"val\.txt: names x/1, which is in train already"),
+            ({"train_txt": "x", "val_txt": "y"}, r"expected one file test\{.*, found none"),
+            ({"train_txt": "x", "val_txt": "x/1", "test_txt": ""}, r"val\.txt: lists x/1, which is already in train"),
             ({"train_txt": b"caf\xe9", "val_txt": "", "test_txt": ""}, r"train\.txt: line 1 is not UTF-8"),
-            ({"train_csv": "a,b\n", "val_txt": "", "test_txt": ""}, "lacks a column track_id, path or file_name"),
+            (
+                {"train_csv": "a,b\n", "val_txt": "", "test_txt": ""},
+                "expected a column track_id, path or file_name, found",
+            ),
             ({"train_parquet": "x", "val_txt": "", "test_txt": ""}, "cannot be read as Parquet"),
             (
                 {"train_txt": "p", "val_txt": "", "test_txt": ""},
-                "names no track or album of this collection; it has 'p'",
+                "lists no track or album of this collection. It lists 'p'",
             ),
         ],
     )
@@ -164,20 +167,20 @@ class TestOfficial:
 
 
 class TestLeaks:
-    def kinds(self, *albums, parts, tags=None):
+    def kinds(self, *albums, splits, tags=None):
         table, tracks, tagged = collection(*albums, tags=tags)
-        return {(leak.kind, leak.parts) for leak in find_leaks(tracks, place(tracks, **parts), table, tagged)}
+        return {(leak.kind, leak.splits) for leak in find_leaks(tracks, place(tracks, **splits), table, tagged)}
 
     def test_separate_parts_have_none(self):
-        assert self.kinds(album("1", "A"), album("2", "B"), parts={"1": "train", "2": "test"}) == set()
+        assert self.kinds(album("1", "A"), album("2", "B"), splits={"1": "train", "2": "test"}) == set()
 
     def test_an_artist_under_another_spelling(self):
-        found = self.kinds(album("1", "The Beatles"), album("2", "Beatles"), parts={"1": "train", "2": "test"})
+        found = self.kinds(album("1", "The Beatles"), album("2", "Beatles"), splits={"1": "train", "2": "test"})
         assert found == {("artist", ("test", "train"))}
 
     def test_what_is_left_out_and_various_artists_do_not_count(self):
         albums = album("1", "A"), album("2", "A"), album("3", "Various Artists"), album("4", "Various Artists")
-        assert self.kinds(*albums, parts={"1": "train", "3": "val", "4": "test"}) == set()
+        assert self.kinds(*albums, splits={"1": "train", "3": "val", "4": "test"}) == set()
 
     def test_an_album_torn_apart(self):
         table, tracks, tags = collection(album("1", "Various Artists"))
@@ -188,8 +191,8 @@ class TestLeaks:
         one = album("1", "Prince", title="Purple Rain", lengths=(279, 236, 223, 213))
         other = album("2", "The Revolution", title="Purple rain!", lengths=(280, 236, 223, 213))
         cover = album("3", "Somebody", title="Purple Rain", lengths=(200, 210, 190, 180))
-        parts = {"1": "train", "2": "test", "3": "val"}
-        assert self.kinds(one, other, cover, parts=parts) == {("recording", ("test", "train"))}
+        splits = {"1": "train", "2": "test", "3": "val"}
+        assert self.kinds(one, other, cover, splits=splits) == {("recording", ("test", "train"))}
 
     def test_the_same_song_and_the_same_audio(self):
         tags = {
@@ -197,22 +200,22 @@ class TestLeaks:
             "1/1": {"packet_hash": "f00"}, "2/1": {"packet_hash": "f00"},
         }  # fmt: skip
         compilations = album("1", "Various Artists"), album("2", "Various Artists")
-        found = self.kinds(*compilations, parts={"1": "val", "2": "test"}, tags=tags)
+        found = self.kinds(*compilations, splits={"1": "val", "2": "test"}, tags=tags)
         assert found == {("song", ("test", "val")), ("audio", ("test", "val"))}
 
     def test_repeats_stay_only_where_most_is_held_out(self):
         tags = {"1/0": {"artist": "A", "title": "Song"}, "2/1": {"artist": "A", "title": "song"},
                 "3/0": {"artist": "A", "title": "Song"}, "3/1": {"artist": "A", "title": "Another"}}  # fmt: skip
         table, tracks, tagged = collection(album("1", "X"), album("2", "Y"), album("3", "Z"), tags=tags)
-        parts = place(tracks, **{"1": "train", "2": "test", "3": "val"})
-        assert [leak.kind for leak in find_leaks(tracks, parts, table, tagged)] == ["song"]
-        cleaned = leave_out_repeats(tracks, parts, table, tagged)
+        splits = place(tracks, **{"1": "train", "2": "test", "3": "val"})
+        assert [leak.kind for leak in find_leaks(tracks, splits, table, tagged)] == ["song"]
+        cleaned = leave_out_repeats(tracks, splits, table, tagged)
         assert cleaned.tolist() == [LEFT_OUT, "train", "test", "test", LEFT_OUT, "val"]
         check_leaks(tracks, cleaned, table, tagged)
 
-    def test_the_check_is_loud_and_names_ten(self):
+    def test_the_check_names_ten_leaks(self):
         names = [str(i) for i in range(24)]
         table, tracks, tags = collection(*(album(name, f"artist {i // 2}") for i, name in enumerate(names)))
-        parts = place(tracks, **{name: SPLITS[i % 2] for i, name in enumerate(names)})
-        with pytest.raises(CatalogueError, match=r"not separate(?s:.*)artist 0 is in train and val(?s:.*)and 2 more"):
-            check_leaks(tracks, parts, table, tags)
+        splits = place(tracks, **{name: SPLITS[i % 2] for i, name in enumerate(names)})
+        with pytest.raises(CatalogueError, match=r"splits overlap(?s:.*)artist 0 is in train and val(?s:.*)and 2 more"):
+            check_leaks(tracks, splits, table, tags)

@@ -25,21 +25,21 @@ def collection(seed: int, artists: int = 60, labels: int = 25) -> tuple[sparse.c
 @given(st.integers(0, 1000))
 def test_no_group_is_on_two_sides(seed):
     labels, groups = collection(seed, artists=20)
-    parts = split_by_group(labels, groups, val=0.15, test=0.15, seed=seed)
-    assert len({(group, part) for group, part in zip(groups, parts, strict=True)}) == len(set(groups))
+    splits = split_by_group(labels, groups, val=0.15, test=0.15, seed=seed)
+    assert len({(group, split) for group, split in zip(groups, splits, strict=True)}) == len(set(groups))
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_shares_and_labels_are_balanced(seed):
     labels, groups = collection(seed)
     dense = labels.toarray()
-    parts = split_by_group(labels, groups, val=0.15, test=0.15, seed=seed)
-    share = {name: (parts == name).mean() for name in SPLITS}
+    splits = split_by_group(labels, groups, val=0.15, test=0.15, seed=seed)
+    share = {name: (splits == name).mean() for name in SPLITS}
     assert share["train"] == pytest.approx(0.7, abs=0.12)
     # Every label that three artists have is on every side …
     artists = [{group for group, on in zip(groups, column, strict=True) if on} for column in dense.T]
     for name in SPLITS:
-        present = dense[parts == name].any(axis=0)
+        present = dense[splits == name].any(axis=0)
         assert all(present[label] for label, names in enumerate(artists) if len(names) >= 3)
     # … and more evenly than chance would have it.
     rng = np.random.default_rng(seed)
@@ -48,13 +48,13 @@ def test_shares_and_labels_are_balanced(seed):
         gap(dense, dict(zip(names, rng.choice(SPLITS, len(names), p=[0.7, 0.15, 0.15]), strict=True)), groups)
         for _ in range(20)
     ])  # fmt: skip
-    assert gap(dense, dict(zip(groups, parts, strict=True)), groups) < chance
+    assert gap(dense, dict(zip(groups, splits, strict=True)), groups) < chance
 
 
-def gap(dense, part_of, groups) -> float:
+def gap(dense, split_of, groups) -> float:
     """Mean over labels of how far the held-out shares are from what was asked for."""
-    parts = np.array([part_of[group] for group in groups])
-    return sum(abs(dense[parts == name].sum(axis=0) / dense.sum(axis=0) - 0.15).mean() for name in ("val", "test"))
+    splits = np.array([split_of[group] for group in groups])
+    return sum(abs(dense[splits == name].sum(axis=0) / dense.sum(axis=0) - 0.15).mean() for name in ("val", "test"))
 
 
 def test_seed_decides():
@@ -102,19 +102,19 @@ def naive_split(labels, groups, *, val, test, seed):
     counts = counts[:, counts.sum(axis=0) > 0]
     counts /= counts.sum(axis=0)
     shares = np.array([[1 - val - test], [val], [test]])
-    have, part_of = np.zeros((3, counts.shape[1])), np.full(len(names), -1)
+    have, split_of = np.zeros((3, counts.shape[1])), np.full(len(names), -1)
     order, left = np.random.default_rng(seed).permutation(len(names)), (counts > 0).sum(axis=0)
-    while (part_of < 0).any():
+    while (split_of < 0).any():
         label = int(np.where(left > 0, left, np.inf).argmin())
-        candidates = order[(part_of[order] < 0) & (counts[order, label] > 0)]
+        candidates = order[(split_of[order] < 0) & (counts[order, label] > 0)]
         group = candidates[counts[candidates, label].argmax()]
         cost = (counts[group] ** 2 / shares - 2 * counts[group] * (1 - have / shares)).sum(axis=1)
         urgent = (counts[group] > 0) & (left <= (have == 0).sum(axis=0))
-        part = int((cost + 1e6 * ((have > 0) & urgent).sum(axis=1)).argmin())
-        part_of[group] = part
-        have[part] += counts[group]
+        split = int((cost + 1e6 * ((have > 0) & urgent).sum(axis=1)).argmin())
+        split_of[group] = split
+        have[split] += counts[group]
         left -= counts[group] > 0
-    return np.array(SPLITS)[part_of[group_of]]
+    return np.array(SPLITS)[split_of[group_of]]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -125,7 +125,7 @@ def test_same_as_looking_at_everything_at_each_step(seed):
     # Sums in another order may decide a tie otherwise; what follows from that may differ, the balance may not.
     if (fast != slow).any():
         dense = labels.toarray()
-        one, other = (gap(dense, dict(zip(groups, parts, strict=True)), groups) for parts in (fast, slow))
+        one, other = (gap(dense, dict(zip(groups, splits, strict=True)), groups) for splits in (fast, slow))
         assert one == pytest.approx(other, abs=0.05)
     else:
         np.testing.assert_array_equal(fast, slow)
