@@ -1,4 +1,4 @@
-"""The audio library as a table: what files there are, what they say of themselves, what is wrong with them."""
+"""The table of tracks: the audio files of a collection, their tags, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ TRACK_SCHEMA = pa.schema([
     ("container", pa.string()), ("codec", pa.string()),
     ("packet_hash", pa.string()), ("problem", pa.string()),
 ])  # fmt: skip
-"""Columns of ``tracks.parquet``; DATA.md says what each one means."""
+"""Columns of ``tracks.parquet``; DATA.md describes them."""
 
 _NEEDED = ("track_id", "size", "mtime_ns", "problem")
 _SAVE_S = 60.0
-"""So much work at most is lost when a scan is killed."""
+"""How often a scan saves its progress."""
 
 
 @dataclass(frozen=True)
 class ScanReport:
-    """How a scan went. ``found == added + changed + unchanged``.
+    """Counts of a scan. ``found == added + changed + unchanged``.
 
     Attributes
     ----------
     found : int
-        Audio files in the folder.
+        Audio files in the folders.
     added, changed, unchanged : int
-        Files that are new, differ in size or time of change, or do neither.
+        Files that are new, that have another size or modification time, and all others.
     removed : int
-        Files that are gone since the last scan.
+        Files that have been deleted since the last scan.
     problems : list of tuple of str
-        Track id and reason of every file that cannot be read, also of those known before.
+        Track id and reason of every file that cannot be read, including those known before.
     duplicates : list of list of str
-        Track ids with the same audio, where audio was hashed.
+        Ids of tracks with equal `packet_hash`.
     seconds : float
     """
 
@@ -79,35 +79,32 @@ def scan(
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ScanReport:
-    """Look at every audio file of a folder and write the tracks table.
+    """Read the tags and formats of all audio files and write the tracks table.
 
-    Files whose size and time of change are those of the last scan are not opened again, but for those that could not be
-    read then: that may have been the network. A scan that is interrupted goes on where it was: what it has read lies
-    in ``tracks.partial.parquet`` beside the table until the next one has finished.
+    Only new and changed files are opened, and those that could not be read last time, which may have been the
+    network's fault. An interrupted scan is resumed by the next one from ``tracks.partial.parquet`` beside the table.
 
     Parameters
     ----------
-    audio_roots : AudioRoots, Path, str, or iterable of Path or str
-        One audio folder or several; see `eno.data.library.files.find_tracks`.
+    audio_roots : AudioRoots, path or several paths
+        One audio folder or several; see `eno.data.library.files.find_tracks`. While one of them contains no audio
+        files, as if it was not mounted, no track is removed from the table.
     destination : Path
-        The table; the one there is brought up to date.
+        The table, which is updated if it exists.
     hash_audio : bool
-        Also hash the audio of every file, which reads all of it, to find files with the same audio.
+        Also compute the `eno.data.library.packets.packet_hash` of every file, which reads all of it, to find
+        duplicates.
     workers : int, optional
-        Threads that look at files and read them; `IO_THREADS` if not given. The table is the same with any number.
+        Number of threads; `IO_THREADS` by default. It does not affect the table.
     on_progress : callable, optional
-        Called with the numbers of files looked at and to look at.
-
-    Returns
-    -------
-    ScanReport
+        Receives the number of files done and of all files.
 
     Raises
     ------
     AudioError
-        The folder does not exist, or a folder in it cannot be listed.
+        A folder does not exist, or a folder in it cannot be listed.
     CatalogueError
-        The table of the last scan is damaged or is something else. It is left as it is.
+        `destination` exists but is damaged or another kind of table. It is not changed.
     """
     began = time.monotonic()
     partial = destination.with_suffix(".partial.parquet")
@@ -132,11 +129,18 @@ def scan(
             fresh = _collect(results, partial, unfinished, lambda n: report_progress(len(kept) + n, len(tracks)))
         finally:
             pool.shutdown(cancel_futures=True)
-    table = pa.concat_tables([known.take(pa.array(kept, pa.int64())), fresh]).sort_by("track_id")
+    # Compared with the finished table alone: an interrupted scan has reported nothing.
+    before, now = dict(_files(finished)), {track.id: stamp for track, stamp, _ in found}
+    removed = before.keys() - now.keys()
+    tables = [known.take(pa.array(kept, pa.int64())), fresh]
+    if removed and tracks.empty_roots:
+        message = "%s contains no audio files. In case it is not mounted, no track is removed from the table."
+        logger.warning(message, ", ".join(map(printable, tracks.empty_roots)))
+        tables.append(finished.filter(pc.is_in(finished["track_id"], value_set=pa.array(list(removed), pa.string()))))
+        removed = set()
+    table = pa.concat_tables(tables).sort_by("track_id")
     write_table(destination, table)
     partial.unlink(missing_ok=True)
-    # Compared with the finished table alone: what an interrupted scan saw has never been reported.
-    before, now = dict(_files(finished)), {track.id: stamp for track, stamp, _ in found}
     unchanged = sum(before.get(track_id) == stamp for track_id, stamp in now.items() if stamp is not None)
     added = len(now.keys() - before.keys())
     bad = table.filter(pc.is_valid(table["problem"]))
@@ -145,7 +149,7 @@ def scan(
         added=added,
         changed=len(tracks) - added - unchanged,
         unchanged=unchanged,
-        removed=len(before.keys() - now.keys()),
+        removed=len(removed),
         problems=list(zip(bad["track_id"].to_pylist(), bad["problem"].to_pylist(), strict=True)),
         duplicates=_duplicates(table),
         seconds=time.monotonic() - began,
@@ -153,21 +157,20 @@ def scan(
 
 
 def read_tracks(path: Path) -> pa.Table:
-    """Read the tracks table.
+    """Read the table of tracks.
 
     Raises
     ------
     CatalogueError
-        It is missing or is something else.
+        It is missing or another kind of table.
     """
     return _read_table(path, "Create it with: eno scan")
 
 
 def _earlier(path: Path) -> pa.Table:
-    """What a former scan wrote to `path`; nothing if it is not there."""
     if not path.is_file():
         return TRACK_SCHEMA.empty_table()
-    origin = "A scan would replace it; move it away or delete it, then every file is read anew"
+    origin = "A scan would replace it. Move or delete it first; all files are then read again"
     return _read_table(path, origin).select(TRACK_SCHEMA.names)
 
 
@@ -177,15 +180,14 @@ def _read_table(path: Path, origin: str) -> pa.Table:
 
 
 def _unfinished(partial: Path) -> pa.Table:
-    """What an interrupted scan left; it only saves time, so a damaged one is no reason to stop."""
     try:
         return _earlier(partial)
-    except CatalogueError:
-        logger.warning("%s: damaged and not used; the files it describes are read again", printable(partial))
+    except CatalogueError:  # the table only saves time
+        logger.warning("%s is damaged and ignored; the files that it describes are read again.", printable(partial))
         return TRACK_SCHEMA.empty_table()
 
 
-_Stamp = tuple[int, int] | None  # size and time of change; None for what cannot be looked at
+_Stamp = tuple[int, int] | None  # size and modification time; None for a file without a status
 
 
 def _files(table: pa.Table) -> list[tuple[str, _Stamp]]:
@@ -194,7 +196,7 @@ def _files(table: pa.Table) -> list[tuple[str, _Stamp]]:
 
 
 def _readable(table: pa.Table) -> dict[tuple[str, _Stamp], int]:
-    """Rows of the files that could be read; of several rows of one file the last counts."""
+    """Return the rows of files that could be read; the last row of a file counts."""
     fine = table["problem"].is_null().to_pylist()
     return {file: row for row, file in enumerate(_files(table)) if fine[row]}
 
@@ -221,11 +223,11 @@ def _with_hash(row: dict[str, Any], track: Track) -> dict[str, Any]:
 
 @contextmanager
 def _problem_noted(row: dict[str, Any], track: Track) -> Iterator[None]:
-    """Write into the row why its file cannot be read: one file must not stop the others, whatever is wrong with it."""
+    """Note in the row why its file cannot be read, so that one bad file does not stop the others."""
     try:
         yield
     except AudioError as error:
-        row["problem"] = printable(error.reason)  # which may quote a name of odd bytes
+        row["problem"] = printable(error.reason)  # it may quote a name that is not UTF-8
     except Exception as error:
         logger.debug("%s", printable(track.path), exc_info=True)
         reason = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
@@ -235,7 +237,7 @@ def _problem_noted(row: dict[str, Any], track: Track) -> Iterator[None]:
 def _collect(
     results: Iterator[dict[str, Any]], partial: Path, earlier: pa.Table, report: Callable[[int], None]
 ) -> pa.Table:
-    """Gather rows; what is there is saved from time to time, and whenever something ends the scan."""
+    """Collect rows, saving them from time to time and when an error or Ctrl-C ends the scan."""
     rows: list[dict[str, Any]] = []
 
     def save() -> None:

@@ -1,4 +1,4 @@
-"""Tags inside audio files, the same few from every kind of file."""
+"""Reading of tags, the same fields from every format."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Tags:
-    """What a file says of its music; None where it says nothing.
+    """Tags of a file; None where it has none.
 
     Attributes
     ----------
@@ -29,9 +29,7 @@ class Tags:
     track_number, disc_number : int, optional
         Counted from 1.
     year : int, optional
-        That of the first release where the file knows it, since Lute's dates are such; otherwise of this one.
-    genres : tuple of str
-    musicbrainz_recording_id, musicbrainz_release_id, musicbrainz_release_group_id, spotify_album_id : str, optional
+        The year of the first release where the file has it, as in Lute's dates; otherwise of this release.
     """
 
     artist: str | None = None
@@ -48,8 +46,8 @@ class Tags:
     spotify_album_id: str | None = None
 
 
-# Field → its names, the first one that is there counts. Names are in lower case without spaces, "_" and "-"; ID3 frames
-# and MP4 atoms stand for themselves. After Picard's table of tag names.
+# Field → names of its tags; the first one found counts. Names are in lower case without spaces, "_" and "-", except for
+# ID3 frames and MP4 atoms. From MusicBrainz Picard's table of tag names.
 _NAMES = {
     "artist": ("artist", "TPE1", "©ART", "author"),
     "album_artist": ("albumartist", "TPE2", "aART", "wm/albumartist", "ensemble"),
@@ -66,29 +64,20 @@ _NAMES = {
     "spotify_album_id": ("spotifyalbumid", "spotifyalbumuri"),
 }  # fmt: skip
 _WANTED = frozenset(name for names in _NAMES.values() for name in names)
-_NUMBER = re.compile(r"^[^\d/]*(\d{1,6})(?!\d)")  # also A1 and 3/12; what is longer is no number of a track
+_NUMBER = re.compile(r"^[^\d/]*(\d{1,6})(?!\d)")  # also A1 and 3/12; longer numbers are something else
 _YEAR = re.compile(r"(?<!\d)((?:1[5-9]|20)\d\d)(?:\d{4})?(?!\d)")  # also 19930517
 _SPOTIFY_PREFIX = re.compile(r"^(?:spotify:album:|https?://open\.spotify\.com/album/)")
 
 
 def read_tags(path: Path) -> Tags:
-    """Read the tags of a file.
+    """Read the tags of a file: ID3, Vorbis comments, MP4, ASF or APEv2.
 
-    Parameters
-    ----------
-    path : Path
-        ID3 (MP3, WAV, AIFF), Vorbis comments (FLAC, Ogg, Opus), MP4, ASF (WMA) and APEv2 (WavPack, Monkey's Audio) are
-        understood.
-
-    Returns
-    -------
-    Tags
-        Empty ones for a file without tags, or with tags that are damaged: the audio may be fine.
+    The tags are empty if the file has none or if they are damaged, since its audio may be fine.
     """
     try:
         file = mutagen.File(path)
         values = _values(file.tags) if file is not None and file.tags else {}
-    except Exception as error:  # mutagen lets many kinds of error through on damaged files
+    except Exception as error:  # damaged files raise many kinds of errors in mutagen
         logger.debug("%s: its tags cannot be read (%s)", printable(path), error)
         return Tags()
 
@@ -99,7 +88,7 @@ def read_tags(path: Path) -> Tags:
         return "; ".join(dict.fromkeys(texts(field))) or None
 
     def first(field: str, pattern: re.Pattern[str]) -> int | None:
-        # A name may hold no number, as an original date "unknown": then the next one counts.
+        # A tag may have no number, such as an original date "unknown"; the next one counts then.
         found = (pattern.search(one) for name in _NAMES[field] for one in values.get(name, []))
         return next((int(match[1]) or None for match in found if match), None)
 
@@ -116,7 +105,7 @@ def read_tags(path: Path) -> Tags:
 
 
 def _values(tags: Any) -> dict[str, list[str]]:
-    """Collect the texts of the names that are wanted; lyrics, pictures and the like are never looked at."""
+    """Collect the texts of the wanted tags; lyrics and pictures are never read."""
     found: dict[str, list[str]] = {}
     for name, values in _id3_pairs(tags) if isinstance(tags, ID3) else _pairs(tags):
         if name in _WANTED and (kept := [text for text in _texts(values) if text]):
@@ -131,8 +120,8 @@ def _id3_pairs(tags: Any) -> Iterator[tuple[str, Iterable[Any]]]:
         elif frame.FrameID == "TXXX":
             yield _plain(frame.desc), frame.text
         elif frame.FrameID == "TCON":
-            yield frame.FrameID, frame.genres  # which resolves numbers of ID3v1's list
-        elif frame.FrameID in _WANTED:  # not every other frame has a text: lists of people have pairs
+            yield frame.FrameID, frame.genres  # resolves numbers of ID3v1's list
+        elif frame.FrameID in _WANTED:  # other frames need not have texts: lists of people have pairs
             yield frame.FrameID, frame.text
 
 
@@ -146,14 +135,14 @@ def _pairs(tags: Any) -> Iterator[tuple[str, Iterable[Any]]]:
 
 
 def _texts(values: Iterable[Any]) -> list[str]:
-    """Give values as text; several in one are parted by NUL, and numbers of MP4 are pairs of number and total."""
+    """Return values as text; NUL separates several in one, and numbers in MP4 are pairs of number and total."""
     texts = []
     for value in values:
         if isinstance(value, tuple):
             value = value[0]
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
-        # A lone half of a surrogate pair fits into no table.
+        # Half of a surrogate pair fits in no table.
         text = str(getattr(value, "value", value)).encode("utf-8", "replace").decode("utf-8")
         texts += [part.strip() for part in text.split("\0")]
     return texts

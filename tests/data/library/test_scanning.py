@@ -207,3 +207,16 @@ def test_the_table_does_not_depend_on_the_number_of_threads(library, tmp_path):
     scan(library, tmp_path / "one.parquet", workers=1)
     scan(library, tmp_path / "many.parquet", workers=8)
     assert rows(tmp_path / "one.parquet") == rows(tmp_path / "many.parquet")
+
+
+def test_an_empty_audio_folder_removes_no_tracks(library, tmp_path, caplog):
+    destination, other = tmp_path / "tracks.parquet", tmp_path / "usb"
+    other.mkdir()
+    shutil.copy(library / "mp3" / "mp3.mp3", other / "more.mp3")
+    assert counts(scan([library, str(other)], destination)) == (8, 0, 0, 0)
+    before = rows(destination)
+    (other / "more.mp3").unlink()
+    assert counts(scan([library, other], destination)) == (0, 0, 7, 0)
+    assert rows(destination) == before
+    assert f"{other} contains no audio files" in caplog.text
+    assert counts(scan(library, destination)) == (0, 0, 7, 1)
