@@ -1,10 +1,10 @@
-"""Register a predictor as a ClearML model, and print the commands that ClearML Serving deploys it with.
+"""Register a predictor as a ClearML model, and print the commands that deploy it with ClearML Serving.
 
-For instance::
+For example::
 
     python scripts/serve.py models/eno --name eno-v1
 
-ClearML must be configured (``clearml-init``). Nothing is deployed by this script: the commands that it prints do that.
+ClearML must be configured (``clearml-init``). The script deploys nothing itself; the printed commands do.
 """
 
 from __future__ import annotations
@@ -20,52 +20,53 @@ from eno.errors import EnoError, TrackingError
 from eno.inference.predictor_folder import LABELS, read_description
 from eno.tracking.clearml_experiment import ClearMLExperiment, open_clearml
 from eno.tracking.experiment import Command, RegisteredModel, Tracking
-from eno.tracking.source import requirement
+from eno.tracking.git_state import requirement
 
 PREPROCESS = Path(__file__).parents[1] / "eno" / "tracking" / "clearml_serving.py"
-CLOSE_S = 600  # the model is all that this is for
+CLOSE_S = 600  # time for the upload, which is the whole purpose of the run
 
 
 def parse() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path, help="folder of a predictor that 'eno train' made")
-    parser.add_argument("--name", default="eno-v1", help="of the model (eno-v1)")
-    parser.add_argument("--project", default="eno/serving", help="ClearML project (eno/serving)")
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("model", type=Path, help="folder of a predictor made by 'eno train'")
+    parser.add_argument("--name", default="eno-v1", help="name of the model")
+    parser.add_argument("--project", default="eno/serving", help="ClearML project")
     parser.add_argument("--publish", action="store_true", help="mark the model as final")
-    parser.add_argument("--service", default="SERVICE_ID", help="id of a serving service that is there already")
-    parser.add_argument("--endpoint", default="tag", help="its address is /serve/ENDPOINT/VERSION (tag)")
-    parser.add_argument("--version", default="1", help="of the endpoint (1)")
+    parser.add_argument("--service", default="SERVICE_ID", help="id of an existing serving service")
+    parser.add_argument("--endpoint", default="tag", help="its address is /serve/ENDPOINT/VERSION")
+    parser.add_argument("--version", default="1", help="version of the endpoint")
     return parser.parse_args()
 
 
 def register(folder: Path, *, name: str, project: str, publish: bool = False) -> str:
-    """Upload a predictor to the model registry; gives the id of the model."""
+    """Upload a predictor to the model registry and return the id of the model."""
     description = read_description(folder)
     tracking = Tracking(mode="online", project=project, name=f"register {name}", close_s=CLOSE_S)
     command = Command("serving", f"register {name}", ("scripts/serve.py", str(folder)))
-    experiment = open_clearml(tracking, command, say=say)
+    experiment = open_clearml(tracking, command, say=lambda line: errors.print(line, markup=False))
     assert isinstance(experiment, ClearMLExperiment)
+    model = RegisteredModel(
+        name=name,
+        folder=folder,
+        labels=tuple(LabelEncoder.load(folder / LABELS).all_labels),
+        fingerprint=description.spec.label,
+        tags=("eno",),
+        publish=publish,
+    )
     try:
-        experiment.model(
-            RegisteredModel(
-                name=name,
-                folder=folder,
-                labels=tuple(LabelEncoder.load(folder / LABELS).all_labels),
-                fingerprint=description.spec.label,
-                tags=("eno",),
-                publish=publish,
-            )
-        )
+        experiment.model(model)
     finally:
         experiment.close()
     if not experiment.models:
-        raise TrackingError(f"{folder}: the server has not registered it; the lines above say why.")
+        raise TrackingError(f"{folder}: the server did not register the predictor; see the lines above.")
     return experiment.models[0]
 
 
 def commands(model_id: str, *, service: str, endpoint: str, version: str) -> list[str]:
-    """Give the commands that deploy a registered model, one after the other."""
+    """Return the commands that deploy a registered model, in order."""
     add = [
         "clearml-serving", "--id", service, "model", "add", "--engine", "custom", "--endpoint", endpoint,
         "--version", version, "--preprocess", str(PREPROCESS), "--model-id", model_id,
@@ -74,22 +75,17 @@ def commands(model_id: str, *, service: str, endpoint: str, version: str) -> lis
     return [*create, shlex.join(add)]
 
 
-def say(line: str) -> None:
-    """Show a line of progress."""
-    errors.print(line, markup=False)
-
-
 def main() -> int:
-    """Register, then say what to do next."""
+    """Register the predictor and print the next commands."""
     chosen = parse()
     try:
         model_id = register(chosen.model, name=chosen.name, project=chosen.project, publish=chosen.publish)
     except EnoError as error:
         errors.print(f"error: {error}", style="red", markup=False)
         return 1
-    package = requirement() or "what pip installs this eno from"
+    package = requirement() or "the package from which you installed eno"
     print(f"# model {model_id}")
-    print("# once, where clearml is configured; 'create' prints the SERVICE_ID of the next command:")
+    print("# once, on a machine where clearml is configured; 'create' prints the SERVICE_ID for the next command:")
     print("pip install clearml-serving")
     print("\n".join(commands(model_id, service=chosen.service, endpoint=chosen.endpoint, version=chosen.version)))
     print("# in the environment of the clearml-serving-inference container:")

@@ -249,7 +249,7 @@ def _defaults(name: str) -> dict[str, Any]:
 
 
 def _warn_of_changes() -> None:
-    from eno.tracking.source import uncommitted
+    from eno.tracking.git_state import uncommitted
 
     if uncommitted():
         say("the worker takes the commit that is checked out here; what is not committed is not sent")

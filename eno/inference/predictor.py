@@ -13,7 +13,7 @@ from eno.errors import FingerprintMismatch, ModelError
 from eno.inference.file_tagger import Tagger
 from eno.inference.predictions import Prediction, TagProbability
 from eno.inference.predictor_folder import PredictorParts
-from eno.inference.registered import pretrained_folder
+from eno.inference.sources import find_predictor
 from eno.models import Head, IdentityHead
 from eno.models.calibration.calibrate import Calibration
 
@@ -169,22 +169,22 @@ class EnoPredictor(Tagger):
         encoder: Encoder | None = None,
         **location: Any,
     ) -> EnoPredictor:
-        """Load a predictor from its folder, or from ClearML by the id of its model.
+        """Load a predictor from a folder, the Hugging Face hub or ClearML's model registry.
 
         Parameters
         ----------
         source : Path or str
-            The folder that `save` or ``eno train`` wrote; or the id of a model that a tracked ``eno train`` or
-            ``scripts/serve.py`` registered.
+            A folder written by `save` or ``eno train``; ``user/name`` or ``user/name@revision`` on the hub; or
+            the id of a ClearML model. See `eno.inference.sources.find_predictor`.
         device, dtype, encoder, **location
             As in `load`.
 
         Raises
         ------
         ModelError, FingerprintMismatch
-            As in `load`; also where ClearML does not give the model.
+            As in `load`; ModelError also if the download fails.
         """
-        return cls.load(pretrained_folder(source), device=device, dtype=dtype, encoder=encoder, **location)
+        return cls.load(find_predictor(source), device=device, dtype=dtype, encoder=encoder, **location)
 
     @classmethod
     def load(

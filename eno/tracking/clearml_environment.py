@@ -1,4 +1,4 @@
-"""How ClearML is configured, told without its SDK, whose import takes a second and hooks into the process."""
+"""ClearML's configuration, read without its SDK, which takes a second to import and hooks into the process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def on_worker() -> bool:
 
 
 def configured() -> bool:
-    """Whether the SDK would find a server and credentials: in a file, or in environment variables."""
+    """Whether a configuration file or environment variables name a server and credentials for the SDK."""
     if on_worker() or (_variable("API_ACCESS_KEY") and _variable("API_SECRET_KEY")) or _variable("AUTH_TOKEN"):
         return True
     named = _variable("CONFIG_FILE")
@@ -20,10 +20,10 @@ def configured() -> bool:
     return any(file.is_file() for file in files)
 
 
+def offline_by_environment() -> bool:
+    """Whether ``CLEARML_OFFLINE_MODE`` requests sessions on disk."""
+    return (_variable("OFFLINE_MODE") or "").lower() not in ("", "0", "false", "no", "off")
+
+
 def _variable(name: str) -> str | None:
     return os.environ.get(f"CLEARML_{name}") or os.environ.get(f"TRAINS_{name}")
-
-
-def offline_by_environment() -> bool:
-    """Whether ``CLEARML_OFFLINE_MODE`` asks for sessions on disk."""
-    return (_variable("OFFLINE_MODE") or "").lower() not in ("", "0", "false", "no", "off")

@@ -1,4 +1,4 @@
-"""Sessions that were tracked offline, brought to a ClearML server later."""
+"""Upload sessions that were tracked offline to a ClearML server."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _TASK = "task.json"
 
 
 def import_session(session: Path) -> tuple[str, str]:
-    """Make a task on the server of an offline session.
+    """Create a task on the server from an offline session.
 
     Parameters
     ----------
     session : Path
-        The zip file that ``--tracking offline`` left, wherever it was moved to.
+        The zip file that ``--tracking offline`` wrote. It may have been moved.
 
     Returns
     -------
@@ -33,27 +33,27 @@ def import_session(session: Path) -> tuple[str, str]:
     Raises
     ------
     TrackingError
-        It is no such file, or the server does not take it.
+        The file is not such a session, or the server rejects it.
     """
     with tempfile.TemporaryDirectory(prefix="eno-session-") as temporary:
         folder = Path(temporary)
         _unpack(session, folder)
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # which the SDK talks to as well
+            with contextlib.redirect_stdout(sys.stderr):  # the SDK prints to standard output too
                 task_id = Task.import_offline_session(str(folder))
             if task_id is None:
-                raise TrackingError(f"{session}: the server did not take it; try again.")
+                raise TrackingError(f"{session}: the server did not accept the session. Try again.")
             return task_id, str(Task.get_task(task_id).get_output_log_web_page())
         except TrackingError:
             raise
         except Exception as error:
             raise TrackingError(
-                f"{session}: cannot be imported ({type(error).__name__}: {error}). Is the ClearML server up?"
+                f"{session}: could not be imported ({type(error).__name__}: {error}). Is the ClearML server running?"
             ) from error
 
 
 def _unpack(session: Path, folder: Path) -> None:
-    """Unpack a session, whose model lies where it was made, so that the SDK finds it here and uploads it."""
+    """Unpack a session and replace the model's original path, so that the SDK finds the file and uploads it."""
     try:
         with zipfile.ZipFile(session) as packed:
             packed.extractall(folder)
@@ -63,7 +63,9 @@ def _unpack(session: Path, folder: Path) -> None:
             weights["weights_filename"] = str(folder / "models" / PurePath(weights["weights_filename"]).name)
             weights["upload_uri"] = _files_server()
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise TrackingError(f"{session}: is no session that --tracking offline left ({error}).") from error
+        raise TrackingError(
+            f"{session}: is not a session written by --tracking offline ({error}). Expected its zip file."
+        ) from error
     (folder / _TASK).write_text(json.dumps(content), encoding="utf-8")
 
 

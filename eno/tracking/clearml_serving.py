@@ -1,13 +1,13 @@
-"""What ClearML Serving runs for a request: ``--engine custom --preprocess`` of this very file.
+"""The preprocessing module for ClearML Serving: pass this file to ``--engine custom --preprocess``.
 
-The model is a predictor that ``scripts/serve.py`` or a tracked ``eno train`` registered. A request is one of
+The model is a predictor registered by ``scripts/serve.py`` or by a tracked ``eno train``. A request is one of
 
-- the bytes of an audio file, as they are or in a form (``curl --data-binary @song.mp3``, ``curl -F file=@song.mp3``);
+- the bytes of an audio file, bare or in a form (``curl --data-binary @song.mp3``, ``curl -F file=@song.mp3``);
 - JSON ``{"audio": "<base64>", "name": "song.mp3"}``;
-- JSON ``{"embeddings": [[…], …]}``: a vector of the predictor's encoder for each track, or all windows of each track
-  where its head takes these.
+- JSON ``{"embeddings": [[…], …]}``: for each track one vector of the predictor's encoder, or all of its windows if
+  the head takes windows.
 
-JSON may also hold ``threshold`` and ``top``. Nothing is ever fetched from an address that a request names.
+JSON may also contain ``threshold`` and ``top``. URLs in a request are never fetched.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from eno.inference.predictor import EnoPredictor
 from eno.models.bags import Bags
 
 MAX_BYTES = 200_000_000
-"""Of an audio file; ``ENO_SERVING_MAX_BYTES`` in the container sets another limit."""
+"""Largest accepted audio file; the container's environment variable ``ENO_SERVING_MAX_BYTES`` overrides it."""
 
 _MAX_TRACKS = 10_000
 _TOP = 20
@@ -39,10 +39,11 @@ Statistics = Callable[[dict[str, Any]], None] | None
 
 
 class Preprocess:
-    """Tags for audio or for embeddings; one instance answers all requests.
+    """Predict tags for audio or embeddings.
 
-    ClearML Serving makes it, sets ``model_endpoint``, calls `load` once, and for each request `preprocess`, `process`
-    and `postprocess`. A ValueError reaches the client with status 422.
+    ClearML Serving creates one instance, sets ``model_endpoint`` and calls `load`; then, for each request, it calls
+    `preprocess`, `process` and `postprocess`. A ValueError is returned to the client with status 422. ``state`` belongs
+    to one request.
     """
 
     model_endpoint: Any = None
@@ -52,21 +53,12 @@ class Preprocess:
         self._max_bytes = int(os.environ.get("ENO_SERVING_MAX_BYTES", MAX_BYTES))
 
     def load(self, local_file_name: str) -> EnoPredictor:
-        """Load a predictor.
-
-        Parameters
-        ----------
-        local_file_name : str
-            Its folder, which ClearML has unpacked, or a zip file of it.
-
-        Returns
-        -------
-        EnoPredictor
+        """Load a predictor from its folder, as unpacked by ClearML, or from a zip file of it.
 
         Raises
         ------
         ModelError
-            It is no predictor, or it is damaged.
+            It is not a predictor, or is damaged.
         """
         place, device = Path(local_file_name), os.environ.get("ENO_DEVICE", "auto")
         with tempfile.TemporaryDirectory(prefix="eno-predictor-") as folder:
@@ -78,30 +70,21 @@ class Preprocess:
         return self._predictor
 
     def unload(self) -> None:
-        """Forget the predictor."""
+        """Release the predictor."""
         self._predictor = None
 
     def preprocess(self, body: Any, state: dict[str, Any], collect_custom_statistics_fn: Statistics = None) -> Any:
-        """Read a request.
-
-        Parameters
-        ----------
-        body : bytes or dict
-            See the module.
-        state : dict
-            Of this request; receives ``threshold``, ``top`` and ``many``.
-        collect_custom_statistics_fn : callable, optional
-            Not used here.
+        """Parse a request; see the module.
 
         Returns
         -------
         tuple of bytes and str, or np.ndarray, or Bags
-            Audio and the end of its name, or vectors.
+            Audio and its file extension, or vectors.
 
         Raises
         ------
         ValueError
-            It is no such request.
+            The request is malformed.
         """
         fields = body if isinstance(body, dict) else {}
         state["threshold"] = _number(fields, "threshold", None, 0, 1)
@@ -116,64 +99,42 @@ class Preprocess:
         if not audio:
             raise ValueError("no audio: send the bytes of a file, or JSON with 'audio' (base64) or 'embeddings'")
         if len(audio) > self._max_bytes:
-            raise ValueError(f"the file has {len(audio)} bytes; at most {self._max_bytes} are taken")
-        ending = re.search(r"\.[A-Za-z0-9]{1,5}$", name)
-        return audio, ending.group() if ending else ""
+            raise ValueError(f"the file has {len(audio)} bytes; the limit is {self._max_bytes}")
+        extension = re.search(r"\.[A-Za-z0-9]{1,5}$", name)
+        return audio, extension.group() if extension else ""
 
     def process(self, data: Any, state: dict[str, Any], collect_custom_statistics_fn: Statistics = None) -> np.ndarray:
-        """Compute probabilities.
-
-        Parameters
-        ----------
-        data : tuple of bytes and str, or np.ndarray, or Bags
-            As `preprocess` gives it.
-        state : dict
-            Of this request.
-        collect_custom_statistics_fn : callable, optional
-            Receives ``tracks``.
-
-        Returns
-        -------
-        np.ndarray [shape=(tracks, num_labels), dtype=float32]
+        """Compute probabilities [shape=(tracks, num_labels), dtype=float32].
 
         Raises
         ------
         ValueError
-            The file cannot be read as music.
+            The file cannot be decoded.
         """
         predictor = self._loaded()
         if collect_custom_statistics_fn is not None:
             collect_custom_statistics_fn({"tracks": len(data) if state["many"] else 1})
         if state["many"]:
             return predictor.predict_vectors(data)
-        audio, ending = data
+        audio, extension = data
         with tempfile.TemporaryDirectory(prefix="eno-request-") as folder:
-            path = Path(folder) / f"audio{ending}"
+            path = Path(folder) / f"audio{extension}"
             path.write_bytes(audio)
             try:
                 return predictor.predict_proba(path)[np.newaxis]
             except AudioError as error:
-                raise ValueError(f"not music that can be read: {error.reason}") from None
+                raise ValueError(f"the audio cannot be decoded: {error.reason}") from None
 
     def postprocess(
         self, data: np.ndarray, state: dict[str, Any], collect_custom_statistics_fn: Statistics = None
     ) -> dict[str, Any]:
-        """Name the tags.
-
-        Parameters
-        ----------
-        data : np.ndarray [shape=(tracks, num_labels)]
-            As `process` gives it.
-        state : dict
-            Of this request.
-        collect_custom_statistics_fn : callable, optional
-            Not used here.
+        """Turn probabilities into the answer.
 
         Returns
         -------
         dict
-            ``genres`` and ``descriptors`` that are named, and in ``tags`` the likeliest with probability and threshold;
-            for embeddings a list of such answers under ``tracks``.
+            ``genres`` and ``descriptors`` above their thresholds, and in ``tags`` the most probable tags with
+            probability and threshold; for embeddings a list of these under ``tracks``.
         """
         answers = [self._answer(row, state) for row in data]
         encoder = self._loaded().encoder.spec.label
@@ -187,7 +148,7 @@ class Preprocess:
 
     def _loaded(self) -> EnoPredictor:
         if self._predictor is None:
-            raise RuntimeError("no predictor is loaded: the endpoint needs --model-id")
+            raise RuntimeError("No predictor is loaded. Add the endpoint with --model-id.")
         return self._predictor
 
     def _vectors(self, values: Any) -> np.ndarray | Bags:
@@ -195,17 +156,17 @@ class Preprocess:
         spec = predictor.encoder.spec
         shape = (spec.dim,) if len(spec.layers) == 1 else (len(spec.layers), spec.dim)
         windows = predictor.head.takes_windows
-        wanted = f"(tracks, {'windows, ' * windows}{', '.join(map(str, shape))})"
+        expected = f"(tracks, {'windows, ' * windows}{', '.join(map(str, shape))})"
         if not isinstance(values, list) or not 0 < len(values) <= _MAX_TRACKS:
-            raise ValueError(f"'embeddings' must be a list of 1 to {_MAX_TRACKS} tracks, of the shape {wanted}")
+            raise ValueError(f"'embeddings' must be a list of 1 to {_MAX_TRACKS} tracks, with the shape {expected}")
         try:
             tracks = [np.asarray(value, np.float32) for value in values]
         except (TypeError, ValueError):
-            raise ValueError(f"'embeddings' holds what is no number; its shape must be {wanted}") from None
+            raise ValueError(f"'embeddings' must contain only numbers, with the shape {expected}") from None
         for track in tracks:
             found = track.shape[1:] if windows and track.ndim and len(track) else track.shape
             if found != shape or not np.isfinite(track).all():
-                raise ValueError(f"'embeddings' must be finite numbers of the shape {wanted}, of {spec.label}")
+                raise ValueError(f"'embeddings' must be finite numbers with the shape {expected}, from {spec.label}")
         if windows:
             return Bags(np.concatenate(tracks), np.array([len(track) for track in tracks]))
         return np.stack(tracks)
@@ -230,7 +191,7 @@ def _decoded(text: Any) -> bytes:
 
 
 def _from_form(body: bytes) -> tuple[bytes, str]:
-    """Take the first file of a form; what is no form is audio as it is."""
+    """Content and name of the first file in a form; anything that is not a form is returned as it is."""
     line = body[:100].split(b"\r\n", 1)[0]
     if not (line.startswith(b"--") and body.rstrip().endswith(line + b"--")):
         return body, ""

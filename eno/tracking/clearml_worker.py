@@ -1,6 +1,6 @@
-"""The process in which ClearML's SDK runs: reads lines of JSON, and does what they say.
+"""The process in which ClearML's SDK runs. It executes the commands that it reads as lines of JSON.
 
-Started by `eno.tracking.clearml_experiment.ClearMLExperiment` and by nobody else.
+Only `eno.tracking.clearml_experiment.ClearMLExperiment` starts it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _KINDS = {
     "embeddings": Task.TaskTypes.data_processing,
     "serving": Task.TaskTypes.service,
 }
-_LEFT_OUT = ("evaluation", "checkpoint")
+_NOT_PACKED = ("evaluation", "checkpoint")
 
 
 class _Model(OutputModel):
-    """An output model that can be written without a server, where the SDK asks a model that is not there."""
+    """An output model that works offline, where the SDK would ask the server for the model."""
 
     @property
     def published(self) -> bool:
@@ -41,7 +41,7 @@ class _Model(OutputModel):
 
 
 class _Session:
-    """One task, and the methods that messages name."""
+    """One task. Each message names one of the public methods."""
 
     def __init__(self, answer: Callable[..., None]) -> None:
         self._answer = answer
@@ -51,7 +51,7 @@ class _Session:
         self, *, project: str, name: str, kind: str, offline: bool, script: dict[str, str], close_s: float
     ) -> None:
         self._close_s = close_s
-        # Threads report as well as a forked process does, and close at once, which that does not always.
+        # Report from threads: a forked process does not always end promptly.
         Task._report_subprocess_enabled = False  # type: ignore[assignment]
         if offline:
             Task.set_offline(True)
@@ -62,19 +62,19 @@ class _Session:
             reuse_last_task_id=False,
             output_uri=config.get("development.default_output_uri", None) or True,
             auto_connect_arg_parser=False,
-            # Neither the folder in which the command is given nor what is not committed there is read.
+            # Do not read the current directory or its uncommitted changes.
             auto_connect_frameworks={"detect_repository": False},
             auto_resource_monitoring=False,
             auto_connect_streams=False,
         )
         self._logger: Logger = self._task.get_logger()
         if not running_remotely():
-            self._task.update_task({"script": _script(script)})  # set_script fails where there is none yet
+            self._task.update_task({"script": _script(script)})  # set_script fails if there is none yet
         if offline:
             self._session = f"{self._task.get_offline_mode_folder()}.zip"
         else:
             self._session = ""
-            if not self._task.output_uri:  # as of tasks that clearml-task has made
+            if not self._task.output_uri:  # for instance in tasks created by clearml-task
                 self._task.output_uri = True
             self._answer(say=self._task.get_output_log_web_page())
 
@@ -86,7 +86,7 @@ class _Session:
                 other = {name: str(found[name]) for name, value in values.items() if str(found[name]) != value}
                 changed |= {section: other} if other else {}
         if queue is not None and not running_remotely():
-            self._task.execute_remotely(queue_name=queue)  # ends this process, if all is well
+            self._task.execute_remotely(queue_name=queue)  # ends this process if it succeeds
         self._answer(changed=changed)
 
     def scalar(self, *, title: str, series: str, value: float, step: int) -> None:
@@ -147,13 +147,13 @@ class _Session:
         self._task.flush(wait_for_uploads=True)
         if problem is not None and self._session:
             self._task.add_tags(["failed"])  # a session has no status
-        self._task.close()  # which calls it completed
+        self._task.close()  # marks it as completed
         if problem == INTERRUPTED and not self._session:
-            self._task.mark_stopped(force=True, status_message="ended by the user")
+            self._task.mark_stopped(force=True, status_message="stopped by the user")
         elif problem is not None and not self._session:
             self._task.mark_failed(status_reason="failed", status_message=problem, force=True)
         if self._session:
-            self._answer(say=f"session {self._session}; later: eno tracking import {self._session}")
+            self._answer(say=f"session {self._session}; upload it with: eno tracking import {self._session}")
 
 
 def _script(script: dict[str, str]) -> dict[str, Any]:
@@ -170,22 +170,22 @@ def _script(script: dict[str, str]) -> dict[str, Any]:
 
 
 def _pack(folder: Path, archive: Path) -> None:
-    """Archive a predictor, always in the same order, without what it is not loaded from."""
+    """Archive the files from which a predictor is loaded, in a fixed order."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder)
-            if path.is_file() and not path.name.startswith(".") and name.parts[0] not in _LEFT_OUT:
+            if path.is_file() and not path.name.startswith(".") and name.parts[0] not in _NOT_PACKED:
                 packed.write(path, name.as_posix())
 
 
-def _watch(seconds: float) -> None:
-    """End the process after some time, whatever the SDK waits for."""
+def _exit_after(seconds: float) -> None:
+    """End the process after some time, even if the SDK blocks."""
     timer = threading.Timer(seconds, os._exit, (1,))
     timer.daemon = True
     timer.start()
 
 
-def _obey(lines: TextIO, answer: Callable[..., None]) -> None:
+def _execute(lines: TextIO, answer: Callable[..., None]) -> None:
     session = _Session(answer)
     ended = False
     for line in lines:
@@ -193,25 +193,25 @@ def _obey(lines: TextIO, answer: Callable[..., None]) -> None:
         do = message.pop("do")
         ended = ended or do == "close"
         if ended:
-            _watch(session._close_s + 10)
+            _exit_after(session._close_s + 10)
         try:
             getattr(session, do)(**message)
-        except Exception as error:  # the run goes on, whatever the SDK thinks of one message
+        except Exception as error:  # one failing message must not stop the run
             if do in ("start", "connect", "close"):
                 answer(problem=f"{type(error).__name__}: {error}")
-                _watch(10)
+                _exit_after(10)
                 raise
-            answer(say=f"{do} {message.get('name') or message.get('title') or ''} is left out: {error}")
+            answer(say=f"{do} {message.get('name') or message.get('title') or ''} was skipped: {error}")
         if ended:
             break
     if not ended:  # the run was killed
-        _watch(session._close_s)
-        session.close(problem="the run ended without a word")
+        _exit_after(session._close_s)
+        session.close(problem="the run ended unexpectedly")
 
 
 def main() -> None:
-    """Do what the standard input says, until it ends."""
-    # The SDK prints to the standard output, which is for answers here.
+    """Execute the commands on standard input until it ends."""
+    # Standard output is reserved for answers, but the SDK prints to it.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -219,4 +219,4 @@ def main() -> None:
         answers.write(json.dumps(content) + "\n")
         answers.flush()
 
-    _obey(sys.stdin, answer)
+    _execute(sys.stdin, answer)

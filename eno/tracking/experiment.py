@@ -1,7 +1,7 @@
-"""What a run tells an experiment tracker: its settings, curves, figures, files and the model that came of it.
+"""The interface between a run and an experiment tracker: settings, curves, metrics, files and the resulting model.
 
-Training, judging and embedding speak to an `Experiment` and know nothing of who listens. Nobody does by default
-(`NoExperiment`); `eno.tracking.clearml_experiment.ClearMLExperiment` sends all of it to ClearML.
+Training, evaluation and embedding report to an `Experiment` and do not know which tracker is behind it. By default
+there is none (`NoExperiment`); `eno.tracking.clearml_experiment.ClearMLExperiment` sends everything to ClearML.
 """
 
 from __future__ import annotations
@@ -13,14 +13,19 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from eno.registry import import_class
+
+CLEARML = "eno.tracking.clearml_experiment:open_clearml"
+"""The function that opens a ClearML experiment; imported when it is needed, because that module builds on this one."""
+
 Curve = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
-"""Values on the x axis and on the y axis, as many."""
+"""Values on the x axis and on the y axis, equally many."""
 
 INTERRUPTED = "interrupted"
-"""The problem of a run that its user has ended: it counts as stopped, not as failed."""
+"""The problem to report when the user stops a run: it is marked as stopped, not as failed."""
 
 Sections = Mapping[str, Mapping[str, Any]]
-"""Settings by section and name, as ``eno.toml`` has them."""
+"""Section → name → value, with the names of ``eno.toml``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +35,15 @@ class Tracking:
     Attributes
     ----------
     mode : {"auto", "online", "offline", "off"}
-        ``auto`` is online where ClearML is configured, offline where ``CLEARML_OFFLINE_MODE`` says so, and else off.
+        ``auto`` is online if ClearML is configured, offline if ``CLEARML_OFFLINE_MODE`` is set, and otherwise off.
     project : str, optional
-        Name of the project; each kind of run has its own, such as ``eno/training``.
+        Default: one for each kind of run, such as ``eno/training``.
     name : str, optional
-        Name of the run; if not given it says what is done.
+        Default: a description of the command.
     queue : str, optional
-        Do not run here, but let a worker of this queue do it.
+        Queue whose worker is to execute the run instead of this process.
     close_s : float
-        Longest time that the end of a run waits for what is still to be sent, in seconds.
+        Longest time, in seconds, that the end of a run waits for pending uploads.
     """
 
     mode: str = "auto"
@@ -50,17 +55,17 @@ class Tracking:
 
 @dataclass(frozen=True)
 class Command:
-    """What is run, so that a worker can run the same.
+    """The command of a run, so that a worker can repeat it.
 
     Attributes
     ----------
     kind : {"training", "tuning", "comparison", "evaluation", "embeddings", "serving"}
-        What it does; project ``eno/<kind>`` holds it.
+        Decides the default project, ``eno/<kind>``.
     name : str
-        Its name, if the user gives none.
+        Default name of the run.
     entry : tuple of str
-        Arguments of the Python interpreter: ``("-m", "eno", "train", …)``, or a script of the repository alone, whose
-        arguments a worker takes from the section ``Args``.
+        Arguments of the Python interpreter: ``("-m", "eno", "train", …)``, or a script of the repository. A worker
+        takes a script's arguments from the section ``Args``.
     """
 
     kind: str
@@ -74,18 +79,14 @@ class RegisteredModel:
 
     Attributes
     ----------
-    name : str
-        What to call it.
     folder : Path
-        Where it lies; all of it is kept, as one archive.
+        The predictor, which is uploaded as one archive.
     labels : tuple of str
         Its vocabulary.
     fingerprint : str
         Name and fingerprint of its encoder.
-    tags : tuple of str
-        To find it by.
     publish : bool
-        Whether it is final: ready to be deployed, and not to be changed any more.
+        Mark it as final: ready for deployment and no longer editable.
     """
 
     name: str
@@ -97,48 +98,37 @@ class RegisteredModel:
 
 
 class Experiment(Protocol):
-    """Receives what a run tells. No method raises or waits, except `connect` on a worker.
-
-    Attributes
-    ----------
-    queued : bool
-        Whether the run waits in a queue after `connect`, so that nothing is left to do here.
-    """
+    """Receives the results of a run. No method raises or blocks, except `connect` on a worker."""
 
     @property
     def queued(self) -> bool:
-        """Whether a worker will do what is to be done."""
+        """Whether the run was put into a queue by `connect`, so that this process has nothing left to do."""
 
     def connect(self, sections: Sections) -> dict[str, dict[str, str]]:
-        """Show settings.
-
-        Parameters
-        ----------
-        sections : mapping of str to mapping of str to Any
-            Section → name → value. None is shown as nothing.
+        """Show the settings.
 
         Returns
         -------
         dict of str to dict of str to str
-            Those that somebody has changed in the tracker since, as text; only on a worker there can be any.
+            Settings that were edited in the tracker, as text. Empty except on a worker.
 
         Raises
         ------
         TrackingError
-            On a worker: the tracker does not answer, so that it is not known what to run.
+            On a worker: the tracker does not answer, so the settings are unknown.
         """
 
     def scalar(self, title: str, series: str, value: float, step: int) -> None:
         """Add a point to a curve over steps or epochs."""
 
     def value(self, name: str, value: float | None) -> None:
-        """Note a figure that the run has once; None, where it cannot be told, is left out."""
+        """Record a metric that has one value per run. None is skipped."""
 
     def lines(self, title: str, curves: Mapping[str, Curve], *, x: str, y: str, markers: bool = False) -> None:
-        """Draw curves, or with `markers` points, by name over axes that are called `x` and `y`."""
+        """Plot named curves, or points with `markers`; `x` and `y` are the axis titles."""
 
     def matrix(self, title: str, values: Sequence[Sequence[float]], names: Sequence[str], *, x: str, y: str) -> None:
-        """Draw a matrix whose rows and columns have the same names."""
+        """Plot a matrix whose rows and columns have the same names."""
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Show a table."""
@@ -147,20 +137,20 @@ class Experiment(Protocol):
         """Keep a copy of a file or folder."""
 
     def describe(self, name: str, content: Mapping[str, Any]) -> None:
-        """Note facts, such as which data the run saw; JSON."""
+        """Record facts as JSON, such as the data that was used."""
 
     def tag(self, *tags: str) -> None:
-        """Add words to find the run by."""
+        """Add tags to the run."""
 
     def model(self, model: RegisteredModel) -> None:
-        """Register what the run has made."""
+        """Register the resulting model."""
 
     def close(self, problem: str | None = None) -> None:
-        """End the run; with a problem it counts as failed, or as stopped with `INTERRUPTED`."""
+        """End the run. With a problem it is marked as failed, or as stopped if that is `INTERRUPTED`."""
 
 
-class NoExperiment:
-    """Nobody listens; see `Experiment` for what the methods are for."""
+class NoExperiment(Experiment):
+    """Discard everything."""
 
     queued = False
 
@@ -168,61 +158,31 @@ class NoExperiment:
         """Change nothing."""
         return {}
 
-    def scalar(self, title: str, series: str, value: float, step: int) -> None:
-        """Do nothing."""
+    def _ignore(self, *_: Any, **__: Any) -> None:
+        pass
 
-    def value(self, name: str, value: float | None) -> None:
-        """Do nothing."""
-
-    def lines(self, title: str, curves: Mapping[str, Curve], *, x: str, y: str, markers: bool = False) -> None:
-        """Do nothing."""
-
-    def matrix(self, title: str, values: Sequence[Sequence[float]], names: Sequence[str], *, x: str, y: str) -> None:
-        """Do nothing."""
-
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Do nothing."""
-
-    def artifact(self, name: str, path: Path) -> None:
-        """Do nothing."""
-
-    def describe(self, name: str, content: Mapping[str, Any]) -> None:
-        """Do nothing."""
-
-    def tag(self, *tags: str) -> None:
-        """Do nothing."""
-
-    def model(self, model: RegisteredModel) -> None:
-        """Do nothing."""
-
-    def close(self, problem: str | None = None) -> None:
-        """Do nothing."""
+    scalar = value = lines = matrix = table = artifact = describe = tag = model = close = _ignore
 
 
 def open_experiment(tracking: Tracking, command: Command, *, say: Callable[[str], None]) -> Experiment:
-    """Begin to track a run.
+    """Start tracking a run.
 
     Parameters
     ----------
-    tracking : Tracking
-        Whether and where.
-    command : Command
-        What is run.
     say : callable
-        Takes lines for the user: where the run can be seen, or why it is not tracked.
+        Shows a line to the user: where the run can be seen, or why it is not tracked.
 
     Returns
     -------
     Experiment
-        `NoExperiment` where it is off, or not configured.
+        `NoExperiment` if tracking is off or not configured.
 
     Raises
     ------
     ConfigError
-        Tracking is asked for and not configured, or a queue is named and it is not online.
+        Tracking was requested but is not configured, or a queue was requested but tracking is not online.
     """
     if tracking.mode == "off" and tracking.queue is None:
         return NoExperiment()
-    from eno.tracking.clearml_experiment import open_clearml  # only where it is wanted
-
-    return open_clearml(tracking, command, say=say) or NoExperiment()
+    experiment: Experiment | None = import_class(CLEARML)(tracking, command, say=say)
+    return experiment or NoExperiment()

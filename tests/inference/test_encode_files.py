@@ -1,7 +1,6 @@
-"""Many files, many threads, vectors without files, and predictors of ClearML's registry."""
+"""Many files, many threads, and vectors without files."""
 
 import threading
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,13 +9,11 @@ import soundfile
 
 from eno import EnoPredictor, LabelEncoder, WindowPolicy
 from eno.encoders.musicnn.encoder import MusiCNN, tag_labels
-from eno.errors import AudioError, ModelError
-from eno.inference import registered
+from eno.errors import AudioError
 from eno.inference.encode_files import encode_files
 from eno.models import IdentityHead, MLPHead, create_head
 from eno.models.bags import Bags
 from tests.audio_files import music
-from tests.clearml_stub import clearml_stub
 from tests.fakes import ProjectionEncoder
 
 LABELS = LabelEncoder(["shoegaze"], ["melancholic", "noisy"])
@@ -126,40 +123,3 @@ def in_threads_as_alone(shared, songs):
     expected = np.stack([shared.predict_proba(path) for path in songs])
     for one in found:
         np.testing.assert_array_equal(one, expected)
-
-
-class TestFromPretrained:
-    def test_folder(self, predictor, files, tmp_path):
-        predictor.save(tmp_path / "p")
-        loaded = EnoPredictor.from_pretrained(tmp_path / "p", encoder=ProjectionEncoder())
-        np.testing.assert_allclose(loaded.predict_proba(files[0]), predictor.predict_proba(files[0]), atol=1e-6)
-        with pytest.raises(ModelError, match="holds no predictor"):
-            EnoPredictor.from_pretrained(tmp_path / "q")
-
-    def test_id_of_a_clearml_model(self, files, tmp_path, monkeypatch):
-        predictor = made(ProjectionEncoder(), MLPHead(hidden=(8,), max_epochs=2))
-        predictor.save(tmp_path / "p")
-        with zipfile.ZipFile(tmp_path / "predictor.zip", "w") as packed:
-            for path in (tmp_path / "p").rglob("*.*"):
-                packed.write(path, path.relative_to(tmp_path / "p"))
-        monkeypatch.setenv("ENO_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setenv("CLEARML_CACHE_DIR", str(tmp_path / "clearml"))
-        good, gone = "a" * 32, "c" * 32
-        with clearml_stub() as (stub, environment):
-            for name, value in environment.items():
-                monkeypatch.setenv(name, value)
-            address = environment["CLEARML_FILES_HOST"]
-            stub.files["predictor.zip"] = (tmp_path / "predictor.zip").read_bytes()
-            stub.models[good] = {"id": good, "name": "eno", "uri": f"{address}/predictor.zip", "framework": "Custom"}
-            loaded = EnoPredictor.from_pretrained(good, encoder=ProjectionEncoder())
-            assert stub.bodies("models.get_by_id")[0]["model"] == good
-            with pytest.raises(ModelError, match=r"c{32} cannot be fetched .*clearml-init"):
-                EnoPredictor.from_pretrained(gone)
-        np.testing.assert_allclose(loaded.predict_proba(files[0]), predictor.predict_proba(files[0]), atol=1e-6)
-        assert [path.name.startswith(f"{good}-") for path in (tmp_path / "cache" / "models").iterdir()] == [True]
-
-    def test_model_that_is_no_predictor(self, tmp_path, monkeypatch):
-        (tmp_path / "weights").write_bytes(b"no archive")
-        monkeypatch.setattr(registered, "_fetch", lambda model_id: tmp_path / "weights")
-        with pytest.raises(ModelError, match=r"d{32} holds no predictor"):
-            EnoPredictor.from_pretrained("d" * 32)

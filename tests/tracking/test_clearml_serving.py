@@ -1,4 +1,4 @@
-"""ClearML Serving: from a predictor to an answer, by its own commands and its own request path, against a stub."""
+"""ClearML Serving, with its own commands and request path, against a stub of the server."""
 
 import base64
 import json
@@ -88,7 +88,7 @@ def form(content, name):
     return head.encode() + content + b"\r\n--xyz--\r\n"
 
 
-def test_the_commands_that_serve_prints_deploy_it(predictor, folder, song, tmp_path):
+def test_the_printed_commands_deploy_the_predictor(predictor, folder, song, tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("CLEARML", "TRAINS"))}
     environment |= {"HOME": str(tmp_path), "CLEARML_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
     vector = predictor.embed(song)
@@ -119,10 +119,10 @@ def test_the_commands_that_serve_prints_deploy_it(predictor, folder, song, tmp_p
         found = {tag["tag"]: tag["probability"] for tag in answer["tags"]}
         assert [found[label] for label in LABELS.all_labels] == pytest.approx(expected.tolist(), abs=1e-5)
         assert {key: answer[key] for key in ("genres", "descriptors")} == predictor.predict(song)
-    assert "not music that can be read" in answers[2]["refused"]
+    assert "cannot be decoded" in answers[2]["refused"]
 
 
-def test_a_file_may_come_in_three_ways(predictor, loaded, song):
+def test_a_file_can_be_sent_in_three_ways(predictor, loaded, song):
     audio = song.read_bytes()
     bodies = [audio, form(audio, "song.flac"), {"audio": base64.b64encode(audio).decode(), "name": "song.flac"}]
     answers = [ask(loaded, body) for body in bodies]
@@ -134,7 +134,7 @@ def test_a_file_may_come_in_three_ways(predictor, loaded, song):
 
 
 @pytest.mark.parametrize("name", ["../../../etc/x.flac", "a/b.flac", "\0.flac", "x" * 5000 + ".flac"])
-def test_no_name_leads_out_of_the_folder_of_a_request(loaded, song, name):
+def test_a_file_name_cannot_escape_the_temporary_folder(loaded, song, name):
     assert ask(loaded, {"audio": base64.b64encode(song.read_bytes()).decode(), "name": name})["tags"]
 
 
@@ -147,22 +147,22 @@ def test_no_name_leads_out_of_the_folder_of_a_request(loaded, song, name):
         ({"audio": 7}, "no audio"),
         ({"embeddings": []}, "must be a list of 1 to"),
         ({"embeddings": [[1.0]]}, "must be finite numbers of the shape"),
-        ({"embeddings": [["a"]]}, "holds what is no number"),
+        ({"embeddings": [["a"]]}, "must contain only numbers"),
         ({"embeddings": [[1.0]], "threshold": 2}, "'threshold' must be a number from 0 to 1"),
         ({"embeddings": [[1.0]], "top": "many"}, "'top' must be a number"),
-        (b"no music at all", "not music that can be read"),
+        (b"no music at all", "cannot be decoded"),
     ],
 )
-def test_what_cannot_be_answered_is_refused_with_a_reason(loaded, body, message):
+def test_malformed_requests_are_rejected_with_a_reason(loaded, body, message):
     with pytest.raises(ValueError, match=message):
         ask(loaded, body)
 
 
-def test_not_finite_vectors_and_files_that_are_too_long_are_refused(folder, predictor, monkeypatch):
+def test_vectors_that_are_not_finite_and_large_files_are_rejected(folder, predictor, monkeypatch):
     monkeypatch.setenv("ENO_SERVING_MAX_BYTES", "10")
     preprocess = Preprocess()
     preprocess.load(str(folder))
-    with pytest.raises(ValueError, match="the file has 11 bytes; at most 10 are taken"):
+    with pytest.raises(ValueError, match="the file has 11 bytes; the limit is 10"):
         ask(preprocess, b"x" * 11)
     with pytest.raises(ValueError, match="must be finite"):
         ask(preprocess, {"embeddings": [[float("nan")] * predictor.encoder.spec.dim]})

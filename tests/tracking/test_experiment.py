@@ -1,4 +1,4 @@
-"""Tracking, with ClearML's SDK as it is: offline, and by what it sends to a stub. No test needs a server."""
+"""Tracking with the unmodified ClearML SDK: offline, and by its requests to a stub. No test needs a server."""
 
 import io
 import json
@@ -23,8 +23,8 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.errors import ConfigError, TrackingError
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import MLPHead, create_head
-from eno.tracking import source
-from eno.tracking.clearml_experiment import ClearMLExperiment
+from eno.tracking import git_state
+from eno.tracking.clearml_experiment import ClearMLExperiment, as_text
 from eno.tracking.experiment import Command, NoExperiment, Tracking, open_experiment
 from eno.training.record import TrainingRecord
 from tests.audio_files import music
@@ -36,8 +36,8 @@ COMMAND = Command("training", "train mlp", ("-m", "eno", "train"))
 
 
 @pytest.fixture(autouse=True)
-def nobodys_home(monkeypatch, tmp_path):
-    """No test may find, or touch, what the user has of ClearML."""
+def empty_home(monkeypatch, tmp_path):
+    """Hide the user's ClearML configuration from the tests."""
     for name in list(os.environ):
         if name.startswith(("CLEARML", "TRAINS")):
             monkeypatch.delenv(name)
@@ -73,7 +73,7 @@ def to_train(collection, tmp_path):
 
 
 def read_session(path):
-    """Give a session's task, its scalars by title and series, and the titles of its plots."""
+    """Return a session's task, its events, and the names of its files."""
     with zipfile.ZipFile(path) as packed:
         task = json.loads(packed.read("task.json"))
         events = [event for line in packed.read("metrics.jsonl").splitlines() for event in json.loads(line)]
@@ -158,7 +158,7 @@ def test_a_training_and_its_evaluation_offline_and_imported_later(to_train, run,
     assert np.array_equal(*(head.predict_proba(X) for head in heads))
 
 
-def test_a_task_that_is_cloned_and_edited_runs_with_what_stands_in_it(to_train, run, stub, tmp_path, monkeypatch):
+def test_a_task_that_is_cloned_and_edited_runs_with_the_edited_settings(to_train, run, stub, tmp_path, monkeypatch):
     run(*to_train, "--tracking", "online", "--project", "mine")
     (task,) = stub.tasks.values()
     assert task["status"] == "completed"
@@ -179,7 +179,7 @@ def test_a_task_that_is_cloned_and_edited_runs_with_what_stands_in_it(to_train, 
     assert {"tasks.create", "tasks.edit", "tasks.add_or_update_artifacts", "models.create"} <= set(checked)
 
 
-def test_a_queue_gets_the_command_and_nothing_runs_here(to_train, run, stub, tmp_path):
+def test_a_queue_gets_the_command_and_nothing_runs_locally(to_train, run, stub, tmp_path):
     run(*to_train, "--queue", "default")
     (task,) = stub.tasks.values()
     assert task["status"] == "queued"
@@ -192,8 +192,8 @@ def test_a_queue_gets_the_command_and_nothing_runs_here(to_train, run, stub, tmp
     assert 'Could not find queue named "nowhere"' in str(problem)
 
 
-def test_clearml_task_hands_its_arguments_to_the_script(stub, tmp_path, monkeypatch):
-    """The command of the guide, in a clone whose commits are pushed; then the script as an agent runs it."""
+def test_clearml_task_passes_its_arguments_to_the_script(stub, tmp_path, monkeypatch):
+    """Run the guide's command in a clone whose commits are pushed, then the script as an agent runs it."""
     clone = tmp_path / "clone"
     (clone / "scripts").mkdir(parents=True)
     for name in ("scripts/train.py", "requirements.txt"):
@@ -227,7 +227,7 @@ def test_clearml_task_hands_its_arguments_to_the_script(stub, tmp_path, monkeypa
     assert edited == chosen | expected
 
 
-def test_embedding_is_a_task_too(run, tmp_path):
+def test_embedding_is_tracked(run, tmp_path):
     (tmp_path / "audio").mkdir()
     for number in range(2):
         soundfile.write(tmp_path / "audio" / f"{number}.wav", music(6.0, 16_000, seed=number), 16_000)
@@ -244,7 +244,7 @@ def test_embedding_is_a_task_too(run, tmp_path):
     assert data["encoder"] == manifest["encoder"]
 
 
-def test_a_run_that_fails_is_a_task_that_failed(to_train, run, stub, tmp_path):
+def test_a_failing_run_is_a_failed_task(to_train, run, stub, tmp_path):
     (tmp_path / "labels.json").write_text("no labels")
     run(*to_train, code=1)
     (task,) = stub.tasks.values()
@@ -256,7 +256,7 @@ def test_a_run_that_fails_is_a_task_that_failed(to_train, run, stub, tmp_path):
     assert [task["status"] for task in stub.tasks.values()] == ["failed", "stopped"]
 
 
-def test_a_run_that_is_killed_is_a_task_that_failed(stub):
+def test_a_killed_run_is_a_failed_task(stub):
     code = (
         "import os; from eno.tracking.experiment import *;"
         "e = open_experiment(Tracking(), Command('training', 'x', ('-m', 'eno')), say=lambda line: os._exit(9));"
@@ -268,30 +268,30 @@ def test_a_run_that_is_killed_is_a_task_that_failed(stub):
             break
         time.sleep(0.05)
     (failed,) = stub.bodies("tasks.failed")
-    assert failed["status_message"] == "the run ended without a word"
+    assert failed["status_message"] == "the run ended unexpectedly"
 
 
 @pytest.mark.parametrize("silent", [True, False])
-def test_a_server_that_does_not_answer_holds_nothing_up(silent, stub, monkeypatch):
+def test_a_server_that_does_not_answer_does_not_block_the_run(silent, stub, monkeypatch):
     if silent:
         stub.silent = True
     else:
-        monkeypatch.setenv("CLEARML_API_HOST", "http://127.0.0.1:9")  # where nobody listens
+        monkeypatch.setenv("CLEARML_API_HOST", "http://127.0.0.1:9")  # no server there
     lines = []
     experiment = open_experiment(Tracking(close_s=0.5), COMMAND, say=lines.append)
     assert experiment.connect({"mlp": {"dropout": 0.5}}) == {}
-    for step in range(200_000):  # more than can wait
+    for step in range(200_000):  # more than the queue holds
         experiment.scalar("loss", "train", 1.0, step)
     experiment.close()
     assert experiment._process.poll() is not None
-    assert any("not all was sent within 0.5 s" in line for line in lines)
-    assert any("messages were left out" in line for line in lines)
+    assert any("did not finish within 0.5 s" in line for line in lines)
+    assert any("messages were dropped" in line for line in lines)
 
 
-def test_a_worker_that_cannot_learn_its_settings_does_not_run(stub, monkeypatch):
+def test_a_worker_that_cannot_read_its_settings_does_not_run(stub, monkeypatch):
     monkeypatch.setenv("CLEARML_TASK_ID", "task-of-nobody")
     experiment = open_experiment(Tracking(close_s=0.5), COMMAND, say=lambda line: None)
-    with pytest.raises(TrackingError, match="does not say what to run"):
+    with pytest.raises(TrackingError, match="did not return the settings"):
         experiment.connect({"mlp": {"dropout": 0.5}})
     experiment.close()
 
@@ -301,14 +301,14 @@ def hooks():
     return sys.excepthook, signals, sys.stdout.write, "clearml" in sys.modules
 
 
-def test_off_where_it_is_not_configured_with_a_line_of_advice(monkeypatch, tmp_path):
+def test_tracking_is_off_with_a_hint_if_it_is_not_configured(monkeypatch, tmp_path):
     lines, before = [], hooks()
     assert isinstance(open_experiment(Tracking(), COMMAND, say=lines.append), NoExperiment)
     (line,) = lines
-    assert line.startswith("not tracked: ClearML is not configured. clearml-init configures it")
+    assert line.startswith("not tracked: ClearML is not configured. Run clearml-init to configure it")
     assert isinstance(open_experiment(Tracking(mode="off"), COMMAND, say=lines.append), NoExperiment)
     assert len(lines) == 1
-    with pytest.raises(ConfigError, match="Run clearml-init"):
+    with pytest.raises(ConfigError, match="Run clearml-init, or set"):
         open_experiment(Tracking(mode="online"), COMMAND, say=lines.append)
     for mode in ("auto", "offline", "off"):
         with pytest.raises(ConfigError, match="--queue default needs a ClearML server"):
@@ -318,10 +318,10 @@ def test_off_where_it_is_not_configured_with_a_line_of_advice(monkeypatch, tmp_p
     assert isinstance(experiment, ClearMLExperiment)
     experiment.close()
     assert session_file(lines).is_file()
-    assert hooks() == before  # the SDK would have put itself there
+    assert hooks() == before  # which the SDK would have changed
 
 
-def test_sessions_are_imported_where_there_is_a_server(run, tmp_path):
+def test_importing_a_session_needs_a_server(run, tmp_path):
     problem = run("tracking", "import", tmp_path / "session.zip", code=1).exception
     assert isinstance(problem, ConfigError)
     assert "Run: clearml-init" in str(problem)
@@ -333,24 +333,22 @@ def session_file(lines):
 
 
 @pytest.mark.parametrize("head", ["mlp", "linear", "lightgbm", "knn", "blend"])
-def test_settings_that_come_back_as_they_were_shown_change_nothing(head):
+def test_settings_that_come_back_unedited_change_nothing(head):
     chosen = load_settings(None, [f"head={head}", "mlp.hidden=[64, 32]", "data_root=some where", "windows.count=3"])
     sections = sections_of(chosen, used_of(chosen, head))
-    from eno.tracking.clearml_experiment import _as_text
-
-    texts = {section: {name: _as_text(value) for name, value in values.items()} for section, values in sections.items()}
+    texts = {section: {name: as_text(value) for name, value in values.items()} for section, values in sections.items()}
     again = with_changes(chosen, texts)
     assert again.data_root == chosen.data_root and again.windows == chosen.windows
     fresh = create_head(head, **again.options_of(head)), create_head(head, **chosen.options_of(head))
     plain = [json.dumps(one.get_params(), default=list, sort_keys=True) for one in fresh]
-    if head != "blend":  # whose options are those of its heads, now all of them
+    if head != "blend":  # its options are those of its heads, now with all defaults
         assert plain[0] == plain[1]
     assert with_changes(Settings(), {"mlp": {"max_epochs": ""}}) == Settings()
     with pytest.raises(ConfigError, match=r"mlp.dropout = '2': .*less than 1"):
         with_changes(chosen, {"mlp": {"dropout": "2"}})
 
 
-def test_what_an_epoch_gives_is_told_and_changes_nothing():
+def test_epochs_are_reported_and_reporting_changes_nothing():
     rng = np.random.default_rng(0)
     X, X_val = rng.standard_normal((120, 6)).astype(np.float32), rng.standard_normal((40, 6)).astype(np.float32)
     Y, Y_val = ((values[:, :3] > 0).astype(np.float32) for values in (X, X_val))
@@ -368,7 +366,7 @@ def test_what_an_epoch_gives_is_told_and_changes_nothing():
     assert told[1]["val_map"] == heads[1].history[0].val_map
 
 
-def test_of_the_code_only_the_commit_is_told_and_no_password(tmp_path, monkeypatch):
+def test_only_the_commit_is_sent_and_no_code_or_password(tmp_path, monkeypatch):
     package = tmp_path / "eno"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -377,11 +375,12 @@ def test_of_the_code_only_the_commit_is_told_and_no_password(tmp_path, monkeypat
                   ["remote", "add", "origin", "https://me:secret@git.example.org/eno.git"]):  # fmt: skip
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     (package / "__init__.py").write_text("KEY = 'confidential'")
-    monkeypatch.setattr(source.eno, "__file__", str(package / "__init__.py"))
-    script = source.script_of(("-m", "eno", "train", "--store", "a folder"))
+    monkeypatch.setattr(git_state.eno, "__file__", str(package / "__init__.py"))
+    script = git_state.script_of(("-m", "eno", "train", "--store", "a folder"))
     assert script["repository"] == "https://git.example.org/eno.git"
     assert script["entry_point"] == "-m eno train --store 'a folder'"
-    assert source.uncommitted()
+    assert git_state.uncommitted()
     assert not {"secret", "confidential"} & set(json.dumps(script).replace("'", " ").split())
     assert "secret" not in json.dumps(script) and "confidential" not in json.dumps(script)
-    assert source.requirement() == f"eno @ git+https://git.example.org/eno.git@{script['commit']}"
+    address = f"git+https://git.example.org/eno.git@{script['commit']}"
+    assert git_state.requirement() in (f"eno @ {address}", f"eno-music @ {address}")

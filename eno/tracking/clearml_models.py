@@ -1,4 +1,4 @@
-"""Predictors of ClearML's model registry."""
+"""Download predictors from ClearML's model registry."""
 
 from __future__ import annotations
 
@@ -15,54 +15,51 @@ from eno.errors import ModelError
 from eno.files import cache_folder
 
 _ID = re.compile(r"[0-9a-f]{32}")
-_FETCH_S = 600
+_TIMEOUT_S = 600
 
 
-def pretrained_folder(source: Path | str) -> Path:
-    """Find a predictor on disk, or fetch it from ClearML.
+def fetch_predictor(source: str) -> Path | None:
+    """Download a predictor and unpack it in eno's cache.
 
     Parameters
     ----------
-    source : Path or str
-        Its folder, or the id of a ClearML model: 32 hexadecimal digits. A folder that is called so comes first.
+    source : str
+        The id of a ClearML model: 32 hexadecimal digits.
 
     Returns
     -------
-    Path
-        Its folder. What ClearML holds is fetched anew, and unpacked in eno's cache.
+    Path or None
+        The predictor's folder; None if `source` is not such an id.
 
     Raises
     ------
     ModelError
-        ClearML has no such model, does not answer, or what it holds is no predictor.
+        ClearML has no such model, does not answer, or the model is not a predictor.
     """
-    folder = Path(source)
-    if folder.exists() or not _ID.fullmatch(str(source)):
-        return folder
-    return _unpack(_fetch(str(source)), str(source))
+    return _unpack(_download(source), source) if _ID.fullmatch(source) else None
 
 
-def _fetch(model_id: str) -> Path:
-    # In a process of its own: the SDK hooks into the one that imports it, and can wait for minutes.
+def _download(model_id: str) -> Path:
+    # In a separate process: the SDK hooks into the process that imports it, and can block for minutes.
     command = [sys.executable, "-m", __name__, model_id]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_S)
-        reason = (done.stderr.strip().splitlines() or ["it does not say why"])[-1]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
+        reason = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
     except subprocess.TimeoutExpired:
-        reason = f"no answer within {_FETCH_S} s"
+        reason = f"no answer within {_TIMEOUT_S} s"
     else:
         if done.returncode == 0:
             return Path(done.stdout.splitlines()[-1])
     raise ModelError(
-        f"ClearML model {model_id} cannot be fetched ({reason}). Check the id, and that ClearML is configured "
+        f"ClearML model {model_id} could not be downloaded ({reason}). Check the id, and that ClearML is configured "
         "(clearml-init)."
     )
 
 
 def _unpack(archive: Path, name: str) -> Path:
-    """Unpack a zip file in the cache, whole or not at all, beside earlier ones of the same name."""
+    """Unpack a zip file in the cache atomically, next to earlier versions of the same model."""
     if not zipfile.is_zipfile(archive):
-        raise ModelError(f"ClearML model {name} holds no predictor; 'eno train' and scripts/serve.py register one.")
+        raise ModelError(f"ClearML model {name} is not a predictor. Register one with 'eno train' or scripts/serve.py.")
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
     folder = cache_folder() / "models" / f"{name}-{digest}"

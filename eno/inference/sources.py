@@ -1,0 +1,86 @@
+"""Locate a saved predictor: in a folder, in ClearML's model registry, or on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import huggingface_hub
+from huggingface_hub.errors import HfHubHTTPError
+
+from eno.errors import ModelError
+from eno.registry import import_class
+
+SOURCES = {
+    "clearml": "eno.tracking.clearml_models:fetch_predictor",
+    "hub": "eno.inference.sources:fetch_from_hub",
+}
+"""Source → ``module:function``. The function takes a name and returns a folder, or None for names of other kinds."""
+
+PREDICTOR_FILES = (
+    "predictor.json",
+    "label_encoder.json",
+    "calibration.json",
+    "album_calibration.json",
+    "training.json",
+    "history.json",
+    "best_model.pt",
+    "head/*.json",
+    "head/*.safetensors",
+    "head/*.txt",
+    "head/*.faiss",
+)
+"""Patterns of the files that are downloaded from the hub: no code, and best_model.pt is only read as tensors."""
+
+_REPOSITORY = re.compile(r"(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
+
+
+def find_predictor(source: Path | str) -> Path:
+    """Return the local folder of a predictor, downloading it if necessary.
+
+    Parameters
+    ----------
+    source : Path or str
+        A folder; the id of a ClearML model (32 hexadecimal digits); or a repository on the Hugging Face hub,
+        ``user/name`` or ``user/name@revision``. An existing folder takes precedence.
+
+    Raises
+    ------
+    ModelError
+        The download failed, or what was downloaded is not a predictor.
+    """
+    folder = Path(source)
+    if not folder.exists() and isinstance(source, str):
+        for place in SOURCES.values():
+            found: Path | None = import_class(place)(source)
+            if found is not None:
+                return found
+    return folder
+
+
+def fetch_from_hub(source: str) -> Path | None:
+    """Download a predictor from the Hugging Face hub, or take it from the hub's cache.
+
+    Parameters
+    ----------
+    source : str
+        ``user/name``, optionally followed by ``@`` and a branch, tag or commit. If there is a local folder ``user``,
+        the name is treated as a path.
+
+    Raises
+    ------
+    ModelError
+        The hub cannot be reached, or has no such repository or revision.
+    """
+    repository = _REPOSITORY.fullmatch(source)
+    if repository is None or Path(source).parent.is_dir():
+        return None
+    name, revision = repository["name"], repository["revision"]
+    try:
+        return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=list(PREDICTOR_FILES)))
+    except (OSError, HfHubHTTPError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"{source}: there is no such folder, and it could not be downloaded from the Hugging Face hub ({reason}). "
+            "Check the name and the network, or pass the path of a predictor's folder."
+        ) from error
