@@ -1,6 +1,6 @@
-"""Compute the log-mel spectrograms that the CNN is trained on: ``processed/features/<track_id>.npy``.
+"""Compute the log-mel spectrograms on which the CNN is trained: ``processed/features/<track_id>.npy``.
 
-Needs the splits that ``eno split`` writes. Stop it at any time: the same command goes on where it was.
+Run ``eno split`` first. The script can be stopped at any time; the same command continues.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from eno.errors import EnoError
 
 
 def main() -> int:
-    """Make what is missing, say what became of every track; 1 where any failed."""
+    """Compute missing features and print a summary; return 1 if any track failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data_root", "--data-root", type=Path, help="folder of raw/ and processed/ (eno.toml's)")
-    parser.add_argument("--sample_rate", type=int, default=16_000, help="samples per second")
-    parser.add_argument("--n_mels", type=int, default=128, help="mel bands")
-    parser.add_argument("--num_workers", type=int, help="processes (one for each core)")
+    parser.add_argument("--data_root", "--data-root", type=Path, help="folder of raw/ and processed/ (from eno.toml)")
+    parser.add_argument("--sample_rate", type=int, default=16_000, help="sample rate in Hz (16000)")
+    parser.add_argument("--n_mels", type=int, default=128, help="mel bands (128)")
+    parser.add_argument("--num_workers", type=int, help="worker processes (one per core)")
     chosen = parser.parse_args()
     try:
         root = DataRoot(chosen.data_root or load_settings().data_root)
@@ -38,10 +38,10 @@ def main() -> int:
         errors.print(f"error: {error}", style="red", markup=False)
         return 1
     except KeyboardInterrupt:
-        errors.print("stopped; the same command goes on from here")
+        errors.print("stopped; run the same command to continue")
         return 130
     console.print(
-        f"{report.found} tracks: {report.made} made, {report.skipped} made before, {len(report.failures)} failed"
+        f"{report.found} tracks: {report.made} computed, {report.skipped} already there, {len(report.failures)} failed"
     )
     for failure in report.failures:
         console.print(f"{failure.path}: {failure.reason}", markup=False)

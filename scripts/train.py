@@ -1,33 +1,32 @@
-"""Train the CNN from scratch on the features that ``scripts/prepare_data.py`` made.
+"""Train the CNN baseline on the features that ``scripts/prepare_data.py`` made.
 
 A quick check with little data and few epochs::
 
     python scripts/train.py --epochs 2 --batch_size 4
 
-It leaves ``best_model.pt``, ``label_encoder.json`` and ``history.json``. Stop it at any time: the best checkpoint so
-far stays. With ``--folder`` that folder becomes a predictor like any other, with calibration and thresholds, which
-``eno tag --model`` takes.
+The results are ``best_model.pt``, ``label_encoder.json`` and ``history.json``. The training can be stopped at any time;
+the best checkpoint so far is kept. With ``--folder`` the results become a predictor with calibration and thresholds,
+which ``eno tag --model`` accepts.
 
-Where ClearML is configured the training is a task in the project eno/training. Its arguments are in the section Args: a
-task that is cloned, edited and put into a queue is trained with what stands there. Either of these trains on a worker::
+If ClearML is configured, the training is a task in the project eno/training, with its arguments in the section Args: a
+task that is cloned, edited and enqueued is trained with the edited arguments. Both of these train on a worker::
 
     python scripts/train.py --epochs 50 --queue default
     clearml-task --project eno/training --name full-train-v1 --script scripts/train.py --queue default --args epochs=50
 
-clearml-task writes a call of its own into the copy that the worker runs, which reports machine and checkpoints besides;
-with ``--skip-task-init`` it does not. It also sends what is not committed; ``--queue`` of this script does not.
+clearml-task adds a call to the worker's copy of the script, which also reports machine load and checkpoints
+(``--skip-task-init`` prevents that). It also sends uncommitted changes; ``--queue`` of this script does not.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
 
 from eno.cnn.predictor import save_cnn_predictor
-from eno.cnn.settings import SCHEDULES
+from eno.cnn.settings import describe_options
 from eno.cnn.training import CNNSettings, Epoch, train_cnn
 from eno.config import load_settings
 from eno.console import errors, progress
@@ -35,90 +34,63 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.devices import resolve_device
 from eno.errors import EnoError
-from eno.models.losses import CLASS_WEIGHTS, LOSSES
 from eno.tracking.experiment import INTERRUPTED, Command, Experiment, Tracking, open_experiment
-from eno.training.reports import cnn_epoch_reporter, report_predictor
+from eno.training.reports import epoch_reporter, report_predictor
 
-HELP = {
-    "epochs": "passes over the training tracks, at most",
-    "batch_size": "crops a step",
-    "learning_rate": "of Adam, at its highest",
-    "schedule": "course of the learning rate",
-    "patience": "epochs without a lower validation loss, after which it ends",
-    "crop_s": "seconds of a random crop in training, and of a window in prediction",
-    "val_windows": "windows of a validation track",
-    "loss": "binary cross-entropy, or one in which easy decisions weigh less",
-    "gamma": "focal loss: how much less",
-    "label_smoothing": "0.1 makes 1 to 0.95 and 0 to 0.05",
-    "class_weights": "what a label's positives weigh",
-    "spec_augment": "mask bands and frames",
-    "pitch_shift": "shift by at most so many semitones",
-    "time_stretch": "stretch by at most this share: 0.1",
-    "mixup": "mix crops in pairs by shares from Beta(mixup, mixup): 0.2",
-    "num_workers": "processes that read features",
-    "seed": "of weights, order, crops and augmentations",
-    "device": "auto, cpu, cuda, cuda:1 …",
-}
 TRACKING = ("tracking", "queue", "project", "name")
-CHOICES = {"loss": LOSSES, "class_weights": CLASS_WEIGHTS, "schedule": SCHEDULES}
 
 
 def parser() -> argparse.ArgumentParser:
-    """Describe the command line: a flag for each of `CNNSettings`, with its default."""
+    """Return the parser of the command line, with an option for each of `CNNSettings`."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--data_root", "--data-root", type=Path, default=argparse.SUPPRESS,
-                        help="folder of raw/ and processed/ (default: eno.toml's)")  # fmt: skip
-    parser.add_argument("--folder", type=Path, default=Path(), help="receives the checkpoint")
+                        help="folder of raw/ and processed/ (default: from eno.toml)")  # fmt: skip
+    parser.add_argument("--folder", type=Path, default=Path(), help="folder for the results")
     parser.add_argument("--tracking", choices=("auto", "online", "offline", "off"), default=argparse.SUPPRESS,
-                        help="with ClearML, as a session to import later, or not (default: auto)")  # fmt: skip
+                        help="track with ClearML, as an offline session, or not (default: auto)")  # fmt: skip
     parser.add_argument("--queue", default=argparse.SUPPRESS, help="ClearML queue whose worker trains instead")
     parser.add_argument("--project", default=argparse.SUPPRESS, help="ClearML project (default: eno/training)")
     parser.add_argument("--name", default=argparse.SUPPRESS, help="name of the ClearML task (default: train the CNN)")
-    for field in dataclasses.fields(CNNSettings):
-        if isinstance(field.default, bool):
-            parser.add_argument(f"--{field.name}", action=argparse.BooleanOptionalAction, default=field.default,
-                                help=HELP[field.name])  # fmt: skip
+    for name, option in describe_options().items():
+        words = {"help": option["help"], "default": option["default"]}
+        if option["type"] is bool:
+            parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, **words)
         else:
-            parser.add_argument(f"--{field.name}", type=type(field.default), default=field.default,
-                                choices=CHOICES.get(field.name), help=HELP[field.name])  # fmt: skip
+            parser.add_argument(f"--{name}", type=option["type"], choices=option["choices"], **words)
     return parser
 
 
-def report(epoch: Epoch) -> None:
-    """Say what an epoch gave."""
-    ranked = "" if epoch.val_map is None else f", val_mAP={epoch.val_map:.4f}"
-    print(f"Epoch {epoch.number}: train_loss={epoch.train_loss:.4f}, val_loss={epoch.val_loss:.4f}{ranked}", flush=True)
-
-
-def say(line: str) -> None:
-    """Show a line about tracking, beside what the training prints."""
-    errors.print(line, markup=False)
+def print_epoch(epoch: Epoch) -> None:
+    """Print the results of an epoch."""
+    val_map = "" if epoch.val_map is None else f", val_mAP={epoch.val_map:.4f}"
+    losses = f"train_loss={epoch.train_loss:.4f}, val_loss={epoch.val_loss:.4f}"
+    print(f"Epoch {epoch.number}: {losses}{val_map}", flush=True)
 
 
 def track(options: dict[str, Any]) -> Experiment:
-    """Begin to track the training."""
-    of_file = load_settings().tracking
+    """Start tracking the training."""
+    from_file = load_settings().tracking
     tracking = Tracking(
-        mode=options.get("tracking", of_file.mode),
-        project=options.get("project", of_file.project),
+        mode=options.get("tracking", from_file.mode),
+        project=options.get("project", from_file.project),
         name=options.get("name"),
         queue=options.get("queue"),
-        close_s=of_file.close_s,
+        close_s=from_file.close_s,
     )
-    return open_experiment(tracking, Command("training", "train the CNN", ("scripts/train.py",)), say=say)
+    command = Command("training", "train the CNN", ("scripts/train.py",))
+    return open_experiment(tracking, command, say=lambda line: errors.print(line, markup=False))
 
 
 def edited(chosen: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
-    """Show the arguments, and give them with what a task on a worker has instead."""
+    """Show the arguments, and return them with those that were edited in ClearML."""
     changed = experiment.connect({"Args": chosen}).get("Args", {})
     if not changed:
         return chosen
-    booleans = {field.name for field in dataclasses.fields(CNNSettings) if isinstance(field.default, bool)}
-    words = []
+    options, words = describe_options(), []
     for name, text in changed.items():
-        if name in booleans:
+        if name in options and options[name]["type"] is bool:
             words.append(f"--{name}" if text.lower() in ("1", "true", "yes") else f"--no-{name}")
         elif text:
             words.append(f"--{name}={text}")
@@ -127,19 +99,20 @@ def edited(chosen: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
 
 
 def train(chosen: dict[str, Any], experiment: Experiment) -> None:
-    """Train, keep the predictor, and say where it is."""
+    """Train, save the predictor and print where it is."""
     folder, data_root = Path(chosen.pop("folder")), Path(chosen.pop("data_root"))
     settings = CNNSettings(**chosen)
     print(f"Using device: {resolve_device(settings.device)}", flush=True)
     labels = LabelEncoder.load(DataRoot(data_root).label_encoder)
-    tell = cnn_epoch_reporter(experiment)
+    report = epoch_reporter(experiment)
 
-    def both(epoch: Epoch) -> None:
-        report(epoch)
-        tell(epoch)
+    def on_epoch(epoch: Epoch) -> None:
+        print_epoch(epoch)
+        if report is not None:
+            report(epoch)
 
     with progress("training") as show:
-        result = train_cnn(data_root, labels, folder, settings, on_epoch=both, on_step=show)
+        result = train_cnn(data_root, labels, folder, settings, on_epoch=on_epoch, on_step=show)
     experiment.artifact("best_model", result.model)
     experiment.artifact("label_encoder", result.label_encoder)
     if folder != Path():
@@ -157,7 +130,7 @@ def main() -> int:
     """Train, or let a worker do so."""
     chosen = vars(parser().parse_args())
     options = {name: chosen.pop(name) for name in TRACKING if name in chosen}
-    options = {name: value for name, value in options.items() if value}  # clearml-task fills in empty ones
+    options = {name: value for name, value in options.items() if value}  # clearml-task passes empty ones
     experiment: Experiment | None = None
     problem: str | None = "ended by an error"
     try:
@@ -174,7 +147,7 @@ def main() -> int:
     except KeyboardInterrupt:
         problem = INTERRUPTED
         folder = Path(chosen.get("folder", "")).absolute()
-        errors.print(f"stopped; the best checkpoint so far, if there is one, is in {folder}", markup=False)
+        errors.print(f"stopped; the best checkpoint so far, if any, is in {folder}", markup=False)
         return 130
     finally:
         if experiment is not None:

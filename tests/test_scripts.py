@@ -1,4 +1,4 @@
-"""The scripts of the guide, run as its reader runs them."""
+"""The scripts of the guide, run as a reader runs them."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from eno.inference.predictor import EnoPredictor
 from tests.audio_files import music
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-PARTS = ["train"] * 4 + ["val"] * 2 + ["test"]
+SPLITS = ["train"] * 4 + ["val"] * 2 + ["test"]
 
 
 @pytest.fixture(scope="module")
@@ -28,21 +28,21 @@ def root(tmp_path_factory):
     album = data.audio / "album"
     album.mkdir(parents=True)
     rows = []
-    for number in range(len(PARTS)):
+    for number in range(len(SPLITS)):
         samples = music(2.0, 16_000, seed=number)[:, 0]
         if number % 2:
             samples = np.random.default_rng(number).normal(0, 0.2, len(samples))
         soundfile.write(album / f"{number}.wav", samples, 16_000)
         genre = "rock" if number % 2 else "jazz"
         rows.append({"track_id": f"album/{number}.wav", "file_name": "album", "primary_genres": [genre]})
-    write_splits(data.splits, pa.Table.from_pylist(rows, schema=SPLIT_SCHEMA), np.array(PARTS))
+    write_splits(data.splits, pa.Table.from_pylist(rows, schema=SPLIT_SCHEMA), np.array(SPLITS))
     LabelEncoder(["jazz", "rock"], []).save(data.label_encoder)
     return data
 
 
 @pytest.fixture
 def run(monkeypatch, tmp_path, capsys):
-    """Run a script in an empty folder; gives its exit code and what it printed."""
+    """Run a script in an empty folder; return its exit code and output."""
     monkeypatch.chdir(tmp_path)
 
     def run(name, *options):
@@ -54,13 +54,13 @@ def run(monkeypatch, tmp_path, capsys):
     return run
 
 
-def test_the_way_of_the_guide(root, run, tmp_path):
+def test_the_steps_of_the_guide(root, run, tmp_path):
     code, printed, shown = run("prepare_data.py", "--data_root", root.root, "--num_workers", 1)
     assert code == 0
-    assert "7 tracks: 7 made, 0 made before, 0 failed" in printed
+    assert "7 tracks: 7 computed, 0 already there, 0 failed" in printed
     assert "features: 7 of 7" in shown
     code, printed, _ = run("prepare_data.py", "--data-root", root.root)
-    assert "7 tracks: 0 made, 7 made before, 0 failed" in printed
+    assert "7 tracks: 0 computed, 7 already there, 0 failed" in printed
 
     quick = ("--epochs", 2, "--batch_size", 4, "--crop_s", 1, "--device", "cpu")
     code, printed, _ = run("train.py", *quick, "--data_root", root.root)
@@ -90,7 +90,7 @@ def test_options_reach_the_training(root, run, tmp_path):
     assert wanted.items() <= settings.items()
 
 
-def test_a_file_that_fails_is_named_and_the_exit_code_tells(root, run):
+def test_a_failing_file_is_named_and_sets_the_exit_code(root, run):
     broken = root.audio / "album" / "0.wav"
     intact = broken.read_bytes()
     try:
@@ -110,7 +110,7 @@ def test_a_file_that_fails_is_named_and_the_exit_code_tells(root, run):
     [
         ("prepare_data.py", [], "train.parquet: no such file. Create it with: eno split"),
         ("train.py", [], "label_encoder.json: no such file"),
-        ("train.py", ["--epochs", 0], "epochs is 0; it must be at least 1"),
+        ("train.py", ["--epochs", 0], "epochs is 0: Input should be greater than or equal to 1"),
         ("train.py", ["--device", "cuda:99"], "Device 'cuda:99' cannot be used"),
     ],
 )
@@ -137,5 +137,5 @@ def test_ctrl_c_leaves_the_best_checkpoint_so_far(root, run, tmp_path, monkeypat
     code, printed, shown = run("train.py", "--data_root", root.root, "--crop_s", 0.5, "--device", "cpu")
     assert code == 130
     assert "Epoch 1: " in printed
-    assert f"stopped; the best checkpoint so far, if there is one, is in {tmp_path}" in shown
+    assert f"stopped; the best checkpoint so far, if any, is in {tmp_path}" in shown
     assert (tmp_path / "best_model.pt").is_file()

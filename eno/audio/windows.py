@@ -59,10 +59,16 @@ class WindowPolicy:
         """
         last = max(0, samples - window_samples)
         if self.hop_s is None:
-            spread = np.linspace(0, last, self.count) if self.count > 1 else np.array([last / 2])
-            return np.unique(np.round(spread).astype(np.int64))
+            return np.unique(even_starts(samples, window_samples, self.count))
         steps = np.arange(0, last + 1, max(1, round(self.hop_s * sample_rate)), dtype=np.int64)
         return np.union1d(steps, [last])
+
+
+def even_starts(length: int, window: int, count: int) -> np.ndarray:
+    """Spread `count` windows evenly over a track; in a short track some of them coincide [dtype=int64]."""
+    last = max(0, length - window)
+    spread = np.linspace(0, last, count) if count > 1 else np.array([last / 2])
+    return np.round(spread).astype(np.int64)
 
 
 def fill_window(samples: np.ndarray, window_samples: int, padding: str) -> np.ndarray:

@@ -88,7 +88,7 @@ def _embed(run: Run, json_log: bool) -> None:
     from eno.devices import resolve_device
     from eno.embeddings.job.embed import embed_folder
     from eno.embeddings.store.embedding_store import EmbeddingStore
-    from eno.training.embedding_report import progress_reporter, report_embedding
+    from eno.training.reports import progress_reporter, report_embedding
 
     chosen, given = run.settings, run.arguments
     audio_root, executor, dtype = given["audio_root"], given["executor"], given["dtype"]

@@ -26,8 +26,7 @@ from eno.console import console, progress
 from eno.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eno.data.layout import DataRoot
-    from eno.training.tracks import Collection
+    from eno.training.collection import PredictionSource
 
 app = typer.Typer()
 
@@ -72,11 +71,11 @@ def evaluate(
 
 
 def _evaluate(run: Run) -> None:
-    from eno.cnn.predictor import CNN
+    from eno.cnn.predictor import CNN, FeatureCollection
     from eno.data.layout import DataRoot
     from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE, metrics_table, write_report
     from eno.inference.predictor_folder import LABELS
-    from eno.training.judging import evaluate_predictor
+    from eno.training.evaluate import evaluate_predictor
     from eno.training.record import EVALUATION, TrainingRecord
     from eno.training.reports import lineage, report_evaluation
 
@@ -86,12 +85,13 @@ def _evaluate(run: Run) -> None:
     run.experiment.describe("training", asdict(record))
     run.experiment.tag(record.head, record.encoder, f"split {record.split_hash}", f"{part} part")
     if record.head == CNN:
-        source: Collection | DataRoot = DataRoot(chosen.data_root)
+        source: PredictionSource = FeatureCollection(chosen.data_root, chosen.device)
     else:
         splits = given["splits"] or Path(record.splits)
-        source = collection_of(chosen, given["store"] or record.store, splits, model / LABELS)
-        run.experiment.describe("data", lineage(source))
-    found = evaluate_predictor(model, source, part=part.value, resamples=given["resamples"], device=chosen.device)
+        collection = collection_of(chosen, given["store"] or record.store, splits, model / LABELS)
+        run.experiment.describe("data", lineage(collection))
+        source = collection
+    found = evaluate_predictor(model, source, split=part.value, resamples=given["resamples"], device=chosen.device)
     out = given["out"] or model / EVALUATION
     audio = given["audio_root"] or DataRoot(chosen.data_root).audio
     console.print(metrics_table({"tracks": found.tracks, "albums": found.albums}, title=f"{model.name}, {part} part"))
@@ -144,9 +144,10 @@ def compare(
 
 
 def _compare(run: Run) -> None:
+    from eno.cnn.predictor import CNNCandidate
     from eno.cnn.settings import CNNSettings
     from eno.data.layout import DataRoot
-    from eno.training.compare import Candidate, CNNCandidate, compare_candidates
+    from eno.training.compare import Candidate, HeadCandidate, compare_candidates
     from eno.training.comparison import comparison_table, write_comparison
     from eno.training.reports import lineage, report_comparison
 
@@ -156,18 +157,21 @@ def _compare(run: Run) -> None:
     ]
     run.experiment.describe("data", {one.store.spec.label: lineage(one) for one in collections})
     plans = [plan_of(chosen, name) for name in dict.fromkeys(given["head"])]
-    candidates = [Candidate(one.store.spec.label, one, plan) for one in collections for plan in plans]
-    if len(candidates) + given["cnn"] < 2:
+    candidates: list[Candidate] = [
+        HeadCandidate(one.store.spec.label, one, plan) for one in collections for plan in plans
+    ]
+    cnn = CNNCandidate(chosen.data_root, collections[0].labels, CNNSettings(), plans[0]) if given["cnn"] else None
+    if cnn is not None:
+        candidates.append(cnn)
+    if len(candidates) < 2:
         raise ConfigError("There is nothing to compare: name several --store or --head, or add --cnn.")
     audio = DataRoot(chosen.data_root).audio
-    settings_of_cnn = CNNSettings(device=chosen.device)
-    from_scratch = CNNCandidate(chosen.data_root, settings_of_cnn, plans[0]) if given["cnn"] else None
     with progress("comparing") as show:
         rows = compare_candidates(
             candidates,
             out,
-            cnn=from_scratch,
-            audio_root=audio if audio.is_dir() else None,
+            reference=cnn,
+            audio_roots=audio if audio.is_dir() else None,
             device=chosen.device,
             on_progress=show,
         )

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from eno.tracking.experiment import Experiment
-    from eno.training.corrections import Corrections
+    from eno.training.collection import Collection
+    from eno.training.feedback import Corrections
     from eno.training.heads import TrainedHead
     from eno.training.record import HeadPlan, TrainingRecord
-    from eno.training.tracks import Collection
 
 app = typer.Typer()
 
@@ -227,7 +227,7 @@ def _tune(run: Run) -> None:
 
 
 def _corrections(path: Path | None, weight: float) -> Corrections | None:
-    from eno.training.corrections import Corrections
+    from eno.training.feedback import Corrections
 
     return None if path is None else Corrections.read(path, weight=weight)
 

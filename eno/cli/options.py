@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from eno.audio.windows import WindowPolicy
     from eno.encoders import Encoder
     from eno.spec import EncoderSpec
+    from eno.training.collection import Collection
     from eno.training.record import HeadPlan
-    from eno.training.tracks import Collection
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Settings file (default: $ENO_CONFIG, or eno.toml if there is one)")
@@ -95,7 +95,7 @@ def collection_of(chosen: Settings, store: str, splits: Path | None, labels: Pat
     from eno.data.labels.encoder import LabelEncoder
     from eno.data.layout import DataRoot
     from eno.embeddings.store.embedding_store import EmbeddingStore
-    from eno.training.tracks import Collection
+    from eno.training.collection import Collection
 
     root = DataRoot(chosen.data_root)
     vocabulary = LabelEncoder.load(labels or root.label_encoder)

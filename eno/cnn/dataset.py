@@ -1,4 +1,4 @@
-"""Features and labels of the tracks of one split, as PyTorch takes them."""
+"""A PyTorch dataset of the features and labels of a split."""
 
 from __future__ import annotations
 
@@ -11,56 +11,54 @@ import torch
 from scipy import sparse
 from torch.utils.data import Dataset
 
+from eno.audio.windows import even_starts
 from eno.cnn.augment import Augment, cut, random_crop
 from eno.cnn.feature_files import MAKE_FEATURES, feature_path, read_failures, read_settings
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.data.lute.albums import LABEL_COLUMNS
-from eno.data.splits.artist_split import read_split
+from eno.data.splits.artist_split import GROUP, read_split
 from eno.errors import CatalogueError, ConfigError, LabelError
 
 
 class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Tracks of a split: their log-mel spectrograms and the labels of their albums.
+    """Log-mel spectrograms of the tracks of a split, with the labels of their albums.
 
     Parameters
     ----------
     split : {"train", "val", "test"}
-        Which tracks. Those of ``"train"`` have soft labels, where the vocabulary weighs secondary genres less; the
-        others have the truth, 0 or 1.
+        Labels of ``"train"`` are soft if the vocabulary gives secondary genres a lower weight; the others are 0 or 1.
     data_root : Path or str
-        Folder of ``raw/`` and ``processed/``; ``scripts/prepare_data.py`` must have made the features.
-    label_encoder : LabelEncoder
-        The vocabulary.
+        Folder of ``raw/`` and ``processed/``, with features made by ``scripts/prepare_data.py``.
     crop_frames : int, optional
-        Give a random crop of so many frames, drawn anew in every epoch, instead of the whole track. Only the crop
-        is read. A shorter track repeats itself.
+        Return random crops of this length, different in every epoch, instead of whole tracks. Only the crop is read;
+        shorter tracks are repeated.
     windows : int, optional
-        Give so many crops, spread evenly from the start of the track to its end, instead of one at random: for
-        evaluation, since then tracks of any length make batches, and none depends on the others in its batch.
+        For evaluation: return this many crops, spread evenly over the track, instead of a random one. Then tracks of
+        any length fit into a batch, and no track's result depends on the others in its batch.
     augment : Augment, optional
-        What crops go through.
+        Applied to random crops.
     seed : int
-        Seed of crops and augmentations. They depend on it, the epoch and the track alone, so neither on the number
-        of workers nor on the order.
+        Crops and augmentations depend only on the seed, the epoch and the track, not on worker processes or order.
 
     Attributes
     ----------
     ids : list of str
         Tracks, in the order of the indices.
+    albums, groups : np.ndarray [shape=(n,), dtype=object]
+        The album of each track, and the group of artists that it belongs to.
     labels : scipy.sparse.csr_array [shape=(n, num_labels), dtype=float32]
-        What they are trained on or judged by.
     skipped : int
-        Tracks of the split that are left out, because their features could not be made.
+        Tracks of the split without features.
     n_mels, sample_rate : int
-        What the features were made with.
+        Settings of the features.
 
     Raises
     ------
     CatalogueError
         The split or the features are missing or damaged, or no track is left.
     ConfigError
-        The options do not go together.
+        The options are inconsistent.
 
     Examples
     --------
@@ -84,8 +82,8 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         lengths = [value for value in (crop_frames, windows) if value is not None]
         if min(lengths, default=1) < 1 or (windows and (crop_frames is None or augment)):
             raise ConfigError(
-                f"crop_frames={crop_frames}, windows={windows}, augment={augment}: windows need a length, crop_frames, "
-                "both are at least 1, and only random crops are augmented."
+                f"crop_frames={crop_frames}, windows={windows}, augment={augment}: windows need crop_frames, both must "
+                "be at least 1, and only random crops can be augmented."
             )
         self._root = DataRoot(Path(data_root))
         self.crop_frames, self.windows, self.augment, self.seed = crop_frames, windows, augment, seed
@@ -96,13 +94,14 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         readable = rows.filter(pc.invert(pc.is_in(rows["track_id"], value_set=failed)))
         self.skipped = len(rows) - len(readable)
         self.ids: list[str] = readable["track_id"].to_pylist()
+        self.albums, self.groups = readable["file_name"].to_numpy(), readable[GROUP.name].to_numpy()
         if not self.ids:
-            raise LabelError(f"{self._root.splits / split}.parquet: holds no tracks that have features.")
+            raise LabelError(f"{self._root.splits / split}.parquet: none of its tracks has features.")
         self._check_features()
         self.labels: sparse.csr_array = label_encoder.encode_many(*(readable[name] for name in LABEL_COLUMNS))
         if split != "train":
             self.labels.data[:] = self.labels.data > 0
-        # Shared, so that worker processes which are already there see it too.
+        # In shared memory, so that running worker processes see changes.
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
 
@@ -110,12 +109,12 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         missing = [track_id for track_id in self.ids if not feature_path(self._root, track_id).is_file()]
         if missing:
             raise CatalogueError(
-                f"{self._root.features}: lacks the features of {len(missing)} of {len(self.ids)} tracks, for instance "
-                f"{missing[0]}. {MAKE_FEATURES}"
+                f"{self._root.features}: features of {len(missing)} of {len(self.ids)} tracks are missing, for "
+                f"instance {missing[0]}. {MAKE_FEATURES}"
             )
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other crops and augmentations from now on: those of this epoch."""
+        """Set the epoch, on which crops and augmentations depend."""
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
@@ -127,23 +126,23 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         Returns
         -------
         features : torch.Tensor [shape=(1, n_mels, frames) or (windows, 1, n_mels, crop_frames), dtype=float32]
-            The second shape if `windows` was given.
+            The second shape with `windows`.
         labels : torch.Tensor [shape=(num_labels,), dtype=float32]
 
         Raises
         ------
         CatalogueError
-            The file of the features is damaged.
+            The feature file is damaged.
         """
         stored = self._open(self.ids[index])
         labels = torch.from_numpy(self.labels[[index]].toarray()[0])
         if self.crop_frames is None or self.windows is None:
             return torch.from_numpy(self._draw(stored, index)), labels
-        starts = _even_starts(stored.shape[-1], self.crop_frames, self.windows)
+        starts = even_starts(stored.shape[-1], self.crop_frames, self.windows)
         return torch.from_numpy(np.stack([cut(stored, start, self.crop_frames) for start in starts])), labels
 
     def _open(self, track_id: str) -> np.ndarray:
-        """Map the features of a track into memory [shape=(1, n_mels, frames)]."""
+        """Memory-map the features of a track [shape=(1, n_mels, frames)]."""
         path = feature_path(self._root, track_id)
         try:
             stored: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -151,13 +150,13 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             raise CatalogueError(f"{path}: cannot be read ({error}). Remove it. {MAKE_FEATURES}") from error
         if stored.dtype != np.float32 or stored.ndim != 3 or stored.shape[:2] != (1, self.n_mels) or not stored.size:
             raise CatalogueError(
-                f"{path}: holds {stored.dtype} of the shape {stored.shape}, expected float32 of (1, {self.n_mels}, "
+                f"{path}: has {stored.dtype} with the shape {stored.shape}, expected float32 with (1, {self.n_mels}, "
                 f"frames). Remove it. {MAKE_FEATURES}"
             )
         return stored
 
     def _draw(self, stored: np.ndarray, index: int) -> np.ndarray:
-        """Give a random crop, or the whole track, augmented."""
+        """Return a random crop, or the whole track, augmented."""
         rng = np.random.default_rng([self.seed, int(self._epoch), index])
         needed = self.crop_frames
         if needed is not None and self.augment:
@@ -166,11 +165,3 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         if self.augment:
             features = self.augment(features, rng, sample_rate=self.sample_rate, frames=self.crop_frames)
         return np.ascontiguousarray(features, np.float32)
-
-
-def _even_starts(frames: int, crop_frames: int, windows: int) -> list[int]:
-    """Where windows begin, as `eno.audio.windows.WindowPolicy` places them; of a short track they may coincide."""
-    last = max(0, frames - crop_frames)
-    places = np.linspace(0, last, windows) if windows > 1 else np.array([last / 2])
-    starts: list[int] = np.round(places).astype(int).tolist()
-    return starts

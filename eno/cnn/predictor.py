@@ -1,103 +1,167 @@
-"""A trained CNN as a predictor like any other: calibrated, with a record of how it came about."""
+"""A trained CNN as a calibrated predictor, and as a candidate of a comparison."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+from torch.utils.data import DataLoader, Subset
 
 from eno.audio.windows import WindowPolicy
 from eno.cnn.dataset import EnoDataset
-from eno.cnn.encoder import SimpleCNNTagger
+from eno.cnn.encoder import SimpleCNNTagger, load_simple_cnn
+from eno.cnn.features import frames_in
 from eno.cnn.settings import CNNSettings
-from eno.cnn.training import LABELS, MODEL, CNNResult, predict_split
+from eno.cnn.training import CNNResult, train_cnn
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
-from eno.data.splits.artist_split import GROUP, read_split
 from eno.data.splits.stratify import SPLITS
+from eno.devices import resolve_device
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import IdentityHead
 from eno.models.ranking import macro_map
+from eno.training.collection import SplitPredictions, sample_rows
+from eno.training.compare import TrainedCandidate
 from eno.training.heads import calibrate
 from eno.training.record import HeadPlan, TrainingRecord
+from eno.training.trainer import predict
 
 CNN = "simple_cnn"
-"""What stands for a head in the record of a CNN."""
+"""Name of the CNN in training records, in place of a head's."""
+
+_WINDOWS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class FeatureCollection:
+    """The features of a data root, for predictions without decoding audio.
+
+    A `eno.training.collection.PredictionSource` for predictors that `save_cnn_predictor` made.
+
+    Attributes
+    ----------
+    data_root : Path or str
+        Folder of ``raw/`` and ``processed/``, with features made by ``scripts/prepare_data.py``.
+    device : str
+        See `eno.devices.resolve_device`.
+    num_workers : int
+        Worker processes that read features.
+    """
+
+    data_root: Path | str
+    device: str = "auto"
+    num_workers: int = 0
+
+    def predict(self, parts: PredictorParts, split: str, *, limit: int | None = None) -> SplitPredictions:
+        """Predict the tracks of a split as the predictor would from their files; the mean over windows counts.
+
+        Raises
+        ------
+        CatalogueError
+            The split or the features are missing or damaged.
+        ModelError
+            The checkpoint is missing or damaged.
+        """
+        options, windows = parts.spec.options, parts.policy.count
+        crop_frames = frames_in(round(options["window_s"] * options["sample_rate"]))
+        dataset = EnoDataset(split, self.data_root, parts.labels, crop_frames=crop_frames, windows=windows)
+        rows = sample_rows(len(dataset), limit)
+        device = resolve_device(self.device)
+        model = load_simple_cnn(parts.spec.location["model"], n_mels=options["n_mels"]).to(device)
+        loader = DataLoader(
+            Subset(dataset, rows.tolist()),
+            batch_size=max(1, _WINDOWS_AT_ONCE // windows),
+            num_workers=self.num_workers,
+            multiprocessing_context="spawn" if self.num_workers else None,
+        )
+        truth = (dataset.labels[rows].toarray() > 0).astype(np.float32)
+        ids = [dataset.ids[row] for row in rows]
+        return SplitPredictions(ids, predict(model, loader, device), truth, dataset.albums[rows], dataset.groups[rows])
+
+
+@dataclass(frozen=True)
+class CNNCandidate:
+    """The CNN baseline in a comparison; see `eno.training.compare.Candidate`.
+
+    Attributes
+    ----------
+    data_root : Path
+        With features made by ``scripts/prepare_data.py``.
+    plan : HeadPlan
+        Only its ``calibration`` and ``album`` are used.
+    """
+
+    data_root: Path
+    labels: LabelEncoder
+    settings: CNNSettings
+    plan: HeadPlan
+
+    encoder = "CNN"
+    head = "from scratch"
+    folder_name = "cnn"
+
+    @property
+    def splits(self) -> Path:
+        """Folder of the splits."""
+        return DataRoot(self.data_root).splits
+
+    def train(self, folder: Path, device: str) -> TrainedCandidate:
+        """See `eno.training.compare.Candidate.train`."""
+        settings = replace(self.settings, device=device)
+        result = train_cnn(self.data_root, self.labels, folder, settings)
+        parts, record = save_cnn_predictor(result, self.data_root, self.plan)
+        source = FeatureCollection(self.data_root, device, settings.num_workers)
+        return TrainedCandidate(parts, record, source.predict(parts, SPLITS[-1]), dim=0)
 
 
 def save_cnn_predictor(
     result: CNNResult, data_root: Path, plan: HeadPlan | None = None, *, policy: WindowPolicy | None = None
 ) -> tuple[PredictorParts, TrainingRecord]:
-    """Calibrate a trained CNN on the validation part and make its folder a predictor's.
+    """Calibrate a trained CNN on the validation split, and add the files of a predictor to its folder.
 
     Parameters
     ----------
-    result : CNNResult
-        What `eno.cnn.training.train_cnn` gave.
-    data_root : Path
-        As there.
     plan : HeadPlan, optional
-        Its ``calibration`` and ``album`` count.
+        Only its ``calibration`` and ``album`` are used.
     policy : WindowPolicy, optional
-        Which windows of a file are listened to.
+        Windows of a file.
 
     Returns
     -------
     parts : PredictorParts
-        What was written. Its head passes vectors on: the network is the encoder, and its vectors are the probabilities.
+        The encoder is the network, and its vectors are the probabilities.
     record : TrainingRecord
-        How it came about.
 
     Raises
     ------
     CatalogueError
         The split or the features are missing or damaged.
     """
-    policy = policy or WindowPolicy()
-    plan = HeadPlan(
-        CNN, asdict(result.settings), plan.calibration if plan else {}, plan.album if plan else "mean_logit"
-    )
-    splits, labels = DataRoot(data_root).splits, LabelEncoder.load(result.label_encoder)
-    ids, probabilities, truth = predict_split(result, data_root, SPLITS[1], windows=policy.count)
-    albums, groups = albums_and_groups(splits, SPLITS[1], ids)
-    calibration, of_albums = calibrate(probabilities, truth, albums, groups, plan)
-    spec = SimpleCNNTagger(model=str(result.model), device=result.settings.device).spec
+    settings, folder = result.settings, result.model.parent
+    plan = replace(plan or HeadPlan(CNN), head=CNN, options=asdict(settings))
+    labels = LabelEncoder.load(result.label_encoder)
     parts = PredictorParts(
-        spec=spec,
+        spec=SimpleCNNTagger(model=str(result.model), device=settings.device).spec,
         labels=labels,
         head=IdentityHead(),
-        policy=policy,
-        calibration=calibration,
-        album_calibration=of_albums,
+        policy=policy or WindowPolicy(),
         album=plan.album,
     )
-    parts.save(result.model.parent)
+    val = FeatureCollection(data_root, settings.device, settings.num_workers).predict(parts, SPLITS[1])
+    calibration, of_albums = calibrate(val, plan)
+    parts = replace(parts, calibration=calibration, album_calibration=of_albums)
+    parts.save(folder)
     train = EnoDataset(SPLITS[0], data_root, labels)
     record = TrainingRecord.of(
         plan,
         store="",
-        splits=splits,
-        encoder=spec.label,
+        splits=DataRoot(data_root).splits,
+        encoder=parts.spec.label,
         train_positives=np.bincount(train.labels.indices, minlength=len(labels)),
         seconds=result.seconds,
-        map_macro=macro_map(truth, probabilities),
+        map_macro=macro_map(val.truth, val.probabilities),
         calibration=calibration,
     )
-    record.save(result.model.parent)
+    record.save(folder)
     return parts, record
-
-
-def read_cnn(folder: Path, record: TrainingRecord, device: str) -> CNNResult:
-    """Give what `eno.cnn.training.train_cnn` gave when the predictor in a folder was made, to predict with it."""
-    settings = replace(CNNSettings(**record.options), device=device)
-    return CNNResult(folder / MODEL, folder / LABELS, settings, [], 0, record.seconds)
-
-
-def albums_and_groups(splits: Path, part: str, ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Give the album and the group of artists of some tracks of a split."""
-    rows = read_split(splits, part)
-    rows = rows.take(pc.index_in(pa.array(ids, pa.string()), value_set=rows["track_id"].combine_chunks()))
-    return rows["file_name"].to_numpy(), rows[GROUP.name].to_numpy()

@@ -1,4 +1,4 @@
-"""The CNN from scratch: the whole training, from prepared features to the best checkpoint."""
+"""Train the CNN baseline: from prepared features to the best checkpoint."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ import torch
 from torch.utils.data import DataLoader, RandomSampler
 
 from eno.cnn.dataset import EnoDataset
-from eno.cnn.encoder import HISTORY, load_simple_cnn
+from eno.cnn.encoder import HISTORY
 from eno.cnn.feature_files import read_settings
 from eno.cnn.features import frames_in
 from eno.cnn.network import SimpleCNN
 from eno.cnn.settings import CNNSettings as CNNSettings
-from eno.cnn.settings import Epoch as Epoch
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.devices import resolve_device
 from eno.encoders.checkpoints import sha256_of
 from eno.errors import LabelError
 from eno.files import replace_file, write_json
+from eno.models.epochs import EarlyStopping, Epoch
 from eno.models.losses import MultiLabelLoss, positive_weights
-from eno.models.ranking import average_precisions
-from eno.training.trainer import predict, train_one_epoch, validate
+from eno.models.ranking import macro_map
+from eno.training.trainer import train_one_epoch, validate
 
 logger = logging.getLogger(__name__)
 
@@ -38,20 +38,16 @@ MODEL, LABELS = "best_model.pt", "label_encoder.json"
 
 @dataclass(frozen=True)
 class CNNResult:
-    """What a training gave.
+    """A trained CNN.
 
     Attributes
     ----------
     model, label_encoder : Path
-        The best checkpoint, as a state dict, and the vocabulary.
-    settings : CNNSettings
-        How it was trained.
-    history : list of Epoch
-        What happened.
+        The best checkpoint, a state dict, and the vocabulary.
     best_epoch : int
-        Number of the epoch with the lowest validation loss, whose checkpoint it is.
+        Number of the epoch with the lowest validation loss, whose checkpoint was kept.
     seconds : float
-        What all of it took.
+        Duration of the training.
     """
 
     model: Path
@@ -71,119 +67,65 @@ def train_cnn(
     on_epoch: Callable[[Epoch], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> CNNResult:
-    """Train a CNN from scratch and keep the checkpoint with the lowest validation loss.
+    """Train a CNN and keep the checkpoint with the lowest validation loss.
 
-    Written are ``best_model.pt`` (a state dict), ``label_encoder.json``, and ``history.json``, after every epoch and
-    each whole or not at all: an interrupted training leaves the best checkpoint so far. What an earlier training left
-    there goes at the start; one that was interrupted is not continued.
+    Writes ``best_model.pt`` (a state dict), ``label_encoder.json`` and ``history.json``. They are updated atomically
+    after every epoch, so an interrupted training leaves the best checkpoint so far. An earlier training in the folder
+    is replaced; interrupted trainings are not resumed.
 
     Parameters
     ----------
     data_root : Path or str
-        Folder of ``raw/`` and ``processed/``; ``scripts/prepare_data.py`` must have made the features.
-    labels : LabelEncoder
-        The vocabulary.
-    folder : Path or str
-        Receives the files.
-    settings : CNNSettings, optional
-        The defaults, if not given.
+        Folder of ``raw/`` and ``processed/``, with features made by ``scripts/prepare_data.py``.
     on_epoch : callable, optional
-        Called after every epoch with what happened.
+        Called after every epoch.
     on_step : callable, optional
-        Called after every step with how many are done and how many there are at most.
-
-    Returns
-    -------
-    CNNResult
+        Called after every step with the number of steps done and their maximum.
 
     Raises
     ------
     CatalogueError
         The splits or features are missing or damaged, or there are no labels.
     ConfigError
-        There is no such device.
+        The device does not exist.
     TrainingError
-        The loss is not a number any more.
+        The loss is not finite.
     """
     began = time.monotonic()
     settings, folder = settings or CNNSettings(), Path(folder)
     if len(labels) == 0:
-        raise LabelError("There is nothing to learn: the vocabulary has no labels. Make it with: eno labels")
+        raise LabelError("The vocabulary has no labels, so there is nothing to train on. Build it with: eno labels")
     device = resolve_device(settings.device)
     folder.mkdir(parents=True, exist_ok=True)
-    # The seed must not depend on what else draws random numbers, nor disturb it.
+    # Results must depend on the seed alone, and training must not change the global random state.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         run = _Run(Path(data_root), labels, settings, device)
-        _start_clean(folder)
+        _remove_earlier(folder)
         labels.save(folder / LABELS)
         history: list[Epoch] = []
-        best = 0
-        for number in range(1, settings.epochs + 1):
-            history.append(run.epoch(number, on_step))
-            if best == 0 or history[-1].val_loss < history[best - 1].val_loss:
-                best = number
+        stopping, finished = EarlyStopping(settings.patience), False
+        while not finished:
+            epoch = run.epoch(len(history) + 1, on_step)
+            history.append(epoch)
+            if stopping.improved(epoch.number, None if epoch.val_loss is None else -epoch.val_loss):
                 _save_weights(folder / MODEL, run.model)
                 run.described["weights_sha256"] = sha256_of([folder / MODEL])
-            finished = number == settings.epochs or number - best >= settings.patience
-            _write_history(folder / HISTORY, run.described | {"best_epoch": best, "finished": finished}, history)
+            finished = epoch.number == settings.epochs or stopping.stops(epoch.number)
+            status = {"best_epoch": stopping.best, "finished": finished, "epochs": [asdict(one) for one in history]}
+            write_json(folder / HISTORY, run.described | status)
             if on_epoch:
-                on_epoch(history[-1])
-            if finished:
-                break
+                on_epoch(epoch)
     seconds = time.monotonic() - began
-    return CNNResult(folder / MODEL, folder / LABELS, settings, history, best, seconds)
-
-
-def predict_split(
-    result: CNNResult, data_root: Path | str, part: str, *, windows: int = 8
-) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Predict the tracks of a split from their features, as a predictor would from their files.
-
-    Parameters
-    ----------
-    result : CNNResult
-        The trained network.
-    data_root : Path or str
-        As in `train_cnn`.
-    part : {"train", "val", "test"}
-        Which tracks.
-    windows : int
-        Windows of each, spread evenly.
-
-    Returns
-    -------
-    ids : list of str
-        Tracks.
-    probabilities : np.ndarray [shape=(n, num_labels), dtype=float32]
-        The mean over the windows.
-    truth : np.ndarray [shape=(n, num_labels), dtype=float32]
-        Their labels, 0 or 1.
-
-    Raises
-    ------
-    CatalogueError
-        The split or the features are missing or damaged.
-    ModelError
-        The checkpoint is missing or damaged.
-    """
-    settings = result.settings
-    dataset = EnoDataset(
-        part, data_root, LabelEncoder.load(result.label_encoder), crop_frames=_crop_frames(settings, data_root),
-        windows=windows,
-    )  # fmt: skip
-    device = resolve_device(settings.device)
-    model = load_simple_cnn(result.model, n_mels=dataset.n_mels).to(device)
-    loader = DataLoader(dataset, batch_size=max(1, settings.batch_size // windows), num_workers=settings.num_workers)
-    return dataset.ids, predict(model, loader, device), (dataset.labels.toarray() > 0).astype(np.float32)
+    return CNNResult(folder / MODEL, folder / LABELS, settings, history, stopping.best, seconds)
 
 
 class _Run:
-    """A network with what it learns from and is judged by."""
+    """A network with its data, optimiser and loss."""
 
     def __init__(self, data_root: Path, labels: LabelEncoder, settings: CNNSettings, device: torch.device) -> None:
         self._settings, self._device = settings, device
-        crop_frames = _crop_frames(settings, data_root)
+        crop_frames = frames_in(round(settings.crop_s * read_settings(DataRoot(data_root))["sample_rate"]))
         self._train = EnoDataset(
             "train", data_root, labels, crop_frames=crop_frames, augment=settings.augment(), seed=settings.seed
         )
@@ -223,14 +165,14 @@ class _Run:
             batch_size=batch_size,
             num_workers=workers,
             persistent_workers=workers > 0,
-            multiprocessing_context="spawn" if workers else None,  # forking a process that has threads can hang
+            multiprocessing_context="spawn" if workers else None,  # forking a process with threads can hang
             pin_memory=self._device.type == "cuda",
-            generator=torch.Generator(),  # of its own, since what it draws depends on the number of workers
+            generator=torch.Generator(),  # separate, because its draws depend on the number of workers
             **options,
         )
 
     def epoch(self, number: int, on_step: Callable[[int, int], None] | None) -> Epoch:
-        """Learn from the training tracks once, then look at the validation tracks."""
+        """Train on the training tracks once, then evaluate on the validation tracks."""
         began = time.monotonic()
         self._train.set_epoch(number)
         before = (number - 1) * len(self._train_loader)
@@ -253,42 +195,33 @@ class _Run:
             truth.append(labels)
 
         val_loss = validate(self.model, self._val_loader, self._loss_fn, self._device, on_batch=collect)
-        precisions = average_precisions(torch.cat(truth).numpy(), torch.cat(logits).numpy())
-        val_map = float(np.nanmean(precisions)) if np.isfinite(precisions).any() else None
-        rate = self._optimizer.param_groups[0]["lr"]
-        return Epoch(number, train_loss, val_loss, val_map, time.monotonic() - began, rate)
+        return Epoch(
+            number=number,
+            train_loss=train_loss,
+            val_loss=val_loss,
+            val_map=macro_map(torch.cat(truth).numpy(), torch.cat(logits).numpy()),
+            learning_rate=self._optimizer.param_groups[0]["lr"],
+            seconds=time.monotonic() - began,
+        )
 
 
-def _crop_frames(settings: CNNSettings, data_root: Path | str) -> int:
-    sample_rate = read_settings(DataRoot(Path(data_root)))["sample_rate"]
-    return frames_in(round(settings.crop_s * sample_rate))
-
-
-def _start_clean(folder: Path) -> None:
-    """Remove what an earlier training left, so that files of two never lie beside each other."""
+def _remove_earlier(folder: Path) -> None:
+    """Remove the files of an earlier training, so that files of two trainings are never mixed."""
     history = folder / HISTORY
     if history.is_file():
         try:
             earlier = json.loads(history.read_text(encoding="utf-8"))
             if not earlier["finished"]:
-                logger.warning(
-                    "%s: holds a training that was interrupted after %d epochs; it starts anew",
-                    folder,
-                    len(earlier["epochs"]),
-                )
+                epochs = len(earlier["epochs"])
+                logger.warning("%s: has a training that was interrupted after %d epochs; starting over", folder, epochs)
         except (OSError, ValueError, KeyError, TypeError):
-            logger.warning("%s: is damaged; the training starts anew", history)
+            logger.warning("%s: is damaged; starting over", history)
     for name in (MODEL, HISTORY):
         (folder / name).unlink(missing_ok=True)
 
 
 def _save_weights(path: Path, model: SimpleCNN) -> None:
     weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
-    # Through an open file: given a path, PyTorch would write its name into the file, whose hash then tells trainings
-    # apart that are the same.
+    # Given a path, PyTorch writes its name into the file, and equal trainings would have different hashes.
     with replace_file(path) as temporary, temporary.open("wb") as file:
         torch.save(weights, file)
-
-
-def _write_history(path: Path, described: dict[str, Any], history: list[Epoch]) -> None:
-    write_json(path, described | {"epochs": [asdict(epoch) for epoch in history]})

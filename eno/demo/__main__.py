@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from eno.cnn.feature_files import prepare_features
-from eno.cnn.predictor import CNN
+from eno.cnn.predictor import CNN, CNNCandidate, FeatureCollection
 from eno.cnn.settings import CNNSettings
 from eno.console import console, errors, progress
 from eno.data.catalogue import choose_labels, split_tracks
@@ -41,11 +41,11 @@ from eno.exploration import explore
 from eno.exploration.html import write_html
 from eno.inference.predictor import EnoPredictor
 from eno.summary import import_lines, label_lines, match_lines, scan_lines, split_lines
-from eno.training.compare import Candidate, CNNCandidate, ComparisonRow, compare_candidates
+from eno.training.collection import Collection
+from eno.training.compare import Candidate, ComparisonRow, HeadCandidate, compare_candidates
 from eno.training.comparison import comparison_table, write_comparison
-from eno.training.judging import evaluate_predictor
+from eno.training.evaluate import evaluate_predictor
 from eno.training.record import EVALUATION, HeadPlan
-from eno.training.tracks import Collection
 
 _MIN_ALBUMS = 5  # of a hundred, a label on fewer would be learned by heart
 _MIN_ARTISTS = 3  # so that each part can have one
@@ -132,15 +132,15 @@ def _train_all(
         features = prepare_features(data, on_progress=show)
     if features.failures:
         raise EnoError(f"{len(features.failures)} tracks have no features, see {data.features}.")
-    candidates = [
-        Candidate(name, Collection(store, data.splits, labels), HeadPlan(head, {"seed": seed}))
+    candidates: list[Candidate] = [
+        HeadCandidate(name, Collection(store, data.splits, labels), HeadPlan(head, {"seed": seed}))
         for name, store in stores.items()
         for head in _HEADS
     ]
-    from_scratch = CNNCandidate(data.root, settings, HeadPlan(CNN))
+    cnn = CNNCandidate(data.root, labels, settings, HeadPlan(CNN))
     with progress("training") as show:
         return compare_candidates(
-            candidates, data.root / "models", cnn=from_scratch, audio_root=data.audio, on_progress=show
+            [*candidates, cnn], data.root / "models", reference=cnn, audio_roots=data.audio, on_progress=show
         )
 
 
@@ -151,7 +151,8 @@ def _judge(
     best = next(row for row in rows if row.winner)
     assert best.folder is not None
     any_store = Collection(next(iter(stores.values())), data.splits, labels)
-    source = replace(any_store, store=stores[best.encoder]) if best.encoder in stores else data
+    from_store = best.encoder in stores
+    source = replace(any_store, store=stores[best.encoder]) if from_store else FeatureCollection(data.root)
     write_report(evaluate_predictor(best.folder, source), best.folder / EVALUATION, audio_roots=data.audio)
     test = any_store.tracks(SPLITS[-1])
     # Evenly through the test part, so that they come from different albums.

@@ -6,13 +6,16 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from scipy import sparse
 
 from eno.models.bags import Bags
 from eno.models.types import Labels, Vectors
+
+if TYPE_CHECKING:
+    from eno.models.epochs import Epoch
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +31,8 @@ class Options:
     on_progress: Callable[[int, int], None] | None = None
     """Where a head that takes long says how many steps are done and how many there are at most."""
 
-    on_epoch: Callable[[int, dict[str, float]], None] | None = None
-    """Where a head that learns in epochs says what each gave: its number from 1 on, and figures by name."""
+    on_epoch: Callable[[Epoch], None] | None = None
+    """Called after each epoch by heads that are trained in epochs."""
 
     def _report(self, done: int, total: int) -> None:
         if self.on_progress is not None:

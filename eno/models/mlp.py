@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from eno.errors import ModelError, NotFitted, TrainingError
 from eno.files import replace_file, write_json
 from eno.models.bags import Bags
 from eno.models.base import Options, Training, check_shape, chunks, take, training_and_validation
+from eno.models.epochs import EarlyStopping, Epoch, mixup
 from eno.models.heads import HEAD_FILE
 from eno.models.losses import MultiLabelLoss, positive_weights
 from eno.models.perceptron import POOLINGS, Perceptron
@@ -31,22 +32,6 @@ _JUDGED = 10_000  # validation rows that decide when to stop: more would change 
 _ROWS_SEEN = 4_500_000  # in all epochs together: fifteen over 300,000 tracks
 _EPOCHS = (15, 200)
 _BATCH = (64, 1024)
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One pass over the training rows.
-
-    Attributes
-    ----------
-    train_loss : float
-        Mean loss over the pass.
-    val_map : float or None
-        Macro mean average precision on the validation rows after it; None if their labels do not differ.
-    """
-
-    train_loss: float
-    val_map: float | None
 
 
 class MLPHead(Options):
@@ -205,11 +190,10 @@ class MLPHead(Options):
         random = np.random.default_rng(self.seed)
         judged = np.sort(random.permutation(len(training.rows_val))[:_JUDGED])
         truth = training.Y_val[judged].toarray()
-        self.history, self.best_epoch = [], -1
-        best_map, best_state = -1.0, network.state_dict()
-        for epoch in range(epochs):
+        self.history, stopping, best_state = [], EarlyStopping(self.patience), network.state_dict()
+        for number in range(1, epochs + 1):
             network.train()
-            loss, rate = 0.0, schedule.get_last_lr()[0]
+            loss = 0.0
             for X, real, Y, row_weights in self._batches(training, batch, random, device):
                 value = loss_fn(network(X, real), Y, row_weights)
                 optimizer.zero_grad()
@@ -219,22 +203,26 @@ class MLPHead(Options):
                 loss += value.item() * len(Y)
             if not math.isfinite(loss):
                 raise TrainingError(
-                    f"The loss is not a number in epoch {epoch}: try a learning_rate below {self.learning_rate}."
+                    f"The loss is {loss} in epoch {number}. Try a learning_rate below {self.learning_rate}."
                 )
             probabilities = self._apply(network, training.X_val, training.rows_val[judged])
             val_map = macro_map(truth, probabilities)
-            self.history.append(Epoch(loss / rows, val_map))
-            self._report(epoch + 1, epochs)
+            epoch = Epoch(
+                number=number,
+                train_loss=loss / rows,
+                val_loss=_loss(loss_fn, probabilities, truth),
+                val_map=val_map,
+                learning_rate=float(schedule.get_last_lr()[0]),
+            )
+            self.history.append(epoch)
+            self._report(number, epochs)
             if self.on_epoch is not None:
-                figures = {"train_loss": loss / rows, "val_loss": _loss(loss_fn, probabilities, truth)}
-                figures |= {"learning_rate": float(rate)} | ({} if val_map is None else {"val_map": val_map})
-                self.on_epoch(epoch + 1, figures)
-            # Validation rows that all have the same labels cannot rank the passes: then the last one is kept.
-            if val_map is None or val_map > best_map:
-                best_map, self.best_epoch = val_map or 0.0, epoch
+                self.on_epoch(epoch)
+            if stopping.improved(number, val_map):
                 best_state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-            elif epoch - self.best_epoch >= self.patience:
+            elif stopping.stops(number):
                 break
+        self.best_epoch = stopping.best - 1
         network.load_state_dict(best_state)
         network.eval()
 
@@ -250,10 +238,10 @@ class MLPHead(Options):
             Y = torch.from_numpy(training.Y[chosen].toarray()).to(device)
             of_rows = torch.from_numpy(weights[chosen]).to(device)
             if self.mixup > 0:
-                share, partner = random.beta(self.mixup, self.mixup), random.permutation(len(chosen))
-                X, Y = torch.lerp(X, X[partner], share), torch.lerp(Y, Y[partner], share)
-                of_rows = torch.lerp(of_rows, of_rows[partner], share)
-                real = None if real is None else real | real[partner]
+                if real is None:
+                    X, Y, of_rows = mixup(self.mixup, random, X, Y, of_rows)
+                else:
+                    X, Y, of_rows, real = mixup(self.mixup, random, X, Y, of_rows, real)
             yield X, real, Y, of_rows
 
     def _tensors(
@@ -318,7 +306,7 @@ class MLPHead(Options):
             network = head._build(tuple(weights["mean"].shape), len(weights["output.bias"]))
             weights.setdefault("prior", network.prior)  # heads that were saved before it was there
             network.load_state_dict(weights)
-            head.history = [Epoch(**epoch) for epoch in content["history"]]
+            head.history = [Epoch(**({"number": n} | epoch)) for n, epoch in enumerate(content["history"], 1)]
             head.best_epoch = content["best_epoch"]
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder}: the saved head is damaged ({error!r}). Train it again.") from error

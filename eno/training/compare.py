@@ -1,104 +1,141 @@
-"""Encoders, heads and the CNN from scratch, over one split and in one table."""
+"""Train several models on one split and compare them on the same test tracks."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from eno.cnn.predictor import CNN, save_cnn_predictor
-from eno.cnn.settings import CNNSettings
-from eno.cnn.training import predict_split, train_cnn
 from eno.data.labels.encoder import LabelEncoder
-from eno.data.layout import DataRoot
+from eno.data.splits.artist_split import read_split
 from eno.data.splits.stratify import SPLITS
 from eno.encoders import Encoder, is_own, load_encoder
 from eno.errors import ConfigError
 from eno.evaluation.bootstrap import Interval, intervals, paired_difference
 from eno.evaluation.metrics import evaluate, prevalence_baseline
-from eno.files import printed_file
+from eno.files import AudioRoots
 from eno.inference.predictor import EnoPredictor
 from eno.inference.predictor_folder import PredictorParts
+from eno.training.collection import Collection, SplitPredictions, encode_labels
 from eno.training.heads import train_head
-from eno.training.record import HeadPlan
-from eno.training.tracks import Collection
+from eno.training.record import HeadPlan, TrainingRecord
 
 PREVALENCE = "prevalence"
-"""The baseline that only knows how frequent each label is."""
+"""The baseline that predicts the base rate of each label."""
 
-_FROM_SCRATCH = "scratch"
-_TIMED = 3  # files that are tagged to learn how long one takes
+_TIMED = 3  # files that are tagged to measure the time for a file
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A head over a store.
+@dataclass(frozen=True, eq=False)
+class TrainedCandidate:
+    """A trained and saved model.
 
     Attributes
     ----------
-    name : str
-        What to call the encoder.
-    collection : Collection
-        Vectors, splits and labels.
-    plan : HeadPlan
-        The head.
+    test : SplitPredictions
+        Its predictions for the test split, before calibration.
+    dim : int
+        Number of input values per track; 0 if there is no fixed number.
     """
 
-    name: str
+    parts: PredictorParts
+    record: TrainingRecord
+    test: SplitPredictions
+    dim: int
+
+
+class Candidate(Protocol):
+    """A model to train and compare: `HeadCandidate` or `eno.cnn.predictor.CNNCandidate`."""
+
+    @property
+    def encoder(self) -> str:
+        """Name of the encoder in the table."""
+
+    @property
+    def head(self) -> str:
+        """Name of the head in the table."""
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the folder for the predictor."""
+
+    @property
+    def splits(self) -> Path:
+        """Folder of the splits."""
+
+    @property
+    def labels(self) -> LabelEncoder:
+        """The vocabulary."""
+
+    def train(self, folder: Path, device: str) -> TrainedCandidate:
+        """Train the model, save the predictor in a folder, and predict the test split."""
+
+
+@dataclass(frozen=True)
+class HeadCandidate:
+    """A head on the vectors of a store; `encoder` is the name to show."""
+
+    encoder: str
     collection: Collection
     plan: HeadPlan
 
+    @property
+    def head(self) -> str:
+        """See `Candidate`."""
+        return self.plan.head
 
-@dataclass(frozen=True)
-class CNNCandidate:
-    """The CNN from scratch.
+    @property
+    def folder_name(self) -> str:
+        """See `Candidate`."""
+        return f"{self.encoder}-{self.plan.head}"
 
-    Attributes
-    ----------
-    data_root : Path
-        With features that ``scripts/prepare_data.py`` made.
-    settings : CNNSettings
-        How it is trained.
-    plan : HeadPlan
-        Its ``calibration`` and ``album`` count.
-    """
+    @property
+    def splits(self) -> Path:
+        """See `Candidate`."""
+        return self.collection.splits
 
-    data_root: Path
-    settings: CNNSettings
-    plan: HeadPlan
+    @property
+    def labels(self) -> LabelEncoder:
+        """See `Candidate`."""
+        return self.collection.labels
+
+    def train(self, folder: Path, device: str) -> TrainedCandidate:
+        """See `Candidate.train`."""
+        trained = train_head(self.collection, self.plan, device=device, checkpoint=folder)
+        trained.save(folder)
+        test = self.collection.predict(trained.parts, SPLITS[-1])
+        spec = self.collection.store.spec
+        return TrainedCandidate(trained.parts, trained.record, test, spec.dim * len(spec.layers))
 
 
 @dataclass(frozen=True, eq=False)
 class ComparisonRow:
-    """One model, judged by the test part.
+    """A model and its results on the test split.
 
     Attributes
     ----------
-    encoder, head : str
-        What it is.
     dim : int
-        Values of a track that the head learns from; 0 for none.
+        Number of input values per track; 0 if there is no fixed number.
     val_map : float
-        Macro mAP on the validation part: what the winner is chosen by.
+        Macro mAP on the validation split, by which the winner is selected.
     metrics : dict of str to Interval
-        ``map_macro``, ``f1_macro``, ``f1_micro``, ``roc_auc_macro`` on the test part, F1 with calibrated thresholds.
+        ``map_macro``, ``f1_macro``, ``f1_micro``, ``roc_auc_macro``; F1 with calibrated thresholds.
     f1_fixed : float
-        Macro F1 with probabilities that are not calibrated and a threshold of 0.5.
+        Macro F1 of uncalibrated probabilities with a threshold of 0.5.
     difference : Interval or None
-        Macro mAP minus that of the reference, over the same draws of artists; None for the reference itself.
+        Macro mAP minus that of the reference, in a paired bootstrap over artists; None for the reference itself.
     fit_s : float
         Seconds to fit and calibrate, without embedding.
     tag_s : float
-        Median seconds from a file to its tags, with everything loaded; NaN where no audio is at hand.
+        Median seconds from an audio file to its tags, with everything loaded; NaN without audio.
     size_bytes : int
         Of the saved predictor, without the weights of a pretrained encoder.
-    folder : Path or None
-        Where it was saved.
     winner : bool
-        Whether it is the best by validation.
+        Whether it is the best on the validation split.
     """
 
     encoder: str
@@ -116,17 +153,17 @@ class ComparisonRow:
 
 
 @dataclass(frozen=True, eq=False)
-class _Judged:
-    """A trained model and what it says about the test part."""
+class _Result:
+    """A model with its predictions for the test tracks, before (`raw`) and after calibration."""
 
     encoder: str
     head: str
-    dim: int
-    val_map: float
     raw: np.ndarray
     probabilities: np.ndarray
     thresholds: np.ndarray
-    fit_s: float
+    dim: int = 0
+    val_map: float = float("nan")
+    fit_s: float = 0.0
     tag_s: float = float("nan")
     folder: Path | None = None
 
@@ -135,169 +172,138 @@ def compare_candidates(
     candidates: Sequence[Candidate],
     out: Path,
     *,
-    cnn: CNNCandidate | None = None,
-    audio_root: Path | None = None,
+    reference: Candidate | None = None,
+    audio_roots: AudioRoots | Path | str | Iterable[Path | str] | None = None,
     device: str = "auto",
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> list[ComparisonRow]:
-    """Train all candidates on one split, and judge them by the same test tracks.
+    """Train candidates and compare them on the test split.
 
     Parameters
     ----------
     candidates : sequence of Candidate
-        All over the same splits and labels.
+        All with the same splits and labels.
     out : Path
         Receives a folder for each predictor.
-    cnn : CNNCandidate, optional
-        The CNN from scratch beside them; then it is what the others are compared with, else the prevalence baseline.
-    audio_root : Path, optional
-        Folder of the tracks, to time how long a file takes from end to end.
+    reference : Candidate, optional
+        The candidate with which the others are compared; the prevalence baseline if not given.
+    audio_roots : AudioRoots, Path, str or iterable of these, optional
+        Audio folders, to measure how long a file takes.
     device : str
         See `eno.devices.resolve_device`.
     on_progress : callable, optional
-        Takes the models trained, those to train, and the name of the next.
+        Called with the number of trained models, their total number, and the name of the next.
 
     Returns
     -------
     list of ComparisonRow
-        The best by macro mAP on the test part first. The winner is chosen by the validation part, so it need not be
-        the first.
+        Sorted by macro mAP on the test split, best first. The winner is selected on the validation split, so it may not
+        come first.
 
     Raises
     ------
     ConfigError
         Candidates have different splits or labels, or the same name.
     EnoError
-        One of them cannot be trained.
+        A candidate cannot be trained.
     """
-    first = _check(candidates, cnn)
-    total = len(candidates) + (cnn is not None)
-    judged: list[_Judged] = []
-    ids, truth, groups, train_truth = _test_part(first)
-    encoders: dict[str, Encoder] = {}
+    _check(candidates)
+    results: list[_Result] = []
+    test: SplitPredictions | None = None
+    timer = _Timer(AudioRoots.of(audio_roots) if audio_roots is not None else None, device)
     for number, candidate in enumerate(candidates):
         if on_progress:
-            on_progress(number, total, f"{candidate.name} {candidate.plan.head}")
-        judged.append(_train_and_predict(candidate, ids, out, audio_root, encoders, device))
-    if cnn is not None:
-        if on_progress:
-            on_progress(total - 1, total, "CNN from scratch")
-        judged.append(_train_cnn_and_predict(cnn, first.collection.labels, ids, out / "cnn", audio_root))
+            on_progress(number, len(candidates), _name(candidate))
+        folder = out / candidate.folder_name
+        trained = candidate.train(folder, device)
+        test = trained.test if test is None else test
+        results.append(_evaluate(candidate, trained, test.ids, folder, timer))
+    assert test is not None
     if on_progress:
-        on_progress(total, total, "")
-    frequent = prevalence_baseline(train_truth, len(ids))
-    nothing = _Judged(PREVALENCE, "", 0, float("nan"), frequent, frequent, np.full(truth.shape[1], 0.5), 0.0)
-    reference = judged[-1] if cnn is not None else nothing
-    best = max(judged, key=lambda one: one.val_map)
-    rows = [_row(one, truth, groups, reference, winner=one is best) for one in [*judged, nothing]]
+        on_progress(len(candidates), len(candidates), "")
+    train_labels = encode_labels(read_split(candidates[0].splits, SPLITS[0]), candidates[0].labels)
+    base_rates = prevalence_baseline(train_labels.toarray() > 0, len(test.ids))
+    prevalence = _Result(PREVALENCE, "", base_rates, base_rates, np.full(base_rates.shape[1], 0.5))
+    compared_with = prevalence
+    for candidate, result in zip(candidates, results, strict=True):
+        if candidate is reference:
+            compared_with = result
+    best = max(results, key=lambda one: one.val_map)
+    rows = [_row(one, test, compared_with, winner=one is best) for one in [*results, prevalence]]
     return sorted(rows, key=lambda row: -row.metrics["map_macro"].value)
 
 
-def _check(candidates: Sequence[Candidate], cnn: CNNCandidate | None) -> Candidate:
+def _check(candidates: Sequence[Candidate]) -> None:
     if not candidates:
-        raise ConfigError("There is nothing to compare: name at least one store and one head.")
-    names = [(one.name, one.plan.head) for one in candidates]
+        raise ConfigError("There is nothing to compare. Name at least one store and one head.")
+    names = [_name(one) for one in candidates]
     if len(set(names)) < len(names):
-        raise ConfigError(f"Two candidates are called {max(names, key=names.count)}; each needs a name of its own.")
+        raise ConfigError(f"Two candidates are called {max(names, key=names.count)!r}. Give each a unique name.")
     first = candidates[0]
     for other in candidates[1:]:
-        same = other.collection.splits == first.collection.splits and other.collection.labels == first.collection.labels
-        if not same:
+        if other.splits != first.splits or other.labels != first.labels:
             raise ConfigError(
-                f"{first.name} and {other.name} have different splits or labels; they cannot be compared."
+                f"{_name(first)} and {_name(other)} cannot be compared because they have different splits or labels."
             )
-    if cnn is not None and DataRoot(cnn.data_root).splits != first.collection.splits:
+
+
+def _name(candidate: Candidate) -> str:
+    return f"{candidate.encoder} {candidate.head}"
+
+
+def _evaluate(candidate: Candidate, trained: TrainedCandidate, ids: list[str], folder: Path, timer: _Timer) -> _Result:
+    try:
+        raw = trained.test.select(ids).probabilities
+    except KeyError as error:
         raise ConfigError(
-            f"The CNN learns from the splits of {cnn.data_root}, the heads from {first.collection.splits}."
-        )
-    return first
-
-
-def _test_part(first: Candidate) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
-    """Tracks that all candidates are judged by, their labels and artists; and the labels of the training part."""
-    test = first.collection.tracks(SPLITS[-1])
-    return test.ids, test.truth, test.groups, first.collection.tracks(SPLITS[0]).truth
-
-
-def _train_and_predict(
-    candidate: Candidate,
-    ids: list[str],
-    out: Path,
-    audio_root: Path | None,
-    encoders: dict[str, Encoder],
-    device: str,
-) -> _Judged:
-    collection, plan = candidate.collection, candidate.plan
-    folder = out / f"{candidate.name}-{plan.head}"
-    trained = train_head(collection, plan, device=device, checkpoint=folder)
-    trained.save(folder)
-    test = collection.tracks(SPLITS[-1], head=trained.head)
-    if test.ids != ids:
-        raise ConfigError(f"{candidate.name}: lacks test tracks that the others have; embed all of them first.")
-    raw = trained.head.predict_proba(test.X)
+            f"{_name(candidate)}: the test track {error} of the other candidates is missing. Embed all tracks, or "
+            "compute their features with scripts/prepare_data.py."
+        ) from None
     calibration = trained.parts.calibration
     assert calibration is not None
-    spec = collection.store.spec
-    if audio_root is not None and spec.fingerprint not in encoders and not is_own(spec.name):
-        encoders[spec.fingerprint] = load_encoder(spec.name, device=device, **spec.options, **spec.location)
-    encoder = encoders.get(spec.fingerprint)
-    return _Judged(
-        candidate.name,
-        plan.head,
-        int(np.prod(test.X.shape[1:])),
-        trained.record.validation["map_macro"] or float("nan"),
+    return _Result(
+        candidate.encoder,
+        candidate.head,
         raw,
         calibration.apply(raw),
         calibration.thresholds,
-        trained.record.seconds,
-        _seconds_of_a_file(trained.parts, encoder, ids, audio_root),
-        folder,
+        dim=trained.dim,
+        val_map=trained.record.validation["map_macro"] or float("nan"),
+        fit_s=trained.record.seconds,
+        tag_s=timer.seconds(trained.parts, ids),
+        folder=folder,
     )
 
 
-def _train_cnn_and_predict(
-    cnn: CNNCandidate, labels: LabelEncoder, ids: list[str], folder: Path, audio_root: Path | None
-) -> _Judged:
-    result = train_cnn(cnn.data_root, labels, folder, cnn.settings)
-    parts, record = save_cnn_predictor(result, cnn.data_root, cnn.plan)
-    found, probabilities, _ = predict_split(result, cnn.data_root, SPLITS[-1], windows=parts.policy.count)
-    place = {name: row for row, name in enumerate(found)}
-    missing = [name for name in ids if name not in place]
-    if missing:
-        raise ConfigError(f"{len(missing)} test tracks have no features, such as {missing[0]}: scripts/prepare_data.py")
-    raw = probabilities[[place[name] for name in ids]]
-    assert parts.calibration is not None
-    encoder = load_encoder(CNN, **parts.spec.options, **parts.spec.location) if audio_root else None
-    return _Judged(
-        "CNN",
-        _FROM_SCRATCH,
-        0,
-        record.validation["map_macro"] or float("nan"),
-        raw,
-        parts.calibration.apply(raw),
-        parts.calibration.thresholds,
-        result.seconds,
-        _seconds_of_a_file(parts, encoder, ids, audio_root),
-        folder,
-    )
+class _Timer:
+    """Measures the time from a file to its tags; loads each encoder once."""
+
+    def __init__(self, audio_roots: AudioRoots | None, device: str) -> None:
+        self._audio_roots, self._device = audio_roots, device
+        self._encoders: dict[str, Encoder] = {}
+
+    def seconds(self, parts: PredictorParts, ids: list[str]) -> float:
+        """Median over some files, after one to warm up."""
+        spec = parts.spec
+        if self._audio_roots is None or is_own(spec.name):
+            return float("nan")
+        if spec.fingerprint not in self._encoders:
+            encoder = load_encoder(spec.name, device=self._device, **spec.options, **spec.location)
+            self._encoders[spec.fingerprint] = encoder
+        predictor = EnoPredictor(
+            self._encoders[spec.fingerprint], parts.head, parts.labels, policy=parts.policy,
+            calibration=parts.calibration,
+        )  # fmt: skip
+        seconds = []
+        for track_id in [ids[0], *ids[:: max(1, len(ids) // _TIMED)][:_TIMED]]:
+            began = time.perf_counter()
+            predictor.predict_proba(self._audio_roots.file(track_id))
+            seconds.append(time.perf_counter() - began)
+        return float(np.median(seconds[1:]))
 
 
-def _seconds_of_a_file(
-    parts: PredictorParts, encoder: Encoder | None, ids: list[str], audio_root: Path | None
-) -> float:
-    """Median time of some files, from the file to its tags, after one that warms up."""
-    if encoder is None or audio_root is None:
-        return float("nan")
-    predictor = EnoPredictor(encoder, parts.head, parts.labels, policy=parts.policy, calibration=parts.calibration)
-    seconds = []
-    for name in [ids[0], *ids[:: max(1, len(ids) // _TIMED)][:_TIMED]]:
-        began = time.perf_counter()
-        predictor.predict_proba(printed_file(audio_root, name))
-        seconds.append(time.perf_counter() - began)
-    return float(np.median(seconds[1:]))
-
-
-def _row(one: _Judged, truth: np.ndarray, groups: np.ndarray, reference: _Judged, *, winner: bool) -> ComparisonRow:
+def _row(one: _Result, test: SplitPredictions, reference: _Result, *, winner: bool) -> ComparisonRow:
+    truth, groups = test.truth, test.groups
     difference = None
     if one is not reference:
         found = paired_difference(truth, one.probabilities, reference.probabilities, groups, metrics=("map_macro",))

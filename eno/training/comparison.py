@@ -1,4 +1,4 @@
-"""A comparison as a table: for the terminal, as Markdown, HTML and CSV."""
+"""Show a comparison as a table: in the terminal, as Markdown, HTML and CSV."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from eno.training.compare import PREVALENCE, ComparisonRow
 
 _NAME = "comparison"
 _HEADINGS = (
-    "encoder", "head", "values", "val mAP", "test mAP", "minus reference", "macro F1", "macro F1 at 0.5", "micro F1",
-    "ROC-AUC", "fit", "a file", "size",
+    "encoder", "head", "inputs", "val mAP", "test mAP", "difference", "macro F1", "macro F1 at 0.5", "micro F1",
+    "ROC-AUC", "time to fit", "time per file", "size",
 )  # fmt: skip
 _METRICS = ("map_macro", "f1_macro", "f1_micro", "roc_auc_macro")
 
 
 def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
-    """Show what a comparison is about in 80 columns; the files have all of it. Intervals stand below their figures."""
+    """Return the main columns for a terminal of 80 columns, with confidence intervals below the values."""
     shown = Table(title="held-out tracks", caption=conclusion(rows), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     shown.add_column("encoder", overflow="fold")
     shown.add_column("head", overflow="fold")
-    for heading in ("mAP", "− ref.", "F1\nmacro", "F1\nat 0.5", "fit"):
+    for heading in ("mAP", "diff.", "F1\nmacro", "F1\nat 0.5", "fit"):
         shown.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         mark = "[bold]" if row.winner else ""
@@ -48,32 +48,38 @@ def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
 
 
 def conclusion(rows: Sequence[ComparisonRow]) -> str:
-    """Say who wins, and over whom surely."""
+    """Name the winner, and how it compares with the reference."""
     winner = next(row for row in rows if row.winner)
     reference = next(row for row in rows if row.difference is None)
-    said = f"Best by validation: {_title(winner)}, test mAP {winner.metrics['map_macro']}"
+    text = f"Best on the validation split: {_title(winner)}, test mAP {winner.metrics['map_macro'].value:.3f}"
     if winner.difference is not None:
-        sure = "surely better" if winner.difference.low > 0 else "not surely better"
-        said += f"; {sure} than {_title(reference)}: {winner.difference}"
+        text += f"; {_verdict(winner.difference)} the {reference.encoder} baseline"
+        text += f" (difference {_with_ci(winner.difference)})"
     first = next(row for row in rows if row.encoder != PREVALENCE)
     if first is not winner:
-        said += f". On the test part {_title(first)} has the highest mAP, by which nothing was chosen"
-    return said + "."
+        text += f". {_title(first)} has the highest test mAP, but the test split is not used for selection"
+    return text + "."
+
+
+def _verdict(difference: Interval) -> str:
+    if difference.low > 0:
+        return "better than"
+    return "worse than" if difference.high < 0 else "not significantly different from"
+
+
+def _with_ci(interval: Interval) -> str:
+    if math.isnan(interval.low):
+        return f"{interval.value:.3f}"
+    return f"{interval.value:.3f}, 95 % CI {interval.low:.3f}-{interval.high:.3f}"
 
 
 def comparison_cells(rows: Sequence[ComparisonRow]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Give the headings and the rows of the whole table, as text."""
+    """Return the headings and rows of the whole table as text."""
     return _HEADINGS, [_cells(row) for row in rows]
 
 
 def write_comparison(rows: Sequence[ComparisonRow], folder: Path) -> list[Path]:
-    """Write the table as Markdown, HTML and CSV; the CSV has all figures as numbers.
-
-    Returns
-    -------
-    list of Path
-        What was written.
-    """
+    """Write the table as Markdown, HTML and CSV, and return the paths of the files."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = (_HEADINGS, ("---",) * len(_HEADINGS), *(_cells(row) for row in rows))
     markdown = "\n".join("| " + " | ".join(line) + " |" for line in lines)

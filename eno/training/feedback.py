@@ -1,7 +1,7 @@
-"""What people say of predicted tags: one correction a line, only ever appended.
+"""Users' corrections of predicted tags: the file that keeps them, and how training uses them.
 
-A line is JSON: ``time``, ``track_id``, ``tag``, ``family`` and ``verdict``. Of several about the same tag of a track
-the last one counts.
+The file has one correction per line, as JSON with ``time``, ``track_id``, ``tag``, ``family`` and ``verdict``. Lines
+are only ever appended; the last one about a tag of a track counts.
 """
 
 from __future__ import annotations
@@ -11,35 +11,39 @@ import logging
 import os
 import threading
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.names import label_key
-from eno.errors import LabelError
+from eno.errors import ConfigError, LabelError
+from eno.training.collection import LabelledTracks
 
 logger = logging.getLogger(__name__)
 
 VERDICTS = ("accept", "add", "reject", "withdraw")
-"""It has the tag, as predicted; it has it, though not predicted; it has it not; nothing is said any more."""
+"""The predicted tag is right; a tag is missing; the predicted tag is wrong; the earlier correction no longer counts."""
 
 FAMILIES = ("genre", "descriptor")
+
+WEIGHT = 4.0
+"""Default sample weight of a corrected track; tracks that only have the labels of their album weigh 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Correction:
-    """What somebody says of a tag of a track.
+    """A user's verdict on a tag of a track.
 
     Attributes
     ----------
     time : str
-        When, ISO 8601.
-    track_id, tag : str
-        Of what.
+        ISO 8601.
     family : str
-        ``"genre"`` or ``"descriptor"``.
+        One of `FAMILIES`.
     verdict : str
         One of `VERDICTS`.
     """
@@ -52,23 +56,23 @@ class Correction:
 
     def __post_init__(self) -> None:
         if not all(isinstance(value, str) for value in asdict(self).values()):
-            raise ValueError("a field is no text")
+            raise ValueError("a field is not text")
         if self.verdict not in VERDICTS or self.family not in FAMILIES:
             raise ValueError(f"verdict {self.verdict!r}, family {self.family!r}")
 
     @property
     def subject(self) -> tuple[str, str, str]:
-        """Track, family and tag, whatever the case of its name."""
+        """Track, family and tag, ignoring the tag's case."""
         return self.track_id, self.family, label_key(self.tag)
 
 
 class Feedback:
-    """The corrections of a file.
+    """The corrections in a file.
 
     Parameters
     ----------
     path : Path
-        The file; it is made with the first correction. A line that is no correction is passed over with a warning.
+        Created with the first correction. Malformed lines are skipped with a warning.
 
     Raises
     ------
@@ -81,63 +85,61 @@ class Feedback:
         self._lock = threading.Lock()
         self._latest: dict[tuple[str, str, str], Correction] = {}
         if path.exists():
-            self._count(_read(path))
+            self._update(_read(path))
 
-    def _count(self, corrections: Iterable[Correction]) -> None:
+    def _update(self, corrections: Iterable[Correction]) -> None:
         for correction in corrections:
-            self._latest.pop(correction.subject, None)  # so that the newest stands last
+            self._latest.pop(correction.subject, None)  # so that the newest comes last
             if correction.verdict != "withdraw":
                 self._latest[correction.subject] = correction
 
     def append(self, corrections: Iterable[Correction]) -> None:
-        """Add corrections; when it returns they are on disk.
+        """Add corrections. They are on disk when this returns.
 
         Raises
         ------
         OSError
-            The file cannot be written to.
+            The file cannot be written.
         """
         new = list(corrections)
-        lines = "".join(json.dumps(asdict(one)) + "\n" for one in new).encode()  # ASCII, whatever a name holds
+        lines = "".join(json.dumps(asdict(one)) + "\n" for one in new).encode()  # ASCII, whatever the names contain
         with self._lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab+") as file:
-                if file.tell() and _last_byte(file.fileno(), file.tell()) != b"\n":  # a write that was cut off
+                if file.tell() and _last_byte(file.fileno(), file.tell()) != b"\n":  # an interrupted write
                     lines = b"\n" + lines
                 file.write(lines)
                 file.flush()
                 os.fsync(file.fileno())
-            self._count(new)
+            self._update(new)
 
     def latest(self) -> list[Correction]:
-        """What counts, the oldest first."""
+        """Return the corrections that count, oldest first."""
         with self._lock:
             return list(self._latest.values())
 
     def of_track(self, track_id: str) -> list[Correction]:
-        """What counts of one track."""
+        """Return the corrections of one track that count, oldest first."""
         return [one for one in self.latest() if one.track_id == track_id]
 
     def apply(self, ids: list[str], labels: LabelEncoder, truth: np.ndarray) -> np.ndarray:
-        """Set labels right.
+        """Correct the labels of tracks in place.
 
         Parameters
         ----------
-        ids : list of str
-            Tracks.
         labels : LabelEncoder
-            The vocabulary. A tag that is accepted also brings what it implies.
+            The vocabulary. An accepted or added tag also sets the labels that it implies.
         truth : np.ndarray [shape=(n, num_labels)]
-            Their labels; changed in place.
+            Labels of the tracks; modified.
 
         Returns
         -------
         np.ndarray [shape=(n,), dtype=int64]
-            How many corrections each track has got.
+            Number of corrections applied to each track.
         """
         rows = {track_id: row for row, track_id in enumerate(ids)}
         counts = np.zeros(len(ids), np.int64)
-        # Rejected last: somebody may accept a subgenre and yet reject what it implies.
+        # Rejections last: a user may accept a subgenre and yet reject a genre that it implies.
         for one in sorted(self.latest(), key=lambda one: one.verdict == "reject"):
             row = rows.get(one.track_id)
             names = ([one.tag], None, None) if one.family == "genre" else (None, None, [one.tag])
@@ -151,6 +153,83 @@ class Feedback:
         return counts
 
 
+class Corrections:
+    """Corrections for training: they replace labels of albums, and corrected tracks get a higher sample weight.
+
+    Parameters
+    ----------
+    weight : float
+        Sample weight of a corrected training track; the others have 1.
+
+    Attributes
+    ----------
+    tracks, used : int
+        Training tracks that `apply` corrected, and the number of corrections applied.
+    unused : int
+        Corrections of other tracks, or of tags that are not in the vocabulary.
+
+    Raises
+    ------
+    ConfigError
+        The weight is not above 0.
+    """
+
+    def __init__(self, feedback: Feedback, *, weight: float = WEIGHT) -> None:
+        if not 0 < weight < np.inf:
+            raise ConfigError(f"The weight of feedback is {weight}; it must be above 0.")
+        self.feedback, self.weight = feedback, float(weight)
+        self.tracks = self.used = 0
+        self.unused = len(feedback.latest())
+
+    @classmethod
+    def read(cls, path: Path, *, weight: float = WEIGHT) -> Corrections:
+        """Read a file of corrections.
+
+        Raises
+        ------
+        LabelError
+            The file is missing, cannot be read, or has no corrections.
+        ConfigError
+            The weight is not above 0.
+        """
+        feedback = Feedback(path)
+        if not feedback.latest():
+            raise LabelError(f"{path}: has no corrections. Make some on the web page of 'eno serve'.")
+        return cls(feedback, weight=weight)
+
+    def apply(self, tracks: LabelledTracks, labels: LabelEncoder) -> tuple[LabelledTracks, np.ndarray]:
+        """Correct the labels of the training split.
+
+        Validation and test labels must stay as they are, so that heads remain comparable.
+
+        Returns
+        -------
+        tracks : LabelledTracks
+            With corrected labels.
+        sample_weight : np.ndarray [shape=(n,), dtype=float32]
+        """
+        corrected = {one.track_id for one in self.feedback.latest()}
+        is_corrected = np.array([track_id in corrected for track_id in tracks.ids])
+        rows, others = np.flatnonzero(is_corrected), np.flatnonzero(~is_corrected)
+        truth = tracks.Y[rows].toarray()
+        counts = self.feedback.apply([tracks.ids[row] for row in rows], labels, truth)
+        self.tracks, self.used = int((counts > 0).sum()), int(counts.sum())
+        self.unused = len(self.feedback.latest()) - self.used
+        stacked = sparse.vstack([tracks.Y[others], sparse.csr_array(truth)], format="csr")
+        sample_weight = np.ones(len(tracks.ids), np.float32)
+        sample_weight[rows[counts > 0]] = self.weight
+        return replace(tracks, Y=stacked[np.argsort(np.concatenate([others, rows]))]), sample_weight
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary that a training record keeps."""
+        return {
+            "file": str(self.feedback.path),
+            "weight": self.weight,
+            "tracks": self.tracks,
+            "corrections": self.used,
+        }
+
+
 def _read(path: Path) -> Iterable[Correction]:
     try:
         lines = path.read_bytes().splitlines()
@@ -161,7 +240,7 @@ def _read(path: Path) -> Iterable[Correction]:
             if line.strip():
                 yield Correction(**json.loads(line))
         except (ValueError, TypeError) as error:
-            logger.warning("%s, line %d: is no correction (%s)", path, number, error)
+            logger.warning("%s, line %d: not a correction (%s); skipped", path, number, error)
 
 
 def _last_byte(descriptor: int, size: int) -> bytes:

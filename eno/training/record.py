@@ -1,4 +1,4 @@
-"""What a predictor was trained on: kept beside it, so that training can be repeated and compared."""
+"""The record of a training, kept with the predictor so that the training can be repeated and compared."""
 
 from __future__ import annotations
 
@@ -23,29 +23,27 @@ from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE
 from eno.files import write_json
 from eno.inference.predictor_folder import LABELS
 from eno.models.calibration.calibrate import Calibration
-from eno.training.tracks import split_hash, split_ids
+from eno.training.collection import split_hash, split_ids
 
 _RECORD, _TRACKS = "training.json", "training_tracks.parquet"
 _FORMAT = 1
 EVALUATION = "evaluation"
-"""Folder of a predictor's report in its own."""
+"""Subfolder of a predictor with its evaluation report."""
 _SHOWN = 5
 
 
 @dataclass(frozen=True)
 class HeadPlan:
-    """What is to be trained.
+    """A head to train, with its options.
 
     Attributes
     ----------
     head : str
         One of `eno.models.HEADS`.
-    options : dict
-        Its options.
     calibration : dict
         Options of `eno.models.calibration.calibrate.fit_calibration`.
     album : str
-        How tracks make an album, see `eno.models.aggregation.aggregate`.
+        How probabilities of tracks are combined into those of an album; see `eno.models.aggregation.aggregate`.
     """
 
     head: str
@@ -56,36 +54,34 @@ class HeadPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRecord:
-    """How a head came about.
+    """How a predictor was trained.
 
     Attributes
     ----------
-    head : str
-        Its name.
     options : dict
-        Its options, where they are not at their default.
+        Options of the head that were set.
     calibration : dict
         Options of `eno.models.calibration.calibrate.fit_calibration`, and ``album``.
     store, splits : str
-        Where vectors and splits lay.
+        Paths.
     encoder : str
-        Name and fingerprint of the encoder.
+        Name and fingerprint.
     split_hash : str
-        See `eno.training.tracks.split_hash`.
+        See `eno.training.collection.split_hash`.
     tracks : dict of str to int
-        Tracks of each part.
+        Tracks in each split.
     train_positives : list of int
         Training tracks with each label.
     seconds : float
         Time to fit and calibrate.
     validation : dict
-        Figures on the validation part: ``map_macro``, and what each threshold rule reaches.
+        Metrics on the validation split: ``map_macro``, and under ``rules`` the results of each threshold rule.
     eno : str
         Version.
     created : str
-        Date and time, ISO 8601.
+        ISO 8601.
     feedback : dict or None
-        File of the corrections that were used, how much they weigh, and how many there were.
+        See `eno.training.feedback.Corrections.to_dict`.
     """
 
     head: str
@@ -105,7 +101,7 @@ class TrainingRecord:
 
     @property
     def plan(self) -> HeadPlan:
-        """What to train to get the same again."""
+        """The plan that repeats this training."""
         calibration = dict(self.calibration)
         return HeadPlan(self.head, self.options, calibration, calibration.pop("album"))
 
@@ -123,7 +119,7 @@ class TrainingRecord:
         calibration: Calibration,
         feedback: dict[str, Any] | None = None,
     ) -> TrainingRecord:
-        """Note a training that has just ended."""
+        """Create the record of a training that has just ended."""
         ids = split_ids(splits)
         counted = ids["part"].value_counts().to_pylist()
         rules = {name: asdict(estimate) for name, estimate in calibration.estimates.items()}
@@ -145,8 +141,8 @@ class TrainingRecord:
         )
 
     def save(self, folder: Path) -> None:
-        """Write the record, and which track was in which part, into a predictor's folder."""
-        for name in (METRICS_FILE, PER_LABEL_FILE, REPORT_FILE):  # they are of another predictor
+        """Write the record and the split of every track to a predictor's folder."""
+        for name in (METRICS_FILE, PER_LABEL_FILE, REPORT_FILE):  # of the previous predictor
             (folder / EVALUATION / name).unlink(missing_ok=True)
         write_table(folder / _TRACKS, split_ids(Path(self.splits)))
         write_json(folder / _RECORD, {"format": _FORMAT, **asdict(self)})
@@ -158,22 +154,22 @@ class TrainingRecord:
         Raises
         ------
         ModelError
-            It is missing or damaged.
+            The record is missing or damaged.
         """
         path = folder / _RECORD
         if not path.is_file():
-            raise ModelError(f"{folder}: does not say how it was trained ({_RECORD} is missing). Use: eno train")
+            raise ModelError(f"{folder}: has no training record ({_RECORD} is missing). Train with: eno train")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content.pop("format") != _FORMAT:
-                raise ValueError("another format")
+                raise ValueError("unknown format")
             return cls(**content)
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise ModelError(f"{path}: is damaged ({error!r}). Train again with: eno train") from error
 
 
 def trained_tracks(folder: Path) -> pa.Table:
-    """Read which track was in which part when a predictor was trained: columns ``track_id`` and ``part``.
+    """Read the splits on which a predictor was trained: columns ``track_id`` and ``part``.
 
     Raises
     ------
@@ -187,12 +183,12 @@ def trained_tracks(folder: Path) -> pa.Table:
 
 
 def check_unseen(folder: Path, track_ids: list[str]) -> None:
-    """Make sure that a predictor is judged by tracks that it was neither fitted nor calibrated on.
+    """Check that a predictor was neither fitted nor calibrated on these tracks.
 
     Raises
     ------
     ModelError
-        Some of them were in its training or validation part.
+        Some of them were in its training or validation split.
     """
     trained = trained_tracks(folder)
     seen = trained.filter(pc.not_equal(trained["part"], SPLITS[-1]))
@@ -201,23 +197,18 @@ def check_unseen(folder: Path, track_ids: list[str]) -> None:
     if count:
         example = track_ids[pc.index(known, True).as_py()]
         raise ModelError(
-            f"{folder}: was trained with other splits: {count} of these {len(track_ids)} tracks were in its training "
-            f"or validation part, for instance {example}. Train it again with: eno retrain {folder}"
+            f"{folder}: was trained on other splits: {count} of these {len(track_ids)} test tracks were in its training "
+            f"or validation split, for instance {example}. Train it again with: eno retrain {folder}"
         )
 
 
 def changes(old: Path, new: Path) -> list[str]:
-    """Say what is different between the trainings of two predictors.
+    """Describe the differences between the trainings of two predictors, one per line.
 
     Parameters
     ----------
     old, new : Path
         Their folders.
-
-    Returns
-    -------
-    list of str
-        One change a line; none if all is the same.
 
     Raises
     ------
@@ -240,7 +231,7 @@ def _changes(old: Path, new: Path) -> Iterator[str]:
             if left.get(name) != right.get(name):
                 yield f"{title} {name}: {left.get(name, 'default')} → {right.get(name, 'default')}"
     if before.feedback != after.feedback:
-        yield f"feedback: {_said(before.feedback)} → {_said(after.feedback)}"
+        yield f"feedback: {_summary(before.feedback)} → {_summary(after.feedback)}"
     was, now = LabelEncoder.load(old / LABELS), LabelEncoder.load(new / LABELS)
     yield from _names("labels", set(was.all_labels), set(now.all_labels))
     counts = dict(zip(was.all_labels, before.train_positives, strict=True))
@@ -261,7 +252,7 @@ def _changes(old: Path, new: Path) -> Iterator[str]:
         yield from _names(f"{part} tracks", parts[0][part], parts[1][part])
 
 
-def _said(feedback: dict[str, Any] | None) -> str:
+def _summary(feedback: dict[str, Any] | None) -> str:
     return "none" if feedback is None else f"{feedback['tracks']} tracks, weight {feedback['weight']:g}"
 
 

@@ -1,35 +1,47 @@
-"""What an experiment tracker is told of training and judging."""
+"""Report training, evaluation, comparison and embedding to an experiment tracker."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eno import __version__
-from eno.cnn.settings import Epoch
-from eno.evaluation.evaluation import Evaluation, Level
-from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE
-from eno.inference.predictor_folder import PredictorParts
-from eno.models import Head
 from eno.tracking.experiment import Experiment, NoExperiment, RegisteredModel
-from eno.training.compare import ComparisonRow
-from eno.training.comparison import comparison_cells, conclusion
-from eno.training.heads import TrainedHead
-from eno.training.record import TrainingRecord
-from eno.training.tracks import Collection, split_hash, split_ids
+
+if TYPE_CHECKING:  # a command imports only what it reports
+    from eno.embeddings.job.embed import EmbedReport, Progress
+    from eno.embeddings.store.embedding_store import EmbeddingStore
+    from eno.evaluation.evaluation import Evaluation, Level
+    from eno.inference.predictor_folder import PredictorParts
+    from eno.models import Head
+    from eno.models.epochs import Epoch
+    from eno.training.collection import Collection
+    from eno.training.compare import ComparisonRow
+    from eno.training.heads import TrainedHead
+    from eno.training.record import TrainingRecord
 
 _HEADLINE = (
     "map_macro", "map_micro", "roc_auc_macro", "f1_macro", "f1_micro", "precision_macro", "recall_macro",
     "precision_micro", "recall_micro", "lrap", "hamming_loss", "ece",
 )  # fmt: skip
-_TITLES = {"train_loss": ("loss", "train"), "val_loss": ("loss", "validation"), "val_map": ("mAP", "validation")}
+_CURVES = {
+    "train_loss": ("loss", "train"),
+    "val_loss": ("loss", "validation"),
+    "val_map": ("mAP", "validation"),
+    "learning_rate": ("learning rate", "train"),
+}
+_EMBEDDING_VALUES = ("found", "embedded", "skipped", "failed", "left", "changed", "vanished", "seconds", "audio_s")
+_POINTS = 200  # of a curve over an embedding job
 
 
 def lineage(collection: Collection) -> dict[str, Any]:
-    """Say which data a run saw: the store with its fingerprint, the split with its hash, the vocabulary."""
+    """Describe the data of a run: the store with its fingerprint, the splits with their hash, the vocabulary."""
+    from eno.training.collection import split_hash, split_ids
+
     store, labels = collection.store, collection.labels
     return {
         "store": str(store.path),
@@ -44,39 +56,28 @@ def lineage(collection: Collection) -> dict[str, Any]:
     }
 
 
-def epoch_reporter(experiment: Experiment) -> Callable[[int, dict[str, float]], None] | None:
-    """Give what a head's ``on_epoch`` may be: it draws losses, mAP and the learning rate; None if nobody listens."""
+def epoch_reporter(experiment: Experiment) -> Callable[[Epoch], None] | None:
+    """Return a callback that plots losses, mAP and learning rate after each epoch; None without a tracker."""
     if isinstance(experiment, NoExperiment):
         return None
 
-    def report(epoch: int, figures: dict[str, float]) -> None:
-        for name, value in figures.items():
-            experiment.scalar(*_TITLES.get(name, (name.replace("_", " "), "train")), value, epoch)
+    def report(epoch: Epoch) -> None:
+        for name, (title, series) in _CURVES.items():
+            value = getattr(epoch, name)
+            if value is not None:
+                experiment.scalar(title, series, value, epoch.number)
 
     return report
 
 
-def cnn_epoch_reporter(experiment: Experiment) -> Callable[[Epoch], None]:
-    """Give what ``on_epoch`` of `eno.cnn.training.train_cnn` may be."""
-    report = epoch_reporter(experiment)
-
-    def of_epoch(epoch: Epoch) -> None:
-        if report is None:
-            return
-        figures = {name: getattr(epoch, name) for name in ("train_loss", "val_loss", "val_map", "learning_rate")}
-        report(epoch.number, {name: value for name, value in figures.items() if value is not None})
-
-    return of_epoch
-
-
 def report_head(experiment: Experiment, trained: TrainedHead, folder: Path) -> None:
-    """Tell of a head that was trained and saved into a folder."""
+    """Report a head that was trained and saved in a folder."""
     report_predictor(experiment, trained.parts, trained.record, folder)
     _report_choices(experiment, trained.head)
 
 
 def report_predictor(experiment: Experiment, parts: PredictorParts, record: TrainingRecord, folder: Path) -> None:
-    """Tell of a predictor that was saved into a folder: what validation says, its thresholds, and the model itself."""
+    """Report a predictor that was saved in a folder: validation metrics, thresholds, and the model itself."""
     labels = parts.labels.all_labels
     experiment.value("validation mAP", record.validation["map_macro"])
     experiment.value("seconds to fit", record.seconds)
@@ -100,14 +101,14 @@ def report_predictor(experiment: Experiment, parts: PredictorParts, record: Trai
 
 
 def _report_choices(experiment: Experiment, head: Head, name: str = "") -> None:
-    """Tell what a head tried that has no epochs, and what it kept."""
+    """Report the settings that a head without epochs tried, and those it chose."""
     tried = getattr(head, "val_map", None)
     if tried:
         rows = [(", ".join(map(str, key)) if isinstance(key, tuple) else key, value) for key, value in tried.items()]
-        experiment.table(f"{name}what was tried".strip(), ("setting", "validation mAP"), rows)
+        experiment.table(f"{name}settings tried".strip(), ("setting", "validation mAP"), rows)
     failures = getattr(head, "failures", None)
     if failures:
-        experiment.table(f"{name}failed labels", ("label number", "reason"), list(failures.items()))
+        experiment.table(f"{name}failed labels", ("label index", "reason"), list(failures.items()))
     members: Sequence[Head] = getattr(head, "members", ())
     if members:
         names = [type(member).__name__ for member in members]
@@ -118,25 +119,29 @@ def _report_choices(experiment: Experiment, head: Head, name: str = "") -> None:
 
 
 def report_evaluation(experiment: Experiment, found: Evaluation, folder: Path) -> None:
-    """Tell of an evaluation whose report was written into a folder."""
+    """Report an evaluation whose files were written to a folder."""
+    from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE
+
     for kind, level in (("track", found.tracks), ("album", found.albums)):
         for name in _HEADLINE:
             experiment.value(f"{kind} {name}", getattr(level.metrics, name))
     experiment.value("chance mAP", found.chance)
-    experiment.table("metrics", ("metric", "tracks", "from", "to", "albums", "from", "to"), _metrics_rows(found))
-    _draw(experiment, found)
+    rows = [[name, *_with_interval(found.tracks, name), *_with_interval(found.albums, name)] for name in _HEADLINE]
+    experiment.table("metrics", ("metric", "tracks", "low", "high", "albums", "low", "high"), rows)
+    _plot(experiment, found)
     experiment.table(
         "labels", found.per_label.column_names, [list(row.values()) for row in found.per_label.to_pylist()]
     )
     confused = [(one.missed, one.predicted, one.tracks, one.lift) for one in found.confused]
     experiment.table("confused labels", ("missed", "predicted instead", "tracks", "times chance"), confused)
-    findings = [(one.issue, _yes(one.found), one.evidence, one.remedy) for one in found.findings]
+    answers = {None: "unknown", True: "yes", False: "no"}
+    findings = [(one.issue, answers[one.found], one.evidence, one.remedy) for one in found.findings]
     experiment.table("findings", ("issue", "found", "evidence", "remedy"), findings)
     for name in (METRICS_FILE, PER_LABEL_FILE, REPORT_FILE):
         experiment.artifact(name, folder / name)
 
 
-def _draw(experiment: Experiment, found: Evaluation) -> None:
+def _plot(experiment: Experiment, found: Evaluation) -> None:
     curves = {f"{one.name} {one.average_precision:.2f}": (one.recall, one.precision) for one in found.ranking}
     experiment.lines("precision and recall", curves, x="recall", y="precision")
     limits = found.thresholds
@@ -147,39 +152,66 @@ def _draw(experiment: Experiment, found: Evaluation) -> None:
         y="F1",
     )
     kept = np.isfinite(found.reliability.found)
-    promise = (found.reliability.promised[kept], found.reliability.found[kept])
-    experiment.lines("reliability", {"found": promise, "ideal": ((0, 1), (0, 1))}, x="promised", y="found")
-    judged = [row for row in found.per_label.to_pylist() if row["average_precision"] is not None]
-    points = ([row["train_positives"] for row in judged], [row["average_precision"] for row in judged])
+    observed = (found.reliability.promised[kept], found.reliability.found[kept])
+    experiment.lines(
+        "reliability",
+        {"observed": observed, "ideal": ((0, 1), (0, 1))},
+        x="predicted probability",
+        y="share of positives",
+    )
+    evaluated = [row for row in found.per_label.to_pylist() if row["average_precision"] is not None]
+    points = ([row["train_positives"] for row in evaluated], [row["average_precision"] for row in evaluated])
     experiment.lines(
         "frequent and rare labels", {"label": points}, x="training tracks", y="average precision", markers=True
     )
     if found.error_map.labels:
         experiment.matrix(
-            "errors together, times chance", found.error_map.lift.tolist(), found.error_map.labels, x="label", y="label"
+            "joint errors, times chance", found.error_map.lift.tolist(), found.error_map.labels, x="label", y="label"
         )
 
 
-def _metrics_rows(found: Evaluation) -> list[list[Any]]:
-    return [[name, *_with_range(found.tracks, name), *_with_range(found.albums, name)] for name in _HEADLINE]
-
-
-def _with_range(level: Level, name: str) -> list[float | None]:
+def _with_interval(level: Level, name: str) -> list[float | None]:
     interval = level.intervals.get(name)
     ends = (None, None) if interval is None else (interval.low, interval.high)
     values = (getattr(level.metrics, name), *ends)
     return [None if value is None or not np.isfinite(value) else round(float(value), 4) for value in values]
 
 
-def _yes(found: bool | None) -> str:
-    return "cannot be told" if found is None else "yes" if found else "no"
-
-
 def report_comparison(experiment: Experiment, rows: Sequence[ComparisonRow], files: Sequence[Path]) -> None:
-    """Tell of a comparison that was written into some files."""
+    """Report a comparison that was written to some files."""
+    from eno.training.comparison import comparison_cells, conclusion
+
     experiment.table("comparison", *comparison_cells(rows))
     experiment.describe("conclusion", {"conclusion": conclusion(rows)})
     for row in rows:
         experiment.value(f"test mAP {row.encoder} {row.head}".strip(), row.metrics["map_macro"].value)
     for path in files:
         experiment.artifact(path.name, path)
+
+
+def progress_reporter(experiment: Experiment) -> Callable[[Progress], None]:
+    """Return a callback that plots the progress of an embedding job with a limited number of points."""
+    last = 0
+
+    def report(at: Progress) -> None:
+        nonlocal last
+        point = at.done * _POINTS // max(1, at.total)
+        if point == last:
+            return
+        last = point
+        experiment.scalar("rate", "tracks per second", at.tracks_per_s, at.done)
+        experiment.scalar("rate", "hours of audio per hour", at.audio_hours_per_hour, at.done)
+        experiment.scalar("failed", "tracks", at.failed, at.done)
+
+    return report
+
+
+def report_embedding(experiment: Experiment, report: EmbedReport, store: EmbeddingStore) -> None:
+    """Report an embedding job that has ended, and its store."""
+    for name in _EMBEDDING_VALUES:
+        experiment.value(name, getattr(report, name))
+    experiment.value("coverage", report.coverage)
+    facts = {"store": str(store.path), "encoder": store.spec.to_dict(), "windows": asdict(store.policy)}
+    experiment.describe("data", {**facts, "encoder_fingerprint": store.spec.fingerprint, "eno": __version__})
+    experiment.table("failed tracks", ("path", "reason"), [(one.path, one.reason) for one in report.failures])
+    experiment.tag(store.spec.label)

@@ -1,4 +1,4 @@
-"""One pass over the data: to learn from it, or to see how well it is predicted."""
+"""Training loops for PyTorch modules: one epoch of training, validation, prediction."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import torch
 from torch import nn
 
 from eno.errors import TrainingError
+from eno.models.epochs import mixup as mix
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
-"""Batches of features and labels, such as a `torch.utils.data.DataLoader` gives."""
+"""Batches of features and labels, such as a `torch.utils.data.DataLoader`."""
 
 LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Takes logits and labels [shape=(b, k)], gives their mean loss."""
+"""Takes logits and labels [shape=(b, k)] and returns their mean loss."""
 
-_SURE = 1e-7  # float32 has no logit of a probability that is 1
+_EPSILON = 1e-7  # the logit of 1 is infinite
 
 
 def train_one_epoch(
@@ -33,40 +34,34 @@ def train_one_epoch(
     scheduler: Any = None,
     on_step: Callable[[int], None] | None = None,
 ) -> float:
-    """Learn from every batch once.
+    """Train on every batch once.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Maps features to logits; it must be on `device`.
+        Maps features to logits. Must be on `device`.
     dataloader : iterable of (torch.Tensor [shape=(b, 1, n_mels, frames)], torch.Tensor [shape=(b, k)])
-        Batches of features and labels.
-    optimizer : torch.optim.Optimizer
-        Makes the steps.
+        Features and labels.
     loss_fn : callable
-        Takes logits and labels, gives their mean loss.
-    device : torch.device or str
-        Where it is computed.
+        Takes logits and labels, returns their mean loss.
     mixup : float
-        Mix rows of a batch in pairs, features and labels alike, by a share from Beta(mixup, mixup); 0 mixes nothing
-        (H. Zhang et al., "mixup: Beyond empirical risk minimization", ICLR 2018). Log-mel spectrograms are mixed as
-        they are.
+        Alpha of `eno.models.epochs.mixup`, which mixes log-mel spectrograms as they are; 0 for none.
     rng : numpy.random.Generator, optional
-        Draws shares and pairs.
+        For mixup.
     scheduler : optional
-        One of `torch.optim.lr_scheduler` that goes on by a step after every batch.
+        A scheduler of `torch.optim.lr_scheduler`, stepped after every batch.
     on_step : callable, optional
-        Called after every batch with how many there were.
+        Called after every batch with the number of batches so far.
 
     Returns
     -------
     float
-        Mean loss over the rows, so that a short last batch counts for no more than its rows; NaN if there are none.
+        Mean loss per row, so a short last batch has less weight; NaN if there are no rows.
 
     Raises
     ------
     TrainingError
-        The loss is not a number any more.
+        The loss is not finite.
     """
     model.train()
     rng = rng or np.random.default_rng()
@@ -74,7 +69,7 @@ def train_one_epoch(
     for step, (features, labels) in enumerate(dataloader, 1):
         features, labels = features.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         if mixup > 0:
-            features, labels = _mix(features, labels, mixup, rng)
+            features, labels = mix(mixup, rng, features, labels)
         loss = loss_fn(model(features), labels)
         value = loss.item()
         if not math.isfinite(value):
@@ -99,25 +94,27 @@ def validate(
     *,
     on_batch: Callable[[torch.Tensor, torch.Tensor], None] | None = None,
 ) -> float:
-    """Compute the loss without learning.
+    """Compute the loss without training.
 
     Parameters
     ----------
-    model, dataloader, loss_fn, device
-        As in `train_one_epoch`. Features may also be several windows of each track, [shape=(b, windows, 1, n_mels,
-        frames)]: then the loss is that of the mean of their probabilities, as it is predicted.
+    model, loss_fn
+        As in `train_one_epoch`.
+    dataloader
+        As in `train_one_epoch`, or with several windows per track [shape=(b, windows, 1, n_mels, frames)]: then the
+        loss is that of the mean probability over the windows, which is what is predicted.
     on_batch : callable, optional
         Called with the logits and labels of every batch [shape=(b, k)], on the CPU.
 
     Returns
     -------
     float
-        Mean loss over the rows; NaN if there are none.
+        Mean loss per row; NaN if there are no rows.
 
     Raises
     ------
     TrainingError
-        The loss is not a number.
+        The loss is not finite.
     """
     model.eval()
     total, rows = 0.0, 0
@@ -136,7 +133,7 @@ def validate(
 
 
 def predict(model: nn.Module, dataloader: Batches, device: torch.device | str) -> np.ndarray:
-    """Probabilities of every row [shape=(n, k), dtype=float32]; features as in `validate`."""
+    """Return the probabilities of every row [shape=(n, k), dtype=float32]; features as in `validate`."""
     model.eval()
     with torch.no_grad():
         found = [torch.sigmoid(track_logits(model, features.to(device))).cpu() for features, _ in dataloader]
@@ -145,20 +142,12 @@ def predict(model: nn.Module, dataloader: Batches, device: torch.device | str) -
 
 
 def track_logits(model: nn.Module, features: torch.Tensor) -> torch.Tensor:
-    """Logits of tracks [shape=(b, k)]; of several windows those of the mean of their probabilities."""
+    """Return the logits of tracks [shape=(b, k)]; with several windows, those of their mean probability."""
     if features.ndim != 5:
         logits: torch.Tensor = model(features)
         return logits
     probabilities = torch.sigmoid(model(features.flatten(0, 1))).reshape(*features.shape[:2], -1).mean(dim=1)
-    return torch.logit(probabilities, eps=_SURE)
-
-
-def _mix(
-    features: torch.Tensor, labels: torch.Tensor, alpha: float, rng: np.random.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    share = float(rng.beta(alpha, alpha))
-    partners = torch.from_numpy(rng.permutation(len(features))).to(features.device)
-    return torch.lerp(features[partners], features, share), torch.lerp(labels[partners], labels, share)
+    return torch.logit(probabilities, eps=_EPSILON)
 
 
 def _explain(
@@ -171,8 +160,8 @@ def _explain(
     for name, values in (("features", features), ("labels", labels)):
         if not bool(torch.isfinite(values).all()):
             return (
-                f"The loss is {loss} at batch {step}, since its {name} are not all finite: look for bad data, and make "
-                "it anew (scripts/prepare_data.py, eno labels)."
+                f"The loss is {loss} at batch {step} because its {name} contain values that are not finite. Rebuild "
+                f"the {name} ({'scripts/prepare_data.py' if name == 'features' else 'eno labels'})."
             )
-    rate = f", which is {optimizer.param_groups[0]['lr']:g}" if optimizer else ""
-    return f"The loss is {loss} at batch {step}: lower the learning rate{rate}, or check for bad data."
+    rate = f" (now {optimizer.param_groups[0]['lr']:g})" if optimizer else ""
+    return f"The loss is {loss} at batch {step}. Lower the learning rate{rate}, or check the data."

@@ -1,4 +1,4 @@
-"""Looking for better options of a head, for as long as one likes, by the validation part."""
+"""Search for better options of a head on the validation split, within a time limit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eno.data.splits.stratify import SPLITS
 from eno.errors import ConfigError, MissingExtra, TrainingError
 from eno.models import create_head
 from eno.models.ranking import macro_map
-from eno.training.tracks import Collection, split_hash, split_ids
+from eno.training.collection import Collection, split_hash, split_ids
 
 try:
     import optuna
@@ -22,26 +22,24 @@ try:
 except ImportError as error:
     raise MissingExtra("tune", "optuna") from error
 
-_GIVE_UP = 5  # trials that all failed
+_GIVE_UP = 5  # stop after this many trials if all failed
 
 
 @dataclass(frozen=True)
 class TuneResult:
-    """What a search found.
+    """Result of a search.
 
     Attributes
     ----------
     options : dict
-        The best options, to be put into the head's section of ``eno.toml``.
+        The best options, for the head's section of ``eno.toml``.
     value, default_value : float
-        Macro mAP on the validation part with them, and with the options that the search began with. Both are a little
-        too good, since they were chosen by this very part: the test part tells.
-    trials, failed : int
-        How many options were tried in all, these and earlier times, and for how many training failed.
-    resumed : int
-        Trials of earlier times.
+        Macro mAP on the validation split with the best options, and with those at the start. `value` is optimistic,
+        because the options were selected on the same tracks.
+    trials, failed, resumed : int
+        Trials in total, including earlier runs; trials whose training failed; trials of earlier runs.
     seconds : float
-        What this time took.
+        Duration of this run.
     """
 
     options: dict[str, Any]
@@ -75,7 +73,7 @@ def _lightgbm(trial: optuna.Trial) -> dict[str, Any]:
 
 
 SPACES: dict[str, Callable[[optuna.Trial], dict[str, Any]]] = {"mlp": _mlp, "lightgbm": _lightgbm}
-"""Head → what is tried. ``linear`` and ``knn`` choose their options themselves when they are fitted."""
+"""Head → its search space. ``linear`` and ``knn`` select their own options when they are fitted."""
 
 
 def tune(
@@ -90,49 +88,45 @@ def tune(
     seed: int = 0,
     on_trial: Callable[[int, float, float | None], None] | None = None,
 ) -> TuneResult:
-    """Try options until the time is over; what was tried is kept, and the next search goes on from there.
+    """Try options until the time is over. Trials are kept, and the next search continues from them.
+
+    The test split is not read.
 
     Parameters
     ----------
-    collection : Collection
-        Vectors, splits and labels. The test part is not read.
     head : str
         One of `SPACES`.
     options : dict
-        Options to begin with, which are also those of everything that is not searched.
+        Options of the first trial; options outside the search space keep these values.
     journal : Path
-        File that keeps what was tried. Searches over other vectors, splits or labels are kept apart in it.
+        File with all trials. It can hold searches over different vectors, splits or labels.
     minutes : float
-        No further trial begins after this time.
+        No trial starts after this time.
     trials : int, optional
-        At most so many this time.
+        Maximum number of trials in this run.
     device : str
         See `eno.devices.resolve_device`.
     seed : int
-        Of the search (tree-structured Parzen estimator, as Optuna has it).
+        Of the search, Optuna's tree-structured Parzen estimator.
     on_trial : callable, optional
-        Takes the trials done, the best macro mAP so far and that of the last trial, None if it failed.
-
-    Returns
-    -------
-    TuneResult
+        Called with the number of trials, the best macro mAP so far and that of the last trial, None if it failed.
 
     Raises
     ------
     ConfigError
-        The head has nothing to search for.
+        The head has no search space.
     TrainingError
         No trial succeeded.
     """
     if head not in SPACES:
-        raise ConfigError(f"There is nothing to tune for {head!r}; choose from: {', '.join(SPACES)}.")
+        raise ConfigError(f"The head {head!r} cannot be tuned. Choose from: {', '.join(SPACES)}.")
     began = time.monotonic()
     initial = create_head(head, **options)
     train, val = (collection.tracks(part, head=initial) for part in SPLITS[:2])
     truth = val.truth
     if macro_map(truth, truth) is None:
         raise TrainingError(
-            f"{collection.splits}: no label is on some validation tracks only, so nothing can be ranked."
+            f"{collection.splits}: no label has both positives and negatives in the validation split, so mAP is undefined."
         )
     study = _open(collection, head, options, journal, seed)
     resumed = len(study.trials)
@@ -164,14 +158,14 @@ def tune(
 
 
 def _open(collection: Collection, head: str, options: dict[str, Any], journal: Path, seed: int) -> optuna.Study:
-    """Open the search over these very vectors, labels and splits; others in the same file are left alone."""
+    """Open the search over these vectors, labels and splits in a journal that may hold others."""
     store, labels = collection.store, collection.labels
-    deciding = [head, options, store.spec.fingerprint, split_hash(split_ids(collection.splits)), labels.all_labels]
-    name = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
+    identity = [head, options, store.spec.fingerprint, split_hash(split_ids(collection.splits)), labels.all_labels]
+    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
     journal.parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
-    # What was killed must not stay "running" for ever, and a resumed search must not repeat its draws.
+    # Trials that were killed must not stay "running", and a resumed search must not repeat its random draws.
     study = optuna.create_study(storage=storage, study_name=f"{head}-{name}", direction="maximize", load_if_exists=True)
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
     for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
@@ -183,7 +177,9 @@ def _result(study: optuna.Study, resumed: int, seconds: float) -> TuneResult:
     done = [(trial, trial.value) for trial in study.trials if trial.value is not None]
     if not done:
         problems = [trial.user_attrs.get("problem", "killed") for trial in study.trials]
-        raise TrainingError(f"None of {len(problems)} trials succeeded: {problems[-1] if problems else 'no time'}")
+        raise TrainingError(
+            f"None of {len(problems)} trials succeeded: {problems[-1] if problems else 'the time was too short'}"
+        )
     best, value = max(done, key=lambda one: (one[1], -one[0].number))
     first = next((value for trial, value in done if trial.number == 0), float("nan"))
     return TuneResult(

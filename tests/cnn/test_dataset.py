@@ -22,7 +22,7 @@ def stored(root, track_id):
     return np.load(root.features / f"{track_id}.npy")
 
 
-def is_part(crop, whole):
+def is_crop(crop, whole):
     """Whether the crop is a run of frames of the whole."""
     places = range(whole.shape[-1] - crop.shape[-1] + 1)
     return any(np.array_equal(whole[..., i : i + crop.shape[-1]], crop) for i in places)
@@ -37,7 +37,7 @@ def test_whole_tracks_as_they_were_stored(root):
         np.testing.assert_array_equal(features.numpy(), stored(root, track_id))
 
 
-def test_labels_are_soft_in_training_and_the_truth_elsewhere(root):
+def test_labels_are_soft_in_training_and_binary_elsewhere(root):
     train, val = (EnoDataset(part, root.root, LABELS) for part in ("train", "val"))
     # Track 0 is loud, and high only by a secondary genre, which weighs half.
     assert train[0][1].tolist() == [0.5, 0, 1]
@@ -45,14 +45,14 @@ def test_labels_are_soft_in_training_and_the_truth_elsewhere(root):
     assert train[3][1].tolist() == [0, 0.5, 0]
 
 
-def test_crops_are_parts_of_their_track_and_differ_between_epochs(root):
+def test_crops_come_from_their_track_and_differ_between_epochs(root):
     dataset = EnoDataset("train", root.root, LABELS, crop_frames=20)
     epochs = []
     for epoch in range(3):
         dataset.set_epoch(epoch)
         crops = [dataset[index][0].numpy() for index in range(len(dataset))]
         assert all(crop.shape == (1, 16, 20) for crop in crops)
-        assert all(is_part(crop, stored(root, one)) for crop, one in zip(crops, dataset.ids, strict=True))
+        assert all(is_crop(crop, stored(root, one)) for crop, one in zip(crops, dataset.ids, strict=True))
         epochs.append(np.stack(crops))
     assert not np.array_equal(epochs[0], epochs[1])
     dataset.set_epoch(0)
@@ -80,7 +80,7 @@ def test_a_track_shorter_than_a_crop_repeats_itself(root):
     np.testing.assert_array_equal(features, np.concatenate([whole, whole, whole[..., :5]], axis=-1))
 
 
-def test_windows_lie_where_the_predictor_listens(root):
+def test_windows_are_those_of_the_predictor(root):
     dataset = EnoDataset("val", root.root, LABELS, crop_frames=20, windows=3)
     for index, track_id in enumerate(dataset.ids):
         whole = stored(root, track_id)
@@ -95,7 +95,7 @@ def test_windows_lie_where_the_predictor_listens(root):
     assert next(iter(DataLoader(long, batch_size=5)))[0].shape == (5, 4, 1, 16, 60)
 
 
-def test_failed_tracks_are_left_out_and_counted(root):
+def test_failed_tracks_are_skipped_and_counted(root):
     (root.features / "train" / "02.ogg.npy").unlink()
     failure = {"track_id": "train/02.ogg", "path": "/music/02.ogg", "reason": "breaks off"}
     (root.features / "failures.jsonl").write_text(json.dumps(failure) + "\n")
@@ -109,7 +109,7 @@ def test_failed_tracks_are_left_out_and_counted(root):
 class TestBadInput:
     def test_missing_features(self, root):
         (root.features / "train" / "02.ogg.npy").unlink()
-        message = r"lacks the features of 1 of 6 tracks, for instance train/02\.ogg.*prepare_data\.py"
+        message = r"features of 1 of 6 tracks are missing, for instance train/02\.ogg.*prepare_data\.py"
         with pytest.raises(CatalogueError, match=message):
             EnoDataset("train", root.root, LABELS)
         (root.features / "features.json").unlink()
@@ -123,7 +123,7 @@ class TestBadInput:
     def test_no_track_left(self, root):
         failure = {"track_id": "test/00.ogg", "path": "x", "reason": "breaks off"}
         (root.features / "failures.jsonl").write_text(json.dumps(failure) + "\n")
-        with pytest.raises(LabelError, match=r"test\.parquet: holds no tracks that have features"):
+        with pytest.raises(LabelError, match=r"test\.parquet: none of its tracks has features"):
             EnoDataset("test", root.root, LABELS)
 
     @pytest.mark.parametrize("damage", ["truncated", "pickled", "other bands"])
@@ -141,9 +141,9 @@ class TestBadInput:
     @pytest.mark.parametrize(
         "options", [{"windows": 3}, {"crop_frames": 0}, {"crop_frames": 9, "windows": 2, "augment": Augment()}]
     )
-    def test_options_that_do_not_go_together(self, root, options):
+    def test_inconsistent_options(self, root, options):
         with pytest.raises(ConfigError, match="crop_frames="):
             EnoDataset("val", root.root, LABELS, **options)
 
-    def test_a_vocabulary_of_other_labels_gives_no_positives(self, root):
+    def test_a_vocabulary_without_these_labels_has_no_positives(self, root):
         assert EnoDataset("train", root.root, LabelEncoder(["jazz"], []))[0][1].tolist() == [0]

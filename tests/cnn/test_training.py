@@ -6,12 +6,18 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from eno.audio.windows import WindowPolicy
 from eno.cnn import training as cnn
-from eno.cnn.encoder import DEFAULTS
+from eno.cnn.encoder import DEFAULTS, SimpleCNNTagger
 from eno.cnn.network import SimpleCNN
-from eno.cnn.training import CNNSettings, predict_split, train_cnn
+from eno.cnn.predictor import FeatureCollection
+from eno.cnn.settings import describe_options
+from eno.cnn.training import CNNSettings, train_cnn
 from eno.data.labels.encoder import LabelEncoder
 from eno.errors import CatalogueError, ConfigError, LabelError, TrainingError
+from eno.inference.predictor_folder import PredictorParts
+from eno.models import IdentityHead
+from eno.models.losses import CLASS_WEIGHTS, LOSSES
 from tests.spectrograms import LABELS, save_collection
 
 # Crops of 17 frames, which is as little as is allowed.
@@ -44,12 +50,18 @@ def trained(root, tmp_path_factory):
     return result
 
 
+def predict(result, root, split, *, windows, limit=None):
+    spec = SimpleCNNTagger(model=str(result.model), device="cpu").spec
+    parts = PredictorParts(spec=spec, labels=LABELS, head=IdentityHead(), policy=WindowPolicy(count=windows))
+    return FeatureCollection(root, "cpu").predict(parts, split, limit=limit)
+
+
 def weights_of(result):
     return torch.load(result.model, weights_only=True)
 
 
 class TestResult:
-    def test_it_learns(self, trained):
+    def test_the_loss_falls(self, trained):
         losses = [epoch.train_loss for epoch in trained.history]
         assert losses[-1] < 0.8 * losses[0]
         # Half of the tracks have each label.
@@ -59,7 +71,8 @@ class TestResult:
         losses = [epoch.val_loss for epoch in trained.history]
         assert trained.best_epoch == 1 + int(np.argmin(losses))
         # It is the very network of that epoch: its loss on the validation tracks is the same.
-        _, probabilities, truth = predict_split(trained, root, "val", windows=2)
+        found = predict(trained, root, "val", windows=2)
+        probabilities, truth = found.probabilities, found.truth
         entropy = -np.where(truth, np.log(probabilities), np.log(1 - probabilities))
         assert entropy.mean() == pytest.approx(min(losses), rel=1e-4)
 
@@ -75,12 +88,17 @@ class TestResult:
         assert list(weights_of(trained)) == list(SimpleCNN(8, 3).state_dict())
         assert not list(trained.model.parent.glob(".*"))
 
-    def test_predictions_of_a_part(self, root, trained):
-        ids, probabilities, truth = predict_split(trained, root, "test", windows=3)
-        assert ids == [f"test/{number:02d}.ogg" for number in range(8)]
+    def test_predictions_of_a_split(self, root, trained):
+        found = predict(trained, root, "test", windows=3)
+        probabilities, truth = found.probabilities, found.truth
+        assert found.ids == [f"test/{number:02d}.ogg" for number in range(8)]
         assert probabilities.shape == truth.shape == (8, 3)
         assert truth[0].tolist() == [1, 0, 1]  # a secondary genre is as true
         assert ((probabilities[:, 0] > probabilities[:, 1]) == (truth[:, 0] > 0)).all()
+        assert len(found.albums) == len(found.groups) == 8
+        some = predict(trained, root, "test", windows=3, limit=5)
+        assert some.ids == sorted(some.ids) and len(some.ids) == 5
+        np.testing.assert_allclose(some.probabilities, found.select(some.ids).probabilities, rtol=1e-5)
 
     def test_the_seed_decides(self, root, tmp_path):
         settings = replace(QUICK, epochs=1, spec_augment=True, pitch_shift=1.0, time_stretch=0.1, mixup=0.3)
@@ -131,7 +149,7 @@ class TestEnd:
         assert ([epoch.number for epoch in result.history], result.best_epoch) == ([1, 2, 3, 4], 2)
         assert result.history[0].val_map is None  # no positives, nothing to rank
 
-    def test_interrupted_it_leaves_the_best_checkpoint_and_starts_anew(self, root, tmp_path, caplog):
+    def test_an_interrupted_training_leaves_the_best_checkpoint_and_the_next_starts_over(self, root, tmp_path, caplog):
         def interrupt(epoch):
             if epoch.number == 2:
                 raise KeyboardInterrupt
@@ -142,11 +160,11 @@ class TestEnd:
         assert (content["finished"], len(content["epochs"])) == (False, 2)
         SimpleCNN(8, 3).load_state_dict(torch.load(tmp_path / "best_model.pt", weights_only=True))
         again = train_cnn(root, LABELS, tmp_path, QUICK)
-        assert "holds a training that was interrupted after 2 epochs; it starts anew" in caplog.text
+        assert "has a training that was interrupted after 2 epochs; starting over" in caplog.text
         undisturbed = train_cnn(root, LABELS, tmp_path / "other", QUICK)
         assert again.model.read_bytes() == undisturbed.model.read_bytes()
 
-    def test_what_an_earlier_training_left_goes_at_the_start(self, root, tmp_path, caplog):
+    def test_files_of_an_earlier_training_are_removed_at_the_start(self, root, tmp_path, caplog):
         train_cnn(root, LABELS, tmp_path, replace(QUICK, epochs=1))
         with pytest.raises(KeyboardInterrupt):
             train_cnn(root, LABELS, tmp_path, QUICK, on_step=_interrupt)
@@ -161,8 +179,16 @@ def _interrupt(*numbers):
     raise KeyboardInterrupt
 
 
-def test_a_checkpoint_alone_is_taken_to_be_trained_with_the_defaults():
+def test_defaults_of_a_bare_checkpoint_are_those_of_training():
     assert DEFAULTS["window_s"] == CNNSettings().crop_s
+
+
+def test_options_are_described_for_the_command_line():
+    options = describe_options()
+    assert options["epochs"] == {"type": int, "default": CNNSettings().epochs, "choices": None,
+                                 "help": "maximum number of passes over the training tracks"}  # fmt: skip
+    assert {name: option["default"] for name, option in options.items()} == asdict(CNNSettings())
+    assert (options["loss"]["choices"], options["class_weights"]["choices"]) == (tuple(LOSSES), tuple(CLASS_WEIGHTS))
 
 
 class TestBadInput:
@@ -179,7 +205,7 @@ class TestBadInput:
             CNNSettings(**{option: value})
 
     def test_no_labels(self, root, tmp_path):
-        with pytest.raises(LabelError, match="the vocabulary has no labels"):
+        with pytest.raises(LabelError, match="The vocabulary has no labels"):
             train_cnn(root, LabelEncoder([], []), tmp_path, QUICK)
 
     def test_nothing_prepared_leaves_an_earlier_model_alone(self, tmp_path):
@@ -188,8 +214,8 @@ class TestBadInput:
             train_cnn(tmp_path / "nothing", LABELS, tmp_path, QUICK)
         assert (tmp_path / "best_model.pt").read_bytes() == b"an earlier one"
 
-    def test_features_that_are_no_numbers(self, tmp_path):
+    def test_features_that_are_not_finite(self, tmp_path):
         root = save_collection(tmp_path / "data", {"train": 8, "val": 2}, n_mels=8)
         np.save(root.features / "train" / "03.ogg.npy", np.full((1, 8, 50), np.nan, np.float32))
-        with pytest.raises(TrainingError, match="features are not all finite: look for bad data"):
+        with pytest.raises(TrainingError, match="features contain values that are not finite"):
             train_cnn(root.root, LABELS, tmp_path / "model", QUICK)

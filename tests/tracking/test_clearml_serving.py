@@ -146,7 +146,7 @@ def test_a_file_name_cannot_escape_the_temporary_folder(loaded, song, name):
         ({"audio": "http://example.org/song.mp3"}, "'audio' is not base64"),
         ({"audio": 7}, "no audio"),
         ({"embeddings": []}, "must be a list of 1 to"),
-        ({"embeddings": [[1.0]]}, "must be finite numbers of the shape"),
+        ({"embeddings": [[1.0]]}, "must be finite numbers with the shape"),
         ({"embeddings": [["a"]]}, "must contain only numbers"),
         ({"embeddings": [[1.0]], "threshold": 2}, "'threshold' must be a number from 0 to 1"),
         ({"embeddings": [[1.0]], "top": "many"}, "'top' must be a number"),

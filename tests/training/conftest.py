@@ -8,7 +8,7 @@ from eno.audio.windows import WindowPolicy
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.splits.artist_split import SPLIT_SCHEMA, write_splits
 from eno.embeddings.store.embedding_store import EmbeddingStore
-from eno.training.tracks import Collection
+from eno.training.collection import Collection
 from tests.fakes import ProjectionEncoder
 
 GENRES, DESCRIPTORS = ["jazz", "rock", "techno"], ["calm", "loud"]

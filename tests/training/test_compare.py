@@ -1,14 +1,15 @@
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
 import soundfile
 
 from eno.cnn.feature_files import prepare_features
-from eno.cnn.predictor import CNN, save_cnn_predictor
+from eno.cnn.predictor import CNN, CNNCandidate, FeatureCollection, save_cnn_predictor
 from eno.cnn.settings import CNNSettings
-from eno.cnn.training import predict_split, train_cnn
+from eno.cnn.training import train_cnn
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.data.splits.artist_split import read_split
@@ -17,11 +18,11 @@ from eno.evaluation.bootstrap import intervals, paired_difference
 from eno.evaluation.metrics import evaluate
 from eno.inference.predictor import EnoPredictor
 from eno.inference.predictor_folder import PredictorParts
-from eno.training.compare import PREVALENCE, Candidate, CNNCandidate, compare_candidates
+from eno.training.collection import Collection
+from eno.training.compare import PREVALENCE, HeadCandidate, compare_candidates
 from eno.training.comparison import comparison_table, conclusion, write_comparison
-from eno.training.judging import evaluate_predictor
+from eno.training.evaluate import evaluate_predictor
 from eno.training.record import HeadPlan, TrainingRecord
-from eno.training.tracks import Collection
 from tests.training.conftest import DESCRIPTORS, GENRES, make_splits, make_store
 
 SETTINGS = CNNSettings(epochs=1, crop_s=1.0, device="cpu", batch_size=32, val_windows=1)
@@ -48,12 +49,13 @@ def compared(music, tmp_path_factory):
     root, collection = music
     out = tmp_path_factory.mktemp("compare")
     plans = [HeadPlan("linear"), HeadPlan("mlp", {"hidden": [8], "max_epochs": 1, "learning_rate": 1e-6})]
-    candidates = [Candidate("vectors", collection, plan) for plan in plans]
+    candidates = [HeadCandidate("vectors", collection, plan) for plan in plans]
+    cnn = CNNCandidate(root.root, collection.labels, SETTINGS, HeadPlan(CNN))
     seen = []
     rows = compare_candidates(
-        candidates,
+        [*candidates, cnn],
         out,
-        cnn=CNNCandidate(root.root, SETTINGS, HeadPlan(CNN)),
+        reference=cnn,
         device="cpu",
         on_progress=lambda *at: seen.append(at),
     )
@@ -61,12 +63,12 @@ def compared(music, tmp_path_factory):
 
 
 class TestCompare:
-    def test_rows_are_figures_of_the_test_part(self, music, compared):
+    def test_rows_are_results_on_the_test_split(self, music, compared):
         _, collection = music
         rows, out, seen = compared
         assert seen == [(0, 3, "vectors linear"), (1, 3, "vectors mlp"), (2, 3, "CNN from scratch"), (3, 3, "")]
         by_name = {(row.encoder, row.head): row for row in rows}
-        assert set(by_name) == {("vectors", "linear"), ("vectors", "mlp"), ("CNN", "scratch"), (PREVALENCE, "")}
+        assert set(by_name) == {("vectors", "linear"), ("vectors", "mlp"), ("CNN", "from scratch"), (PREVALENCE, "")}
         test = collection.tracks("test")
         parts = PredictorParts.load(out / "vectors-linear", device="cpu")
         probabilities = parts.calibration.apply(parts.head.predict_proba(test.X))
@@ -74,7 +76,7 @@ class TestCompare:
         expected = intervals(test.truth, probabilities, parts.calibration.thresholds, test.groups)
         assert row.metrics == expected
         cnn = PredictorParts.load(out / "cnn")
-        scratch = predict_split_of(out / "cnn", music[0], "test")
+        scratch = predict_files(out / "cnn", music[0], "test")
         difference = paired_difference(
             test.truth, probabilities, cnn.calibration.apply(scratch), test.groups, metrics=("map_macro",)
         )
@@ -85,7 +87,7 @@ class TestCompare:
             (row.metrics["map_macro"].value for row in rows), reverse=True
         )
 
-    def test_winner_is_chosen_by_validation(self, compared):
+    def test_the_winner_is_selected_on_validation(self, compared):
         rows, _, _ = compared
         (winner,) = [row for row in rows if row.winner]
         assert winner.head == "linear"  # the other one has hardly been trained
@@ -94,8 +96,9 @@ class TestCompare:
                 assert row.val_map == TrainingRecord.load(row.folder).validation["map_macro"]
                 assert row.val_map <= winner.val_map
         said = conclusion(rows)
-        assert said.startswith("Best by validation: vectors linear")
-        assert "better than CNN scratch" in said
+        assert said.startswith("Best on the validation split: vectors linear")
+        verdict = r"(better than|not significantly different from) the CNN baseline \(difference -?0\.\d+, 95 % CI"
+        assert re.search(verdict, said)
 
     def test_tables(self, compared, tmp_path):
         rows, _, _ = compared
@@ -112,31 +115,32 @@ class TestCompare:
         assert comparison_table(rows).row_count == len(rows)
 
     def test_without_a_cnn_the_baseline_is_the_reference(self, music, tmp_path):
-        rows = compare_candidates([Candidate("vectors", music[1], HeadPlan("linear"))], tmp_path, device="cpu")
+        rows = compare_candidates([HeadCandidate("vectors", music[1], HeadPlan("linear"))], tmp_path, device="cpu")
         assert [row.difference is None for row in rows] == [False, True]
         assert rows[1].encoder == PREVALENCE
         assert rows[1].metrics["roc_auc_macro"].value == 0.5
-        assert "surely better than prevalence" in conclusion(rows)
+        assert "; better than the prevalence baseline (difference 0." in conclusion(rows)
 
-    def test_what_cannot_be_compared(self, music, tmp_path):
+    def test_bad_input(self, music, tmp_path):
         _, collection = music
-        one = Candidate("a", collection, HeadPlan("linear"))
-        with pytest.raises(ConfigError, match=r"called \('a', 'linear'\)"):
+        one = HeadCandidate("a", collection, HeadPlan("linear"))
+        with pytest.raises(ConfigError, match="called 'a linear'"):
             compare_candidates([one, one], tmp_path)
         other = Collection(collection.store, collection.splits, LabelEncoder(GENRES, []))
-        with pytest.raises(ConfigError, match="a and b have different splits or labels"):
-            compare_candidates([one, Candidate("b", other, HeadPlan("linear"))], tmp_path)
-        with pytest.raises(ConfigError, match="The CNN learns from the splits of"):
-            compare_candidates([one], tmp_path, cnn=CNNCandidate(tmp_path, SETTINGS, HeadPlan(CNN)))
+        with pytest.raises(ConfigError, match="a linear and b linear cannot be compared"):
+            compare_candidates([one, HeadCandidate("b", other, HeadPlan("linear"))], tmp_path)
+        cnn = CNNCandidate(tmp_path, collection.labels, SETTINGS, HeadPlan(CNN))
+        with pytest.raises(ConfigError, match="a linear and CNN from scratch cannot be compared because they have"):
+            compare_candidates([one, cnn], tmp_path)
         with pytest.raises(ConfigError, match="nothing to compare"):
             compare_candidates([], tmp_path)
 
 
-def predict_split_of(folder, root, part):
-    """What a trained CNN says about a split, by its files: the spans are those of the features."""
+def predict_files(folder, root, split):
+    """Predict a split with a trained CNN from the audio files."""
     predictor = EnoPredictor(folder / "best_model.pt", folder / "label_encoder.json")
     ids = sorted(path.relative_to(root.audio).as_posix() for path in root.audio.rglob("*.flac"))
-    wanted = set(read_split(root.splits, part)["track_id"].to_pylist())
+    wanted = set(read_split(root.splits, split)["track_id"].to_pylist())
     return np.stack([predictor.predict_proba(root.audio / track_id) for track_id in ids if track_id in wanted])
 
 
@@ -150,29 +154,30 @@ def trained(music, tmp_path_factory):
 
 
 class TestCNNPredictor:
-    def test_predicts_as_its_features_say_and_is_calibrated(self, music, trained):
+    def test_predicts_files_like_features_and_is_calibrated(self, music, trained):
         root, _ = music
-        folder, result, parts, record = trained
-        ids, probabilities, _ = predict_split(result, root.root, "test")
+        folder, _, parts, record = trained
+        test = FeatureCollection(root.root, "cpu").predict(parts, "test")
         predictor = EnoPredictor.load(folder, device="cpu")
-        found = predictor.predict_proba(root.audio / ids[0])
-        np.testing.assert_allclose(found, parts.calibration.apply(probabilities[:1])[0], atol=2e-3)
+        found = predictor.predict_proba(root.audio / test.ids[0])
+        np.testing.assert_allclose(found, parts.calibration.apply(test.probabilities[:1])[0], atol=2e-3)
         assert parts.calibration.rule == "global"
         assert record.head == CNN
         assert json.loads((folder / "training.json").read_text())["options"]["crop_s"] == 1.0
         assert len(predictor.thresholds) == 5
 
-    def test_is_judged_by_its_features(self, music, trained):
+    def test_is_evaluated_on_its_features(self, music, trained):
         root, collection = music
-        folder, result, parts, _ = trained
-        found = evaluate_predictor(folder, root, resamples=50, device="cpu")
-        _, raw, truth = predict_split(result, root.root, "test")
-        calibrated = parts.calibration.apply(raw)
+        folder, _, parts, _ = trained
+        source = FeatureCollection(root.root, "cpu")
+        found = evaluate_predictor(folder, source, resamples=50, device="cpu")
+        test = source.predict(parts, "test")
+        truth, calibrated = test.truth, parts.calibration.apply(test.probabilities)
         assert found.tracks.metrics == evaluate(truth, calibrated, thresholds=parts.calibration.thresholds)
         assert found.artists == 5
         assert truth.sum() == collection.tracks("test").truth.sum()
 
-    def test_the_guides_form_takes_the_checkpoint_and_the_vocabulary(self, music, trained):
+    def test_checkpoint_and_vocabulary_make_a_predictor_as_in_the_guide(self, music, trained):
         root, _ = music
         folder, *_ = trained
         predictor = EnoPredictor(str(folder / "best_model.pt"), str(folder / "label_encoder.json"))

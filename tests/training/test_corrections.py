@@ -1,4 +1,4 @@
-"""What people say of tags goes over the labels of albums."""
+"""Corrections replace labels of albums in training."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,7 @@ from typer.testing import CliRunner
 from eno.cli import app
 from eno.errors import ConfigError, LabelError
 from eno.inference.predictor_folder import PredictorParts
-from eno.training.corrections import Corrections
-from eno.training.feedback import Correction, Feedback
+from eno.training.feedback import Correction, Corrections, Feedback
 from eno.training.heads import train_head
 from eno.training.record import HeadPlan, TrainingRecord, changes
 from tests.training.conftest import GENRES
@@ -16,22 +15,22 @@ from tests.training.conftest import GENRES
 PLAN = HeadPlan("linear", {"l2": [0.1]})
 
 
-def said(track_id, tag, verdict):
+def correction(track_id, tag, verdict):
     family = "genre" if tag in GENRES else "descriptor"
     return Correction(time="2025-01-01T00:00:00+00:00", track_id=track_id, tag=tag, family=family, verdict=verdict)
 
 
 @pytest.fixture
 def feedback(collection, tmp_path):
-    """Everybody hears the opposite of calm."""
+    """Corrections that invert the label calm."""
     feedback = Feedback(tmp_path / "feedback.jsonl")
     train, val = collection.tracks("train"), collection.tracks("val")
     calm = collection.labels.all_labels.index("calm")
     feedback.append(
-        said(track_id, "calm", "reject" if has else "add")
+        correction(track_id, "calm", "reject" if has else "add")
         for track_id, has in zip(train.ids, train.truth[:, calm], strict=True)
     )
-    feedback.append([said(val.ids[0], "calm", "add"), said(train.ids[0], "polka", "add")])
+    feedback.append([correction(val.ids[0], "calm", "add"), correction(train.ids[0], "polka", "add")])
     return feedback
 
 
@@ -49,7 +48,7 @@ def test_labels_and_weights_of_training_tracks(collection, feedback):
     assert weight.tolist() == [1.0] * len(train.ids)
 
 
-def test_a_head_learns_what_was_said(collection, feedback):
+def test_a_head_is_trained_on_corrected_labels(collection, feedback):
     calm = collection.labels.all_labels.index("calm")
     before, after = (
         train_head(collection, PLAN, device="cpu", corrections=corrections).head.predict_proba(
@@ -62,11 +61,11 @@ def test_a_head_learns_what_was_said(collection, feedback):
     assert after[truth, calm].mean() < after[~truth, calm].mean() - 0.2
 
 
-def test_a_heavier_track_pulls_more(collection, tmp_path):
+def test_a_higher_weight_has_more_effect(collection, tmp_path):
     train, calm = collection.tracks("train"), collection.labels.all_labels.index("calm")
     row = int(np.flatnonzero(train.truth[:, calm])[0])
     feedback = Feedback(tmp_path / "feedback.jsonl")
-    feedback.append([said(train.ids[row], "calm", "reject")])
+    feedback.append([correction(train.ids[row], "calm", "reject")])
     light, heavy = (
         train_head(collection, PLAN, device="cpu", corrections=Corrections(feedback, weight=weight))
         .head.predict_proba(train.X[[row]])[0, calm]
@@ -75,7 +74,7 @@ def test_a_heavier_track_pulls_more(collection, tmp_path):
     assert heavy < light - 0.1
 
 
-def test_train_and_retrain_take_the_file(collection, feedback, tmp_path):
+def test_train_and_retrain_use_the_file(collection, feedback, tmp_path):
     collection.labels.save(tmp_path / "labels.json")
     places = ["--splits", collection.splits, "--labels", tmp_path / "labels.json", "--device", "cpu"]
     options = ["--head", "linear", "--set", "linear.l2=[0.1]", "--set", "tracking.mode=off"]
@@ -100,8 +99,8 @@ def test_train_and_retrain_take_the_file(collection, feedback, tmp_path):
     assert PredictorParts.load(tmp_path / "said").labels == collection.labels
 
 
-def test_what_cannot_be_used(tmp_path, feedback):
-    with pytest.raises(LabelError, match="holds no corrections"):
+def test_bad_input(tmp_path, feedback):
+    with pytest.raises(LabelError, match="has no corrections"):
         Corrections.read(tmp_path / "missing.jsonl")
     with pytest.raises(ConfigError, match="must be above 0"):
         Corrections.read(feedback.path, weight=0)

@@ -1,4 +1,4 @@
-"""Fitting a head, the record of it, judging it, training it again."""
+"""Training a head, its record, its evaluation, and training it again."""
 
 import json
 import shutil
@@ -11,10 +11,10 @@ from eno.errors import FingerprintMismatch, LabelError, ModelError, TrainingErro
 from eno.evaluation.metrics import evaluate
 from eno.inference.predictor_folder import PredictorParts
 from eno.models.aggregation import aggregate
+from eno.training.collection import Collection
+from eno.training.evaluate import evaluate_predictor
 from eno.training.heads import train_head
-from eno.training.judging import evaluate_predictor
 from eno.training.record import HeadPlan, TrainingRecord, changes
-from eno.training.tracks import Collection
 from tests.training.conftest import DESCRIPTORS, GENRES, make_splits, make_store
 
 PLAN = HeadPlan("linear", {"l2": [0.1, 0.01]}, {"rule": "scut"}, "mean")
@@ -27,7 +27,7 @@ def model(collection, tmp_path_factory):
     return folder
 
 
-def test_the_test_part_is_not_read(collection, monkeypatch):
+def test_the_test_split_is_not_read(collection, monkeypatch):
     read = []
     tracks = Collection.tracks
     monkeypatch.setattr(
@@ -37,7 +37,7 @@ def test_the_test_part_is_not_read(collection, monkeypatch):
     assert read == ["train", "val"]
 
 
-def test_record_tells_what_happened(collection, model):
+def test_the_record_describes_the_training(collection, model):
     record = TrainingRecord.load(model)
     assert record.plan == PLAN
     assert (record.store, record.splits) == (str(collection.store.path), str(collection.splits))
@@ -61,15 +61,15 @@ def test_predictor_is_calibrated_for_tracks_and_albums(collection, model):
     assert parts.album_calibration.apply(of_albums).shape == (10, 5)
 
 
-def test_windows_are_learned_from_where_the_head_takes_them(collection, tmp_path):
+def test_heads_that_take_windows_are_trained_on_windows(collection, tmp_path):
     options = {"pooling": "attention", "hidden": [16], "max_epochs": 40, "learning_rate": 5e-3}
     train_head(collection, HeadPlan("mlp", options), device="cpu").save(tmp_path)
     found = evaluate_predictor(tmp_path, collection, resamples=100, device="cpu")
     assert found.tracks.metrics.map_macro > found.chance + 0.3
 
 
-class TestJudging:
-    def test_figures_are_those_of_the_test_part(self, collection, model):
+class TestEvaluation:
+    def test_metrics_are_those_of_the_test_split(self, collection, model):
         found = evaluate_predictor(model, collection, resamples=200, device="cpu")
         parts, test = PredictorParts.load(model, device="cpu"), collection.tracks("test")
         raw = parts.head.predict_proba(test.X)
@@ -85,13 +85,13 @@ class TestJudging:
         interval = found.tracks.intervals["map_macro"]
         assert interval.low < interval.value < interval.high
 
-    def test_tracks_that_were_learned_from_are_refused(self, collection, model, tmp_path):
+    def test_tracks_that_were_seen_in_training_are_rejected(self, collection, model, tmp_path):
         make_splits(tmp_path / "splits", turned=True)
         other = Collection(collection.store, tmp_path / "splits", collection.labels)
-        with pytest.raises(ModelError, match=r"40 of these 40 tracks .* eno retrain"):
+        with pytest.raises(ModelError, match=r"40 of these 40 test tracks .* eno retrain"):
             evaluate_predictor(model, other, device="cpu")
 
-    def test_vectors_of_another_encoder_are_refused(self, collection, model, tmp_path):
+    def test_vectors_of_another_encoder_are_rejected(self, collection, model, tmp_path):
         store = make_store(tmp_path / "store", make_splits(tmp_path / "splits"), seed=1)
         with pytest.raises(FingerprintMismatch):
             evaluate_predictor(model, Collection(store, collection.splits, collection.labels), device="cpu")
@@ -117,7 +117,7 @@ class TestChanges:
         assert "train tracks: -40 (album-30/0.flac" in said
         assert "test tracks: +40" in said
 
-    def test_saving_removes_the_report_of_before(self, collection, model, tmp_path):
+    def test_saving_removes_the_previous_report(self, collection, model, tmp_path):
         shutil.copytree(model, tmp_path / "model")
         report = tmp_path / "model" / "evaluation" / "report.html"
         report.parent.mkdir()

@@ -48,7 +48,7 @@ class Seen(nn.Module):
 
 
 class TestTraining:
-    def test_the_loss_falls_and_the_labels_are_learned(self, model):
+    def test_the_loss_falls(self, model):
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
         loader = DataLoader(toy(), batch_size=8)
         before = validate(model, loader, LOSS, "cpu")
@@ -74,13 +74,13 @@ class TestTraining:
         predict(model, loader, "cpu")
         assert model.modes == [True, False, False]
 
-    def test_validation_learns_nothing(self, model):
+    def test_validation_changes_no_weights(self, model):
         before = {name: value.clone() for name, value in model.state_dict().items()}
         validate(model, DataLoader(toy(), batch_size=8), LOSS, "cpu")
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
         assert all(value.grad is None for value in model.parameters())
 
-    def test_the_scheduler_goes_on_with_every_step(self, model):
+    def test_the_scheduler_steps_with_every_batch(self, model):
         optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
         scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
         steps = []
@@ -90,26 +90,26 @@ class TestTraining:
         assert steps == [1, 2, 3]
         assert optimizer.param_groups[0]["lr"] == 0.125
 
-    def test_nothing_to_learn_from_is_no_number(self, model):
+    def test_no_batches_give_nan(self, model):
         assert math.isnan(train_one_epoch(model, [], torch.optim.SGD(model.parameters(), lr=0.1), LOSS, "cpu"))
         assert math.isnan(validate(model, [], LOSS, "cpu"))
 
 
 class TestNotANumber:
-    def test_of_a_high_learning_rate(self, model):
+    def test_high_learning_rate(self, model):
         optimizer = torch.optim.SGD(model.parameters(), lr=1e30)
-        with pytest.raises(TrainingError, match=r"at batch \d+: lower the learning rate, which is 1e\+30"):
+        with pytest.raises(TrainingError, match=r"at batch \d+\. Lower the learning rate \(now 1e\+30\)"):
             for _ in range(5):
                 train_one_epoch(model, DataLoader(toy(), batch_size=8), optimizer, LOSS, "cpu")
 
-    def test_of_bad_data(self, model):
+    def test_bad_data(self, model):
         data = toy()
         data.tensors[0][20, 0, 1, 1] = torch.nan
         loader = DataLoader(data, batch_size=8)
         before = [value.clone() for value in model.parameters()]
-        with pytest.raises(TrainingError, match="at batch 3, since its features are not all finite: look for bad data"):
+        with pytest.raises(TrainingError, match="at batch 3 because its features contain values that are not finite"):
             train_one_epoch(model, loader, torch.optim.SGD(model.parameters(), lr=0.0), LOSS, "cpu")
-        with pytest.raises(TrainingError, match="at batch 3, since its features"):
+        with pytest.raises(TrainingError, match="at batch 3 because its features"):
             validate(model, loader, LOSS, "cpu")
         assert all(torch.equal(one, other) for one, other in zip(before, model.parameters(), strict=True))
 
@@ -129,7 +129,7 @@ class TestMixup:
         train_one_epoch(model, loader, optimizer, loss_fn, "cpu", mixup=alpha, rng=rng)
         return torch.stack(model.inputs).flatten(2), torch.stack(targets)
 
-    def test_features_and_labels_are_mixed_in_pairs_by_one_share(self):
+    def test_features_and_labels_are_mixed_in_pairs_with_one_share(self):
         mixed, labels = self.run(0.4)
         torch.testing.assert_close(mixed.sum(dim=2), torch.ones(20, 8))
         assert ((mixed > 0).sum(dim=2) <= 2).all()  # of the row itself, and of one other
@@ -139,7 +139,7 @@ class TestMixup:
         assert all(len(different) <= 1 for different in of_batch)
         assert len(set.union(*of_batch)) > 10
 
-    def test_shares_are_of_the_beta_distribution(self):
+    def test_shares_follow_the_beta_distribution(self):
         rng = np.random.default_rng(3)
         expected = []
         for _ in range(20):
@@ -160,18 +160,18 @@ class TestWindows:
         each = torch.stack([torch.sigmoid(model(windows[:, i])) for i in range(3)]).mean(dim=0)
         torch.testing.assert_close(torch.sigmoid(track_logits(model, windows)), each)
 
-    def test_the_batch_does_not_matter(self, model):
+    def test_the_batch_size_does_not_matter(self, model):
         data = TensorDataset(torch.randn(7, 3, 1, 3, 4), torch.zeros(7, 2))
         alone, together = (predict(model, DataLoader(data, batch_size=size), "cpu") for size in (1, 7))
         np.testing.assert_allclose(alone, together, rtol=1e-5)
         assert alone.dtype == np.float32
 
-    def test_sure_windows_have_a_finite_loss(self, model):
+    def test_saturated_windows_have_a_finite_loss(self, model):
         features = torch.full((2, 3, 1, 3, 4), 1e6)
         loss = validate(model, [(features, torch.tensor([[0.0, 1.0], [1.0, 0.0]]))], LOSS, "cpu")
         assert math.isfinite(loss)
 
-    def test_every_batch_is_handed_on(self, model):
+    def test_every_batch_is_passed_to_the_callback(self, model):
         batches = []
         validate(model, DataLoader(toy(10), batch_size=4), LOSS, "cpu", on_batch=lambda *both: batches.append(both))
         assert [len(logits) for logits, _ in batches] == [4, 4, 2]

@@ -7,7 +7,7 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.errors import ConfigError, TrainingError
 from eno.models.mlp import MLPHead
 from eno.models.ranking import macro_map
-from eno.training.tracks import Collection
+from eno.training.collection import Collection
 from eno.training.tune import tune
 
 QUICK = {"hidden": [8], "max_epochs": 2, "learning_rate": 1e-3}
@@ -20,7 +20,7 @@ def search(collection, tmp_path, **options):
     return found, trials
 
 
-def test_best_is_what_validation_says_and_never_worse_than_the_beginning(collection, tmp_path):
+def test_the_best_options_are_selected_on_validation_and_never_worse_than_the_defaults(collection, tmp_path):
     found, trials = search(collection, tmp_path)
     assert found.trials == len(trials) == 4
     assert found.value == max(last for _, _, last in trials)
@@ -32,7 +32,7 @@ def test_best_is_what_validation_says_and_never_worse_than_the_beginning(collect
     assert found.options["max_epochs"] == 2  # what is not searched stays
 
 
-def test_goes_on_from_what_was_tried(collection, tmp_path):
+def test_a_search_continues_from_earlier_trials(collection, tmp_path):
     first, _ = search(collection, tmp_path)
     again, _ = search(collection, tmp_path)
     assert (first.trials, again.resumed, again.trials) == (4, 4, 8)
@@ -41,7 +41,7 @@ def test_goes_on_from_what_was_tried(collection, tmp_path):
     assert search(fewer, tmp_path)[0].resumed == 0  # another problem is another search
 
 
-def test_trials_that_fail_are_counted_and_the_search_goes_on(collection, tmp_path, monkeypatch):
+def test_failed_trials_are_counted_and_the_search_continues(collection, tmp_path, monkeypatch):
     fit = MLPHead.fit
 
     def failing(self, *arguments, **options):
@@ -59,15 +59,15 @@ def test_trials_that_fail_are_counted_and_the_search_goes_on(collection, tmp_pat
         search(collection, tmp_path / "other", trials=20)
 
 
-def test_nothing_to_search_or_to_rank(collection, tmp_path):
-    with pytest.raises(ConfigError, match="nothing to tune for 'linear'; choose from: mlp, lightgbm"):
+def test_heads_without_search_space_and_labels_without_positives(collection, tmp_path):
+    with pytest.raises(ConfigError, match=r"'linear' cannot be tuned\. Choose from: mlp, lightgbm"):
         tune(collection, "linear", {}, journal=tmp_path / "x", minutes=1)
     polka = Collection(collection.store, collection.splits, LabelEncoder(["polka"], []))
-    with pytest.raises(TrainingError, match="nothing can be ranked"):
+    with pytest.raises(TrainingError, match="so mAP is undefined"):
         search(polka, tmp_path)
 
 
-def test_what_was_tried_is_text(collection, tmp_path):
+def test_the_journal_is_text(collection, tmp_path):
     search(collection, tmp_path)
     for line in (tmp_path / "tune.journal").read_text().splitlines():
         json.loads(line)

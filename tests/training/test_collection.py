@@ -9,7 +9,7 @@ from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.embeddings.store.ledger import Failure
 from eno.errors import LabelError, StoreError
 from eno.models import MLPHead
-from eno.training.tracks import Collection, split_hash, split_ids
+from eno.training.collection import Collection, split_hash, split_ids
 from tests.fakes import ProjectionEncoder
 
 LABELS = LabelEncoder(["jazz", "rock"], ["calm"], secondary_weight=0.5)
@@ -28,7 +28,7 @@ def splits(tmp_path):
     return tmp_path / "splits"
 
 
-def test_vectors_and_labels_stand_in_the_same_row(splits, tmp_path):
+def test_vectors_and_labels_are_in_the_same_order(splits, tmp_path):
     encoder = ProjectionEncoder()
     store = EmbeddingStore.create(tmp_path / "store", encoder.spec, policy=WindowPolicy(), dtype="float32")
     ids = ["2.mp3", "1.mp3", "0.mp3"]
@@ -45,15 +45,15 @@ def test_vectors_and_labels_stand_in_the_same_row(splits, tmp_path):
     assert (rows["1.mp3"][1].tolist(), rows["1.mp3"][2].tolist()) == ([0, 1, 0], [0, 1, 0])
 
 
-def test_an_empty_part_and_tracks_that_the_store_lacks(splits, tmp_path):
+def test_an_empty_split_and_tracks_missing_in_the_store(splits, tmp_path):
     store = EmbeddingStore.create(tmp_path / "store", ProjectionEncoder().spec, policy=WindowPolicy())
     with pytest.raises(StoreError, match=r"lacks 2 tracks, for instance 0\.mp3"):
         Collection(store, splits, LABELS).tracks("train")
-    with pytest.raises(LabelError, match=r"test\.parquet: holds no tracks that could be embedded"):
+    with pytest.raises(LabelError, match=r"test\.parquet: none of its tracks could be embedded"):
         Collection(store, splits, LABELS).tracks("test")
 
 
-def test_tracks_that_could_not_be_embedded_are_left_out(splits, tmp_path):
+def test_tracks_that_could_not_be_embedded_are_skipped(splits, tmp_path):
     encoder = ProjectionEncoder()
     store = EmbeddingStore.create(tmp_path / "store", encoder.spec, policy=WindowPolicy(), dtype="float32")
     store.append(["1.mp3"], [0.0], encoder.projection[[1]][:, None])
@@ -73,7 +73,7 @@ def test_windows_belong_to_their_tracks(collection):
     assert means.albums[0] == "album-40"
 
 
-def test_hash_of_the_splits_tells_where_each_track_is(splits, collection):
+def test_the_hash_of_the_splits_depends_on_the_split_of_each_track(splits, collection):
     ids = split_ids(splits)
     assert sorted(zip(*ids.to_pydict().values(), strict=True)) == [
         ("0.mp3", "train"), ("1.mp3", "train"), ("2.mp3", "val"),

@@ -1,0 +1,83 @@
+"""Evaluate a saved predictor on held-out tracks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from eno.data.splits.stratify import SPLITS
+from eno.evaluation.diagnosis import Predictions
+from eno.evaluation.evaluation import Evaluation, evaluate_predictions
+from eno.inference.predictor_folder import PredictorParts
+from eno.models.aggregation import aggregate
+from eno.training.collection import PredictionSource, SplitPredictions
+from eno.training.record import TrainingRecord, check_unseen
+
+_DIAGNOSED = 20_000  # training and validation tracks that are predicted, to detect overfitting
+
+
+def evaluate_predictor(
+    folder: Path,
+    source: PredictionSource,
+    *,
+    split: str = SPLITS[-1],
+    resamples: int | None = None,
+    device: str = "auto",
+) -> Evaluation:
+    """Evaluate a predictor on a split, with its own vocabulary.
+
+    Parameters
+    ----------
+    folder : Path
+        Made by ``eno train`` or ``scripts/train.py``.
+    source : PredictionSource
+        A `eno.training.collection.Collection` with vectors of the predictor's encoder; for a CNN its
+        `eno.cnn.predictor.FeatureCollection`.
+    split : {"test", "val", "train"}
+        Only the test split shows how well new music is tagged.
+    resamples : int, optional
+        See `eno.evaluation.evaluation.evaluate_predictions`.
+    device : str
+        See `eno.devices.resolve_device`.
+
+    Raises
+    ------
+    FingerprintMismatch
+        The vectors are those of another encoder.
+    ModelError
+        The predictor is damaged; or tracks of the test split were in its training or validation split.
+    CatalogueError
+        Splits or features are missing or damaged.
+    """
+    parts, record = PredictorParts.load(folder, device=device), TrainingRecord.load(folder)
+    found = source.predict(parts, split)
+    if split == SPLITS[-1]:
+        check_unseen(folder, found.ids)
+    probabilities = _calibrated(parts, found)
+    calibration, of_albums = parts.calibration, parts.album_calibration
+    train, val = (source.predict(parts, other, limit=_DIAGNOSED) for other in SPLITS[:2])
+    return evaluate_predictions(
+        labels=parts.labels.all_labels,
+        num_genres=parts.labels.num_genres,
+        track_ids=found.ids,
+        albums=found.albums,
+        groups=found.groups,
+        truth=found.truth,
+        probabilities=probabilities,
+        thresholds=0.5 if calibration is None else calibration.thresholds,
+        train_positives=np.array(record.train_positives),
+        raw=None if calibration is None else found.probabilities,
+        train=Predictions(train.truth, _calibrated(parts, train)),
+        val=Predictions(val.truth, _calibrated(parts, val)),
+        aggregation=parts.album,
+        album_probabilities=(
+            None if of_albums is None else of_albums.apply(aggregate(probabilities, found.albums, parts.album)[1])
+        ),
+        album_thresholds=None if of_albums is None else of_albums.thresholds,
+        resamples=resamples,
+    )
+
+
+def _calibrated(parts: PredictorParts, found: SplitPredictions) -> np.ndarray:
+    return found.probabilities if parts.calibration is None else parts.calibration.apply(found.probabilities)

@@ -1,0 +1,3 @@
+from tests.training.conftest import collection
+
+__all__ = ["collection"]
