@@ -197,8 +197,8 @@ def check_unseen(folder: Path, track_ids: list[str]) -> None:
     if count:
         example = track_ids[pc.index(known, True).as_py()]
         raise ModelError(
-            f"{folder}: was trained on other splits: {count} of these {len(track_ids)} test tracks were in its training "
-            f"or validation split, for instance {example}. Train it again with: eno retrain {folder}"
+            f"{folder}: was trained on other splits: {count} of these {len(track_ids)} test tracks were in its "
+            f"training or validation split, for instance {example}. Train it again with: eno retrain {folder}"
         )
 
 

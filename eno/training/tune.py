@@ -126,7 +126,8 @@ def tune(
     truth = val.truth
     if macro_map(truth, truth) is None:
         raise TrainingError(
-            f"{collection.splits}: no label has both positives and negatives in the validation split, so mAP is undefined."
+            f"{collection.splits}: no label has both positives and negatives in the validation split, so mAP is "
+            "undefined."
         )
     study = _open(collection, head, options, journal, seed)
     resumed = len(study.trials)

@@ -16,8 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from eno.training.judging import evaluate_predictor
-from eno.training.collection import Collection, split_hash, split_ids, windows_of
 
 from eno.cnn.dataset import EnoDataset
 from eno.cnn.feature_files import feature_path, read_failures, read_settings
@@ -45,9 +43,10 @@ from eno.similarity.tag_table import read_tag_table, table_key
 from eno.tagfiles.edits import undo
 from eno.tagfiles.selection import read_tagged
 from eno.tagging import vectors_for
+from eno.training.collection import Collection, split_hash, split_ids
+from eno.training.evaluate import evaluate_predictor
 from eno.training.feedback import Feedback
 from eno.training.record import TrainingRecord, changes, check_unseen, trained_tracks
-from eno.training.collection import Collection, split_hash, split_ids
 from eno.training.tune import tune
 
 WRITTEN = Path(__file__).parent / "a632fda"
