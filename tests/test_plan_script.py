@@ -1,4 +1,4 @@
-"""The plan for large collections, against figures computed by hand."""
+"""The estimate for large collections, compared with values computed by hand."""
 
 import subprocess
 import sys
@@ -13,25 +13,25 @@ def table(*options):
     return {name: values for name, *values in rows if not name.startswith("-")}
 
 
-def test_gpu():
-    # 3e6 tracks × 8 windows / 1000 windows/s = 24,000 s; 8192 bytes and 1 a window
+def test_with_gpu():
+    # 3e6 tracks × 8 windows / 1000 windows/s = 24,000 s; 8192 + 1 bytes per window
     plan = table("--gpu", "--encoder-rate", "1000", "--decode-rate", "90", "--dim", "1024", "--layers", "4",
                  "--tracks", "3e6", "--devices", "2")  # fmt: skip
     assert plan["tracks"] == ["3,000,000"]
     assert plan["device hours"] == ["7"]
     assert plan["days on 2 devices"] == ["0.1"]
-    assert plan["cores to decode, a device"] == ["12"]
+    assert plan["decoding cores per device"] == ["12"]
     assert plan["stores"] == ["1"]
     assert plan["parts"] == ["2,930"]  # 3e6 × 8 × 8192 / 2**26
     assert plan["vectors, before compression"] == ["197 GB"]
-    assert plan["one vector a track"] == ["49.2 GB"]
+    assert plan["one vector per track"] == ["49.2 GB"]
 
 
-def test_without_gpu_both_share_the_cores():
-    # 1 / (1/40 + 1/160) = 32 windows/s, of which 100e6 tracks with 2 windows take 6.25e6 s
+def test_without_gpu_encoder_and_decoders_share_the_cores():
+    # 1 / (1/40 + 1/160) = 32 windows/s, so 100e6 tracks with 2 windows take 6.25e6 s
     plan = table(
         "--encoder-rate", "40", "--decode-rate", "160", "--dim", "200", "--windows", "2", "--tracks", "1e6", "1e8"
     )
     assert plan["device hours"] == ["17", "1,736"]
     assert plan["stores"] == ["1", "34"]
-    assert plan["cores to decode, a device"] == ["shared", "shared"]
+    assert plan["decoding cores per device"] == ["shared", "shared"]

@@ -1,8 +1,8 @@
-"""How well copies of a recording are found, and what is taken for one that is none, on the demo corpus.
+"""Precision and recall of duplicate detection on the demo corpus.
 
-Of some tracks copies are written (other codecs, trimmed, padded, softer, resampled, and two of these at once) and
-renditions (the same tune played anew); beside them stand the whole demo and albums of drones. Every second tune is
-there to choose thresholds by; what is printed as a result is of the other tunes alone.
+Copies of some tracks are written (other codecs, trimmed, padded, quieter, resampled, and two of these combined), and
+renditions (the same tune in another performance). Distractors are the whole demo and albums of drones. Half of the
+tunes serve to choose thresholds; results are reported on the other half.
 
 Run it after ``python -m eno.demo`` and ``eno embed``: ``python scripts/bench/duplicates.py DATA_ROOT STORE``.
 """
@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -33,11 +33,13 @@ from eno.embeddings.job.pipeline import LocalExecutor
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.encoders import load_encoder
 from eno.files import write_json
+from eno.similarity.index.ann import train_faiss
 from eno.similarity.index.build import build_index
 from eno.similarity.index.index import SimilarityIndex
+from eno.similarity.index.writer import IndexWriter
 
 TWICE = (("trimmed-both", "mp3-64"), ("padded", "opus"), ("22050hz", "mp3-64"), ("mono", "ogg"))
-"""What is changed first, and how it is encoded then."""
+"""Combinations: the first change, and the encoding applied to its result."""
 
 DRONE_ALBUMS, DRONES = 6, 3
 DRONE_S, DRONE_RATE = 30, 44_100
@@ -46,10 +48,9 @@ DRONE_COPIES = ("mp3-64", "ogg", "opus", "trimmed-both")
 
 @dataclass
 class Truth:
-    """What is known of the files.
+    """Ground truth by track id.
 
-    ``recording`` and ``kind`` are by track id, and so is ``tune``: its number, of which every second one is for
-    choosing; -1 for tracks that nothing was made from.
+    ``tune`` is the number of the tune, -1 for distractors; tunes of even number serve to choose thresholds.
     """
 
     recording: dict[str, str] = field(default_factory=dict)
@@ -57,7 +58,7 @@ class Truth:
     tune: dict[str, int] = field(default_factory=dict)
 
     def add(self, track_id: str, recording: str, kind: str, tune: int) -> None:
-        """Note one file."""
+        """Add a file."""
         self.recording[track_id], self.kind[track_id], self.tune[track_id] = recording, kind, tune
 
     def same(self, first: str, second: str) -> bool:
@@ -65,12 +66,12 @@ class Truth:
         return self.recording[first] == self.recording[second]
 
     def is_reported(self, first: str, second: str) -> bool:
-        """Whether a pair had no part in choosing."""
+        """Whether a pair is reported, not used to choose thresholds."""
         return any(self.tune[track_id] % 2 for track_id in (first, second))  # -1 is odd too
 
 
 def drone(album: int, track: int) -> np.ndarray:
-    """Tones that are held, those of the album, swelling slowly and each by itself [shape=(samples, 1)]."""
+    """Synthesise the sustained tones of an album, each of which swells slowly on its own [shape=(samples, 1)]."""
     rng, own = np.random.default_rng([album, 9]), np.random.default_rng([album, track])
     seconds = np.arange(DRONE_S * DRONE_RATE) / DRONE_RATE
     root, depth, vibrato = rng.uniform(55, 140), (0.2, 0.4, 0.8)[album % 3], (0.0, 0.002)[album % 2]
@@ -88,7 +89,7 @@ def drone(album: int, track: int) -> np.ndarray:
 
 
 def write_drones(folder: Path) -> list[str]:
-    """Write albums of drones; gives their names below `folder`."""
+    """Write albums of drones, and return their paths relative to `folder`."""
     names = []
     for album, track in itertools.product(range(DRONE_ALBUMS), range(DRONES)):
         path = folder / f"album {album}" / f"{track}.flac"
@@ -99,7 +100,7 @@ def write_drones(folder: Path) -> list[str]:
 
 
 def write_files(data_root: Path, sources: list[str], folder: Path) -> Truth:
-    """Write everything that is compared; the demo itself becomes ``folder/demo``."""
+    """Write all files to compare; ``folder/demo`` is a link to the demo."""
     audio, truth = data_root / "raw" / "audio", Truth()
     (folder / "demo").symlink_to(audio.resolve())
     number = {track_id: place for place, track_id in enumerate(sources)}
@@ -111,7 +112,7 @@ def write_files(data_root: Path, sources: list[str], folder: Path) -> Truth:
     def note(variants: Iterable[Variant], kind: str = "", originals: str = "demo", copied: str = "") -> None:
         for one in variants:
             source = one.source_track_id
-            if copied:  # of a copy, whose suffix is not that of the source
+            if copied:  # a copy of a copy, whose suffix differs from the source's
                 source = next(name for name in sources if PurePosixPath(name).with_suffix(".flac").as_posix() == source)
             track_id = one.path.relative_to(folder).as_posix()
             recording = f"{originals}/{source}" if one.same_recording else track_id
@@ -134,7 +135,7 @@ def write_files(data_root: Path, sources: list[str], folder: Path) -> Truth:
 
 
 def embed_all(folder: Path, demo: EmbeddingStore) -> EmbeddingStore:
-    """Embed what was written, and take over the vectors of the demo."""
+    """Embed the written files, and copy the embeddings of the demo."""
     place = folder.with_name(demo.spec.label)
     if place.is_dir():
         return EmbeddingStore.open(place)
@@ -148,9 +149,14 @@ def embed_all(folder: Path, demo: EmbeddingStore) -> EmbeddingStore:
 
 
 def compare_directly(folder: Path, truth: Truth) -> tuple[dict[tuple[str, str], Likeness], dict[str, list[Likeness]]]:
-    """Compare recordings with their copies, and with what is none, whether or not the vectors are near.
+    """Compare recordings with their copies, and with other recordings, whether or not their embeddings are similar.
 
-    Of those that are none, by kind, only pairs that are reported.
+    Returns
+    -------
+    copies : dict
+        Results by pair.
+    others : dict
+        Results of the reported pairs of different recordings, by kind.
     """
     originals = [track_id for track_id, kind in truth.kind.items() if kind == "original"]
     pairs = defaultdict(list)
@@ -165,17 +171,28 @@ def compare_directly(folder: Path, truth: Truth) -> tuple[dict[tuple[str, str], 
         kind = "same album of drones" if album.startswith("drones") else "same album"
         if any(truth.tune[name] >= 0 for name in names):
             pairs[kind] += list(itertools.combinations(sorted(names), 2))
-    heard = functools.cache(lambda track_id: Recording.read(folder / track_id))
-    copies = {pair: compare(*map(heard, pair)) for pair in positives(truth)}
+    read = functools.cache(lambda track_id: Recording.read(folder / track_id))
+    copies = {pair: compare(*map(read, pair)) for pair in positives(truth)}
     others = {
-        kind: [compare(*map(heard, pair)) for pair in names if truth.is_reported(*pair)]
-        for kind, names in pairs.items()
+        kind: [compare(*map(read, pair)) for pair in names if truth.is_reported(*pair)] for kind, names in pairs.items()
     }
     return copies, others
 
 
+def index_without_refitting(index: SimilarityIndex, store: EmbeddingStore) -> SimilarityIndex:
+    """Replace the rows of an exact index by those of another store.
+
+    A real collection has few copies, so the copies here must not affect the space.
+    """
+    manifest = replace(index.manifest, rows=0, generation=2, vectors="vectors-2.i16")
+    empty = train_faiss("exact", index.vectors(np.arange(1)), len(store.track_ids()), seed=0)
+    writer = IndexWriter(index.folder, manifest, index.space, empty)
+    writer.add(store, store.tracks(), None)
+    return writer.finish(built=True)
+
+
 def is_candidate(index: SimilarityIndex, truth: Truth, pair: tuple[str, str]) -> tuple[bool, float]:
-    """Whether a pair would be compared if there were no other copies of it, and its cosine."""
+    """Return whether a pair would be a candidate if there were no other copies of it, and its cosine."""
     vectors = index.vectors(np.concatenate([index.rows_of(one) for one in pair]))
     cosine = float(vectors[0] @ vectors[1])
     others = np.array([truth.recording[track_id] != truth.recording[pair[0]] for track_id in index.ids])
@@ -187,9 +204,9 @@ def is_candidate(index: SimilarityIndex, truth: Truth, pair: tuple[str, str]) ->
 def print_choice(
     index: SimilarityIndex, truth: Truth, pairs: list[Pair], copies: dict[tuple[str, str], Likeness]
 ) -> None:
-    """Show what thresholds can be chosen by: the half of the tunes that is not reported."""
+    """Print the distributions on the half of the tunes that serves to choose thresholds."""
     chosen = [pair for pair in copies if not truth.is_reported(*pair)]
-    print(f"\nfor choosing: {len(chosen)} pairs of a recording and its copy; the lowest of all / of 99 % / of 95 %")
+    print(f"\nto choose thresholds: {len(chosen)} pairs of a recording and its copy; minimum / 1st / 5th percentile")
     _print_low("cosine", [is_candidate(index, truth, pair)[1] for pair in chosen], MIN_COSINE)
     others = [
         pair.likeness
@@ -202,20 +219,18 @@ def print_choice(
         _print_low(name, [getattr(copies[pair], name) for pair in chosen], threshold)
     for pair in chosen:
         if not copies[pair].same:
-            print(f"  not passed: {truth.kind[pair[1]]} of {pair[0]}: {copies[pair].reason}")
+            print(f"  rejected: {truth.kind[pair[1]]} of {pair[0]}: {copies[pair].reason}")
     scores = [likeness.score for likeness in others]
-    print(
-        f"  {len(others)} others have an offset; the highest score, which is the lower of both, is {max(scores):.3f}\n"
-    )
+    print(f"  {len(others)} pairs of different recordings could be aligned; their highest score is {max(scores):.3f}\n")
 
 
 def _print_low(name: str, values: list[float], threshold: float) -> None:
     low = np.quantile(values, [0, 0.01, 0.05])
-    print(f"  {name:<10} {low[0]:.3f} / {low[1]:.3f} / {low[2]:.3f}; the threshold is {threshold}")
+    print(f"  {name:<10} {low[0]:.3f} / {low[1]:.3f} / {low[2]:.3f}; threshold {threshold}")
 
 
 def positives(truth: Truth) -> list[tuple[str, str]]:
-    """Pairs of a recording and a copy of it."""
+    """Return the pairs of a recording and a copy of it."""
     return [(recording, track_id) for track_id, recording in truth.recording.items() if recording != track_id]
 
 
@@ -226,38 +241,38 @@ def print_results(
     copies: dict[tuple[str, str], Likeness],
     others: dict[str, list[Likeness]],
 ) -> None:
-    """Show recall by kind of copy, false ones by kind of other, and precision and recall of all."""
+    """Print recall by kind of copy, false positives by kind of pair, and overall precision and recall."""
     rows = defaultdict(list)
     for pair, likeness in copies.items():
         if truth.is_reported(*pair):
             near, _ = is_candidate(index, truth, pair)
             found = near, likeness.same is True, likeness.same is None, near and likeness.same is True
             rows[truth.kind[pair[1]]].append(found)
-    print(f"{'copies':<24} {'pairs':>6} {'near':>6} {'same':>6} {'unsure':>7} {'recall':>7}")
+    print(f"{'copies':<24} {'pairs':>6} {'near':>6} {'same':>6} {'undecided':>10} {'recall':>7}")
     for kind, found in rows.items():
-        near, same, unsure, both = np.sum(found, axis=0)
-        print(f"{kind:<24} {len(found):>6} {near:>6} {same:>6} {unsure:>7} {both / len(found):>7.3f}")
-    print(f"\n{'others, near or not':<24} {'pairs':>6} {'same':>13} {'unsure':>7}")
+        near, same, undecided, both = np.sum(found, axis=0)
+        print(f"{kind:<24} {len(found):>6} {near:>6} {same:>6} {undecided:>10} {both / len(found):>7.3f}")
+    print(f"\n{'different recordings':<24} {'pairs':>6} {'same':>13} {'undecided':>10}")
     for kind, found in others.items():
         same = [likeness.same for likeness in found]
-        print(f"{kind:<24} {len(same):>6} {same.count(True):>13} {same.count(None):>7}")
+        print(f"{kind:<24} {len(same):>6} {same.count(True):>13} {same.count(None):>10}")
     confirmed = [pair for pair in pairs if pair.decision == SAME and truth.is_reported(pair.first, pair.second)]
     right = sum(truth.same(pair.first, pair.second) for pair in confirmed)
     near, same, _, both = np.mean([found for kind in rows.values() for found in kind], axis=0)
-    print(f"\nprecision {right / max(1, len(confirmed)):.4f}: {right} of {len(confirmed)} pairs called the same are")
-    print(f"recall    {both:.4f}: {near:.4f} of the copies are near enough to be compared, {same:.4f} pass if compared")
+    print(f"\nprecision {right / max(1, len(confirmed)):.4f}: {right} of {len(confirmed)} confirmed pairs are copies")
+    print(f"recall    {both:.4f}: {near:.4f} of the copies are candidates, {same:.4f} are confirmed if compared")
     for pair in confirmed:
         if not truth.same(pair.first, pair.second):
             print(f"wrong: {pair.first} and {pair.second}: {pair.likeness}")
 
 
 def main() -> None:
-    """Write, embed, search and judge; print tables and times."""
+    """Write, embed, search and compare; print tables and times."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data_root", type=Path, help="folder of the demo corpus")
     parser.add_argument("store", type=Path, help="store of the demo's tracks")
-    parser.add_argument("--tracks", type=int, default=8, help="tracks that copies are made of")
-    parser.add_argument("--folder", type=Path, help="keep what is written and embedded here, and take what is there")
+    parser.add_argument("--tracks", type=int, default=8, help="number of tracks to make copies of")
+    parser.add_argument("--folder", type=Path, help="cache of written files and embeddings")
     arguments = parser.parse_args()
     demo = EmbeddingStore.open(arguments.store)
     ids = demo.track_ids()
@@ -282,8 +297,7 @@ def main() -> None:
         lap(f"{len(truth.kind) - len(ids)} files written")
         store = embed_all(folder, demo)
         lap(f"embedded with {demo.spec.label}")
-        plain = build_index(demo, Path(scratch) / "plain")  # a collection has few copies: none may shape its space
-        index = build_index(store, Path(scratch) / "index", like=plain.folder)
+        index = index_without_refitting(build_index(demo, Path(scratch) / "index"), store)
         found = find_duplicates(index, audio_roots=folder)
         lap(f"{len(found.pairs)} pairs compared ({NEIGHBOURS} nearest of cosine ≥ {MIN_COSINE}, {NEAREST} of any)")
         copies, others = compare_directly(folder, truth)

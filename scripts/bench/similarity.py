@@ -1,11 +1,11 @@
-"""Eno's index beside hnswlib, usearch and voyager on the same vectors: time, disk, memory, recall, with a filter too.
+"""Compare eno's index with hnswlib, usearch and voyager: time, disk, memory and recall, with and without a filter.
 
-Every library has a process of its own, so that memory can be told apart. Its depth of search is the smallest that finds
-0.95 of the ten true neighbours of 500 queries; all figures are of 500 others. Vectors lie in clusters of Zipf's sizes,
-each around a plane of its own; what is printed of them (intrinsic dimension by Levina and Bickel's maximum likelihood,
-cosines of neighbours) can be compared with windows of the demo in a whitened space: dimension 9 to 12.
+Each library runs in its own process, so that memory can be attributed. The search depth is the smallest that reaches a
+recall@10 of 0.95 on 500 queries; results are measured on 500 others. Vectors form clusters with Zipf-distributed sizes,
+each near a plane. Their intrinsic dimension (Levina and Bickel's maximum likelihood) and the cosines of neighbours are
+printed, for comparison with whitened windows of the demo (dimension 9 to 12).
 
-Run it with nothing else on the machine, with ``pip install hnswlib usearch voyager``:
+Run it on an idle machine, with ``pip install hnswlib usearch voyager``:
 ``python scripts/bench/similarity.py [--rows 1000000] [--only eno-ivfpq hnswlib …] [--folder DIR]``.
 """
 
@@ -33,15 +33,15 @@ from eno.similarity.index.vector_file import VectorFile, append_vectors
 from eno.spec import EncoderSpec
 
 DIM, K, QUERIES, TARGET = 512, 10, 500, 0.95
-KEPT = 0.01  # of the rows, by the filter
-ENGINES = ("eno-ivfpq", "eno-ivf", "hnswlib", "usearch", "voyager")
+KEPT = 0.01  # fraction of rows that pass the filter
+LIBRARIES = ("eno-ivfpq", "eno-ivf", "hnswlib", "usearch", "voyager")
 _STEP = 20_000
 _M, _EF_BUILD = 16, 128
 _DEPTHS = [round(10 * 2 ** (n / 2)) for n in range(15)]  # 10 … 1,280
 
 
 def make_vectors(rows: int, queries: list[np.ndarray], seed: int = 0) -> Iterator[np.ndarray]:
-    """Clustered unit vectors, some at a time; as many queries of the same kind as are needed are put aside."""
+    """Generate blocks of clustered unit vectors; queries of the same distribution are appended to `queries`."""
     rng = np.random.default_rng(seed)
     clusters, planes, intrinsic = max(200, rows // 100), 64, 24
     sizes = 1 / np.arange(1, clusters + 1) ** 0.8
@@ -61,7 +61,7 @@ def make_vectors(rows: int, queries: list[np.ndarray], seed: int = 0) -> Iterato
 
 
 def prepare(folder: Path, rows: int) -> None:
-    """Write vectors, queries, their true neighbours, and a store for eno."""
+    """Write vectors, queries, true neighbours, and an embedding store."""
     put_aside: list[np.ndarray] = []
     append_vectors(folder / "vectors.i16", 0, DIM, make_vectors(rows, put_aside))
     queries = np.concatenate(put_aside)
@@ -96,7 +96,7 @@ def prepare(folder: Path, rows: int) -> None:
 
 
 Search = Callable[[np.ndarray, int], np.ndarray]
-"""Rows found for queries [shape=(q, dim)], at some depth."""
+"""Returns the rows found for queries [shape=(q, dim)] at a search depth."""
 
 
 class Eno:
@@ -106,11 +106,11 @@ class Eno:
         self.folder, self.kind, self.place = folder, kind, folder / kind
 
     def build(self) -> None:
-        """From the store to the files, the tuning too."""
+        """Build the index from the store, including tuning."""
         build_index(EmbeddingStore.open(self.folder / "store"), self.place, kind=self.kind, space="none")
 
     def open(self, kept: np.ndarray) -> tuple[list[int], Search, Search]:
-        """Depths, search, search among what a filter keeps."""
+        """Return search depths, the search, and the search with a filter."""
         index = SimilarityIndex.open(self.place)
         ann = index.ann
         return (
@@ -121,13 +121,13 @@ class Eno:
 
 
 class HNSWLib:
-    """Hnswlib; its filter is a function in Python."""
+    """Hnswlib, whose filter is a Python function."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.place = folder, folder / "hnswlib"
 
     def build(self) -> None:
-        """As its documentation shows."""
+        """Build the index."""
         import hnswlib
 
         index = hnswlib.Index("ip", DIM)
@@ -137,7 +137,7 @@ class HNSWLib:
         index.save_index(str(self.place))
 
     def open(self, kept: np.ndarray) -> tuple[list[int], Search, Search]:
-        """Depths, search, search among what a filter keeps."""
+        """Return search depths, the search, and the search with a filter."""
         import hnswlib
 
         index = hnswlib.Index("ip", DIM)
@@ -151,7 +151,7 @@ class HNSWLib:
 
 
 class USearch:
-    """Usearch with float16; it has no filter in Python, so more is asked for and then filtered."""
+    """Usearch with float16. It has no filter in Python, so more results are requested and then filtered."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.place = folder, folder / "usearch"
@@ -162,14 +162,14 @@ class USearch:
         return Index(ndim=DIM, metric="ip", dtype="f16", connectivity=_M, expansion_add=_EF_BUILD)
 
     def build(self) -> None:
-        """As its documentation shows."""
+        """Build the index."""
         index = self._index()
         for first, vectors in load(self.folder):
             index.add(np.arange(first, first + len(vectors)), vectors)
         index.save(str(self.place))
 
     def open(self, kept: np.ndarray) -> tuple[list[int], Search, Search]:
-        """Depths, search, search among what a filter keeps."""
+        """Return search depths, the search, and the search with a filter."""
         index = self._index()
         index.load(str(self.place))
 
@@ -182,23 +182,22 @@ class USearch:
 
 
 class Voyager:
-    """Voyager with 8-bit floating point; it has no filter, so more is asked for and then filtered."""
+    """Voyager with 8-bit floats. It has no filter, so more results are requested and then filtered."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.place = folder, folder / "voyager"
 
     def build(self) -> None:
-        """As its documentation shows."""
+        """Build the index."""
         from voyager import Index, Space, StorageDataType
 
-        vectors = load(self.folder)
         index = Index(Space.InnerProduct, DIM, M=_M, ef_construction=_EF_BUILD, storage_data_type=StorageDataType.E4M3)
         for _, vectors in load(self.folder):
             index.add_items(vectors)
         index.save(str(self.place))
 
     def open(self, kept: np.ndarray) -> tuple[list[int], Search, Search]:
-        """Depths, search, search among what a filter keeps."""
+        """Return search depths, the search, and the search with a filter."""
         from voyager import Index
 
         index = Index.load(str(self.place))
@@ -210,7 +209,7 @@ class Voyager:
 
 
 def among(found: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Keep the first ten of each row that a filter keeps; -1 where there are fewer."""
+    """Return the first ten results of each query that pass the filter, padded with -1."""
     rows = np.full((len(found), K), -1, np.int64)
     for place, row in enumerate(found):
         some = row[kept[row]][:K]
@@ -219,13 +218,13 @@ def among(found: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def load(folder: Path) -> Iterator[tuple[int, np.ndarray]]:
-    """Number of the first, and float32 vectors, some at a time."""
+    """Iterate over blocks: the number of the first row, and float32 vectors."""
     rows = len(np.load(folder / "kept.npy"))
     return VectorFile(folder / "vectors.i16", rows, DIM).blocks()
 
 
 def measure(folder: Path, name: str) -> dict[str, float]:
-    """Build or open one engine and measure it; in a process of its own."""
+    """Build a library's index, or measure one that was built."""
     faiss.omp_set_num_threads(2)
     kind = name.partition("-")[2]
     made: dict[str, Callable[[], Any]] = {"hnswlib": lambda: HNSWLib(folder), "usearch": lambda: USearch(folder)}
@@ -242,16 +241,16 @@ def measure(folder: Path, name: str) -> dict[str, float]:
     before = resident()
     depths, search, filtered = engine.open(kept)
     row = {"build_s": json.loads(built.read_text()), "disk_mb": size / 1e6}
-    row |= judge("", depths, search, queries, np.load(folder / "true.npy"))
+    row |= evaluate("", depths, search, queries, np.load(folder / "true.npy"))
     private, whole = (now - then for now, then in zip(resident(), before, strict=True))
     row |= {"private_mb": private, "resident_mb": whole}
-    row |= judge("kept_", depths, filtered, queries, np.load(folder / "true-kept.npy"))
+    row |= evaluate("kept_", depths, filtered, queries, np.load(folder / "true-kept.npy"))
     return row
 
 
-def judge(prefix: str, depths: list[int], search: Search, queries: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    """Find the depth that suffices, then measure on the other queries."""
-    # Filters written in Python take seconds a query, so fewer queries have to do.
+def evaluate(prefix: str, depths: list[int], search: Search, queries: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """Find the sufficient search depth, then measure on the other queries."""
+    # Filters in Python take seconds per query, so use fewer queries.
     fewer = slice(None) if not prefix else slice(None, None, 5)
     tune, test = (part[fewer] for part in np.split(queries, 2))
     true_tune, true_test = (part[fewer] for part in np.split(true, 2))
@@ -274,18 +273,18 @@ def judge(prefix: str, depths: list[int], search: Search, queries: np.ndarray, t
 
 
 def resident() -> tuple[float, float]:
-    """Memory of this process in 10⁶ bytes: its own, and mapped files too."""
+    """Return the memory of this process in 10⁶ bytes: anonymous, and including mapped files."""
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     anonymous, whole = (int(fields[name].split()[0]) * 1024 / 1e6 for name in ("RssAnon", "VmRSS"))
     return anonymous, whole
 
 
 def main() -> None:
-    """Prepare the vectors, run every engine in turn, and print the table."""
+    """Prepare the vectors, run every library in turn, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--only", nargs="+", choices=ENGINES, default=ENGINES)
-    parser.add_argument("--folder", type=Path, help="Keep vectors and indexes here, and take those that are there")
+    parser.add_argument("--only", nargs="+", choices=LIBRARIES, default=LIBRARIES)
+    parser.add_argument("--folder", type=Path, help="Cache of vectors and indexes")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
