@@ -1,4 +1,4 @@
-"""Files of one recording among others, from a store to groups."""
+"""Duplicate detection, from a store to groups."""
 
 import csv
 import hashlib
@@ -27,14 +27,14 @@ RATE = 22_050
 
 
 def music(seed: int, *, stereo: bool = True) -> np.ndarray:
-    """Notes with a little air above them [shape=(frames, channels)]."""
+    """Notes with some noise at high frequencies [shape=(frames, channels)]."""
     samples = soxr.resample(notes(seed, score=seed), 8000, RATE)
     air = 0.003 * np.random.default_rng(seed).standard_normal(len(samples))
     return np.repeat((0.5 * samples + air)[:, None], 1 + stereo, axis=1).astype(np.float32)
 
 
 def make_store(folder, names, vectors=None) -> EmbeddingStore:
-    """A store in which all tracks are near to each other, unless told otherwise."""
+    """Create a store; without `vectors`, all tracks are near each other."""
     rng = np.random.default_rng(0)
     vectors = 1 + 0.01 * rng.standard_normal((len(names), 6)) if vectors is None else vectors
     spec = (
@@ -91,11 +91,11 @@ class TestFindDuplicates:
                 assert decision == ("same" if names <= copies else "different")
         assert all(pair.likeness.reason for pair in found.pairs)
 
-    def test_files_that_cannot_be_read_are_named_and_the_others_go_on(self, found):
+    def test_unreadable_files_are_reported_and_skipped(self, found):
         assert list(found.problems) == ["broken.flac", "gone.flac"]
         assert found.problems["gone.flac"] == "no such file"
 
-    def test_nothing_is_changed(self, collection, index):
+    def test_no_file_is_changed(self, collection, index):
         audio = collection[0]
 
         def state():
@@ -105,7 +105,7 @@ class TestFindDuplicates:
         find_duplicates(index, audio_roots=audio, min_cosine=0.5)
         assert state() == before
 
-    def test_without_audio_only_lengths_decide(self, index):
+    def test_without_audio_only_durations_decide(self, index):
         rows = [{"track_id": name, "duration_s": length} for name, length in [("flac.flac", 14.0), ("mp3.mp3", 90.0)]]
         tracks = pa.Table.from_pylist(rows, schema=TRACK_SCHEMA)
         found = find_duplicates(index, tracks=tracks, min_cosine=0.5)
@@ -115,8 +115,8 @@ class TestFindDuplicates:
         assert different[0].likeness.reason == "durations of 14 and 90 s"
         assert found.count("unconfirmed") == 14
 
-    def test_a_chain_is_no_group(self, tmp_path):
-        """B shares most with A and with C, but A and C share little: only what is like the keeper goes with it."""
+    def test_a_chain_is_not_a_group(self, tmp_path):
+        """B overlaps with A and with C, but A hardly with C: a group holds only copies of the file to keep."""
         whole = music(3, stereo=False)
         step = round(0.2 * len(whole))
         for number, name in enumerate("abc"):
@@ -129,7 +129,7 @@ class TestFindDuplicates:
         assert decisions == {"ab": "same", "bc": "same", "ac": "different"}
         assert [[member.track_id for member in group] for group in found.groups] == [["a.flac", "b.flac"]]
 
-    def test_members_that_were_no_candidates_are_compared_with_the_keeper(self, tmp_path):
+    def test_members_that_were_not_candidates_are_compared_with_the_file_to_keep(self, tmp_path):
         for name in "abc":
             soundfile.write(tmp_path / f"{name}.flac", music(4), RATE)
         angles = np.radians([0, 50, 100])
@@ -142,7 +142,7 @@ class TestFindDuplicates:
         assert later.cosine == pytest.approx(np.cos(angles[2]), abs=1e-3)
 
 
-def test_likely_pairs_are_those_of_all_comparisons(tmp_path):
+def test_candidates_are_those_of_exhaustive_comparison(tmp_path):
     vectors = np.random.default_rng(1).standard_normal((1500, 6))
     index = build_index(make_store(tmp_path / "store", [f"{n:04}" for n in range(1500)], vectors), space="none")
     rows, cosines = likely_pairs(index, neighbours=3, min_cosine=0.99, nearest=1)
@@ -182,7 +182,7 @@ MP3 = replace(LOSSLESS, lossless=False, kbps=320, size=8_000_000, codec="mp3 mpe
         (LOSSLESS, replace(LOSSLESS, size=10_000_000), "a smaller file"),
     ],
 )
-def test_what_is_kept_and_why(kept, other, behind):
+def test_which_file_is_kept_and_why(kept, other, behind):
     for order in ({"x": kept, "b": other}, {"b": other, "x": kept}):
         assert by_quality(order) == {"x": "", "b": behind}
         assert list(by_quality(order)) == ["x", "b"]
@@ -204,7 +204,7 @@ class TestCommand:
         assert {row["group"] for row in same} == {"1"}
         assert all(float(row["score"]) > 0.9 for row in same)
 
-    def test_what_is_read_by_people(self, collection):
+    def test_text_output(self, collection):
         audio, store = collection
         result = CliRunner().invoke(
             app, ["duplicates", str(store.path), "--audio-root", str(audio), "--min-cosine", "0"]
@@ -214,6 +214,6 @@ class TestCommand:
         assert "3 same, 3 different, 9 unconfirmed" in result.stdout
         assert "1 groups with 2 files to spare" in result.stdout
 
-    def test_a_wrong_output_is_refused_before_the_work(self, collection):
+    def test_an_invalid_output_is_refused_before_the_comparison(self, collection):
         result = CliRunner().invoke(app, ["duplicates", str(collection[1].path), "--out", "pairs.xlsx"])
         assert "ends in .csv or .json" in str(result.exception)

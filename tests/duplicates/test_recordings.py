@@ -1,4 +1,4 @@
-"""What counts as the same recording."""
+"""Which recordings count as the same."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ SECONDS = 14
 
 
 def notes(seed: int, *, score: int = 0, jitter_s: float = 0.0) -> np.ndarray:
-    """Plucked notes; `score` decides which and when, `seed` how each is played."""
+    """Synthesise plucked notes: `score` determines pitches and onsets, `seed` the performance."""
     rng, touch = np.random.default_rng([score, 3]), np.random.default_rng([seed, 5])
     samples = np.zeros(SECONDS * SAMPLE_RATE)
     for _ in range(5 * SECONDS):
@@ -26,7 +26,7 @@ def notes(seed: int, *, score: int = 0, jitter_s: float = 0.0) -> np.ndarray:
 
 
 def drone(seed: int, *, depth: float) -> np.ndarray:
-    """Four tones that swell slowly, each by itself."""
+    """Synthesise five tones, each of which swells slowly on its own."""
     rng = np.random.default_rng([seed, 7])
     t = np.arange(SECONDS * SAMPLE_RATE) / SAMPLE_RATE
     samples = 0.001 * rng.standard_normal(len(t))
@@ -46,7 +46,7 @@ ORIGINAL = notes(0)
 
 
 def quantised(samples, step=0.01):
-    """Noise that changes with the music, 30 dB below it, as a codec leaves."""
+    """Add signal-dependent noise 30 dB below the music, as a codec does."""
     return np.round(samples / step) * step
 
 
@@ -74,19 +74,19 @@ def padded(samples):
         (lambda samples: samples[20_007:], 20_007 / SAMPLE_RATE),
         (lambda samples: quantised(0.2 * samples[20_007:-9_000], 0.002), 20_007 / SAMPLE_RATE),
     ],
-    ids=["identical", "upside down and softer", "quantised", "resampled", "equalised", "padded", "trimmed", "all"],
+    ids=["identical", "inverted and quieter", "quantised", "resampled", "equalised", "padded", "trimmed", "all"],
 )
 def test_a_copy_is_found_with_its_offset(change, offset_s):
     found = likeness(ORIGINAL, change(ORIGINAL))
     assert found.same is True, found
-    assert found.offset_s == pytest.approx(offset_s, abs=3 / SAMPLE_RATE)  # filters delay a little
+    assert found.offset_s == pytest.approx(offset_s, abs=3 / SAMPLE_RATE)  # filters add a small delay
     assert found.score > 0.9
     turned = likeness(change(ORIGINAL), ORIGINAL)
     assert turned.same is True
     assert turned.offset_s == pytest.approx(-offset_s, abs=3 / SAMPLE_RATE)
 
 
-def test_silence_is_not_what_two_tracks_share():
+def test_silence_does_not_count_as_overlap():
     other = notes(1, score=1)
     assert likeness(padded(ORIGINAL), padded(other)).same is False
     ends = likeness(ORIGINAL, padded(ORIGINAL[: 10 * SAMPLE_RATE]))
@@ -109,21 +109,21 @@ def test_a_remix_is_not_the_same():
     assert found.same is False, found
 
 
-def test_slower_is_not_the_same():
+def test_another_speed_is_not_the_same():
     assert likeness(ORIGINAL, soxr.resample(ORIGINAL, 100, 103)).same is False
 
 
-def test_a_beginning_is_not_the_whole():
+def test_a_short_excerpt_is_not_the_same():
     assert likeness(ORIGINAL, ORIGINAL[: 5 * SAMPLE_RATE]).same is False
 
 
-def test_drones_of_one_album_are_told_apart_by_their_swells():
+def test_drones_are_distinguished_by_their_swells():
     one, other = drone(0, depth=0.4), drone(1, depth=0.4)
     assert likeness(one, other).same is not True
     assert likeness(one, quantised(one, 0.003)[16_000:]).same is True
 
 
-def test_an_even_tone_is_left_undecided():
+def test_an_unvarying_tone_is_undecided():
     tone = drone(0, depth=0.0)
     found = likeness(tone, np.roll(drone(1, depth=0.0), 5000))
     assert found.same is None
@@ -131,7 +131,7 @@ def test_an_even_tone_is_left_undecided():
 
 
 @pytest.mark.parametrize("samples", [np.zeros(80_000), np.zeros(100), 0.1 * ORIGINAL[:4000]])
-def test_what_hardly_sounds_is_left_undecided(samples):
+def test_almost_silent_audio_is_undecided(samples):
     for pair in ((samples, ORIGINAL), (ORIGINAL, samples), (samples, samples)):
         found = likeness(*pair)
         assert found.same is None

@@ -1,4 +1,4 @@
-"""Two dozen short tracks by four artists, with a catalogue that knows some of them."""
+"""A collection of 24 short tracks by four artists, some of which are in the catalogue."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +20,7 @@ from tests.fakes import ProjectionEncoder
 RATE = 8000
 POLICY = WindowPolicy(count=4)
 
-# Album folder → how many tracks, what its files' tags say, what the catalogue says. Everything in one table, so that
-# a test can say what it expects without looking it up.
+# Album folder → number of tracks, tags of its files, and catalogue entry.
 ALBUMS = {
     "Low/2001 - Things We Lost": (8, {}, ("Low", "Things We Lost", 2001, ["Slowcore"], ["Dream Pop"], ["melancholic"])),
     "Low/2018 - Double": (6, {"album": "Double"}, ("Low", "Double", 2018, ["Slowcore", "Noise"], [], ["cold"])),
@@ -35,7 +34,7 @@ ALBUMS = {
 
 
 class OwnEncoder(ProjectionEncoder):
-    """A user's own, which commands load by this module's name. A text is heard as the sound of its length."""
+    """A user's own encoder, which commands load by this module's name. A text is encoded by its length."""
 
     logit_scale = 1.0
 
@@ -52,9 +51,9 @@ def build(root: Path, encoder) -> tuple[DataRoot, EmbeddingStore]:
     data, spec = DataRoot(root), encoder.spec
     store = EmbeddingStore.create(root / "store", spec, policy=POLICY, dtype="float32")
     tracks, matches, albums = [], [], []
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for folder, (count, tags, known) in ALBUMS.items():
-        colour = chance.standard_normal(RATE // 2)  # of all tracks of an album, so that these are alike
+        timbre = rng.standard_normal(RATE // 2)  # shared by all tracks of an album, so that they are similar
         (data.audio / folder).mkdir(parents=True)
         file_name = None
         if known is not None:
@@ -67,8 +66,8 @@ def build(root: Path, encoder) -> tuple[DataRoot, EmbeddingStore]:
             )
         for number in range(1, count + 1):
             name = f"{folder}/{number:02d}.wav"
-            samples = np.tile(colour, 8)[: RATE * 3 + 100 * len(tracks)]
-            samples = samples + chance.standard_normal(len(samples))
+            samples = np.tile(timbre, 8)[: RATE * 3 + 100 * len(tracks)]
+            samples = samples + rng.standard_normal(len(samples))
             soundfile.write(data.audio / name, 0.1 * samples, RATE, subtype="FLOAT")
             windows = read_windows(
                 data.audio / name, sample_rate=spec.sample_rate, window_samples=spec.window_samples, policy=POLICY

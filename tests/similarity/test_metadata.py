@@ -1,12 +1,13 @@
-"""What is known of tracks, and filters over it."""
+"""Metadata of tracks, and filters over it."""
 
+import sys
 from fnmatch import fnmatchcase
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from eno.errors import ConfigError, SimilarityError
+from eno.errors import ConfigError, MissingExtra, SimilarityError
 from eno.similarity.groups import Groups
 from eno.similarity.metadata import TrackMetadata
 from eno.similarity.where import Where
@@ -39,7 +40,7 @@ class TestTrackMetadata:
         tagged = _row(metadata, "SR/Takk/01.wav")
         assert (tagged["artist"], tagged["album"], tagged["year"]) == ("Sigur Rós", "Takk…", 2005)
         assert (tagged["genres"], tagged["descriptors"]) == (["Post-Rock"], None)
-        # The album's artist counts, not who is named on a track; but "Various Artists" is nobody.
+        # The album's artist takes precedence over the track's, except for "Various Artists".
         assert _row(metadata, "Grouper/Ruins/01.wav")["artist"] == "Grouper"
         assert _row(metadata, "V/Slow Songs/01.wav")["artist"] == "Low"
         unknown = _row(metadata, "heap/01.wav")
@@ -56,13 +57,13 @@ class TestTrackMetadata:
         with pytest.raises(SimilarityError, match=r"The genre of the tracks is unknown.*--data-root"):
             metadata.spellings("genres", "Rock")
 
-    def test_order_and_tracks_that_are_not_there(self, collection, metadata):
+    def test_order_and_unknown_tracks(self, collection, metadata):
         names = ["heap/02.wav", "new.wav", "Grouper/Ruins/01.wav"]
         assert TrackMetadata.read(names, collection[0]).table["album"].to_pylist() == ["heap", None, "Ruins"]
         assert metadata.rows_of(names)[1] == -1
         assert len(TrackMetadata.read([], collection[0])) == 0
 
-    def test_names_in_any_spelling(self, metadata):
+    def test_names_match_regardless_of_spelling(self, metadata):
         assert metadata.spellings("artists", "sigur ros") == ["Sigur Rós"]
         assert metadata.spellings("genres", "DREAM-POP") == ["Dream Pop"]
         with pytest.raises(SimilarityError, match=r"No track has the genre 'slowcroe'\. Similar names: Slowcore"):
@@ -116,7 +117,7 @@ class TestWhere:
         assert not Where()
         assert Where().mask(metadata).all()
 
-    def test_a_value_is_never_part_of_the_query(self, metadata):
+    def test_values_are_not_interpreted(self, metadata):
         with pytest.raises(SimilarityError, match="No track has the genre"):
             Where(genres=("x') OR true --",)).mask(metadata)
         assert not Where(path="') OR true --").mask(metadata).any()
@@ -139,7 +140,7 @@ class TestWhere:
             ("error('x' || path) = 1", "type|x|error"),
         ],
     )
-    def test_what_an_expression_may_not(self, metadata, tmp_path, expression, reason):
+    def test_expressions_that_are_refused(self, metadata, tmp_path, expression, reason):
         file = tmp_path / "secret.txt"
         file.write_text("secret")
         expression = expression.replace("{file}", str(file))
@@ -147,10 +148,16 @@ class TestWhere:
             Where(expression=expression).mask(metadata)
         assert repr(expression) in str(caught.value)
 
-    def test_impossible_spans(self, metadata):
+    def test_only_expressions_need_duckdb(self, metadata, monkeypatch):
+        monkeypatch.setitem(sys.modules, "duckdb", None)
+        assert Where(genres=("noise",), years=(2000, None), path="Low/*").mask(metadata).any()
+        with pytest.raises(MissingExtra, match="duckdb"):
+            Where(expression="year > 2000").mask(metadata)
+
+    def test_empty_ranges(self, metadata):
         with pytest.raises(ConfigError, match="the first value must not exceed the last"):
             Where(years=(2000, 1990)).mask(metadata)
 
 
-def test_the_collection_is_what_these_tests_take_it_for(collection):
+def test_the_collection_has_the_expected_size(collection):
     assert len(collection[1].track_ids()) == sum(count for count, _, _ in ALBUMS.values()) == 24

@@ -1,4 +1,4 @@
-"""Walks from track to track, and the files that players read."""
+"""Random walks, and M3U files."""
 
 import os
 from urllib.parse import unquote_to_bytes
@@ -49,7 +49,7 @@ def take_walk(vectors, durations, artists):
 
 
 class TestWalk:
-    def test_each_step_is_a_short_one(self, take_walk, vectors, artists, durations):
+    def test_each_step_goes_to_a_near_neighbour(self, take_walk, vectors, artists, durations):
         played = [row for row, _ in take_walk(120)]
         assert len(set(played)) == len(played) > 20
         for place in range(1, len(played)):
@@ -62,22 +62,22 @@ class TestWalk:
     @pytest.mark.parametrize("minutes", [10, 33, 60, 200])
     def test_ends_near_the_wanted_length(self, take_walk, durations, minutes):
         played = [row for row, _ in take_walk(minutes)]
-        # The last of eight candidates fills the gap: one of 60 to 400 s misses it by half of the longest at the most.
+        # The last track is the best of eight, of 60 to 400 s, and misses the wanted end by at most half of the longest.
         assert abs(durations[played].sum() - 60 * minutes) < 200
 
-    def test_the_seed_decides(self, take_walk):
+    def test_the_seed_determines_the_walk(self, take_walk):
         assert take_walk(seed=3) == take_walk(seed=3)
         assert len({tuple(take_walk(seed=seed)) for seed in range(4)}) == 4
 
-    def test_one_artist_alone(self, take_walk):
+    def test_a_single_artist(self, take_walk):
         played = take_walk(40, artists=Groups.of_values(pa.array(["one"] * TRACKS)))
         assert len(played) > 5
 
-    def test_limits_and_what_may_be_played(self, take_walk, artists, durations):
+    def test_limits_and_allowed_tracks(self, take_walk, artists, durations):
         short = durations < 120
         limit = GroupLimit(Groups.of_values(pa.array(artists)), 1)
         played = [row for row, _ in take_walk(9999, allowed=short, limits=[limit])]
-        # It ends early, with one track by each artist who has a short one.
+        # It ends early, after one track by each artist who has a short one.
         assert sorted(artists[played]) == sorted({*artists[short], artists[0]})
         unknown = np.where(np.arange(TRACKS) % 2, np.nan, durations)
         assert all(row % 2 == 0 for row, _ in take_walk(60, durations_s=unknown))
@@ -101,8 +101,8 @@ class TestM3U:
             Neighbour(track_id="gone.ogg", score=1),
         ]
         assert write_m3u(tmp_path / "lists" / "l.m3u8", tracks, audio) == ["gone.ogg"]
-        told, places = self._entries(tmp_path / "lists" / "l.m3u8")
-        assert told == ["#EXTINF:62,Sigur Rós - Svefn- G", "#EXTINF:-1,#1", "#EXTINF:-1,gone"]
+        titles, places = self._entries(tmp_path / "lists" / "l.m3u8")
+        assert titles == ["#EXTINF:62,Sigur Rós - Svefn- G", "#EXTINF:-1,#1", "#EXTINF:-1,gone"]
         assert places[0] == "../audio/Sigur Rós/a.ogg"
         assert all((tmp_path / "lists" / place).exists() for place in places[:2])
         write_m3u(audio / "l.m3u8", tracks, audio)
@@ -111,7 +111,7 @@ class TestM3U:
         assert self._entries(audio / "l.m3u8")[1][0] == str(audio / "Sigur Rós/a.ogg")
 
     @pytest.mark.parametrize("name", [b"caf\xe9.ogg", b"two\nlines.ogg"])
-    def test_names_that_no_line_of_utf8_holds(self, tmp_path, name):
+    def test_names_that_cannot_be_a_line_of_utf8(self, tmp_path, name):
         file = tmp_path / os.fsdecode(name)
         file.touch()
         track = Neighbour(track_id=printable(os.fsdecode(name)), score=1, title=printable(os.fsdecode(name)))

@@ -1,4 +1,4 @@
-"""Limits and diversity, compared with what the definitions say word for word."""
+"""Limits and diversification, compared with literal implementations of their definitions."""
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +21,11 @@ def _search(scores, asked=None):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_limits(seed):
-    chance = np.random.default_rng(seed)
-    scores = chance.standard_normal(300).astype(np.float32)
-    artists = [list(chance.choice(8, chance.integers(0, 3), replace=False)) for _ in scores]
-    albums = [int(one) if one else None for one in chance.integers(0, 40, 300)]
-    allowed = chance.random(300) < 0.7
+    rng = np.random.default_rng(seed)
+    scores = rng.standard_normal(300).astype(np.float32)
+    artists = [list(rng.choice(8, rng.integers(0, 3), replace=False)) for _ in scores]
+    albums = [int(one) if one else None for one in rng.integers(0, 40, 300)]
+    allowed = rng.random(300) < 0.7
     limits = [GroupLimit(Groups.of_lists(pa.array(artists)), 3), GroupLimit(Groups.of_values(pa.array(albums)), 2)]
     _, found = rerank(_search(scores), 25, allowed=allowed, limits=limits)
     expected = []
@@ -37,8 +37,8 @@ def test_limits(seed):
     assert found.tolist() == expected
 
 
-def test_nearly_all_by_one_artist():
-    # The five others are the furthest of all.
+def test_one_artist_has_nearly_the_whole_collection():
+    # The five tracks by others have the lowest scores.
     scores = np.arange(100_000, 0, -1, dtype=np.float32)
     artists = Groups.of_values(pa.array(["one"] * 99_995 + list("abcde")))
     asked = []
@@ -49,8 +49,8 @@ def test_nearly_all_by_one_artist():
 
 @pytest.mark.parametrize("diversity", [0.3, 0.7, 1.0])
 def test_maximal_marginal_relevance(diversity):
-    chance = np.random.default_rng(1)
-    vectors = chance.standard_normal((90, 5)).astype(np.float32)
+    rng = np.random.default_rng(1)
+    vectors = rng.standard_normal((90, 5)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     scores = vectors @ vectors[0]
     allowed = np.arange(90) > 0
@@ -63,7 +63,7 @@ def test_maximal_marginal_relevance(diversity):
             - diversity * max((float(vectors[row] @ vectors[other]) for other in expected), default=0)
             for row in left
         ]
-        # With nothing taken yet and relevance of no weight, the most relevant comes first, as in a search.
+        # With diversity 1, all first choices are equal; the most relevant is taken.
         expected.append(left[int(np.argmax(merits))] if expected or diversity < 1 else int(found[0]))
     assert found.tolist() == expected
     np.testing.assert_array_equal(found_scores, scores[found])
@@ -72,7 +72,7 @@ def test_maximal_marginal_relevance(diversity):
     assert alike.mean() < (vectors[plain] @ vectors[plain].T).mean()
 
 
-def test_fewer_than_wanted():
+def test_fewer_results_than_requested():
     scores = np.ones(4, np.float32)
     groups = Groups.of_values(pa.array(["a", "a", "b", None]))
     allowed = np.array([True, True, False, True])

@@ -1,4 +1,4 @@
-"""``eno similar`` as a user types it."""
+"""The command ``eno similar``."""
 
 import json
 import re
@@ -24,7 +24,7 @@ RUINS = "Grouper/Ruins/0"
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory):
     data, store = build(tmp_path_factory.mktemp("collection"), OwnEncoder())
-    build_index(store)  # that of windows is built by the first that needs it
+    build_index(store)  # the index of windows is built when first needed
     return data, store
 
 
@@ -41,7 +41,7 @@ def model(collection):
 
 @pytest.fixture
 def similar(collection):
-    """Run the command; gives the result, of --json the rows, and raises what the command would print as an error."""
+    """Run the command: return its result and the rows of --json; raise the error that it would print."""
     data, store = collection
 
     def similar(*arguments):
@@ -145,7 +145,7 @@ def test_playlist(similar, collection, tmp_path):
         ([FIRST, "--index", "nowhere"], SimilarityError, "eno index build"),
     ],
 )
-def test_what_cannot_be(similar, collection, arguments, error, message):
+def test_invalid_commands(similar, collection, arguments, error, message):
     index = collection[1].path / "index" / "tracks"
     with pytest.raises(error, match=re.escape(message)):
         similar(*(str(argument).replace("{index}", str(index)) for argument in arguments))
@@ -157,7 +157,7 @@ def test_silence(similar, tmp_path):
         similar(tmp_path / "silence.wav", "--encoder", "tests.similarity.small_collection:OwnEncoder")
 
 
-def test_an_index_older_than_its_store_answers_all_the_same(collection, monkeypatch, capsys):
+def test_an_outdated_index_is_searched_with_a_warning(collection, monkeypatch, capsys):
     data, store = collection
     shutil.copytree(store.path, data.root / "older")
     type(store).open(data.root / "older").append(["new"], np.zeros(1), np.ones((1, 1, 6), np.float32))

@@ -1,4 +1,4 @@
-"""Indexes find what comparing everything finds, keep up with their store, and say when they are damaged."""
+"""Indexes agree with exhaustive search, follow their store, and detect damage."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ KINDS = ["exact", "ivf", "ivfpq"]
 
 
 def clustered(tracks: int, seed: int) -> np.ndarray:
-    """Windows of tracks [shape=(tracks, WINDOWS, DIM)]: tracks in clusters, windows around their track."""
+    """Draw clusters of tracks, and windows around each track [shape=(tracks, WINDOWS, DIM)]."""
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(99).standard_normal((40, DIM))
     means = centres[rng.integers(40, size=tracks)] + 0.5 * rng.standard_normal((tracks, DIM))
@@ -54,7 +54,7 @@ def store(tmp_path_factory):
 
 
 def by_hand(index, store, level: str) -> tuple[list[str], np.ndarray]:
-    """Unit vectors of a store in the index's space, without the index."""
+    """Compute the unit vectors of a store in the index's space, without the index."""
     if level == "tracks":
         ids, raw = store.matrix()
     else:
@@ -65,15 +65,15 @@ def by_hand(index, store, level: str) -> tuple[list[str], np.ndarray]:
 
 @pytest.mark.parametrize("level", ["tracks", "windows"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_neighbours_are_those_of_comparing_everything(store, tmp_path, kind, level):
+def test_neighbours_are_those_of_exhaustive_search(store, tmp_path, kind, level):
     index = build_index(store, tmp_path / kind, kind=kind, level=level)
     ids, unit = by_hand(index, store, level)
     rows = np.arange(0, len(ids), len(ids) // 100)
     scores, found = index.search(unit[rows], 5)
     best = np.sort(unit[rows] @ unit.T, axis=1)[:, ::-1][:, :5]
-    hits = np.isclose(scores, best, atol=2e-3)  # by score: float16 may swap neighbours that are equally near
+    hits = np.isclose(scores, best, atol=2e-3)  # by score: rounding may swap neighbours that are equally near
     assert hits.mean() == 1.0 if kind == "exact" else hits.mean() > 0.93
-    # Whatever finds it, a score is the cosine of what is found.
+    # For every kind, the score is the exact cosine.
     wanted = (unit[rows][:, None] * index.vectors(found.ravel()).reshape(len(rows), 5, -1)).sum(axis=2)
     np.testing.assert_allclose(scores, wanted, atol=1e-3)
     assert [index.ids[row] for row in found[:, 0]] == [ids[row] for row in rows] or level == "windows"
@@ -81,8 +81,8 @@ def test_neighbours_are_those_of_comparing_everything(store, tmp_path, kind, lev
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("kept", [0.01, 0.3])
-def test_a_filter_is_part_of_the_search(store, tmp_path, monkeypatch, kind, kept):
-    monkeypatch.setattr("eno.similarity.index.ann._SUBSET_ROWS", 50)  # so that both ways of filtering are gone
+def test_filters_apply_during_the_search(store, tmp_path, monkeypatch, kind, kept):
+    monkeypatch.setattr("eno.similarity.index.ann._SUBSET_ROWS", 50)  # so that both ways of filtering are covered
     index = build_index(store, tmp_path / kind, kind=kind)
     allowed = np.random.default_rng(0).random(1500) < kept
     queries = index.vectors(np.arange(40))
@@ -94,7 +94,7 @@ def test_a_filter_is_part_of_the_search(store, tmp_path, monkeypatch, kind, kept
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_fewer_rows_than_asked_for_are_said_to_be_missing(store, tmp_path, kind):
+def test_missing_results_are_padded(store, tmp_path, kind):
     index = build_index(store, tmp_path / kind, kind=kind)
     allowed = np.zeros(1500, bool)
     allowed[[3, 700]] = True
@@ -123,7 +123,7 @@ def test_an_index_follows_its_store(tmp_path, kind):
     index = SimilarityIndex.open(folder)
     assert not index.is_older_than(store)
     assert index.track_ids() == store.track_ids()
-    # As if everything were compared by hand with what the store holds now.
+    # The same as an exhaustive search of what the store holds now.
     ids, unit = by_hand(index, store, "tracks")
     scores, rows = index.search(unit, 1)
     np.testing.assert_allclose(scores[:, 0], 1, atol=2e-3)
@@ -132,7 +132,7 @@ def test_an_index_follows_its_store(tmp_path, kind):
     assert update_index(store, folder) == Update(0, 0, 0)
 
 
-def test_where_very_much_has_changed_it_is_built_anew_and_says_so(tmp_path):
+def test_an_index_is_rebuilt_after_large_changes(tmp_path):
     store = new_store(tmp_path / "store", tracks=200)
     build_index(store, tmp_path / "index")
     add(store, names_of(200, 50), clustered(50, seed=1))
@@ -142,7 +142,7 @@ def test_where_very_much_has_changed_it_is_built_anew_and_says_so(tmp_path):
     assert SimilarityIndex.open(tmp_path / "index").manifest.built_rows == 300
 
 
-def test_music_of_another_kind_moves_the_space(tmp_path):
+def test_an_index_is_rebuilt_if_the_mean_has_moved(tmp_path):
     store = new_store(tmp_path / "store", tracks=200)
     build_index(store, tmp_path / "index")
     add(store, names_of(200, 50), clustered(50, seed=1) + 40 * np.eye(DIM, dtype=np.float32)[0])
@@ -150,7 +150,7 @@ def test_music_of_another_kind_moves_the_space(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["exact", "ivfpq"])
-def test_an_update_that_is_killed_leaves_the_index_as_it_was(tmp_path, monkeypatch, kind):
+def test_an_interrupted_update_leaves_the_index_unchanged(tmp_path, monkeypatch, kind):
     store = new_store(tmp_path / "store", tracks=300)
     before = build_index(store, tmp_path / "index", kind=kind)
     wanted = before.search(before.vectors(np.arange(50)), 5)
@@ -180,7 +180,7 @@ def test_an_update_that_is_killed_leaves_the_index_as_it_was(tmp_path, monkeypat
         ("space", lambda path: path.write_bytes(b""), r"space-1\.safetensors"),
     ],
 )
-def test_a_damaged_index_is_named(store, tmp_path, file, damage, message):
+def test_damaged_files_are_reported(store, tmp_path, file, damage, message):
     index = build_index(store, tmp_path / "index", kind="ivf")
     damage(tmp_path / "index" / getattr(index.manifest, file))
     with pytest.raises(SimilarityError, match=message):
@@ -202,7 +202,7 @@ def test_windows_of_a_track_are_in_order_of_time(store, tmp_path):
     assert len(index.rows_of("artist 1/00001.mp3")) == 0
 
 
-def test_measuring_goes_into_the_manifest(store, tmp_path):
+def test_measurements_are_stored_in_the_manifest(store, tmp_path):
     index = build_index(store, tmp_path / "index", kind="ivf")
     result = measure_index(index, queries=100)
     assert SimilarityIndex.open(tmp_path / "index").manifest.measured["recall"] == result.recall > 0.9
@@ -210,14 +210,14 @@ def test_measuring_goes_into_the_manifest(store, tmp_path):
     assert recall_at(np.array([[1, -1]]), np.array([[1, -1]])) == 1.0
 
 
-def test_the_kind_follows_size_and_memory():
+def test_the_kind_depends_on_size_and_memory():
     assert choose_kind(100_000, 512, None) == "exact"
     assert choose_kind(100_001, 512, None) == "ivfpq"
     assert choose_kind(10**6, 512, estimate_memory_mb("ivf", 10**6, 512)) == "ivf"
     assert choose_kind(10**6, 512, estimate_memory_mb("ivf", 10**6, 512) - 1) == "ivfpq"
 
 
-def test_options_that_mean_nothing_are_refused(store, tmp_path):
+def test_invalid_options_are_refused(store, tmp_path):
     for options in ({"kind": "tree"}, {"level": "albums"}, {"space": "fancy"}):
         with pytest.raises(ConfigError, match=str(next(iter(options.values())))):
             build_index(store, tmp_path / "index", **options)

@@ -1,4 +1,4 @@
-"""Spaces against the formulas of their papers and scikit-learn."""
+"""Spaces, compared with the formulas of their papers and scikit-learn."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from eno.views import RowView
 
 
 def cone(rows=400, dim=250, seed=0):
-    """Vectors in a narrow cone, some of whose directions spread much more than others [dtype=float32]."""
+    """Draw vectors in a narrow cone with very uneven variances [dtype=float32]."""
     rng = np.random.default_rng(seed)
     mixed = (
         rng.standard_normal((rows, dim)) * np.geomspace(3, 0.3, dim) @ np.linalg.qr(rng.standard_normal((dim, dim)))[0]
@@ -22,7 +22,7 @@ def cone(rows=400, dim=250, seed=0):
 
 
 def by_hand(method, X):
-    """What the papers say, not yet of length 1."""
+    """Compute the reference, before scaling to length 1."""
     X = X.astype(np.float64)
     centred = X - X.mean(axis=0)
     match method:
@@ -58,11 +58,11 @@ def test_every_layer_has_the_same_weight(method):
     X = np.stack([layers[0], 1000 * layers[1]], axis=1)
     found = Space.fit(X, method=method).apply(X)
     assert found.shape == (400, 240)
-    # Whitening with shrinkage leaves layers a little less than their whole spread.
+    # Whitening with shrinkage reduces the variance of layers slightly.
     np.testing.assert_allclose(found @ found.T, cosine_similarity(expected), atol=0.03 if method == "whiten" else 2e-4)
 
 
-def test_tracks_that_belong_together_are_found_below_what_all_share():
+def test_whitening_finds_groups_hidden_by_dominant_directions():
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(60), 5)
     X = 0.5 * rng.standard_normal((60, 64))[group] + 0.15 * rng.standard_normal((300, 64)) + 10
@@ -80,15 +80,15 @@ def test_tracks_that_belong_together_are_found_below_what_all_share():
 
 
 @pytest.mark.parametrize("method", [*METHODS, CENTRE])
-def test_a_text_moves_nothing(method):
+def test_the_mean_is_not_subtracted_from_texts(method):
     X, texts = cone(), np.random.default_rng(5).standard_normal((4, 250)).astype(np.float32)
     space = Space.fit(X, method=method)
-    # A sound whose distance from the mean is that text has the same place.
+    # Audio that differs from the mean by the same vector is mapped to the same place.
     shifted = texts + (0 if method == "none" else X.mean(axis=0, dtype=np.float64))
     np.testing.assert_allclose(space.apply_text(texts), space.apply(shifted), atol=1e-5)
 
 
-def test_rows_left_on_disk_and_a_sample_of_them(tmp_path, monkeypatch):
+def test_memory_mapped_rows_and_samples(tmp_path, monkeypatch):
     X = cone(2000, 40)
     np.save(tmp_path / "X.npy", X)
     order = np.random.default_rng(1).permutation(2000)
@@ -105,7 +105,7 @@ def test_rows_left_on_disk_and_a_sample_of_them(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("method", [*METHODS, CENTRE])
 @pytest.mark.parametrize("rows", [0, 1, 2, MIN_ROWS - 1])
-def test_of_too_few_rows_nothing_is_learned(method, rows):
+def test_nothing_is_fitted_on_too_few_rows(method, rows):
     X, queries = cone(rows, 30), cone(5, 30, seed=1)
     space = Space.fit(X, method=method)
     assert space.spec["rows"] == 0
@@ -123,7 +123,7 @@ def test_fewer_rows_than_values(method, rows):
 
 
 @pytest.mark.parametrize("method", [*METHODS, CENTRE])
-def test_what_never_changes_says_nothing_and_what_is_zero_stays_zero(method):
+def test_constant_and_zero_values(method):
     X = cone(100, 20)
     X[:, 3] = 77.7
     X[:, 5] = X[:, 6]
@@ -137,14 +137,14 @@ def test_what_never_changes_says_nothing_and_what_is_zero_stays_zero(method):
 
     same = np.ones((30, 20), np.float32)
     alike = Space.fit(same, method=method).apply(same)
-    np.testing.assert_allclose(alike @ alike.T, 1, atol=1e-5)  # tracks that are all the same are near to each other
+    np.testing.assert_allclose(alike @ alike.T, 1, atol=1e-5)  # identical tracks are each other's neighbours
 
-    silent = np.stack([cone(100, 20, seed=4), np.full((100, 20), 5.0)], axis=1)  # the second layer never changes
+    silent = np.stack([cone(100, 20, seed=4), np.full((100, 20), 5.0)], axis=1)  # the second layer is constant
     assert np.isfinite(Space.fit(silent, method=method).apply(silent)).all()
 
 
 @pytest.mark.parametrize("method", ["none", "whiten"])
-def test_saved_and_loaded_it_is_the_same(tmp_path, method):
+def test_saving_and_loading(tmp_path, method):
     X = np.stack([cone(60, 24), cone(60, 24, seed=1)], axis=1)
     space = Space.fit(X, method=method, seed=7)
     space.save(tmp_path / "space.safetensors")
@@ -155,7 +155,7 @@ def test_saved_and_loaded_it_is_the_same(tmp_path, method):
     np.testing.assert_array_equal(loaded.apply_text(X), space.apply_text(X))
 
 
-def test_a_damaged_file_is_named(tmp_path):
+def test_damaged_files_are_reported(tmp_path):
     path = tmp_path / "space.safetensors"
     with pytest.raises(SimilarityError, match="is missing or damaged"):
         Space.load(path)
@@ -167,7 +167,7 @@ def test_a_damaged_file_is_named(tmp_path):
             Space.load(path)
 
 
-def test_misuse_is_told():
+def test_invalid_arguments():
     X = cone(60, 24)
     with pytest.raises(ConfigError, match="choose from none, standardise"):
         Space.fit(X, method="center")

@@ -1,4 +1,4 @@
-"""Every way to ask, compared with cosines by hand."""
+"""All kinds of queries, compared with explicitly computed cosines."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -75,7 +75,7 @@ def _same(answer, expected):
 class TestSeeds:
     def test_track(self, sounds, unit):
         _same(sounds.like(FIRST, k=23, **ANY), _ranked(unit, unit[FIRST], without=[FIRST]))
-        # By default no album of its own, and two by an artist.
+        # By default the query's own album is skipped, and there are at most two tracks per artist.
         expected, artists = [], []
         for name, score in _ranked(unit, unit[FIRST]):
             artist = sounds.tracks.metadata.row(int(sounds.tracks.metadata.rows_of([name])[0]))["artist"]
@@ -84,7 +84,7 @@ class TestSeeds:
                 artists.append(artist)
         _same(sounds.like(FIRST, k=8), expected[:8])
 
-    def test_all_names_of_a_track(self, collection, sounds):
+    def test_names_of_a_track(self, collection, sounds):
         audio = collection[0].audio
         for name in (FIRST, audio / FIRST, audio / "heap" / ".." / FIRST):
             assert sounds.find(name) == FIRST
@@ -93,7 +93,7 @@ class TestSeeds:
             sounds.find("01.wav")
         assert sounds.find("x" * 5000) is None
 
-    def test_file_from_elsewhere(self, collection, sounds, tmp_path):
+    def test_file_outside_the_collection(self, collection, sounds, tmp_path):
         copy = tmp_path / "copy.wav"
         shutil.copy(collection[0].audio / FIRST, copy)
         answer = sounds.like(copy, k=3, per_artist=None)
@@ -102,7 +102,7 @@ class TestSeeds:
         assert answer.notes == ()
 
     def test_passage(self, collection, sounds, encoder, unit):
-        # Windows of half a second that overlap by half, from 0.6 to 1.7 s: the last one ends with the passage.
+        # Windows of 0.5 s that overlap by half, from 0.6 to 1.7 s; the last one ends with the passage.
         samples = decode(collection[0].audio / FIRST, sample_rate=RATE)
         starts = [4800, 6800, 8800, 9600]
         windows = np.stack([samples[start : start + 4000] for start in starts])
@@ -129,7 +129,7 @@ class TestSeeds:
         _same(sounds.nearest(query, k=24, **ANY), _ranked(unit, encoder.encode_text(["slowcore, cold: rainy"])[0]))
         assert set(query.tags) == {"Slowcore", "cold"}
 
-    def test_what_is_shared(self, sounds):
+    def test_shared_tags_and_metadata(self, sounds):
         by_name = {one.track_id: one for one in sounds.like(FIRST, k=23, **ANY)}
         assert by_name["V/Slow Songs/01.wav"].shared == ("Slowcore", "melancholic")
         assert by_name["Grouper/Ruins/01.wav"].shared == ("melancholic",)
@@ -138,7 +138,7 @@ class TestSeeds:
         assert (one.artist, one.album, one.title, one.year) == ("Sigur Rós", "Takk…", "01", 2005)
         assert "start_s" not in one.to_dict()
 
-    def test_two_albums_of_one_title(self, sounds, collection):
+    def test_ambiguous_album_title(self, sounds, collection):
         table = sounds.tracks.metadata.table
         both = table.set_column(table.column_names.index("album"), "album", [["Hits"] * len(table)])
         with pytest.raises(SimilarityError, match=r"6 albums are called 'hits'\. Specify one by its id: SR/Takk/"):
@@ -146,17 +146,17 @@ class TestSeeds:
 
 
 class TestFilters:
-    def test_are_part_of_the_search(self, sounds, unit):
-        # The two tracks of all that are least like the query.
+    def test_filters_apply_during_the_search(self, sounds, unit):
+        # The two tracks least similar to the query.
         *_, (first, _), (second, _) = _ranked(unit, unit[FIRST])
         where = f"path in ('{first}', '{second}')"
         _same(sounds.like(FIRST, k=2, where=where, **ANY), _ranked({n: unit[n] for n in (first, second)}, unit[FIRST]))
 
-    def test_nothing_left(self, sounds):
+    def test_no_track_meets_the_conditions(self, sounds):
         with pytest.raises(SimilarityError, match="No indexed track meets all of these conditions"):
             sounds.like(FIRST, where=Where(years=(1900, 1901)))
 
-    def test_more_than_there_are(self, sounds):
+    def test_fewer_results_than_requested(self, sounds):
         answer = sounds.like(FIRST, k=99, where=Where(artists=("sigur ros",)), per_artist=None)
         assert len(answer) == 3
         assert answer.notes == (
@@ -192,7 +192,7 @@ class TestPassages:
                 moment = starts[own][cosines[row].argmax()]
                 expected.setdefault(names[row], (names[row], starts[row], moment, cosines[row].max()))
         answer = passages.like(FIRST, k=23, **ANY)
-        assert {one.track_id for one in answer} == set(expected)  # the order of near ties is that of half precision
+        assert {one.track_id for one in answer} == set(expected)  # near ties may swap by rounding
         assert [one.score for one in answer] == sorted((one.score for one in answer), reverse=True)
         for one in answer:
             _, start_s, query_s, score = expected[one.track_id]
@@ -200,7 +200,7 @@ class TestPassages:
             assert (one.start_s, one.query_s) == (pytest.approx(start_s), pytest.approx(query_s))
         assert answer[0].to_dict()["start_s"] == answer[0].start_s
 
-    def test_a_passage_is_found_where_it_is(self, collection, passages, tmp_path):
+    def test_a_cut_passage_is_found_at_its_position(self, collection, passages, tmp_path):
         samples = decode(collection[0].audio / FIRST, sample_rate=RATE)
         start = round(passages.index.starts_s[passages.index.rows_of(FIRST)[2]] * RATE)
         soundfile.write(tmp_path / "cut.wav", samples[start : start + 4000], RATE, subtype="FLOAT")
@@ -232,7 +232,7 @@ class TestTags:
         tags = with_predictor(table, predictor)
         return SoundsLike(sounds.index, sounds.store, encoder=encoder, metadata=sounds.tracks.metadata, tags=tags)
 
-    def test_surest_of_all_tags_together(self, collection, tagged, predictor):
+    def test_tracks_are_ranked_by_all_tags_together(self, collection, tagged, predictor):
         names, vectors = collection[1].matrix()
         probabilities = predictor.head.predict_proba(vectors)
         together = gmean(probabilities[:, [2, 1]], axis=1)
@@ -249,13 +249,13 @@ class TestTags:
         with pytest.raises(ConfigError, match="cannot be combined"):
             combine([tagged.tags(["rain"]), tagged.seed(FIRST)])
 
-    def test_of_a_file(self, collection, tagged, tmp_path):
+    def test_tags_of_a_file(self, collection, tagged, tmp_path):
         shutil.copy(collection[0].audio / FIRST, tmp_path / "copy.wav")
         of_file, of_track = tagged.seed(tmp_path / "copy.wav").tags, tagged.seed(FIRST).tags
         assert of_file == {tag: pytest.approx(sure, abs=1e-3) for tag, sure in of_track.items()}
         assert of_track
 
-    def test_heads_of_windows(self, collection, predictor, tmp_path):
+    def test_heads_that_take_windows(self, collection, predictor, tmp_path):
         predictor.head.takes_windows = True
         predictor.head.predict_proba = lambda bags: expit(bags.padded()[0].max(axis=1)[:, :3] / 40)
         table = make_tag_table(tmp_path, "a-b", collection[1], predictor)
@@ -264,7 +264,7 @@ class TestTags:
             expected = expit(vectors[names == name, 0].max(axis=0)[:3] / 40)
             np.testing.assert_allclose(table.probabilities[:, place], expected, atol=1e-3)
 
-    def test_kept_until_store_or_predictor_change(self, collection, predictor, tmp_path):
+    def test_the_table_is_cached_until_store_or_predictor_change(self, collection, predictor, tmp_path):
         store = collection[1]
         model = tmp_path / "model"
         (model / "head").mkdir(parents=True)
@@ -277,7 +277,7 @@ class TestTags:
         (model / "head" / "weights").write_text("2")
         assert read_tag_table(tmp_path / "tags", table_key(model, store)) is None
         make_tag_table(tmp_path / "tags", table_key(model, store), store, predictor)
-        assert read_tag_table(tmp_path / "tags", key) is not None  # two predictors take turns
+        assert read_tag_table(tmp_path / "tags", key) is not None  # tables of two predictors coexist
         copy = tmp_path / "store"
         shutil.copytree(store.path, copy)
         changed = EmbeddingStore.open(copy)
@@ -319,7 +319,7 @@ class TestBadInput:
             ({"from_s": 2, "to_s": 1}, ConfigError, r"at least 0\.5 s long"),
         ],
     )
-    def test_no_passage(self, sounds, span, error, message):
+    def test_invalid_passages(self, sounds, span, error, message):
         with pytest.raises(error, match=message):
             sounds.seed(FIRST, **span)
 
@@ -334,18 +334,18 @@ class TestBadInput:
             combine([one, type(one)(name="opposite", vectors=-one.vectors, starts_s=one.starts_s)])
 
     def test_wrong_or_missing_encoder(self, sounds, collection, tmp_path):
-        deaf = SoundsLike(sounds.index, sounds.store, audio_roots=collection[0].audio)
+        without_encoder = SoundsLike(sounds.index, sounds.store, audio_roots=collection[0].audio)
         with pytest.raises(ConfigError, match="must be encoded with 'tests"):
-            deaf.seed(FIRST, from_s=1)
+            without_encoder.seed(FIRST, from_s=1)
         with pytest.raises(AudioError, match="is a folder"):
-            deaf.like(tmp_path)
-        deaf.encoder = OwnEncoder(seed=1)
-        for ask in (lambda: deaf.seed(FIRST, from_s=1), lambda: deaf.text("rain")):
+            without_encoder.like(tmp_path)
+        without_encoder.encoder = OwnEncoder(seed=1)
+        for ask in (lambda: without_encoder.seed(FIRST, from_s=1), lambda: without_encoder.text("rain")):
             with pytest.raises(FingerprintMismatch):
                 ask()
-        deaf.encoder = ProjectionEncoder()
+        without_encoder.encoder = ProjectionEncoder()
         with pytest.raises(ConfigError, match="The encoder 'projection' cannot encode text"):
-            deaf.text("sad piano with rain")
+            without_encoder.text("sad piano with rain")
 
     def test_index_older_than_its_store(self, collection, tmp_path):
         shutil.copytree(collection[1].path, tmp_path / "store")
@@ -378,7 +378,16 @@ class TestBadInput:
             sounds.like("heap/01.wav")
 
 
-def test_one_object_answers_many(sounds):
+def test_one_call_opens_everything(collection, sounds, tmp_path):
+    data, store, _ = collection
+    shutil.copytree(store.path, tmp_path / "store", ignore=shutil.ignore_patterns("index"))
+    opened = SoundsLike.open(tmp_path / "store", data_root=data.root, space="none")
+    assert opened.like(FIRST) == sounds.like(FIRST)
+    assert opened.find(data.audio / FIRST) == FIRST
+    assert SoundsLike.open(tmp_path / "store").like(FIRST, k=3)[0].artist is None
+
+
+def test_concurrent_searches(sounds):
     names = sounds.store.track_ids() * 4
     where = Where(genres=("slowcore", "ambient"), expression="duration_s > 1")
     with ThreadPoolExecutor(8) as pool:
@@ -386,7 +395,7 @@ def test_one_object_answers_many(sounds):
     assert answers == [sounds.like(name, k=4, where=where, diversity=0.3) for name in names[:24]] * 4
 
 
-def test_policy_of_the_store_is_that_of_the_query(sounds):
+def test_query_windows_follow_the_policy_of_the_store(sounds):
     assert sounds.store.policy == POLICY != WindowPolicy()
 
 
@@ -398,19 +407,19 @@ class TestPlaylist:
         assert answer.duration_s == pytest.approx(30, abs=3)
         assert answer == sounds.playlist(sounds.seed(FIRST), minutes=0.5, seed=2, same_album=True)
 
-    def test_of_anything_else_begins_with_the_nearest(self, sounds):
+    def test_other_queries_begin_with_the_nearest_track(self, sounds):
         query = sounds.artist("grouper")
         answer = sounds.playlist(query, minutes=0.2, where=Where(artists=("low",)))
         assert answer[0].track_id == sounds.nearest(query, where=Where(artists=("low",)))[0].track_id
         assert {one.artist for one in answer} == {"Low"}
 
-    def test_too_little_music(self, sounds):
+    def test_too_few_tracks(self, sounds):
         answer = sounds.playlist(sounds.seed(FIRST), minutes=10)
         assert answer.notes == (
             f"The playlist lasts {answer.duration_s / 60:.1f} of 10 minutes: no other track may be played.",
         )
 
-    def test_what_cannot_be(self, sounds, passages):
+    def test_invalid_playlists(self, sounds, passages):
         with pytest.raises(ConfigError, match="without --windows"):
             passages.playlist(passages.seed(FIRST), minutes=1)
         with pytest.raises(ConfigError, match="more than 0"):
