@@ -1,5 +1,6 @@
 # make demo   set up, build the demo corpus, embed it, train, evaluate, compare; with QUICK=1 less of everything
 # make test   set up, then every check: lint, format, types, import layers, tests
+# make test-full   the same, and the tests with networks of the published sizes (a minute more)
 #
 # PyTorch comes first, so that nothing pulls another build of it. For a certain build, say so:
 #   make demo TORCH="torch==2.9.1 --index-url https://…/whl/cu128"
@@ -9,13 +10,16 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test setup browser lint types layers proto pytest clean
+.PHONY: demo test test-full setup browser lint types layers proto pytest clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m eno.demo $(if $(QUICK),--quick) $(DEMO)
 
 test: setup browser lint types layers pytest
+
+test-full: test
+	$(BIN)/pytest -m full_size
 
 setup: $(VENV)/.dev
 

@@ -106,9 +106,9 @@ def music_statistics(layer: torch.nn.Module) -> None:
     layer.running_var.fill_(400.0)
 
 
-def save_mert(folder: Path, size: str = "95M") -> Path:
+def save_mert(folder: Path, size: str = "95M", **changes: int) -> Path:
     """A MERT as its authors publish it: their configuration, and pickled weights with the old names of weight norm."""
-    config = HubertConfig(**MERT_SIZES[size], num_conv_pos_embeddings=128, vocab_size=32)
+    config = HubertConfig(**{**MERT_SIZES[size], **changes}, num_conv_pos_embeddings=128, vocab_size=32)
     network = HubertModel(config).eval()
     weights = {}
     for name, value in network.state_dict().items():
@@ -136,8 +136,10 @@ def save_mert_preprocessor(folder: Path) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(settings))
 
 
-def roberta_base_config() -> RobertaConfig:
-    return RobertaConfig(vocab_size=50_265, **ROBERTA)
+def roberta_config(*, full_size: bool) -> RobertaConfig:
+    """The configuration of roberta-base, or of its first two layers with few words."""
+    short = {} if full_size else {"num_hidden_layers": 2}
+    return RobertaConfig(vocab_size=50_265 if full_size else 512, **ROBERTA, **short)
 
 
 def music(samples: int, sample_rate: int, seed: int = 0, count: int = 1) -> np.ndarray:

@@ -15,7 +15,7 @@ import transformers
 from transformers import PreTrainedTokenizerFast, RobertaModel
 
 from eno.encoders.wheels import fetch_wheel
-from tests.checkpoints import roberta_base_config, save_tokenizer, spread_weights
+from tests.checkpoints import roberta_config, save_tokenizer, spread_weights
 
 _WHEEL = "laion_clap-1.1.7-py3-none-any.whl"
 _SHA256 = "5451024fb9563a6f781945648151d2342845c0e06efb9304c4a9e08ae5711209"
@@ -33,8 +33,8 @@ class _StandIn(types.ModuleType):
 
 
 @contextmanager
-def laion_clap(folder: Path):
-    """Import the package, with generated weights in place of roberta-base, which it would fetch from the hub."""
+def laion_clap(folder: Path, *, full_size: bool):
+    """Import the package, with random weights instead of roberta-base, which it would download from the hub."""
     wheel = fetch_wheel("laion-clap==1.1.7", _WHEEL, _SHA256)
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
@@ -44,7 +44,7 @@ def laion_clap(folder: Path):
         return PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
 
     def text_model(*_args: object, **_options: object) -> RobertaModel:
-        network = RobertaModel(roberta_base_config())
+        network = RobertaModel(roberta_config(full_size=full_size))
         spread_weights(network, seed=1)
         return network
 

@@ -1,4 +1,4 @@
-"""Checkpoints of laion_clap: against golden numbers of its own network, and against its own code at full size."""
+"""Checkpoints of laion_clap, against stored results of its network and against its code."""
 
 import importlib
 import pickle
@@ -176,20 +176,26 @@ class TestSafety:
             read_laion_checkpoint(tmp_path / "list.pt")
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory):
-    with laion_clap(tmp_path_factory.mktemp("laion_clap")) as imported:
-        yield imported
+_SIZES = [
+    pytest.param(("HTSAT-tiny", False), id="HTSAT-tiny-short-text"),
+    *(pytest.param((size, True), id=size, marks=pytest.mark.full_size) for size in ("HTSAT-tiny", "HTSAT-base")),
+]
 
 
-@pytest.fixture(scope="module", params=["HTSAT-tiny", "HTSAT-base"])
-def original(request, package, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("full")
-    module = package.CLAP_Module(enable_fusion=False, amodel=request.param, device="cpu").eval()
+@pytest.fixture(scope="module", params=_SIZES)
+def original(request, tmp_path_factory):
+    """A network of laion_clap; its checkpoint and the converted one."""
+    size, full_size = request.param
+    with laion_clap(tmp_path_factory.mktemp("laion_clap"), full_size=full_size) as package:
+        yield save_laion(package.CLAP_Module(enable_fusion=False, amodel=size, device="cpu").eval(), tmp_path_factory)
+
+
+def save_laion(module, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
     spread_weights(module.model, seed=3)
     music_statistics(module.model.audio_branch.bn0)
     weights = {f"module.{name}": value for name, value in module.model.state_dict().items()}
-    torch.save({"epoch": np.int64(15), "name": request.param, "state_dict": weights}, folder / "checkpoint.pt")
+    torch.save({"epoch": np.int64(15), "name": "random", "state_dict": weights}, folder / "checkpoint.pt")
     save_tokenizer(folder / "tokenizer")
     convert_laion(folder / "checkpoint.pt", folder / "converted", tokenizer=str(folder / "tokenizer"))
     return module, folder
@@ -207,7 +213,7 @@ def windows():
 
 @_OLD_CODE
 class TestAgainstItsOwnCode:
-    """Full-size networks of laion_clap with random weights, saved in its layout, converted, and compared."""
+    """Networks of laion_clap with random weights, saved in its layout, converted, and compared."""
 
     @torch.inference_mode()
     def test_same_mel_in_same_embedding_out(self, original, converted, windows):
