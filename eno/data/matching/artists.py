@@ -1,4 +1,4 @@
-"""Who a record is by: names of artists as they are credited."""
+"""Artist credits: who an album is by, according to a tag or to the catalogue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DISAMBIGUATION = re.compile(r"[-_]f?\d+$")
 
 
 def main_artist(text: str) -> str:
-    """Leave the guests out: what stands before "feat.".
+    """Return a credit without its guests, that is, up to "feat.".
 
     Examples
     --------
@@ -32,22 +32,22 @@ def main_artist(text: str) -> str:
 
 
 def is_various(key: str) -> bool:
-    """Whether a key is the name that compilations carry in place of an artist."""
+    """Whether a key stands for "Various Artists"."""
     return key in VARIOUS_ARTISTS
 
 
 @dataclass(frozen=True)
 class Credit:
-    """Whose record it is, in every form that the name may have.
+    """An artist credit in all forms in which it may be written, as keys from `eno.data.names.name_key`.
 
     Attributes
     ----------
     wholes : frozenset of str
-        Keys of the whole credit.
+        The whole credit.
     artists : tuple of frozenset of str
-        Keys of each artist, among them transliterations.
+        Each artist, including transliterations.
     parts : frozenset of str
-        Keys of what the names are joined from: "Nick Cave" and "The Bad Seeds".
+        The names that the credit joins, such as "Nick Cave" and "The Bad Seeds".
     """
 
     wholes: frozenset[str]
@@ -56,17 +56,17 @@ class Credit:
 
     @property
     def various(self) -> bool:
-        """Whether this is a compilation."""
+        """Whether the credit is "Various Artists"."""
         return any(map(is_various, self.wholes))
 
 
 def credit_of_album(artists: Iterable[tuple[str | None, str | None]]) -> Credit:
-    """Build the credit of an album of Lute.
+    """Build the credit of an album in the catalogue.
 
     Parameters
     ----------
     artists : iterable of tuple
-        Name and ``file_name`` of each artist. RateYourMusic shows names in their own script, often with the
+        Name and ``file_name`` of each artist. RateYourMusic shows names in their original script, often with a
         transliteration in brackets; the ``file_name`` is another transliteration.
     """
     artists = list(artists)
@@ -84,25 +84,19 @@ def credit_of_album(artists: Iterable[tuple[str | None, str | None]]) -> Credit:
 
 
 def credit_of_tag(text: str) -> Credit:
-    """Build the credit that a tag states.
-
-    Parameters
-    ----------
-    text : str
-        As tagged, for instance ``"Beatles, The"`` or ``"Iron & Wine; Calexico"``.
-    """
+    """Build the credit of a tag, such as ``"Beatles, The"`` or ``"Iron & Wine; Calexico"``."""
     text = main_artist(text)
     parts = _parts(text)
     return Credit(frozenset(_forms(text)), tuple(frozenset({part}) for part in parts), frozenset(parts))
 
 
 def credit_similarity(tagged: Credit, album: Credit) -> float:
-    """Compare a tag's credit with an album's.
+    """Compare the credit of a tag with that of an album.
 
     Returns
     -------
     float
-        1 for the same, 0.99 for the same artists in another order, 0.95 where one side names only some of the artists,
+        1 for the same, 0.99 for the same artists in another order, 0.95 if one side has only some of the artists,
         0.92 to 0.96 for misspellings, else 0.
     """
     if not tagged.parts or not album.parts:

@@ -1,4 +1,4 @@
-"""Albums by name: find the few that a local album may be, without comparing it with all."""
+"""Search of the catalogue for the albums that a local album may be, by artist and title, with scores."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from eno.data.matching.artists import Credit, credit_of_album, credit_of_tag, cr
 from eno.data.matching.titles import Title, parse_title, title_similarity
 
 _CROWD = 40
-"""Of more albums with one title only those by artists with a similar name are looked at."""
+"""If more albums than this share a title, only those by artists with a similar name are scored."""
 _DURATION_TOLERANCE_S = 3.0
 _CONTRADICTED, _CONFIRMED = 0.3, 0.8
 
 
 @dataclass(frozen=True)
 class LocalAlbum:
-    """An album as it lies on disk.
+    """An album on disk.
 
     Attributes
     ----------
     artist, title : str
-        As tagged, or as the folder is called.
+        From the tags, or else from the folder.
     year : int, optional
     durations_s : tuple of float
         Of the tracks, in order; empty if unknown.
     tracks : int, optional
-        How many there are, if known.
+        Number of tracks.
     """
 
     artist: str
@@ -45,7 +45,7 @@ class LocalAlbum:
 
 @dataclass(frozen=True)
 class Candidate:
-    """An album that a local album may be.
+    """An album of the catalogue that a local album may be.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Candidate:
     score : float
         0 to 1.
     reason : str
-        What speaks for and against it.
+        The evidence, in words.
     """
 
     row: int
@@ -63,12 +63,11 @@ class Candidate:
 
 
 class AlbumIndex:
-    """Looks up albums by artist and title.
+    """Search albums by artist and title.
 
     Parameters
     ----------
     albums : pyarrow.Table
-        As `eno.data.lute.albums.read_albums` gives it.
     """
 
     def __init__(self, albums: pa.Table) -> None:
@@ -92,20 +91,10 @@ class AlbumIndex:
                 self._by_title[compact].append(row)
 
     def candidates(self, local: LocalAlbum) -> list[Candidate]:
-        """Find what a local album may be.
-
-        Parameters
-        ----------
-        local : LocalAlbum
-
-        Returns
-        -------
-        list of Candidate
-            The best first.
-        """
+        """Return the albums that a local album may be, best first."""
         credit, title = credit_of_tag(local.artist), parse_title(local.title)
         rows = self._rows(credit, title)
-        found = [self._judge(row, local, credit, title) for row in rows]
+        found = [self._score(row, local, credit, title) for row in rows]
         return sorted((one for one in found if one.score > 0), key=lambda one: (-one.score, self._file_names[one.row]))
 
     def _rows(self, credit: Credit, title: Title) -> set[int]:
@@ -120,8 +109,8 @@ class AlbumIndex:
             same_title = [same_title[position] for _, _, position in near]
         return rows | set(same_title)
 
-    def _judge(self, row: int, local: LocalAlbum, credit: Credit, title: Title) -> Candidate:
-        # The title first: it rules out most of an artist's albums.
+    def _score(self, row: int, local: LocalAlbum, credit: Credit, title: Title) -> Candidate:
+        # The title first, since it rules out most albums of an artist.
         same_title = max(title_similarity(title, other) for other in self._titles[row])
         if same_title == 0.0:
             return Candidate(row, 0.0, "")
@@ -131,7 +120,7 @@ class AlbumIndex:
         notes = [_wording("artist", same_artist if credit.wholes else None), _wording("title", same_title)]
         score = same_artist * same_title
         agreement = duration_agreement(local.durations_s, self._durations.of(row))
-        # Instrumentals and demos are as long as the songs: there lengths prove nothing.
+        # Instrumentals and demos are as long as the songs, so that lengths prove nothing for them.
         if agreement is not None and agreement >= _CONFIRMED and same_title >= 0.8:
             score = 1 - (1 - score) * 0.2
             notes.append(f"{agreement:.0%} of the track lengths agree")
@@ -143,14 +132,14 @@ class AlbumIndex:
             notes += hint
             if title.further_disc:
                 score = min(score, 0.8)
-                notes.append("a further disc may hold other songs")
+                notes.append("a further disc may contain other songs")
             if not credit.wholes or (credit.various and len(title.words.split()) < 3):
                 score = min(score, 0.8)
-                notes.append("needs track lengths to be sure")
+                notes.append("uncertain without track lengths")
         return Candidate(row, round(score, 4), ", ".join(notes))
 
     def _weigh_hints(self, row: int, local: LocalAlbum, title: Title, score: float) -> tuple[float, list[str]]:
-        """Weigh what proves nothing alone: the year, the number of tracks, what kind of record it is."""
+        """Adjust a score by weak evidence: the year, the number of tracks, the type of release."""
         notes = []
         year, count = self._years[row], len(self._durations.of(row))
         if local.year and year and local.year < year - 1:
@@ -160,7 +149,7 @@ class AlbumIndex:
             score *= 0.97
             notes.append(f"{local.year} instead of {year}")
         if local.tracks and count and local.tracks != count:
-            # Far fewer may be the single of that name, far more a box; an edition says so.
+            # Far fewer tracks may be a single of that name, far more a box set, unless the title names an edition.
             unlike = local.tracks < count / 2 or (local.tracks > count * 2 and not title.pressing)
             score = min(score, 0.8) if unlike else score * 0.98
             notes.append(f"{local.tracks} tracks instead of {count}")
@@ -172,18 +161,19 @@ class AlbumIndex:
 
 
 def duration_agreement(local_s: Sequence[float], listed_s: Sequence[float]) -> float | None:
-    """Compare two lists of track lengths.
+    """Return the share of the shorter list of track lengths that occurs in the longer one, in order.
+
+    Bonus tracks and missing tracks do not lower it.
 
     Parameters
     ----------
     local_s, listed_s : sequence of float
-        Seconds, in the order of the tracks; 0 where not known.
+        Seconds, in track order; 0 if unknown. Lengths may differ by three seconds.
 
     Returns
     -------
     float or None
-        The share of the shorter list that is found in the longer one, in order, to within three seconds; None with
-        fewer than three known lengths on a side. Bonus tracks and missing tracks so do no harm.
+        None if a side has fewer than three known lengths.
 
     Examples
     --------
@@ -193,7 +183,7 @@ def duration_agreement(local_s: Sequence[float], listed_s: Sequence[float]) -> f
     listed = [length for length in listed_s if length]
     if min(len(local_s), len(listed)) < 3:
         return None
-    # The longest common subsequence.
+    # Longest common subsequence.
     best = [0] * (len(listed) + 1)
     for length in local_s:
         previous = 0
@@ -204,7 +194,7 @@ def duration_agreement(local_s: Sequence[float], listed_s: Sequence[float]) -> f
 
 
 class _Durations:
-    """Track lengths of many albums in little memory."""
+    """Track lengths of all albums in two arrays."""
 
     def __init__(self, tracks: pa.ListArray) -> None:
         lengths = pc.struct_field(pc.list_flatten(tracks), "duration_seconds")
@@ -212,13 +202,12 @@ class _Durations:
         self._ends = np.concatenate([[0], np.cumsum(pc.list_value_length(tracks).fill_null(0).to_numpy())])
 
     def of(self, row: int) -> list[int]:
-        """Lengths of the tracks of one album in seconds, 0 for those that are not known."""
         lengths: list[int] = self._lengths[self._ends[row] : self._ends[row + 1]].tolist()
         return lengths
 
 
 def _titles(name: str | None, file_name: str) -> tuple[Title, ...]:
-    """Take apart the title and its transliterations: in brackets, and in the path."""
+    """Parse the title and its transliterations, which are in brackets and in the path."""
     titles = {parse_title(name or "")}
     slug = file_name.rpartition("/")[2]
     if name and not name.isascii():

@@ -1,4 +1,4 @@
-"""Albums as they lie on disk: tracks put together, and what their tags and folders say."""
+"""Grouping of files into local albums, by their folders and tags."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _MOSTLY = 0.5
 
 @dataclass(frozen=True)
 class LocalGroup:
-    """Tracks that lie and are tagged as one album.
+    """Tracks in one folder that are tagged as one album.
 
     Attributes
     ----------
     folder : str
-        Where they lie, without the folders of single discs.
+        Their folder; that of the album for tracks in folders of single discs.
     local : LocalAlbum
-        What they say of the album.
+        The album according to tags and folder.
     rows : list of dict
-        The tracks in order, with the columns of `eno.data.library.scanning.TRACK_SCHEMA`.
+        The tracks in order, with the columns of the tracks table.
     """
 
     folder: str
@@ -42,12 +42,12 @@ class LocalGroup:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells it from other groups: its folder and its title."""
+        """Folder and title, which identify the group."""
         return self.folder, self.local.title
 
 
 def album_folder(folder: str) -> str:
-    """Give the folder of the album that a folder is part of: the one above, if it is that of a single disc.
+    """Return the parent of a folder of a single disc, and other folders as they are.
 
     Examples
     --------
@@ -59,17 +59,7 @@ def album_folder(folder: str) -> str:
 
 
 def group_tracks(tracks: pa.Table) -> list[LocalGroup]:
-    """Put tracks together that lie in one folder, its discs included, and name one album.
-
-    Parameters
-    ----------
-    tracks : pyarrow.Table
-        As `eno.data.library.scanning.read_tracks` gives it.
-
-    Returns
-    -------
-    list of LocalGroup
-    """
+    """Group tracks that are in one folder, including its folders of single discs, and have the same album tag."""
     grouped = defaultdict(list)
     for row in tracks.to_pylist():
         grouped[album_folder(str(PurePosixPath(row["track_id"]).parent)), row["album"]].append(row)
@@ -93,7 +83,7 @@ def _describe(folder: PurePosixPath, album: str | None, rows: list[dict[str, Any
 
 
 def _artist(rows: list[dict[str, Any]]) -> str | None:
-    """Tell whose album it is: of the album artist, or of the artist of most tracks, or of various ones."""
+    """Return the most frequent album artist or else artist, or "Various Artists" if it is on too few tracks."""
     for tag in ("album_artist", "artist"):
         names = Counter(main_artist(row[tag]) for row in rows if row[tag])
         if names:

@@ -1,4 +1,4 @@
-"""Tracks ↔ albums: which record of RateYourMusic a file belongs to, how sure that is, and why."""
+"""Matching of audio files to the albums of the catalogue, with scores and reasons."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ MATCH_SCHEMA = pa.schema(
         ("reason", pa.string()),
     ]
 )
-"""Columns of ``matches.parquet``; DATA.md says what each one means."""
+"""Columns of ``matches.parquet``; DATA.md describes them."""
 
 DECISIONS = ("matched", "ambiguous", "unmatched")
-ACCEPTED, WORTH_A_LOOK = 0.9, 0.7
-"""Scores from which a name decides, and from which it is put before the user."""
+_ACCEPTED, _REVIEWED = 0.9, 0.7
+"""Minimum scores of a match by name, and of a candidate for review."""
 _MARGIN = 0.025
-"""So much better than the next one a candidate must be: a year that fits is enough, a number of tracks is not."""
+"""Minimum lead over the next candidate: a matching year suffices, a matching number of tracks does not."""
 
 
 @dataclass(frozen=True)
 class MatchReport:
-    """How a match went. ``tracks == matched + ambiguous + unmatched``.
+    """Counts of a match. ``tracks == matched + ambiguous + unmatched``.
 
     Attributes
     ----------
     tracks, matched, ambiguous, unmatched : int
-        Readable tracks, and what became of them.
+        Readable tracks, and how many of them have each decision.
     albums : int
-        Albums that have tracks now.
+        Albums with matched tracks.
     by_method : dict of str to int
-        Matched tracks by what decided.
+        Matched tracks by method.
     to_review : int
-        Local albums that wait for the user's decision.
+        Local albums that the user is asked to decide.
     """
 
     tracks: int
@@ -77,34 +77,30 @@ def match(
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> MatchReport:
-    """Find the album of every track, and write the matches and what is left to the user.
+    """Find the album of every track, and write the matches and the review file.
 
-    In this order: what the user decided in the review file; MusicBrainz and Spotify ids that both sides have; the
-    folder, where it is called like an album's ``file_name``; artist and title. Names decide only where artist and title
-    are the same but for spelling, no other album is nearly as good, and lengths, years and numbers of tracks do not
-    speak against it: a wrong match would teach wrong labels.
+    The following decide, in this order: the user's decisions in the review file; MusicBrainz and Spotify ids; a folder
+    named like the ``file_name`` of an album; artist and title. Artist and title only decide if they are the same except
+    for spelling, no other album is nearly as good, and track lengths, years and track counts do not contradict, since a
+    wrong match trains wrong labels.
 
     Parameters
     ----------
     tracks : pyarrow.Table
-        As `eno.data.library.scanning.read_tracks` gives it; tracks with a problem are passed over.
+        From `eno.data.library.scanning.read_tracks`; unreadable files are skipped.
     albums : pyarrow.Table
-        As `eno.data.lute.albums.read_albums` gives it.
+        From `eno.data.lute.albums.read_albums`.
     destination : Path
-        Receives the matches.
+        The table of matches to write.
     review_path : Path
-        See `eno.data.matching.review.Review`. Its decisions are obeyed and kept; what is ambiguous is added.
+        See `eno.data.matching.review.Review`. Its decisions are followed and kept; ambiguous albums are added.
     on_progress : callable, optional
-        Called with the numbers of local albums done and to do.
-
-    Returns
-    -------
-    MatchReport
+        Receives the number of local albums done and of all local albums.
 
     Raises
     ------
     CatalogueError
-        The review file cannot be read or names an album that does not exist.
+        The review file cannot be read or names an unknown album.
     """
     report_progress = on_progress or (lambda done, total: None)
     file_names = albums["file_name"].to_pylist()
@@ -119,7 +115,7 @@ def match(
         laid_out = {} if decision else match_by_folder((row["track_id"] for row in group.rows), folders)
         rest = [row for row in group.rows if row["track_id"] not in laid_out]
         decided += [
-            (track_id, _Decision("matched", folders[folder], "layout", 1.0, f"lies in the folder {folder}"))
+            (track_id, _Decision("matched", folders[folder], "layout", 1.0, f"is in the folder {folder}"))
             for track_id, folder in laid_out.items()
         ]
         if rest and decision is None:
@@ -146,12 +142,12 @@ def match(
 
 
 def read_matches(path: Path) -> pa.Table:
-    """Read the matches.
+    """Read the table of matches.
 
     Raises
     ------
     CatalogueError
-        The file is missing or is something else.
+        The file is missing or is another kind of table.
     """
     return read_table(
         path, schema=MATCH_SCHEMA, needed=("track_id", "file_name", "decision"), origin="Create it with: eno match"
@@ -159,28 +155,16 @@ def read_matches(path: Path) -> pa.Table:
 
 
 def albums_with_tracks(albums: pa.Table, matches: pa.Table) -> pa.Table:
-    """Keep the albums that have matched tracks."""
+    """Return the albums that have matched tracks."""
     matched = matches.filter(pc.equal(matches["decision"], "matched"))["file_name"]
     return albums.filter(pc.is_in(albums["file_name"], value_set=matched.combine_chunks()))
 
 
 def match_by_folder(track_ids: Iterable[str], folders: Iterable[str]) -> dict[str, str]:
-    """Give each track the album in whose folder it lies.
+    """Map each track to the innermost of the given folders that contains it, at any depth.
 
-    The guide's layout: ``raw/audio/<file_name of the album>/<track>``, where Lute's file name may itself be
-    several folders deep (``release/album/slowdive/souvlaki``). Folders below it, such as ``CD1``, belong to it too.
-
-    Parameters
-    ----------
-    track_ids : iterable of str
-        Paths of the tracks below the audio folder, with ``/``.
-    folders : iterable of str
-        Folders of albums.
-
-    Returns
-    -------
-    dict of str to str
-        Track id → folder; tracks outside every album's folder are left out.
+    Tracks outside all of them are omitted. In the guide's layout, folders are named ``release/album/slowdive/souvlaki``
+    after the ``file_name`` of their album.
 
     Examples
     --------
@@ -197,28 +181,21 @@ def match_by_folder(track_ids: Iterable[str], folders: Iterable[str]) -> dict[st
 
 
 def decide(candidates: list[Candidate], file_names: list[str]) -> _Decision:
-    """Choose among candidates, the best first.
+    """Choose among candidates, which are in descending order of their scores.
 
-    Parameters
-    ----------
-    candidates : list of Candidate
-    file_names : list of str
-        Of all albums.
-
-    Returns
-    -------
-    _Decision
-        ``"matched"`` if the best is good and alone, ``"ambiguous"`` if one or several are worth a look.
+    The result is ``"matched"`` if the best is good and has no rival, ``"ambiguous"`` if any is worth a review.
     """
-    worth = [one for one in candidates if one.score >= WORTH_A_LOOK]
+    worth = [one for one in candidates if one.score >= _REVIEWED]
     if not worth:
-        return _Decision("unmatched", reason="no album of that artist and title")
+        return _Decision("unmatched", reason="no album with this artist and title")
     best = worth[0]
-    if best.score < ACCEPTED:
+    if best.score < _ACCEPTED:
         return _Decision("ambiguous", method="names", score=best.score, reason=best.reason)
     if len(worth) > 1 and best.score - worth[1].score < _MARGIN:
         rivals = ", ".join(file_names[one.row] for one in worth[:3])
-        return _Decision("ambiguous", method="names", score=best.score, reason=f"several are as good: {rivals}")
+        return _Decision(
+            "ambiguous", method="names", score=best.score, reason=f"several albums are equally good: {rivals}"
+        )
     return _Decision("matched", file_names[best.row], "names", best.score, best.reason)
 
 
@@ -228,7 +205,7 @@ def _decided_before(review: Review, group: LocalGroup) -> _Decision | None:
 
 
 class _Ids:
-    """Albums by the ids that both sides may have."""
+    """Lookup of albums by MusicBrainz and Spotify ids."""
 
     def __init__(self, albums: pa.Table) -> None:
         self._maps = {}
@@ -238,7 +215,7 @@ class _Ids:
             ("spotify_album_id", "spotify_id", "spotify"),
         ):
             known = albums.filter(pc.is_valid(albums[column])).select([column, "file_name"]).to_pydict()
-            # An id that several albums have decides nothing.
+            # An id that several albums have is ambiguous.
             counts = Counter(known[column])
             self._maps[tag] = (
                 method,

@@ -1,4 +1,4 @@
-"""The file in which the user decides what eno would not."""
+"""The review file, in which the user decides ambiguous matches."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ COLUMNS = (
     "decision", "folder", "album", "artist", "year", "tracks",
     "candidate", "candidate_artists", "candidate_name", "candidate_date", "score", "reason",
 )  # fmt: skip
-"""Columns of the review file. The first one is the user's; ``folder`` and ``album`` say which files are meant."""
+"""Columns of the review file. The user fills in the first; ``folder`` and ``album`` identify the files."""
 _NEEDED = ("decision", "folder", "album", "candidate")
 _YES, _NO = ("yes", "y", "x", "1", "true"), ("no", "n", "0", "false")
 
 
 @dataclass
 class Review:
-    """Local albums with the albums that they may be, one a row, and the user's word on them.
+    """Local albums with their candidates, one per row, and the decisions of the user.
 
-    ``yes`` in the column ``decision`` takes the candidate of that row, also one that the user wrote there; ``no`` rules
-    it out; nothing leaves it open. Rows may be added: ``yes`` with another ``file_name`` overrules any match, ``no``
-    takes one back.
+    In the column ``decision``, ``yes`` accepts the candidate of that row and ``no`` rejects it; empty leaves it open.
+    Users may add rows and write other candidates: ``yes`` overrides any match, ``no`` reverts one.
 
     Attributes
     ----------
     asked : int
-        Local albums that were put before the user now.
+        Number of local albums added by `ask`.
     """
 
     asked: int = 0
@@ -42,19 +41,19 @@ class Review:
 
     @classmethod
     def read(cls, path: Path, *, known: set[str]) -> Review:
-        """Read what the user decided; a file that does not exist holds no decisions.
+        """Read the decisions; a missing file contains none.
 
         Parameters
         ----------
         path : Path
-            CSV with comma, semicolon or tab, as spreadsheets write it; UTF-8.
+            UTF-8 CSV with comma, semicolon or tab, as spreadsheets write it.
         known : set of str
             ``file_name`` of every album.
 
         Raises
         ------
         CatalogueError
-            It is not UTF-8, lacks a column, or has a decision that cannot be followed.
+            The file is not UTF-8, lacks a column, or contains an invalid decision.
         """
         if not path.is_file():
             return cls()
@@ -64,44 +63,48 @@ class Review:
         reader = csv.DictReader(lines, delimiter=separator)
         missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
         if missing:
-            raise CatalogueError(f"{path}: lacks the columns {', '.join(missing)}; its first line is {head[:80]!r}.")
+            raise CatalogueError(
+                f"{path}: the columns {', '.join(missing)} are missing; the first line is {head[:80]!r}."
+            )
         review = cls()
         for row in reader:
             decision = (row["decision"] or "").strip().lower()
             if decision and decision not in _YES + _NO:
-                raise CatalogueError(f"{path}: line {reader.line_num}: decision is {decision!r}, expected yes or no.")
+                raise CatalogueError(
+                    f"{path}: line {reader.line_num}: the decision is {decision!r}, expected yes or no."
+                )
             if decision in _YES and row["candidate"] not in known:
-                raise CatalogueError(f"{path}: line {reader.line_num}: there is no album {row['candidate']!r}.")
+                raise CatalogueError(f"{path}: line {reader.line_num}: unknown album {row['candidate']!r}.")
             if decision:
                 kept = {name: row.get(name) or "" for name in COLUMNS} | {"decision": decision}
                 review._rows[kept["folder"], kept["album"]].append(kept)
         return review
 
     def chosen(self, folder: str, album: str) -> str | None:
-        """The album that the user said yes to."""
+        """Return the album that the user accepted."""
         return next((row["candidate"] for row in self._rows.get((folder, album), ()) if row["decision"] in _YES), None)
 
     def refused(self, folder: str, album: str, candidate: str) -> bool:
-        """Whether the user said no to it."""
+        """Whether the user rejected a candidate."""
         return any(
             row["candidate"] == candidate and row["decision"] in _NO for row in self._rows.get((folder, album), ())
         )
 
     def ask(self, folder: str, album: str, local: LocalAlbum, candidates: list[Candidate], albums: pa.Table) -> None:
-        """Put a local album and its candidates before the user."""
+        """Add a local album and its candidates for the user to decide."""
         self.asked += 1
         for one in candidates:
             listed = albums.slice(one.row, 1).to_pylist()[0]
             self._rows[folder, album].append(_row(folder, album, local, one, listed))
 
     def write(self, path: Path) -> None:
-        """Write decisions and questions; without either there is no file."""
+        """Write the file, or remove it if it would be empty."""
         if not self._rows:
             path.unlink(missing_ok=True)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         with replace_file(path) as temporary, temporary.open("w", encoding="utf-8-sig", newline="") as file:
-            # The mark at the start tells spreadsheets that this is UTF-8.
+            # Spreadsheets recognise UTF-8 by the byte order mark.
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             for rows in self._rows.values():

@@ -1,4 +1,4 @@
-"""Titles of records: what names the record, and what only names the pressing."""
+"""Parsing and comparison of album titles, apart from words that only name an edition."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _DISC = re.compile(
 _KIND = re.compile(r"[\s,:(\[–—-]+(e\.?p\.?|l\.?p\.?|single|mixtape)[)\]]?\s*$", re.IGNORECASE)
 _SUBTITLE = re.compile(r"\s*(?::|\s[-–—]\s|/|\()\s*")
 
-# Words that name another pressing of the same record …
-_PRESSING = frozenset(
+# Words that name an edition of the same album …
+_EDITION = frozenset(
     """deluxe super remaster remastered remasters remastering expanded anniversary bonus edition editions reissue
     reissued special limited collector collectors legacy disc discs disk cd cds dvd lp vinyl sacd shm hdcd mfsl mofi
     mono stereo explicit clean edited parental advisory japan japanese uk us usa european import international digital
     digitally hi res hires hd bit khz 24bit 16bit flac mp3 320 320kbps v0 web ep single mixtape soundtrack ost score
     standard complete dolby atmos repress promo oknotok""".split()
 )
-# … of which these and numbers may stand beside them, but say nothing alone.
+# … and words that only count beside them.
 _BESIDE = frozenset(
     """the a an of with and for by from version versions original album set box year years mix track tracks music
     motion picture film movie series tv official full plus content extra new release press pressing 24 16 44 48 96 192
@@ -63,24 +63,24 @@ _NUMERALS_THAT_ARE_WORDS = frozenset("ivx")
 
 @dataclass(frozen=True)
 class Title:
-    """A title taken apart.
+    """A parsed title.
 
     Attributes
     ----------
     words : str
-        The name of the record without its numbers, as `eno.data.names.name_key` spells it.
+        The title without numbers, as `eno.data.names.name_key` spells it.
     numbers : tuple of str
-        Numbers of volumes and parts, years and whatever else is a number in it, in order.
+        Volumes, parts, years and all other numbers in the title, in order.
     versions : frozenset of str
-        What makes it another recording: ``"live"``, ``"remix"`` …
+        Types of another recording, such as ``"live"`` or ``"remix"``.
     kind : str or None
-        ``"ep"``, ``"lp"``, ``"single"`` or ``"mixtape"`` where the title says so.
+        ``"ep"``, ``"lp"``, ``"single"`` or ``"mixtape"`` if the title contains it.
     main : str
         `words` before a subtitle.
     further_disc : bool
-        Whether this is a disc after the first one, which may hold other songs than the record.
+        Whether the title names a disc after the first, which may contain other songs than the album.
     pressing : bool
-        Whether it speaks of an edition, which may hold more than the record.
+        Whether the title names an edition, which may contain more than the album.
     """
 
     words: str
@@ -93,21 +93,12 @@ class Title:
 
     @property
     def compact(self) -> str:
-        """`words` and `numbers` without spaces, to look titles up by."""
+        """`words` and `numbers` without spaces, as a key for lookups."""
         return self.words.replace(" ", "") + "#".join(("", *self.numbers))
 
 
 def parse_title(text: str) -> Title:
-    """Take a title apart.
-
-    Parameters
-    ----------
-    text : str
-        As displayed or tagged.
-
-    Returns
-    -------
-    Title
+    """Parse a title.
 
     Examples
     --------
@@ -122,7 +113,7 @@ def parse_title(text: str) -> Title:
     rest = _DISC.sub("", rest) or text
     versions: set[str] = set()
 
-    def sort_out(match: re.Match[str]) -> str:
+    def without_edition(match: re.Match[str]) -> str:
         inside, elsewhere = match[1], rest[: match.start()] + rest[match.end() :]
         if not name_key(elsewhere):
             return match[0]
@@ -130,33 +121,29 @@ def parse_title(text: str) -> Title:
         if said:
             versions.add(said)
             return " "
-        return " " if _names_a_pressing(inside) else match[0]
+        return " " if _names_an_edition(inside) else match[0]
 
-    rest = _BRACKETS.sub(sort_out, rest)
+    rest = _BRACKETS.sub(without_edition, rest)
     kind, rest = _take_kind(rest)
-    rest = _TAIL.sub(sort_out, rest)
+    rest = _TAIL.sub(without_edition, rest)
     if kind is None:
         kind, rest = _take_kind(rest)
-    rest = _without_pressing_at_the_end(rest)
-    words, numbers = _numbers_apart(name_key(rest))
-    main, _ = _numbers_apart(name_key(_SUBTITLE.split(rest.strip(), maxsplit=1)[0]))
+    rest = _without_edition_at_the_end(rest)
+    words, numbers = _separate_numbers(name_key(rest))
+    main, _ = _separate_numbers(name_key(_SUBTITLE.split(rest.strip(), maxsplit=1)[0]))
     further_disc = disc is not None and (disc["in"] or disc["out"]).lower() not in ("1", "01", "one")
-    pressing = any(map(_speaks_of_pressings, name_key(text).split()))
+    pressing = any(map(_is_edition, name_key(text).split()))
     return Title(words, numbers, frozenset(versions), kind, main or words, further_disc, pressing)
 
 
 def title_similarity(one: Title, other: Title) -> float:
     """Compare two titles of one artist.
 
-    Parameters
-    ----------
-    one, other : Title
-
     Returns
     -------
     float
-        1 for the same, at least 0.9 for a few letters that differ, 0.8 where one is only the beginning or a part of the
-        other, 0.75 where the recordings differ, 0 for another record; other numbers always make another record.
+        1 for the same, at least 0.9 for a few different letters, 0.8 if one is only the beginning or a part of the
+        other, 0.75 for another recording, 0 for another album. Titles with different numbers are different albums.
     """
     if sorted(one.numbers) != sorted(other.numbers):
         return 0.0
@@ -173,12 +160,12 @@ def title_similarity(one: Title, other: Title) -> float:
 
 
 def spelling_similarity(one: str, other: str) -> float:
-    """Compare two keys; a few wrong letters are forgiven in long ones.
+    """Compare two keys, allowing for a few different letters in long ones.
 
     Returns
     -------
     float
-        1 for the same, 0.99 for the same words in another order, 0.92 to 0.96 for one to three wrong letters, else 0.
+        1 for the same, 0.99 for the same words in another order, 0.92 to 0.96 for one to three errors, else 0.
     """
     if one == other or one.replace(" ", "") == other.replace(" ", ""):
         return 1.0
@@ -196,18 +183,18 @@ def _version(text: str) -> str | None:
     return next((_VERSIONS[word] for word in name_key(text).split() if word in _VERSIONS), None)
 
 
-def _names_a_pressing(text: str) -> bool:
+def _names_an_edition(text: str) -> bool:
     words = name_key(text).split()
     if _CATALOGUE_NUMBER.fullmatch(text) or all(map(_ORDINAL_OR_YEAR.fullmatch, words)):
         return True
-    known = [word in _BESIDE or _speaks_of_pressings(word) for word in words]
-    # "Collector's Edition", "Rough Trade Edition": whoever the edition is named after.
+    known = [word in _BESIDE or _is_edition(word) for word in words]
+    # "Collector's Edition", "Rough Trade Edition"
     named = bool(words) and words[-1] in ("edition", "remaster", "reissue", "remastered", "soundtrack", "bonus")
-    return (all(known) or named) and any(word in _PRESSING or _COUNTED_DISCS.fullmatch(word) for word in words)
+    return (all(known) or named) and any(word in _EDITION or _COUNTED_DISCS.fullmatch(word) for word in words)
 
 
-def _speaks_of_pressings(word: str) -> bool:
-    return word in _PRESSING or bool(_ORDINAL_OR_YEAR.fullmatch(word) or _COUNTED_DISCS.fullmatch(word))
+def _is_edition(word: str) -> bool:
+    return word in _EDITION or bool(_ORDINAL_OR_YEAR.fullmatch(word) or _COUNTED_DISCS.fullmatch(word))
 
 
 def _take_kind(text: str) -> tuple[str | None, str]:
@@ -217,21 +204,21 @@ def _take_kind(text: str) -> tuple[str | None, str]:
     return match[1].replace(".", "").lower(), text[: match.start()]
 
 
-def _without_pressing_at_the_end(text: str) -> str:
+def _without_edition_at_the_end(text: str) -> str:
     words = text.split()
     end = len(words)
-    while end > 1 and _is_pressing_word(words[end - 1]):
+    while end > 1 and _is_edition_word(words[end - 1]):
         end -= 1
     tail = {name_key(word) for word in words[end:]}
-    return " ".join(words[:end]) if tail & (_PRESSING - {"us", "uk", "single", "score"}) and end < len(words) else text
+    return " ".join(words[:end]) if tail & (_EDITION - {"us", "uk", "single", "score"}) and end < len(words) else text
 
 
-def _is_pressing_word(word: str) -> bool:
+def _is_edition_word(word: str) -> bool:
     key = name_key(word)
-    return key in ("version", "original", "and") or _speaks_of_pressings(key)
+    return key in ("version", "original", "and") or _is_edition(key)
 
 
-def _numbers_apart(key: str) -> tuple[str, tuple[str, ...]]:
+def _separate_numbers(key: str) -> tuple[str, tuple[str, ...]]:
     tokens = key.split()
     words, numbers = [], []
     counted = False
