@@ -1,4 +1,4 @@
-"""What is in a collection, and what is wrong with it: the figures of the exploration phase."""
+"""Collection of the statistics of the exploration report."""
 
 from __future__ import annotations
 
@@ -40,41 +40,38 @@ def explore(
     audio_roots: AudioRoots | Path | str | Iterable[Path | str] | None = None,
     track: str | None = None,
 ) -> Exploration:
-    """Gather the figures of a collection.
+    """Collect the statistics of a collection.
 
     Parameters
     ----------
     root : DataRoot
-        Albums must have been imported; tracks, matches and splits are looked at where they are there.
+        Albums must have been imported; tracks, matches and splits are included if they exist.
     audio_roots : AudioRoots, path or several paths, optional
         The audio folders; ``raw/audio`` by default.
     track : str, optional
-        Track to show; by default the first one that has an album and can be read.
-
-    Returns
-    -------
-    Exploration
+        Id of the track to picture; by default the first readable one that has an album.
 
     Raises
     ------
     CatalogueError
-        There are no albums, a table is damaged, or there is no such track.
+        There are no albums, a table is damaged, or `track` is unknown.
     """
-    albums, hints = read_albums(root.albums), []
+    albums = read_albums(root.albums)
     tracks = read_tracks(root.tracks) if root.tracks.is_file() else None
     matches = read_matches(root.matches) if root.matches.is_file() else None
     splits = all((root.splits / f"{name}.parquet").is_file() for name in SPLITS)
-    for there, command in ((tracks, "eno scan"), (matches, "eno match"), (splits or None, "eno split")):
-        if there is None:
-            hints.append(f"Not there yet: what comes with {command}")
+    sources = (("tracks", tracks, "scan"), ("matches", matches, "match"), ("splits", splits or None, "split"))
+    hints = [f"No {name} yet. Create them with: eno {command}" for name, found, command in sources if found is None]
     picture, problem = None, None
     if tracks is not None:
         picture, problem = choose_track(AudioRoots.of(audio_roots or root.audio), tracks, matches, albums, track)
     elif track is not None:
-        raise CatalogueError(f"There is no track {track!r} yet; find the audio files with: eno scan")
+        raise CatalogueError(
+            f"No tracks are known yet, so {track!r} cannot be shown. Scan the audio files with: eno scan"
+        )
     fields = {name: albums[name] for name in LABEL_COLUMNS}
-    genres = _label_figures(fields["primary_genres"], fields["secondary_genres"])
-    descriptors = _label_figures(fields["descriptors"])
+    genres = label_statistics(fields["primary_genres"], fields["secondary_genres"])
+    descriptors = label_statistics(fields["descriptors"])
     return Exploration(
         overview=_overview(albums, tracks, matches),
         hints=hints + ([problem] if problem else []),
@@ -90,18 +87,12 @@ def explore(
 
 
 def co_occurrence(albums: pa.Table, genres: LabelStatistics, descriptors: LabelStatistics) -> CoOccurrence | None:
-    """Find the labels that go together most.
-
-    Parameters
-    ----------
-    albums : pyarrow.Table
-    genres, descriptors : LabelStatistics
-        Their counts.
+    """Find the pairs of labels with the highest lift.
 
     Returns
     -------
     CoOccurrence or None
-        None if no two labels are together often enough. Pairs need five albums, or one in two thousand if that is more.
+        None if no pair is on enough albums: five, or one in two thousand if that is more.
     """
     total = len(albums)
     min_albums = max(5, total // 2000)
@@ -128,7 +119,7 @@ def co_occurrence(albums: pa.Table, genres: LabelStatistics, descriptors: LabelS
 
 
 def _arranged(lift: np.ndarray) -> np.ndarray:
-    """Order labels so that those that go together stand together."""
+    """Order labels by hierarchical clustering."""
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform
 
@@ -140,7 +131,8 @@ def _arranged(lift: np.ndarray) -> np.ndarray:
     return order
 
 
-def _label_figures(*columns: pa.ChunkedArray) -> LabelStatistics:
+def label_statistics(*columns: pa.ChunkedArray) -> LabelStatistics:
+    """Count the labels of one family, whose columns have one list per album."""
     arrays = [column.combine_chunks() for column in columns]
     flat = pa.chunked_array([pc.list_flatten(array) for array in arrays])
     named = pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(flat)), 0), False)
@@ -172,8 +164,8 @@ def _overview(albums: pa.Table, tracks: pa.Table | None, matches: pa.Table | Non
     rows = [
         ("albums", f"{len(albums):,}"),
         ("artists", f"{len(artists):,}"),
-        ("tracks listed", f"{int(listed.sum()):,}"),
-        ("albums without listed tracks", f"{int((listed == 0).sum()):,}"),
+        ("tracks in the catalogue", f"{int(listed.sum()):,}"),
+        ("albums without a track list", f"{int((listed == 0).sum()):,}"),
         *((f"albums without {name.replace('_', ' ')}", f"{count:,}") for name, count in empty.items()),
     ]
     if tracks is not None:
@@ -186,7 +178,7 @@ def _overview(albums: pa.Table, tracks: pa.Table | None, matches: pa.Table | Non
         ]
         hashes = tracks["packet_hash"].drop_null()
         if len(hashes):
-            rows.append(("files with the audio of another one", f"{len(hashes) - len(hashes.unique()):,}"))
+            rows.append(("files with the same audio as another", f"{len(hashes) - len(hashes.unique()):,}"))
     if matches is not None:
         counts = Counter(matches["decision"].to_pylist())
         rows += [(f"{name} tracks", f"{counts[name]:,}") for name in ("matched", "ambiguous", "unmatched")]
@@ -215,7 +207,7 @@ def _audio(tracks: pa.Table) -> AudioStatistics:
 
 
 def _problems(tracks: pa.Table) -> list[tuple[str, int, str]]:
-    """Group unreadable files by reason; reasons that differ only in their numbers are one, with "…" for these."""
+    """Group unreadable files by reason. Reasons that differ only in numbers are merged, with "…" for these."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for row in tracks.filter(pc.is_valid(tracks["problem"])).select(["problem", "track_id"]).to_pylist():
         groups.setdefault(_NUMBER.sub("…", row["problem"]), []).append((row["problem"], row["track_id"]))
@@ -234,5 +226,5 @@ def _incomplete(albums: pa.Table, matches: pa.Table) -> list[tuple[str, int, int
 
 
 def _split_row(folder: Path, name: str) -> tuple[str, int, int]:
-    part = read_split(folder, name)
-    return name, len(part), len(part["file_name"].unique())
+    split = read_split(folder, name)
+    return name, len(split), len(split["file_name"].unique())

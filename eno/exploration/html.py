@@ -19,13 +19,13 @@ _CHAPTERS = {
         "tables show what each minimum would keep.",
         ("genres", "descriptors"),
     ),
-    "What goes together": (
+    "Co-occurrence": (
         "Lift is the number of albums with both labels divided by the number expected if the labels were independent.",
-        ("labels that go together",),
+        ("labels that occur together",),
     ),
     "Audio": (
         "Lengths and formats of the files, and files with problems.",
-        ("audio", "shortest", "albums with another"),
+        ("audio", "shortest", "albums with more"),
     ),
     "A track": ("Waveform and mel spectrogram of one track.", ()),
 }
@@ -70,7 +70,7 @@ def _pictures(found: Exploration) -> dict[str, list[tuple[str, str]]]:
         rows = [(f"{year}s", found.years.get(year, 0)) for year in decades]
         pictures["Overview"] = [("albums by decade", charts.columns("Albums by decade", rows, "decade"))]
     if found.co_occurrence:
-        pictures["What goes together"] = [("heat map of labels", charts.heat_map(found.co_occurrence))]
+        pictures["Co-occurrence"] = [("heat map of labels", charts.heat_map(found.co_occurrence))]
     if found.audio and len(found.audio.durations_s):
         pictures["Audio"] = [("track lengths", charts.durations(found.audio.durations_s))]
     if found.track:

@@ -1,4 +1,4 @@
-"""The figures of the exploration phase, as data."""
+"""The statistics of the exploration report, as data."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 LIMITS = (10, 30, 100, 300)
-"""Minimum numbers of albums for which is shown what they would keep."""
+"""Minimum numbers of albums for which the report shows how many labels would be kept."""
 PICTURE_S = 600
-"""So many seconds of a track at most are pictured."""
+"""Maximum length of the pictured beginning of a track."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two labels that go together.
+    """Two labels that occur together.
 
     Attributes
     ----------
-    one, other : str
     albums : int
-        Albums that have both.
+        Albums with both labels.
     lift : float
-        How many times as many as there would be if they had nothing to do with each other.
+        Ratio to the number expected if the labels were independent.
     """
 
     one: str
@@ -33,16 +32,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class LabelStatistics:
-    """How the labels of one field or family are distributed.
+    """Distribution of the labels of one family.
 
     Attributes
     ----------
     counts : list of tuple
-        Label and its albums, the frequent ones first.
+        Label and number of albums, most frequent first.
     per_album : dict of int to int
-        How many albums have so many of them.
+        Number of labels → number of albums that have that many.
     kept : list of tuple
-        For each of `LIMITS`: the limit, labels that reach it, share of the albums with at least one of these.
+        For each of `LIMITS`: the limit, number of labels that reach it, share of albums with at least one of these.
     """
 
     counts: list[tuple[str, int]]
@@ -52,18 +51,18 @@ class LabelStatistics:
 
 @dataclass(frozen=True)
 class CoOccurrence:
-    """Which labels go together.
+    """Labels that occur together.
 
     Attributes
     ----------
     pairs : list of Pair
-        The strongest.
+        Those with the highest lift.
     min_albums : int
-        A pair needs so many, so that chance is not taken for strength.
+        Minimum number of albums of a pair.
     labels : list of str
-        Those of the strongest pairs, ordered so that what goes together is together.
+        The labels of the pairs, ordered by hierarchical clustering.
     lift : np.ndarray [shape=(k, k)]
-        Lift of every two of them; nan on the diagonal.
+        Lift of every pair of `labels`; nan on the diagonal.
     """
 
     pairs: list[Pair]
@@ -74,22 +73,20 @@ class CoOccurrence:
 
 @dataclass(frozen=True)
 class TrackPicture:
-    """One track to look at.
+    """One track prepared for plotting.
 
     Attributes
     ----------
-    track_id : str
     labels : list of str
-        Of its album.
+        Labels of its album.
     duration_s : float
-        Of what is pictured: the whole track, or its first `PICTURE_S`.
+        Length of the pictured part: the whole track, or its first `PICTURE_S`.
     envelope : np.ndarray [shape=(2, columns)]
-        Smallest and largest sample of each stretch.
+        Minimum and maximum of the samples by column.
     start : np.ndarray [shape=(samples,)]
         The first five seconds at `sample_rate`.
     mel_db : np.ndarray [shape=(128, frames)]
-        Mel spectrogram in decibels, as the guide makes it: FFT of 2048 samples, hop of 512.
-    sample_rate : int
+        Mel spectrogram in decibels, with the guide's FFT of 2048 samples and hop of 512.
     """
 
     track_id: str
@@ -103,18 +100,18 @@ class TrackPicture:
 
 @dataclass(frozen=True)
 class AudioStatistics:
-    """What the audio files are like.
+    """Statistics of the audio files.
 
     Attributes
     ----------
     durations_s : np.ndarray [shape=(n,)]
-        Of the readable ones.
+        Lengths of the readable files.
     shortest, longest : list of tuple
         Track id and seconds.
     formats : list of tuple
-        Container, coding, sample rate, channels, number of files.
+        Container, codec, sample rate, channels, number of files.
     problems : list of tuple
-        Reason, number of files, one of them.
+        Reason, number of unreadable files, one of them.
     """
 
     durations_s: np.ndarray
@@ -126,23 +123,20 @@ class AudioStatistics:
 
 @dataclass(frozen=True)
 class Exploration:
-    """Everything that a report shows. What has no source yet is None, and `hints` says how to come by it.
+    """Everything that the report shows. Statistics without a source are None.
 
     Attributes
     ----------
     overview : list of tuple of str
-        Name and figure.
+        Name and value.
     hints : list of str
-    genres, descriptors : LabelStatistics
-    co_occurrence : CoOccurrence or None
+        Which command creates a missing source.
     years : dict of int to int
         Albums by decade.
-    audio : AudioStatistics or None
     incomplete : list of tuple
-        Album, tracks that it has here, tracks that it is listed with; where they differ.
+        Album, number of its files, number of its tracks in the catalogue; where these differ.
     splits : list of tuple
-        Part, tracks, albums.
-    track : TrackPicture or None
+        Split, tracks, albums.
     """
 
     overview: list[tuple[str, str]]

@@ -1,4 +1,4 @@
-"""The report as tables for the terminal."""
+"""The exploration report as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -16,21 +16,12 @@ _HEAD, _TAIL = 20, 5
 
 
 def terminal_tables(found: Exploration) -> list[Table]:
-    """Lay the figures out as tables.
-
-    Parameters
-    ----------
-    found : Exploration
-
-    Returns
-    -------
-    list of rich.table.Table
-    """
+    """Return the report as tables."""
     return [_table(title, columns, rows) for title, columns, rows in sections(found)]
 
 
 def sections(found: Exploration) -> list[tuple[str, tuple[str, ...], list[Sequence[object]]]]:
-    """Give title, columns and rows of every table of the report, those without rows left out."""
+    """Return title, columns and rows of every table of the report that is not empty."""
     tables: list[tuple[str, tuple[str, ...], list[Sequence[object]]]] = [
         ("overview", ("", "count"), list(found.overview)),
         *_labels("genres, primary and secondary", found.genres),
@@ -38,26 +29,26 @@ def sections(found: Exploration) -> list[tuple[str, tuple[str, ...], list[Sequen
     ]
     if found.co_occurrence:
         pairs = [(p.one, p.other, p.albums, f"{p.lift:.1f}") for p in found.co_occurrence.pairs]
-        title = f"labels that go together (at least {found.co_occurrence.min_albums} albums)"
+        title = f"labels that occur together (on at least {found.co_occurrence.min_albums} albums)"
         tables.append((title, ("label", "label", "albums", "lift"), list(pairs)))
     tables.append(("albums by decade", ("decade", "albums"), [(f"{year}s", n) for year, n in found.years.items()]))
     if found.audio:
-        described = ("container", "coding", "rate, Hz", "channels", "files")
+        described = ("container", "codec", "sample rate, Hz", "channels", "files")
         tables.append(_head("audio formats", described, found.audio.formats))
         lengths = [(one, f"{seconds:.1f}") for one, seconds in (*found.audio.shortest, *found.audio.longest)]
         tables.append(("shortest and longest tracks", ("track", "seconds"), list(dict.fromkeys(lengths))))
-        reasons = ("reason", "files", "for instance")
-        tables.append(_head("audio that cannot be read, reasons", reasons, found.audio.problems))
-    compared = ("album", "here", "listed")
-    tables.append(_head("albums with another number of tracks than listed", compared, found.incomplete))
-    tables.append(("splits", ("part", "tracks", "albums"), list(found.splits)))
+        reasons = ("reason", "files", "example")
+        tables.append(_head("audio files that cannot be read", reasons, found.audio.problems))
+    compared = ("album", "files", "tracks")
+    tables.append(_head("albums with more or fewer files than tracks", compared, found.incomplete))
+    tables.append(("splits", ("split", "tracks", "albums"), list(found.splits)))
     return [one for one in tables if one[2]]
 
 
 def _head(
     title: str, columns: tuple[str, ...], rows: Sequence[Sequence[object]]
 ) -> tuple[str, tuple[str, ...], list[Sequence[object]]]:
-    """Lay out the first rows, and say of how many."""
+    """Return the first rows, with their number in the title."""
     more = f": the first {_HEAD} of {len(rows):,}" if len(rows) > _HEAD else ""
     return title + more, columns, list(rows[:_HEAD])
 
@@ -70,7 +61,11 @@ def _labels(title: str, figures: LabelStatistics) -> list[tuple[str, tuple[str, 
     kept: list[Sequence[object]] = [(limit, labels, f"{share:.1%}") for limit, labels, share in figures.kept]
     return [
         (f"{title}: {len(counts)}", ("label", "albums"), rows),
-        (f"{title}: what a limit keeps", ("albums at least", "labels", "albums with one of them"), kept),
+        (
+            f"{title}: kept with a minimum number of albums",
+            ("minimum albums", "labels kept", "albums with a kept label"),
+            kept,
+        ),
     ]
 
 

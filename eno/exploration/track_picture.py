@@ -1,4 +1,4 @@
-"""One track of the exploration phase: chosen, decoded, prepared to be drawn."""
+"""The track that the exploration report pictures."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ _TRIED = 10
 def choose_track(
     audio_roots: AudioRoots, tracks: pa.Table, matches: pa.Table | None, albums: pa.Table, wanted: str | None
 ) -> tuple[TrackPicture | None, str | None]:
-    """Picture the wanted track, or else the first one that has an album and can be read.
+    """Picture the wanted track, or else the first readable one that has an album.
 
     Parameters
     ----------
     audio_roots : AudioRoots
     tracks, matches, albums : pyarrow.Table
-        As `eno.exploration.collect.explore` reads them.
     wanted : str or None
         Id of the track.
 
@@ -36,7 +35,7 @@ def choose_track(
     -------
     TrackPicture or None
     str or None
-        Why there is none.
+        Why there is no picture.
 
     Raises
     ------
@@ -48,14 +47,14 @@ def choose_track(
         album_of = dict(zip(matches["track_id"].to_pylist(), matches["file_name"].to_pylist(), strict=True))
     readable = tracks.filter(pc.is_null(tracks["problem"]))["track_id"].to_pylist()
     if wanted is not None and wanted not in tracks["track_id"].to_pylist():
-        raise CatalogueError(f"There is no track {wanted!r} among those of the last scan.")
+        raise CatalogueError(f"Unknown track {wanted!r}. The last scan did not find it; scan again with: eno scan")
     candidates = [wanted] if wanted is not None else sorted(readable, key=lambda one: not album_of.get(one))[:_TRIED]
-    problem = "There is no readable track to picture."
+    problem = "No track is pictured, because none is readable."
     for chosen in candidates:
         try:
             samples = _start_of(audio_roots.file(chosen))
         except AudioError as error:
-            problem = f"No picture of a track: {error}"
+            problem = f"No track is pictured: {error}"
             continue
         own = albums.filter(pc.equal(albums["file_name"], album_of.get(chosen) or "")).select(LABEL_COLUMNS).to_pylist()
         labels = [label for row in own for column in LABEL_COLUMNS for label in row[column] or () if label]
@@ -64,26 +63,14 @@ def choose_track(
 
 
 def _start_of(path: Path) -> np.ndarray:
-    """Decode what is pictured: an hour would take gigabytes [shape=(samples,), dtype=float32]."""
+    """Decode the beginning of a file, since an hour would need gigabytes [shape=(samples,), dtype=float32]."""
     info = probe(path, listen=False)
     whole = info.frames * _PICTURE_RATE // info.sample_rate
     return decode(path, sample_rate=_PICTURE_RATE, samples=min(whole, PICTURE_S * _PICTURE_RATE))
 
 
 def picture_track(track_id: str, samples: np.ndarray, sample_rate: int, labels: list[str]) -> TrackPicture:
-    """Prepare the pictures of one track.
-
-    Parameters
-    ----------
-    track_id : str
-    samples : np.ndarray [shape=(samples,), dtype=float32]
-    sample_rate : int
-    labels : list of str
-
-    Returns
-    -------
-    TrackPicture
-    """
+    """Prepare a track [shape=(samples,), dtype=float32] for plotting."""
     import torch
     import torchaudio
 

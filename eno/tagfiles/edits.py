@@ -1,9 +1,8 @@
-"""Changes of tags: planned, written without touching the audio, and taken back.
+"""Planning, writing and undoing edits of tags, without touching the audio.
 
-A file is never changed in place. Its copy beside it gets the tags, and takes its place in one step once the tags can be
-read back and every packet of audio in it is what it was before. Permissions stay, and the owner where that is
-allowed; other hard links to the file keep the old tags. The time of change is that of writing, by which music servers
-notice it.
+A file is never changed in place. A copy beside it gets the tags and atomically replaces it, once the tags can be read
+back and every packet of audio is the same. Permissions are kept, and the owner where that is allowed; other hard links
+to the file keep the old tags. The modification time changes, so that music servers notice the new tags.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from eno.files import printable, read_lines, replace_file
 from eno.tagfiles.fields import FIELDS, TagFile
 
 EXISTING = ("keep", "merge", "replace")
-"""What happens to values that a file has: a field with values is left alone, extended, or overwritten."""
+"""What to do with a field that already has values: keep them, extend them, or replace them."""
 
 _FORMAT = 1
 
@@ -35,16 +34,15 @@ Values = dict[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class TagEdit:
-    """What would change in a file.
+    """A planned edit of a file.
 
     Attributes
     ----------
     path : Path
-        The file.
     before, after : dict of str to tuple of str
-        Values of each field that would be written, now and then; equal ones are left out.
+        Present and new values of the fields that change.
     kept : dict of str to tuple of str
-        Values of fields that are left alone because the file has some.
+        Values of fields that are not changed because they have values already.
     """
 
     path: Path
@@ -54,26 +52,28 @@ class TagEdit:
 
 
 def plan_edit(path: Path, wanted: Mapping[str, Sequence[str]], *, existing: str = "keep") -> TagEdit:
-    """Compare what a file should say with what it says; writes nothing.
+    """Plan an edit without writing anything.
 
     Parameters
     ----------
     path : Path
         An audio file.
     wanted : mapping of str to sequence of str
-        Values of the fields ``genre``, ``mood`` and ``style``. A field without values is left alone.
+        Values of the fields ``genre``, ``mood`` and ``style``. A field without values is not changed.
     existing : {"keep", "merge", "replace"}
-        See `EXISTING`. Values that differ in nothing but case and spaces are merged into one.
+        See `EXISTING`. Merging ignores differences in case and spaces.
 
     Raises
     ------
     AudioError
-        The file cannot be read, or can carry no tags.
+        The file cannot be read, or its format has no tags.
     ValueError
         A field or `existing` is unknown.
     """
     if existing not in EXISTING or not set(wanted) <= set(FIELDS):
-        raise ValueError(f"existing is {existing!r}, fields are {list(wanted)}; see EXISTING and FIELDS.")
+        raise ValueError(
+            f"existing is {existing!r}, the fields are {list(wanted)}; expected one of EXISTING, and some of FIELDS."
+        )
     now = TagFile(path).read()
     before, after, kept = {}, {}, {}
     for field, values in wanted.items():
@@ -91,58 +91,50 @@ def plan_edit(path: Path, wanted: Mapping[str, Sequence[str]], *, existing: str 
 
 
 class UndoLog:
-    """Old tags of the files that are written, as lines of JSON.
-
-    Parameters
-    ----------
-    path : Path
-        The file. It is made with the first line, and lines are added to one that is there.
-    """
+    """The old tags of files, as JSON lines that are appended to a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add a line, and see to it that it is on disk.
+        """Append a line and sync it to disk.
 
         Raises
         ------
         CatalogueError
-            It cannot be written; without it no file should be.
+            It cannot be written.
         """
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"format": _FORMAT, **row}) + "\n")  # ASCII: names may be odd bytes
+                file.write(json.dumps({"format": _FORMAT, **row}) + "\n")  # ASCII, since names need not be UTF-8
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise CatalogueError(
-                f"{printable(self.path)}: old tags cannot be kept there ({error.strerror}), so nothing more is "
-                "written. Name another place with --undo-file."
+                f"{printable(self.path)}: old tags cannot be saved there ({error.strerror}), so no more files are "
+                "changed. Choose another file with --undo-file."
             ) from error
 
 
 def write_edit(edit: TagEdit, log: UndoLog, *, keep_mtime: bool = False) -> None:
-    """Write the fields that change.
+    """Write a planned edit.
 
     Parameters
     ----------
     edit : TagEdit
-        What `plan_edit` gave.
     log : UndoLog
-        Gets the old tags before the file is replaced.
+        Receives the old tags before the file is replaced.
     keep_mtime : bool
-        Leave the time of change as it was.
+        Keep the modification time.
 
     Raises
     ------
     AudioError
-        The file has changed since it was planned, cannot be written, or its audio would not come out the same. It is
-        as it was then.
+        The file has changed since it was planned, cannot be written, or its audio would change. The file is unchanged.
     """
-    path = edit.path.resolve()  # a link would be replaced by a file
+    path = edit.path.resolve()  # otherwise a link would be replaced by a file
     old = TagFile(path)
-    _expect(edit.path, old, edit.before, "since it was looked at; run the command again")
+    _expect(edit.path, old, edit.before, "since the edit was planned; run the command again")
     row = {
         "path": str(path),
         "kind": old.kind,
@@ -155,30 +147,29 @@ def write_edit(edit: TagEdit, log: UndoLog, *, keep_mtime: bool = False) -> None
         for field, values in edit.after.items():
             new.write(field, values)
         new.save()
-        _expect(edit.path, TagFile(new.path, like=new), edit.after, "on the way; nothing is written")
+        _expect(edit.path, TagFile(new.path, like=new), edit.after, "while they were written; the file is unchanged")
 
 
 def undo(log: Path, *, keep_mtime: bool = False) -> Iterator[tuple[Path, AudioError | None]]:
-    """Put back the tags that files had, the last that were written first.
+    """Restore the old tags of files, most recent edits first.
 
     Parameters
     ----------
     log : Path
-        What `UndoLog` wrote.
+        Written by `UndoLog`.
     keep_mtime : bool
-        Leave the time of change as it is.
+        Keep the modification time.
 
     Yields
     ------
     path : Path
-        A file whose tags are as they were,
     error : AudioError or None
-        unless there is one: it is gone, or somebody has changed these fields since.
+        Why the tags were not restored: the file is missing, or somebody else has changed these fields since.
 
     Raises
     ------
     CatalogueError
-        The file is no such log.
+        The file is not an undo log.
     """
     for row in reversed(_read_log(log)):
         path = Path(row["path"])
@@ -194,7 +185,7 @@ def _restore(path: Path, row: dict[str, Any], keep_mtime: bool) -> None:
     if all(old.keep(field) == kept for field, kept in row["kept"].items()):
         return
     after: Values = {field: tuple(values) for field, values in row["after"].items()}
-    _expect(path, old, after, "since eno wrote them, and are left alone")
+    _expect(path, old, after, "since eno wrote them, and are kept")
 
     with _copy(path, path, old, keep_mtime=keep_mtime) as new:
         for field, kept in row["kept"].items():
@@ -206,26 +197,26 @@ def _restore(path: Path, row: dict[str, Any], keep_mtime: bool) -> None:
 def _copy(
     name: Path, path: Path, old: TagFile, *, keep_mtime: bool, last: Callable[[], None] = lambda: None
 ) -> Iterator[TagFile]:
-    """Give a copy of a file to write tags to, which takes its place if its audio is the same; `last` comes before."""
+    """Yield a copy to write tags to. If its audio is the same, call `last` and replace the file with the copy."""
     try:
         status = path.stat()
         if not os.access(path, os.W_OK):
-            raise AudioError(name, "may not be written by this user; change its permissions")
+            raise AudioError(name, "is not writable for this user; change its permissions")
         digest = _packet_hash(path, name)
         with replace_file(path, mode=status.st_mode) as temporary:
             shutil.copy2(path, temporary)
-            with suppress(OSError):  # not everybody may, and not every file system knows owners
+            with suppress(OSError):  # needs privileges, and not every file system has owners
                 os.chown(temporary, status.st_uid, status.st_gid)
             yield TagFile(temporary, like=old)
             if _packet_hash(temporary, name) != digest:
-                raise AudioError(name, "its audio would not come out the same; nothing is written")
+                raise AudioError(name, "its audio would change; nothing is written")
             if keep_mtime:
                 os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
             last()
     except OSError as error:
-        raise AudioError(name, f"cannot be written ({error.strerror}); it is as it was") from error
+        raise AudioError(name, f"cannot be written ({error.strerror}); the file is unchanged") from error
     except MutagenError as error:
-        raise AudioError(name, f"its tags cannot be written ({error}); it is as it was") from error
+        raise AudioError(name, f"its tags cannot be written ({error}); the file is unchanged") from error
 
 
 def _packet_hash(path: Path, name: Path) -> str:
@@ -248,7 +239,7 @@ def _read_log(path: Path) -> list[dict[str, Any]]:
         rows = [json.loads(line) for line in read_lines(path, CatalogueError) if line.strip()]
         for row in rows:
             if row["format"] != _FORMAT or not {"path", "tagged", "kept", "after"} <= set(row):
-                raise ValueError("a line of another kind")
+                raise ValueError("a line has other keys or another format")
     except (ValueError, KeyError, TypeError) as error:
-        raise CatalogueError(f"{printable(path)}: holds no old tags of 'eno write-tags' ({error}).") from error
+        raise CatalogueError(f"{printable(path)}: is not an undo log of 'eno write-tags' ({error}).") from error
     return rows

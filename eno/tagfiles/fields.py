@@ -1,7 +1,7 @@
-"""Genre, mood and style in audio files of every kind: read, written, and put back as they were.
+"""Reading, writing and restoring genre, mood and style in audio files of all formats.
 
-Each kind of tag has its own places for them; these are MusicBrainz Picard's, and STYLE, which it does not know, is as
-Mp3tag and others have it:
+Each format has its own places for them. These are MusicBrainz Picard's; STYLE, which Picard lacks, is stored as by
+Mp3tag and others:
 
 =====  ==========  ==========  =======  =====  ============================  ========
 field  ID3v2.4     ID3v2.3     Vorbis   APEv2  MP4                           ASF
@@ -11,8 +11,8 @@ mood   TMOO        TXXX:MOOD   MOOD     Mood   ----:com.apple.iTunes:MOOD    WM/
 style  TXXX:STYLE  TXXX:STYLE  STYLE    Style  ----:com.apple.iTunes:STYLE   WM/Style
 =====  ==========  ==========  =======  =====  ============================  ========
 
-TMOO is a frame of ID3v2.4 alone. It is not written beside ``TXXX:MOOD``: readers take both for one field, and would
-show every mood two times.
+TMOO only exists in ID3v2.4. It is not written in addition to ``TXXX:MOOD``, since readers merge the two and would show
+every mood twice.
 """
 
 from __future__ import annotations
@@ -57,26 +57,25 @@ _KINDS: tuple[tuple[str, Any], ...] = (
 
 
 class TagFile:
-    """The fields of an open file.
+    """The fields of an audio file.
 
     Parameters
     ----------
     path : Path
-        The file.
     like : TagFile, optional
-        One of the same kind: a copy under another name need not be recognised by its ending.
+        A file of the same format, for copies whose name does not reveal it.
 
     Attributes
     ----------
     kind : str
         ``"ID3"``, ``"Vorbis"``, ``"APEv2"``, ``"MP4"`` or ``"ASF"``.
     tagged : bool
-        Whether the file had tags at all.
+        Whether the file has tags at all.
 
     Raises
     ------
     AudioError
-        It cannot be read, or can carry no tags.
+        The file cannot be read, or its format has no tags.
     """
 
     def __init__(self, path: Path, *, like: TagFile | None = None) -> None:
@@ -86,26 +85,26 @@ class TagFile:
         try:
             self._file = mutagen.File(path) if like is None else like._made(path)
             if self._file is not None and isinstance(self._file.tags, ID3) and self._file.tags.version[1] in (3, 4):
-                # As it is: by default mutagen makes an ID3v2.4 of everything.
+                # By default mutagen converts everything to ID3v2.4.
                 self._file = type(self._file)(path, translate=False)
-        except Exception as error:  # mutagen lets many kinds of error through on damaged files
+        except Exception as error:  # damaged files raise many kinds of errors in mutagen
             raise AudioError(path, f"its tags cannot be read ({error}); nothing is written") from error
         if self._file is None:
-            raise AudioError(path, "is no file of a kind that eno writes tags to")
+            raise AudioError(path, "has a format that eno cannot write tags to")
         self.tagged = self._file.tags is not None
         if not self.tagged:
             try:
                 self._file.add_tags()
             except (mutagen.MutagenError, NotImplementedError):
-                raise AudioError(path, "is of a kind that carries no tags") from None
+                raise AudioError(path, "has a format without tags") from None
         tags = self._file.tags
         self.kind = next((name for name, made in _KINDS if isinstance(tags, made)), "")
         if not self.kind:
-            raise AudioError(path, f"has tags of a kind that eno does not write ({type(tags).__name__})")
+            raise AudioError(path, f"has tags in a format that eno cannot write ({type(tags).__name__})")
         self._version = 4
         if self.kind == "ID3" and self.tagged and tags.version[:2] in ((2, 2), (2, 3)):
             self._version = 3
-            if tags.version[1] == 2:  # which nothing writes any more
+            if tags.version[1] == 2:  # obsolete
                 tags.update_to_v23()
 
     def _made(self, path: Path) -> Any:
@@ -113,11 +112,11 @@ class TagFile:
         return made(path)
 
     def read(self) -> dict[str, list[str]]:
-        """Values of every field of `FIELDS`, each once."""
+        """Return the distinct values of every field of `FIELDS`."""
         return {field: list(dict.fromkeys(_texts(self._values(field)))) for field in FIELDS}
 
     def write(self, field: str, values: Sequence[str]) -> None:
-        """Set the values of a field; none remove it."""
+        """Set the values of a field; an empty list removes it."""
         self._clear(field)
         tags, texts = self._file.tags, list(values)
         if not texts:
@@ -134,19 +133,19 @@ class TagFile:
         tags[key] = [_FREE(text.encode()) for text in texts] if key.startswith("----:") else texts
 
     def keep(self, field: str) -> list[Any]:
-        """Everything that the file has for a field, as JSON that `restore` understands."""
+        """Return all data of a field as JSON for `restore`."""
         if self.kind == "ID3":
             return [
                 [one.FrameID, getattr(one, "desc", ""), int(one.encoding), [str(text) for text in one.text]]
                 for one in self._frames(field)
             ]
-        if self.kind == "Vorbis":  # where one name can stand in several spellings
+        if self.kind == "Vorbis":  # a name may occur in several spellings
             wanted = _KEYS[self.kind][field].casefold()
             return [[key, text] for key, text in self._file.tags if key.casefold() == wanted]
         return [[key, _to_json(self._file.tags[key])] for key in self._names(field)]
 
     def restore(self, field: str, kept: Iterable[Any]) -> None:
-        """Put back what `keep` gave."""
+        """Restore the data returned by `keep`."""
         self._clear(field)
         tags = self._file.tags
         for one in kept:
@@ -160,10 +159,10 @@ class TagFile:
                 tags[one[0]] = _from_json(one[1])
 
     def save(self, *, without: bool = False) -> None:
-        """Write the tags into the file; `without` removes them altogether if there are none left."""
+        """Write the tags into the file. With `without`, tags that are empty are removed altogether."""
         if without and not self._file.tags:
             self._file.delete()
-        elif self.kind == "ID3":  # no separator: several values stay several
+        elif self.kind == "ID3":  # without a separator, several values stay separate
             self._file.save(v2_version=self._version, v23_sep=None)
         else:
             self._file.save()
@@ -177,7 +176,7 @@ class TagFile:
         ]
 
     def _names(self, field: str) -> list[str]:
-        """Keys of a field as the file spells them."""
+        """Return the keys of a field as the file spells them."""
         wanted = _KEYS[self.kind][field].casefold()
         return list(dict.fromkeys(key for key in self._file.tags.keys() if key.casefold() == wanted))  # noqa: SIM118
 
@@ -208,7 +207,7 @@ def _texts(values: Iterable[Any]) -> list[str]:
 
 
 def _to_json(value: Any) -> Any:
-    """Values of MP4, APEv2 or ASF: a text, or several, of which those in bytes are marked."""
+    """Convert values of MP4, APEv2 or ASF: one text, or several values of which bytes are marked."""
     if not isinstance(value, list):
         return str(value)
     return [

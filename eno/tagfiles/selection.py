@@ -1,4 +1,4 @@
-"""Which of the predicted tags a file is to say, and in which fields."""
+"""Selection of the predicted tags to write, and of the fields to write them to."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _FAMILIES = {"genres": "genre", "descriptors": "descriptor", "tags": "descriptor
 
 @dataclass(frozen=True, kw_only=True)
 class TagChoice:
-    """Which tags are written.
+    """Rules for the tags to write.
 
     Parameters
     ----------
     min_probability : float, optional
-        Tags from this probability on. Without it those above the thresholds that the predictor learned.
+        Minimum probability of a tag. By default, tags must exceed the thresholds of the predictor.
     limit : int, optional
-        At most so many of the likeliest genres, and of the likeliest descriptors.
+        Maximum number of genres, and of descriptors; the most probable ones are used.
     genres_only : bool
-        Leave descriptors out.
+        Omit descriptors.
     descriptors_as : {"mood", "style", "both"}
-        The field of descriptors.
+        The field for descriptors.
     """
 
     min_probability: float | None = None
@@ -37,7 +37,7 @@ class TagChoice:
     descriptors_as: str = "mood"
 
     def fields(self, tags: Iterable[TagProbability]) -> dict[str, list[str]]:
-        """Values of each field, the likeliest first, as `eno.tagfiles.edits.plan_edit` takes them.
+        """Return the values of each field for `eno.tagfiles.edits.plan_edit`, most probable first.
 
         Examples
         --------
@@ -64,31 +64,26 @@ class TagChoice:
 
 
 def read_tagged(path: Path) -> Iterator[tuple[str, list[TagProbability] | AudioError]]:
-    """Read what ``eno tag --json`` printed.
-
-    Parameters
-    ----------
-    path : Path
-        JSON lines. What stands in them was chosen by that command: all of it counts as named.
+    """Read the output of ``eno tag --json``, all of whose tags count as predicted.
 
     Yields
     ------
     name : str
-        A file, a folder (with ``--album``), or an id of a store.
+        A file, a folder (with ``--album``), or the id of a track in a store.
     found : list of TagProbability or AudioError
-        Its tags, or why it has none.
+        Its tags, or the reason why it has none.
 
     Raises
     ------
     LabelError
-        The file cannot be read, or a line is of another kind.
+        The file cannot be read, or a line has another format.
     """
     for number, line in enumerate(read_lines(path, LabelError), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            name = row["path"]
+            name = row["track_id"] if "track_id" in row else row["path"]
             if "error" in row:
                 yield name, AudioError(name, str(row["error"]))
                 continue
@@ -99,14 +94,14 @@ def read_tagged(path: Path) -> Iterator[tuple[str, list[TagProbability] | AudioE
             ]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LabelError(
-                f"{printable(path)}: line {number} is none of 'eno tag --json' ({error!r}); expected an object with "
-                "path, genres and descriptors."
+                f"{printable(path)}: line {number} is not output of 'eno tag --json' ({error!r}); expected an object "
+                "with track_id, genres and descriptors."
             ) from error
         yield name, tags
 
 
 def album_files(folder: Path) -> list[Path]:
-    """Give the audio files that lie in a folder itself: the tracks of an album, in order."""
+    """Return the audio files in a folder, without those in its subfolders, in order."""
     return sorted(
         path
         for path in folder.iterdir()

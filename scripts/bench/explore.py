@@ -21,7 +21,7 @@ from catalogue_data import albums
 from eno.data.layout import DataRoot
 from eno.data.lute.albums import ALBUM_SCHEMA, LABEL_COLUMNS, read_albums
 from eno.data.tables import write_table
-from eno.exploration.collect import _label_figures, co_occurrence, explore
+from eno.exploration.collect import co_occurrence, explore, label_statistics
 from eno.exploration.statistics import CoOccurrence
 
 _T = TypeVar("_T")
@@ -50,8 +50,8 @@ def bench_explore(root: DataRoot, count: int) -> None:
 
 def with_eno(table: pa.Table) -> CoOccurrence | None:
     """Find the strongest pairs as the report does."""
-    genres = _label_figures(table["primary_genres"], table["secondary_genres"])
-    return co_occurrence(table, genres, _label_figures(table["descriptors"]))
+    genres = label_statistics(table["primary_genres"], table["secondary_genres"])
+    return co_occurrence(table, genres, label_statistics(table["descriptors"]))
 
 
 def with_pandas(table: pa.Table, min_albums: int) -> pd.Series:

@@ -16,7 +16,7 @@ from eno.data.matching.matcher import MATCH_SCHEMA
 from eno.data.tables import write_table
 from eno.errors import CatalogueError
 from eno.exploration import track_picture
-from eno.exploration.collect import _label_figures, co_occurrence, explore
+from eno.exploration.collect import co_occurrence, explore, label_statistics
 from eno.exploration.statistics import LIMITS
 from eno.exploration.track_picture import picture_track
 from tests.audio_files import music
@@ -29,8 +29,8 @@ def column(lists):
 
 
 @given(st.lists(st.tuples(labels, st.none() | labels), max_size=40))
-def test_label_figures_are_what_counting_finds(rows):
-    figures = _label_figures(column([row[0] for row in rows]), column([row[1] for row in rows]))
+def test_label_statistics_are_what_counting_finds(rows):
+    figures = label_statistics(column([row[0] for row in rows]), column([row[1] for row in rows]))
     sets = [{*primary, *(secondary or ())} - {None, " "} for primary, secondary in rows]
     counts = Counter(label for one in sets for label in one)
     assert dict(figures.counts) == counts
@@ -49,8 +49,8 @@ def test_lift_is_observed_over_expected():
         [{"file_name": str(i), "primary_genres": one, "descriptors": []} for i, one in enumerate(sets)],
         schema=ALBUM_SCHEMA,
     )
-    figures = _label_figures(albums["primary_genres"])
-    found = co_occurrence(albums, figures, _label_figures(albums["descriptors"]))
+    figures = label_statistics(albums["primary_genres"])
+    found = co_occurrence(albums, figures, label_statistics(albums["descriptors"]))
     single = Counter(label for one in sets for label in one)
     both = Counter(pair for one in sets for pair in combinations(one, 2))
     frequent = {pair: count for pair, count in both.items() if count >= 5}
@@ -92,19 +92,19 @@ def with_audio(data):
 
 def test_what_is_not_there_yet_is_said(root):
     found = explore(root)
-    assert [hint.rpartition("with ")[2] for hint in found.hints] == ["eno scan", "eno match", "eno split"]
+    assert [hint.rpartition("with: ")[2] for hint in found.hints] == ["eno scan", "eno match", "eno split"]
     assert (found.audio, found.track, found.splits) == (None, None, [])
     assert dict(found.overview)["albums without descriptors"] == "1"
-    assert dict(found.overview)["albums without listed tracks"] == "1"
+    assert dict(found.overview)["albums without a track list"] == "1"
     assert found.years == {1980: 2, 1990: 4}
-    with pytest.raises(CatalogueError, match="find the audio files with: eno scan"):
+    with pytest.raises(CatalogueError, match="Scan the audio files with: eno scan"):
         explore(root, track="x")
 
 
 def test_audio_is_described(root):
     with_audio(root)
     found = explore(root)
-    assert found.hints == ["Not there yet: what comes with eno split"]
+    assert found.hints == ["No splits yet. Create them with: eno split"]
     assert found.audio.durations_s.tolist() == [2.0, 3.0]
     assert found.audio.shortest[0] == ("album-1/0.flac", 2.0)
     assert found.audio.longest[0] == ("album-1/1.flac", 3.0)
@@ -114,7 +114,7 @@ def test_audio_is_described(root):
     assert (found.track.track_id, found.track.duration_s) == ("album-1/0.flac", 2.0)
     assert found.track.labels == ["<script>", "空洞", "calm"]
     assert explore(root, track="album-1/1.flac").track.duration_s == 3.0
-    with pytest.raises(CatalogueError, match="There is no track 'gone'"):
+    with pytest.raises(CatalogueError, match="Unknown track 'gone'"):
         explore(root, track="gone")
 
 
@@ -148,7 +148,7 @@ def test_reasons_that_differ_in_numbers_only_are_one(root):
 
 def test_files_with_the_same_audio_are_counted_where_audio_was_hashed(root):
     rows = [{"track_id": str(i), "packet_hash": digest} for i, digest in enumerate(["p", "q", "p", "p", None])]
-    name = "files with the audio of another one"
+    name = "files with the same audio as another"
     assert dict(with_tracks(root, rows).overview)[name] == "2"
     assert name not in dict(with_tracks(root, [row | {"packet_hash": None} for row in rows]).overview)
 
@@ -177,7 +177,7 @@ def test_a_track_that_went_away_makes_room_for_the_next(root):
     (root.audio / "album-1" / "0.flac").unlink()
     found = explore(root)
     assert found.track.track_id == "album-1/1.flac"
-    assert found.hints == ["Not there yet: what comes with eno split"]
+    assert found.hints == ["No splits yet. Create them with: eno split"]
     wanted = explore(root, track="album-1/0.flac")
     assert wanted.track is None
     assert "no such file" in wanted.hints[-1]

@@ -54,13 +54,13 @@ def test_the_file_needs_nothing_else(page):
 
 
 def test_all_chapters_are_there_and_names_are_escaped(page):
-    assert page.ids == {"overview", "labels", "what-goes-together", "audio", "a-track"}
+    assert page.ids == {"overview", "labels", "co-occurrence", "audio", "a-track"}
     for text in (
         "<script>",
         "空洞",
         "is empty (0 bytes)",
         "album-1/0.flac",
-        "Not there yet: what comes with eno split",
+        "No splits yet. Create them with: eno split",
     ):
         assert text in page.text
 
@@ -75,8 +75,8 @@ def test_the_same_figures_give_the_same_bytes(root, tmp_path):  # noqa: F811
 def test_without_audio_the_rest_is_shown(root, tmp_path):  # noqa: F811
     write_html(explore(root), tmp_path / "report.html")
     page = Page((tmp_path / "report.html").read_text("utf-8"))
-    assert page.ids == {"overview", "labels", "what-goes-together"}
-    assert "what comes with eno scan" in page.text
+    assert page.ids == {"overview", "labels", "co-occurrence"}
+    assert "Create them with: eno scan" in page.text
 
 
 def test_the_terminal_shows_the_same_figures(root):  # noqa: F811

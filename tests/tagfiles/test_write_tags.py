@@ -73,7 +73,7 @@ def test_lines_of_another_kind_are_refused(tmp_path):
         file.write_text('{"path": "x.mp3", "genres": {"Dub": 0.5}}\n\n' + line)
         found = read_tagged(file)
         assert next(found) == ("x.mp3", [TagProbability("Dub", "genre", 0.5, -1.0)])
-        with pytest.raises(LabelError, match="line 3 is none of"):
+        with pytest.raises(LabelError, match="line 3 is not output of"):
             next(found)
     with pytest.raises(LabelError, match="cannot be read"):
         next(read_tagged(tmp_path / "gone"))
@@ -198,7 +198,7 @@ def test_formats_of_tag(eno):
         (("--from", "tags.jsonl", "--album"), "has the tags already"),
         (("--undo", "old.jsonl", "music"), "--undo goes alone"),
         (("--undo", "gone.jsonl"), "gone.jsonl: cannot be read"),
-        (("music/one", "--write", "--undo-file", "gone/old.jsonl"), "gone/old.jsonl: old tags cannot be kept there"),
+        (("music/one", "--write", "--undo-file", "gone/old.jsonl"), "gone/old.jsonl: old tags cannot be saved there"),
     ],
 )
 def test_errors_are_one_clear_line(eno, arguments, message, tmp_path):
