@@ -20,6 +20,8 @@ def main() -> int:
     """Compute missing features and print a summary; return 1 if any track failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data_root", "--data-root", type=Path, help="folder of raw/ and processed/ (from eno.toml)")
+    parser.add_argument("--audio_root", "--audio-root", type=Path, action="append",
+                        help="folder of the audio files; may be repeated (raw/audio)")  # fmt: skip
     parser.add_argument("--sample_rate", type=int, default=16_000, help="sample rate in Hz (16000)")
     parser.add_argument("--n_mels", type=int, default=128, help="mel bands (128)")
     parser.add_argument("--num_workers", type=int, help="worker processes (one per core)")
@@ -32,6 +34,7 @@ def main() -> int:
                 sample_rate=chosen.sample_rate,
                 n_mels=chosen.n_mels,
                 num_workers=chosen.num_workers,
+                audio_roots=chosen.audio_root,
                 on_progress=show,
             )
     except EnoError as error:

@@ -1,6 +1,4 @@
-"""Augmentations of log-mel spectrograms: what a track might also have sounded like.
-
-All take and give arrays [shape=(..., n_mels, frames)] and draw from the generator that they are given.
+"""Augmentations of log-mel spectrograms [shape=(..., n_mels, frames)].
 
 References
 ----------
@@ -22,16 +20,16 @@ from eno.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Which augmentations a training crop goes through, in this order: stretch, shift, masks.
+    """The augmentation of training crops: time stretching, pitch shifting, masking, in this order.
 
     Attributes
     ----------
     time_stretch : float
-        Faster or slower by at most this share: 0.1 for ±10 %. 0 leaves it out.
+        Maximum change of tempo, 0 to 0.5: 0.1 for ±10 %. 0 for none.
     pitch_shift : float
-        Higher or lower by at most so many semitones.
+        Maximum shift in semitones, 0 to 12. 0 for none.
     spec_augment : bool
-        Mask bands and frames, see `spec_augment`.
+        Whether to mask bands and frames, see `spec_augment`.
     """
 
     time_stretch: float = 0.0
@@ -40,33 +38,27 @@ class Augment:
 
     def __post_init__(self) -> None:
         if not 0 <= self.time_stretch <= 0.5:
-            raise ConfigError(f"time_stretch is {self.time_stretch}; expected 0 to 0.5, which is half as fast again.")
+            raise ConfigError(f"time_stretch is {self.time_stretch}; expected 0 to 0.5 (50 % faster or slower).")
         if not 0 <= self.pitch_shift <= 12:
             raise ConfigError(f"pitch_shift is {self.pitch_shift}; expected 0 to 12 semitones.")
 
     def frames_needed(self, frames: int) -> int:
-        """Frames to read so that even the fastest stretch still gives so many."""
+        """Return the number of frames to read so that at least `frames` are left after the fastest stretch."""
         return math.ceil(frames * (1 + self.time_stretch)) + 1 if self.time_stretch else frames
 
     def __call__(
         self, features: np.ndarray, rng: np.random.Generator, *, sample_rate: int, frames: int | None = None
     ) -> np.ndarray:
-        """Augment one spectrogram.
+        """Augment a spectrogram.
 
         Parameters
         ----------
         features : np.ndarray [shape=(1, n_mels, t)]
             With ``t = frames_needed(frames)``, if `frames` is given.
-        rng : numpy.random.Generator
-            Decides by how much.
         sample_rate : int
-            Of the audio, which says where the bands lie.
+            Of the audio, which determines the frequencies of the bands.
         frames : int, optional
-            Length of the result, from its start.
-
-        Returns
-        -------
-        np.ndarray [shape=(1, n_mels, frames), dtype=float32]
+            Length of the result [shape=(1, n_mels, frames), dtype=float32].
         """
         if self.time_stretch:
             features = time_stretch(features, 1 + rng.uniform(-self.time_stretch, self.time_stretch))
@@ -77,59 +69,42 @@ class Augment:
 
 
 def random_crop(features: np.ndarray, frames: int, rng: np.random.Generator) -> np.ndarray:
-    """Cut out so many frames; a track that is shorter repeats itself.
+    """Return a random crop [shape=(..., n_mels, frames)]; shorter tracks are repeated.
 
-    Parameters
-    ----------
-    features : np.ndarray [shape=(..., n_mels, t)]
-        May be memory-mapped: only the crop is read.
-    frames : int
-        Length of the crop.
-    rng : numpy.random.Generator
-        Decides where it begins.
-
-    Returns
-    -------
-    np.ndarray [shape=(..., n_mels, frames)]
+    Only the crop is read if `features` is memory-mapped.
     """
     start = int(rng.integers(max(0, features.shape[-1] - frames) + 1))
     return cut(features, start, frames)
 
 
 def cut(features: np.ndarray, start: int, frames: int) -> np.ndarray:
-    """Copy frames from `start` on; a track that is shorter repeats itself."""
+    """Copy frames from `start`; shorter tracks are repeated."""
     span = np.array(features[..., start : start + frames])
     return span if span.shape[-1] == frames else fill_window(span, frames, "repeat")
 
 
 def time_stretch(features: np.ndarray, rate: float) -> np.ndarray:
-    """Play faster or slower by linear interpolation between frames.
+    """Change the tempo by linear interpolation between frames; above 1 is faster.
 
-    Parameters
-    ----------
-    features : np.ndarray [shape=(..., n_mels, t)]
-    rate : float
-        Above 1 is faster.
+    The pitch stays the same. Unlike with stretched audio, onsets become longer or shorter with the tempo.
 
     Returns
     -------
     np.ndarray [shape=(..., n_mels, round(t / rate)), dtype=float32]
         At least one frame.
-
-    Notes
-    -----
-    Pitch stays. Onsets are smeared or sharpened with the tempo, which stretching the audio would not do.
     """
     frames = features.shape[-1]
     return _interpolate(features, np.arange(max(1, round(frames / rate))) * rate)
 
 
 def pitch_shift(features: np.ndarray, semitones: float, *, sample_rate: int) -> np.ndarray:
-    """Move everything up or down in frequency, by interpolation along the mel axis.
+    """Shift the pitch by interpolation along the mel axis.
+
+    An approximation: each band takes the value at its frequency divided by the factor, so formants are shifted too, and
+    beyond the ends of the spectrum the outermost band is repeated.
 
     Parameters
     ----------
-    features : np.ndarray [shape=(..., n_mels, t)]
     semitones : float
         Above 0 is higher.
     sample_rate : int
@@ -138,12 +113,6 @@ def pitch_shift(features: np.ndarray, semitones: float, *, sample_rate: int) -> 
     Returns
     -------
     np.ndarray [shape=(..., n_mels, t), dtype=float32]
-
-    Notes
-    -----
-    An approximation: each band takes the value that stood at its frequency divided by the factor. Formants move too,
-    as with a record that plays too fast. Where nothing is known, beyond the ends of the spectrum, the outermost
-    band stays.
     """
     n_mels = features.shape[-2]
     top = _mel(sample_rate / 2)
@@ -162,19 +131,18 @@ def spec_augment(
     time_masks: int = 2,
     time_share: float = 0.1,
 ) -> np.ndarray:
-    """Hide bands and frames behind the mean of the spectrogram.
+    """Replace random bands and frames by the mean of the spectrogram.
+
+    Widths, from 0 to the maximum, and positions of the masks are drawn uniformly.
 
     Parameters
     ----------
-    features : np.ndarray [shape=(..., n_mels, t)]
-    rng : numpy.random.Generator
-        Draws for each mask its width, 0 to the maximum, and its place, both uniformly.
     mel_masks, time_masks : int
-        How many masks.
+        Number of masks.
     mel_width : int
-        Bands that a mask hides at most.
+        Maximum number of bands in a mask.
     time_share : float
-        Share of the frames that a mask hides at most.
+        Maximum share of the frames in a mask.
 
     Returns
     -------
@@ -198,7 +166,7 @@ def _span(rng: np.random.Generator, length: int, widest: int) -> slice:
 
 
 def _interpolate(features: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Values between those of the last axis, at these places; its ends go on."""
+    """Interpolate linearly along the last axis; beyond its ends the outermost values are repeated."""
     places = np.clip(positions, 0, features.shape[-1] - 1)
     left = np.floor(places).astype(np.int64)
     right = np.minimum(left + 1, features.shape[-1] - 1)

@@ -1,4 +1,4 @@
-"""The CNN that `eno.cnn.training` trains, as an encoder whose vectors are the probabilities of its labels."""
+"""A trained CNN as an encoder whose vectors are the probabilities of its labels."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from eno.errors import ConfigError, ModelError, WeightsError
 from eno.spec import EncoderSpec
 
 HISTORY = "history.json"
-"""What `eno.cnn.training.train_cnn` writes beside a checkpoint of how it came about."""
+"""Settings and metrics that `eno.cnn.training.train_cnn` writes next to the checkpoint."""
 
 DEFAULTS = {"window_s": 3.0, "n_mels": 128, "sample_rate": 16_000}
-"""What `eno.cnn.training.CNNSettings` and ``scripts/prepare_data.py`` take unless told otherwise."""
+"""Defaults of `eno.cnn.training.CNNSettings` and ``scripts/prepare_data.py``."""
 
 _LAST = "classifier.4.weight"
-_TRAIN = "A CNN of your own is trained with: python scripts/train.py"
+_TRAIN = "Train a CNN with: python scripts/train.py"
 
 
 class SimpleCNNTagger(TorchEncoder):
-    """A trained `eno.cnn.network.SimpleCNN` over windows of audio.
+    """Apply a trained `eno.cnn.network.SimpleCNN` to windows of audio.
 
     Parameters
     ----------
@@ -48,17 +48,17 @@ class SimpleCNNTagger(TorchEncoder):
     Attributes
     ----------
     num_labels : int
-        Labels, in the order of the vocabulary in training.
+        In the order of the vocabulary in training.
 
     Raises
     ------
     ModelError
-        The checkpoint is missing, damaged or of another network.
+        The checkpoint is missing, damaged, or of another network.
 
     Notes
     -----
-    The weights do not tell what they were trained on. What is not given is read from ``history.json`` beside the
-    checkpoint, if that is there and of this very checkpoint, or else is in `DEFAULTS`.
+    The weights do not contain these settings. By default they are read from ``history.json`` next to the checkpoint if
+    it belongs to the same checkpoint, and otherwise taken from `DEFAULTS`.
     """
 
     def __init__(
@@ -105,13 +105,7 @@ class SimpleCNNTagger(TorchEncoder):
 
 
 def trained_with(checkpoint: Path) -> dict[str, Any]:
-    """What the history beside a checkpoint says that it was trained on; nothing if it is of another one.
-
-    Returns
-    -------
-    dict
-        With the keys of `DEFAULTS`, or empty.
-    """
+    """Return the settings in the history next to a checkpoint, with the keys of `DEFAULTS`; empty for another one's."""
     try:
         content = json.loads(checkpoint.with_name(HISTORY).read_text(encoding="utf-8"))
         if content["weights_sha256"] == sha256_of([checkpoint]):
@@ -119,29 +113,27 @@ def trained_with(checkpoint: Path) -> dict[str, Any]:
                 name: int(content["features"][name]) for name in ("n_mels", "sample_rate")
             }
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # a checkpoint may lie anywhere, beside files of that name that mean something else
+        pass  # the checkpoint may be in any folder, with unrelated files of that name
     return {}
 
 
 def load_simple_cnn(path: Path | str, *, n_mels: int = 128) -> SimpleCNN:
-    """Read the state dict of a CNN, without running any code that is in the file.
+    """Load the state dict of a CNN without running code from the file.
 
     Parameters
     ----------
-    path : Path or str
-        ``best_model.pt``.
     n_mels : int
-        Mel bands of its features; the weights do not depend on them.
+        Mel bands of the features; the weights do not depend on them.
 
     Returns
     -------
     SimpleCNN
-        On the CPU, ready to predict.
+        On the CPU, in evaluation mode.
 
     Raises
     ------
     ModelError
-        The file is missing, damaged, holds code or is of another network.
+        The file is missing, damaged, contains code, or is of another network.
     """
     path = Path(path)
     if not path.is_file():
@@ -150,7 +142,7 @@ def load_simple_cnn(path: Path | str, *, n_mels: int = 128) -> SimpleCNN:
         weights = read_pickled(path)
     except WeightsError as error:
         reason = (
-            str(error) if zipfile.is_zipfile(path) else f"{path}: is truncated, damaged or no checkpoint of PyTorch."
+            str(error) if zipfile.is_zipfile(path) else f"{path}: is truncated, damaged or not a PyTorch checkpoint."
         )
         raise ModelError(f"{reason} {_TRAIN}") from error
     if not isinstance(weights, dict) or not torch.is_tensor(weights.get(_LAST)):

@@ -1,10 +1,10 @@
-"""The features of a collection: one NumPy file a track, made once."""
+"""Feature files of a collection: one NumPy file per track, computed once."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -20,25 +20,17 @@ from eno.data.layout import DataRoot
 from eno.data.splits.artist_split import read_split
 from eno.data.splits.stratify import SPLITS
 from eno.errors import AudioError, CatalogueError
-from eno.files import printable, printed_file, read_lines, replace_file, write_json, write_json_lines
+from eno.files import AudioRoots, printable, read_lines, replace_file, write_json, write_json_lines
 
 logger = logging.getLogger(__name__)
 
-MAKE_FEATURES = "Make them with: python scripts/prepare_data.py"
+MAKE_FEATURES = "Compute them with: python scripts/prepare_data.py"
 _SETTINGS, _FAILURES = "features.json", "failures.jsonl"
 
 
 @dataclass(frozen=True)
 class FeatureFailure:
-    """A track that has no features.
-
-    Attributes
-    ----------
-    track_id, path : str
-        Which track, and its file.
-    reason : str
-        What is wrong and what to do.
-    """
+    """A track whose features could not be computed; the reason says what to do."""
 
     track_id: str
     path: str
@@ -47,16 +39,12 @@ class FeatureFailure:
 
 @dataclass(frozen=True)
 class FeatureReport:
-    """What became of the tracks of the splits: found = made + skipped + failed.
+    """Numbers of tracks: found = made + skipped + failed.
 
     Attributes
     ----------
-    found : int
-        Tracks in the splits.
-    made, skipped : int
-        Tracks that got their features now, and before.
-    failures : list of FeatureFailure
-        The others.
+    skipped : int
+        Tracks with up-to-date features.
     """
 
     found: int
@@ -73,7 +61,7 @@ class _Job:
 
 
 def feature_path(root: DataRoot, track_id: str) -> Path:
-    """Where the features of a track lie."""
+    """Return the path of the feature file of a track."""
     return root.features / f"{track_id}.npy"
 
 
@@ -84,27 +72,28 @@ def prepare_features(
     n_mels: int = 128,
     num_workers: int | None = None,
     file_timeout_s: float = FILE_TIMEOUT_S,
-    parts: Sequence[str] = SPLITS,
+    splits: Sequence[str] = SPLITS,
+    audio_roots: AudioRoots | Path | str | Iterable[Path | str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> FeatureReport:
-    """Compute the features of every track of the splits, as ``processed/features/<track_id>.npy``.
+    """Compute the features of all tracks of the splits, as ``processed/features/<track_id>.npy``.
 
-    Every file is written whole or not at all, so an interrupted run goes on where it stopped. Features that are older
-    than their audio are made again, and tracks that failed are tried again.
+    Files are written atomically, so an interrupted run can be continued. Features that are older than their audio are
+    recomputed, and failed tracks are tried again.
 
     Parameters
     ----------
     root : DataRoot
-        The collection; it must have been divided.
+        With splits made by ``eno split``.
     sample_rate, n_mels : int
         See `eno.cnn.features.AudioFeatureExtractor`.
     num_workers : int, optional
-        Worker processes; one for each core by default. A file that crashes its worker fails alone. With 0 everything
-        happens in this process, without a timeout.
+        Worker processes; one per core by default. A file that crashes its worker fails alone. With 0 everything happens
+        in this process, without a timeout.
     file_timeout_s : float
         Longest time that a worker may take for a file.
-    parts : sequence of str
-        Which splits.
+    audio_roots : AudioRoots, Path, str or iterable of these, optional
+        Folders of the audio files; ``raw/audio`` by default.
     on_progress : callable, optional
         Called with the numbers of tracks done and to do.
 
@@ -116,15 +105,16 @@ def prepare_features(
     Raises
     ------
     CatalogueError
-        A split cannot be read, or there are features of other settings.
+        A split cannot be read, or there are features with other settings.
     ConfigError
         A setting is out of range.
     """
     extractor = AudioFeatureExtractor(sample_rate, n_mels)
-    ids = [track_id for part in parts for track_id in read_split(root.splits, part)["track_id"].to_pylist()]
+    roots = AudioRoots.of(root.audio if audio_roots is None else audio_roots)
+    ids = [track_id for split in splits for track_id in read_split(root.splits, split)["track_id"].to_pylist()]
     root.features.mkdir(parents=True, exist_ok=True)
-    _agree_on_settings(root, extractor.settings)
-    jobs = [_Job(one, printed_file(root.audio, one), feature_path(root, one)) for one in dict.fromkeys(ids)]
+    _check_settings(root, extractor.settings)
+    jobs = [_Job(one, roots.file(one), feature_path(root, one)) for one in dict.fromkeys(ids)]
     todo = [job for job in jobs if not _is_current(job)]
     failures = []
     processes = usable_cores() if num_workers is None else num_workers
@@ -134,19 +124,19 @@ def prepare_features(
         if on_progress:
             on_progress(done, len(todo))
     tried = {job.track_id for job in jobs}
-    others = [one for one in read_failures(root) if one.track_id not in tried]  # of other parts
+    others = [one for one in read_failures(root) if one.track_id not in tried]  # of other splits
     failures.sort(key=lambda one: one.track_id)
     write_json_lines(root.features / _FAILURES, map(asdict, [*others, *failures]))
     return FeatureReport(len(jobs), len(todo) - len(failures), len(jobs) - len(todo), failures)
 
 
 def read_failures(root: DataRoot) -> list[FeatureFailure]:
-    """Tracks whose features could not be made.
+    """Return the tracks whose features could not be computed.
 
     Raises
     ------
     CatalogueError
-        The ledger is damaged.
+        The list is damaged.
     """
     path = root.features / _FAILURES
     if not path.is_file():
@@ -158,7 +148,7 @@ def read_failures(root: DataRoot) -> list[FeatureFailure]:
 
 
 def read_settings(root: DataRoot) -> dict[str, Any]:
-    """What the features of a collection were made with; see `AudioFeatureExtractor.settings`.
+    """Return the settings of the features of a collection; see `AudioFeatureExtractor.settings`.
 
     Raises
     ------
@@ -167,7 +157,7 @@ def read_settings(root: DataRoot) -> dict[str, Any]:
     """
     path = root.features / _SETTINGS
     if not path.is_file():
-        raise CatalogueError(f"{root.features}: holds no features ({_SETTINGS} is missing). {MAKE_FEATURES}")
+        raise CatalogueError(f"{root.features}: has no features ({_SETTINGS} is missing). {MAKE_FEATURES}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {**content, "sample_rate": int(content["sample_rate"]), "n_mels": int(content["n_mels"])}
@@ -177,7 +167,7 @@ def read_settings(root: DataRoot) -> dict[str, Any]:
         ) from error
 
 
-def _agree_on_settings(root: DataRoot, wanted: dict[str, Any]) -> None:
+def _check_settings(root: DataRoot, wanted: dict[str, Any]) -> None:
     path = root.features / _SETTINGS
     if not path.is_file():
         write_json(path, wanted)
@@ -185,10 +175,10 @@ def _agree_on_settings(root: DataRoot, wanted: dict[str, Any]) -> None:
     found = read_settings(root)
     differing = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
     if differing:
-        sides = ", ".join(f"{key} {found.get(key)} there, {wanted.get(key)} now" for key in differing)
+        sides = ", ".join(f"{key} is {found.get(key)} there and {wanted.get(key)} now" for key in differing)
         raise CatalogueError(
-            f"{path}: features of other settings ({sides}). Use the settings that are there, or remove the folder "
-            f"{root.features} and make all features again."
+            f"{path}: the existing features have other settings ({sides}). Use the same settings, or remove the folder "
+            f"{root.features} to compute all features again."
         )
 
 
@@ -199,14 +189,14 @@ def _is_current(job: _Job) -> bool:
         return False
     try:
         return made >= job.audio.stat().st_mtime_ns
-    except OSError:  # the audio is gone: what was made of it stays
+    except OSError:  # the audio is gone, its features stay
         return True
 
 
 def _extract_all(
     extractor: AudioFeatureExtractor, jobs: Sequence[_Job], processes: int, file_timeout_s: float
 ) -> Iterator[tuple[_Job, str | None]]:
-    """Yield every job with the reason of its failure, or None, as they are done."""
+    """Yield each job as it finishes, with the reason of its failure or None."""
     if processes < 1:
         yield from ((job, _extract(extractor, job)) for job in jobs)
         return
@@ -221,7 +211,7 @@ def _extract_all(
 
 @dataclass(frozen=True)
 class _Extraction:
-    """What a worker runs."""
+    """The function that a worker process runs."""
 
     sample_rate: int
     n_mels: int
@@ -233,12 +223,12 @@ class _Extraction:
 
 @cache
 def _extractor(sample_rate: int, n_mels: int) -> AudioFeatureExtractor:
-    torch.set_num_threads(1)  # the other cores have files of their own
+    torch.set_num_threads(1)  # the other cores process other files
     return AudioFeatureExtractor(sample_rate, n_mels)
 
 
 def _extract(extractor: AudioFeatureExtractor, job: _Job) -> str | None:
-    """Write the features of a track; give the reason if that fails, since one file must not stop the others."""
+    """Write the features of a track; return the reason if that fails, because one file must not stop the others."""
     try:
         features = extractor.extract(job.audio).numpy()
         job.target.parent.mkdir(parents=True, exist_ok=True)
@@ -249,5 +239,5 @@ def _extract(extractor: AudioFeatureExtractor, job: _Job) -> str | None:
     except Exception as error:
         logger.debug("%s", printable(job.audio), exc_info=True)
         reason = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
-        return printable(f"features cannot be made ({reason})")
+        return printable(f"features cannot be computed ({reason})")
     return None

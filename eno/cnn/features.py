@@ -1,9 +1,9 @@
-"""Log-mel spectrograms: what the CNN hears.
+"""Log-mel spectrograms, the input of the CNN.
 
 References
 ----------
-K. Choi, G. Fazekas and M. Sandler, "Automatic tagging using deep convolutional neural networks", ISMIR 2016, has
-log-mel spectrograms ahead of other inputs.
+K. Choi, G. Fazekas and M. Sandler, "Automatic tagging using deep convolutional neural networks", ISMIR 2016, finds
+log-mel spectrograms better than other inputs.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from eno.audio.reading import decode
 from eno.errors import ConfigError
 
 FFT_SAMPLES, HOP_SAMPLES = 2048, 512
-"""Length of a frame and distance between two, in samples: 128 and 32 ms at 16 kHz."""
+"""Frame length and hop in samples: 128 and 32 ms at 16 kHz."""
 
 LOG_OFFSET = 1e-9
-"""Added to the power before the logarithm, so that silence has one."""
+"""Added to the power, so that silence has a logarithm."""
 
-_FRAMES_AT_ONCE = 8192  # of a long track: their spectrum takes 100 MB
+_FRAMES_AT_ONCE = 8192  # their spectrum takes 100 MB
 
 
 class AudioFeatureExtractor:
-    """Audio file → log-mel spectrogram.
+    """Compute log-mel spectrograms.
 
     Parameters
     ----------
     sample_rate : int
-        Samples per second that audio is brought to.
+        In Hz; audio is resampled to it.
     n_mels : int
-        Mel bands.
+        Number of mel bands.
 
     Raises
     ------
@@ -50,13 +50,13 @@ class AudioFeatureExtractor:
 
     Notes
     -----
-    Frames of 2048 samples, 512 apart and centred, so that n samples give ``1 + n // 512`` of them; power; triangular
-    filters on HTK's mel scale without normalisation; ``log(x + 1e-9)``. These are torchaudio's defaults.
+    Centred frames of 2048 samples with a hop of 512, so n samples have ``1 + n // 512`` frames; power spectrum;
+    triangular filters on HTK's mel scale without normalisation, as by default in torchaudio; ``log(x + 1e-9)``.
     """
 
     def __init__(self, sample_rate: int = 16_000, n_mels: int = 128) -> None:
         if not 4_000 <= sample_rate <= 192_000:
-            raise ConfigError(f"sample_rate is {sample_rate}; expected 4,000 to 192,000 samples per second.")
+            raise ConfigError(f"sample_rate is {sample_rate}; expected 4,000 to 192,000 Hz.")
         if not 8 <= n_mels <= 256:
             raise ConfigError(f"n_mels is {n_mels}; expected 8 to 256 mel bands.")
         self.sample_rate, self.n_mels = sample_rate, n_mels
@@ -66,7 +66,7 @@ class AudioFeatureExtractor:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that decides the values: features of equal settings may be mixed."""
+        """Everything that affects the values; features with equal settings can be combined."""
         return {
             "sample_rate": self.sample_rate,
             "n_mels": self.n_mels,
@@ -76,12 +76,7 @@ class AudioFeatureExtractor:
         }
 
     def extract(self, audio_path: Path | str) -> torch.Tensor:
-        """Read a file and compute its features.
-
-        Parameters
-        ----------
-        audio_path : Path or str
-            An audio file of any format, rate and number of channels that eno reads.
+        """Decode a file and compute its features.
 
         Returns
         -------
@@ -90,17 +85,17 @@ class AudioFeatureExtractor:
         Raises
         ------
         AudioError
-            The file cannot be read as audio.
+            The file cannot be decoded.
         """
         return self.from_waveform(decode(audio_path, sample_rate=self.sample_rate))
 
     def from_waveform(self, samples: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """Compute the features of audio that is there already.
+        """Compute the features of audio in memory.
 
         Parameters
         ----------
         samples : np.ndarray or torch.Tensor [shape=(..., n)]
-            Mono audio at `sample_rate`, or a batch of it.
+            Mono audio at `sample_rate`.
 
         Returns
         -------
@@ -110,7 +105,7 @@ class AudioFeatureExtractor:
         Raises
         ------
         ValueError
-            There are no more than 1024 samples: half a frame is mirrored at each end.
+            There are 1024 samples or fewer: half a frame is mirrored at each end.
         """
         waveform = torch.as_tensor(samples, dtype=torch.float32)
         waveform = waveform[None] if waveform.ndim == 1 else waveform
@@ -127,13 +122,13 @@ class AudioFeatureExtractor:
         return torch.cat(parts, dim=-1)
 
     def to(self, device: torch.device) -> AudioFeatureExtractor:
-        """Compute on this device from now on."""
+        """Move the computation to a device."""
         self.mel_transform.to(device)
         return self
 
 
 def frames_in(samples: int) -> int:
-    """Frames of audio of that length.
+    """Return the number of frames of audio of this length.
 
     Examples
     --------

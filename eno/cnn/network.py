@@ -1,4 +1,4 @@
-"""A small convolutional network, trained from scratch: what pretrained encoders have to beat."""
+"""A small convolutional network to train from scratch, the baseline for pretrained encoders."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from torch import nn
 
 
 class SimpleCNN(nn.Module):
-    """Three convolutions over a log-mel spectrogram, averaged over time and frequency, and a layer for the labels.
+    """Three convolutions over a log-mel spectrogram, averaged over time and frequency, and two linear layers.
 
     Parameters
     ----------
     n_mels : int
-        Mel bands of the spectrograms. Averaging makes the weights independent of them.
+        Mel bands of the spectrograms; because of the averaging, the weights do not depend on it.
     num_labels : int
-        Labels.
 
     Examples
     --------

@@ -60,7 +60,7 @@ def test_a_stretched_pulse_beats_faster():
     assert period(time_stretch(log_mel(clicks), 1.25)) == period(log_mel(fast))
 
 
-def test_masks_hide_bands_and_frames_behind_the_mean():
+def test_masks_replace_bands_and_frames_by_the_mean():
     features = np.random.default_rng(0).normal(-5, 2, (1, 128, 300)).astype(np.float32)
     rng = np.random.default_rng(1)
     bands, frames = [], []
@@ -79,7 +79,7 @@ def test_masks_hide_bands_and_frames_behind_the_mean():
     assert np.mean(frames) == pytest.approx(15, abs=2)
 
 
-def test_the_original_is_left_alone():
+def test_the_original_is_not_modified():
     features = np.zeros((1, 32, 40), np.float32)
     features[0, 5] = 1
     before = features.copy()
@@ -94,7 +94,7 @@ def test_enough_is_read_for_the_fastest_stretch(frames, stretch, seed):
     assert augment(features, np.random.default_rng(seed), sample_rate=RATE, frames=frames).shape == (1, 8, frames)
 
 
-def test_crops_begin_anywhere():
+def test_crops_start_anywhere():
     features = np.arange(10, dtype=np.float32)[None, None]
     rng = np.random.default_rng(0)
     assert {int(random_crop(features, 4, rng)[0, 0, 0]) for _ in range(200)} == set(range(7))

@@ -113,7 +113,7 @@ class TestBadInput:
         with pytest.raises(CatalogueError, match=message):
             EnoDataset("train", root.root, LABELS)
         (root.features / "features.json").unlink()
-        with pytest.raises(CatalogueError, match=r"holds no features.*prepare_data\.py"):
+        with pytest.raises(CatalogueError, match=r"has no features.*prepare_data\.py"):
             EnoDataset("train", root.root, LABELS)
 
     def test_no_such_split(self, root):

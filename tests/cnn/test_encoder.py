@@ -48,8 +48,8 @@ def test_spec(checkpoint):
     assert spec.location == {"model": str(checkpoint)}
 
 
-class TestWhatItWasTrainedOn:
-    def test_is_read_from_the_history_beside_it(self, checkpoint):
+class TestTrainingSettings:
+    def test_are_read_from_the_history(self, checkpoint):
         note(checkpoint)
         spec = load_encoder("simple_cnn", model=str(checkpoint), device="cpu").spec
         assert (spec.window_s, spec.sample_rate, spec.options["n_mels"]) == (2.0, 22_050, 64)
@@ -57,13 +57,13 @@ class TestWhatItWasTrainedOn:
         checkpoint.with_name("history.json").unlink()
         assert load_encoder("simple_cnn", device="cpu", **spec.options, **spec.location).spec == spec
 
-    def test_options_go_over_it(self, checkpoint):
+    def test_options_override_them(self, checkpoint):
         note(checkpoint)
         spec = SimpleCNNTagger(model=str(checkpoint), window_s=3, device="cpu").spec
         assert (spec.window_s, spec.options["n_mels"]) == (3.0, 64)
 
     @pytest.mark.parametrize("changes", [{"weights_sha256": "0" * 64}, {"settings": None}])
-    def test_a_history_of_something_else_does_not_count(self, checkpoint, changes):
+    def test_an_unrelated_history_is_ignored(self, checkpoint, changes):
         note(checkpoint, **changes)
         assert SimpleCNNTagger(model=str(checkpoint), device="cpu").spec.window_s == 3.0
 
@@ -78,9 +78,7 @@ class Evil:
 
 class TestBadCheckpoints:
     def test_missing(self, tmp_path):
-        with pytest.raises(
-            ModelError, match=r"none\.pt: no such file\. A CNN of your own is trained with: python scripts/train\.py"
-        ):
+        with pytest.raises(ModelError, match=r"none\.pt: no such file\. Train a CNN with: python scripts/train\.py"):
             load_simple_cnn(tmp_path / "none.pt")
 
     def test_code_is_not_run(self, checkpoint, tmp_path):
@@ -92,7 +90,7 @@ class TestBadCheckpoints:
     @pytest.mark.parametrize("kept", [0, 100, 10_000])
     def test_truncated(self, checkpoint, kept):
         checkpoint.write_bytes(checkpoint.read_bytes()[:kept])
-        with pytest.raises(ModelError, match=r"best_model\.pt: is truncated, damaged or no checkpoint.*scripts/train"):
+        with pytest.raises(ModelError, match=r"best_model\.pt: is truncated, damaged or not a .*scripts/train"):
             load_simple_cnn(checkpoint)
 
     def test_no_state_dict(self, checkpoint):

@@ -29,7 +29,7 @@ def guides_recipe(waveform, rate, *, resample=False):
 
 
 class TestExtractor:
-    def test_equals_the_guides_recipe_at_16_khz(self, tmp_path):
+    def test_equals_the_recipe_of_the_guide_at_16_khz(self, tmp_path):
         path = write(tmp_path, "wav-16", music(3.0, 16_000), 16_000)
         samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
         found = AudioFeatureExtractor().extract(path)
@@ -48,27 +48,27 @@ class TestExtractor:
         assert difference.mean() < 0.01
         assert torch.quantile(difference, 0.99) < 0.1
 
-    def test_is_librosas_mel_spectrogram(self):
+    def test_agrees_with_librosa(self):
         samples = music(2.0, 16_000)[:, 0]
         power = np.abs(librosa.stft(samples, n_fft=2048, hop_length=512, pad_mode="reflect")) ** 2
         mel = librosa.filters.mel(sr=16_000, n_fft=2048, n_mels=128, htk=True, norm=None) @ power
         found = AudioFeatureExtractor().from_waveform(samples)
         np.testing.assert_allclose(found[0].numpy(), np.log(mel + 1e-9), atol=2e-3)
 
-    def test_long_audio_is_computed_in_parts(self, monkeypatch):
+    def test_long_audio_is_computed_in_chunks(self, monkeypatch):
         samples = music(4.0, 16_000)[:, 0]
         whole = AudioFeatureExtractor().from_waveform(samples)
         monkeypatch.setattr(features, "_FRAMES_AT_ONCE", 50)
         torch.testing.assert_close(AudioFeatureExtractor().from_waveform(samples), whole, rtol=1e-6, atol=1e-6)
 
-    def test_a_batch_is_what_its_rows_are(self):
+    def test_a_batch_equals_its_rows(self):
         batch = torch.from_numpy(music(1.0, 16_000).T.copy())
         found = AudioFeatureExtractor(n_mels=64).from_waveform(batch)
         assert found.shape == (2, 64, frames_in(16_000)) == (2, 64, 32)
         for row, samples in zip(found, batch, strict=True):
             torch.testing.assert_close(AudioFeatureExtractor(n_mels=64).from_waveform(samples)[0], row)
 
-    def test_silence_is_finite_and_too_little_is_refused(self):
+    def test_silence_is_finite_and_short_audio_is_rejected(self):
         assert (AudioFeatureExtractor().from_waveform(np.zeros(8000)) == torch.log(torch.tensor(1e-9))).all()
         with pytest.raises(ValueError, match="expected more than 1024"):
             AudioFeatureExtractor().from_waveform(np.zeros(1024))
@@ -78,7 +78,7 @@ class TestExtractor:
         with pytest.raises(ConfigError, match=f"{next(iter(options))} is"):
             AudioFeatureExtractor(**options)
 
-    def test_a_file_that_is_no_audio(self, tmp_path):
+    def test_a_file_that_is_not_audio(self, tmp_path):
         (tmp_path / "x.mp3").write_bytes(b"no music")
         with pytest.raises(AudioError, match=r"x\.mp3"):
             AudioFeatureExtractor().extract(tmp_path / "x.mp3")
@@ -86,7 +86,7 @@ class TestExtractor:
 
 @pytest.fixture
 def collection(tmp_path):
-    """Three tracks in two parts, one of which is damaged, and one with odd bytes in its name."""
+    """Four tracks in three splits, one of them damaged and one with odd bytes in its name."""
     root = DataRoot(tmp_path)
     album = root.audio / "album"
     album.mkdir(parents=True)
@@ -114,7 +114,7 @@ class TestPrepare:
         assert (collection.features / "album" / "\\xe9.wav.npy").is_file()
         assert not list(collection.features.rglob("*.tmp"))
 
-    def test_a_second_run_makes_only_what_is_missing_or_older_than_its_audio(self, collection):
+    def test_a_second_run_computes_only_missing_and_outdated_features(self, collection):
         prepare_features(collection, num_workers=0)
         album = collection.audio / "album"
         soundfile.write(album / "a.wav", music(2.0, 16_000), 16_000)
@@ -128,33 +128,39 @@ class TestPrepare:
         assert np.load(collection.features / "album" / "a.wav.npy").shape == (1, 128, frames_in(32_000))
         assert read_failures(collection) == []
 
-    def test_other_settings_are_refused(self, collection):
+    def test_several_audio_folders(self, collection, tmp_path):
+        (tmp_path / "other" / "album").mkdir(parents=True)
+        (collection.audio / "album" / "b.wav").rename(tmp_path / "other" / "album" / "b.wav")
+        report = prepare_features(collection, num_workers=0, audio_roots=[collection.audio, tmp_path / "other"])
+        assert [failure.track_id for failure in report.failures] == ["album/broken.mp3"]
+
+    def test_other_settings_are_rejected(self, collection):
         prepare_features(collection, num_workers=0)
-        with pytest.raises(CatalogueError, match=r"features\.json.*n_mels 128 there, 64 now.*remove the folder"):
+        with pytest.raises(CatalogueError, match=r"features\.json.*n_mels is 128 there and 64 now.*remove the folder"):
             prepare_features(collection, n_mels=64, num_workers=0)
         (collection.features / "features.json").write_text("{")
         with pytest.raises(CatalogueError, match=r"features\.json: is damaged"):
             prepare_features(collection, num_workers=0)
 
-    def test_failures_of_other_parts_stay(self, collection):
+    def test_failures_of_other_splits_are_kept(self, collection):
         prepare_features(collection, num_workers=0)
-        prepare_features(collection, num_workers=0, parts=("val",))
+        prepare_features(collection, num_workers=0, splits=("val",))
         assert [one.track_id for one in read_failures(collection)] == ["album/broken.mp3"]
         (collection.features / "failures.jsonl").write_text("[1]\n")
         with pytest.raises(CatalogueError, match=r"failures\.jsonl: is damaged"):
             read_failures(collection)
 
-    def test_a_full_disk_is_a_reason_too(self, collection, monkeypatch):
+    def test_a_full_disk_is_reported_as_the_reason(self, collection, monkeypatch):
         def full(file, array):
             file.write(b"half")
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(feature_files.np, "save", full)
         report = prepare_features(collection, num_workers=0)
-        assert {one.reason for one in report.failures} >= {"features cannot be made (No space left on device)"}
+        assert {one.reason for one in report.failures} >= {"features cannot be computed (No space left on device)"}
         assert not [path for path in collection.features.rglob("*") if path.suffix in (".npy", ".tmp")]
 
-    def test_a_file_that_kills_its_process_fails_alone(self, collection, monkeypatch):
+    def test_a_file_that_crashes_its_worker_fails_alone(self, collection, monkeypatch):
         monkeypatch.setattr(feature_files, "_extract", _killed_by_b)
         report = prepare_features(collection, num_workers=2)
         assert report.made == 3
@@ -171,7 +177,7 @@ class TestPrepare:
         assert (report.made, [one.track_id for one in report.failures]) == (3, ["album/broken.mp3"])
         assert "no progress for 1.5 s" in report.failures[0].reason
 
-    def test_processes_give_what_one_gives(self, collection):
+    def test_the_number_of_processes_does_not_matter(self, collection):
         prepare_features(collection, num_workers=0)
         alone = np.load(collection.features / "album" / "b.wav.npy")
         for path in collection.features.rglob("*.npy"):

@@ -210,7 +210,7 @@ class TestBadInput:
 
     def test_nothing_prepared_leaves_an_earlier_model_alone(self, tmp_path):
         (tmp_path / "best_model.pt").write_bytes(b"an earlier one")
-        with pytest.raises(CatalogueError, match=r"holds no features.*prepare_data\.py"):
+        with pytest.raises(CatalogueError, match=r"has no features.*prepare_data\.py"):
             train_cnn(tmp_path / "nothing", LABELS, tmp_path, QUICK)
         assert (tmp_path / "best_model.pt").read_bytes() == b"an earlier one"
 
