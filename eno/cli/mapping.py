@@ -97,7 +97,7 @@ def _tags(model: Path, store: EmbeddingStore, ids: list[str], chosen: Settings) 
     from eno.mapping.map_content import TagStrengths
 
     parts = PredictorParts.load(model, device=chosen.device)
-    families = ["genre"] * parts.labels.num_genres + ["descriptor"] * parts.labels.num_descriptors
+    families = parts.labels.families
     return TagStrengths(parts.labels.all_labels, families, parts.predict_tracks(store, ids), parts.thresholds)
 
 

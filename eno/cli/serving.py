@@ -94,7 +94,7 @@ def serve(
             open_or_build(opened, index, on_progress=show, **chosen.index.model_dump(exclude_none=True))
     loaded = encoder_of_spec(chosen, _spec(model, opened), encoder)
     sources = Sources(
-        model=model, store=store, index=index, data_root=chosen.data_root, audio_root=audio_root,
+        model=model, store=store, index=index, data_root=chosen.data_root, audio_roots=audio_root,
         map_method=map_method.value,
     )  # fmt: skip
     service = Service(

@@ -92,9 +92,10 @@ class TagNaming(VectorTagger):
 
     def name_tags(self, probabilities: np.ndarray, *, album: bool = False) -> list[TagProbability]:
         """Name probabilities [shape=(num_labels,)] of a track or an album, the likeliest first."""
-        families = ["genre"] * self.labels.num_genres + ["descriptor"] * self.labels.num_descriptors
         thresholds = self.album_thresholds if album else self.thresholds
-        rows = zip(self.labels.all_labels, families, probabilities.tolist(), thresholds.tolist(), strict=True)
+        rows = zip(
+            self.labels.all_labels, self.labels.families, probabilities.tolist(), thresholds.tolist(), strict=True
+        )
         return sorted((TagProbability(*row) for row in rows), key=lambda tag: -tag.probability)
 
     def combine_tracks(

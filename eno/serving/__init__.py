@@ -1,1 +1,1 @@
-"""Tags and neighbours for others: over HTTP with a page (`app.py`), and as what ClearML Serving runs."""
+"""The HTTP service with its web page (`app.py`). What ClearML Serving runs is `eno.tracking.clearml_serving`."""

@@ -1,4 +1,4 @@
-"""The HTTP service: routes, page, figures and health, around one `eno.serving.service.Service`."""
+"""The HTTP service: routes, web page, metrics and health checks around one `eno.serving.service.Service`."""
 
 from __future__ import annotations
 
@@ -20,25 +20,15 @@ from eno.serving.metrics import MetricsMiddleware
 from eno.serving.security import COOKIE, Access, SecurityMiddleware
 from eno.serving.service import Service
 
-_DESCRIPTION = "Tags music with your own words, and finds what sounds alike."
+_DESCRIPTION = "Tags music with your own words, and finds similar tracks."
 _ASSETS = ("index.html", "style.css", "parts.js", "track.js", "collection_map.js", "app.js")
 _KINDS = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
 
 
 def create_app(service: Service, access: Access | None = None) -> FastAPI:
-    """Make the app.
+    """Create the ASGI app of a service, which is started and closed with the app.
 
-    Parameters
-    ----------
-    service : Service
-        What answers; started and closed with the app.
-    access : Access, optional
-        Who may ask; by default everybody who reaches the port.
-
-    Returns
-    -------
-    FastAPI
-        An ASGI app.
+    Without `access` everybody who reaches the port may use it.
     """
     access = access or Access()
 
@@ -49,7 +39,7 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
             yield
         await service.close()
 
-    # Its pages of documentation would load scripts from elsewhere; the document itself is enough for tools.
+    # FastAPI's documentation pages would load scripts from other hosts; /openapi.json is served.
     app = FastAPI(
         title="eno", version=__version__, description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
     )
@@ -77,7 +67,7 @@ def _reload_on_hangup(service: Service) -> Iterator[None]:
     try:
         if hangup is not None:
             loop.add_signal_handler(hangup, reload)
-    except (NotImplementedError, ValueError, RuntimeError):  # not on this system, or not in this thread
+    except (NotImplementedError, ValueError, RuntimeError):  # not available on this system or in this thread
         hangup = None
     try:
         yield
@@ -88,29 +78,29 @@ def _reload_on_hangup(service: Service) -> Iterator[None]:
 
 def _add_health(app: FastAPI, service: Service) -> None:
     @app.get("/healthz", tags=["health"])
-    async def alive() -> schemas.State:
-        """Say that the process is alive."""
-        return schemas.State(status="ok")
+    async def alive() -> schemas.Health:
+        """Check that the process is running."""
+        return schemas.Health()
 
     @app.get("/readyz", tags=["health"], responses=problem_responses(503))
-    async def ready() -> schemas.State:
-        """Say whether requests are taken."""
+    async def ready() -> schemas.Health:
+        """Check that requests are accepted."""
         if service.stopping:
             raise Problem(503, "The service is stopping.", headers={"Retry-After": "5"})
-        return schemas.State(status="ok")
+        return schemas.Health()
 
     @app.get("/metrics", tags=["health"], response_class=Response, responses={
-        **problem_responses(401, 421), 200: {"description": "Figures", "content": {"text/plain": {}}},
+        **problem_responses(401, 421), 200: {"description": "Metrics", "content": {"text/plain": {}}},
     })  # fmt: skip
     def metrics() -> Response:
-        """Give figures for Prometheus."""
+        """Return metrics for Prometheus."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
 def _add_session(app: FastAPI, access: Access) -> None:
     @app.post("/v1/session", status_code=204, response_class=Response, responses=problem_responses(401, 403, 421))
     async def session(request: Request) -> Response:
-        """Keep the token that was shown in a cookie, so that a browser can play audio."""
+        """Set a session cookie for the token of the request, so that a browser can play audio."""
         answer = Response(status_code=204)
         if access.token is not None:
             secure = request.url.scheme == "https"
@@ -139,5 +129,5 @@ def _add_page(app: FastAPI) -> None:
     @app.get("/assets/{name}", include_in_schema=False)
     async def asset(request: Request, name: str) -> Response:
         if name not in contents:
-            raise Problem(404, "There is no such file.")
+            raise Problem(404, "No such file.")
         return answer(request, name)

@@ -148,7 +148,7 @@ class EncoderQueue:
         self._model.put(None)
         self._threads[0].join()
 
-    def hear(self, path: Path, policy: WindowPolicy, predictor: EnoPredictor | None) -> Future[EncodedFile]:
+    def encode_file(self, path: Path, policy: WindowPolicy, predictor: EnoPredictor | None) -> Future[EncodedFile]:
         """Hear a file.
 
         Parameters

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 wants them: ``application/problem+json``."""
+"""Error responses as problem details (RFC 9457, ``application/problem+json``)."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
-_GONE = 499  # the client is not there to read it
+_CLIENT_CLOSED_REQUEST = 499
+_INTERNAL = "Internal error. The log of the service has the details."
 
 
 class Problem(Exception):
-    """An answer that is an error.
+    """An error response.
 
     Parameters
     ----------
     status : int
         HTTP status.
     detail : str
-        What was found, expected, and the remedy.
-    headers : dict, optional
-        Of the answer.
+        What was found, what was expected, and what to do.
     **members
         Further members of the JSON object.
     """
@@ -42,34 +41,27 @@ class Problem(Exception):
         self.status, self.detail, self.headers, self.members = status, detail, headers or {}, members
 
     def to_dict(self) -> dict[str, Any]:
-        """The members of the JSON object."""
+        """Return the members of the JSON object."""
         title = HTTPStatus(self.status).phrase
         return {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail, **self.members}
 
-    def body(self) -> bytes:
-        """The JSON object, in ASCII, whatever a name holds."""
-        return json.dumps(self.to_dict()).encode()
-
     def response(self) -> Response:
-        """The answer."""
-        return Response(self.body(), self.status, headers=self.headers, media_type=MEDIA_TYPE)
+        """Return the HTTP response."""
+        return Response(json.dumps(self.to_dict()), self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
 def of_error(error: EnoError) -> Problem:
-    """Tell a client what is wrong with its request; whatever is wrong with the service is not told.
-
-    The path of an upload is left out: it is a name that the client has never heard of.
-    """
+    """Describe what is wrong with a request. Faults of the service are logged, and not described to the client."""
     if isinstance(error, AudioError):
-        return Problem(422, f"The file {error.reason}.")
+        return Problem(422, f"The file {error.reason}.")  # without its path, which is temporary
     if isinstance(error, SimilarityError | ConfigError | UnknownName):
         return Problem(422, str(error))
     logger.error("%s", error)
-    return Problem(500, "The service is out of order; its log says why.")
+    return Problem(500, _INTERNAL)
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Make every error of an app a problem."""
+    """Turn every error of an app into problem details."""
 
     @app.exception_handler(Problem)
     async def _problem(_request: Request, error: Problem) -> Response:
@@ -87,19 +79,19 @@ def install_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> Response:
         errors = [{"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()]
-        told = "; ".join(f"{one['where']}: {one['what']}" for one in errors[:5])
-        return Problem(422, f"The request is not as it should be: {told}.", errors=errors).response()
+        summary = "; ".join(f"{one['where']}: {one['what']}" for one in errors[:5])
+        return Problem(422, f"Invalid request: {summary}.", errors=errors).response()
 
     @app.exception_handler(ClientDisconnect)
     async def _gone(_request: Request, _error: ClientDisconnect) -> Response:
-        return Response(status_code=_GONE)
+        return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
     @app.exception_handler(Exception)
     async def _bug(_request: Request, _error: Exception) -> Response:
-        return Problem(500, "The service is out of order; its log says why.").response()
+        return Problem(500, _INTERNAL).response()
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe problems for OpenAPI."""
+    """Return the error responses of a route for OpenAPI."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}

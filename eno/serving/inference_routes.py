@@ -1,4 +1,4 @@
-"""The routes of ``/v1`` that need the model: they take files or texts, wait their turn, and end with their client."""
+"""The routes of ``/v1`` that need the model. Their number is limited; their work ends when the client disconnects."""
 
 from __future__ import annotations
 
@@ -38,39 +38,39 @@ _TAKES_FILES: dict[str, Any] = {
         },
     }
 }
-Top = Annotated[int, Query(ge=0, le=1000, description="So many of the likeliest of each family, besides those named")]
+Top = Annotated[int, Query(ge=0, le=1000, description="Tags per family, besides those above their thresholds")]
 
 
-async def _hear_all(
+async def _encode_all(
     service: Service, uploads: list[Upload], policy: WindowPolicy, predictor: EnoPredictor | None
 ) -> list[EncodedFile | AudioError]:
-    """Hear several files, a few at a time, so that a request with many does not keep all others waiting."""
-    turn = asyncio.Semaphore(service.limits.decoders)
+    """Encode several files, a few at a time, so that a request with many does not block the others."""
+    slots = asyncio.Semaphore(service.limits.decoders)
 
-    async def hear(upload: Upload) -> EncodedFile | AudioError:
-        async with turn:
+    async def encode(upload: Upload) -> EncodedFile | AudioError:
+        async with slots:
             try:
-                return await service.hear(upload, policy, predictor)
+                return await service.encode_file(upload, policy, predictor)
             except AudioError as error:
                 return error
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(hear(upload)) for upload in uploads]
+        tasks = [group.create_task(encode(upload)) for upload in uploads]
     return [task.result() for task in tasks]
 
 
 @router.post("/tag", openapi_extra=_TAKES_FILES, responses=problem_responses(404))
 async def tag(request: Request, service: TheService, snapshot: TheSnapshot, top: Top = 10) -> schemas.Tagged:
-    """Tag one or several audio files."""
+    """Tag one or more audio files."""
     predictor = snapshot.predictor
     if predictor is None:
-        raise Problem(404, "This service has no predictor; start it with --model.")
-    with service.admission.enter():
-        async with receive_uploads(request, service.folder, service.limits.uploads) as uploads:
-            heard = await while_connected(request, _hear_all(service, uploads, predictor.policy, predictor))
-    if len(heard) == 1 and isinstance(heard[0], AudioError):
-        raise of_error(heard[0])
-    files = [serialise.tagged(upload, predictor, one, top=top) for upload, one in zip(uploads, heard, strict=True)]
+        raise Problem(404, "This service has no predictor. Restart it with --model MODEL.")
+    with service.request_limit.enter():
+        async with receive_uploads(request, service.upload_folder, service.limits.uploads) as uploads:
+            encoded = await while_connected(request, _encode_all(service, uploads, predictor.policy, predictor))
+    if len(encoded) == 1 and isinstance(encoded[0], AudioError):
+        raise of_error(encoded[0])
+    files = [serialise.tagged(upload, predictor, one, top=top) for upload, one in zip(uploads, encoded, strict=True)]
     return schemas.Tagged(encoder=snapshot.encoder.spec.label, files=files)
 
 
@@ -78,23 +78,23 @@ async def tag(request: Request, service: TheService, snapshot: TheSnapshot, top:
 async def similar_to_file(
     request: Request, service: TheService, snapshot: TheSnapshot, sounds: TheSounds, chosen: TheFilters, top: Top = 10
 ) -> schemas.SimilarToFile:
-    """Find what sounds like an audio file, and tag it."""
-    with service.admission.enter():
-        async with receive_uploads(request, service.folder, service.limits.uploads) as uploads:
+    """Find tracks similar to an audio file, and tag the file."""
+    with service.request_limit.enter():
+        async with receive_uploads(request, service.upload_folder, service.limits.uploads) as uploads:
             if len(uploads) > 1:
-                raise Problem(422, f"The form holds {len(uploads)} files; one is compared at a time.")
-            work = service.hear(uploads[0], sounds.store.policy, snapshot.predictor)
-            heard = await while_connected(request, work)
-        if heard.peak < query_audio.SILENCE:
-            raise Problem(422, "The file is silent where it was listened to; silence sounds like nothing.")
+                raise Problem(422, f"The form holds {len(uploads)} files; send one at a time.")
+            work = service.encode_file(uploads[0], sounds.store.policy, snapshot.predictor)
+            encoded = await while_connected(request, work)
+        if encoded.peak < query_audio.SILENCE:
+            raise Problem(422, "The windows read from this file are silent, so it has no meaningful neighbours.")
 
         def find() -> schemas.Neighbours:
-            of_file = query_audio.EncodedAudio(heard.vectors, heard.starts_s, heard.duration_s)
+            of_file = query_audio.EncodedAudio(encoded.vectors, encoded.starts_s, encoded.duration_s)
             query = queries.of_audio(sounds.tracks, of_file, snapshot.encoder, name=uploads[0].name)
             return serialise.neighbours(sounds.nearest(query, **chosen.options))
 
         found = await asyncio.to_thread(find)
-    return schemas.SimilarToFile(**dict(found), file=serialise.tagged(uploads[0], snapshot.predictor, heard, top=top))
+    return schemas.SimilarToFile(**dict(found), file=serialise.tagged(uploads[0], snapshot.predictor, encoded, top=top))
 
 
 @router.get("/search", responses=problem_responses(404))
@@ -105,14 +105,14 @@ async def search(
     chosen: TheFilters,
     text: Annotated[str, Query(min_length=1, max_length=500, examples=["sad piano with rain"])],
 ) -> schemas.Neighbours:
-    """Find what a text describes, where the encoder has a text tower (clap, laion)."""
+    """Find tracks by a description; needs an encoder with a text tower (clap, laion)."""
 
-    async def understand() -> Sought:
-        call = await asyncio.to_thread(service.engine.call, lambda: sounds.text(text))
+    async def encode_text() -> Sought:
+        call = await asyncio.to_thread(service.encoder_queue.call, lambda: sounds.text(text))
         sought: Sought = await asyncio.wrap_future(call)
         return sought
 
-    with service.admission.enter():
-        query = await while_connected(request, understand())
+    with service.request_limit.enter():
+        query = await while_connected(request, encode_text())
         found = await asyncio.to_thread(lambda: sounds.nearest(query, **chosen.options))
     return serialise.neighbours(found)

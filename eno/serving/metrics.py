@@ -1,4 +1,4 @@
-"""Figures for Prometheus."""
+"""Metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -12,58 +12,50 @@ _WINDOWS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """The figures of one service.
+    """The metrics of one service.
 
     Attributes
     ----------
     requests, seconds
-        Answers by method, route and status, and how long each took.
-    inside : Gauge
-        Requests that wait for the model or are worked on.
+        Responses by method, route and status, and the time that each took.
+    active : Gauge
+        Requests that wait for the model or are being processed.
     batches : Histogram
-        Windows that were encoded at once.
+        Windows per batch of the encoder.
     files : Counter
-        Files that were heard, by outcome.
+        Encoded files, by outcome.
     reloads : Counter
-        Changes of predictor or index, by outcome.
+        Reloads of predictor and index, by outcome.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         names = ["method", "route", "status"]
-        self.requests = Counter("eno_requests", "Answers.", names, registry=self.registry)
+        self.requests = Counter("eno_requests", "Responses.", names, registry=self.registry)
         self.seconds = Histogram(
-            "eno_request_seconds", "Time to answer.", names[:2], buckets=_SECONDS, registry=self.registry
+            "eno_request_seconds", "Time to respond.", names[:2], buckets=_SECONDS, registry=self.registry
         )
-        self.inside = Gauge("eno_model_requests", "Requests that need the model, inside now.", registry=self.registry)
+        self.active = Gauge("eno_model_requests", "Requests waiting for or using the model.", registry=self.registry)
         self.batches = Histogram(
-            "eno_batch_windows", "Windows encoded at once.", buckets=_WINDOWS, registry=self.registry
+            "eno_batch_windows", "Windows per batch of the encoder.", buckets=_WINDOWS, registry=self.registry
         )
-        self.files = Counter("eno_files", "Files heard.", ["outcome"], registry=self.registry)
-        self.reloads = Counter("eno_reloads", "Changes of what is served.", ["outcome"], registry=self.registry)
+        self.files = Counter("eno_files", "Encoded files.", ["outcome"], registry=self.registry)
+        self.reloads = Counter("eno_reloads", "Reloads of predictor and index.", ["outcome"], registry=self.registry)
 
     def text(self) -> bytes:
-        """The figures as Prometheus reads them."""
+        """Return the metrics in the text format of Prometheus."""
         return generate_latest(self.registry)
 
 
 class MetricsMiddleware:
-    """Counts what an app answers.
-
-    Parameters
-    ----------
-    app : ASGIApp
-        The service.
-    metrics : Metrics
-        Counts.
-    """
+    """ASGI middleware that counts the responses of an app."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -78,7 +70,7 @@ class MetricsMiddleware:
         try:
             await self._app(scope, receive, send_counted)
         finally:
-            # The route, not the path: a label of every track there is would fill the memory.
+            # The route, not the path: one time series for each track would fill the memory.
             route = getattr(scope.get("route"), "path", "none")
             method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "OPTIONS") else "other"
             self._metrics.requests.labels(method, route, status).inc()

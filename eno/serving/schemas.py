@@ -1,4 +1,4 @@
-"""What the service takes and gives, for OpenAPI and for checking."""
+"""Bodies of requests and responses, for validation and for OpenAPI."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Family = Literal["genre", "descriptor"]
+Verdict = Literal["accept", "add", "reject", "withdraw"]
 
 _TRACK: dict[str, Any] = {
-    "id": "Low/2001 - Things We Lost/01 Sunflower.flac",
+    "track_id": "Low/2001 - Things We Lost/01 Sunflower.flac",
     "title": "Sunflower",
     "artist": "Low",
     "album": "Things We Lost in the Fire",
@@ -18,6 +19,7 @@ _TRACK: dict[str, Any] = {
     "duration_s": 278.2,
 }
 _TAG: dict[str, Any] = {"tag": "Slowcore", "family": "genre", "probability": 0.83, "threshold": 0.41, "named": True}
+_TRACK_ID = "Path of the track below its audio folder"
 
 
 class _Model(BaseModel):
@@ -25,7 +27,7 @@ class _Model(BaseModel):
 
 
 class Problem(_Model):
-    """An error as RFC 9457 describes it."""
+    """An error, as problem details (RFC 9457)."""
 
     model_config = ConfigDict(extra="allow")
     type: str = "about:blank"
@@ -35,21 +37,21 @@ class Problem(_Model):
 
 
 class Tag(_Model):
-    """A tag, and how sure the predictor is of it."""
+    """A predicted tag."""
 
     model_config = ConfigDict(json_schema_extra={"example": _TAG})
     tag: str
     family: Family
     probability: float = Field(ge=0, le=1)
-    threshold: float = Field(description="The tag is named if its probability is above")
-    named: bool
+    threshold: float
+    named: bool = Field(description="Whether the probability is above the threshold")
 
 
 class Track(_Model):
     """A track of the collection."""
 
     model_config = ConfigDict(json_schema_extra={"example": _TRACK})
-    id: str
+    track_id: str = Field(description=_TRACK_ID)
     title: str | None
     artist: str | None
     album: str | None
@@ -58,35 +60,35 @@ class Track(_Model):
 
 
 class CorrectionIn(_Model):
-    """What somebody says of a tag of a track."""
+    """A correction of a tag of a track."""
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"example": {"track_id": _TRACK["id"], "tag": "Slowcore", "verdict": "accept"}},
+        json_schema_extra={"example": {"track_id": _TRACK["track_id"], "tag": "Slowcore", "verdict": "accept"}},
     )
-    track_id: str = Field(min_length=1, max_length=4096)
+    track_id: str = Field(min_length=1, max_length=4096, description=_TRACK_ID)
     tag: str = Field(min_length=1, max_length=200, pattern=r"\S")
-    family: Family | None = Field(None, description="Needed only for a word that the predictor does not know")
-    verdict: Literal["accept", "add", "reject", "withdraw"]
+    family: Family | None = Field(None, description="Required for a tag that the predictor does not know")
+    verdict: Verdict
 
 
 class CorrectionOut(_Model):
-    """A correction that counts."""
+    """The latest correction of a tag of a track."""
 
     time: datetime
-    track_id: str
+    track_id: str = Field(description=_TRACK_ID)
     tag: str
     family: Family
-    verdict: Literal["accept", "add", "reject", "withdraw"]
+    verdict: Verdict
 
 
 class TrackDetail(Track):
-    """All that is known of a track."""
+    """A track with its tags."""
 
-    genres: list[str] = Field(description="Of the catalogue")
-    descriptors: list[str] = Field(description="Of the catalogue")
-    audio: bool = Field(description="Whether it can be listened to")
-    tags: list[Tag] = Field(description="What the predictor says, the likeliest first")
+    genres: list[str] = Field(description="Genres in the catalogue")
+    descriptors: list[str] = Field(description="Descriptors in the catalogue")
+    audio: bool = Field(description="Whether its audio can be played")
+    tags: list[Tag] = Field(description="Predicted tags, the most probable first")
     corrections: list[CorrectionOut]
 
 
@@ -99,22 +101,22 @@ class Tracks(_Model):
 
 
 class Neighbour(Track):
-    """A track that was found by its sound."""
+    """A similar track."""
 
-    score: float = Field(description="Cosine, up to 1")
-    shared: list[str] = Field(description="Tags that it has in common with what was asked for")
+    score: float = Field(description="Cosine similarity, at most 1")
+    shared: list[str] = Field(description="Tags that it has in common with the query")
 
 
 class Neighbours(_Model):
-    """What sounds like something, the nearest first."""
+    """Similar tracks, the most similar first."""
 
     query: str
     neighbours: list[Neighbour]
-    notes: list[str] = Field(description="What a person should know")
+    notes: list[str] = Field(description="Remarks for the user")
 
 
 class TaggedFile(_Model):
-    """The tags of a file, or why there are none."""
+    """The tags of a file, or the problem with it."""
 
     name: str
     duration_s: float | None = None
@@ -125,34 +127,34 @@ class TaggedFile(_Model):
 
 
 class Tagged(_Model):
-    """The tags of files, in the order in which they were sent."""
+    """The tags of files, in the order of the request."""
 
     encoder: str = Field(examples=["musicnn-454219cbc6d1"])
     files: list[TaggedFile]
 
 
 class SimilarToFile(Neighbours):
-    """What sounds like a file, and its tags."""
+    """Tracks similar to a file, and the tags of the file."""
 
     file: TaggedFile
 
 
 class TagInfo(_Model):
-    """A tag that there is."""
+    """A tag of the vocabulary."""
 
     tag: str
     family: Family
-    tracks: int = Field(description="So many have it")
+    tracks: int = Field(description="Number of tracks with this tag")
 
 
 class Tags(_Model):
-    """The tags there are."""
+    """The vocabulary."""
 
     tags: list[TagInfo]
 
 
 class Corrections(_Model):
-    """A page of corrections, the newest first."""
+    """A page of corrections, the latest first."""
 
     total: int
     offset: int
@@ -160,19 +162,19 @@ class Corrections(_Model):
 
 
 class Info(_Model):
-    """What this service can do."""
+    """What this service offers."""
 
     version: str
     encoder: str
-    tags: int = Field(description="How many the predictor knows; 0: nothing can be tagged")
-    tracks: int = Field(description="How many are served; 0: nothing can be found")
-    text: bool = Field(description="Whether a search by description is possible")
+    tags: int = Field(description="Tags that the predictor knows; 0 without a predictor")
+    tracks: int = Field(description="Tracks in the index; 0 without an index")
+    text: bool = Field(description="Whether tracks can be searched by a description")
     max_bytes: int
     max_files: int
     max_duration_s: float
 
 
-class State(_Model):
-    """Whether the service is well."""
+class Health(_Model):
+    """The service is running."""
 
-    status: Literal["ok", "starting", "stopping"]
+    status: Literal["ok"] = "ok"

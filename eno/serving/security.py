@@ -1,4 +1,4 @@
-"""Who may ask, and what browsers may do with the answers: a layer of ASGI around the whole service."""
+"""Access control and security headers, as ASGI middleware around the whole service."""
 
 from __future__ import annotations
 
@@ -29,22 +29,24 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_CROSS_SITE = "Requests from pages of other sites are refused. Restart with --allow-origin ORIGIN to allow one."
+_NO_TOKEN = "Missing or wrong token. Send it in the header 'Authorization: Bearer TOKEN'."
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Who may ask.
+    """Who may use the service.
 
     Attributes
     ----------
     token : str or None
-        What clients must show; None lets everybody in who reaches the port.
+        Bearer token that clients must send; None lets in everybody who reaches the port.
     hosts : tuple of str
-        Names under which the service may be asked for; none for any. Otherwise a page of a stranger could give its own
-        name the address of this machine, and read all that is here.
+        Accepted Host headers, without ports; empty for any. This prevents DNS rebinding, where the page of another
+        site reads a local service under that site's name.
     origins : tuple of str
-        Whose pages in a browser may use the service, besides its own; ``"*"`` for all.
+        Other sites whose pages may use the service (CORS); ``"*"`` for all.
     """
 
     token: str | None = None
@@ -52,26 +54,18 @@ class Access:
     origins: tuple[str, ...] = ()
 
     def session(self) -> str:
-        """What a browser keeps in a cookie in place of the token."""
+        """Return the value of the session cookie, which stands for the token."""
         return hmac.new((self.token or "").encode(), b"eno session", hashlib.sha256).hexdigest()
 
 
 class SecurityMiddleware:
-    """Refuses who may not ask, and adds headers to what is answered.
-
-    Parameters
-    ----------
-    app : ASGIApp
-        The service.
-    access : Access
-        Who may ask.
-    """
+    """Refuses requests without access, and adds security headers to every response."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -96,16 +90,20 @@ class SecurityMiddleware:
     def _problem(self, scope: Scope, headers: Headers) -> Problem | None:
         host = _host(headers.get("host", ""))
         if self._access.hosts and host not in self._access.hosts:
-            return Problem(421, "The service does not go by this name. Start it with --host-name to let it.")
-        # A browser says from where a request comes. Of a page of strangers it may change nothing and use no time.
+            return Problem(421, f"Unrecognised Host header. Restart with --host-name {host or 'HOST'} to allow it.")
+        # Browsers send Sec-Fetch-Site: pages of other sites may neither change anything nor use the model.
         foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
         if foreign and scope["method"] not in _SAFE and not self._allowed(headers.get("origin")):
-            return Problem(403, "Pages of other sites may not use this service.")
+            return Problem(403, _CROSS_SITE)
         if self._access.token is None or _is_open(scope["path"]) or scope["method"] == "OPTIONS":
             return None
-        if _shows(headers, self._access):
+        if _has_token(headers, self._access):
             return None
-        return Problem(401, "A token is needed: Authorization: Bearer <token>.", headers={"WWW-Authenticate": "Bearer"})
+        return Problem(
+            401,
+            _NO_TOKEN,
+            headers={"WWW-Authenticate": "Bearer"},
+        )
 
     def _allowed(self, origin: str | None) -> bool:
         return origin is not None and ("*" in self._access.origins or origin in self._access.origins)
@@ -123,7 +121,7 @@ class SecurityMiddleware:
 
 
 def local_names(host: str, names: Sequence[str] = ()) -> tuple[str, ...]:
-    """Names for `Access`: those of this machine where only it can connect, and what was named; else any.
+    """Return the hosts for `Access`: on a loopback address its names and `names`, otherwise `names` only.
 
     Examples
     --------
@@ -147,7 +145,7 @@ def _is_open(path: str) -> bool:
     return path in _OPEN or path.startswith(_OPEN_FOLDERS)
 
 
-def _shows(headers: Headers, access: Access) -> bool:
+def _has_token(headers: Headers, access: Access) -> bool:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return hmac.compare_digest(token.strip().encode(), (access.token or "").encode())

@@ -1,12 +1,15 @@
-"""The service behind the routes: what is served now, the engine, feedback, and who changes what is served."""
+"""The service behind the routes: the models and tracks in use, their reloading, and the limits of what is accepted."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import math
 import threading
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -19,39 +22,39 @@ from eno.cores import usable_cores
 from eno.encoders import Encoder
 from eno.errors import AudioError, EnoError
 from eno.inference.predictor import EnoPredictor
-from eno.serving.admission import Admission
 from eno.serving.batching import EncodedFile, EncoderQueue
+from eno.serving.errors import Problem
 from eno.serving.metrics import Metrics
-from eno.serving.scratch import Scratch
 from eno.serving.snapshot import Snapshot, Sources
-from eno.serving.uploads import Upload, UploadLimits
+from eno.serving.uploads import Upload, UploadFolder, UploadLimits
 from eno.training.feedback import Feedback
 
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+_SMOOTHING = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What the service takes on.
+    """What the service accepts.
 
     Attributes
     ----------
     uploads : UploadLimits
-        Of one request.
+        Limits of one request.
     max_duration_s : float
-        Of one file.
+        Length of one file.
     decode_timeout_s : float
-        So long a decoder may take for one file.
+        Time to decode one file.
     max_waiting : int
-        Requests that need the model, inside at the same time.
+        Requests that need the model at the same time, waiting ones included.
     decoders : int
-        Processes that decode.
+        Worker processes that decode.
     batch_windows : int
-        Windows encoded at once.
+        Windows per batch of the encoder.
     watch_s : float
-        Every so often predictor and index are looked at; 0 for never.
+        Interval at which predictor and index are checked for changes; 0 for never.
     """
 
     uploads: UploadLimits = field(default_factory=UploadLimits)
@@ -63,29 +66,75 @@ class Limits:
     watch_s: float = 2.0
 
 
+class RequestLimit:
+    """Limits how many requests use or wait for the model. For the thread of the event loop only.
+
+    Parameters
+    ----------
+    most : int
+        Requests that are accepted at the same time.
+    on_change : callable
+        Called with the number of accepted requests.
+
+    Attributes
+    ----------
+    active : int
+        Requests that are accepted now.
+    """
+
+    def __init__(self, most: int, *, on_change: Callable[[int], None] = lambda active: None) -> None:
+        self._most, self._on_change = most, on_change
+        self.active, self._mean_s = 0, 1.0
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """Accept a request.
+
+        Raises
+        ------
+        Problem
+            There are too many: 503, with Retry-After.
+        """
+        if self.active >= self._most:
+            wait_s = max(1, min(60, math.ceil(self._mean_s / 2)))
+            raise Problem(
+                503,
+                f"The service is busy with {self.active} requests, its maximum. Try again in {wait_s} s.",
+                headers={"Retry-After": str(wait_s)},
+            )
+        self.active += 1
+        self._on_change(self.active)
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._mean_s += _SMOOTHING * (time.monotonic() - began - self._mean_s)
+            self.active -= 1
+            self._on_change(self.active)
+
+
 class Service:
-    """Answers what routes ask. Start it inside an event loop.
+    """What the routes use. Start it inside an event loop.
 
     Parameters
     ----------
     sources : Sources
-        Where predictor, store and catalogue lie.
+        Where predictor, store and catalogue are.
     encoder : Encoder
-        That of both.
+        The encoder of predictor and store.
     feedback : Path
-        File that corrections are kept in.
+        File of corrections.
     limits : Limits, optional
-        What it takes on.
 
     Attributes
     ----------
     snapshot : Snapshot
-        What is served now. A request takes it once, and keeps it to its end.
+        The models and tracks in use. A request reads this once, and keeps it to its end.
 
     Raises
     ------
     EnoError
-        What is to be served is missing or damaged, or does not belong together.
+        Predictor, store or index is missing or damaged, or they do not belong together.
     """
 
     def __init__(self, sources: Sources, encoder: Encoder, *, feedback: Path, limits: Limits | None = None) -> None:
@@ -94,8 +143,8 @@ class Service:
         self.snapshot = Snapshot.open(sources, encoder)
         self.feedback = Feedback(feedback)
         self.stopping = False
-        self.admission = Admission(self.limits.max_waiting, on_change=self.metrics.inside.set)
-        self.engine = EncoderQueue(
+        self.request_limit = RequestLimit(self.limits.max_waiting, on_change=self.metrics.active.set)
+        self.encoder_queue = EncoderQueue(
             encoder,
             decoders=self.limits.decoders,
             batch_windows=self.limits.batch_windows,
@@ -103,76 +152,76 @@ class Service:
             decode_timeout_s=self.limits.decode_timeout_s,
             on_batch=self.metrics.batches.observe,
         )
-        self._scratch: Scratch | None = None
+        self._uploads: UploadFolder | None = None
         self._watching: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
 
     @property
-    def folder(self) -> Path:
-        """Where uploads lie while they are needed."""
-        assert self._scratch is not None
-        return self._scratch.folder
+    def upload_folder(self) -> Path:
+        """Folder for uploads of requests that are being processed."""
+        assert self._uploads is not None
+        return self._uploads.path
 
     async def start(self) -> None:
-        """Start threads and processes, and watch for changes."""
-        self._scratch = await asyncio.to_thread(Scratch)
-        await asyncio.to_thread(self.engine.start)
-        self._draw()
+        """Start threads and worker processes, and watch for changes."""
+        self._uploads = await asyncio.to_thread(UploadFolder)
+        await asyncio.to_thread(self.encoder_queue.start)
+        self._draw_map()
         if self.limits.watch_s > 0:
             self._watching = asyncio.create_task(self._watch())
 
-    def _draw(self) -> None:
-        """Draw the map before anybody asks for it: it takes seconds."""
-        threading.Thread(target=self.snapshot.draw, name="eno-map", daemon=True).start()
+    def _draw_map(self) -> None:
+        # Before anybody asks for it: it takes seconds.
+        threading.Thread(target=self.snapshot.draw_map, name="eno-map", daemon=True).start()
 
     async def close(self) -> None:
-        """Finish what was asked for, and stop."""
+        """Finish the requests that were accepted, and stop."""
         self.stopping = True
         if self._watching is not None:
             self._watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
-        await asyncio.to_thread(self.engine.close)
-        if self._scratch is not None:
-            await asyncio.to_thread(self._scratch.remove)
+        await asyncio.to_thread(self.encoder_queue.close)
+        if self._uploads is not None:
+            await asyncio.to_thread(self._uploads.remove)
 
-    async def hear(self, upload: Upload, policy: WindowPolicy, predictor: EnoPredictor | None) -> EncodedFile:
-        """Hear a file; given up when its caller is cancelled.
+    async def encode_file(self, upload: Upload, policy: WindowPolicy, predictor: EnoPredictor | None) -> EncodedFile:
+        """Encode and tag a file. Its work is dropped if the caller is cancelled.
 
         Raises
         ------
         AudioError
-            It cannot be read.
+            The file cannot be read.
         """
         try:
-            heard = await asyncio.wrap_future(self.engine.hear(upload.path, policy, predictor))
+            encoded = await asyncio.wrap_future(self.encoder_queue.encode_file(upload.path, policy, predictor))
         except AudioError:
             self.metrics.files.labels("refused").inc()
             raise
-        self.metrics.files.labels("heard").inc()
-        return heard
+        self.metrics.files.labels("encoded").inc()
+        return encoded
 
     async def reload(self) -> bool:
-        """Take what is on disk now; requests that are under way keep what they began with.
+        """Load predictor and index from disk again. Running requests keep those that they began with.
 
         Returns
         -------
         bool
-            False where it cannot be served, for instance because the predictor is one of another encoder; then what
-            was served before goes on.
+            False if they cannot be used, for instance because the predictor needs another encoder; then the previous
+            ones stay in use.
         """
         async with self._reloading:
             stamp = await asyncio.to_thread(self.sources.stamp)
             try:
                 self.snapshot = await asyncio.to_thread(Snapshot.open, self.sources, self.snapshot.encoder)
             except EnoError as error:
-                logger.error("goes on with what was served before: %s", error)
+                logger.error("not reloaded, the previous predictor and index stay in use: %s", error)
                 self.metrics.reloads.labels("refused").inc()
                 return False
             finally:
                 self._stamp = stamp
-            self._draw()
-            logger.info("serves what is new in %s", self.sources.model or self.sources.store)
+            self._draw_map()
+            logger.info("reloaded %s", self.sources.model or self.sources.store)
             self.metrics.reloads.labels("done").inc()
             return True
 
@@ -182,26 +231,26 @@ class Service:
             await asyncio.sleep(self.limits.watch_s)
             try:
                 now = await asyncio.to_thread(self.sources.stamp)
-                # Half written there is no predictor; and what has just changed may change again.
+                # None stands for a predictor that is half written; and what has just changed may change again.
                 if now != self._stamp and now == before and None not in now:
                     await self.reload()
                 before = now
             except Exception:
-                logger.exception("could not look for changes")
+                logger.exception("cannot check for changes")
 
 
 def default_decoders() -> int:
-    """As many processes as decode for one model: half of the cores, at most 8."""
+    """Return the default number of worker processes that decode: half of the cores, at most 8."""
     return max(1, min(8, usable_cores() // 2))
 
 
 async def while_connected(request: Request, work: Awaitable[_T]) -> _T:
-    """Wait for something, as long as the client does. The body of the request must have been read.
+    """Await something as long as the client is connected. The body of the request must have been read.
 
     Raises
     ------
     ClientDisconnect
-        It has gone; the work is cancelled.
+        The client has disconnected; the work is cancelled.
     """
     working, leaving = asyncio.ensure_future(work), asyncio.create_task(_disconnected(request))
     try:

@@ -1,4 +1,4 @@
-"""What is served at a moment: predictor, index and catalogue, replaced as one when any of them has changed."""
+"""The predictor, index and catalogue that requests use, replaced together when one of them changes on disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import numpy as np
 from eno.data.layout import DataRoot
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.encoders import Encoder
-from eno.errors import ConfigError, EnoError
+from eno.errors import ConfigError
+from eno.files import AudioRoots
 from eno.inference.predictor import EnoPredictor
 from eno.inference.predictor_folder import PREDICTOR
 from eno.mapping.map import draw_map
@@ -23,31 +24,32 @@ from eno.mapping.map_content import TagStrengths
 from eno.mapping.projection import Method
 from eno.serving.track_catalogue import TrackCatalogue
 from eno.similarity.index.index import SimilarityIndex, index_folder
+from eno.similarity.index.manifest import MANIFEST
 from eno.similarity.metadata import TrackMetadata
 from eno.similarity.sounds_like import SoundsLike
-from eno.similarity.tag_table import make_tag_table, read_tag_table, table_key, with_predictor
+from eno.similarity.tag_table import open_tag_table
 
 logger = logging.getLogger(__name__)
 
-_MAP_TRACKS = 100_000  # of a larger collection so many, drawn at random
+_MAP_TRACKS = 100_000  # a random sample of a larger collection is drawn
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Where what is served lies.
+    """Where predictor, store and catalogue are.
 
     Attributes
     ----------
     model : Path or None
-        Folder of a predictor; without it nothing is tagged.
+        Folder of a predictor; without it files are not tagged.
     store : Path or str or None
-        Store whose tracks are served; without it there is only tagging.
+        Embedding store; without it there are no tracks.
     index : Path or None
-        Its index of tracks, if it is not in the store.
+        Index with one vector for each track; by default the one in the store.
     data_root : Path or None
-        Where the tables of the catalogue are.
-    audio_root : Path or None
-        Folder that track ids are relative to; ``raw/audio`` of the data root if not given.
+        Data root with the tables of the catalogue.
+    audio_roots : AudioRoots or Path or None
+        Folders of the tracks; by default ``raw/audio`` in the data root.
     map_method : str
         See `eno.mapping.projection.project`.
     """
@@ -56,18 +58,15 @@ class Sources:
     store: Path | str | None = None
     index: Path | None = None
     data_root: Path | None = None
-    audio_root: Path | None = None
+    audio_roots: AudioRoots | Path | None = None
     map_method: Method = "auto"
 
     def stamp(self) -> tuple[tuple[int, int] | None, ...]:
-        """Something that changes with the predictor and the index; None of what is not there, or half written."""
-        return tuple(_stamp(path) for path in self._watched())
-
-    def _watched(self) -> list[Path]:
+        """Return a value that changes with predictor and index; it holds None if one is missing or half written."""
         paths = [] if self.model is None else [self.model / PREDICTOR]
         if self.store is not None:
-            paths.append((self.index or index_folder(EmbeddingStore.open(self.store))) / "manifest.json")
-        return paths
+            paths.append((self.index or index_folder(EmbeddingStore.open(self.store))) / MANIFEST)
+        return tuple(map(_stamp, paths))
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
@@ -80,20 +79,18 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """What one request sees from its beginning to its end.
+    """What one request uses from its beginning to its end.
 
     Attributes
     ----------
-    encoder : Encoder
-        Hears files.
     predictor : EnoPredictor or None
-        Tags them.
+        None without a model.
     sounds : SoundsLike or None
-        Finds what sounds alike.
+        Similarity search; None without a store.
     catalogue : TrackCatalogue or None
-        Tracks by name.
-    drawn : Future of bytes
-        The map as `eno.mapping.map_content` packs it: JSON, compressed by gzip. `draw` gives it.
+        None without a store.
+    map_json : Future of bytes
+        Result of `draw_map`: the JSON of `eno.mapping.map.draw_map`, compressed by gzip.
     """
 
     encoder: Encoder
@@ -101,30 +98,23 @@ class Snapshot:
     sounds: SoundsLike | None
     catalogue: TrackCatalogue | None
     map_method: Method = "auto"
-    drawn: Future[bytes] = field(default_factory=Future)
+    map_json: Future[bytes] = field(default_factory=Future)
 
     @classmethod
     def open(cls, sources: Sources, encoder: Encoder) -> Snapshot:
-        """Open what is there now.
-
-        Parameters
-        ----------
-        sources : Sources
-            Where it lies.
-        encoder : Encoder
-            That of the predictor and of the store.
+        """Open predictor, store and index as they are on disk now.
 
         Raises
         ------
         ConfigError
-            Neither predictor nor store is named.
+            Neither predictor nor store is specified.
         FingerprintMismatch
-            They are not of the encoder.
+            One of them needs another encoder.
         ModelError, StoreError, SimilarityError, CatalogueError
-            Something is missing or damaged.
+            A file is missing or damaged.
         """
         if sources.model is None and sources.store is None:
-            raise ConfigError("There is nothing to serve: name a predictor (--model), a store (--store), or both.")
+            raise ConfigError("There is nothing to serve: specify a predictor (--model), a store (--store), or both.")
         predictor = None if sources.model is None else EnoPredictor.load(sources.model, encoder=encoder)
         if sources.store is None:
             return cls(encoder, predictor, None, None)
@@ -132,42 +122,42 @@ class Snapshot:
         store.require(encoder.spec)
         index = SimilarityIndex.open(sources.index or index_folder(store))
         if index.level != "tracks":
-            raise ConfigError(f"{index.folder}: is an index of {index.level}; an index of tracks is served.")
+            raise ConfigError(f"{index.folder}: is an index of {index.level}; the service needs an index of tracks.")
         root = None if sources.data_root is None else DataRoot(sources.data_root)
-        audio_root = sources.audio_root or (root.audio if root and root.audio.is_dir() else None)
+        audio_roots = sources.audio_roots or (root.audio if root and root.audio.is_dir() else None)
         tags = None
         if predictor is not None and sources.model is not None:
-            key = table_key(sources.model, store)
-            table = read_tag_table(index.folder / "tags", key)
-            if table is None:
-                logger.info("predicting the tags of %s, once for this predictor", store.path)
-                table = make_tag_table(index.folder / "tags", key, store, predictor)
-            tags = with_predictor(table, predictor)
+            tags = open_tag_table(
+                index.folder / "tags",
+                sources.model,
+                store,
+                predictor,
+                on_predict=lambda: logger.info("predicting the tags of %s, once for this predictor", store.path),
+            )
         metadata = TrackMetadata.read(index.track_ids(), root)
-        sounds = SoundsLike(index, store, encoder=encoder, metadata=metadata, tags=tags, audio_roots=audio_root)
+        sounds = SoundsLike(index, store, encoder=encoder, metadata=metadata, tags=tags, audio_roots=audio_roots)
         for note in sounds.notes:
             logger.warning("%s", note)
-        return cls(encoder, predictor, sounds, TrackCatalogue(sounds.tracks, predictor, audio_root), sources.map_method)
+        catalogue = TrackCatalogue(sounds.tracks, predictor, audio_roots)
+        return cls(encoder, predictor, sounds, catalogue, sources.map_method)
 
-    def draw(self) -> None:
-        """Draw the map, once; for a thread of its own, since it may take long."""
+    def draw_map(self) -> None:
+        """Draw the map and set `map_json`. Takes seconds to minutes; call it once, in its own thread."""
         if self.sounds is None:
             return
         try:
-            content = json.dumps(self._content(), ensure_ascii=False, separators=(",", ":"))
-            self.drawn.set_result(gzip.compress(content.encode(), mtime=0))
-        except EnoError as error:
-            self.drawn.set_exception(error)
+            content = json.dumps(self._map_content(), ensure_ascii=False, separators=(",", ":"))
+            self.map_json.set_result(gzip.compress(content.encode(), mtime=0))
         except Exception as error:
             logger.exception("the map cannot be drawn")
-            self.drawn.set_exception(error)
+            self.map_json.set_exception(error)
 
-    def _content(self) -> dict[str, Any]:
+    def _map_content(self) -> dict[str, Any]:
         assert self.sounds is not None and self.catalogue is not None
         tracks, rows = self.sounds.tracks, self.catalogue.rows
         if len(rows) > _MAP_TRACKS:
             rows = np.sort(np.random.default_rng(0).choice(rows, _MAP_TRACKS, replace=False))
-        in_store = set(self.sounds.store.track_ids())  # what has vanished since the index was made has no vector
+        in_store = set(self.sounds.store.track_ids())  # some may have been removed since the index was built
         kept = [(row, name) for row in rows.tolist() if (name := tracks.index.track_id(row)) in in_store]
         ids, places = [name for _, name in kept], tracks.tag_rows[[row for row, _ in kept]]
         strengths = None
@@ -175,12 +165,7 @@ class Snapshot:
             labels = self.predictor.labels
             probabilities = np.asarray(tracks.tags.probabilities, np.float32).T[places]
             probabilities[places < 0] = 0
-            strengths = TagStrengths(
-                labels.all_labels,
-                ["genre"] * labels.num_genres + ["descriptor"] * labels.num_descriptors,
-                probabilities,
-                tracks.tags.thresholds,
-            )
+            strengths = TagStrengths(labels.all_labels, labels.families, probabilities, tracks.tags.thresholds)
         return draw_map(
             ids,
             self.sounds.store.matrix(ids)[1],

@@ -1,10 +1,9 @@
-"""The tracks of an index, to be listed and searched by name, and what is known of each."""
+"""The tracks of an index: lists, search by name, and details of one track."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,46 +12,32 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eno.files import printed_file
+from eno.files import AudioRoots, printed_file
 from eno.inference.predictor import EnoPredictor, TagProbability
 from eno.similarity.indexed import IndexedTracks
 
 _NAMES = ("title", "artist", "album")
-_SHOWN = (*_NAMES, "year", "duration_s")
-
-
-@dataclass(frozen=True)
-class Found:
-    """Some of the tracks that were looked for.
-
-    Attributes
-    ----------
-    total : int
-        How many there are.
-    tracks : list of dict
-        Those of the page: ``id``, ``title``, ``artist``, ``album``, ``year``, ``duration_s``.
-    """
-
-    total: int
-    tracks: list[dict[str, Any]]
 
 
 class TrackCatalogue:
-    """Tracks of an index, in its order.
+    """The tracks of an index, in its order.
 
     Parameters
     ----------
     tracks : IndexedTracks
-        Of an index of tracks.
+        Of an index with one vector for each track.
     predictor : EnoPredictor or None
-        Names the tags in ``tracks.tags``.
-    audio_root : Path or None
-        The folder that ids are relative to.
+        The predictor of ``tracks.tags``.
+    audio_roots : AudioRoots or Path, optional
+        Folders of the tracks; without them no audio is served.
     """
 
-    def __init__(self, tracks: IndexedTracks, predictor: EnoPredictor | None, audio_root: Path | None) -> None:
+    def __init__(
+        self, tracks: IndexedTracks, predictor: EnoPredictor | None, audio_roots: AudioRoots | Path | None
+    ) -> None:
         self._tracks, self._predictor = tracks, predictor
-        self._audio_root = None if audio_root is None else Path(os.path.realpath(audio_root))
+        folders = () if audio_roots is None else AudioRoots.of(audio_roots).folders
+        self._audio_folders = [Path(os.path.realpath(folder)) for folder in folders]
         self.rows = np.flatnonzero(tracks.index.live)
 
     def __len__(self) -> int:
@@ -60,82 +45,80 @@ class TrackCatalogue:
 
     @cached_property
     def _texts(self) -> pa.Array:
-        """What a search looks into, one text a track."""
+        """The searchable text of each track."""
         table = self._tracks.metadata.table.take(pa.array(self._tracks.metadata_rows[self.rows]))
         columns = [pc.fill_null(table[name].cast(pa.string()), "") for name in (*_NAMES, "track_id")]
         texts = pc.utf8_normalize(pc.binary_join_element_wise(*columns, "\n"), "NFKD")
         return pc.utf8_lower(pc.replace_substring_regex(texts, r"\p{M}+", ""))
 
-    def find(self, words: str, *, offset: int, limit: int) -> Found:
-        """Look for tracks by title, artist, album and file name.
+    def find(self, words: str, *, offset: int, limit: int) -> tuple[int, list[dict[str, Any]]]:
+        """Find tracks whose title, artist, album or path contain all `words`, ignoring case and accents.
 
-        Parameters
-        ----------
-        words : str
-            All of them must occur, whatever their case and accents; none finds everything.
-        offset, limit : int
-            Which of those that are found.
+        Returns
+        -------
+        total : int
+            Number of tracks found.
+        tracks : list of dict
+            `summary` of up to `limit` of them, from `offset` on.
         """
         found = self.rows
-        for word in _plain(words).split():
-            found = found[
-                pc.match_substring(self._texts.take(self._places(found)), word).to_numpy(zero_copy_only=False)
-            ]
-        return Found(len(found), [self.summary(int(row)) for row in found[offset : offset + limit]])
-
-    def _places(self, rows: np.ndarray) -> pa.Array:
-        return pa.array(np.searchsorted(self.rows, rows))
+        for word in _without_accents(words).split():
+            texts = self._texts.take(pa.array(np.searchsorted(self.rows, found)))
+            found = found[pc.match_substring(texts, word).to_numpy(zero_copy_only=False)]
+        return len(found), [self.summary(int(row)) for row in found[offset : offset + limit]]
 
     def row_of(self, track_id: str) -> int | None:
-        """Row of a track; None where there is none."""
+        """Return the row of a track, or None if there is no such track."""
         rows = self._tracks.index.rows_of(track_id)
         return int(rows[0]) if len(rows) else None
 
     def summary(self, row: int) -> dict[str, Any]:
-        """What a list shows of a track."""
-        known = self._known(row)
-        return {"id": self._tracks.index.track_id(row), **{name: known.get(name) for name in _SHOWN}}
+        """Return the fields of a track in a list."""
+        known = self._metadata(row)
+        fields = {name: known.get(name) for name in (*_NAMES, "year", "duration_s")}
+        return {"track_id": self._tracks.index.track_id(row), **fields}
 
     def detail(self, row: int) -> dict[str, Any]:
-        """All that is known of a track but its predicted tags."""
-        known = self._known(row)
+        """Return everything that is known about a track, except predicted tags and corrections."""
+        known = self._metadata(row)
         lists = {name: list(known.get(name) or ()) for name in ("genres", "descriptors")}
         return {**self.summary(row), **lists, "audio": self.audio(self._tracks.index.track_id(row)) is not None}
 
-    def _known(self, row: int) -> dict[str, Any]:
+    def _metadata(self, row: int) -> dict[str, Any]:
         return self._tracks.metadata.row(int(self._tracks.metadata_rows[row]))
 
     def predicted(self, row: int) -> list[TagProbability]:
-        """Every tag that the predictor knows, the likeliest first; none without a predictor."""
+        """Return all tags of the predictor for a track, the most probable first; none without a predictor."""
         table, place = self._tracks.tags, int(self._tracks.tag_rows[row])
         if table is None or self._predictor is None or place < 0:
             return []
         return self._predictor.name_tags(np.asarray(table.probabilities[:, place], np.float32))
 
     def audio(self, track_id: str) -> Path | None:
-        """The file of a track of the catalogue, if it is below the audio folder, also after links were followed."""
-        if self._audio_root is None:
-            return None
-        path = Path(os.path.realpath(printed_file(self._audio_root, track_id)))
-        return path if path.is_relative_to(self._audio_root) and path.is_file() else None
+        """Return the audio file of a track, or None if it is missing or a link leads out of the audio folders."""
+        for folder in self._audio_folders:
+            path = Path(os.path.realpath(printed_file(folder, track_id)))
+            if path.is_file() and any(map(path.is_relative_to, self._audio_folders)):
+                return path
+        return None
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """In how many tracks each tag is named: by the predictor, or else in the catalogue."""
+        """Number of tracks with each tag: predicted ones, or without a predictor those of the catalogue."""
         table = self._tracks.tags
-        if table is not None:
-            places = self._tracks.tag_rows[self.rows]
-            places = places[places >= 0]
-            above = [
-                np.count_nonzero(np.asarray(of_tag)[places] > limit)
-                for of_tag, limit in zip(table.probabilities, table.thresholds, strict=True)
-            ]
-            return dict(zip(table.names, map(int, above), strict=True))
-        return {tag: count for (_, tag), count in self.known_tags.items()}
+        if table is None:
+            return {tag: count for (_, tag), count in self.known_tags.items()}
+        places = self._tracks.tag_rows[self.rows]
+        places = places[places >= 0]
+        above = [
+            np.count_nonzero(np.asarray(of_tag)[places] > threshold)
+            for of_tag, threshold in zip(table.probabilities, table.thresholds, strict=True)
+        ]
+        return dict(zip(table.names, map(int, above), strict=True))
 
     @cached_property
     def known_tags(self) -> dict[tuple[str, str], int]:
-        """Tags of the catalogue by family and name, and how many tracks have each."""
+        """Number of tracks with each tag of the catalogue, by family and tag."""
         found: dict[tuple[str, str], int] = {}
         table = self._tracks.metadata.table.take(pa.array(self._tracks.metadata_rows[self.rows]))
         for family, column in (("genre", "genres"), ("descriptor", "descriptors")):
@@ -145,6 +128,6 @@ class TrackCatalogue:
         return found
 
 
-def _plain(text: str) -> str:
+def _without_accents(text: str) -> str:
     letters = unicodedata.normalize("NFKD", text)
     return "".join(letter for letter in letters if not unicodedata.category(letter).startswith("M")).lower()

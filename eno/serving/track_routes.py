@@ -1,4 +1,4 @@
-"""The routes of ``/v1`` that ask about tracks; `eno.serving.inference_routes` has those that take files."""
+"""The routes of ``/v1`` about tracks; `eno.serving.inference_routes` has those that need the model."""
 
 from __future__ import annotations
 
@@ -27,57 +27,52 @@ router = APIRouter(prefix="/v1", responses=problem_responses(400, 401, 403, 421,
 
 Offset = Annotated[int, Query(ge=0, le=10**9)]
 Limit = Annotated[int, Query(ge=1, le=200)]
-K = Annotated[int, Query(ge=1, le=100, description="How many")]
+K = Annotated[int, Query(ge=1, le=100, description="Number of tracks")]
+_ANY_OF = "Only tracks with one of these"
+_NO_TRACKS = "This service has no tracks. Restart it with --store STORE."
+_LISTED_TAGS = 15  # of each family, besides those above their thresholds
 
 
 def the_service(request: Request) -> Service:
-    """The service of the app."""
+    """Return the service of the app."""
     service: Service = request.app.state.service
     return service
 
 
 def the_snapshot(service: Annotated[Service, Depends(the_service)]) -> Snapshot:
-    """What is served now."""
+    """Return what is in use now."""
     return service.snapshot
 
 
 def the_catalogue(snapshot: Annotated[Snapshot, Depends(the_snapshot)]) -> TrackCatalogue:
-    """The catalogue.
-
-    Raises
-    ------
-    Problem
-        There is none.
-    """
+    """Return the catalogue; 404 without a store."""
     if snapshot.catalogue is None:
-        raise Problem(404, "This service has no tracks; start it with --store.")
+        raise Problem(404, _NO_TRACKS)
     return snapshot.catalogue
 
 
 def the_sounds(snapshot: Annotated[Snapshot, Depends(the_snapshot)]) -> SoundsLike:
-    """What finds similar tracks.
-
-    Raises
-    ------
-    Problem
-        There is none.
-    """
+    """Return the similarity search; 404 without a store."""
     if snapshot.sounds is None:
-        raise Problem(404, "This service has no tracks; start it with --store.")
+        raise Problem(404, _NO_TRACKS)
     return snapshot.sounds
 
 
 class Filters:
-    """How neighbours are chosen, as parameters of a request."""
+    """Query parameters for similar tracks."""
 
     def __init__(
         self,
         k: K = 10,
-        per_artist: Annotated[int, Query(ge=0, le=1000, description="At most so many by an artist; 0: any")] = 2,
-        same_album: Annotated[bool, Query(description="Also from its own album")] = False,
-        diversity: Annotated[float, Query(ge=0, le=1, description="How much results shall differ")] = 0.0,
-        genre: Annotated[list[str] | None, Query(max_length=20, description="Only with any of these")] = None,
-        descriptor: Annotated[list[str] | None, Query(max_length=20, description="Only with any of these")] = None,
+        per_artist: Annotated[int, Query(ge=0, le=1000, description="Tracks per artist; 0 for any number")] = 2,
+        same_album: Annotated[bool, Query(description="Include tracks of the same album")] = False,
+        diversity: Annotated[
+            float, Query(ge=0, le=1, description="How much results shall differ from each other")
+        ] = 0.0,
+        genre: Annotated[list[str] | None, Query(max_length=20, description=_ANY_OF)] = None,
+        descriptor: Annotated[
+            list[str] | None, Query(max_length=20, description="Only tracks with one of these")
+        ] = None,
     ) -> None:
         where = Where(genres=tuple(genre or ()), descriptors=tuple(descriptor or ()))
         self.options: dict[str, Any] = {
@@ -95,13 +90,13 @@ TheFilters = Annotated[Filters, Depends(Filters)]
 def _row(catalogue: TrackCatalogue, track_id: str) -> int:
     row = catalogue.row_of(track_id)
     if row is None:
-        raise Problem(404, f"There is no track {track_id!r}. GET /v1/tracks?q= finds tracks by name.")
+        raise Problem(404, f"No track {track_id!r}. Search by name: GET /v1/tracks?q=WORDS.")
     return row
 
 
 @router.get("/info")
 def info(service: TheService, snapshot: TheSnapshot) -> schemas.Info:
-    """Say what this service can do."""
+    """Describe what this service offers."""
     limits = service.limits
     return schemas.Info(
         version=__version__,
@@ -117,28 +112,28 @@ def info(service: TheService, snapshot: TheSnapshot) -> schemas.Info:
 
 @router.get("/tags")
 def all_tags(snapshot: TheSnapshot) -> schemas.Tags:
-    """List the tags there are, and how many tracks have each."""
+    """List the vocabulary, with the number of tracks for each tag."""
     return schemas.Tags(tags=serialise.known_tags(snapshot))
 
 
 @router.get("/tracks", responses=problem_responses(404))
 def tracks(
     catalogue: TheCatalogue,
-    q: Annotated[str, Query(max_length=500, description="Words of title, artist, album or file name")] = "",
+    q: Annotated[str, Query(max_length=500, description="Words in title, artist, album or path")] = "",
     offset: Offset = 0,
     limit: Limit = 50,
 ) -> schemas.Tracks:
-    """List tracks, or find them by name."""
-    found = catalogue.find(q, offset=offset, limit=limit)
-    return schemas.Tracks(total=found.total, offset=offset, tracks=[schemas.Track(**one) for one in found.tracks])
+    """List tracks, or search them by name."""
+    total, found = catalogue.find(q, offset=offset, limit=limit)
+    return schemas.Tracks(total=total, offset=offset, tracks=[schemas.Track(**one) for one in found])
 
 
-# The routes with something behind the id come first: an id has slashes of its own.
+# Longer routes come first, because ids contain slashes.
 @router.get("/tracks/{track_id:path}/similar", responses=problem_responses(404))
 def similar_to_track(
     track_id: str, catalogue: TheCatalogue, sounds: TheSounds, chosen: TheFilters
 ) -> schemas.Neighbours:
-    """Find what sounds like a track."""
+    """Find tracks similar to a track."""
     _row(catalogue, track_id)
     return serialise.neighbours(sounds.nearest(queries.of_track(sounds.tracks, track_id), **chosen.options))
 
@@ -149,15 +144,15 @@ def similar_to_track(
     responses={
         **problem_responses(404, 416),
         200: {"description": "The file", "content": {"audio/*": {}, "application/octet-stream": {}}},
-        206: {"description": "The span that was asked for (Range)"},
+        206: {"description": "The requested range"},
     },
 )
 def audio(track_id: str, catalogue: TheCatalogue) -> FileResponse:
-    """Give the audio file of a track; spans of it by the header Range."""
+    """Return the audio file of a track, or the range in the Range header."""
     _row(catalogue, track_id)
     path = catalogue.audio(track_id)
     if path is None:
-        raise Problem(404, "The file of this track is not there, or not below the audio folder (--audio-root).")
+        raise Problem(404, "The audio file of this track is missing, or outside the audio folder (--audio-root).")
     kind = mimetypes.guess_type(path.name)[0] or ""
     plain = "application/octet-stream"
     return FileResponse(path, media_type=kind if kind.startswith(("audio/", "video/")) else plain)
@@ -165,11 +160,11 @@ def audio(track_id: str, catalogue: TheCatalogue) -> FileResponse:
 
 @router.get("/tracks/{track_id:path}", responses=problem_responses(404))
 def track(track_id: str, catalogue: TheCatalogue, service: TheService) -> schemas.TrackDetail:
-    """Tell all that is known of a track, and what the predictor says."""
+    """Return a track with its predicted tags."""
     row = _row(catalogue, track_id)
     return schemas.TrackDetail(
         **catalogue.detail(row),
-        tags=serialise.tags(catalogue.predicted(row), top=15),
+        tags=serialise.tags(catalogue.predicted(row), top=_LISTED_TAGS),
         corrections=serialise.corrections(service.feedback.of_track(track_id)),
     )
 
@@ -178,8 +173,8 @@ def track(track_id: str, catalogue: TheCatalogue, service: TheService) -> schema
     **problem_responses(404), 200: {"description": "Input of createMap in map.js", "content": {"application/json": {}}},
 })  # fmt: skip
 async def collection_map(request: Request, snapshot: TheSnapshot, _catalogue: TheCatalogue) -> Response:
-    """Give the map of the collection, as soon as it is drawn."""
-    packed = await asyncio.shield(asyncio.wrap_future(snapshot.drawn))  # others wait for it too
+    """Return the map of the collection, once it is drawn."""
+    packed = await asyncio.shield(asyncio.wrap_future(snapshot.map_json))  # shared with other requests
     headers = {"Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):
         return Response(packed, media_type="application/json", headers=headers | {"Content-Encoding": "gzip"})
@@ -187,18 +182,18 @@ async def collection_map(request: Request, snapshot: TheSnapshot, _catalogue: Th
 
 
 @router.post("/feedback", status_code=201, responses=problem_responses(404))
-def correct(said: schemas.CorrectionIn, service: TheService, catalogue: TheCatalogue) -> schemas.CorrectionOut:
-    """Correct a tag of a track; 'eno train --feedback' learns from it."""
-    _row(catalogue, said.track_id)
-    spelled = serialise.spelled(service.snapshot, said.tag, said.family)
-    if spelled is None:
-        raise Problem(422, f"No tag is called {said.tag!r}. Give its family to add a word of your own.")
+def correct(body: schemas.CorrectionIn, service: TheService, catalogue: TheCatalogue) -> schemas.CorrectionOut:
+    """Correct a tag of a track, for 'eno train --feedback'."""
+    _row(catalogue, body.track_id)
+    spelling = serialise.spelling(service.snapshot, body.tag, body.family)
+    if spelling is None:
+        raise Problem(422, f"Unknown tag {body.tag!r}. Specify its family to add a new tag.")
     correction = Correction(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
-        track_id=said.track_id,
-        tag=spelled[0],
-        family=spelled[1],
-        verdict=said.verdict,
+        track_id=body.track_id,
+        tag=spelling[0],
+        family=spelling[1],
+        verdict=body.verdict,
     )
     service.feedback.append([correction])
     return serialise.corrections([correction])[0]
@@ -207,11 +202,11 @@ def correct(said: schemas.CorrectionIn, service: TheService, catalogue: TheCatal
 @router.get("/feedback")
 def feedback(
     service: TheService,
-    track_id: Annotated[str | None, Query(max_length=4096, description="Only of this track")] = None,
+    track_id: Annotated[str | None, Query(max_length=4096, description="Only corrections of this track")] = None,
     offset: Offset = 0,
     limit: Limit = 50,
 ) -> schemas.Corrections:
-    """List the corrections that count, the newest first."""
-    said = (service.feedback.latest() if track_id is None else service.feedback.of_track(track_id))[::-1]
-    page = serialise.corrections(said[offset : offset + limit])
-    return schemas.Corrections(total=len(said), offset=offset, corrections=page)
+    """List the latest correction of each tag, the newest first."""
+    found = (service.feedback.latest() if track_id is None else service.feedback.of_track(track_id))[::-1]
+    page = serialise.corrections(found[offset : offset + limit])
+    return schemas.Corrections(total=len(found), offset=offset, corrections=page)

@@ -7,9 +7,10 @@ import contextlib
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
@@ -17,6 +18,7 @@ from starlette.types import Message, Receive
 
 from eno.serving.errors import Problem
 
+_PREFIX, _LOCK = "eno-serve-", "lock"
 _MAX_FIELDS, _MAX_FIELD_BYTES = 20, 65_536  # of a form, besides its files
 _AUDIO_BODY = re.compile(r"(audio|video)/|application/(octet-stream|ogg)$")
 
@@ -159,3 +161,41 @@ def _display_name(name: str) -> str:
     """Return the last component of a client's file name, without characters that cannot be printed."""
     text = "".join(letter for letter in re.split(r"[/\\]", name)[-1] if letter.isprintable())
     return text[:200] or "upload"
+
+
+class UploadFolder:
+    """A temporary folder for uploads. Folders left behind by services that crashed are removed first."""
+
+    def __init__(self) -> None:
+        for abandoned in _abandoned():
+            shutil.rmtree(abandoned, ignore_errors=True)
+        self._place = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._lock = (self._place / _LOCK).open("wb")
+        _acquire(self._lock)
+        self.path = self._place / "uploads"
+        self.path.mkdir()
+
+    def remove(self) -> None:
+        """Remove the folder and everything in it."""
+        self._lock.close()
+        shutil.rmtree(self._place, ignore_errors=True)
+
+
+def _abandoned() -> Iterator[Path]:
+    # The operating system releases a lock when its process ends, however it ends.
+    for place in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError), (place / _LOCK).open("rb+") as lock:
+            if _acquire(lock):
+                yield place
+
+
+def _acquire(lock: IO[bytes]) -> bool:
+    try:
+        import fcntl  # POSIX only; elsewhere no folder counts as abandoned
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

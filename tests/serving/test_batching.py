@@ -12,11 +12,11 @@ import soundfile
 from eno.audio.reading import read_windows
 from eno.audio.windows import WindowPolicy
 from eno.errors import AudioError
-from eno.serving.admission import Admission
 from eno.serving.batching import EncoderQueue
 from eno.serving.decoding import DecodeProcess, Wanted
 from eno.serving.errors import Problem
-from eno.serving.scratch import Scratch
+from eno.serving.service import RequestLimit
+from eno.serving.uploads import UploadFolder
 from tests.audio_files import music
 from tests.fakes import ProjectionEncoder
 
@@ -47,77 +47,77 @@ def songs(tmp_path_factory):
 
 
 @pytest.fixture
-def engine():
-    engine = EncoderQueue(SlowEncoder(), decoders=2, decode_timeout_s=1.0, max_duration_s=60)
-    engine.start()
-    yield engine
-    engine.encoder.may.set()
-    engine.close()
+def queue():
+    queue = EncoderQueue(SlowEncoder(), decoders=2, decode_timeout_s=1.0, max_duration_s=60)
+    queue.start()
+    yield queue
+    queue.encoder.may.set()
+    queue.close()
 
 
-def vectors(engine, path, policy):
-    spec = engine.encoder.spec
+def vectors(queue, path, policy):
+    spec = queue.encoder.spec
     windows = read_windows(path, sample_rate=RATE, window_samples=spec.window_samples, policy=policy)
     return ProjectionEncoder().encode(windows.samples), windows.starts_s
 
 
 @pytest.mark.parametrize("policy", [WindowPolicy(count=3), WindowPolicy(hop_s=0.1)])
-def test_files_are_heard_as_without(engine, songs, policy):
-    waiting = [engine.hear(path, policy, None) for path in songs]
+def test_files_are_heard_as_without(queue, songs, policy):
+    waiting = [queue.encode_file(path, policy, None) for path in songs]
     for path, future in zip(songs, waiting, strict=True):
-        heard, (expected, starts_s) = future.result(30), vectors(engine, path, policy)
+        heard, (expected, starts_s) = future.result(30), vectors(queue, path, policy)
         np.testing.assert_allclose(heard.vectors, expected, rtol=1e-5, atol=1e-4)
         np.testing.assert_array_equal(heard.starts_s, starts_s)
         assert heard.duration_s == soundfile.info(path).duration
 
 
-def test_who_waits_is_encoded_together(engine, songs):
-    engine.encoder.may.clear()
-    waiting = [engine.hear(songs[0], WindowPolicy(count=3), None)]
-    assert engine.encoder.entered.wait(30)
-    waiting += [engine.hear(path, WindowPolicy(count=3), None) for path in songs[1:4]]
-    while engine._model.qsize() < 3:
+def test_who_waits_is_encoded_together(queue, songs):
+    queue.encoder.may.clear()
+    waiting = [queue.encode_file(songs[0], WindowPolicy(count=3), None)]
+    assert queue.encoder.entered.wait(30)
+    waiting += [queue.encode_file(path, WindowPolicy(count=3), None) for path in songs[1:4]]
+    while queue._model.qsize() < 3:
         time.sleep(0.01)
-    engine.encoder.may.set()
+    queue.encoder.may.set()
     for future in waiting:
         future.result(30)
-    assert engine.encoder.batches == [3, 9]
+    assert queue.encoder.batches == [3, 9]
 
 
-def test_who_has_gone_costs_nothing(engine, songs):
-    engine.encoder.may.clear()
-    first = engine.hear(songs[0], WindowPolicy(count=3), None)
-    assert engine.encoder.entered.wait(30)
-    gone = [engine.hear(path, WindowPolicy(count=3), None) for path in songs[1:4]]
-    last = engine.hear(songs[4], WindowPolicy(count=2), None)
+def test_who_has_gone_costs_nothing(queue, songs):
+    queue.encoder.may.clear()
+    first = queue.encode_file(songs[0], WindowPolicy(count=3), None)
+    assert queue.encoder.entered.wait(30)
+    gone = [queue.encode_file(path, WindowPolicy(count=3), None) for path in songs[1:4]]
+    last = queue.encode_file(songs[4], WindowPolicy(count=2), None)
     assert all(future.cancel() for future in gone)
-    engine.encoder.may.set()
+    queue.encoder.may.set()
     first.result(30), last.result(30)
-    assert sum(engine.encoder.batches) == 5
+    assert sum(queue.encoder.batches) == 5
 
 
 def test_closing_finishes_what_was_asked_for(songs):
-    engine = EncoderQueue(ProjectionEncoder(), decoders=1)
-    engine.start()
-    waiting = [engine.hear(path, WindowPolicy(count=3), None) for path in songs]
-    called = engine.call(lambda: 7)
-    engine.close()
+    queue = EncoderQueue(ProjectionEncoder(), decoders=1)
+    queue.start()
+    waiting = [queue.encode_file(path, WindowPolicy(count=3), None) for path in songs]
+    called = queue.call(lambda: 7)
+    queue.close()
     assert all(future.done() and len(future.result().vectors) == 3 for future in waiting)
     assert called.result() == 7
 
 
-def test_an_encoder_that_fails_fails_only_who_asked(engine, songs, caplog):
-    encode, engine.encoder.encode = engine.encoder.encode, lambda windows: 1 / 0
+def test_an_encoder_that_fails_fails_only_who_asked(queue, songs, caplog):
+    encode, queue.encoder.encode = queue.encoder.encode, lambda windows: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        engine.hear(songs[0], WindowPolicy(), None).result(30)
-    engine.encoder.encode = encode
-    assert len(engine.hear(songs[0], WindowPolicy(count=2), None).result(30).vectors) == 2
+        queue.encode_file(songs[0], WindowPolicy(), None).result(30)
+    queue.encoder.encode = encode
+    assert len(queue.encode_file(songs[0], WindowPolicy(count=2), None).result(30).vectors) == 2
 
 
-def test_values_that_are_not_finite_are_no_answer(engine, songs):
-    engine.encoder.encode = lambda windows: np.full((len(windows), 1, 6), np.nan, np.float32)
+def test_values_that_are_not_finite_are_no_answer(queue, songs):
+    queue.encoder.encode = lambda windows: np.full((len(windows), 1, 6), np.nan, np.float32)
     with pytest.raises(AudioError, match="not finite"):
-        engine.hear(songs[0], WindowPolicy(), None).result(30)
+        queue.encode_file(songs[0], WindowPolicy(), None).result(30)
 
 
 TWO_WINDOWS = WindowPolicy(count=2)
@@ -157,26 +157,26 @@ def test_a_decoder_that_dies_takes_only_its_file(songs):
 
 def test_more_than_may_wait_are_sent_away():
     seen = []
-    admission = Admission(2, on_change=seen.append)
-    with admission.enter(), admission.enter():
-        with pytest.raises(Problem) as refused, admission.enter():
+    limit = RequestLimit(2, on_change=seen.append)
+    with limit.enter(), limit.enter():
+        with pytest.raises(Problem) as refused, limit.enter():
             pass
         assert refused.value.status == 503
         assert int(refused.value.headers["Retry-After"]) >= 1
-    with admission.enter():
+    with limit.enter():
         pass
     assert seen == [1, 2, 1, 0, 1, 0]
 
 
 def test_uploads_of_a_service_that_crashed_are_removed_and_no_others(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    crashed, running = Scratch(), Scratch()
-    for scratch in (crashed, running):
-        (scratch.folder / "upload").write_text("x")
+    crashed, running = UploadFolder(), UploadFolder()
+    for folder in (crashed, running):
+        (folder.path / "upload").write_text("x")
     crashed._lock.close()  # as the system does when a process ends
-    third = Scratch()
-    assert not crashed.folder.exists()
-    assert (running.folder / "upload").exists()
-    for scratch in (running, third):
-        scratch.remove()
+    third = UploadFolder()
+    assert not crashed.path.exists()
+    assert (running.path / "upload").exists()
+    for folder in (running, third):
+        folder.remove()
     assert list(tmp_path.iterdir()) == []

@@ -80,7 +80,7 @@ def test_a_file_is_tagged_and_compared(page, song, served):
             row.locator(".bar").evaluate("bar => getComputedStyle(bar, '::before').width")[:-2]
         ) == pytest.approx(bar["width"] * tag["probability"], abs=1)
     found = [row.get_attribute("data-id") for row in page.locator("#neighbours li").all()]
-    assert found == [one["id"] for one in expected["neighbours"]]
+    assert found == [one["track_id"] for one in expected["neighbours"]]
     assert "both" in page.locator("#neighbours li").first.inner_text()
 
 

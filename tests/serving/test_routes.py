@@ -82,7 +82,7 @@ def test_a_file_is_compared(ask, sounds, song):
     answer = ask.post("/v1/similar?k=4&per_artist=0", content=song.read_bytes(), headers={"Content-Type": "audio/flac"})
     expected = sounds.like(song, k=4, per_artist=None)
     found = answer.json()
-    assert [one["id"] for one in found["neighbours"]] == [one.track_id for one in expected]
+    assert [one["track_id"] for one in found["neighbours"]] == [one.track_id for one in expected]
     assert [one["score"] for one in found["neighbours"]] == pytest.approx([one.score for one in expected], abs=1e-3)
     assert found["file"]["tags"]
 
@@ -98,14 +98,16 @@ def test_neighbours_of_a_track(ask, sounds):
     found = ask.get(track_address(TRACK, options)).json()
     where = Where(genres=("Ambient", "slowcore"))
     expected = sounds.like(TRACK, k=5, where=where, same_album=True, per_artist=3)
-    assert [(one["id"], one["album"]) for one in found["neighbours"]] == [(one.track_id, one.album) for one in expected]
+    assert [(one["track_id"], one["album"]) for one in found["neighbours"]] == [
+        (one.track_id, one.album) for one in expected
+    ]
     assert found["notes"] == list(expected.notes)
     assert ask.get(track_address(TRACK, "/similar?genre=polka")).status_code == 422
 
 
 def test_text(ask, sounds):
     found = ask.get("/v1/search", params={"text": "rain", "k": 3}).json()["neighbours"]
-    assert [one["id"] for one in found] == [one.track_id for one in sounds.nearest(sounds.text("rain"), k=3)]
+    assert [one["track_id"] for one in found] == [one.track_id for one in sounds.nearest(sounds.text("rain"), k=3)]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_tracks_are_found_by_name(ask, q, expected):
 
 def test_pages_together_hold_every_track_once(ask, sounds):
     pages = [ask.get("/v1/tracks", params={"limit": 7, "offset": offset}).json() for offset in (0, 7, 14, 21, 28)]
-    ids = [track["id"] for page in pages for track in page["tracks"]]
+    ids = [track["track_id"] for page in pages for track in page["tracks"]]
     assert ids == sounds.index.track_ids()
 
 

@@ -60,7 +60,7 @@ def test_beyond_the_limit_clients_are_sent_away_at_once(slow, song):
     encoder, service, address = slow
     with ThreadPoolExecutor(2) as pool:
         inside = [pool.submit(tag, address, song) for _ in range(2)]
-        until(lambda: service.admission.inside == 2)
+        until(lambda: service.request_limit.active == 2)
         refused = tag(address, song)
         assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
         assert int(refused.headers["Retry-After"]) >= 1
@@ -75,7 +75,7 @@ def test_who_hangs_up_frees_the_place(slow, song):
     for _ in range(4):  # twice as many as there are places
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{address}/v1/tag", content=song, headers={"Content-Type": "audio/wav"}, timeout=0.5)
-        until(lambda: service.admission.inside == 0 and not list(service.folder.iterdir()))
+        until(lambda: service.request_limit.active == 0 and not list(service.upload_folder.iterdir()))
     encoder.may.set()
     assert tag(address, song).status_code == 200
     assert encoder.windows <= 4 * 2  # the first of those who had gone was under way already; the others were dropped
@@ -90,7 +90,7 @@ def test_ending_finishes_what_is_under_way(collection, song, tmp_path):
             assert encoder.entered.wait(30)
             threading.Timer(0.3, encoder.may.set).start()
         assert asked.result().status_code == 200
-    assert not service.folder.exists()
+    assert not service.upload_folder.exists()
 
 
 @pytest.fixture(scope="module")

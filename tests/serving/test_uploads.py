@@ -26,10 +26,10 @@ def ask(address):
 def nothing_is_left(ask, service):
     yield
     for _ in range(200):
-        if not list(service.folder.iterdir()) and "eno_model_requests 0.0" in ask.get("/metrics").text:
+        if not list(service.upload_folder.iterdir()) and "eno_model_requests 0.0" in ask.get("/metrics").text:
             return
         time.sleep(0.02)
-    pytest.fail(f"left behind: {list(service.folder.iterdir())}")
+    pytest.fail(f"left behind: {list(service.upload_folder.iterdir())}")
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def send_half(address, song, size):
 def test_a_client_that_goes_while_it_sends(address, song, service):
     connection = send_half(address, song, len(song))
     for _ in range(200):
-        if list(service.folder.iterdir()):
+        if list(service.upload_folder.iterdir()):
             break
         time.sleep(0.01)
     else:

@@ -92,6 +92,11 @@ class LabelEncoder:
         """Every label in the order of the vector."""
         return self.genres + self.descriptors
 
+    @property
+    def families(self) -> list[str]:
+        """``"genre"`` or ``"descriptor"`` for each of `all_labels`."""
+        return ["genre"] * len(self.genres) + ["descriptor"] * len(self.descriptors)
+
     def __len__(self) -> int:
         return self.num_labels
 

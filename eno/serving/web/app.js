@@ -47,7 +47,7 @@
         fields(text, "text");
         const rows = found.neighbours.map((one) => eno.row(one, { note: one.score.toFixed(2), shared: one.shared }));
         part("panel").replaceChildren(make("h2", { text: `Sounds like “${text}”` }), make("ul", { className: "rows", children: rows }));
-        collectionMap.highlight(found.neighbours.map((one) => one.id));
+        collectionMap.highlight(found.neighbours.map((one) => one.track_id));
       };
     },
     async track(rest) {
@@ -93,7 +93,7 @@
       add(found);
       const title = heading || `${found.total.toLocaleString()} track${found.total === 1 ? "" : "s"} for “${words}”`;
       part("panel").replaceChildren(make("h2", { text: title }), rows, more);
-      collectionMap.highlight(words ? found.tracks.map((track) => track.id) : null);
+      collectionMap.highlight(words ? found.tracks.map((track) => track.track_id) : null);
       collectionMap.pick("");
     };
   }

@@ -61,10 +61,10 @@ const eno = (() => {
 
   const address = (id, behind = "") => `/v1/tracks/${id.split("/").map(encodeURIComponent).join("/")}${behind}`;
   const link = (id) => `#/track/${encodeURIComponent(id)}`;
-  const titleOf = (track) => track.title || track.id.replace(/^.*\//, "").replace(/\.[^.]+$/, "");
+  const titleOf = (track) => track.title || track.track_id.replace(/^.*\//, "").replace(/\.[^.]+$/, "");
 
   function playButton(track) {
-    const button = make("button", { type: "button", className: "play", text: "▶", data: { play: track.id } });
+    const button = make("button", { type: "button", className: "play", text: "▶", data: { play: track.track_id } });
     button.setAttribute("aria-label", `Play ${titleOf(track)}`);
     button.addEventListener("click", () => play(track));
     mark(button);
@@ -72,14 +72,14 @@ const eno = (() => {
   }
 
   function row(track, { note = "", shared = [] } = {}) {
-    const about = [make("a", { href: link(track.id), text: titleOf(track) }), make("br"), make("small", { text: credits(track) || track.id })];
+    const about = [make("a", { href: link(track.track_id), text: titleOf(track) }), make("br"), make("small", { text: credits(track) || track.track_id })];
     if (shared.length) {
       const both = make("div", { className: "shared", title: "Tags that both have" });
       both.append(make("small", { text: "both " }), ...shared.slice(0, 6).map((text) => make("span", { text })));
       about.push(both);
     }
     const children = [playButton(track), make("div", { children: about }), ...(note ? [make("small", { text: note })] : [])];
-    return make("li", { children, data: { id: track.id } });
+    return make("li", { children, data: { id: track.track_id } });
   }
 
   // The player
@@ -88,21 +88,21 @@ const eno = (() => {
 
   function play(track) {
     const audio = part("audio");
-    if (current && current.id === track.id) {
+    if (current && current.track_id === track.track_id) {
       if (audio.paused) audio.play().catch(() => {});
       else audio.pause();
       return;
     }
     current = track;
     part("player").hidden = false;
-    part("playing").href = link(track.id);
+    part("playing").href = link(track.track_id);
     part("playing").replaceChildren(titleOf(track), make("small", { text: credits(track) }));
-    audio.src = address(track.id, "/audio");
+    audio.src = address(track.track_id, "/audio");
     audio.play().catch(() => {}); // why it cannot be played is told by its event
   }
 
   function mark(button) {
-    const plays = current !== null && button.dataset.play === current.id && !part("audio").paused;
+    const plays = current !== null && button.dataset.play === current.track_id && !part("audio").paused;
     button.setAttribute("aria-pressed", plays);
     button.textContent = plays ? "❚❚" : "▶";
   }

@@ -106,10 +106,10 @@ const trackView = (() => {
   function drawTags(track) {
     const correct = async (tag, verdict) => {
       try {
-        await post("/v1/feedback", { track_id: track.id, tag: tag.tag, family: tag.family, verdict });
+        await post("/v1/feedback", { track_id: track.track_id, tag: tag.tag, family: tag.family, verdict });
         const focused = document.activeElement && document.activeElement.closest("[data-tag]");
         const { verdict: kind } = document.activeElement.dataset;
-        Object.assign(track, await ask(eno.address(track.id)));
+        Object.assign(track, await ask(eno.address(track.track_id)));
         drawTags(track);
         say("");
         if (!focused) return part("add").focus();
@@ -129,7 +129,7 @@ const trackView = (() => {
     chips.append(...catalogue.map((text) => make("span", { text })));
     part("panel").replaceChildren(
       heading(track, track.audio ? [eno.playButton(track)] : []),
-      make("p", { children: [make("small", { text: track.id })] }),
+      make("p", { children: [make("small", { text: track.track_id })] }),
       ...(catalogue.length ? [chips] : []),
       make("div", { id: "tags" }),
       ...neighbourList(found),
@@ -140,7 +140,7 @@ const trackView = (() => {
   function showFile(file, found) {
     const seconds = file.duration_s ? `${Math.floor(file.duration_s / 60)}:${String(Math.floor(file.duration_s % 60)).padStart(2, "0")}` : "";
     part("panel").replaceChildren(
-      heading({ id: file.name, title: file.name, artist: seconds }, []),
+      heading({ track_id: file.name, title: file.name, artist: seconds }, []),
       make("div", { id: "tags", children: tagLists(file.tags) }),
       ...neighbourList(found),
     );
