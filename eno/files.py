@@ -1,4 +1,4 @@
-"""Files: written so that a crash never leaves half of one, named so that any name can be shown."""
+"""Atomic writing of files, reading of text, and paths whose names are not UTF-8."""
 
 from __future__ import annotations
 
@@ -18,26 +18,21 @@ import platformdirs
 
 @contextmanager
 def replace_file(path: Path, *, mode: int | None = None) -> Iterator[Path]:
-    """Give a temporary path to write to; on success it becomes `path` in one step, synced to disk.
+    """Yield a temporary path to write to, which atomically replaces `path` on success and is synced to disk.
 
     Parameters
     ----------
     path : Path
-        The file to create or replace. Its folder must exist.
+        The file to create or replace, in an existing folder.
     mode : int, optional
-        Its permissions, if not those of a new file.
-
-    Yields
-    ------
-    Path
-        A name in the same folder, so that the final rename stays on one file system.
+        Permissions; those of a new file by default.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.touch()
         mode = temporary.stat().st_mode if mode is None else stat.S_IMODE(mode)
         yield temporary
-        temporary.chmod(mode)  # some libraries put a file there that only its owner may read
+        temporary.chmod(mode)  # some libraries create files that only their owner may read
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -47,22 +42,19 @@ def replace_file(path: Path, *, mode: int | None = None) -> Iterator[Path]:
 
 
 def cache_folder() -> Path:
-    """Where eno keeps what it downloads: ``$ENO_CACHE``, or the user's cache folder."""
+    """Return the folder for downloads: ``$ENO_CACHE``, or else the user's cache folder."""
     return Path(os.environ.get("ENO_CACHE") or platformdirs.user_cache_path("eno"))
 
 
 def printable(path: Path | str) -> str:
-    r"""Give a path as text that any terminal and any table takes.
-
-    Names on disk are bytes; those that are not UTF-8 get ``\\xNN`` for the odd bytes.
-    """
+    r"""Return a path as valid Unicode, with ``\\xNN`` for bytes of its name that are not UTF-8."""
     if isinstance(path, str) and path.isascii():
         return path
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def printed_file(folder: Path, name: str) -> Path:
-    r"""Find the file below a folder whose name `printable` gave: odd bytes are spelled out as ``\\xNN`` there."""
+    r"""Return the path of a file by the name that `printable` returned, in which ``\\xNN`` may stand for a byte."""
     path = folder / name
     if "\\x" not in name or path.exists():
         return path
@@ -130,19 +122,19 @@ def read_lines(path: Path, error: type[Exception]) -> list[str]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON in UTF-8, whole or not at all."""
+    """Write `value` as indented JSON, atomically."""
     with replace_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
-    """Write one JSON value a line in UTF-8, whole or not at all."""
+    """Write one JSON value per line, atomically."""
     with replace_file(path) as temporary:
         temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 def _sync_folder(folder: Path) -> None:
-    # A rename is only on disk once its folder is; Windows cannot open folders and needs no such call.
+    # A rename is only on disk once its folder is synced. Windows cannot open folders, and does not need this.
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""The steps that choose labels and divide tracks, over the files of a collection."""
+"""The steps ``eno labels`` and ``eno split``, which read and write the files of a collection."""
 
 from __future__ import annotations
 
@@ -37,22 +37,16 @@ def choose_labels(
     hierarchy: Hierarchy | None = None,
     all_albums: bool = False,
 ) -> tuple[LabelEncoder, pa.Table]:
-    """Build the vocabulary of a collection and write it.
+    """Choose the labels of a collection, and write the vocabulary and the counts.
 
     Parameters
     ----------
     root : DataRoot
-        Albums must have been imported, and unless all of them count, tracks matched.
+        Albums must have been imported and, unless `all_albums`, tracks matched.
     min_albums, min_artists, secondary_weight, aliases, hierarchy
-        See `eno.data.labels.vocabulary.build_vocabulary`.
+        See `eno.data.labels.vocabulary.build_vocabulary`, which also describes the returned values.
     all_albums : bool
-        Count albums without audio too.
-
-    Returns
-    -------
-    labels : LabelEncoder
-    counts : pyarrow.Table
-        See `eno.data.labels.vocabulary.build_vocabulary`.
+        Also count albums without audio.
     """
     albums = read_albums(root.albums)
     labels, counts = build_vocabulary(
@@ -71,7 +65,7 @@ def choose_labels(
 def split_tracks(
     root: DataRoot, *, val: float, test: float, seed: int, official: Path | None = None
 ) -> tuple[SplitReport, list[str]]:
-    """Divide the tracks of a collection, look for leaks, and write the splits.
+    """Split the tracks of a collection, check for leakage, and write the splits.
 
     Parameters
     ----------
@@ -80,27 +74,27 @@ def split_tracks(
     val, test, seed
         See `eno.data.splits.artist_split.make_splits`.
     official : Path, optional
-        A division to use instead, see `eno.data.splits.official.read_official_splits`; it is not changed.
+        Published splits to use unchanged, see `eno.data.splits.official.read_official_splits`.
 
     Returns
     -------
     report : SplitReport
     unknown : list of str
-        What the official division names that is not here.
+        Entries of the published splits that are not in this collection.
 
     Raises
     ------
     CatalogueError
-        Something is in two parts; nothing is written then.
+        An artist, album or song is in several splits. Nothing is written then.
     """
     albums, tags = read_albums(root.albums), read_tracks(root.tracks)
     tracks, labels = label_tracks(read_matches(root.matches), albums), LabelEncoder.load(root.label_encoder)
     unknown: list[str] = []
     if official is None:
-        parts = make_splits(tracks, albums, labels, tags=tags, val=val, test=test, seed=seed)
-        parts = leave_out_repeats(tracks, parts, albums, tags)
+        splits = make_splits(tracks, albums, labels, tags=tags, val=val, test=test, seed=seed)
+        splits = leave_out_repeats(tracks, splits, albums, tags)
     else:
-        parts, unknown = read_official_splits(official, tracks)
-    check_leaks(tracks, parts, albums, tags)
-    write_splits(root.splits, tracks, parts, track_groups(tracks, albums, tags))
-    return describe_splits(tracks, albums, labels, parts, tags), unknown
+        splits, unknown = read_official_splits(official, tracks)
+    check_leaks(tracks, splits, albums, tags)
+    write_splits(root.splits, tracks, splits, track_groups(tracks, albums, tags))
+    return describe_splits(tracks, albums, labels, splits, tags), unknown

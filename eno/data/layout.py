@@ -1,4 +1,4 @@
-"""Where each file of a collection lies."""
+"""Paths of the files of a collection."""
 
 from __future__ import annotations
 
@@ -8,49 +8,43 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class DataRoot:
-    """The files below one ``data_root``; DATA.md says what is in them.
-
-    Attributes
-    ----------
-    root : Path
-        The folder itself.
-    """
+    """The files below a ``data_root``, which DATA.md describes."""
 
     root: Path
 
     @property
     def audio(self) -> Path:
-        """The audio files; eno never changes them."""
+        """The default audio folder; eno never writes to it."""
         return self.root / "raw" / "audio"
 
     @property
     def albums(self) -> Path:
-        """Albums, as ``eno import`` writes them."""
+        """Albums, written by ``eno import``."""
         return self.root / "raw" / "metadata" / "albums.parquet"
 
     @property
     def tracks(self) -> Path:
-        """Audio files and their tags, as ``eno scan`` writes them."""
+        """Audio files and their tags, written by ``eno scan``."""
         return self.root / "processed" / "tracks.parquet"
 
     @property
     def matches(self) -> Path:
-        """Which track is of which album, as ``eno match`` writes it."""
+        """The album of each track, written by ``eno match``."""
         return self.root / "processed" / "matches.parquet"
 
     @property
     def match_review(self) -> Path:
-        """What ``eno match`` could not decide; for the user to fill in."""
+        """Ambiguous matches, for the user to decide."""
         return self.root / "processed" / "match_review.csv"
 
     @property
     def label_encoder(self) -> Path:
-        """The vocabulary, as ``eno labels`` writes it."""
+        """The vocabulary, written by ``eno labels``."""
         return self.root / "processed" / "label_encoder.json"
 
     @property
     def label_counts(self) -> Path:
-        """Every label, how often it occurs, and why it was kept or dropped."""
+        """All labels, their frequencies, and whether they were kept."""
         return self.root / "processed" / "labels.parquet"
 
     @property
@@ -60,12 +54,12 @@ class DataRoot:
 
     @property
     def features(self) -> Path:
-        """The folder of log-mel spectrograms, as ``scripts/prepare_data.py`` writes them."""
+        """The folder of log-mel spectrograms, written by ``scripts/prepare_data.py``."""
         return self.root / "processed" / "features"
 
     @property
     def feedback(self) -> Path:
-        """Corrections of tags, as they are made on the page of ``eno serve``."""
+        """Corrections of tags, collected by ``eno serve``."""
         return self.root / "processed" / "feedback.jsonl"
 
     @property

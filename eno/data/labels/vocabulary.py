@@ -17,18 +17,10 @@ from eno.data.lute.albums import LABEL_COLUMNS, album_artists
 from eno.data.names import label_key
 from eno.errors import LabelError
 
-LABEL_COUNTS_SCHEMA = pa.schema(
-    [
-        ("label", pa.string()),
-        ("family", pa.string()),
-        ("albums", pa.int32()),
-        ("artists", pa.int32()),
-        ("direct_albums", pa.int32()),
-        ("kept", pa.bool_()),
-        ("reason", pa.string()),
-        ("parents", pa.list_(pa.string())),
-    ]
-)
+LABEL_COUNTS_SCHEMA = pa.schema([
+    ("label", pa.string()), ("family", pa.string()), ("albums", pa.int32()), ("artists", pa.int32()),
+    ("direct_albums", pa.int32()), ("kept", pa.bool_()), ("reason", pa.string()), ("parents", pa.list_(pa.string())),
+])  # fmt: skip
 """Columns of ``labels.parquet``; DATA.md describes them."""
 
 _FAMILIES = {"genre": LABEL_COLUMNS[:2], "descriptor": LABEL_COLUMNS[2:]}

@@ -10,40 +10,19 @@ from eno.data.tables import read_table
 
 _NAMED = pa.struct([("name", pa.string()), ("file_name", pa.string())])
 
-ALBUM_SCHEMA = pa.schema(
-    [
-        ("name", pa.string()),
-        ("file_name", pa.string()),
-        ("rating", pa.float32()),
-        ("rating_count", pa.int32()),
-        ("artists", pa.list_(_NAMED)),
-        ("primary_genres", pa.list_(pa.string())),
-        ("secondary_genres", pa.list_(pa.string())),
-        ("descriptors", pa.list_(pa.string())),
-        (
-            "tracks",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("name", pa.string()),
-                        ("duration_seconds", pa.int32()),
-                        ("rating", pa.float32()),
-                        ("position", pa.string()),
-                    ]
-                )
-            ),
-        ),
-        ("release_date", pa.string()),
-        ("languages", pa.list_(pa.string())),
-        ("credits", pa.list_(pa.struct([("artist", _NAMED), ("roles", pa.list_(pa.string()))]))),
-        ("cover_image_url", pa.string()),
-        ("spotify_id", pa.string()),
-        ("musicbrainz_release_group_id", pa.string()),
-        ("musicbrainz_release_id", pa.string()),
-        ("duplicate_of", pa.string()),
-        ("duplicates", pa.list_(pa.string())),
-    ]
-)
+_TEXTS = pa.list_(pa.string())
+_TRACK = pa.struct([
+    ("name", pa.string()), ("duration_seconds", pa.int32()), ("rating", pa.float32()), ("position", pa.string()),
+])  # fmt: skip
+
+ALBUM_SCHEMA = pa.schema([
+    ("name", pa.string()), ("file_name", pa.string()), ("rating", pa.float32()), ("rating_count", pa.int32()),
+    ("artists", pa.list_(_NAMED)), ("primary_genres", _TEXTS), ("secondary_genres", _TEXTS), ("descriptors", _TEXTS),
+    ("tracks", pa.list_(_TRACK)), ("release_date", pa.string()), ("languages", _TEXTS),
+    ("credits", pa.list_(pa.struct([("artist", _NAMED), ("roles", _TEXTS)]))),
+    ("cover_image_url", pa.string()), ("spotify_id", pa.string()), ("musicbrainz_release_group_id", pa.string()),
+    ("musicbrainz_release_id", pa.string()), ("duplicate_of", pa.string()), ("duplicates", _TEXTS),
+])  # fmt: skip
 """Columns of ``albums.parquet``: the fields of Lute's ``Album`` message. DATA.md describes them."""
 
 LABEL_COLUMNS = ("primary_genres", "secondary_genres", "descriptors")

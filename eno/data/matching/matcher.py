@@ -16,16 +16,10 @@ from eno.data.matching.grouping import LocalGroup, group_tracks
 from eno.data.matching.review import Review
 from eno.data.tables import read_table, write_table
 
-MATCH_SCHEMA = pa.schema(
-    [
-        ("track_id", pa.string()),
-        ("file_name", pa.string()),
-        ("decision", pa.string()),
-        ("method", pa.string()),
-        ("score", pa.float32()),
-        ("reason", pa.string()),
-    ]
-)
+MATCH_SCHEMA = pa.schema([
+    ("track_id", pa.string()), ("file_name", pa.string()), ("decision", pa.string()), ("method", pa.string()),
+    ("score", pa.float32()), ("reason", pa.string()),
+])  # fmt: skip
 """Columns of ``matches.parquet``; DATA.md describes them."""
 
 DECISIONS = ("matched", "ambiguous", "unmatched")
@@ -111,7 +105,8 @@ def match(
     index: AlbumIndex | None = None
     decided: list[tuple[str, _Decision]] = []
     for done, group in enumerate(groups, 1):
-        decision = _decided_before(review, group) or ids.decide(group)
+        chosen = review.chosen(*group.key)
+        decision = _Decision("matched", chosen, "review", 1.0, "decided by the user") if chosen else ids.decide(group)
         laid_out = {} if decision else match_by_folder((row["track_id"] for row in group.rows), folders)
         rest = [row for row in group.rows if row["track_id"] not in laid_out]
         decided += [
@@ -197,11 +192,6 @@ def decide(candidates: list[Candidate], file_names: list[str]) -> _Decision:
             "ambiguous", method="names", score=best.score, reason=f"several albums are equally good: {rivals}"
         )
     return _Decision("matched", file_names[best.row], "names", best.score, best.reason)
-
-
-def _decided_before(review: Review, group: LocalGroup) -> _Decision | None:
-    chosen = review.chosen(*group.key)
-    return None if chosen is None else _Decision("matched", chosen, "review", 1.0, "decided by the user")
 
 
 class _Ids:
