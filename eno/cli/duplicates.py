@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import tempfile
 from collections.abc import Iterator
@@ -51,6 +52,8 @@ def duplicates(
     """Find files of the same recording, whatever their format, and say which to keep; nothing is deleted."""
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
         raise ConfigError(f"--out {shown(out)}: name a file that ends in .csv or .json.")
+    if out is not None:
+        _prepare(out)
     chosen = settings(config, overrides, data_root=data_root)
 
     from eno.data.layout import DataRoot
@@ -98,6 +101,18 @@ def _tracks(root: DataRoot) -> pa.Table | None:
     from eno.data.library.scanning import read_tracks
 
     return read_tracks(root.tracks) if root.tracks.is_file() else None
+
+
+def _prepare(out: Path) -> None:
+    """Create the folder of an output file, and make sure that it can be written, before a long computation."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+        if out.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    except OSError as error:
+        raise ConfigError(f"--out {shown(out)}: cannot be written ({error.strerror}). Choose another file.") from error
 
 
 def _write(found: Duplicates, out: Path) -> None:

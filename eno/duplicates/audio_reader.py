@@ -29,7 +29,6 @@ class AudioReader:
     ----------
     audio_roots : AudioRoots or None
         The folders that track ids are relative to; None if there is no audio.
-    pool : ThreadPoolExecutor
     known : mapping of str to mapping
         Rows of ``tracks.parquet`` by track id, as far as there are any.
 

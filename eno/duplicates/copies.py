@@ -53,8 +53,6 @@ class Member:
 
     Attributes
     ----------
-    track_id : str
-    quality : Quality
     behind : str
         In what respect it is worse than the file to keep; empty for that file.
     pair : Pair or None
@@ -81,8 +79,6 @@ def confirm(names: np.ndarray, cosines: np.ndarray, reader: AudioReader, report:
     names : np.ndarray [shape=(m, 2), dtype=object]
         Track ids.
     cosines : np.ndarray [shape=(m,)]
-    reader : AudioReader
-    report : OnStage
 
     Returns
     -------
@@ -175,11 +171,8 @@ def make_groups(
 
     Parameters
     ----------
-    pairs : sequence of Pair
-    reader : AudioReader
     cosine : callable
         Returns the cosine of the embeddings of two tracks.
-    report : OnStage
 
     Returns
     -------

@@ -126,7 +126,6 @@ def find_duplicates(
         That many are candidates at any cosine. With 0, fewer files are decoded and fewer copies found.
     workers : int, optional
         Threads to decode and compare with; by default one per core.
-    on_progress : OnStage, optional
     """
     report = on_progress or (lambda stage, done, total: None)
     roots = None if audio_roots is None else AudioRoots.of(audio_roots)

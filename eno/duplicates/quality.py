@@ -36,14 +36,12 @@ class Quality:
         Bit rate in kbit/s.
     bandwidth_hz : float
         Highest audible frequency.
-    channels, sample_rate : int
     sounding_s : float
         Duration without the silence at both ends.
     size : int
         Bytes.
     tags : int
         Number of tag fields with a value.
-    codec : str
     """
 
     lossless: bool
@@ -62,7 +60,6 @@ def read_quality(path: Path, *, sounding_s: float, known: Mapping[str, Any] | No
 
     Parameters
     ----------
-    path : Path
     sounding_s : float
         Duration without the silence at both ends.
     known : mapping, optional

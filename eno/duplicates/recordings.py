@@ -65,7 +65,6 @@ class Likeness:
     ----------
     same : bool or None
         None if undecided.
-    reason : str
     offset_s : float or None
         Start of the second recording on the time axis of the first; None if no offset stands out.
     overlap : float

@@ -26,7 +26,6 @@ class IndexedTracks:
 
     Attributes
     ----------
-    index : SimilarityIndex
     metadata : TrackMetadata
         If not given, only what follows from the tracks' paths.
     tags : TagTable or None
@@ -147,7 +146,6 @@ class IndexedTracks:
         ----------
         vectors : np.ndarray [shape=(q, dim)]
             Unit vectors in the index's space.
-        n : int
         allowed : np.ndarray [shape=(rows,), dtype=bool]
             Rows that may be found.
 

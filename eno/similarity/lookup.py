@@ -30,12 +30,10 @@ def find_track(
 
     Parameters
     ----------
-    name : Path or str
     ids : sequence of str
         All track ids.
     titles : sequence of str or None, optional
         A title for each id, for instance the column ``title`` of `eno.similarity.metadata.TrackMetadata.table`.
-    audio_roots : AudioRoots, Path, str or a sequence of these, optional
 
     Raises
     ------
@@ -73,7 +71,7 @@ def match_track(
     text = printable(str(name))
     if pc.index(ids, text).as_py() >= 0:
         return text
-    if os.path.exists(name):  # unlike Path.exists, this accepts names that are too long
+    if os.path.isfile(name):  # unlike Path.is_file, this accepts names that are too long
         folders = () if audio_roots is None else AudioRoots.of(audio_roots).folders
         file = Path(name).resolve()
         below = [file.relative_to(root).as_posix() for root in (one.resolve() for one in folders) if _is_in(file, root)]

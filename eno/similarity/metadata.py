@@ -110,7 +110,6 @@ class TrackMetadata:
         ----------
         column : str
             A column of strings or lists of strings.
-        name : str
 
         Raises
         ------

@@ -39,7 +39,6 @@ def random_walk(
 
     Parameters
     ----------
-    nearest : callable
     start : int
         The first row.
     length_s : float
@@ -50,8 +49,6 @@ def random_walk(
         Rows by artist; see `ARTIST_GAP`.
     allowed : np.ndarray [shape=(rows,), dtype=bool]
         Rows that may be played, each once.
-    limits : iterable of GroupLimit
-    seed : int
 
     Returns
     -------
@@ -106,7 +103,6 @@ def write_m3u(
     ----------
     path : Path
         Replaced if it exists.
-    tracks : iterable of Neighbour
     audio_roots : AudioRoots, Path, str or a sequence of these
         The folders that track ids are relative to.
     absolute : bool

@@ -68,8 +68,6 @@ def of_file(
 
     Parameters
     ----------
-    tracks : IndexedTracks
-    path : Path
     encoder : Encoder
         The encoder of the index.
     policy : WindowPolicy
@@ -193,7 +191,6 @@ def of_album(tracks: IndexedTracks, name: str) -> Query:
 
     Parameters
     ----------
-    tracks : IndexedTracks
     name : str
         Its title; or its ``album_id``, if several albums have that title.
 

@@ -54,7 +54,6 @@ def combine(plus: Sequence[Query], minus: Sequence[Query] = ()) -> Query:
     ----------
     plus : sequence of Query
         At least one. A single query without `minus` is returned unchanged.
-    minus : sequence of Query
 
     Raises
     ------

@@ -65,8 +65,6 @@ def encode_audio(
 
     Parameters
     ----------
-    path : Path
-    encoder : Encoder
     policy : WindowPolicy
         Windows of a whole file. A passage gets windows that overlap by half, from its start to its end; if it is
         shorter than a window, it fills one as a short track does.

@@ -30,7 +30,6 @@ class GroupLimit:
     ----------
     groups : Groups
         Groups of all rows.
-    most : int
     """
 
     groups: Groups
@@ -53,8 +52,6 @@ def rerank(
 
     Parameters
     ----------
-    search : Search
-    k : int
     allowed : np.ndarray [shape=(n,), dtype=bool]
         Rows that may be found.
     limits : sequence of GroupLimit

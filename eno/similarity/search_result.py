@@ -18,7 +18,6 @@ class Neighbour:
 
     Attributes
     ----------
-    track_id : str
     score : float
         Cosine in the index's space; for a search by tags, the geometric mean of their probabilities; in a playlist,
         the cosine to the previous track.
@@ -26,10 +25,8 @@ class Neighbour:
         Tags in common with the query, those of highest confidence first.
     start_s, query_s : float or None
         In a search for passages, the start of the best matching window, and of the query's window that it matches.
-    artist, album, title : str or None
     year : int or None
         Year of release.
-    duration_s : float or None
     """
 
     track_id: str
@@ -57,7 +54,6 @@ class SearchResult(Sequence[Neighbour]):
     ----------
     query : str
         Description of the query.
-    neighbours : tuple of Neighbour
     notes : tuple of str
         Remarks for the user, for instance why there are fewer results than requested.
     """

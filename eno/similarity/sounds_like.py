@@ -55,7 +55,6 @@ class SoundsLike:
 
     Attributes
     ----------
-    tracks : IndexedTracks
     notes : tuple of str
         Warnings for the user.
 
@@ -103,7 +102,6 @@ class SoundsLike:
 
         Parameters
         ----------
-        store : EmbeddingStore, Path or str
         index, level, on_progress, **options
             See `eno.similarity.index.build.open_or_build`.
         data_root : DataRoot, Path or str, optional
@@ -276,7 +274,6 @@ class SoundsLike:
             The playlist starts with the query if it is a single track, otherwise with its nearest neighbour.
         minutes : float
             Wanted duration.
-        seed : int
         where, per_artist, per_album, same_album
             See `nearest`.
 

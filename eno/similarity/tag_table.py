@@ -27,7 +27,6 @@ class TagTable:
 
     Attributes
     ----------
-    track_ids : pa.Array
     names : tuple of str
         The tags.
     probabilities : np.ndarray [shape=(tags, tracks), dtype=float16]
@@ -74,7 +73,6 @@ def open_tag_table(
         The cache, for instance ``tags`` in the index's folder.
     saved : Path
         The folder of the saved predictor.
-    store : EmbeddingStore
     predictor : VectorTagger
         The same predictor, loaded. It also predicts tags of files.
     on_predict : callable, optional
@@ -118,12 +116,10 @@ def make_tag_table(folder: Path, key: str, store: EmbeddingStore, predictor: Vec
 
     Parameters
     ----------
-    folder : Path
     key : str
         See `table_key`.
     store : EmbeddingStore
         Vectors of the predictor's encoder.
-    predictor : VectorTagger
     """
     ids = store.track_ids()
     names = tuple(predictor.labels.all_labels)

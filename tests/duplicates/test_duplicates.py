@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from eno.data.library.scanning import TRACK_SCHEMA
 from eno.duplicates.find import find_duplicates, likely_pairs
 from eno.duplicates.quality import Quality, by_quality
 from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.errors import ConfigError
 from eno.similarity.index.build import build_index
 from tests.audio_files import write
 from tests.duplicates.test_recordings import notes
@@ -191,7 +193,7 @@ def test_which_file_is_kept_and_why(kept, other, behind):
 class TestCommand:
     def test_json_and_csv(self, collection, tmp_path):
         audio, store = collection
-        out = tmp_path / "pairs.csv"
+        out = tmp_path / "new" / "folder" / "pairs.csv"
         options = ["--audio-root", str(audio), "--min-cosine", "0.5", "--set", "data_root='nowhere'"]
         result = CliRunner().invoke(app, ["duplicates", str(store.path), *options, "--json", "--out", str(out)])
         assert result.exit_code == 0, result.output
@@ -217,3 +219,11 @@ class TestCommand:
     def test_an_invalid_output_is_refused_before_the_comparison(self, collection):
         result = CliRunner().invoke(app, ["duplicates", str(collection[1].path), "--out", "pairs.xlsx"])
         assert "ends in .csv or .json" in str(result.exception)
+
+    @pytest.mark.parametrize("name", ["file/pairs.csv", "folder.csv"])
+    def test_an_output_that_cannot_be_written_is_refused_before_the_comparison(self, collection, tmp_path, name):
+        (tmp_path / "file").touch()
+        (tmp_path / "folder.csv").mkdir()
+        result = CliRunner().invoke(app, ["duplicates", str(collection[1].path), "--out", str(tmp_path / name)])
+        assert isinstance(result.exception, ConfigError)
+        assert re.search(r"--out .*: cannot be written \(.*\)\. Choose another file\.", str(result.exception))

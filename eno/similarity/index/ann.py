@@ -57,7 +57,6 @@ def choose_kind(rows: int, dim: int, memory_mb: float | None) -> str:
 
     Parameters
     ----------
-    rows, dim : int
     memory_mb : float, optional
         Memory limit of the index in 10⁶ bytes. Without a limit the smaller kind is chosen, which is also the faster.
     """
@@ -139,7 +138,6 @@ def train_faiss(kind: str, sample: np.ndarray, rows: int, seed: int) -> Any:
         Unit vectors to train on, see `sample_size`.
     rows : int
         Number of vectors that the index will hold.
-    seed : int
 
     Returns
     -------

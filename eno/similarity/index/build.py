@@ -60,14 +60,12 @@ def open_or_build(
 
     Parameters
     ----------
-    store : EmbeddingStore
     folder : Path or str, optional
         An existing index in another place; by default `index_folder`.
     level : {"tracks", "windows"}
         The level that is needed.
     current : bool
         Update the store's own index if the store has changed since.
-    on_progress : callable, optional
     **options
         Options of `build_index` for a new index.
 
@@ -112,7 +110,6 @@ def build_index(
 
     Parameters
     ----------
-    store : EmbeddingStore
     folder : Path or str, optional
         By default `eno.similarity.index.index.index_folder`.
     level : {"tracks", "windows"}
@@ -203,7 +200,6 @@ def update_index(
 
     Parameters
     ----------
-    store : EmbeddingStore
     folder : Path or str, optional
         By default `eno.similarity.index.index.index_folder`.
     on_progress : callable, optional

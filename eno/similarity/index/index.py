@@ -72,8 +72,6 @@ class SimilarityIndex:
 
     Attributes
     ----------
-    folder : Path
-    manifest : Manifest
     space : Space
         The space in which vectors are compared.
     table : pa.Table
@@ -86,7 +84,6 @@ class SimilarityIndex:
         Distinct track ids, including those without live rows.
     codes : np.ndarray [shape=(rows,)]
         Position in `names` of every row's track.
-    ann : AnnIndex
     """
 
     def __init__(self, folder: Path, manifest: Manifest, space: Space, rows: pa.Table, *, writable: bool) -> None:
@@ -107,7 +104,6 @@ class SimilarityIndex:
 
         Parameters
         ----------
-        folder : Path or str
         writable : bool
             Load FAISS's index into memory instead of mapping it, so that rows can be added.
 

@@ -44,10 +44,8 @@ def measure_index(index: SimilarityIndex, *, queries: int = 500, k: int = 10, se
 
     Parameters
     ----------
-    index : SimilarityIndex
     queries : int
         Query rows to draw from the index.
-    k : int
     seed : int
         Seed of the draw; 0 is the seed that tuning uses.
     """

@@ -23,7 +23,6 @@ class VectorSample:
     ----------
     vectors : np.ndarray or RowView [shape=(n, dim) or (n, layers, dim)]
         May be memory-mapped.
-    layers, dim : int
     seed : int
         Seed of the draw.
     """

@@ -27,10 +27,8 @@ class VectorFile:
 
     Parameters
     ----------
-    path : Path
     rows : int
         Number of valid rows. Anything beyond is left over from an update that did not finish.
-    dim : int
 
     Raises
     ------
@@ -65,7 +63,6 @@ class VectorFile:
         Parameters
         ----------
         queries : np.ndarray [shape=(q, dim), dtype=float32]
-        k : int
         allowed : np.ndarray [shape=(rows,), dtype=bool] or None
             Rows that may be found.
 
