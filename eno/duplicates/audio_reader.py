@@ -28,7 +28,7 @@ class AudioReader:
     Parameters
     ----------
     audio_roots : AudioRoots or None
-        The folders that track ids are relative to; None if there is no audio.
+        None if there is no audio.
     known : mapping of str to mapping
         Rows of ``tracks.parquet`` by track id, as far as there are any.
 

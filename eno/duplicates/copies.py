@@ -24,17 +24,7 @@ _PAIRS_AT_ONCE, _TRACKS_AT_ONCE = 256, 32
 
 @dataclass(frozen=True)
 class Pair:
-    """Two tracks that are candidates for the same recording.
-
-    Attributes
-    ----------
-    first, second : str
-        Track ids.
-    cosine : float
-        Cosine of their embeddings.
-    likeness : Likeness
-        Result of comparing their audio.
-    """
+    """Two tracks that are candidates: the cosine of their embeddings, and the result of comparing their audio."""
 
     first: str
     second: str
@@ -74,16 +64,7 @@ def why_kept(group: Sequence[Member]) -> str:
 def confirm(names: np.ndarray, cosines: np.ndarray, reader: AudioReader, report: OnStage) -> list[Pair]:
     """Compare the audio of candidates, unless their durations already differ too much.
 
-    Parameters
-    ----------
-    names : np.ndarray [shape=(m, 2), dtype=object]
-        Track ids.
-    cosines : np.ndarray [shape=(m,)]
-
-    Returns
-    -------
-    list of Pair
-        Sorted by their ids.
+    `names` holds pairs of track ids [shape=(m, 2)], and `cosines` their similarity. Pairs are returned sorted by id.
     """
     durations = reader.durations(np.unique(names.ravel()).tolist(), report)
     pairs: list[tuple[str, str]] = [(first, second) for first, second in np.sort(names, axis=1).tolist()]
@@ -169,10 +150,7 @@ def make_groups(
 ) -> tuple[list[list[Member]], list[Pair]]:
     """Group confirmed pairs so that every file is the same recording as the file to keep.
 
-    Parameters
-    ----------
-    cosine : callable
-        Returns the cosine of the embeddings of two tracks.
+    `cosine` returns the cosine of the embeddings of two tracks.
 
     Returns
     -------

@@ -116,16 +116,13 @@ def find_duplicates(
     index : SimilarityIndex
         An index of tracks.
     audio_roots : AudioRoots, Path, str or a sequence of these, optional
-        The folders that track ids are relative to. Without audio, and for unreadable files, candidates remain
-        unconfirmed.
+        Without audio, and for unreadable files, candidates remain unconfirmed.
     tracks : pa.Table, optional
         Rows of ``tracks.parquet``, to avoid reading durations and tags from files.
     neighbours, min_cosine
         That many nearest neighbours of each track are candidates if they reach this cosine.
     nearest : int
         That many are candidates at any cosine. With 0, fewer files are decoded and fewer copies found.
-    workers : int, optional
-        Threads to decode and compare with; by default one per core.
     """
     report = on_progress or (lambda stage, done, total: None)
     roots = None if audio_roots is None else AudioRoots.of(audio_roots)
@@ -152,13 +149,9 @@ def likely_pairs(
     nearest: int = NEAREST,
     on_progress: OnStage | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return pairs of tracks with similar embeddings; parameters as in `find_duplicates`.
+    """Return distinct pairs of rows with similar embeddings, and their cosines; parameters as in `find_duplicates`.
 
-    Returns
-    -------
-    rows : np.ndarray [shape=(m, 2), dtype=int64]
-        Distinct pairs of index rows, the smaller row first.
-    cosines : np.ndarray [shape=(m,), dtype=float32]
+    Rows have [shape=(m, 2)], the smaller one first.
     """
     report = on_progress or (lambda stage, done, total: None)
     queries = np.flatnonzero(index.live)

@@ -32,14 +32,10 @@ class Quality:
     ----------
     lossless : bool
         Whether its codec is lossless. The file may still have been made from a lossy one.
-    kbps : float
-        Bit rate in kbit/s.
     bandwidth_hz : float
         Highest audible frequency.
     sounding_s : float
         Duration without the silence at both ends.
-    size : int
-        Bytes.
     tags : int
         Number of tag fields with a value.
     """
@@ -56,19 +52,9 @@ class Quality:
 
 
 def read_quality(path: Path, *, sounding_s: float, known: Mapping[str, Any] | None = None) -> Quality:
-    """Measure the quality of a file.
+    """Measure the quality of a file whose duration without silence at both ends is `sounding_s`.
 
-    Parameters
-    ----------
-    sounding_s : float
-        Duration without the silence at both ends.
-    known : mapping, optional
-        Its row of ``tracks.parquet``, to avoid reading its tags; ignored if the file's size differs.
-
-    Raises
-    ------
-    AudioError
-        The file cannot be read.
+    `known` is its row of ``tracks.parquet``, to avoid reading its tags; it is ignored if the file's size differs.
     """
     size = path.stat().st_size
     with open_audio(path) as audio:
@@ -145,20 +131,10 @@ def _equivalent_kbps(quality: Quality) -> float:
 
 
 def by_quality(qualities: Mapping[str, Quality]) -> dict[str, str]:
-    """Order copies of one recording by quality, the best first.
+    """Order copies of one recording by quality, the best first, with the respect in which each is worse than the first.
 
-    The criteria are, in this order: completeness, bandwidth, losslessness, bit rate (per codec efficiency), channels,
+    The criteria are, in this order: completeness, bandwidth, losslessness, bit rate (by codec efficiency), channels,
     sample rate, duration, number of tags, file size, and the track id.
-
-    Parameters
-    ----------
-    qualities : mapping of str to Quality
-        By track id.
-
-    Returns
-    -------
-    dict of str to str
-        Track ids, each with the respect in which it is worse than the first; empty for the first.
     """
     best = _Best(*(max(getattr(one, name) for one in qualities.values()) for name in ("sounding_s", "bandwidth_hz")))
 

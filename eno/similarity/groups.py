@@ -40,12 +40,7 @@ class Groups:
         return cls(codes, np.concatenate([[0], np.cumsum(valid)]))
 
     def of(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the groups of some items.
-
-        Parameters
-        ----------
-        items : np.ndarray [shape=(k,), dtype=int64]
-            Item numbers; -1 belongs to no group.
+        """Return the groups of some items; -1 belongs to no group.
 
         Returns
         -------

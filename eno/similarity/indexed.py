@@ -28,8 +28,6 @@ class IndexedTracks:
     ----------
     metadata : TrackMetadata
         If not given, only what follows from the tracks' paths.
-    tags : TagTable or None
-        Predicted tags.
     metadata_rows : np.ndarray [shape=(rows,), dtype=int64]
         Row of each track in `metadata`; -1 if it has none.
     """
@@ -90,15 +88,7 @@ class IndexedTracks:
         return match_track(name, self.names, self._titles, audio_roots=audio_roots)
 
     def matching(self, where: Where | str | None) -> np.ndarray:
-        """Return a mask of live rows that meet conditions [shape=(rows,), dtype=bool].
-
-        Raises
-        ------
-        SimilarityError
-            No track meets the conditions, or a name in them is unknown.
-        ConfigError
-            The conditions are invalid.
-        """
+        """Return a mask of live rows that meet conditions, see `Where.mask`; raise a SimilarityError if none do."""
         if isinstance(where, str):
             where = Where(expression=where)
         if not where:
@@ -140,19 +130,12 @@ class IndexedTracks:
         return [tag for column in columns for tag in pc.unique(pc.list_flatten(column)).to_pylist() if tag]
 
     def nearest(self, vectors: np.ndarray, n: int, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Find the rows that are nearest to any of several vectors.
-
-        Parameters
-        ----------
-        vectors : np.ndarray [shape=(q, dim)]
-            Unit vectors in the index's space.
-        allowed : np.ndarray [shape=(rows,), dtype=bool]
-            Rows that may be found.
+        """Find the `n` rows nearest to any of several unit vectors [shape=(q, dim)]; fewer if fewer are allowed.
 
         Returns
         -------
         scores : np.ndarray [shape=(m,), dtype=float32]
-            Each row's highest cosine, in descending order. `m` is `n`, or the number of allowed rows if that is less.
+            Each row's highest cosine, in descending order.
         rows : np.ndarray [shape=(m,), dtype=int64]
         """
         n = min(n, int(np.count_nonzero(allowed)))

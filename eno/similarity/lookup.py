@@ -61,11 +61,6 @@ def match_track(
     """Return what `find_track` returns, or None if no track matches.
 
     An existing file that is not one of the tracks does not match, whatever its name.
-
-    Raises
-    ------
-    SimilarityError
-        Several tracks match.
     """
     ids = ids if isinstance(ids, pa.Array) else pa.array(ids, pa.string())
     text = printable(str(name))

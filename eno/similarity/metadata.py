@@ -53,20 +53,7 @@ class TrackMetadata:
 
     @classmethod
     def read(cls, track_ids: Sequence[str] | np.ndarray | pa.Array, root: DataRoot | None = None) -> TrackMetadata:
-        """Join what a collection's tables hold about some tracks.
-
-        Parameters
-        ----------
-        track_ids : sequence of str
-            Distinct track ids.
-        root : DataRoot, optional
-            Folder of the tables. Missing tables are skipped.
-
-        Raises
-        ------
-        CatalogueError
-            A table is damaged.
-        """
+        """Join what a collection's tables hold about some (distinct) tracks. Missing tables are skipped."""
         ids = pa.array(track_ids, pa.string()) if not isinstance(track_ids, pa.Array) else track_ids
         tracks, matches, albums = _tables(root)
         of_track = _look_up(ids, tracks, "track_id")
@@ -104,17 +91,9 @@ class TrackMetadata:
         return Groups.of_values(self.table["album_id"])
 
     def spellings(self, column: str, name: str) -> list[str]:
-        """Return the values of a column that equal a name, ignoring case and accents.
+        """Return the values of a column (of strings or lists) that equal a name, ignoring case and accents.
 
-        Parameters
-        ----------
-        column : str
-            A column of strings or lists of strings.
-
-        Raises
-        ------
-        SimilarityError
-            There is none; the message suggests similar names.
+        Raises a SimilarityError with similar names if there are none.
         """
         if column not in self._by_key:
             self._by_key[column] = _spellings(self.table[column])

@@ -53,8 +53,7 @@ def random_walk(
     Returns
     -------
     list of tuple
-        Rows, and each one's cosine to the previous row; 1 for the first. Shorter than wanted if nothing is left to
-        play.
+        Rows, and each one's cosine to the previous row (1 for the first). Ends early if nothing is left to play.
     """
     rng = np.random.default_rng(seed)
     limits = tuple(limits)
@@ -97,22 +96,10 @@ def write_m3u(
     *,
     absolute: bool = False,
 ) -> list[str]:
-    """Write an extended M3U playlist in UTF-8 (M3U8).
+    """Write an extended M3U playlist in UTF-8 (M3U8), and return the tracks whose file does not exist.
 
-    Parameters
-    ----------
-    path : Path
-        Replaced if it exists.
-    audio_roots : AudioRoots, Path, str or a sequence of these
-        The folders that track ids are relative to.
-    absolute : bool
-        Write absolute paths instead of paths relative to the playlist. A file name that cannot be written as one line
-        of UTF-8 always becomes a ``file://`` URL.
-
-    Returns
-    -------
-    list of str
-        Tracks whose file does not exist; they are written all the same.
+    Paths are relative to the playlist unless `absolute`. A file name that cannot be written as one line of UTF-8 always
+    becomes a ``file://`` URL.
     """
     lines, missing = ["#EXTM3U"], []
     folder, roots = path.absolute().parent, AudioRoots.of(audio_roots)

@@ -22,13 +22,7 @@ from eno.similarity.where import Where
 
 
 def of_track(tracks: IndexedTracks, track_id: str) -> Query:
-    """Return the query of a track of the index.
-
-    Raises
-    ------
-    SimilarityError
-        The track is unknown, or its vectors are all zero.
-    """
+    """Return the query of a track of the index."""
     rows = tracks.index.rows_of(track_id)
     if len(rows) == 0:
         raise unknown_track(track_id, tracks.names)
@@ -68,10 +62,8 @@ def of_file(
 
     Parameters
     ----------
-    encoder : Encoder
-        The encoder of the index.
-    policy : WindowPolicy
-        The windows of the store's tracks.
+    encoder, policy
+        Encoder and windows of the index's store.
     from_s, to_s : float, optional
         Start and end of a passage in seconds.
     track_id : str, optional
@@ -100,13 +92,7 @@ def of_audio(
     from_s: float | None = None,
     track_id: str | None = None,
 ) -> Query:
-    """Return the query of audio that the index's encoder has encoded; see `of_file`.
-
-    Raises
-    ------
-    SimilarityError
-        The embedding has no direction in the index's space.
-    """
+    """Return the query of audio that the index's encoder has encoded; see `of_file`."""
     index = tracks.index
     if index.level == "tracks":
         raw, starts = encoder.spec.renormalise(audio.vectors.mean(axis=0))[np.newaxis], np.array([from_s or 0.0])
@@ -137,15 +123,7 @@ def of_audio(
 
 
 def of_text(tracks: IndexedTracks, text: str, encoder: Encoder) -> Query:
-    """Return the query of a text description.
-
-    Raises
-    ------
-    ConfigError
-        The encoder has no text tower, or the text is empty.
-    FingerprintMismatch
-        The index holds vectors of another encoder.
-    """
+    """Return the query of a text description; the encoder must have a text tower."""
     if not isinstance(encoder, TextEncoder):
         raise ConfigError(
             f"The encoder {encoder.spec.name!r} cannot encode text. Search by text in a store of 'clap' or 'laion'."
@@ -162,15 +140,7 @@ def of_text(tracks: IndexedTracks, text: str, encoder: Encoder) -> Query:
 
 
 def of_tags(tracks: IndexedTracks, tags: Sequence[str]) -> Query:
-    """Return the query for tracks with the highest predicted probability of having all of some tags.
-
-    Raises
-    ------
-    ConfigError
-        There are no tags or no predictor, or the index holds windows.
-    UnknownName
-        The predictor does not know a tag.
-    """
+    """Return the query for tracks with the highest predicted probability of having all of some tags."""
     if tracks.tags is None or not tags:
         raise ConfigError("A search by tags needs at least one tag, and a predictor. Specify it with --model.")
     if tracks.index.level != "tracks":
@@ -187,18 +157,7 @@ def of_tags(tracks: IndexedTracks, tags: Sequence[str]) -> Query:
 
 
 def of_album(tracks: IndexedTracks, name: str) -> Query:
-    """Return the query of an album: the mean of its tracks.
-
-    Parameters
-    ----------
-    name : str
-        Its title; or its ``album_id``, if several albums have that title.
-
-    Raises
-    ------
-    SimilarityError
-        There is no such album, or several.
-    """
+    """Return the query of an album (the mean of its tracks) by its title, or its ``album_id`` if that is ambiguous."""
     table = tracks.metadata.table
     ids = table["album_id"].to_numpy(zero_copy_only=False)
     mask = ids == name
@@ -214,13 +173,7 @@ def of_album(tracks: IndexedTracks, name: str) -> Query:
 
 
 def of_artist(tracks: IndexedTracks, name: str) -> Query:
-    """Return the query of an artist: the mean of all tracks.
-
-    Raises
-    ------
-    SimilarityError
-        There is no artist of that name.
-    """
+    """Return the query of an artist: the mean of all tracks."""
     spellings = tracks.metadata.spellings("artists", name)
     return _centroid(tracks, f"artist {spellings[0]}", tracks.matching(Where(artists=tuple(spellings))))
 

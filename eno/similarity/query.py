@@ -50,17 +50,8 @@ class Query:
 def combine(plus: Sequence[Query], minus: Sequence[Query] = ()) -> Query:
     """Combine queries: the mean of some minus half of the mean of others.
 
-    Parameters
-    ----------
-    plus : sequence of Query
-        At least one. A single query without `minus` is returned unchanged.
-
-    Raises
-    ------
-    ConfigError
-        `plus` is empty, or one of several queries is a search by tags.
-    SimilarityError
-        The queries cancel out.
+    A single query without `minus` is returned unchanged. Queries that cancel out raise a SimilarityError; searches by
+    tags cannot be combined.
     """
     if not plus:
         raise ConfigError("There is nothing to search for. Specify a track, file, text, tags, album or artist.")

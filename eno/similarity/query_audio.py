@@ -41,11 +41,6 @@ class EncodedAudio:
 def parse_time(text: str) -> float:
     """Parse a time in seconds, ``m:ss`` or ``h:mm:ss``, with or without a fraction.
 
-    Raises
-    ------
-    ConfigError
-        The text has another form.
-
     Examples
     --------
     >>> [parse_time(text) for text in ("65", "1:05", "1:02:03.5")]
@@ -61,15 +56,10 @@ def parse_time(text: str) -> float:
 def encode_audio(
     path: Path, encoder: Encoder, policy: WindowPolicy, *, from_s: float | None = None, to_s: float | None = None
 ) -> EncodedAudio:
-    """Encode a file or a passage of it.
+    """Encode a file, or the passage from `from_s` to `to_s` seconds.
 
-    Parameters
-    ----------
-    policy : WindowPolicy
-        Windows of a whole file. A passage gets windows that overlap by half, from its start to its end; if it is
-        shorter than a window, it fills one as a short track does.
-    from_s, to_s : float, optional
-        Start and end of the passage in seconds; by default those of the file.
+    The policy determines the windows of a whole file. A passage gets windows that overlap by half, from its start to
+    its end; if it is shorter than a window, it fills one as a short track does.
 
     Raises
     ------

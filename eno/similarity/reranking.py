@@ -24,13 +24,7 @@ _POOL, _MIN_POOL = 10, 100  # candidates per result for diversification, and at 
 
 @dataclass(frozen=True, eq=False)
 class GroupLimit:
-    """A maximum number of results per group.
-
-    Attributes
-    ----------
-    groups : Groups
-        Groups of all rows.
-    """
+    """A maximum number of results per group."""
 
     groups: Groups
     most: int
@@ -45,7 +39,7 @@ def rerank(
     diversity: float = 0.0,
     vectors: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the best rows within limits, searching as deep as that requires.
+    """Return scores and rows of the best `k` within limits, searching as deep as that requires.
 
     Full groups are excluded before the search continues, so that `k` results are found even if one artist has nearly
     all of the collection.
@@ -54,20 +48,12 @@ def rerank(
     ----------
     allowed : np.ndarray [shape=(n,), dtype=bool]
         Rows that may be found.
-    limits : sequence of GroupLimit
-        All of them apply.
     diversity : float
         With 0, rows are ordered by score alone. Otherwise by maximal marginal relevance: next is the row with the
         highest ``(1 - diversity) * score - diversity * (highest cosine to the rows chosen before)``, out of ten
         candidates per result.
     vectors : callable, optional
         Returns the unit vectors of rows [shape=(m, dim)]; required for diversity.
-
-    Returns
-    -------
-    scores : np.ndarray [shape=(m,), dtype=float32]
-        In the order chosen; fewer than `k` if there are no more.
-    rows : np.ndarray [shape=(m,), dtype=int64]
     """
     allowed = allowed.copy()
     scores, rows = np.zeros(0, np.float32), np.zeros(0, np.int64)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -25,8 +25,6 @@ class Neighbour:
         Tags in common with the query, those of highest confidence first.
     start_s, query_s : float or None
         In a search for passages, the start of the best matching window, and of the query's window that it matches.
-    year : int or None
-        Year of release.
     """
 
     track_id: str
@@ -47,26 +45,17 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
-class SearchResult(Sequence[Neighbour]):
+class SearchResult:
     """The tracks that a search found, best first; or a playlist in its order.
 
-    Attributes
-    ----------
-    query : str
-        Description of the query.
-    notes : tuple of str
-        Remarks for the user, for instance why there are fewer results than requested.
+    `query` describes the query, and `notes` are remarks for the user, for instance why there are fewer results.
     """
 
     query: str
     neighbours: tuple[Neighbour, ...]
     notes: tuple[str, ...] = ()
 
-    @overload
-    def __getitem__(self, place: int) -> Neighbour: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Neighbour]: ...
-    def __getitem__(self, place: int | slice) -> Neighbour | Sequence[Neighbour]:
+    def __getitem__(self, place: int) -> Neighbour:
         return self.neighbours[place]
 
     def __len__(self) -> int:

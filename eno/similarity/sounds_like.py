@@ -106,8 +106,6 @@ class SoundsLike:
             See `eno.similarity.index.build.open_or_build`.
         data_root : DataRoot, Path or str, optional
             Read metadata from its tables, and audio from its folder unless `audio_roots` is given.
-        encoder, audio_roots
-            See the class.
         """
         opened = store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
         root = data_root if isinstance(data_root, DataRoot | None) else DataRoot(Path(data_root))
@@ -180,17 +178,7 @@ class SoundsLike:
         return queries.of_artist(self.tracks, name)
 
     def like(self, *seeds: Path | str, minus: Sequence[Path | str] = (), **options: Any) -> SearchResult:
-        """Find what sounds like some tracks or files and less like others.
-
-        Parameters
-        ----------
-        *seeds : Path or str
-            See `seed`. Several are averaged.
-        minus : sequence of Path or str
-            Tracks or files to subtract.
-        **options
-            See `nearest`.
-        """
+        """Find what sounds like (the mean of) some tracks or files, and less like others. See `seed` and `nearest`."""
         return self.nearest(combine([self.seed(one) for one in seeds], [self.seed(one) for one in minus]), **options)
 
     def nearest(
@@ -204,14 +192,10 @@ class SoundsLike:
         same_album: bool = False,
         diversity: float = 0.0,
     ) -> SearchResult:
-        """Find the nearest neighbours of a query.
+        """Find the nearest neighbours of a query; fewer than `k` if there are no more.
 
         Parameters
         ----------
-        query : Query
-            From `seed`, `text`, `tags`, `album`, `artist` or `eno.similarity.query.combine`.
-        k : int
-            Number of tracks.
         where : Where or str, optional
             Filter; a string is the expression of a `Where`.
         per_artist, per_album : int or None
@@ -221,11 +205,6 @@ class SoundsLike:
             Include tracks from the query's own albums.
         diversity : float
             0 … 1, see `eno.similarity.reranking.rerank`.
-
-        Returns
-        -------
-        SearchResult
-            Fewer than `k` tracks if there are no more.
 
         Raises
         ------
@@ -266,23 +245,9 @@ class SoundsLike:
         per_album: int | None = None,
         same_album: bool = False,
     ) -> SearchResult:
-        """Create a playlist by a random walk from the query, see `eno.similarity.playlist.random_walk`.
+        """Create a playlist by `eno.similarity.playlist.random_walk`; other parameters as in `nearest`.
 
-        Parameters
-        ----------
-        query : Query
-            The playlist starts with the query if it is a single track, otherwise with its nearest neighbour.
-        minutes : float
-            Wanted duration.
-        where, per_artist, per_album, same_album
-            See `nearest`.
-
-        Raises
-        ------
-        SimilarityError
-            No track meets the conditions, or their durations are unknown.
-        ConfigError
-            A number is out of range, `where` is invalid, or the index holds windows.
+        It starts with the query if that is a single track, otherwise with its nearest neighbour.
         """
         _check(per_artist=per_artist, per_album=per_album)
         if not minutes > 0:

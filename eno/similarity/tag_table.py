@@ -71,10 +71,8 @@ def open_tag_table(
     ----------
     folder : Path
         The cache, for instance ``tags`` in the index's folder.
-    saved : Path
-        The folder of the saved predictor.
-    predictor : VectorTagger
-        The same predictor, loaded. It also predicts tags of files.
+    saved, predictor
+        The folder of the saved predictor, and the same predictor loaded.
     on_predict : callable, optional
         Called before tags are predicted, which may take long.
     """
@@ -112,15 +110,7 @@ def read_tag_table(folder: Path, key: str) -> TagTable | None:
 
 
 def make_tag_table(folder: Path, key: str, store: EmbeddingStore, predictor: VectorTagger) -> TagTable:
-    """Predict the tags of all tracks of a store, and cache them. Tables of other states of the store are deleted.
-
-    Parameters
-    ----------
-    key : str
-        See `table_key`.
-    store : EmbeddingStore
-        Vectors of the predictor's encoder.
-    """
+    """Predict the tags of all tracks of a store, and cache them. Tables of other states of the store are deleted."""
     ids = store.track_ids()
     names = tuple(predictor.labels.all_labels)
     folder.mkdir(parents=True, exist_ok=True)

@@ -79,8 +79,6 @@ class Where:
             No track has a genre, descriptor, artist or album of that name.
         ConfigError
             The expression is invalid or not allowed, or a range is empty.
-        MissingExtra
-            There is an expression, and DuckDB is not installed.
         """
         mask = np.ones(len(metadata), bool)
         for condition in self._conditions(metadata):

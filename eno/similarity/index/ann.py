@@ -53,13 +53,7 @@ _MOST_PROBED = 1 / 4  # probing a larger fraction of the lists is no faster than
 
 
 def choose_kind(rows: int, dim: int, memory_mb: float | None) -> str:
-    """Choose the kind of index for a collection.
-
-    Parameters
-    ----------
-    memory_mb : float, optional
-        Memory limit of the index in 10⁶ bytes. Without a limit the smaller kind is chosen, which is also the faster.
-    """
+    """Choose the kind of index. Without a memory limit (in 10⁶ bytes) it is the smaller kind, which is also faster."""
     if rows <= EXACT_ROWS:
         return "exact"
     return "ivf" if memory_mb is not None and estimate_memory_mb("ivf", rows, dim) <= memory_mb else "ivfpq"
@@ -76,14 +70,7 @@ def estimate_memory_mb(kind: str, rows: int, dim: int) -> float:
 class AnnIndex:
     """A FAISS index that proposes candidates, and the vectors on disk that re-rank them.
 
-    Parameters
-    ----------
-    faiss_index : faiss.Index
-        A flat index or inverted lists.
-    vectors : VectorFile
-        The vectors of the same rows.
-    growing : bool
-        Whether rows will be added. If not, codes are packed for faster search.
+    Codes are packed for faster search unless `growing`, that is, unless rows will be added.
     """
 
     def __init__(self, faiss_index: Any, vectors: VectorFile, *, growing: bool) -> None:
@@ -129,19 +116,9 @@ class AnnIndex:
 
 
 def train_faiss(kind: str, sample: np.ndarray, rows: int, seed: int) -> Any:
-    """Create an empty FAISS index, and train its inverted lists and codes.
+    """Create an empty FAISS index for `rows` vectors, and train its inverted lists and codes.
 
-    Parameters
-    ----------
-    kind : {"exact", "ivf", "ivfpq"}
-    sample : np.ndarray [shape=(n, dim), dtype=float32]
-        Unit vectors to train on, see `sample_size`.
-    rows : int
-        Number of vectors that the index will hold.
-
-    Returns
-    -------
-    faiss.Index
+    `sample` holds unit vectors to train on [shape=(n, dim), dtype=float32], see `sample_size`.
     """
     dim = sample.shape[1]
     if kind == "exact":
@@ -215,13 +192,7 @@ def write_faiss(faiss_index: Any, path: Path) -> None:
 
 
 def read_faiss(path: Path, rows: int, dim: int, *, mapped: bool) -> Any:
-    """Read what `write_faiss` wrote, memory-mapped if wanted and supported.
-
-    Raises
-    ------
-    SimilarityError
-        The file is missing or damaged, or has another size than `rows` and `dim`.
-    """
+    """Read what `write_faiss` wrote, memory-mapped if wanted and supported; check its size."""
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP if mapped else 0)
     except RuntimeError as error:

@@ -31,15 +31,7 @@ _DRIFT_SAMPLE = 20_000
 
 @dataclass(frozen=True)
 class Update:
-    """What an update changed.
-
-    Attributes
-    ----------
-    added, removed, changed : int
-        Numbers of tracks.
-    rebuilt : str, optional
-        The reason if the index was rebuilt.
-    """
+    """Numbers of tracks that an update changed, and the reason if the index was rebuilt."""
 
     added: int
     removed: int
@@ -61,9 +53,7 @@ def open_or_build(
     Parameters
     ----------
     folder : Path or str, optional
-        An existing index in another place; by default `index_folder`.
-    level : {"tracks", "windows"}
-        The level that is needed.
+        An existing index in another place.
     current : bool
         Update the store's own index if the store has changed since.
     **options
@@ -72,11 +62,11 @@ def open_or_build(
     Raises
     ------
     ConfigError
-        The index in `folder` has another level.
+        The index has another level.
     FingerprintMismatch
         It holds vectors of another encoder.
     SimilarityError
-        There is no index in `folder`, or it is damaged.
+        There is no index in `folder`, or the index is damaged.
     """
     if folder is None:
         own = index_folder(store, level)
@@ -196,21 +186,8 @@ def update_index(
 ) -> Update:
     """Update the index of a store: add new tracks, replace changed ones, and remove those that are gone.
 
-    If too much has changed for the space and the inverted lists to fit the collection, the index is rebuilt.
-
-    Parameters
-    ----------
-    folder : Path or str, optional
-        By default `eno.similarity.index.index.index_folder`.
-    on_progress : callable, optional
-        Called with the number of rows done, and in total.
-
-    Raises
-    ------
-    FingerprintMismatch
-        The index holds vectors of another encoder.
-    SimilarityError
-        There is no index, or it is damaged.
+    If too much has changed for the space and the inverted lists to fit the collection, the index is rebuilt. For the
+    parameters see `build_index`.
     """
     folder = index_folder(store) if folder is None else Path(folder)
     with WriterLock(Folder(folder)):

@@ -51,13 +51,7 @@ ROW_SCHEMA = pa.schema(
 
 
 def index_folder(store: EmbeddingStore, level: str = "tracks") -> Path:
-    """Return the default folder of a store's index.
-
-    Raises
-    ------
-    SimilarityError
-        The store is not on a local disk.
-    """
+    """Return the default folder of a store's index; raise a SimilarityError if the store is not on a local disk."""
     if store.folder.local is None:
         raise SimilarityError(
             f"{store.folder}: an index must be on a local disk, and this store is not. Specify a folder with --index."
@@ -100,17 +94,9 @@ class SimilarityIndex:
 
     @classmethod
     def open(cls, folder: Path | str, *, writable: bool = False) -> SimilarityIndex:
-        """Open an index.
+        """Open an index; raise a SimilarityError if there is none, or a file is missing or damaged.
 
-        Parameters
-        ----------
-        writable : bool
-            Load FAISS's index into memory instead of mapping it, so that rows can be added.
-
-        Raises
-        ------
-        SimilarityError
-            There is no index, or one of its files is missing, cut short or damaged.
+        To add rows it must be `writable`: FAISS's index is then loaded into memory instead of mapped.
         """
         folder = Path(folder)
         manifest = Manifest.read(folder)
@@ -170,8 +156,6 @@ class SimilarityIndex:
         ----------
         queries : np.ndarray [shape=(q, dim)]
             Vectors in the index's space, as ``index.space.apply`` returns them.
-        k : int
-            Rows per query.
         allowed : np.ndarray [shape=(rows,), dtype=bool], optional
             Rows that may be found. The filter is applied during the search, not afterwards.
         exact : bool

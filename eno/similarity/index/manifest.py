@@ -21,12 +21,8 @@ class Manifest:
 
     Attributes
     ----------
-    encoder, fingerprint : str
-        Label and fingerprint of the encoder.
-    store, state : str
-        The store, and the state of it that was indexed.
-    level, kind : str
-        See `eno.similarity.index.index.LEVELS` and `eno.similarity.index.ann.KINDS`.
+    state : str
+        The state of the store that was indexed.
     asked : dict
         The user's options, to rebuild the index with: ``kind``, ``memory_mb``, ``space``, ``seed``.
     rows, built_rows : int
@@ -72,13 +68,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """Read the manifest of an index.
-
-        Raises
-        ------
-        SimilarityError
-            It is missing or damaged.
-        """
+        """Read the manifest of an index; raise a SimilarityError if it is missing or damaged."""
         path = folder / MANIFEST
         if not path.is_file():
             raise SimilarityError(f"{folder}: there is no index here. Build one with: eno index build STORE.")

@@ -25,10 +25,8 @@ class IndexMeasure:
         Number of query rows, and neighbours per query (not counting the query itself).
     recall : float
         Fraction of the true `k` nearest neighbours that were found.
-    p50_ms, p99_ms : float
-        Median and 99th percentile of the time of a single query.
-    exact_p50_ms : float
-        Median time of an exhaustive search.
+    p50_ms, p99_ms, exact_p50_ms : float
+        Median and 99th percentile of the time of a query; and median time of an exhaustive search.
     """
 
     queries: int
@@ -42,12 +40,7 @@ class IndexMeasure:
 def measure_index(index: SimilarityIndex, *, queries: int = 500, k: int = 10, seed: int = 1) -> IndexMeasure:
     """Compare an index with exhaustive search, and write the result into its manifest.
 
-    Parameters
-    ----------
-    queries : int
-        Query rows to draw from the index.
-    seed : int
-        Seed of the draw; 0 is the seed that tuning uses.
+    `queries` rows are drawn from the index by `seed`; 0 is the seed that tuning uses.
     """
     rows = _draw(index, queries, seed)
     vectors = index.vectors(rows)
@@ -81,13 +74,7 @@ def tune_probes(index: SimilarityIndex, *, k: int = 10) -> int:
 
 
 def recall_at(found: np.ndarray, true: np.ndarray) -> float:
-    """Return the fraction of true neighbours that were found.
-
-    Parameters
-    ----------
-    found, true : np.ndarray [shape=(q, k)]
-        Rows; -1 in `true` is padding and is not counted.
-    """
+    """Return the fraction of true neighbours that were found [shape=(q, k)]; -1 in `true` is padding."""
     wanted = true >= 0
     hits = (true[:, :, np.newaxis] == found[:, np.newaxis, :]).any(axis=2) & wanted
     return float(hits.sum() / wanted.sum()) if wanted.any() else 1.0

@@ -52,15 +52,13 @@ class Space:
 
     Attributes
     ----------
-    method : str
-        One of `METHODS`, or `CENTRE`.
     shape : tuple of int
         Shape of a raw vector: ``(dim,)`` or ``(layers, dim)``. Every layer has the same weight.
     dim : int
         Number of values in the space.
     spec : dict
-        ``method``, ``shape``, ``rows`` (number of vectors that the space was fitted on; 0 if there were too few),
-        ``seed``, and for ``whiten`` the ``shrinkage`` of each layer's covariance.
+        ``method``, ``shape``, ``seed``, ``rows`` (number of vectors that the space was fitted on; 0 if there were too
+        few), and for ``whiten`` the ``shrinkage`` of each layer's covariance.
     """
 
     def __init__(
@@ -80,19 +78,9 @@ class Space:
         Parameters
         ----------
         vectors : np.ndarray or RowView [shape=(n, dim) or (n, layers, dim)]
-            Raw vectors, which may be memory-mapped: they are read block by block. At most 100,000 are sampled, and
-            all-zero vectors are ignored.
+            May be memory-mapped, and is read in blocks. At most 100,000 vectors are sampled; all-zero ones are ignored.
         method : str
             One of `METHODS`, or `CENTRE`.
-        seed : int
-            Seed of the sample.
-
-        Raises
-        ------
-        ConfigError
-            `method` is unknown.
-        ValueError
-            `vectors` has another number of dimensions, or holds NaN or infinite values.
         """
         if method not in (*METHODS, CENTRE):
             raise ConfigError(f"space {method!r}: choose from {', '.join(METHODS)}.")
@@ -115,22 +103,10 @@ class Space:
         return cls(spec, mean, weights, matrices)
 
     def apply(self, vectors: np.ndarray) -> np.ndarray:
-        """Map raw vectors into the space.
+        """Map raw vectors [shape=(n, dim) or (n, layers, dim)] into the space [shape=(n, dim), dtype=float32].
 
-        Parameters
-        ----------
-        vectors : np.ndarray [shape=(n, dim) or (n, layers, dim)]
-
-        Returns
-        -------
-        np.ndarray [shape=(n, dim), dtype=float32]
-            Each of length 1, so that inner products are cosines. An all-zero vector, and one that equals the mean,
-            become zero: they have no neighbours.
-
-        Raises
-        ------
-        ValueError
-            The vectors have another shape than those that the space was fitted on, or hold NaN or infinite values.
+        Results have length 1, so that inner products are cosines. An all-zero vector, and one that equals the mean, become
+        zero: they have no neighbours. NaN and infinite values raise a ValueError.
         """
         return self._apply(vectors, self._mean)
 
@@ -169,13 +145,7 @@ class Space:
 
     @classmethod
     def load(cls, path: Path) -> Space:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        SimilarityError
-            The file is missing or damaged.
-        """
+        """Read what `save` wrote; raise a SimilarityError if the file is missing or damaged."""
         try:
             with safe_open(path, "np") as file:
                 spec = json.loads(file.metadata()["space"])

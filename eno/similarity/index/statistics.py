@@ -17,14 +17,9 @@ _CONSTANT = 1e-6  # a standard deviation below this fraction of the mean is roun
 
 
 class VectorSample:
-    """A sample of at most 100,000 vectors, read block by block; all-zero vectors are skipped.
+    """A sample of at most 100,000 vectors [shape=(n, dim) or (n, layers, dim)], read block by block.
 
-    Parameters
-    ----------
-    vectors : np.ndarray or RowView [shape=(n, dim) or (n, layers, dim)]
-        May be memory-mapped.
-    seed : int
-        Seed of the draw.
+    All-zero vectors are skipped.
     """
 
     def __init__(self, vectors: np.ndarray | RowView, layers: int, dim: int, seed: int) -> None:

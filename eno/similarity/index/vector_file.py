@@ -23,17 +23,9 @@ _SCALE = 32767
 
 
 class VectorFile:
-    """Unit vectors, mapped into memory.
+    """Unit vectors, mapped into memory. Only the first `rows` are valid; more may be left from an interrupted update.
 
-    Parameters
-    ----------
-    rows : int
-        Number of valid rows. Anything beyond is left over from an update that did not finish.
-
-    Raises
-    ------
-    SimilarityError
-        The file is missing or too short.
+    Raises a SimilarityError if the file is missing or too short.
     """
 
     def __init__(self, path: Path, rows: int, dim: int) -> None:
@@ -58,13 +50,7 @@ class VectorFile:
             yield first, self.read(slice(first, first + ROWS_AT_ONCE))
 
     def nearest(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Compare queries with all rows, or all allowed rows.
-
-        Parameters
-        ----------
-        queries : np.ndarray [shape=(q, dim), dtype=float32]
-        allowed : np.ndarray [shape=(rows,), dtype=bool] or None
-            Rows that may be found.
+        """Compare queries [shape=(q, dim), dtype=float32] with all rows, or all that are `allowed` [shape=(rows,)].
 
         Returns
         -------
@@ -91,14 +77,7 @@ class VectorFile:
 
 
 def nearest_others(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Compare every vector with all others.
-
-    Parameters
-    ----------
-    vectors : np.ndarray [shape=(n, dim)]
-        Unit vectors.
-    k : int
-        Neighbours per vector; limited to n - 1.
+    """Compare every unit vector [shape=(n, dim)] with all others.
 
     Returns
     -------
@@ -117,7 +96,7 @@ def nearest_others(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def not_itself(found: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Mark all but one column per row: a row's own number, or the last column if that was not found.
+    """Return a mask that is False once per row: at the row's own number, or in the last column if that was not found.
 
     A vector with identical twins may not be among its own nearest neighbours.
 
@@ -125,11 +104,6 @@ def not_itself(found: np.ndarray, own: np.ndarray) -> np.ndarray:
     ----------
     found : np.ndarray [shape=(n, k + 1)]
     own : np.ndarray [shape=(n,)]
-
-    Returns
-    -------
-    np.ndarray [shape=(n, k + 1), dtype=bool]
-        `k` times True in each row.
     """
     itself: np.ndarray = found == own[:, np.newaxis]
     itself[~itself.any(axis=1), -1] = True
@@ -151,21 +125,7 @@ def _search(
 
 
 def append_vectors(path: Path, rows: int, dim: int, blocks: Iterable[np.ndarray]) -> int:
-    """Append vectors after the first `rows` rows of a file, and sync it to disk.
-
-    Parameters
-    ----------
-    path : Path
-        Created if missing.
-    rows, dim : int
-        Rows to keep, and values per row.
-    blocks : iterable of np.ndarray [shape=(n, dim)]
-
-    Returns
-    -------
-    int
-        Number of rows in the file now.
-    """
+    """Append blocks of vectors after the first `rows` rows of a file, sync it, and return its new number of rows."""
     with path.open("r+b" if path.exists() else "w+b") as file:
         file.truncate(rows * dim * _TYPE.itemsize)
         file.seek(0, os.SEEK_END)
