@@ -105,8 +105,8 @@ class Space:
     def apply(self, vectors: np.ndarray) -> np.ndarray:
         """Map raw vectors [shape=(n, dim) or (n, layers, dim)] into the space [shape=(n, dim), dtype=float32].
 
-        Results have length 1, so that inner products are cosines. An all-zero vector, and one that equals the mean, become
-        zero: they have no neighbours. NaN and infinite values raise a ValueError.
+        Results have length 1, so that inner products are cosines. An all-zero vector, and one that equals the mean,
+        become zero: they have no neighbours. NaN and infinite values raise a ValueError.
         """
         return self._apply(vectors, self._mean)
 
