@@ -20,7 +20,7 @@ from eno.data.splits.stratify import SPLITS
 from eno.devices import resolve_device
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import IdentityHead
-from eno.models.ranking import macro_map
+from eno.models.average_precision import macro_map
 from eno.training.collection import SplitPredictions, sample_rows
 from eno.training.compare import TrainedCandidate
 from eno.training.heads import calibrate

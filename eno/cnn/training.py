@@ -26,9 +26,9 @@ from eno.devices import resolve_device
 from eno.encoders.checkpoints import sha256_of
 from eno.errors import LabelError
 from eno.files import replace_file, write_json
+from eno.models.average_precision import macro_map
 from eno.models.epochs import EarlyStopping, Epoch
 from eno.models.losses import MultiLabelLoss, positive_weights
-from eno.models.ranking import macro_map
 from eno.training.trainer import train_one_epoch, validate
 
 logger = logging.getLogger(__name__)

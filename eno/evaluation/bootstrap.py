@@ -24,7 +24,7 @@ import numpy as np
 
 from eno.evaluation.metrics import check_predictions
 from eno.evaluation.ranking import weighted_ranking
-from eno.models.ranking import judged_labels
+from eno.models.average_precision import has_both_classes
 
 HEADLINE = ("map_macro", "f1_macro", "f1_micro", "roc_auc_macro")
 """Metrics that get intervals, by their names in `eno.evaluation.metrics.Metrics`."""
@@ -175,7 +175,7 @@ def _resampled(
         raise ValueError(f"groups has {len(codes)} values for {len(y)} rows.")
     if unknown := set(metrics) - set(HEADLINE):
         raise ValueError(f"metrics {', '.join(sorted(unknown))}: choose from {', '.join(HEADLINE)}.")
-    judged = judged_labels(y)
+    judged = has_both_classes(y)
     if not judged.any():
         raise ValueError(f"none of the {y.shape[1]} labels has both positives and negatives in {len(y)} rows.")
     y, p = y[:, judged], p[:, judged]

@@ -14,7 +14,7 @@ from eno.evaluation.metrics import (
     evaluate,
     precision_recall_f1,
 )
-from eno.models.ranking import judged_labels, rank_labels
+from eno.models.average_precision import average_precision_and_auc, has_both_classes
 
 FAMILIES = ("genres", "descriptors")
 """What labels are: the first ones are genres."""
@@ -105,7 +105,7 @@ def breakdown(
     y, p, limits = check_predictions(truth, probabilities, thresholds)
     own_family, own_band = families(y.shape[1], num_genres), frequency_bands(train_positives)
     parts = {name: own_family == name for name in FAMILIES} | {name: own_band == name for name in BANDS}
-    judged = judged_labels(y)
+    judged = has_both_classes(y)
     return {
         name: evaluate(y[:, part], p[:, part], thresholds=limits[part]) if (part & judged).any() else None
         for name, part in parts.items()
@@ -137,10 +137,10 @@ def per_label(
         Columns of `PER_LABEL_SCHEMA`; the lowest average precision comes first, and last what cannot be judged.
     """
     y, p, limits = check_predictions(truth, probabilities, thresholds)
-    judged = judged_labels(y)
+    judged = has_both_classes(y)
     predicted = p > limits
     precision, recall, f1 = precision_recall_f1(y, predicted, axis=0)
-    ap, auc = rank_labels(y, p)
+    ap, auc = average_precision_and_auc(y, p)
     prevalence = y.mean(axis=0)
 
     def known(values: np.ndarray) -> pa.Array:

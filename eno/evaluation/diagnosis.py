@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eno.evaluation.metrics import calibration_errors
-from eno.models.ranking import judged_labels, rank_labels
+from eno.models.average_precision import average_precision_and_auc, has_both_classes
 
 _POOR = 0.4  # of the way from chance to a perfect mAP: what is learned from may be ranked much better
 _SAME, _FAR = 0.1, 0.2  # mAP of training and of other tracks differ by less, or by more
@@ -100,7 +100,7 @@ def _fit(train: Predictions | None, held_out: Predictions, name: str) -> list[Fi
     issues = ("under-fitting", "over-fitting")
     if train is None:
         return [Finding(issue, None, "no predictions for the training tracks were given") for issue in issues]
-    both = judged_labels(train.truth) & judged_labels(held_out.truth)
+    both = has_both_classes(train.truth) & has_both_classes(held_out.truth)
     if not both.any():
         return [Finding(issue, None, f"no label can be judged in training and in {name}") for issue in issues]
     learned, other = (_quality(one, both) for one in (train, held_out))
@@ -137,7 +137,7 @@ def _quality(part: Predictions, labels: np.ndarray) -> tuple[float, float]:
     """Macro mAP, and the mean binary cross-entropy."""
     y, p = part.truth[:, labels] > 0, part.probabilities[:, labels]
     of_truth = np.clip(np.where(y, p, 1 - p), _SMALLEST, 1)
-    return float(rank_labels(y, p)[0].mean()), float(-np.log(of_truth).mean(dtype=np.float64))
+    return float(average_precision_and_auc(y, p)[0].mean()), float(-np.log(of_truth).mean(dtype=np.float64))
 
 
 def _never_predicted(
@@ -197,7 +197,7 @@ def _constant(labels: Sequence[str], test: Predictions) -> Finding:
 
 
 def _calibration(test: Predictions) -> Finding:
-    judged = judged_labels(test.truth)
+    judged = has_both_classes(test.truth)
     y, p = test.truth[:, judged] > 0, test.probabilities[:, judged]
     if y.size == 0:
         return Finding("mis-calibration", None, "no label has positives and negatives among the test tracks")

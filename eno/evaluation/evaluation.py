@@ -24,7 +24,7 @@ from eno.evaluation.diagnosis import Finding, Predictions, diagnose
 from eno.evaluation.errors import ConfusedPair, ErrorMap, WorstError, confused_pairs, error_map, worst_errors
 from eno.evaluation.metrics import Metrics, check_predictions, evaluate
 from eno.models.aggregation import AGGREGATIONS, aggregate
-from eno.models.ranking import judged_labels
+from eno.models.average_precision import has_both_classes
 
 FIXED = 0.5
 """The threshold that calibrated ones are compared with."""
@@ -205,7 +205,7 @@ def evaluate_predictions(
     album_truth = aggregate(y, albums, "max")[1] > 0
     by_way = {way: aggregate(p, albums, way)[1] for way in AGGREGATIONS}
     _check_judged(album_truth, "test albums")
-    judged, predicted = judged_labels(y), p > limits
+    judged, predicted = has_both_classes(y), p > limits
     judged_y, judged_p = y[:, judged], p[:, judged]
     table = per_label(labels, y, p, thresholds=limits, num_genres=num_genres, train_positives=counts)
     tracks = level(y, p, limits, owners)
@@ -247,7 +247,7 @@ def _check(labels: Sequence[str], train_positives: np.ndarray, *, truth: np.ndar
 
 
 def _check_judged(truth: np.ndarray, what: str) -> None:
-    if not judged_labels(truth).any():
+    if not has_both_classes(truth).any():
         raise LabelError(
             f"None of the {truth.shape[1]} labels is on some of the {len(truth)} {what} and not on others, so nothing "
             "can be judged. Hold out more artists: eno split --set split.test=0.25"

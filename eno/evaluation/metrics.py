@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from eno.models.ranking import judged_labels, rank_labels
+from eno.models.average_precision import average_precision_and_auc, has_both_classes
 
 BINS = 15
 """Bins of equal width between 0 and 1 for the expected calibration error."""
@@ -98,14 +98,14 @@ def evaluate(truth: np.ndarray, probabilities: np.ndarray, *, thresholds: float 
         The shapes differ, a probability is no number in 0 … 1, or no label can be judged.
     """
     y, p, limits = check_predictions(truth, probabilities, thresholds)
-    judged = judged_labels(y)
+    judged = has_both_classes(y)
     if not judged.any():
         raise ValueError(f"none of the {y.shape[1]} labels has both positives and negatives in {len(y)} rows.")
     without_positives = int((~y.any(axis=0)).sum())
     without_negatives = int((~judged).sum()) - without_positives
     y, p = y[:, judged], p[:, judged]
     predicted = p > limits[judged]
-    precisions, areas = rank_labels(y, p)
+    precisions, areas = average_precision_and_auc(y, p)
     labelled = y.any(axis=1)
     lrap, coverage = _rank_rows(y[labelled], p[labelled])
     ece, ece_by_label = calibration_errors(y, p)
@@ -122,7 +122,7 @@ def evaluate(truth: np.ndarray, probabilities: np.ndarray, *, thresholds: float 
         recall_samples=float(samples[1].mean()),
         f1_samples=float(samples[2].mean()),
         map_macro=float(precisions.mean()),
-        map_micro=float(rank_labels(y.reshape(-1, 1), p.reshape(-1, 1))[0][0]),
+        map_micro=float(average_precision_and_auc(y.reshape(-1, 1), p.reshape(-1, 1))[0][0]),
         roc_auc_macro=float(areas.mean()),
         lrap=lrap,
         coverage_error=coverage,

@@ -1,4 +1,7 @@
-"""Windows of tracks, where only the track has labels: multiple-instance learning calls that bags."""
+"""Bags of windows, as in multiple-instance learning: a track is a bag, its windows are the instances.
+
+Labels belong to the bag; which of its windows they come from is unknown.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,19 @@ import numpy as np
 
 
 class Bags:
-    """Vectors of windows, and how many of them each track has.
+    """Vectors of the windows of tracks.
 
     Parameters
     ----------
     windows : np.ndarray [shape=(m, dim) or (m, layers, dim)]
-        Vectors of all windows, those of a track one after the other.
+        Windows of all tracks, grouped by track.
     counts : np.ndarray [shape=(n,), dtype=int]
-        Windows of each track, at least one; they sum up to m.
+        Number of windows of each track, at least 1.
 
     Attributes
     ----------
     shape : tuple of int
-        ``(n, dim)`` or ``(n, layers, dim)``: that of the tracks' means, which stand for the windows wherever a head
-        takes one vector a track.
+        ``(n, dim)`` or ``(n, layers, dim)``, as of the tracks' means, which a head without pooling takes.
 
     Examples
     --------
@@ -33,9 +35,7 @@ class Bags:
         if windows.ndim not in (2, 3) or self.counts.ndim != 1:
             raise ValueError(f"windows have the shape {windows.shape}; expected (m, dim) or (m, layers, dim).")
         if (self.counts < 1).any() or self.counts.sum() != len(windows):
-            raise ValueError(
-                f"counts sum up to {self.counts.sum()} of {len(windows)} windows; each must be at least 1."
-            )
+            raise ValueError(f"counts sum to {self.counts.sum()} for {len(windows)} windows, or a count is below 1.")
         self.shape = (len(self.counts), *windows.shape[1:])
         self._starts = np.cumsum(self.counts) - self.counts
 
@@ -48,7 +48,7 @@ class Bags:
         return Bags(self.windows[np.repeat(starts, counts) + within], counts)
 
     def means(self) -> np.ndarray:
-        """The mean window of each track [shape=(n, dim) or (n, layers, dim), dtype=float32]."""
+        """Return the mean of each track's windows [shape=(n, dim) or (n, layers, dim), dtype=float32]."""
         if len(self) == 0:
             return np.zeros(self.shape, np.float32)
         sums = np.add.reduceat(self.windows.astype(np.float32, copy=False), self._starts, axis=0)
@@ -56,14 +56,14 @@ class Bags:
         return means.astype(np.float32, copy=False)
 
     def padded(self) -> tuple[np.ndarray, np.ndarray]:
-        """Windows of each track in a row of their own.
+        """Return an array with a row per track.
 
         Returns
         -------
         values : np.ndarray [shape=(n, most, dim) or (n, most, layers, dim), dtype=float32]
-            Zeros where a track has fewer windows than the one with the most.
+            Padded with zeros.
         real : np.ndarray [shape=(n, most), dtype=bool]
-            Where there is a window.
+            Where there is a window and no padding.
         """
         real = np.arange(self.counts.max(initial=1)) < self.counts[:, None]
         values = np.zeros((*real.shape, *self.windows.shape[1:]), np.float32)

@@ -1,8 +1,7 @@
-"""Several heads are asked, and their logits averaged."""
+"""A weighted mean of several heads' logits."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -11,20 +10,20 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from eno.errors import ModelError, NotFitted
-from eno.files import write_json
+from eno.errors import NotFitted
 from eno.models.bags import Bags
-from eno.models.base import Options, check_labelled, training_and_validation
+from eno.models.base import BaseHead
 from eno.models.calibration.scaling import logits_of
-from eno.models.heads import HEAD_FILE, HEADS, create_head, load_head
+from eno.models.heads import create_head, load_head
+from eno.models.training_data import TrainingData, check_labelled
 from eno.models.types import Head, Labels, Vectors
 from eno.views import RowView
 
-_VAL_VALUES = 4_000_000  # of all rows and labels, by which weights are chosen: a handful of numbers needs no more
-_STEPS = 1_000  # of a member, in what is reported
+_VAL_VALUES = 4_000_000  # rows times labels, sampled to fit the few weights on
+_STEPS = 1_000  # of progress per member
 
 
-class BlendHead(Options):
+class BlendHead(BaseHead):
     """Weighted mean of the logits of several heads.
 
     Parameters
@@ -32,10 +31,9 @@ class BlendHead(Options):
     heads : sequence of str
         Names of different heads.
     options : mapping of str to mapping, optional
-        Options of each head, by its name. In ``eno.toml`` they come from the sections of the heads.
+        Options of each head, by its name. From ``eno.toml`` it is filled in with the sections of the heads.
     seed : int
-        Decides which rows are held out where no validation rows are given; also the seed of heads whose options have
-        none.
+        Seed of the draw of held-out rows; also of heads whose options have none.
     device : str
         See `eno.devices.resolve_device`.
 
@@ -44,20 +42,22 @@ class BlendHead(Options):
     members : list of Head
         The fitted heads.
     weights : np.ndarray [shape=(len(members),), dtype=float64]
-        At least 0, with sum 1: those of the lowest log-loss on the validation rows; all the same where no validation
-        row has a label.
+        At least 0, with sum 1, and with the lowest log-loss on the validation rows. All equal if no validation row has
+        a label.
 
     Notes
     -----
-    All heads see the same training and validation rows. That each chose and stopped by the validation rows already
-    favours none of them by much; with few such rows a head that chooses among many settings gains most.
+    All heads are fitted on the same training rows. Their own model selection and early stopping use the same validation
+    rows as the weights, which favours heads that choose among many options if there are few such rows.
 
     Examples
     --------
-    Heads that are fitted already only need weights::
+    Blend heads that are fitted already::
 
         BlendHead.of([linear, mlp]).fit_weights(X_val, Y_val)
     """
+
+    name = "blend"
 
     def __init__(
         self,
@@ -74,68 +74,39 @@ class BlendHead(Options):
 
     @classmethod
     def of(cls, members: Sequence[Head]) -> Self:
-        """Blend heads that are fitted already; `fit_weights` comes next.
-
-        Parameters
-        ----------
-        members : sequence of Head
-            Fitted on vectors of the same shape and on the same labels. Until `fit_weights` they weigh the same.
-        """
+        """Blend heads that were fitted on the same vectors and labels; their weights are equal until `fit_weights`."""
         if not members:
-            raise ValueError("no heads: a blend needs at least one.")
-        places = {place: name for name, place in HEADS.items()}
-        kinds = [f"{type(member).__module__}:{type(member).__name__}" for member in members]
-        blend = cls(heads=tuple(places.get(kind, kind) for kind in kinds))
+            raise ValueError("A blend needs at least one head.")
+        blend = cls(heads=tuple(getattr(member, "name", type(member).__name__) for member in members))
         blend.members, blend.weights = list(members), np.full(len(members), 1 / len(members))
+        blend._shape = getattr(members[0], "_shape", ())
         return blend
 
     @property
     def takes_windows(self) -> bool:
-        """Whether one of the heads takes windows; the others take their means."""
-        return any(member.takes_windows for member in self.members or self._create())
+        """Whether any of the heads takes windows; the others take their means."""
+        return any(member.takes_windows for member in self.members or self._create_members())
 
-    def fit(
-        self,
-        X: Vectors,
-        Y: Labels,
-        X_val: Vectors | None = None,
-        Y_val: Labels | None = None,
-        *,
-        groups: np.ndarray | None = None,
-        sample_weight: np.ndarray | None = None,
-    ) -> Self:
-        """Fit all heads, then choose their weights; see `eno.models.Head.fit`.
-
-        Raises
-        ------
-        ValueError
-            Shapes do not fit together, there are too few rows, a value is not finite, or an option has a wrong value.
-        UnknownName, ConfigError
-            There is no such head, or it has no such option.
-        """
-        members = self._create()
-        training = training_and_validation(
-            X, Y, X_val, Y_val, groups=groups, sample_weight=sample_weight, seed=self.seed
-        )
-        rows, rows_val = _rows(training.X, training.rows), _rows(training.X_val, training.rows_val)
+    def _fit(self, data: TrainingData) -> None:
+        members = self._create_members()
+        rows, rows_val = _rows(data.X, data.rows), _rows(data.X_val, data.rows_val)
         for number, member in enumerate(members):
-            self._follow(member, number)
-            member.fit(rows, training.Y, rows_val, training.Y_val, sample_weight=training.weights)
+            self._forward_hooks(member, number)
+            member.fit(rows, data.Y, rows_val, data.Y_val, sample_weight=data.weights)
         self.members = members
-        return self.fit_weights(rows_val, training.Y_val)
+        self.fit_weights(rows_val, data.Y_val)
 
-    def _create(self) -> list[Head]:
+    def _create_members(self) -> list[Head]:
         names, options = list(self.heads), dict(self.options or {})
         if not names or len(set(names)) < len(names) or "blend" in names:
-            raise ValueError(f"heads is {names}; expected names of different heads, without 'blend'.")
+            raise ValueError(f"heads = {names}: expected names of different heads, without 'blend'.")
         for name in options:
             if name not in names:
-                raise ValueError(f"options are given for {name!r}, which is not among the heads {', '.join(names)}.")
+                raise ValueError(f"There are options for {name!r}, which is not among the heads {', '.join(names)}.")
         shared = {"seed": self.seed, "device": self.device}
         return [create_head(name, **shared | dict(options.get(name, {}))) for name in names]
 
-    def _follow(self, member: Head, number: int) -> None:
-        """Pass on where a head reports, and where it keeps what it has done so far."""
+    def _forward_hooks(self, member: Head, number: int) -> None:
         total = len(self.heads) * _STEPS
         member.on_progress = lambda done, of: self._report(int((number + done / max(of, 1)) * _STEPS), total)
         if self.on_epoch is not None and hasattr(member, "on_epoch"):
@@ -144,25 +115,19 @@ class BlendHead(Options):
             member.checkpoint = self.checkpoint.with_name(f"{self.checkpoint.name}-{number}")
 
     def fit_weights(self, X: Vectors, Y: Labels) -> Self:
-        """Choose the weights of heads that are fitted.
+        """Fit the weights of heads that are fitted.
 
         Parameters
         ----------
-        X : Vectors [shape=(n, dim) or (n, layers, dim)]
-            Vectors of validation rows, which no head was fitted on.
-        Y : np.ndarray or sparse array of scipy [shape=(n, k)]
-            Their labels, 0 to 1.
-
-        Returns
-        -------
-        Self
+        X, Y
+            Validation rows, on which no head was fitted; see `eno.models.Head.fit`.
 
         Raises
         ------
         NotFitted
             There are no heads yet.
         ValueError
-            Shapes do not fit together, or a value is not finite.
+            Shapes do not match, or a value is not finite.
         """
         if not self.members:
             raise NotFitted(type(self).__name__)
@@ -180,7 +145,7 @@ class BlendHead(Options):
         return self
 
     def predict_proba(self, X: Vectors) -> np.ndarray:
-        """Probabilities of all labels; see `eno.models.Head.predict_proba`."""
+        """See `eno.models.Head.predict_proba`."""
         if not self.members:
             raise NotFitted(type(self).__name__)
         used = [(head, weight) for head, weight in zip(self.members, self.weights.tolist(), strict=True) if weight > 0]
@@ -188,43 +153,21 @@ class BlendHead(Options):
         probabilities: np.ndarray = expit(logits)
         return probabilities
 
-    def save(self, folder: Path | str) -> None:
-        """Write ``head.json``, and each head into a folder of its own: ``0``, ``1``, ….
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"weights": self.weights.tolist()}, {}
 
-        Raises
-        ------
-        NotFitted
-            There is nothing to save yet.
-        """
-        if not self.members:
-            raise NotFitted(type(self).__name__)
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+    def _restore(self, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.weights = np.array(content["weights"], np.float64)
+        if self.weights.shape != (len(self.heads),) or not np.isclose(self.weights.sum(), 1):
+            raise ValueError(f"weights {content['weights']}")
+
+    def _write_files(self, folder: Path) -> None:
         for number, member in enumerate(self.members):
             member.save(folder / str(number))
-        options = self._saved_options() | {"heads": list(self.heads)}
-        write_json(folder / HEAD_FILE, {"head": "blend", "options": options, "weights": self.weights.tolist()})
 
-    @classmethod
-    def load(cls, folder: Path | str, *, device: str = "auto") -> Self:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        ModelError
-            A file is missing or damaged.
-        """
-        folder = Path(folder)
-        try:
-            content = json.loads((folder / HEAD_FILE).read_text(encoding="utf-8"))
-            blend = cls(**content["options"], device=device)
-            blend.weights = np.array(content["weights"], np.float64)
-            if blend.weights.shape != (len(blend.heads),) or not np.isclose(blend.weights.sum(), 1):
-                raise ValueError(f"weights {content['weights']}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{folder}: the saved head is damaged ({error!r}). Train it again.") from error
-        blend.members = [load_head(folder / str(number), device=device) for number in range(len(blend.weights))]
-        return blend
+    def _read_files(self, folder: Path) -> None:
+        self.members = [load_head(folder / str(number), device=self.device) for number in range(len(self.weights))]
+        self._shape = getattr(self.members[0], "_shape", ())
 
 
 def _rows(X: Vectors, rows: np.ndarray) -> Vectors:
@@ -234,19 +177,13 @@ def _rows(X: Vectors, rows: np.ndarray) -> Vectors:
 
 
 def _best_weights(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Weights of the lowest log-loss.
+    """Return the weights with the lowest log-loss, at least 0 and with sum 1 [shape=(members,)].
 
     Parameters
     ----------
     logits : np.ndarray [shape=(members, n, k)]
-        Of each head.
     truth : np.ndarray [shape=(n, k)]
         Labels, 0 to 1.
-
-    Returns
-    -------
-    np.ndarray [shape=(members,), dtype=float64]
-        At least 0, with sum 1.
     """
     flat, y = logits.reshape(len(logits), -1), truth.ravel()
 
@@ -261,6 +198,6 @@ def _best_weights(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
         loss, start, jac=True, method="SLSQP", bounds=[(0, 1)] * len(flat), constraints=simplex, options={"ftol": 1e-9}
     )
     weights = np.clip(found.x, 0, 1) if np.isfinite(found.x).all() else start
-    weights[weights < 1e-4] = 0  # a head that does not count need not be asked
+    weights[weights < 1e-4] = 0  # a head with negligible weight need not be evaluated
     result: np.ndarray = weights / weights.sum()
     return result

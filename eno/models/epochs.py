@@ -19,11 +19,11 @@ class Epoch:
     train_loss : float
         Mean over the pass.
     val_loss : float or None
-        On the validation data after the pass; None in heads that were saved by eno 0.1.
+        On the validation data after the pass; None in heads saved by eno 0.1.
     val_map : float or None
         Macro mean average precision on the validation data; None if no label has both positives and negatives there.
     learning_rate : float or None
-        At the end of the pass; None in heads that were saved by eno 0.1.
+        At the end of the pass; None in heads saved by eno 0.1.
     seconds : float or None
         Time for training and validation, if it was measured.
     """

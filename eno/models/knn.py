@@ -1,76 +1,74 @@
-"""Neighbours vote: nothing is learned but where the training rows are."""
+"""The k-nearest-neighbour head: the training rows vote."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import faiss
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
-from eno.errors import ModelError, NotFitted
-from eno.files import replace_file, write_json
-from eno.models.base import Options, Training, check_shape, chunks, take, training_and_validation
-from eno.models.heads import HEAD_FILE
-from eno.models.ranking import macro_map
-from eno.models.types import Labels, Vectors
+from eno.files import replace_file
+from eno.models.average_precision import macro_map
+from eno.models.base import BaseHead
+from eno.models.options import Count, NonNegative, Positive
+from eno.models.training_data import TrainingData, chunks, take
+from eno.models.types import Vectors
 
-_ARRAYS, _INDEX = "head.safetensors", "neighbours.faiss"
-# Training rows up to which all are compared: in batches that takes no longer than inverted lists, of which many have to
-# be searched to find as much.
+_INDEX = "neighbours.faiss"
+# Up to this many training rows search is exact: in batches it takes no longer than inverted lists, of which many have
+# to be searched for the same recall.
 _EXACT = 300_000
 _PROBED = 1 / 8  # share of the inverted lists that is searched
-_LEARNED_FROM = 64  # rows for each inverted list from which their centres are learned
-_VAL_ROWS = 5_000  # by which k and temperature are chosen, at most
-_ROWS = 2_048  # that are searched for together
+_ROWS_PER_LIST = 64  # to fit the centres of the inverted lists on
+_VAL_ROWS = 5_000  # at most, to choose k and temperature
+_QUERIES = 2_048  # searched for together
 
 
-class KNNHead(Options):
-    """Votes of the most similar training rows, the more similar the more they count.
+class KNNHead(BaseHead):
+    """Weighted vote of the most similar training rows.
 
     Parameters
     ----------
     k : int or sequence of int
-        Numbers of neighbours to choose from.
+        Numbers of neighbours to choose from, by macro mAP on the validation rows.
     temperatures : float or sequence of float
-        To choose from: a neighbour's vote weighs ``exp((cos - cos of the nearest) / temperature)``. The best `k` and
-        temperature by macro mAP on the validation rows are kept.
+        Temperatures to choose from, likewise. A neighbour's vote has the weight
+        ``exp((cos - cos of the nearest) / temperature)``.
     smoothing : float
-        Votes that the prior of each label has; the nearest neighbour has one.
+        Weight of the label's base rate in the vote; the nearest neighbour has weight 1.
     seed : int
-        Decides which rows are held out where no validation rows are given.
+        Seed of the draw of held-out rows if there are no validation rows.
     device : str
-        Without meaning: FAISS searches on the CPU.
+        Has no effect: FAISS searches on the CPU.
 
     Attributes
     ----------
     chosen_k, chosen_temperature : int, float
-        What was kept.
     val_map : dict of tuple to float
         Macro mAP on the validation rows by k and temperature; empty if they have no positives.
 
     Notes
     -----
-    Rows are compared by the cosine of their standardised vectors, layers of an encoder as one longer vector: with all
-    rows up to 300,000 of them, above that with those of the nearest inverted lists. A row that is itself among the
-    training rows finds itself, and is not left out: probabilities of training rows look too good.
+    Similarity is the cosine of standardised vectors; the layers of an encoder are concatenated. Search is exact up to
+    300,000 training rows, and uses inverted lists above that. A training row finds itself, so probabilities of training
+    rows are too good.
 
     References
     ----------
     FAISS: M. Douze et al., "The Faiss library", 2024, https://arxiv.org/abs/2401.08281.
     """
 
+    name = "knn"
+
     def __init__(
         self,
         *,
-        k: int | Sequence[int] = (5, 10, 20, 40),
-        temperatures: float | Sequence[float] = (0.03, 0.1, 0.3, 1.0),
-        smoothing: float = 1.0,
+        k: Count | Sequence[Count] = (5, 10, 20, 40),
+        temperatures: Positive | Sequence[Positive] = (0.03, 0.1, 0.3, 1.0),
+        smoothing: NonNegative = 1.0,
         seed: int = 0,
         device: str = "auto",
     ) -> None:
@@ -81,50 +79,30 @@ class KNNHead(Options):
         self._labels = sparse.csr_array((0, 0), dtype=np.float32)
         self._arrays: dict[str, np.ndarray] = {}
 
-    def fit(
-        self,
-        X: Vectors,
-        Y: Labels,
-        X_val: Vectors | None = None,
-        Y_val: Labels | None = None,
-        *,
-        groups: np.ndarray | None = None,
-        sample_weight: np.ndarray | None = None,
-    ) -> Self:
-        """Remember vectors and their labels; see `eno.models.Head.fit`.
-
-        Raises
-        ------
-        ValueError
-            Shapes do not fit together, there are too few rows, a value is not finite, or an option has a wrong value.
-        """
+    def _fit(self, data: TrainingData) -> None:
         counts, temperatures = self._choices()
-        training = training_and_validation(
-            X, Y, X_val, Y_val, groups=groups, sample_weight=sample_weight, seed=self.seed
-        )
-        mean, scale = training.moments()
-        self._arrays = {"mean": mean, "scale": scale, "single": training.single_class(), "prior": training.priors()}
-        counted = np.flatnonzero(training.weights > 0)
-        self._arrays["weights"], self._labels = training.weights[counted], training.Y[counted]
-        self._index = self._build(training, training.rows[counted])
-        self._choose(training, counts, temperatures)
-        return self
+        mean, scale = data.moments()
+        self._arrays = {"mean": mean, "scale": scale, "single": data.constant_labels(), "prior": data.base_rates()}
+        counted = np.flatnonzero(data.weights > 0)
+        self._arrays["weights"], self._labels = data.weights[counted], data.Y[counted]
+        self._index = self._build(data, data.rows[counted])
+        self._choose(data, counts, temperatures)
 
     def _choices(self) -> tuple[list[int], list[float]]:
         counts = sorted({int(k) for k in np.atleast_1d(self.k)})
         temperatures = sorted({float(one) for one in np.atleast_1d(self.temperatures)}, reverse=True)
         if not counts or counts[0] < 1:
-            raise ValueError(f"k is {self.k}; at least 1 neighbour must vote.")
+            raise ValueError(f"k = {self.k}: expected at least 1 neighbour.")
         if not temperatures or not 0 < temperatures[-1] < np.inf:
-            raise ValueError(f"temperatures is {self.temperatures}; they must be above 0.")
+            raise ValueError(f"temperatures = {self.temperatures}: expected numbers above 0.")
         if not self.smoothing >= 0:
-            raise ValueError(f"smoothing is {self.smoothing}; it must be 0 or above.")
+            raise ValueError(f"smoothing = {self.smoothing}: expected 0 or above.")
         return counts, temperatures
 
-    def _build(self, training: Training, rows: np.ndarray) -> Any:
+    def _build(self, data: TrainingData, rows: np.ndarray) -> Any:
         if len(rows) == 0:
-            raise ValueError("all training rows have weight 0.")
-        dim = int(np.prod(training.shape))
+            raise ValueError("All training rows have weight 0.")
+        dim = int(np.prod(data.shape))
         index: Any
         if len(rows) <= _EXACT:
             index = faiss.IndexFlatIP(dim)
@@ -132,25 +110,24 @@ class KNNHead(Options):
             lists = round(4 * np.sqrt(len(rows)))
             index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
             index.nprobe, index.cp.seed = max(1, round(_PROBED * lists)), self.seed
-            some = np.random.default_rng(self.seed).choice(rows, min(_LEARNED_FROM * lists, len(rows)), replace=False)
-            index.train(self._directions(take(training.X, np.sort(some))))
+            some = np.random.default_rng(self.seed).choice(rows, min(_ROWS_PER_LIST * lists, len(rows)), replace=False)
+            index.train(self._directions(take(data.X, np.sort(some))))
         for part in chunks(len(rows)):
-            index.add(self._directions(take(training.X, rows[part])))
+            index.add(self._directions(take(data.X, rows[part])))
         return index
 
-    def _choose(self, training: Training, counts: list[int], temperatures: list[float]) -> None:
-        rows = np.arange(len(training.rows_val))
+    def _choose(self, data: TrainingData, counts: list[int], temperatures: list[float]) -> None:
+        rows = np.arange(len(data.rows_val))
         if len(rows) > _VAL_ROWS:
             rows = np.sort(np.random.default_rng(self.seed).choice(rows, _VAL_ROWS, replace=False))
-        truth = training.Y_val[rows].toarray()
-        similarities, neighbours = self._search(take(training.X_val, training.rows_val[rows]), counts[-1])
-        # Validation rows that all have the same labels cannot rank what is tried: then what is in the middle is kept.
+        truth = data.Y_val[rows].toarray()
+        similarities, neighbours = self._search(take(data.X_val, data.rows_val[rows]), counts[-1])
+        # If no label has both positives and negatives in validation, the middle options are used.
         self.chosen_k, self.chosen_temperature = counts[len(counts) // 2], temperatures[len(temperatures) // 2]
         self.val_map = {}
         for k in counts:
             for temperature in temperatures:
-                votes = self._vote(similarities[:, :k], neighbours[:, :k], temperature)
-                val_map = macro_map(truth, votes)
+                val_map = macro_map(truth, self._vote(similarities[:, :k], neighbours[:, :k], temperature))
                 if val_map is not None:
                     self.val_map[k, temperature] = val_map
         if self.val_map:
@@ -162,16 +139,16 @@ class KNNHead(Options):
         return np.ascontiguousarray(standardised / np.maximum(lengths, 1e-12), np.float32)
 
     def _search(self, X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Cosines and numbers of the k nearest training rows [shape=(n, k)]; fewer if there are not so many."""
+        """Return cosines and rows of the k nearest training rows [shape=(n, k)]; fewer if there are not as many."""
         k = min(k, self._index.ntotal)
         if len(X) == 0:
             return np.zeros((0, k), np.float32), np.zeros((0, k), np.int64)
-        found = [self._index.search(self._directions(X[rows]), k) for rows in chunks(len(X), _ROWS)]
+        found = [self._index.search(self._directions(X[rows]), k) for rows in chunks(len(X), _QUERIES)]
         similarities, neighbours = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return similarities, neighbours
 
     def _vote(self, similarities: np.ndarray, neighbours: np.ndarray, temperature: float) -> np.ndarray:
-        found = neighbours >= 0  # inverted lists may hold fewer than were asked for
+        found = neighbours >= 0  # inverted lists may hold fewer rows than requested
         similarities = np.where(found, similarities, -1)
         nearest = similarities.max(axis=1, keepdims=True, initial=-1)
         votes = np.exp((similarities - nearest) / temperature) * found
@@ -180,68 +157,37 @@ class KNNHead(Options):
         ballots = sparse.csr_array(
             (votes.ravel(), neighbours.ravel() * found.ravel(), starts), (len(votes), self._index.ntotal)
         )
-        prior = self._arrays["prior"]
+        base_rates, constant = self._arrays["prior"], self._arrays["single"]
         totals = votes.sum(axis=1, keepdims=True, dtype=np.float64) + self.smoothing
-        probabilities = ((ballots @ self._labels).toarray() + self.smoothing * prior) / np.maximum(totals, 1e-12)
-        probabilities[:, self._arrays["single"]] = prior[self._arrays["single"]]
+        probabilities = ((ballots @ self._labels).toarray() + self.smoothing * base_rates) / np.maximum(totals, 1e-12)
+        probabilities[:, constant] = base_rates[constant]
         result: np.ndarray = np.clip(probabilities, 0, 1).astype(np.float32)
         return result
 
     def predict_proba(self, X: Vectors) -> np.ndarray:
-        """Probabilities of all labels; see `eno.models.Head.predict_proba`."""
-        if self._index is None:
-            raise NotFitted(type(self).__name__)
-        check_shape(X, self._arrays["mean"].shape)
-        found = (self._search(take(X, rows), self.chosen_k) for rows in chunks(len(X), _ROWS))
+        """See `eno.models.Head.predict_proba`."""
+        self._check(X)
+        found = (self._search(take(X, rows), self.chosen_k) for rows in chunks(len(X), _QUERIES))
         return np.concatenate([self._vote(*one, self.chosen_temperature) for one in found])
 
-    def save(self, folder: Path | str) -> None:
-        """Write the fitted head as ``head.json``, ``head.safetensors`` and ``neighbours.faiss`` in FAISS's own format.
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        tried = [[*one, val_map] for one, val_map in self.val_map.items()]
+        chosen = {"chosen_k": self.chosen_k, "chosen_temperature": self.chosen_temperature, "val_map": tried}
+        return chosen, self._arrays | {name: getattr(self._labels, name) for name in ("indptr", "indices", "data")}
 
-        Raises
-        ------
-        NotFitted
-            There is nothing to save yet.
-        """
-        if self._index is None:
-            raise NotFitted(type(self).__name__)
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+    def _restore(self, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.chosen_k, self.chosen_temperature = int(content["chosen_k"]), float(content["chosen_temperature"])
+        self.val_map = {(int(k), float(one)): float(val_map) for k, one, val_map in content["val_map"]}
+        parts = tuple(arrays.pop(name) for name in ("data", "indices", "indptr"))
+        self._labels = sparse.csr_array(parts, (len(arrays["weights"]), len(arrays["prior"])))
+        self._labels.check_format()
+        self._arrays, self._shape = arrays, arrays["mean"].shape
+
+    def _write_files(self, folder: Path) -> None:
         with replace_file(folder / _INDEX) as temporary:
             faiss.write_index(self._index, str(temporary))
-        labels = {name: getattr(self._labels, name) for name in ("indptr", "indices", "data")}
-        arrays = {name: np.ascontiguousarray(value) for name, value in (self._arrays | labels).items()}
-        with replace_file(folder / _ARRAYS) as temporary:
-            save_file(arrays, temporary)
-        counts, temperatures = self._choices()
-        options = self._saved_options() | {"k": counts, "temperatures": temperatures}
-        chosen = {"chosen_k": self.chosen_k, "chosen_temperature": self.chosen_temperature}
-        tried = [[*one, val_map] for one, val_map in self.val_map.items()]
-        write_json(folder / HEAD_FILE, {"head": "knn", "options": options, **chosen, "val_map": tried})
 
-    @classmethod
-    def load(cls, folder: Path | str, *, device: str = "auto") -> Self:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        ModelError
-            A file is missing or damaged.
-        """
-        folder = Path(folder)
-        try:
-            content = json.loads((folder / HEAD_FILE).read_text(encoding="utf-8"))
-            head = cls(**content["options"], device=device)
-            head.chosen_k, head.chosen_temperature = int(content["chosen_k"]), float(content["chosen_temperature"])
-            head.val_map = {(int(k), float(one)): float(val_map) for k, one, val_map in content["val_map"]}
-            arrays = load_file(folder / _ARRAYS)
-            parts = tuple(arrays.pop(name) for name in ("data", "indices", "indptr"))
-            head._labels = sparse.csr_array(parts, (len(arrays["weights"]), len(arrays["prior"])))
-            head._labels.check_format()
-            head._arrays = arrays
-            head._index = faiss.read_index(str(folder / _INDEX))
-            if (head._index.ntotal, head._index.d) != (len(arrays["weights"]), arrays["mean"].size):
-                raise ValueError(f"{_INDEX} is of another head")
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise ModelError(f"{folder}: the saved head is damaged ({error!r}). Train it again.") from error
-        return head
+    def _read_files(self, folder: Path) -> None:
+        self._index = faiss.read_index(str(folder / _INDEX))
+        if (self._index.ntotal, self._index.d) != (len(self._arrays["weights"]), self._arrays["mean"].size):
+            raise ValueError(f"{_INDEX} belongs to another head")

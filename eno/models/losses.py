@@ -1,4 +1,4 @@
-"""Losses of multi-label training: each label of each row is a decision of its own.
+"""Losses for multi-label training.
 
 References
 ----------
@@ -10,19 +10,23 @@ computer vision", CVPR 2016.
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias, get_args
+
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-LOSSES = ("bce", "focal", "asymmetric")
-"""Losses by name: binary cross-entropy; with easy decisions weighing less; with easy negatives weighing less."""
+Loss: TypeAlias = Literal["bce", "focal", "asymmetric"]
+"""Binary cross-entropy; with less weight on easy rows (focal); with less weight on easy negatives (asymmetric)."""
 
-CLASS_WEIGHTS = ("none", "balanced", "effective")
-"""What a label's positives weigh: as all else; as much as its negatives together; by their effective number."""
+ClassWeights: TypeAlias = Literal["none", "balanced", "effective"]
+"""Weights of a label's positives: 1; as much as all its negatives together; by the effective number of positives."""
+LOSSES: tuple[str, ...] = get_args(Loss)
+CLASS_WEIGHTS: tuple[str, ...] = get_args(ClassWeights)
 
 _TINY = 1e-8  # powers below 1 have no gradient at 0
-_MAX_WEIGHT = 100.0  # a label on one row of a million must not decide every step
+_MAX_WEIGHT = 100.0  # so that a label with one positive in a million rows does not dominate
 
 
 class MultiLabelLoss(nn.Module):
@@ -31,16 +35,16 @@ class MultiLabelLoss(nn.Module):
     Parameters
     ----------
     name : {"bce", "focal", "asymmetric"}
-        See `LOSSES`.
+        See `Loss`.
     gamma : float
-        Focal: how much less easy decisions weigh; 0 makes it binary cross-entropy.
+        Focusing parameter of the focal loss; 0 makes it binary cross-entropy.
     gamma_negative, gamma_positive, clip : float
-        Asymmetric: the same for negatives and positives, and by how much probabilities of negatives are lowered first.
-        All 0 make it binary cross-entropy.
+        Of the asymmetric loss: focusing parameters, and the shift of the probabilities of negatives. All 0 make it
+        binary cross-entropy.
     label_smoothing : float
-        Targets are moved so far towards one half: 0.1 makes 1 to 0.95 and 0 to 0.05.
+        How far targets are moved towards 0.5: with 0.1, 1 becomes 0.95 and 0 becomes 0.05.
     positive_weights : np.ndarray [shape=(k,)], optional
-        What each label's positives weigh, see `positive_weights`.
+        See `positive_weights`.
 
     Examples
     --------
@@ -53,7 +57,7 @@ class MultiLabelLoss(nn.Module):
 
     def __init__(
         self,
-        name: str = "bce",
+        name: Loss = "bce",
         *,
         gamma: float = 2.0,
         gamma_negative: float = 4.0,
@@ -63,9 +67,9 @@ class MultiLabelLoss(nn.Module):
         positive_weights: np.ndarray | None = None,
     ) -> None:
         if name not in LOSSES:
-            raise ValueError(f"loss {name!r}: choose from {', '.join(LOSSES)}.")
+            raise ValueError(f"loss = {name!r}: expected one of {', '.join(LOSSES)}.")
         if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing is {label_smoothing}; it must be at least 0 and below 1.")
+            raise ValueError(f"label_smoothing = {label_smoothing}: expected at least 0 and below 1.")
         super().__init__()
         self.name, self.gamma, self.label_smoothing = name, gamma, label_smoothing
         self.gamma_negative, self.gamma_positive, self.clip = gamma_negative, gamma_positive, clip
@@ -76,19 +80,7 @@ class MultiLabelLoss(nn.Module):
     def forward(
         self, logits: torch.Tensor, targets: torch.Tensor, row_weights: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Compute the mean loss.
-
-        Parameters
-        ----------
-        logits, targets : torch.Tensor [shape=(b, k)]
-            What the network gives, and labels from 0 to 1.
-        row_weights : torch.Tensor [shape=(b,)], optional
-            How much each row counts.
-
-        Returns
-        -------
-        torch.Tensor [shape=()]
-        """
+        """Compute the mean loss from logits and targets [shape=(b, k)], optionally weighted by row [shape=(b,)]."""
         if self.label_smoothing:
             targets = targets * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
         losses = self._elements(logits, targets)
@@ -116,31 +108,31 @@ class MultiLabelLoss(nn.Module):
         return -(targets * of_positives + (1 - targets) * of_negatives)
 
 
-def positive_weights(kind: str, positives: np.ndarray, rows: int) -> np.ndarray | None:
-    """Give what each label's positives weigh against its negatives.
+def positive_weights(kind: ClassWeights, positives: np.ndarray, rows: int) -> np.ndarray | None:
+    """Return weights for the positives of each label relative to its negatives.
 
     Parameters
     ----------
     kind : {"none", "balanced", "effective"}
-        See `CLASS_WEIGHTS`.
+        See `ClassWeights`.
     positives : np.ndarray [shape=(k,)]
-        Training rows that have each label.
+        Number of training rows with each label.
     rows : int
-        All training rows.
+        Number of all training rows.
 
     Returns
     -------
     np.ndarray [shape=(k,), dtype=float32] or None
-        Between 1/100 and 100. None where all weigh 1.
+        Between 1/100 and 100; None if all are 1.
     """
     if kind not in CLASS_WEIGHTS:
-        raise ValueError(f"class_weights {kind!r}: choose from {', '.join(CLASS_WEIGHTS)}.")
+        raise ValueError(f"class_weights = {kind!r}: expected one of {', '.join(CLASS_WEIGHTS)}.")
     if kind == "none":
         return None
     counts = np.maximum(np.asarray(positives, np.float64), 1)
     if kind == "balanced":
         weights = (rows - counts) / counts
-    else:  # effective numbers, relative to that of the mean label
+    else:  # relative to the mean over labels
         beta = 1 - 1 / max(rows, 2)
         inverse = (1 - beta) / (1 - beta**counts)
         weights = inverse / inverse.mean()

@@ -1,82 +1,78 @@
-"""A multi-layer perceptron: the head to start with."""
+"""The multi-layer perceptron head, the default."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, get_args
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from scipy.special import logit
 
 from eno.devices import resolve_device
-from eno.errors import ModelError, NotFitted, TrainingError
-from eno.files import replace_file, write_json
+from eno.errors import TrainingError
+from eno.models.average_precision import macro_map
 from eno.models.bags import Bags
-from eno.models.base import Options, Training, check_shape, chunks, take, training_and_validation
+from eno.models.base import BaseHead
 from eno.models.epochs import EarlyStopping, Epoch, mixup
-from eno.models.heads import HEAD_FILE
-from eno.models.losses import MultiLabelLoss, positive_weights
-from eno.models.perceptron import POOLINGS, Perceptron
-from eno.models.ranking import macro_map
-from eno.models.types import Labels, Vectors
+from eno.models.losses import ClassWeights, Loss, MultiLabelLoss, positive_weights
+from eno.models.options import Count, NonNegative, Positive, Share
+from eno.models.perceptron import Perceptron, Pooling
+from eno.models.training_data import TrainingData, chunks, take
+from eno.models.types import Vectors
 
-_WEIGHTS = "head.safetensors"
-_JUDGED = 10_000  # validation rows that decide when to stop: more would change the mean little and take longer
-_ROWS_SEEN = 4_500_000  # in all epochs together: fifteen over 300,000 tracks
+_VAL_ROWS = 10_000  # for early stopping; more would hardly change the mean
+_ROWS_SEEN = 4_500_000  # in all epochs together: fifteen epochs over 300,000 tracks
 _EPOCHS = (15, 200)
 _BATCH = (64, 1024)
 
 
-class MLPHead(Options):
-    """Perceptron over standardised vectors.
+class MLPHead(BaseHead):
+    """Multi-layer perceptron on standardised vectors.
 
     Parameters
     ----------
-    hidden : tuple of int
-        Widths of the hidden layers; ``()`` makes it a logistic regression.
+    hidden : sequence of int
+        Widths of the hidden layers; none makes it a logistic regression.
     dropout : float
-        Share of hidden values that are dropped while training.
-    learning_rate, weight_decay : float
-        Of AdamW. The rate rises over the first steps, then falls to 0 along a cosine.
+        Dropout of the hidden layers.
+    learning_rate : float
+        Peak learning rate of AdamW; it decays to 0 along a cosine.
+    weight_decay : float
+        Weight decay of AdamW.
     warm_up : float
-        Share of all steps in which the rate rises.
+        Fraction of all steps in which the learning rate rises linearly.
     batch_size : int, optional
-        Rows per step; without it a hundredth of the training rows, but 64 to 1024.
+        Rows per step; by default 1 % of the training rows, from 64 to 1024.
     max_epochs : int, optional
-        Passes over the rows; without it 200, or fewer from 22,500 rows on, and 15 from 300,000.
+        Maximum number of epochs; by default 200, fewer from 22,500 rows on, and 15 from 300,000.
     patience : int
-        Training ends after so many passes without a better macro mAP on the validation rows. The best pass is kept.
+        Early stopping: epochs without a better macro mAP on the validation rows. The best epoch is kept.
     loss : {"bce", "focal", "asymmetric"}
-        See `eno.models.losses.MultiLabelLoss`.
+        Loss function: binary cross-entropy, focal, or asymmetric. See `eno.models.losses.MultiLabelLoss`.
     loss_options : mapping, optional
         Further options of the loss, such as ``{"gamma": 1.0}``.
     class_weights : {"none", "balanced", "effective"}
-        What the positives of rare labels weigh; see `eno.models.losses.positive_weights`.
+        Weights of the positives of rare labels. See `eno.models.losses.positive_weights`.
     label_smoothing : float
-        How far targets are moved towards one half.
+        How far targets are moved towards 0.5.
     mixup : float
-        Alpha of the Beta distribution by which rows of a batch are mixed in pairs; 0 for none.
+        Alpha of the Beta distribution for mixup of rows within a batch; 0 turns it off.
     pooling : {"none", "mean", "attention", "max"}
-        "none" learns from one vector a track. The others learn from its windows (`eno.models.bags.Bags`), and from
-        its labels which windows matter.
+        How the windows of a track are pooled inside the network; 'none' takes the mean vector of each track. The others
+        train on windows (`eno.models.bags.Bags`).
     seed : int
-        Decides the initial weights, the order of the rows, the dropout and the mixing.
+        Seed of the initial weights, row order, dropout and mixup.
     device : str
         See `eno.devices.resolve_device`.
 
     Attributes
     ----------
     history : list of Epoch
-        What happened in training.
     best_epoch : int
-        Index of the kept pass in `history`.
+        Index in `history` of the epoch that was kept.
 
     Examples
     --------
@@ -87,34 +83,34 @@ class MLPHead(Options):
 
     Notes
     -----
-    Where the encoder gives several layers, X is (n, layers, dim), and the head learns how much each layer weighs.
-
-    Vectors are read batch by batch, so that a memory-mapped matrix stays on disk. Of more than 10,000 validation rows
-    a draw of so many decides when to stop.
+    If X is (n, layers, dim), a weight for each layer is trained. Vectors are read batch by batch, so that a
+    memory-mapped matrix stays on disk. Early stopping uses a sample of at most 10,000 validation rows.
 
     References
     ----------
     One hidden layer of 512 with dropout is the probe of the MARBLE benchmark (R. Yuan et al., NeurIPS 2023). Mixup:
-    H. Zhang et al., ICLR 2018. Windows under the labels of their track: see `eno.models.perceptron.Perceptron`.
+    H. Zhang et al., ICLR 2018. Pooling of windows: see `eno.models.perceptron.Perceptron`.
     """
+
+    name = "mlp"
 
     def __init__(
         self,
         *,
-        hidden: tuple[int, ...] = (512,),
-        dropout: float = 0.5,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 1e-2,
-        warm_up: float = 0.05,
-        batch_size: int | None = None,
-        max_epochs: int | None = None,
-        patience: int = 20,
-        loss: str = "bce",
+        hidden: Sequence[Count] = (512,),
+        dropout: Share = 0.5,
+        learning_rate: Positive = 1e-3,
+        weight_decay: NonNegative = 1e-2,
+        warm_up: Share = 0.05,
+        batch_size: Count | None = None,
+        max_epochs: Count | None = None,
+        patience: Count = 20,
+        loss: Loss = "bce",
         loss_options: Mapping[str, float] | None = None,
-        class_weights: str = "none",
-        label_smoothing: float = 0.0,
-        mixup: float = 0.0,
-        pooling: str = "none",
+        class_weights: ClassWeights = "none",
+        label_smoothing: Share = 0.0,
+        mixup: NonNegative = 0.0,
+        pooling: Pooling = "none",
         seed: int = 0,
         device: str = "auto",
     ) -> None:
@@ -133,68 +129,47 @@ class MLPHead(Options):
         """See `eno.models.Head`."""
         return self.pooling != "none"
 
-    def fit(
-        self,
-        X: Vectors,
-        Y: Labels,
-        X_val: Vectors | None = None,
-        Y_val: Labels | None = None,
-        *,
-        groups: np.ndarray | None = None,
-        sample_weight: np.ndarray | None = None,
-    ) -> Self:
-        """Learn from vectors and their labels; see `eno.models.Head.fit`.
-
-        Raises
-        ------
-        ValueError
-            Shapes do not fit together, there are too few rows, or a value is not finite.
-        TrainingError
-            The loss is not a number any more.
-        """
-        if self.pooling not in POOLINGS:
-            raise ValueError(f"pooling {self.pooling!r}: choose from {', '.join(POOLINGS)}.")
-        if self.takes_windows and not isinstance(X, Bags):
-            raise ValueError(f"pooling {self.pooling!r} learns from windows: give eno.models.bags.Bags, not an array.")
-        training = training_and_validation(
-            X, Y, X_val, Y_val, groups=groups, sample_weight=sample_weight, seed=self.seed
-        )
+    def _fit(self, data: TrainingData) -> None:
+        if self.pooling not in get_args(Pooling):
+            raise ValueError(f"pooling = {self.pooling!r}: expected one of {', '.join(get_args(Pooling))}.")
+        if self.takes_windows and not isinstance(data.X, Bags):
+            raise ValueError(f"pooling = {self.pooling!r} needs windows: pass eno.models.bags.Bags, not an array.")
         device = resolve_device(self.device)
-        # Whatever else in the process draws random numbers, the same seed gives the same head.
+        # The same seed must give the same head, whatever else in the process draws random numbers.
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(self.seed)
-            network = self._build(training.shape, training.Y.shape[1])
-            network.mean, network.scale = map(torch.from_numpy, training.moments())
-            single, prior = training.single_class(), torch.from_numpy(logit(training.priors())).float()
-            network.prior[single] = prior[single]
-            network.output.bias.data = prior  # so that rare labels need not be unlearned first
-            self._train(network.to(device), training, device)
+            network = self._build(data.shape, data.Y.shape[1])
+            network.mean, network.scale = map(torch.from_numpy, data.moments())
+            constant, prior = data.constant_labels(), torch.from_numpy(logit(data.base_rates())).float()
+            network.prior[constant] = prior[constant]
+            network.output.bias.data = prior  # so that the first epochs are not spent on the base rates of rare labels
+            self._train(network.to(device), data, device)
         self._network = network
-        return self
 
     def _build(self, shape: tuple[int, ...], labels: int) -> Perceptron:
         return Perceptron(shape, labels, hidden=tuple(self.hidden), dropout=self.dropout, pooling=self.pooling)
 
-    def _train(self, network: Perceptron, training: Training, device: torch.device) -> None:
-        rows = len(training)
+    def _train(self, network: Perceptron, data: TrainingData, device: torch.device) -> None:
+        rows = len(data)
         batch = self.batch_size or int(np.clip(rows // 100, *_BATCH))
         epochs = self.max_epochs or int(np.clip(_ROWS_SEEN // rows, *_EPOCHS))
         optimizer = torch.optim.AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
         total = epochs * -(-rows // batch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, total, self.warm_up))
-        weights = positive_weights(self.class_weights, training.positives(), rows)
-        options = dict(self.loss_options or {})
         loss_fn = MultiLabelLoss(
-            self.loss, label_smoothing=self.label_smoothing, positive_weights=weights, **options
+            self.loss,
+            label_smoothing=self.label_smoothing,
+            positive_weights=positive_weights(self.class_weights, data.positives(), rows),
+            **dict(self.loss_options or {}),
         ).to(device)
         random = np.random.default_rng(self.seed)
-        judged = np.sort(random.permutation(len(training.rows_val))[:_JUDGED])
-        truth = training.Y_val[judged].toarray()
+        some_val = np.sort(random.permutation(len(data.rows_val))[:_VAL_ROWS])
+        truth = data.Y_val[some_val].toarray()
         self.history, stopping, best_state = [], EarlyStopping(self.patience), network.state_dict()
         for number in range(1, epochs + 1):
             network.train()
             loss = 0.0
-            for X, real, Y, row_weights in self._batches(training, batch, random, device):
+            for X, real, Y, row_weights in self._batches(data, batch, random, device):
                 value = loss_fn(network(X, real), Y, row_weights)
                 optimizer.zero_grad()
                 value.backward()
@@ -203,9 +178,10 @@ class MLPHead(Options):
                 loss += value.item() * len(Y)
             if not math.isfinite(loss):
                 raise TrainingError(
-                    f"The loss is {loss} in epoch {number}. Try a learning_rate below {self.learning_rate}."
+                    f"Training diverged: the loss is {loss} in epoch {number}. "
+                    f"Try a learning_rate below {self.learning_rate}."
                 )
-            probabilities = self._apply(network, training.X_val, training.rows_val[judged])
+            probabilities = self._apply(network, data.X_val, data.rows_val[some_val])
             val_map = macro_map(truth, probabilities)
             epoch = Epoch(
                 number=number,
@@ -227,22 +203,22 @@ class MLPHead(Options):
         network.eval()
 
     def _batches(
-        self, training: Training, size: int, random: np.random.Generator, device: torch.device
+        self, data: TrainingData, size: int, random: np.random.Generator, device: torch.device
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor]]:
-        """Give the training rows once, in a new order: vectors, which windows there are, labels, weights."""
-        weights = training.weights / max(float(training.weights.mean()), 1e-12)
-        order = random.permutation(len(training))
+        """Yield vectors, which windows are real, labels and weights of all training rows, shuffled."""
+        weights = data.weights / max(float(data.weights.mean()), 1e-12)
+        order = random.permutation(len(data))
         for first in range(0, len(order), size):
             chosen = order[first : first + size]
-            X, real = self._tensors(training.X, training.rows[chosen], device)
-            Y = torch.from_numpy(training.Y[chosen].toarray()).to(device)
-            of_rows = torch.from_numpy(weights[chosen]).to(device)
+            X, real = self._tensors(data.X, data.rows[chosen], device)
+            Y = torch.from_numpy(data.Y[chosen].toarray()).to(device)
+            row_weights = torch.from_numpy(weights[chosen]).to(device)
             if self.mixup > 0:
                 if real is None:
-                    X, Y, of_rows = mixup(self.mixup, random, X, Y, of_rows)
+                    X, Y, row_weights = mixup(self.mixup, random, X, Y, row_weights)
                 else:
-                    X, Y, of_rows, real = mixup(self.mixup, random, X, Y, of_rows, real)
-            yield X, real, Y, of_rows
+                    X, Y, row_weights, real = mixup(self.mixup, random, X, Y, row_weights, real)
+            yield X, real, Y, row_weights
 
     def _tensors(
         self, X: Vectors, rows: np.ndarray | slice, device: torch.device
@@ -250,16 +226,15 @@ class MLPHead(Options):
         if not self.takes_windows:
             return torch.from_numpy(take(X, rows)).to(device), None
         bags = X[rows]
-        if not isinstance(bags, Bags):  # a track of which only the mean is known has one window
+        if not isinstance(bags, Bags):  # the mean of a track counts as its only window
             bags = Bags(take(X, rows), np.ones(len(bags), np.int64))
         values, real = bags.padded()
         return torch.from_numpy(values).to(device), torch.from_numpy(real).to(device)
 
     def predict_proba(self, X: Vectors) -> np.ndarray:
-        """Probabilities of all labels; see `eno.models.Head.predict_proba`."""
-        if self._network is None:
-            raise NotFitted(type(self).__name__)
-        check_shape(X, self._network.shape)
+        """See `eno.models.Head.predict_proba`."""
+        self._check(X)
+        assert self._network is not None
         return self._apply(self._network, X, np.arange(len(X)))
 
     @torch.inference_mode()
@@ -270,52 +245,24 @@ class MLPHead(Options):
         result: np.ndarray = torch.cat(parts).numpy()
         return result
 
-    def save(self, folder: Path | str) -> None:
-        """Write the fitted head as ``head.json`` and ``head.safetensors``.
-
-        Raises
-        ------
-        NotFitted
-            There is nothing to save yet.
-        """
-        if self._network is None:
-            raise NotFitted(type(self).__name__)
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        with replace_file(folder / _WEIGHTS) as temporary:
-            save_file({name: value.cpu() for name, value in self._network.state_dict().items()}, temporary)
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        assert self._network is not None
         history = [asdict(epoch) for epoch in self.history]
-        options = self._saved_options()
-        content = {"head": "mlp", "options": options, "best_epoch": self.best_epoch, "history": history}
-        write_json(folder / HEAD_FILE, content)
+        arrays = {name: value.cpu().numpy() for name, value in self._network.state_dict().items()}
+        return {"best_epoch": self.best_epoch, "history": history}, arrays
 
-    @classmethod
-    def load(cls, folder: Path | str, *, device: str = "auto") -> Self:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        ModelError
-            A file is missing or damaged.
-        """
-        folder = Path(folder)
-        try:
-            content = json.loads((folder / HEAD_FILE).read_text(encoding="utf-8"))
-            weights = _renamed(load_file(folder / _WEIGHTS))
-            head = cls(**content["options"], device=device)
-            network = head._build(tuple(weights["mean"].shape), len(weights["output.bias"]))
-            weights.setdefault("prior", network.prior)  # heads that were saved before it was there
-            network.load_state_dict(weights)
-            head.history = [Epoch(**({"number": n} | epoch)) for n, epoch in enumerate(content["history"], 1)]
-            head.best_epoch = content["best_epoch"]
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise ModelError(f"{folder}: the saved head is damaged ({error!r}). Train it again.") from error
-        head._network = network.to(resolve_device(device)).eval()
-        return head
+    def _restore(self, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        weights = _renamed({name: torch.tensor(value) for name, value in arrays.items()})
+        network = self._build(tuple(weights["mean"].shape), len(weights["output.bias"]))
+        weights.setdefault("prior", network.prior)  # missing in the first heads of eno 0.1
+        network.load_state_dict(weights)
+        self.history = [Epoch(**({"number": n} | epoch)) for n, epoch in enumerate(content["history"], 1)]
+        self.best_epoch = content["best_epoch"]
+        self._network, self._shape = network.to(resolve_device(self.device)).eval(), network.shape
 
 
 def _rate(step: int, total: int, warm_up: float) -> float:
-    """Share of the learning rate at a step."""
+    """Return the fraction of the peak learning rate at a step."""
     rising = max(1, round(warm_up * total))
     if step < rising:
         return (step + 1) / rising
@@ -329,7 +276,7 @@ def _loss(loss_fn: MultiLabelLoss, probabilities: np.ndarray, truth: np.ndarray)
 
 
 def _renamed(weights: dict[str, Any]) -> dict[str, Any]:
-    """Weights under today's names: heads of eno 0.1 had one sequence of layers, and deviations instead of scales."""
+    """Rename weights of the first heads of eno 0.1: one sequence of layers, and deviations instead of scales."""
     if "output.bias" in weights:
         return weights
     last = max((name for name in weights if name.endswith(".bias")), key=lambda name: int(name.split(".")[1]))

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import torch
 from torch import nn
 
-POOLINGS = ("none", "mean", "attention", "max")
-"""How windows become a track: not at all, since the head is given the mean vector; or inside the network."""
+Pooling: TypeAlias = Literal["none", "mean", "attention", "max"]
 
 
 class Perceptron(nn.Module):
-    """Standardised inputs, a weighted sum over the encoder's layers if it gave several, hidden layers, logits.
+    """Standardisation, a weighted sum over the encoder's layers if there are several, hidden layers, logits.
 
     Parameters
     ----------
     shape : tuple of int
-        Of one input: ``(dim,)`` or ``(layers, dim)``.
+        Shape of one vector: ``(dim,)`` or ``(layers, dim)``.
     labels : int
-        Logits.
-    hidden : tuple of int
-        Widths of the hidden layers.
-    dropout : float
-        Share of hidden values that are dropped while training.
+        Number of logits.
+    hidden, dropout
+        See `eno.models.mlp.MLPHead`.
     pooling : {"none", "mean", "attention", "max"}
-        How the last hidden values of a track's windows become one; "none" takes one vector a track.
+        Pooling of the last hidden layer over a track's windows; "none" takes one vector per track.
 
     Notes
     -----
-    Attention is the gated one of M. Ilse et al., "Attention-based deep multiple instance learning", ICML 2018: windows
-    weigh by what is in them.
+    "attention" is gated attention: M. Ilse et al., "Attention-based deep multiple instance learning", ICML 2018.
     """
 
     mean: torch.Tensor
@@ -36,13 +34,15 @@ class Perceptron(nn.Module):
     prior: torch.Tensor
 
     def __init__(
-        self, shape: tuple[int, ...], labels: int, *, hidden: tuple[int, ...], dropout: float, pooling: str = "none"
+        self, shape: tuple[int, ...], labels: int, *, hidden: tuple[int, ...], dropout: float, pooling: Pooling = "none"
     ) -> None:
         super().__init__()
         self.shape, self.pooling = shape, pooling
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("scale", torch.ones(shape))
-        self.register_buffer("prior", torch.full((labels,), torch.nan))  # logits of labels that cannot be learned
+        self.register_buffer(
+            "prior", torch.full((labels,), torch.nan)
+        )  # logits of the base rates of constant labels; NaN for the others
         self.layer_weights = nn.Parameter(torch.zeros(shape[0])) if len(shape) == 2 else None
         dim = shape[-1]
         layers: list[nn.Module] = []
@@ -54,18 +54,14 @@ class Perceptron(nn.Module):
         self.output = nn.Linear(dim, labels)
 
     def forward(self, X: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
-        """Compute logits.
+        """Compute logits [shape=(b, labels)].
 
         Parameters
         ----------
         X : torch.Tensor [shape=(b, *shape) or (b, windows, *shape)]
             Vectors of tracks, or of their windows.
         real : torch.Tensor [shape=(b, windows), dtype=bool], optional
-            Which windows there are, where X has windows.
-
-        Returns
-        -------
-        torch.Tensor [shape=(b, labels)]
+            Which windows are real and not padding, if X has windows.
         """
         standardised = (X - self.mean) * self.scale
         if self.layer_weights is not None:

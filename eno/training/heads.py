@@ -15,8 +15,8 @@ from eno.errors import LabelError, TrainingError
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import Head, create_head
 from eno.models.aggregation import aggregate
+from eno.models.average_precision import macro_map
 from eno.models.calibration.calibrate import Calibration, fit_calibration
-from eno.models.ranking import macro_map
 from eno.training.collection import Collection, SplitPredictions
 from eno.training.feedback import Corrections
 from eno.training.record import HeadPlan, TrainingRecord

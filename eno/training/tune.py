@@ -13,7 +13,7 @@ from typing import Any
 from eno.data.splits.stratify import SPLITS
 from eno.errors import ConfigError, MissingExtra, TrainingError
 from eno.models import create_head
-from eno.models.ranking import macro_map
+from eno.models.average_precision import macro_map
 from eno.training.collection import Collection, split_hash, split_ids
 
 try:

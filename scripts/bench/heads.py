@@ -33,8 +33,8 @@ from scipy import sparse
 from scipy.special import expit
 
 from eno.models import HEADS, create_head
-from eno.models.base import chunks
-from eno.models.ranking import macro_map
+from eno.models.average_precision import macro_map
+from eno.models.training_data import chunks
 
 BASELINE = "OneVsRestClassifier(LGBMClassifier())"
 SPLITS = ("train", "val", "test")

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from eno.evaluation.ranking import weighted_ranking
-from eno.models.ranking import rank_labels
+from eno.models.average_precision import average_precision_and_auc
 
 
 @settings(max_examples=40)
@@ -38,7 +38,7 @@ def test_plain_rankings_are_those_of_scikit_learn(seed, digits):
     random = np.random.default_rng(seed)
     truth = random.random((30, 5)) < [0, 0.1, 0.3, 0.9, 1]
     scores = random.random((30, 5)).round(digits)
-    for label, (precision, area) in enumerate(zip(*rank_labels(truth, scores), strict=True)):
+    for label, (precision, area) in enumerate(zip(*average_precision_and_auc(truth, scores), strict=True)):
         if truth[:, label].any():
             assert precision == pytest.approx(average_precision_score(truth[:, label], scores[:, label]))
         else:

@@ -11,11 +11,11 @@ from eno.config import Settings, load_settings
 from eno.errors import ConfigError, UnknownName
 from eno.models import create_head, load_head
 from eno.models.bags import Bags
-from eno.models.base import Options
+from eno.models.base import BaseHead
 from eno.models.blend import BlendHead
 
 
-class Fixed(Options):
+class Fixed(BaseHead):
     """Gives the same logits, whatever the row says, but for its number."""
 
     def __init__(self, logits):

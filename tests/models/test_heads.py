@@ -1,4 +1,4 @@
-"""The contract that every head keeps, and what the MLP must reach."""
+"""The contract of all heads, and what the MLP must achieve."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from eno.errors import ConfigError, ModelError, NotFitted, UnknownName
 from eno.evaluation.metrics import evaluate
-from eno.models import base, create_head, load_head
+from eno.models import create_head, load_head, training_data
 from eno.models.bags import Bags
 from eno.models.mlp import MLPHead
 from eno.views import RowView
@@ -48,7 +48,7 @@ def head(name):
 
 
 class TestContract:
-    def test_learns_what_can_be_learned(self, head):
+    def test_generalises_to_held_out_rows(self, head):
         X, Y = problem(0)
         X_test, Y_test = problem(1)
         result = evaluate(Y_test, head.fit(X, Y).predict_proba(X_test))
@@ -83,7 +83,7 @@ class TestContract:
         X, Y = problem()
         np.testing.assert_array_equal(head.fit(X, Y).predict_proba(X), clone(head).fit(X, Y).predict_proba(X))
 
-    def test_rows_of_weight_0_do_not_count(self, name):
+    def test_rows_of_weight_0_are_ignored(self, name):
         X, Y = problem()
         wrong = np.concatenate([Y, 1 - Y])
         weights = np.repeat([1.0, 0.0], len(X))
@@ -96,13 +96,13 @@ class TestContract:
         X, Y = problem()
         groups = np.array([f"artist {i // 7}" for i in range(len(X))])
         seen = []
-        hold_out = base._hold_out
+        hold_out = training_data._hold_out
 
         def spy(rows, groups, seed):
             seen.append(hold_out(rows, groups, seed))
             return seen[-1]
 
-        monkeypatch.setattr(base, "_hold_out", spy)
+        monkeypatch.setattr(training_data, "_hold_out", spy)
         create_head(name, **QUICK[name]).fit(X, Y, groups=groups)
         held_out, kept = seen[0]
         assert not set(groups[held_out]) & set(groups[kept])
@@ -164,17 +164,17 @@ class TestContract:
         np.testing.assert_allclose(probabilities[:, :5], probabilities[:, 5:10], atol=0.5)
         assert np.isfinite(probabilities).all()
 
-    def test_nothing_to_learn_is_reported_and_predicted_by_the_prior(self, head, caplog):
+    def test_labels_without_positives_are_reported_and_their_base_rate_predicted(self, head, caplog):
         X, Y = problem(n=60)
         with caplog.at_level("WARNING"):
             probabilities = head.fit(X, Y * 0, X, Y * 0).predict_proba(X)
-        assert "5 of 5 labels are on all training rows or on none" in caplog.text
+        assert "5 of 5 labels have only positives or only negatives in training (first: index 0)" in caplog.text
         np.testing.assert_allclose(probabilities, 1 / 62, rtol=1e-3)
 
     def test_validation_must_fit_to_training(self, head):
         X, Y = problem(n=60)
         for X_val, Y_val in ((X[:, :3], Y), (X, Y[:, :3])):
-            with pytest.raises(ValueError, match="validation has the shapes"):
+            with pytest.raises(ValueError, match="X_val and Y_val have the shapes"):
                 head.fit(X, Y, X_val, Y_val)
         with pytest.raises(ValueError, match="X_val and Y_val go together"):
             head.fit(X, Y, X)
@@ -191,12 +191,12 @@ class TestContract:
         padded = np.hstack([X, np.full((len(X), 3), 1e4, np.float32)])
         assert np.isfinite(create_head(name, **QUICK[name]).fit(padded, Y).predict_proba(padded)).all()
 
-    def test_labels_of_one_class_are_predicted_by_their_prior_and_reported(self, head, caplog):
+    def test_constant_labels_are_reported_and_their_base_rate_predicted(self, head, caplog):
         X, Y = problem()
         Y[:, 1], Y[:, 2] = 0, 1
         with caplog.at_level("WARNING"):
             probabilities = head.fit(X, Y).predict_proba(X)
-        assert "2 of 5 labels are on all training rows or on none" in caplog.text
+        assert "2 of 5 labels have only positives or only negatives in training (first: index 1)" in caplog.text
         # Laplace's rule, over the nine tenths that were not held out.
         np.testing.assert_allclose(probabilities[:, 1], 1 / 542, rtol=1e-3)
         np.testing.assert_allclose(probabilities[:, 2], 541 / 542, rtol=1e-3)
@@ -261,6 +261,14 @@ def test_unknown_head(tmp_path):
         load_head(tmp_path)
 
 
+def test_heads_of_a_newer_version_are_refused_clearly(tmp_path):
+    create_head("probabilities").save(tmp_path)
+    content = json.loads((tmp_path / "head.json").read_text())
+    (tmp_path / "head.json").write_text(json.dumps(content | {"head": "oracle", "format": 99}))
+    with pytest.raises(ModelError, match=r"head\.json: has format 99; .* up to format 2\. .* upgrade eno"):
+        load_head(tmp_path)
+
+
 class TestMLP:
     def test_without_hidden_layers_it_is_logistic_regression(self):
         rng = np.random.default_rng(0)
@@ -301,7 +309,7 @@ class TestMLP:
         assert head.history[-1].val_map is None
 
 
-def test_mlp_learns_which_layer_of_the_encoder_to_listen_to():
+def test_mlp_finds_the_informative_layer_of_the_encoder():
     X, Y = problem(0, scale=1.0)
     noise = np.random.default_rng(5).standard_normal((len(X), 3, X.shape[1])).astype(np.float32)
     layers = np.concatenate([noise[:, :2], X[:, None], noise[:, 2:]], axis=1)

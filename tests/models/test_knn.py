@@ -100,7 +100,7 @@ class TestInvertedLists:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"k": 0}, "k is 0; at least 1 neighbour must vote"),
+        ({"k": 0}, "k = 0: expected at least 1 neighbour"),
         ({"k": (5, -1)}, "at least 1 neighbour"),
         ({"k": ()}, "at least 1 neighbour"),
         ({"temperatures": 0}, "above 0"),

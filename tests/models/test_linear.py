@@ -47,18 +47,18 @@ class TestLinear:
         X, Y = problem()
         expected = LinearHead(device="cpu").fit(X, Y)
         monkeypatch.setattr(linear_fit, "_LOGITS_AT_ONCE", 5 * 256)
-        monkeypatch.setattr(linear_fit, "_HELD", 0)
+        monkeypatch.setattr(linear_fit, "_CACHED", 0)
         np.save(tmp_path / "X.npy", X)
         mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
         again = LinearHead(device="cpu").fit(mapped, sparse.csr_array(Y))
         assert again.chosen_l2 == expected.chosen_l2
         np.testing.assert_allclose(again.predict_proba(X), expected.predict_proba(X), atol=1e-4)
 
-    def test_strength_chosen_by_some_rows_is_fitted_on_all(self, monkeypatch):
+    def test_penalty_chosen_on_a_sample_is_fitted_on_all_rows(self, monkeypatch):
         X, Y = problem(n=1500, dim=40)
         X_val, Y_val = problem(1, dim=40)
-        monkeypatch.setattr(linear, "_CHOSEN_BY", 200)
-        monkeypatch.setattr(linear, "_ROUGHLY", 1e-6)
+        monkeypatch.setattr(linear, "_SELECTION_ROWS", 200)
+        monkeypatch.setattr(linear, "_COARSE", 1e-6)
         head = LinearHead(device="cpu").fit(X, Y, X_val, Y_val)
         assert head.chosen_l2 == max(head.val_map, key=head.val_map.get)
         alone = LinearHead(l2=(head.chosen_l2,), device="cpu").fit(X, Y, X_val, Y_val)

@@ -132,9 +132,9 @@ class TestPositiveWeights:
         np.testing.assert_allclose(positive_weights("balanced", np.array([0, 1, 10**6]), 10**6), [100, 100, 0.01])
 
     def test_wrong_names(self):
-        with pytest.raises(ValueError, match="class_weights 'heavy': choose from none, balanced, effective"):
+        with pytest.raises(ValueError, match="class_weights = 'heavy': expected one of none, balanced, effective"):
             positive_weights("heavy", np.array([1]), 10)
-        with pytest.raises(ValueError, match="loss 'hinge': choose from bce, focal, asymmetric"):
+        with pytest.raises(ValueError, match="loss = 'hinge': expected one of bce, focal, asymmetric"):
             MultiLabelLoss("hinge")
-        with pytest.raises(ValueError, match="label_smoothing is 1"):
+        with pytest.raises(ValueError, match="label_smoothing = 1"):
             MultiLabelLoss(label_smoothing=1.0)

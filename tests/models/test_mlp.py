@@ -65,9 +65,9 @@ class TestWindows:
         np.testing.assert_allclose(head.predict_proba(X), head.predict_proba(Bags(X, np.ones(4, int))), atol=1e-6)
 
     def test_arrays_are_no_windows(self):
-        with pytest.raises(ValueError, match="learns from windows"):
+        with pytest.raises(ValueError, match="needs windows"):
             MLPHead(pooling="max").fit(*problem(n=50))
-        with pytest.raises(ValueError, match="choose from none, mean, attention, max"):
+        with pytest.raises(ValueError, match="expected one of none, mean, attention, max"):
             MLPHead(pooling="median").fit(*problem(n=50))
 
 
@@ -133,11 +133,11 @@ class TestTraining:
 
     def test_divergence_is_named(self):
         X, Y = problem(n=200)
-        with pytest.raises(TrainingError, match=r"try a learning_rate below 1e\+30"):
+        with pytest.raises(TrainingError, match=r"Try a learning_rate below 1e\+30"):
             MLPHead(learning_rate=1e30, max_epochs=5, weight_decay=0.0, device="cpu").fit(X, Y)
 
     def test_large_validation_parts_are_drawn_from(self, monkeypatch):
-        monkeypatch.setattr("eno.models.mlp._JUDGED", 50)
+        monkeypatch.setattr("eno.models.mlp._VAL_ROWS", 50)
         X, Y = problem()
         head = MLPHead(hidden=(8,), max_epochs=2, device="cpu")
         judged = []

@@ -133,7 +133,7 @@ class TestBadInput:
             train_head(other, PLAN, device="cpu")
 
     def test_wrong_values_name_the_head(self, collection):
-        with pytest.raises(TrainingError, match=r"The head 'mlp' cannot be fitted .* choose from bce"):
+        with pytest.raises(TrainingError, match=r"The head 'mlp' cannot be fitted .* expected one of bce"):
             train_head(collection, HeadPlan("mlp", {"loss": "hinge"}), device="cpu")
 
     @pytest.mark.parametrize("name", ["training.json", "training_tracks.parquet"])

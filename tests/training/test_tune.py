@@ -5,8 +5,8 @@ import pytest
 
 from eno.data.labels.encoder import LabelEncoder
 from eno.errors import ConfigError, TrainingError
+from eno.models.average_precision import macro_map
 from eno.models.mlp import MLPHead
-from eno.models.ranking import macro_map
 from eno.training.collection import Collection
 from eno.training.tune import tune
 

@@ -1,93 +1,100 @@
-"""Gradient-boosted trees, one ensemble a label, on vectors that are binned once."""
+"""Gradient-boosted trees: one ensemble per label."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal
 
 import lightgbm as lgb
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from pydantic import Field
 from scipy.special import expit, logit
 
 from eno.cores import usable_cores
-from eno.errors import ModelError, NotFitted, TrainingError
-from eno.files import replace_file, write_json
-from eno.models.base import Options, Training, check_shape, chunks, take, training_and_validation
-from eno.models.heads import HEAD_FILE
+from eno.errors import TrainingError
+from eno.files import replace_file
+from eno.models.base import BaseHead
 from eno.models.lgbm.checkpoint import LabelCheckpoint, key_of
-from eno.models.lgbm.labels import Grown, Plan, learn_here
-from eno.models.types import Labels, Vectors
+from eno.models.lgbm.labels import BoostingOptions, LabelTrees, train_in_threads
+from eno.models.options import Count, Positive
+from eno.models.training_data import TrainingData, chunks, take
+from eno.models.types import Vectors
 
 logger = logging.getLogger(__name__)
 
-_ARRAYS, _TREES = "head.safetensors", "trees.txt"
+_TREES = "trees.txt"
 _SEPARATOR = "\n=== end of label ===\n"
 _EXECUTORS = ("local", "ray")
 
 
-class LightGBMHead(Options):
+class LightGBMHead(BaseHead):
     """One-vs-rest LightGBM.
 
     Parameters
     ----------
-    num_leaves, learning_rate, feature_fraction, min_data_in_leaf, max_bin
-        As LightGBM has them.
+    num_leaves : int
+        Maximum number of leaves per tree.
+    learning_rate : float
+        Shrinkage of every tree.
+    feature_fraction : float
+        Fraction of the dimensions that are sampled for each tree.
+    min_data_in_leaf : int
+        Minimum number of training rows in a leaf.
+    max_bin : int
+        Maximum number of bins per dimension.
     rounds : int
-        Trees a label at most.
+        Maximum number of trees per label.
     early_stopping : int
-        Rounds without a better average precision on the validation rows after which the training of a label ends.
+        Early stopping: rounds without a better average precision of the label on the validation rows.
     min_judged : int
-        A label that fewer validation rows have is not stopped early: by so few, the best round is found by chance.
+        Validation positives that a label needs for early stopping; with fewer, the best round would be found by chance.
     max_rows : int
-        A label is learned from all its positives and so many rows at most; further negatives are left out, and the
-        probabilities corrected for it.
+        Training rows per label: all positives, and a sample of the negatives. Probabilities are corrected for it.
     seed : int
-        Decides which features a tree sees, which negatives are left out, and which rows are held out where no
-        validation rows are given.
+        Seed of the sampling of features and negatives, and of the draw of held-out rows.
     threads : int, optional
-        Labels that are learned at once; as many as there are cores, if not given. On Ray the cluster decides.
+        Labels that are trained at once; by default one per core. On Ray the cluster decides.
     executor : {"local", "ray"}
-        Whether labels are learned here, or on a Ray cluster (`eno.models.lgbm.ray`). The result is the same.
+        Train on this machine or on a Ray cluster (see `eno.models.lgbm.ray`). The result is the same.
     checkpoint : Path or str, optional
-        A folder where `fit` keeps the labels it has learned, until it is done. After an interruption it goes on from
-        there if data and settings are the same, and starts anew if they are not.
+        Folder for the labels trained so far; it is removed at the end. An interrupted training with the same data and
+        settings resumes from it.
     device : str
-        Without meaning: trees grow on the CPU.
+        Has no effect: trees are trained on the CPU.
 
     Attributes
     ----------
     failures : dict of int to str
-        Labels whose training failed, and why; they are predicted by their prior.
+        Index of every label whose training failed, and the reason; its base rate is predicted.
 
     Notes
     -----
-    Vectors are sorted into bins once and may lie on disk; see `eno.models.lgbm.labels.LabelLearner`.
+    Vectors are binned once and may lie on disk; see `eno.models.lgbm.labels.LabelTrainer`.
 
     References
     ----------
     G. Ke et al., "LightGBM: A highly efficient gradient boosting decision tree", NeurIPS 2017.
     """
 
+    name = "lightgbm"
+
     def __init__(
         self,
         *,
-        num_leaves: int = 8,
-        learning_rate: float = 0.15,
-        feature_fraction: float = 0.1,
-        min_data_in_leaf: int = 20,
-        max_bin: int = 63,
-        rounds: int = 150,
-        early_stopping: int = 50,
-        min_judged: int = 100,
-        max_rows: int = 20_000,
+        num_leaves: Annotated[int, Field(ge=2)] = 8,
+        learning_rate: Positive = 0.15,
+        feature_fraction: Annotated[float, Field(gt=0, le=1)] = 0.1,
+        min_data_in_leaf: Count = 20,
+        max_bin: Annotated[int, Field(ge=2)] = 63,
+        rounds: Count = 150,
+        early_stopping: Count = 50,
+        min_judged: Count = 100,
+        max_rows: Count = 20_000,
         seed: int = 0,
-        threads: int | None = None,
-        executor: str = "local",
+        threads: Count | None = None,
+        executor: Literal["local", "ray"] = "local",
         checkpoint: Path | str | None = None,
         device: str = "auto",
     ) -> None:
@@ -97,74 +104,47 @@ class LightGBMHead(Options):
         self.seed, self.threads, self.executor, self.checkpoint = seed, threads, executor, checkpoint
         self.device = device
         self.failures: dict[int, str] = {}
-        self._boosters: list[lgb.Booster | None] | None = None
-        self._shifts = self._priors = np.zeros(0)
-        self._shape: tuple[int, ...] = ()
+        self._boosters: list[lgb.Booster | None] = []
+        self._shifts = self._base_rates = np.zeros(0)
 
-    def fit(
-        self,
-        X: Vectors,
-        Y: Labels,
-        X_val: Vectors | None = None,
-        Y_val: Labels | None = None,
-        *,
-        groups: np.ndarray | None = None,
-        sample_weight: np.ndarray | None = None,
-    ) -> Self:
-        """Learn from vectors and their labels; see `eno.models.Head.fit`.
-
-        Raises
-        ------
-        ValueError
-            Shapes do not fit together, there are too few rows, a value is not finite, or `executor` is unknown.
-        TrainingError
-            LightGBM takes none of the labels.
-        MissingExtra
-            Ray is wanted, and not installed.
-        """
+    def _fit(self, data: TrainingData) -> None:
         if self.executor not in _EXECUTORS:
-            raise ValueError(f"executor {self.executor!r}: choose from {', '.join(_EXECUTORS)}.")
-        training = training_and_validation(
-            X, Y, X_val, Y_val, groups=groups, sample_weight=sample_weight, seed=self.seed
-        )
-        labels = np.flatnonzero(~training.single_class()).tolist()
-        boosters: list[lgb.Booster | None] = [None] * training.Y.shape[1]
+            raise ValueError(f"executor = {self.executor!r}: expected one of {', '.join(_EXECUTORS)}.")
+        labels = np.flatnonzero(~data.constant_labels()).tolist()
+        boosters: list[lgb.Booster | None] = [None] * data.Y.shape[1]
         shifts, failures = np.zeros(len(boosters)), {}
-        for done, grown in enumerate(self._learned(training, labels), 1):
-            if grown.failure:
-                failures[grown.label] = grown.failure
-                logger.warning(
-                    "label number %d cannot be learned and is predicted by its prior: %s", grown.label, grown.failure
-                )
+        for done, trained in enumerate(self._resumed(data, labels), 1):
+            if trained.failure:
+                failures[trained.label] = trained.failure
+                logger.warning("label %d failed; its base rate is predicted: %s", trained.label, trained.failure)
             else:
-                boosters[grown.label], shifts[grown.label] = lgb.Booster(model_str=grown.trees), grown.shift
+                boosters[trained.label], shifts[trained.label] = lgb.Booster(model_str=trained.trees), trained.shift
             self._report(done, len(labels))
         if labels and len(failures) == len(labels):
-            raise TrainingError(f"LightGBM learns none of the {len(labels)} labels: {failures[labels[0]]}")
-        self._shape, self._priors = training.shape, training.priors()
-        self._boosters, self._shifts, self.failures = boosters, shifts, dict(sorted(failures.items()))
-        return self
+            raise TrainingError(f"LightGBM failed for all {len(labels)} labels: {failures[labels[0]]}")
+        self._boosters, self._shifts, self._base_rates = boosters, shifts, data.base_rates()
+        self.failures = dict(sorted(failures.items()))
 
-    def _learned(self, training: Training, labels: list[int]) -> Iterator[Grown]:
-        """Give the labels as they are learned, those of the checkpoint first."""
-        checkpoint = None
-        if self.checkpoint is not None:
-            settings = {name: value for name, value in self._saved_options().items() if name != "threads"}
-            checkpoint = LabelCheckpoint(Path(self.checkpoint), key_of(training, settings))
-            before = checkpoint.finished()
-            if before:
-                logger.info("%s: %d of %d labels were learned before", self.checkpoint, len(before), len(labels))
-            yield from before.values()
-            labels = [label for label in labels if label not in before]
-        for grown in self._executed(training, labels) if labels else ():
-            if checkpoint is not None:
-                checkpoint.keep(grown)
-            yield grown
-        if checkpoint is not None:
-            checkpoint.remove()
+    def _resumed(self, data: TrainingData, labels: list[int]) -> Iterator[LabelTrees]:
+        """Yield labels from the checkpoint, then the others as they are trained."""
+        if self.checkpoint is None:
+            yield from self._train(data, labels)
+            return
+        settings = {name: value for name, value in self._saved_options().items() if name != "threads"}
+        checkpoint = LabelCheckpoint(Path(self.checkpoint), key_of(data, settings))
+        finished = checkpoint.finished()
+        if finished:
+            logger.info("%s: resuming, %d of %d labels are trained", self.checkpoint, len(finished), len(labels))
+        yield from finished.values()
+        for trained in self._train(data, [label for label in labels if label not in finished]):
+            checkpoint.add(trained)
+            yield trained
+        checkpoint.remove()
 
-    def _executed(self, training: Training, labels: list[int]) -> Iterator[Grown]:
-        plan = Plan(
+    def _train(self, data: TrainingData, labels: list[int]) -> Iterator[LabelTrees]:
+        if not labels:
+            return
+        options = BoostingOptions(
             parameters=self._parameters(),
             rounds=self.rounds,
             early_stopping=self.early_stopping,
@@ -174,17 +154,17 @@ class LightGBMHead(Options):
         )
         try:
             if self.executor == "ray":
-                from eno.models.lgbm.ray import learn_on_ray
+                from eno.models.lgbm.ray import train_on_ray
 
-                yield from learn_on_ray(training, plan, labels)
+                yield from train_on_ray(data, options, labels)
             else:
-                yield from learn_here(training, plan, labels, self.threads or usable_cores())
+                yield from train_in_threads(data, options, labels, self.threads or usable_cores())
         except lgb.basic.LightGBMError as error:
-            raise TrainingError(f"LightGBM cannot learn: {error}") from error
+            raise TrainingError(f"LightGBM: {error}") from error
 
     def _parameters(self) -> dict[str, Any]:
         return {
-            "objective": "cross_entropy",  # as binary, but takes soft labels too
+            "objective": "cross_entropy",  # like binary, but accepts soft labels
             "metric": "average_precision",
             "num_leaves": self.num_leaves,
             "learning_rate": self.learning_rate,
@@ -193,8 +173,8 @@ class LightGBMHead(Options):
             "max_bin": self.max_bin,
             "min_data_in_bin": 3,
             "feature_pre_filter": False,
-            "force_col_wise": True,  # the better one for many columns, and no test of both for every label
-            # Labels side by side: threads within a tree wait for each other at every leaf, and round sums differently.
+            "force_col_wise": True,  # faster for many columns; otherwise both ways are timed for every label
+            # Labels are trained in parallel instead: threads within a tree wait at every leaf, and change the sums.
             "num_threads": 1,
             "seed": self.seed,
             "deterministic": True,
@@ -206,63 +186,39 @@ class LightGBMHead(Options):
         return {name: value for name, value in options.items() if name not in ("executor", "checkpoint")}
 
     def predict_proba(self, X: Vectors) -> np.ndarray:
-        """Probabilities of all labels; see `eno.models.Head.predict_proba`."""
-        if self._boosters is None:
-            raise NotFitted(type(self).__name__)
-        check_shape(X, self._shape)
-        return np.concatenate([self._probabilities(take(X, rows), self._boosters) for rows in chunks(len(X))])
+        """See `eno.models.Head.predict_proba`."""
+        self._check(X)
+        return np.concatenate([self._probabilities(take(X, rows)) for rows in chunks(len(X))])
 
-    def _probabilities(self, X: np.ndarray, boosters: list[lgb.Booster | None]) -> np.ndarray:
+    def _probabilities(self, X: np.ndarray) -> np.ndarray:
         flat = np.ascontiguousarray(X.reshape(len(X), -1))
-        logits = np.tile(logit(self._priors), (len(flat), 1))
-        for label, booster in enumerate(boosters):
+        logits = np.tile(logit(self._base_rates), (len(flat), 1))
+        for label, booster in enumerate(self._boosters):
             if booster is not None and len(flat):
                 raw = booster.predict(flat, raw_score=True, num_threads=self.threads or usable_cores())
                 logits[:, label] = raw + self._shifts[label]
         probabilities: np.ndarray = expit(logits).astype(np.float32)
         return probabilities
 
-    def save(self, folder: Path | str) -> None:
-        """Write the fitted head as ``head.json``, ``head.safetensors`` and ``trees.txt`` in LightGBM's own text format.
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        arrays = {"shifts": self._shifts, "priors": np.asarray(self._base_rates, np.float64)}
+        return {"failures": list(self.failures.items())}, arrays
 
-        Raises
-        ------
-        NotFitted
-            There is nothing to save yet.
-        """
-        if self._boosters is None:
-            raise NotFitted(type(self).__name__)
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+    def _restore(self, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        super()._restore(content, arrays)
+        self.failures = dict(content["failures"])
+        self._shifts, self._base_rates = arrays["shifts"], arrays["priors"]
+
+    def _write_files(self, folder: Path) -> None:
         trees = [booster.model_to_string() if booster else "" for booster in self._boosters]
         with replace_file(folder / _TREES) as temporary:
             temporary.write_text(_SEPARATOR.join([*trees, ""]), encoding="utf-8")
-        with replace_file(folder / _ARRAYS) as temporary:
-            save_file({"shifts": self._shifts, "priors": np.asarray(self._priors, np.float64)}, temporary)
-        options = self._saved_options()
-        content = {"head": "lightgbm", "options": options, "shape": list(self._shape)}
-        write_json(folder / HEAD_FILE, content | {"failures": list(self.failures.items())})
 
-    @classmethod
-    def load(cls, folder: Path | str, *, device: str = "auto") -> Self:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        ModelError
-            A file is missing or damaged.
-        """
-        folder = Path(folder)
+    def _read_files(self, folder: Path) -> None:
+        *trees, rest = (folder / _TREES).read_text(encoding="utf-8").split(_SEPARATOR)
+        if rest or len(trees) != len(self._base_rates):
+            raise ValueError(f"{_TREES} is truncated")
         try:
-            content = json.loads((folder / HEAD_FILE).read_text(encoding="utf-8"))
-            head = cls(**content["options"], device=device)
-            head._shape, head.failures = tuple(content["shape"]), dict(content["failures"])
-            arrays = load_file(folder / _ARRAYS)
-            head._shifts, head._priors = arrays["shifts"], arrays["priors"]
-            *trees, rest = (folder / _TREES).read_text(encoding="utf-8").split(_SEPARATOR)
-            if rest or len(trees) != len(head._priors):
-                raise ValueError(f"{_TREES} is cut short")
-            head._boosters = [lgb.Booster(model_str=text) if text else None for text in trees]
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError, lgb.basic.LightGBMError) as error:
-            raise ModelError(f"{folder}: the saved head is damaged ({error!r}). Train it again.") from error
-        return head
+            self._boosters = [lgb.Booster(model_str=text) if text else None for text in trees]
+        except lgb.basic.LightGBMError as error:
+            raise ValueError(str(error)) from error

@@ -1,4 +1,4 @@
-"""What LightGBM learns of single labels, from vectors that are binned once."""
+"""Boosted trees of single labels, on vectors that are binned once."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import lightgbm as lgb
 import numpy as np
 from scipy import sparse
 
-from eno.models.base import ROWS_AT_ONCE, Training, take
+from eno.models.training_data import ROWS_AT_ONCE, TrainingData, take
 from eno.models.types import Vectors
 
-_BINNED = 5000  # rows by which the bounds of bins are chosen: 80 for each of 63 bins
-_JUDGED = 10_000  # validation rows that decide when to stop: more would change little and take longer
-_JUDGED_EVERY = 5  # rounds; sorting the scores takes longer than growing a tree
+_BINNING_ROWS = 5000  # to choose the bounds of bins on: 80 for each of 63 bins
+_VAL_ROWS = 10_000  # for early stopping; more would change little
+_VALIDATION_INTERVAL = 5  # rounds; sorting the scores takes longer than growing a tree
 
 
-class Grown(NamedTuple):
-    """What became of a label.
+class LabelTrees(NamedTuple):
+    """The trees of a label.
 
     Attributes
     ----------
     label : int
-        Its number.
+        Its index.
     trees : str
-        In LightGBM's text format; empty if it failed.
+        In LightGBM's text format; empty if training failed.
     shift : float
-        What to add to the logit, since negatives were left out.
+        Correction of the logit for the negatives that were left out.
     failure : str
-        Why it cannot be learned; empty if it was.
+        Why training failed; empty if it did not.
     """
 
     label: int
@@ -41,16 +41,8 @@ class Grown(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How each label is learned.
-
-    Attributes
-    ----------
-    parameters : dict
-        LightGBM's.
-    rounds, early_stopping, min_judged, max_rows, seed : int
-        See `eno.models.lgbm.head.LightGBMHead`.
-    """
+class BoostingOptions:
+    """LightGBM's own parameters, and options of `eno.models.lgbm.head.LightGBMHead`."""
 
     parameters: dict[str, Any]
     rounds: int
@@ -61,15 +53,7 @@ class Plan:
 
 
 class Rows(lgb.Sequence):
-    """Vectors as LightGBM reads them: piece by piece, wherever they lie.
-
-    Parameters
-    ----------
-    X : Vectors [shape=(n, dim) or (n, layers, dim)]
-        Vectors.
-    rows : np.ndarray [dtype=int64]
-        Which of them.
-    """
+    """Rows of vectors that LightGBM reads in chunks."""
 
     batch_size = ROWS_AT_ONCE
 
@@ -80,33 +64,30 @@ class Rows(lgb.Sequence):
         return len(self._rows)
 
     def __getitem__(self, at: int | slice | list[int]) -> np.ndarray:
-        found = take(self._X, self._rows[at])  # LightGBM asks for slices, `_drawn` for lists
+        found = take(self._X, self._rows[at])  # LightGBM passes slices, `_sample` lists
         return found.reshape(len(found), -1)
 
 
-class LabelLearner:
-    """Learns labels one by one; several threads may do so at once.
+class LabelTrainer:
+    """Trains labels one by one; several threads may do so at once.
 
-    LightGBM's `Dataset`, which sorts every value into a bin, is made once. For each label a subset of its rows is
-    taken, which copies bins and not values, so that trainings share nothing that is written to.
+    LightGBM's `Dataset`, which sorts every value into a bin, is built once. Training of a label takes a subset of its
+    rows, which copies bins instead of values, so trainings share nothing that they write to.
 
     Parameters
     ----------
     pieces, pieces_val : sequence of Rows
-        Vectors to learn from and to stop by, in the order of their labels.
+        Training and validation vectors, in the order of their labels.
     Y, Y_val : scipy.sparse.csc_array [shape=(n, k), (n_val, k), dtype=float32]
-        Labels of both.
     weights : np.ndarray [shape=(n,), dtype=float32]
-        What each row weighs.
-    plan : Plan
-        How to learn.
+        Weights of the training rows.
     threads : int
-        To sort values into bins with.
+        For binning.
 
     Raises
     ------
     lightgbm.basic.LightGBMError
-        A parameter has a value that LightGBM does not take.
+        A parameter has a value that LightGBM does not accept.
     """
 
     def __init__(
@@ -116,57 +97,57 @@ class LabelLearner:
         Y: sparse.csc_array,
         Y_val: sparse.csc_array,
         weights: np.ndarray,
-        plan: Plan,
+        options: BoostingOptions,
         *,
         threads: int,
     ) -> None:
-        self._Y, self._Y_val, self._plan = Y, Y_val, plan
-        parameters = plan.parameters | {"num_threads": threads}
-        given = None if (weights == 1).all() else weights  # without weights LightGBM has less to do
-        drawn = _drawn(pieces, plan.seed)
-        bounds = lgb.Dataset(drawn, np.zeros(len(drawn)), params=parameters).construct()
-        self._data = bounds.create_valid(list(pieces), np.zeros(Y.shape[0]), weight=given, params=parameters)
+        self._Y, self._Y_val, self._options = Y, Y_val, options
+        parameters = options.parameters | {"num_threads": threads}
+        weight = None if (weights == 1).all() else weights  # LightGBM is faster without
+        sample = _sample(pieces, options.seed)
+        bounds = lgb.Dataset(sample, np.zeros(len(sample)), params=parameters).construct()
+        self._data = bounds.create_valid(list(pieces), np.zeros(Y.shape[0]), weight=weight, params=parameters)
         self._validation = bounds.create_valid(list(pieces_val), np.zeros(Y_val.shape[0]), params=parameters)
         self._data.construct()
         self._validation.construct()
 
-    def learn(self, label: int) -> Grown:
-        """Grow the trees of one label."""
-        plan, y, y_val = self._plan, _column(self._Y, label), _column(self._Y_val, label)
-        rows, kept = choose_rows(y, plan.max_rows, (plan.seed, label))
-        judged, _ = choose_rows(y_val, _JUDGED, (plan.seed, label))
+    def train(self, label: int) -> LabelTrees:
+        """Train one label."""
+        options, y, y_val = self._options, _column(self._Y, label), _column(self._Y_val, label)
+        rows, kept = choose_rows(y, options.max_rows, (options.seed, label))
+        rows_val, _ = choose_rows(y_val, _VAL_ROWS, (options.seed, label))
         positives = np.count_nonzero(y_val)
         try:
-            booster = lgb.Booster(plan.parameters, self._subset(self._data, rows, y))
-            if plan.min_judged <= positives < len(y_val):
-                booster.add_valid(self._subset(self._validation, judged, y_val > 0), "validation")
-                best = _boost(booster, plan.rounds, plan.early_stopping)
+            booster = lgb.Booster(options.parameters, self._subset(self._data, rows, y))
+            if options.min_judged <= positives < len(y_val):
+                booster.add_valid(self._subset(self._validation, rows_val, y_val > 0), "validation")
+                best = _boost(booster, options.rounds, options.early_stopping)
             else:
-                best = _boost(booster, plan.rounds, None)
-            return Grown(label, booster.model_to_string(num_iteration=best), float(np.log(kept)))
+                best = _boost(booster, options.rounds, None)
+            return LabelTrees(label, booster.model_to_string(num_iteration=best), float(np.log(kept)))
         except lgb.basic.LightGBMError as error:
-            return Grown(label, failure=str(error))
+            return LabelTrees(label, failure=str(error))
 
     def _subset(self, data: lgb.Dataset, rows: np.ndarray, y: np.ndarray) -> lgb.Dataset:
-        subset = data.subset(rows.tolist(), params=self._plan.parameters).construct()
+        subset = data.subset(rows.tolist(), params=self._options.parameters).construct()
         return subset.set_label(y[rows].astype(np.float32))
 
 
-def _drawn(pieces: Sequence[Rows], seed: int) -> np.ndarray:
-    """Vectors by which the bounds of bins are chosen."""
+def _sample(pieces: Sequence[Rows], seed: int) -> np.ndarray:
+    """Return vectors on which the bounds of bins are chosen."""
     starts = np.cumsum([0, *map(len, pieces)])
-    rows = np.sort(np.random.default_rng(seed).permutation(starts[-1])[:_BINNED])
+    rows = np.sort(np.random.default_rng(seed).permutation(starts[-1])[:_BINNING_ROWS])
     cuts = np.searchsorted(rows, starts)
     parts = zip(pieces, starts[:-1], cuts[:-1], cuts[1:], strict=True)
     return np.concatenate([piece[(rows[first:end] - start).tolist()] for piece, start, first, end in parts])
 
 
 def _boost(booster: lgb.Booster, rounds: int, early_stopping: int | None) -> int:
-    """Add trees; give how many of them are to be kept."""
+    """Add trees, and return how many of them to keep."""
     best, best_score = rounds, -1.0
     for done in range(1, rounds + 1):
         booster.update()
-        if early_stopping is None or (done % _JUDGED_EVERY and done < rounds):
+        if early_stopping is None or (done % _VALIDATION_INTERVAL and done < rounds):
             continue
         score = booster.eval_valid()[0][2]
         if score > best_score:
@@ -177,23 +158,22 @@ def _boost(booster: lgb.Booster, rounds: int, early_stopping: int | None) -> int
 
 
 def choose_rows(y: np.ndarray, most: int, seed: tuple[int, ...]) -> tuple[np.ndarray, float]:
-    """Rows of a label: all its positives, and as many negatives as there is room for, but not fewer than positives.
+    """Choose training rows of a label: all positives, and as many negatives as fit, but at least as many as positives.
 
     Parameters
     ----------
     y : np.ndarray [shape=(n,)]
-        The label.
     most : int
-        Rows at most, unless more than half of them were positives.
+        Maximum number of rows, unless more than half of them are positives.
     seed : tuple of int
-        Decides which negatives are left out.
+        Of the draw of negatives.
 
     Returns
     -------
     rows : np.ndarray [dtype=int64]
-        Ascending, as LightGBM takes them.
+        Ascending, as LightGBM requires.
     kept : float
-        Share of the negatives that is among them.
+        Share of the negatives that are among them.
     """
     positive = y > 0
     negatives = np.flatnonzero(~positive)
@@ -212,37 +192,22 @@ def _column(Y: sparse.csc_array, label: int) -> np.ndarray:
     return column
 
 
-def learn_here(training: Training, plan: Plan, labels: Sequence[int], threads: int) -> Iterator[Grown]:
-    """Learn labels in threads of this process, in whatever order they are done.
-
-    Parameters
-    ----------
-    training : Training
-        Vectors and labels.
-    plan : Plan
-        How to learn.
-    labels : sequence of int
-        Which of them.
-    threads : int
-        Labels that are learned at once.
-
-    Yields
-    ------
-    Grown
-        One for each label.
-    """
-    learner = LabelLearner(
-        [Rows(training.X, training.rows)],
-        [Rows(training.X_val, training.rows_val)],
-        training.Y.tocsc(),
-        training.Y_val.tocsc(),
-        training.weights,
-        plan,
+def train_in_threads(
+    data: TrainingData, options: BoostingOptions, labels: Sequence[int], threads: int
+) -> Iterator[LabelTrees]:
+    """Train labels in threads of this process, and yield them in the order in which they finish."""
+    trainer = LabelTrainer(
+        [Rows(data.X, data.rows)],
+        [Rows(data.X_val, data.rows_val)],
+        data.Y.tocsc(),
+        data.Y_val.tocsc(),
+        data.weights,
+        options,
         threads=threads,
     )
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for future in as_completed([pool.submit(learner.learn, label) for label in labels]):
+            for future in as_completed([pool.submit(trainer.train, label) for label in labels]):
                 yield future.result()
         finally:
             pool.shutdown(cancel_futures=True)

@@ -17,19 +17,19 @@ from eno.evaluation.metrics import evaluate
 from eno.models import load_head
 from eno.models.lgbm import labels as lgbm_labels
 from eno.models.lgbm.head import LightGBMHead
-from eno.models.lgbm.labels import LabelLearner, choose_rows
+from eno.models.lgbm.labels import LabelTrainer, choose_rows
 from tests.models.test_heads import problem
 
 ROOT = Path(__file__).parents[3]
 
 
 def arrays_of(head):
-    return head._shifts, head._priors, [booster and booster.model_to_string() for booster in head._boosters]
+    return head._shifts, head._base_rates, [booster and booster.model_to_string() for booster in head._boosters]
 
 
 def assert_same_head(one, other):
     np.testing.assert_array_equal(one._shifts, other._shifts)
-    np.testing.assert_array_equal(one._priors, other._priors)
+    np.testing.assert_array_equal(one._base_rates, other._base_rates)
     assert arrays_of(one)[2] == arrays_of(other)[2]
 
 
@@ -89,7 +89,7 @@ class TestLabels:
 
     def test_vectors_on_disk_are_read_in_pieces(self, tmp_path, monkeypatch, capfd):
         X, Y = problem(n=900)
-        monkeypatch.setattr(lgbm_labels, "_BINNED", 100)
+        monkeypatch.setattr(lgbm_labels, "_BINNING_ROWS", 100)
         expected = LightGBMHead(rounds=10, feature_fraction=0.5).fit(X, Y)
         monkeypatch.setattr(lgbm_labels.Rows, "batch_size", 128)
         np.save(tmp_path / "X.npy", X)
@@ -143,15 +143,15 @@ class TestFailures:
     def test_all_labels_fail(self, monkeypatch):
         X, Y = problem(labels=1)
         fail_at(monkeypatch, Y[:, 0], lightgbm.basic.LightGBMError("bad luck"))
-        with pytest.raises(TrainingError, match="none of the 1 labels: bad luck"):
+        with pytest.raises(TrainingError, match="failed for all 1 labels: bad luck"):
             LightGBMHead().fit(X, Y, X, Y)
 
     def test_options_that_lightgbm_does_not_take(self):
-        with pytest.raises(TrainingError, match=r"LightGBM cannot learn: .*num_leaves"):
+        with pytest.raises(TrainingError, match=r"LightGBM: .*num_leaves"):
             LightGBMHead(num_leaves=1).fit(*problem())
         with pytest.raises(TrainingError, match="max_bin"):
             LightGBMHead(max_bin=1).fit(*problem())
-        with pytest.raises(ValueError, match="'cloud': choose from local, ray"):
+        with pytest.raises(ValueError, match="'cloud': expected one of local, ray"):
             LightGBMHead(executor="cloud").fit(*problem())
 
     def test_ray_is_not_installed(self, monkeypatch):
@@ -162,14 +162,14 @@ class TestFailures:
 
 def fail_at(monkeypatch, column, error):
     """Have the training of one label fail."""
-    subset = LabelLearner._subset
+    subset = LabelTrainer._subset
 
     def failing(self, data, rows, y):
         if np.array_equal(y, column):
             raise error
         return subset(self, data, rows, y)
 
-    monkeypatch.setattr(LabelLearner, "_subset", failing)
+    monkeypatch.setattr(LabelTrainer, "_subset", failing)
 
 
 OPTIONS = {"rounds": 15, "feature_fraction": 0.5, "threads": 1}
@@ -177,32 +177,32 @@ OPTIONS = {"rounds": 15, "feature_fraction": 0.5, "threads": 1}
 RUN = """
 import sys, time
 from eno.models.lgbm.head import LightGBMHead
-from eno.models.lgbm.labels import LabelLearner
+from eno.models.lgbm.labels import LabelTrainer
 from tests.models.test_heads import problem
 from tests.models.lgbm.test_head import OPTIONS
 
-learn = LabelLearner.learn
+train = LabelTrainer.train
 
 def slow(self, label):
     if label == 3:
         time.sleep(600)
-    return learn(self, label)
+    return train(self, label)
 
-LabelLearner.learn = slow
+LabelTrainer.train = slow
 LightGBMHead(**OPTIONS, checkpoint=sys.argv[1]).fit(*problem())
 """
 
 
 @pytest.fixture
 def learned(monkeypatch):
-    """Numbers of the labels that are learned."""
-    numbers, learn = [], LabelLearner.learn
+    """Indices of the labels that are trained."""
+    numbers, train = [], LabelTrainer.train
 
     def spy(self, label):
         numbers.append(label)
-        return learn(self, label)
+        return train(self, label)
 
-    monkeypatch.setattr(LabelLearner, "learn", spy)
+    monkeypatch.setattr(LabelTrainer, "train", spy)
     return numbers
 
 
@@ -265,7 +265,7 @@ class TestCheckpoint:
         (tmp_path / "notes.txt").write_text("the user's own")
         head = LightGBMHead(**options, checkpoint=tmp_path).fit(X, Y, X_val, Y_val, sample_weight=weights)
         assert learned == [0, 1, 2, 3, 4]
-        assert "is of other data or settings: training starts anew" in caplog.text
+        assert "the checkpoint has other data or settings; training starts from the beginning" in caplog.text
         assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
         assert_same_head(head, LightGBMHead(**options).fit(X, Y, X_val, Y_val, sample_weight=weights))
 
@@ -294,7 +294,7 @@ except Exception as error:
 """
 
 
-def test_ray_learns_the_same():
+def test_ray_trains_the_same():
     environment = os.environ | {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(
         [sys.executable, "-c", RUN_ON_RAY], env=environment, capture_output=True, text=True, timeout=300, check=False

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from eno.models.ranking import average_precisions, macro_map
+from eno.models.average_precision import average_precisions, macro_map
 
 
 @pytest.mark.parametrize("decimals", [1, 2, 8])  # with many equal scores, some, none

@@ -1,28 +1,28 @@
-"""How well scores rank: the measure by which heads decide when to stop, and by which all are judged."""
+"""Average precision and the area under the ROC curve of labels: for early stopping, model selection and evaluation."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def judged_labels(truth: np.ndarray) -> np.ndarray:
-    """Tell which labels have positives and negatives [shape=(k,), dtype=bool]."""
+def has_both_classes(truth: np.ndarray) -> np.ndarray:
+    """Return which labels have positives and negatives [shape=(k,), dtype=bool]."""
     present = truth > 0
     return np.asarray(present.any(axis=0) & ~present.all(axis=0))
 
 
-def rank_labels(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Judge how every label ranks rows that all weigh the same.
+def average_precision_and_auc(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return average precision and ROC-AUC of every label.
 
     Parameters
     ----------
     truth, scores : np.ndarray [shape=(n, k)]
-        Labels, what is above 0 counts; and scores, the higher, the likelier. Equal scores share one rank.
+        Labels, positive above 0; and scores, higher for more likely positives. Equal scores share one rank.
 
     Returns
     -------
     average_precision, roc_auc : np.ndarray [shape=(k,), dtype=float64]
-        NaN where the label lacks positives; the area also where it lacks negatives.
+        NaN where the label has no positives; the area also where it has no negatives.
     """
     ranked = [_rank(truth[:, label] > 0, scores[:, label]) for label in range(truth.shape[1])]
     precisions, areas = np.array(ranked, np.float64).reshape(-1, 2).T
@@ -36,37 +36,31 @@ def _rank(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
         return np.nan, np.nan
     reached, exceeded = (len(ordered) - np.searchsorted(ordered, found, side) for side in ("left", "right"))
     true, true_exceeded = (len(found) - np.searchsorted(found, found, side) for side in ("left", "right"))
-    false = reached - true  # negatives that are not below
+    false = reached - true  # negatives with at least the same score
     tied = false - (exceeded - true_exceeded)
     area = np.mean(negatives - false + tied / 2) / negatives if negatives else np.nan
     return float(np.mean(true / reached)), float(area)
 
 
 def average_precisions(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Average precision of every label, as `sklearn.metrics.average_precision_score` defines it.
+    """Return the average precision of every label, as `sklearn.metrics.average_precision_score` defines it.
 
     Parameters
     ----------
     truth, scores : np.ndarray [shape=(n, k)]
-        See `rank_labels`.
+        See `average_precision_and_auc`.
 
     Returns
     -------
     np.ndarray [shape=(k,), dtype=float64]
-        NaN where a label has no positive, since nothing can be ranked first there.
+        NaN where a label has no positives.
     """
     if truth.shape != scores.shape:
-        raise ValueError(f"truth has the shape {truth.shape}, scores {scores.shape}.")
-    return rank_labels(truth, scores)[0]
+        raise ValueError(f"truth has the shape {truth.shape}, scores {scores.shape}; expected the same.")
+    return average_precision_and_auc(truth, scores)[0]
 
 
 def macro_map(truth: np.ndarray, scores: np.ndarray) -> float | None:
-    """Mean average precision over the labels that have positives and negatives; None if none has.
-
-    Parameters
-    ----------
-    truth, scores
-        See `average_precisions`.
-    """
-    judged = judged_labels(truth)
-    return float(average_precisions(truth[:, judged], scores[:, judged]).mean()) if judged.any() else None
+    """Return the mean average precision over labels with positives and negatives; None if there are no such labels."""
+    rankable = has_both_classes(truth)
+    return float(average_precisions(truth[:, rankable], scores[:, rankable]).mean()) if rankable.any() else None

@@ -1,0 +1,195 @@
+"""Training and validation rows of a head, checked; vectors stay on disk until they are needed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from eno.models.bags import Bags
+from eno.models.types import Labels, Vectors
+
+logger = logging.getLogger(__name__)
+
+ROWS_AT_ONCE = 16_384
+"""Rows that are read, or whose logits are computed, together, so that large collections fit in memory."""
+
+_HELD_OUT = 0.1  # share of the training rows, where no validation rows are passed
+
+
+def take(X: Vectors, rows: slice | np.ndarray) -> np.ndarray:
+    """Read rows as an array [dtype=float32]; of windows, their means."""
+    found = X[rows]
+    return np.asarray(found.means() if isinstance(found, Bags) else found, np.float32)
+
+
+def chunks(rows: int, size: int = ROWS_AT_ONCE) -> Iterator[slice]:
+    """Divide rows into slices, at least one."""
+    return (slice(first, min(first + size, rows)) for first in range(0, max(rows, 1), size))
+
+
+def check_labelled(X: Vectors, Y: Labels) -> tuple[Vectors, sparse.csr_array]:
+    """Check vectors and labels.
+
+    Returns
+    -------
+    X : Vectors
+        The same; converted to an array if it has no shape.
+    Y : scipy.sparse.csr_array [shape=(n, k), dtype=float32]
+
+    Raises
+    ------
+    ValueError
+        Shapes do not match, a value is not finite, or a label is outside 0 … 1.
+    """
+    if not hasattr(X, "shape"):
+        X = np.asarray(X, np.float32)
+    shape = np.shape(Y) if not sparse.issparse(Y) else Y.shape
+    if len(X.shape) not in (2, 3) or len(shape) != 2 or len(X) != shape[0]:
+        raise ValueError(f"X has the shape {X.shape} and Y {shape}; expected (n, dim) or (n, layers, dim), and (n, k).")
+    labels = sparse.csr_array(Y, dtype=np.float32)
+    labels.sum_duplicates()
+    labels.eliminate_zeros()
+    if not ((labels.data >= 0) & (labels.data <= 1)).all():
+        raise ValueError("Y has values outside 0 … 1.")
+    for rows in chunks(len(X)):
+        broken = ~np.isfinite(take(X, rows).reshape(rows.stop - rows.start, -1)).all(axis=1)
+        if broken.any():
+            raise ValueError(f"X has NaN or infinite values, first in row {rows.start + int(broken.argmax())}.")
+    return X, labels
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Training and validation rows.
+
+    Attributes
+    ----------
+    X, X_val : Vectors
+        Vectors, of which only `rows` and `rows_val` are used. Both are the same where validation rows were held out.
+    Y, Y_val : scipy.sparse.csr_array [shape=(n, k), (n_val, k), dtype=float32]
+        Labels of those rows.
+    rows, rows_val : np.ndarray [dtype=int64]
+    weights : np.ndarray [shape=(n,), dtype=float32]
+        Weights of the training rows.
+    """
+
+    X: Vectors
+    Y: sparse.csr_array
+    rows: np.ndarray
+    weights: np.ndarray
+    X_val: Vectors
+    Y_val: sparse.csr_array
+    rows_val: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        X: Vectors,
+        Y: Labels,
+        X_val: Vectors | None,
+        Y_val: Labels | None,
+        *,
+        groups: np.ndarray | None,
+        sample_weight: np.ndarray | None,
+        seed: int,
+    ) -> TrainingData:
+        """Check the arguments of `eno.models.Head.fit`; hold out a tenth of the rows if there are none for validation.
+
+        Raises
+        ------
+        ValueError
+            See `check_labelled`; or there are too few rows, or validation differs from training in labels or
+            dimensions.
+        """
+        X, labels = check_labelled(X, Y)
+        for name, values in (("groups", groups), ("sample_weight", sample_weight)):
+            if values is not None and len(values) != len(X):
+                raise ValueError(f"{name} has {len(values)} values for {len(X)} rows.")
+        weights = np.ones(len(X), np.float32) if sample_weight is None else np.asarray(sample_weight, np.float32)
+        if not (np.isfinite(weights) & (weights >= 0)).all():
+            raise ValueError("sample_weight has values that are negative or not finite.")
+        if (X_val is None) != (Y_val is None):
+            raise ValueError("X_val and Y_val go together: pass both or neither.")
+        if X_val is not None and Y_val is not None:
+            X_val, labels_val = check_labelled(X_val, Y_val)
+            if tuple(X_val.shape[1:]) != tuple(X.shape[1:]) or labels_val.shape[1] != labels.shape[1]:
+                raise ValueError(
+                    f"X_val and Y_val have the shapes {X_val.shape} and {labels_val.shape}, which do not match "
+                    f"X and Y, {X.shape} and {labels.shape}."
+                )
+            rows, rows_val = np.arange(len(X)), np.arange(len(X_val))
+        else:
+            rows_val, rows = _hold_out(len(X), groups, seed)
+            X_val, labels_val = X, labels[rows_val]
+        if len(rows) < 2:
+            raise ValueError(f"There are {len(rows)} training rows; at least 2 are needed.")
+        return cls(X, labels[rows], rows, weights[rows], X_val, labels_val, rows_val)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one vector: ``(dim,)`` or ``(layers, dim)``."""
+        return tuple(self.X.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return what standardises vectors: the mean of every dimension and the inverse of its standard deviation.
+
+        Returns
+        -------
+        mean, scale : np.ndarray [shape=(dim,) or (layers, dim), dtype=float32]
+            The scale of a constant dimension is 0, so that rounding noise is not amplified.
+        """
+        total = np.zeros(self.shape)
+        for rows in chunks(len(self)):
+            total += take(self.X, self.rows[rows]).sum(axis=0, dtype=np.float64)
+        mean = total / len(self)
+        squares = np.zeros(self.shape)
+        for rows in chunks(len(self)):
+            squares += np.square(take(self.X, self.rows[rows]) - mean).sum(axis=0)
+        deviation = np.sqrt(squares / len(self))
+        scale = np.where(deviation > 1e-6 * np.maximum(np.abs(mean), 1e-6), 1 / np.maximum(deviation, 1e-30), 0)
+        return mean.astype(np.float32), scale.astype(np.float32)
+
+    def positives(self) -> np.ndarray:
+        """Return the number of training rows with each label, whatever its value [shape=(k,), dtype=int64]."""
+        return np.bincount(self.Y.indices, minlength=self.Y.shape[1])
+
+    def constant_labels(self) -> np.ndarray:
+        """Return which labels have only positives or only negatives [shape=(k,), dtype=bool], and log a warning."""
+        sums = self.Y.sum(axis=0, dtype=np.float64)
+        constant: np.ndarray = (sums == 0) | (sums == len(self))
+        if constant.any():
+            logger.warning(
+                "%d of %d labels have only positives or only negatives in training (first: index %d); "
+                "their base rate is predicted.",
+                constant.sum(),
+                len(constant),
+                constant.argmax(),
+            )
+        return constant
+
+    def base_rates(self) -> np.ndarray:
+        """Return the frequency of each label [shape=(k,)], by Laplace's rule of succession never quite 0 or 1."""
+        rates: np.ndarray = (self.Y.T @ self.weights + 1) / (self.weights.sum(dtype=np.float64) + 2)
+        return rates
+
+
+def _hold_out(rows: int, groups: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return held-out rows and the others."""
+    random = np.random.default_rng(seed)
+    wanted = max(1, round(_HELD_OUT * rows))
+    if groups is None:
+        order = random.permutation(rows)
+        return order[:wanted], order[wanted:]
+    _, members = np.unique(np.asarray(groups), return_inverse=True)
+    sizes = np.bincount(members)
+    chosen = random.permutation(len(sizes))
+    count = int(np.searchsorted(np.cumsum(sizes[chosen]), wanted)) + 1
+    held_out = np.isin(members, chosen[:count])
+    return np.flatnonzero(held_out), np.flatnonzero(~held_out)
