@@ -126,7 +126,7 @@ class TrainingData:
             rows_val, rows = _hold_out(len(X), groups, seed)
             X_val, labels_val = X, labels[rows_val]
         if len(rows) < 2:
-            raise ValueError(f"There are {len(rows)} training rows; at least 2 are needed.")
+            raise ValueError(f"Fitting needs at least 2 training rows; there are {len(rows)}.")
         return cls(X, labels[rows], rows, weights[rows], X_val, labels_val, rows_val)
 
     @property

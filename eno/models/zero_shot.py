@@ -85,7 +85,7 @@ class ZeroShotHead(BaseHead):
         if labels.shape != (len(X), len(self.prompts)):
             raise ValueError(f"Y has the shape {labels.shape}; expected {(len(X), len(self.prompts))}.")
         if len(X) < _MIN_ROWS:
-            raise ValueError(f"There are {len(X)} labelled rows; at least {_MIN_ROWS} are needed to calibrate.")
+            raise ValueError(f"Calibration needs at least {_MIN_ROWS} labelled rows; there are {len(X)}.")
         truth = sparse.csr_array(labels.T > 0)
         self.slopes, self.offsets, _ = (
             values.astype(np.float32)

@@ -161,7 +161,7 @@ class TestCommand:
             (("audio/0.flac", "--tags", "jazz", "--prompt", "a song"), "has no {} for the tag"),
             (("audio/0.flac", "--tags", "jazz", "--set", "clap.output=pooled"), "output = 'projection'"),
             (("audio/0.flac", "--tags", "jazz", "--set", "clap.model=me/missing"), "hf download me/missing"),
-            (("audio/0.flac", "--tags", "jazz", "--calibrate", "few.csv"), "too few to calibrate"),
+            (("audio/0.flac", "--tags", "jazz", "--calibrate", "few.csv"), "needs at least 4 labelled rows"),
         ],
     )
     def test_errors_are_one_clear_line(self, collection, arguments, message):

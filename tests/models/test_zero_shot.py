@@ -99,7 +99,7 @@ def test_bad_input(space):
     head, X, Y, *_ = space
     with pytest.raises(ValueError, match=r"fitted on \(n, 32\)"):
         head.predict_proba(X[:, :30])
-    with pytest.raises(ValueError, match="at least 4 are needed to calibrate"):
+    with pytest.raises(ValueError, match="at least 4 labelled rows"):
         head.fit(X[:3], Y[:3])
     with pytest.raises(ValueError, match=r"Y has the shape \(10, 4\); expected \(10, 5\)"):
         head.fit(X[:10], Y[:10, :4])
