@@ -116,9 +116,9 @@ def train(chosen: dict[str, Any], experiment: Experiment) -> None:
     experiment.artifact("best_model", result.model)
     experiment.artifact("label_encoder", result.label_encoder)
     if folder != Path():
-        parts, record = save_cnn_predictor(result, data_root)
-        experiment.describe("data", {"data_root": str(data_root), "split_hash": record.split_hash})
-        report_predictor(experiment, parts, record, folder)
+        trained = save_cnn_predictor(result, data_root)
+        experiment.describe("data", {"data_root": str(data_root), "split_hash": trained.record.split_hash})
+        report_predictor(experiment, trained.parts, trained.record, folder)
     best = result.history[result.best_epoch - 1]
     experiment.value("best epoch", best.number)
     experiment.value("best validation loss", best.val_loss)

@@ -53,13 +53,6 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     n_mels, sample_rate : int
         Settings of the features.
 
-    Raises
-    ------
-    CatalogueError
-        The split or the features are missing or damaged, or no track is left.
-    ConfigError
-        The options are inconsistent.
-
     Examples
     --------
     >>> train = EnoDataset("train", "data", LabelEncoder.load("labels.json"), crop_frames=157)  # doctest: +SKIP
@@ -128,11 +121,6 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         features : torch.Tensor [shape=(1, n_mels, frames) or (windows, 1, n_mels, crop_frames), dtype=float32]
             The second shape with `windows`.
         labels : torch.Tensor [shape=(num_labels,), dtype=float32]
-
-        Raises
-        ------
-        CatalogueError
-            The feature file is damaged.
         """
         stored = self._open(self.ids[index])
         labels = torch.from_numpy(self.labels[[index]].toarray()[0])

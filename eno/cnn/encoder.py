@@ -50,11 +50,6 @@ class SimpleCNNTagger(TorchEncoder):
     num_labels : int
         In the order of the vocabulary in training.
 
-    Raises
-    ------
-    ModelError
-        The checkpoint is missing, damaged, or of another network.
-
     Notes
     -----
     The weights do not contain these settings. By default they are read from ``history.json`` next to the checkpoint if
@@ -124,11 +119,6 @@ def load_simple_cnn(path: Path | str, *, n_mels: int = 128) -> SimpleCNN:
     ----------
     n_mels : int
         Mel bands of the features; the weights do not depend on them.
-
-    Returns
-    -------
-    SimpleCNN
-        On the CPU, in evaluation mode.
 
     Raises
     ------

@@ -131,13 +131,7 @@ def prepare_features(
 
 
 def read_failures(root: DataRoot) -> list[FeatureFailure]:
-    """Return the tracks whose features could not be computed.
-
-    Raises
-    ------
-    CatalogueError
-        The list is damaged.
-    """
+    """Return the tracks whose features could not be computed."""
     path = root.features / _FAILURES
     if not path.is_file():
         return []
@@ -148,13 +142,7 @@ def read_failures(root: DataRoot) -> list[FeatureFailure]:
 
 
 def read_settings(root: DataRoot) -> dict[str, Any]:
-    """Return the settings of the features of a collection; see `AudioFeatureExtractor.settings`.
-
-    Raises
-    ------
-    CatalogueError
-        There are no features, or the file is damaged.
-    """
+    """Return the settings of the features of a collection; see `AudioFeatureExtractor.settings`."""
     path = root.features / _SETTINGS
     if not path.is_file():
         raise CatalogueError(f"{root.features}: has no features ({_SETTINGS} is missing). {MAKE_FEATURES}")

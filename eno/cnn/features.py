@@ -38,11 +38,6 @@ class AudioFeatureExtractor:
     n_mels : int
         Number of mel bands.
 
-    Raises
-    ------
-    ConfigError
-        A value is out of range.
-
     Examples
     --------
     >>> AudioFeatureExtractor(n_mels=64).from_waveform(np.zeros(16_000)).shape
@@ -81,11 +76,6 @@ class AudioFeatureExtractor:
         Returns
         -------
         torch.Tensor [shape=(1, n_mels, frames), dtype=float32]
-
-        Raises
-        ------
-        AudioError
-            The file cannot be decoded.
         """
         return self.from_waveform(decode(audio_path, sample_rate=self.sample_rate))
 
@@ -95,17 +85,12 @@ class AudioFeatureExtractor:
         Parameters
         ----------
         samples : np.ndarray or torch.Tensor [shape=(..., n)]
-            Mono audio at `sample_rate`.
+            Mono audio at `sample_rate`; n must be above 1024, because half a frame is mirrored at each end.
 
         Returns
         -------
         torch.Tensor [shape=(1, n_mels, frames) or (..., n_mels, frames), dtype=float32]
             The first shape for a single waveform of shape (n,).
-
-        Raises
-        ------
-        ValueError
-            There are 1024 samples or fewer: half a frame is mirrored at each end.
         """
         waveform = torch.as_tensor(samples, dtype=torch.float32)
         waveform = waveform[None] if waveform.ndim == 1 else waveform

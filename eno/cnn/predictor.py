@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -20,11 +21,10 @@ from eno.data.splits.stratify import SPLITS
 from eno.devices import resolve_device
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import IdentityHead
-from eno.models.average_precision import macro_map
 from eno.training.collection import SplitPredictions, sample_rows
 from eno.training.compare import TrainedCandidate
-from eno.training.heads import calibrate
-from eno.training.record import HeadPlan, TrainingRecord
+from eno.training.heads import TrainedHead, calibrate
+from eno.training.record import HeadPlan
 from eno.training.trainer import predict
 
 CNN = "simple_cnn"
@@ -43,8 +43,6 @@ class FeatureCollection:
     ----------
     data_root : Path or str
         Folder of ``raw/`` and ``processed/``, with features made by ``scripts/prepare_data.py``.
-    device : str
-        See `eno.devices.resolve_device`.
     num_workers : int
         Worker processes that read features.
     """
@@ -54,15 +52,7 @@ class FeatureCollection:
     num_workers: int = 0
 
     def predict(self, parts: PredictorParts, split: str, *, limit: int | None = None) -> SplitPredictions:
-        """Predict the tracks of a split as the predictor would from their files; the mean over windows counts.
-
-        Raises
-        ------
-        CatalogueError
-            The split or the features are missing or damaged.
-        ModelError
-            The checkpoint is missing or damaged.
-        """
+        """Predict the tracks of a split as the predictor would from their files; the mean over windows counts."""
         options, windows = parts.spec.options, parts.policy.count
         crop_frames = frames_in(round(options["window_s"] * options["sample_rate"]))
         dataset = EnoDataset(split, self.data_root, parts.labels, crop_frames=crop_frames, windows=windows)
@@ -110,14 +100,14 @@ class CNNCandidate:
         """See `eno.training.compare.Candidate.train`."""
         settings = replace(self.settings, device=device)
         result = train_cnn(self.data_root, self.labels, folder, settings)
-        parts, record = save_cnn_predictor(result, self.data_root, self.plan)
+        trained = save_cnn_predictor(result, self.data_root, self.plan)
         source = FeatureCollection(self.data_root, device, settings.num_workers)
-        return TrainedCandidate(parts, record, source.predict(parts, SPLITS[-1]), dim=0)
+        return TrainedCandidate(trained.parts, trained.record, source.predict(trained.parts, SPLITS[-1]), dim=0)
 
 
 def save_cnn_predictor(
     result: CNNResult, data_root: Path, plan: HeadPlan | None = None, *, policy: WindowPolicy | None = None
-) -> tuple[PredictorParts, TrainingRecord]:
+) -> TrainedHead:
     """Calibrate a trained CNN on the validation split, and add the files of a predictor to its folder.
 
     Parameters
@@ -129,16 +119,10 @@ def save_cnn_predictor(
 
     Returns
     -------
-    parts : PredictorParts
-        The encoder is the network, and its vectors are the probabilities.
-    record : TrainingRecord
-
-    Raises
-    ------
-    CatalogueError
-        The split or the features are missing or damaged.
+    TrainedHead
+        The encoder is the network, its vectors are probabilities, and the head returns them unchanged.
     """
-    settings, folder = result.settings, result.model.parent
+    settings = result.settings
     plan = replace(plan or HeadPlan(CNN), head=CNN, options=asdict(settings))
     labels = LabelEncoder.load(result.label_encoder)
     parts = PredictorParts(
@@ -148,20 +132,14 @@ def save_cnn_predictor(
         policy=policy or WindowPolicy(),
         album=plan.album,
     )
-    val = FeatureCollection(data_root, settings.device, settings.num_workers).predict(parts, SPLITS[1])
-    calibration, of_albums = calibrate(val, plan)
-    parts = replace(parts, calibration=calibration, album_calibration=of_albums)
-    parts.save(folder)
-    train = EnoDataset(SPLITS[0], data_root, labels)
-    record = TrainingRecord.of(
+    trained = calibrate(
+        parts,
         plan,
+        FeatureCollection(data_root, settings.device, settings.num_workers).predict(parts, SPLITS[1]),
         store="",
         splits=DataRoot(data_root).splits,
-        encoder=parts.spec.label,
-        train_positives=np.bincount(train.labels.indices, minlength=len(labels)),
-        seconds=result.seconds,
-        map_macro=macro_map(val.truth, val.probabilities),
-        calibration=calibration,
+        train_labels=EnoDataset(SPLITS[0], data_root, labels).labels,
+        began=time.monotonic() - result.seconds,
     )
-    record.save(folder)
-    return parts, record
+    trained.save(result.model.parent)
+    return trained

@@ -16,11 +16,6 @@ from eno.errors import ConfigError
 class CNNSettings:
     """Options for training a `eno.cnn.network.SimpleCNN`; scripts/train.py turns them into its command line.
 
-    Raises
-    ------
-    ConfigError
-        A value is out of range.
-
     Notes
     -----
     Each annotation holds the range of an option and its description.

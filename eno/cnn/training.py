@@ -81,15 +81,6 @@ def train_cnn(
         Called after every epoch.
     on_step : callable, optional
         Called after every step with the number of steps done and their maximum.
-
-    Raises
-    ------
-    CatalogueError
-        The splits or features are missing or damaged, or there are no labels.
-    ConfigError
-        The device does not exist.
-    TrainingError
-        The loss is not finite.
     """
     began = time.monotonic()
     settings, folder = settings or CNNSettings(), Path(folder)

@@ -106,13 +106,7 @@ class ClearMLExperiment(Experiment):
         )
 
     def connect(self, sections: Sections) -> dict[str, dict[str, str]]:
-        """See `Experiment.connect`.
-
-        Raises
-        ------
-        TrackingError
-            The settings cannot be read on a worker, or the run cannot be put into the queue.
-        """
+        """See `Experiment.connect`."""
         shown = {
             section: {name: as_text(value) for name, value in values.items()} for section, values in sections.items()
         }

@@ -29,11 +29,6 @@ def import_session(session: Path) -> tuple[str, str]:
     -------
     task_id, address : str
         Of the new task.
-
-    Raises
-    ------
-    TrackingError
-        The file is not such a session, or the server rejects it.
     """
     with tempfile.TemporaryDirectory(prefix="eno-session-") as temporary:
         folder = Path(temporary)

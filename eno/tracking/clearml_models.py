@@ -30,11 +30,6 @@ def fetch_predictor(source: str) -> Path | None:
     -------
     Path or None
         The predictor's folder; None if `source` is not such an id.
-
-    Raises
-    ------
-    ModelError
-        ClearML has no such model, does not answer, or the model is not a predictor.
     """
     return _unpack(_download(source), source) if _ID.fullmatch(source) else None
 

@@ -53,13 +53,7 @@ class Preprocess:
         self._max_bytes = int(os.environ.get("ENO_SERVING_MAX_BYTES", MAX_BYTES))
 
     def load(self, local_file_name: str) -> EnoPredictor:
-        """Load a predictor from its folder, as unpacked by ClearML, or from a zip file of it.
-
-        Raises
-        ------
-        ModelError
-            It is not a predictor, or is damaged.
-        """
+        """Load a predictor from its folder, as unpacked by ClearML, or from a zip file of it."""
         place, device = Path(local_file_name), os.environ.get("ENO_DEVICE", "auto")
         with tempfile.TemporaryDirectory(prefix="eno-predictor-") as folder:
             if place.is_file():
@@ -104,13 +98,7 @@ class Preprocess:
         return audio, extension.group() if extension else ""
 
     def process(self, data: Any, state: dict[str, Any], collect_custom_statistics_fn: Statistics = None) -> np.ndarray:
-        """Compute probabilities [shape=(tracks, num_labels), dtype=float32].
-
-        Raises
-        ------
-        ValueError
-            The file cannot be decoded.
-        """
+        """Compute probabilities [shape=(tracks, num_labels), dtype=float32]."""
         predictor = self._loaded()
         if collect_custom_statistics_fn is not None:
             collect_custom_statistics_fn({"tracks": len(data) if state["many"] else 1})

@@ -69,13 +69,7 @@ class SplitPredictions:
     groups: np.ndarray
 
     def select(self, ids: Sequence[str]) -> SplitPredictions:
-        """Return the predictions for some of the tracks, in this order.
-
-        Raises
-        ------
-        KeyError
-            A track is missing.
-        """
+        """Return the predictions for some of the tracks, in this order."""
         places = {track_id: row for row, track_id in enumerate(self.ids)}
         rows = np.array([places[track_id] for track_id in ids], np.int64)
         return SplitPredictions(
@@ -176,13 +170,13 @@ def encode_labels(rows: pa.Table, labels: LabelEncoder) -> sparse.csr_array:
 
 
 def split_ids(splits: Path) -> pa.Table:
-    """Return the split of every track: columns ``track_id`` and ``part``."""
+    """Return the split of every track: columns ``track_id`` and ``split``."""
     ids = [read_split(splits, split)["track_id"] for split in SPLITS]
     names = pa.chunked_array([chunk for one in ids for chunk in one.chunks], pa.string())
-    return pa.table({"track_id": names, "part": np.repeat(SPLITS, [len(one) for one in ids])})
+    return pa.table({"track_id": names, "split": np.repeat(SPLITS, [len(one) for one in ids])})
 
 
 def split_hash(tracks: pa.Table) -> str:
     """Return a hash of `split_ids`, twelve hexadecimal digits; the order of the rows does not matter."""
-    rows = sorted(zip(tracks["part"].to_pylist(), tracks["track_id"].to_pylist(), strict=True))
+    rows = sorted(zip(tracks["split"].to_pylist(), tracks["track_id"].to_pylist(), strict=True))
     return hashlib.sha256("\n".join(f"{split}\t{track_id}" for split, track_id in rows).encode()).hexdigest()[:12]

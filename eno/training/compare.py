@@ -189,8 +189,6 @@ def compare_candidates(
         The candidate with which the others are compared; the prevalence baseline if not given.
     audio_roots : AudioRoots, Path, str or iterable of these, optional
         Audio folders, to measure how long a file takes.
-    device : str
-        See `eno.devices.resolve_device`.
     on_progress : callable, optional
         Called with the number of trained models, their total number, and the name of the next.
 

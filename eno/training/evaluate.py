@@ -38,8 +38,6 @@ def evaluate_predictor(
         Only the test split shows how well new music is tagged.
     resamples : int, optional
         See `eno.evaluation.evaluation.evaluate_predictions`.
-    device : str
-        See `eno.devices.resolve_device`.
 
     Raises
     ------

@@ -73,11 +73,6 @@ class Feedback:
     ----------
     path : Path
         Created with the first correction. Malformed lines are skipped with a warning.
-
-    Raises
-    ------
-    LabelError
-        The file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -167,11 +162,6 @@ class Corrections:
         Training tracks that `apply` corrected, and the number of corrections applied.
     unused : int
         Corrections of other tracks, or of tags that are not in the vocabulary.
-
-    Raises
-    ------
-    ConfigError
-        The weight is not above 0.
     """
 
     def __init__(self, feedback: Feedback, *, weight: float = WEIGHT) -> None:
@@ -183,15 +173,7 @@ class Corrections:
 
     @classmethod
     def read(cls, path: Path, *, weight: float = WEIGHT) -> Corrections:
-        """Read a file of corrections.
-
-        Raises
-        ------
-        LabelError
-            The file is missing, cannot be read, or has no corrections.
-        ConfigError
-            The weight is not above 0.
-        """
+        """Read a file of corrections."""
         feedback = Feedback(path)
         if not feedback.latest():
             raise LabelError(f"{path}: has no corrections. Make some on the web page of 'eno serve'.")

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import sparse
 
+from eno import __version__
 from eno.data.splits.stratify import SPLITS
 from eno.errors import LabelError, TrainingError
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import Head, create_head
 from eno.models.aggregation import aggregate
 from eno.models.average_precision import macro_map
-from eno.models.calibration.calibrate import Calibration, fit_calibration
-from eno.training.collection import Collection, SplitPredictions
+from eno.models.calibration.calibrate import fit_calibration
+from eno.training.collection import Collection, SplitPredictions, split_hash, split_ids
 from eno.training.feedback import Corrections
 from eno.training.record import HeadPlan, TrainingRecord
 
@@ -61,8 +64,6 @@ def train_head(
 
     Parameters
     ----------
-    device : str
-        See `eno.devices.resolve_device`.
     checkpoint : Path, optional
         Folder for checkpoints, for heads that can resume a long training.
     on_progress : callable, optional
@@ -101,44 +102,65 @@ def train_head(
         head.fit(train.X, train.Y, val.X, val.truth, groups=train.groups, sample_weight=sample_weight)
     except ValueError as error:
         raise TrainingError(f"The head {plan.head!r} cannot be fitted on {collection.store.path}: {error}") from error
-    predicted = SplitPredictions(val.ids, head.predict_proba(val.X), val.truth, val.albums, val.groups)
-    calibration, of_albums = calibrate(predicted, plan)
-    seconds = time.monotonic() - began
     parts = PredictorParts(
-        spec=collection.store.spec,
-        labels=collection.labels,
-        head=head,
-        policy=collection.store.policy,
-        calibration=calibration,
-        album_calibration=of_albums,
+        spec=collection.store.spec, labels=collection.labels, head=head, policy=collection.store.policy,
         album=plan.album,
-    )
-    record = TrainingRecord.of(
+    )  # fmt: skip
+    return calibrate(
+        parts,
         plan,
+        SplitPredictions(val.ids, head.predict_proba(val.X), val.truth, val.albums, val.groups),
         store=str(collection.store.path),
         splits=collection.splits,
-        encoder=collection.store.spec.label,
-        train_positives=np.bincount(train.Y.indices, minlength=len(collection.labels)),
-        seconds=seconds,
-        map_macro=macro_map(val.truth, predicted.probabilities),
-        calibration=calibration,
+        train_labels=train.Y,
+        began=began,
         feedback=None if corrections is None else corrections.to_dict(),
     )
-    return TrainedHead(parts, record)
 
 
-def calibrate(val: SplitPredictions, plan: HeadPlan) -> tuple[Calibration, Calibration]:
-    """Fit the calibration of tracks and that of albums on predictions for the validation split.
+def calibrate(
+    parts: PredictorParts,
+    plan: HeadPlan,
+    val: SplitPredictions,
+    *,
+    store: str,
+    splits: Path,
+    train_labels: sparse.csr_array,
+    began: float,
+    feedback: dict[str, Any] | None = None,
+) -> TrainedHead:
+    """Calibrate a predictor for tracks and for albums on the validation split, and record its training.
 
     Parameters
     ----------
-    plan : HeadPlan
-        Only its ``calibration`` and ``album`` are used.
+    began : float
+        Start of the training, from `time.monotonic`.
+    store, splits, feedback
+        See `TrainingRecord`.
     """
     calibration = fit_calibration(val.probabilities, val.truth, groups=val.groups, **plan.calibration)
     _, of_albums = aggregate(calibration.apply(val.probabilities), val.albums, plan.album)
     rows = first_of_each(val.albums)
-    return calibration, fit_calibration(of_albums, val.truth[rows], groups=val.groups[rows], **plan.calibration)
+    album_calibration = fit_calibration(of_albums, val.truth[rows], groups=val.groups[rows], **plan.calibration)
+    ids = split_ids(splits)
+    rules = {name: asdict(estimate) for name, estimate in calibration.estimates.items()}
+    record = TrainingRecord(
+        head=plan.head,
+        options=plan.options,
+        calibration={**plan.calibration, "album": plan.album},
+        store=store,
+        splits=str(splits),
+        encoder=parts.spec.label,
+        split_hash=split_hash(ids),
+        tracks={one["values"]: one["counts"] for one in ids["split"].value_counts().to_pylist()},
+        train_positives=np.bincount(train_labels.indices, minlength=len(parts.labels)).tolist(),
+        seconds=round(time.monotonic() - began, 3),
+        validation={"map_macro": macro_map(val.truth, val.probabilities), "rules": rules},
+        eno=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        feedback=feedback,
+    )
+    return TrainedHead(replace(parts, calibration=calibration, album_calibration=album_calibration), record)
 
 
 def first_of_each(albums: np.ndarray) -> np.ndarray:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eno import __version__
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.splits.stratify import SPLITS
 from eno.data.tables import write_table
@@ -22,8 +19,7 @@ from eno.errors import ModelError
 from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE
 from eno.files import write_json
 from eno.inference.predictor_folder import LABELS
-from eno.models.calibration.calibrate import Calibration
-from eno.training.collection import split_hash, split_ids
+from eno.training.collection import split_ids
 
 _RECORD, _TRACKS = "training.json", "training_tracks.parquet"
 _FORMAT = 1
@@ -105,41 +101,6 @@ class TrainingRecord:
         calibration = dict(self.calibration)
         return HeadPlan(self.head, self.options, calibration, calibration.pop("album"))
 
-    @classmethod
-    def of(
-        cls,
-        plan: HeadPlan,
-        *,
-        store: str,
-        splits: Path,
-        encoder: str,
-        train_positives: np.ndarray,
-        seconds: float,
-        map_macro: float | None,
-        calibration: Calibration,
-        feedback: dict[str, Any] | None = None,
-    ) -> TrainingRecord:
-        """Create the record of a training that has just ended."""
-        ids = split_ids(splits)
-        counted = ids["part"].value_counts().to_pylist()
-        rules = {name: asdict(estimate) for name, estimate in calibration.estimates.items()}
-        return cls(
-            head=plan.head,
-            options=plan.options,
-            calibration={**plan.calibration, "album": plan.album},
-            store=store,
-            splits=str(splits),
-            encoder=encoder,
-            split_hash=split_hash(ids),
-            tracks={one["values"]: one["counts"] for one in counted},
-            train_positives=train_positives.tolist(),
-            seconds=round(seconds, 3),
-            validation={"map_macro": map_macro, "rules": rules},
-            eno=__version__,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            feedback=feedback,
-        )
-
     def save(self, folder: Path) -> None:
         """Write the record and the split of every track to a predictor's folder."""
         for name in (METRICS_FILE, PER_LABEL_FILE, REPORT_FILE):  # of the previous predictor
@@ -149,13 +110,7 @@ class TrainingRecord:
 
     @classmethod
     def load(cls, folder: Path) -> TrainingRecord:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        ModelError
-            The record is missing or damaged.
-        """
+        """Read what `save` wrote."""
         path = folder / _RECORD
         if not path.is_file():
             raise ModelError(f"{folder}: has no training record ({_RECORD} is missing). Train with: eno train")
@@ -169,29 +124,19 @@ class TrainingRecord:
 
 
 def trained_tracks(folder: Path) -> pa.Table:
-    """Read the splits on which a predictor was trained: columns ``track_id`` and ``part``.
-
-    Raises
-    ------
-    ModelError
-        The table is missing or damaged.
-    """
+    """Read the splits on which a predictor was trained: columns ``track_id`` and ``split``."""
     try:
-        return pq.read_table(folder / _TRACKS, columns=["track_id", "part"])
-    except (OSError, pa.ArrowException) as error:
+        table = pq.read_table(folder / _TRACKS)
+        names = ["split" if name == "part" else name for name in table.column_names]  # "part" until eno 0.1
+        return table.rename_columns(names).select(["track_id", "split"])
+    except (OSError, KeyError, pa.ArrowException) as error:
         raise ModelError(f"{folder / _TRACKS}: cannot be read ({error}). Train again with: eno train") from error
 
 
 def check_unseen(folder: Path, track_ids: list[str]) -> None:
-    """Check that a predictor was neither fitted nor calibrated on these tracks.
-
-    Raises
-    ------
-    ModelError
-        Some of them were in its training or validation split.
-    """
+    """Check that a predictor was neither fitted nor calibrated on these tracks."""
     trained = trained_tracks(folder)
-    seen = trained.filter(pc.not_equal(trained["part"], SPLITS[-1]))
+    seen = trained.filter(pc.not_equal(trained["split"], SPLITS[-1]))
     known = pc.is_in(pa.array(track_ids, pa.string()), value_set=seen["track_id"].combine_chunks())
     count = pc.sum(known).as_py() or 0
     if count:
@@ -203,18 +148,7 @@ def check_unseen(folder: Path, track_ids: list[str]) -> None:
 
 
 def changes(old: Path, new: Path) -> list[str]:
-    """Describe the differences between the trainings of two predictors, one per line.
-
-    Parameters
-    ----------
-    old, new : Path
-        Their folders.
-
-    Raises
-    ------
-    ModelError
-        A record is missing or damaged.
-    """
+    """Describe the differences between the trainings of two predictors, one per line."""
     return list(_changes(old, new))
 
 
@@ -244,12 +178,12 @@ def _changes(old: Path, new: Path) -> Iterator[str]:
         moved.sort(key=lambda one: -abs(one[2] - one[1]))
         shown = ", ".join(f"{name} {left} → {right}" for name, left, right in moved[:_SHOWN])
         yield f"training tracks of {len(moved)} labels: {shown}" + " …" * (len(moved) > _SHOWN)
-    parts = [
-        {part: set(table.filter(pc.equal(table["part"], part))["track_id"].to_pylist()) for part in SPLITS}
-        for table in (trained_tracks(old), trained_tracks(new))
-    ]
-    for part in SPLITS:
-        yield from _names(f"{part} tracks", parts[0][part], parts[1][part])
+    for split in SPLITS:
+        ids = [
+            set(table.filter(pc.equal(table["split"], split))["track_id"].to_pylist())
+            for table in (trained_tracks(old), trained_tracks(new))
+        ]
+        yield from _names(f"{split} tracks", *ids)
 
 
 def _summary(feedback: dict[str, Any] | None) -> str:

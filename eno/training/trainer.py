@@ -110,11 +110,6 @@ def validate(
     -------
     float
         Mean loss per row; NaN if there are no rows.
-
-    Raises
-    ------
-    TrainingError
-        The loss is not finite.
     """
     model.eval()
     total, rows = 0.0, 0

@@ -104,25 +104,16 @@ def tune(
         No trial starts after this time.
     trials : int, optional
         Maximum number of trials in this run.
-    device : str
-        See `eno.devices.resolve_device`.
     seed : int
         Of the search, Optuna's tree-structured Parzen estimator.
     on_trial : callable, optional
         Called with the number of trials, the best macro mAP so far and that of the last trial, None if it failed.
-
-    Raises
-    ------
-    ConfigError
-        The head has no search space.
-    TrainingError
-        No trial succeeded.
     """
     if head not in SPACES:
         raise ConfigError(f"The head {head!r} cannot be tuned. Choose from: {', '.join(SPACES)}.")
     began = time.monotonic()
     initial = create_head(head, **options)
-    train, val = (collection.tracks(part, head=initial) for part in SPLITS[:2])
+    train, val = (collection.tracks(split, head=initial) for split in SPLITS[:2])
     truth = val.truth
     if macro_map(truth, truth) is None:
         raise TrainingError(

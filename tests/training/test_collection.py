@@ -79,6 +79,6 @@ def test_the_hash_of_the_splits_depends_on_the_split_of_each_track(splits, colle
         ("0.mp3", "train"), ("1.mp3", "train"), ("2.mp3", "val"),
     ]  # fmt: skip
     shuffled = ids.take([2, 0, 1])
-    moved = ids.set_column(1, "part", [["train", "val", "val"]])
+    moved = ids.set_column(1, "split", [["train", "val", "val"]])
     assert split_hash(shuffled) == split_hash(ids) != split_hash(moved)
     assert collection.sizes() == {"train": 160, "val": 40, "test": 40}

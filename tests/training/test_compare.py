@@ -149,8 +149,8 @@ def trained(music, tmp_path_factory):
     root, collection = music
     folder = tmp_path_factory.mktemp("cnn")
     result = train_cnn(root.root, collection.labels, folder, SETTINGS)
-    parts, record = save_cnn_predictor(result, root.root, HeadPlan(CNN, {}, {"rule": "global"}))
-    return folder, result, parts, record
+    predictor = save_cnn_predictor(result, root.root, HeadPlan(CNN, {}, {"rule": "global"}))
+    return folder, result, predictor.parts, predictor.record
 
 
 class TestCNNPredictor:
