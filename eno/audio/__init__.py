@@ -1,1 +1,1 @@
-"""Audio files: probing, decoding, and the windows that encoders listen to."""
+"""Audio files: probing, decoding, and cutting them into windows."""

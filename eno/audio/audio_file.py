@@ -1,4 +1,4 @@
-"""An open audio file that gives mono spans at any rate."""
+"""An open audio file, decoded as mono spans at any rate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from eno.errors import AudioError
 logger = logging.getLogger(__name__)
 
 MIN_DURATION_S = 0.5
-"""Files shorter than this are refused: there is no music to hear in them."""
+"""Files shorter than this are refused: they hold no music."""
 
 # A mono mix this much weaker than the loudest channel (20 dB) means that the channels cancel.
 _CANCELLATION = 10.0 ** (-20 / 10)
@@ -31,19 +31,15 @@ _PROBED_SPANS, _PROBED_SPAN_S = 8, 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class AudioInfo:
-    """What a file says and shows of itself.
+    """Properties of an audio file.
 
     Attributes
     ----------
-    path : Path
-        The file.
-    sample_rate, channels, frames : int
-        As stored in the file.
-    container, codec, decoder : str
-        File format, coding, and the library that decodes it.
+    decoder : str
+        The library that decodes it.
     downmix : str or None
-        ``"mean"``, or ``"loudest channel"`` where the channels cancel each other in at least one of
-        the spans that were looked at; None if none were.
+        ``"mean"``, or ``"loudest channel"`` if the channels cancel each other in at least one of the decoded spans;
+        None if no spans were decoded.
     """
 
     path: Path
@@ -57,37 +53,36 @@ class AudioInfo:
 
     @property
     def duration_s(self) -> float:
-        """Length in seconds."""
+        """Duration in seconds."""
         return self.frames / self.sample_rate
 
 
 @contextmanager
 def open_audio(path: Path, *, max_duration_s: float = math.inf) -> Iterator[AudioFile]:
-    """Open a file for reading spans.
+    """Open a file for decoding spans.
 
     Parameters
     ----------
     path : Path
-        An audio file.
     max_duration_s : float
         A longer file is refused, without being decoded to its end.
 
     Raises
     ------
     AudioError
-        It cannot be opened, is too long, or is shorter than `MIN_DURATION_S`; the message has the remedy.
+        The file cannot be opened, is too long, or is shorter than `MIN_DURATION_S`.
     """
     if path.is_dir():
         raise AudioError(path, "is a folder, not an audio file")
     if path.is_symlink() and not path.exists():
-        raise AudioError(path, f"is a link to {path.readlink()}, which does not exist; mend or remove the link")
+        raise AudioError(path, f"is a link to {path.readlink()}, which does not exist; repair or remove the link")
     try:
         with path.open("rb") as file:
             empty = not file.read(1)
     except FileNotFoundError:
         raise AudioError(path, "no such file") from None
     except PermissionError:
-        raise AudioError(path, "may not be read by this user; change its permissions") from None
+        raise AudioError(path, "cannot be read: permission denied; change its permissions") from None
     except OSError as error:
         raise AudioError(path, f"cannot be opened ({error.strerror})") from error
     if empty:
@@ -100,7 +95,7 @@ def open_audio(path: Path, *, max_duration_s: float = math.inf) -> Iterator[Audi
 
 
 class AudioFile:
-    """An open file that gives mono spans at any rate."""
+    """An open audio file; see `open_audio`."""
 
     def __init__(self, path: Path, *, max_duration_s: float = math.inf) -> None:
         self.path, self._max_duration_s = path, max_duration_s
@@ -109,7 +104,7 @@ class AudioFile:
         if frames < MIN_DURATION_S * rate:
             self.close()
             length = f"{frames / rate:.3g} s ({frames} sample{'s' * (frames != 1)})" if frames else "no audio at all"
-            raise AudioError(path, f"holds {length}; at least {MIN_DURATION_S} s are needed to hear music")
+            raise AudioError(path, f"holds {length}; at least {MIN_DURATION_S} s are needed")
         if frames > max_duration_s * rate:
             self.close()
             raise too_long(path, max_duration_s)
@@ -120,15 +115,15 @@ class AudioFile:
 
     @property
     def duration_s(self) -> float:
-        """Length in seconds."""
+        """Duration in seconds."""
         return self._decoder.frames / self._decoder.sample_rate
 
     def samples(self, sample_rate: int) -> int:
-        """Length of the file in samples at `sample_rate`."""
+        """Return the length of the file in samples at `sample_rate`."""
         return self._decoder.frames * sample_rate // self._decoder.sample_rate
 
     def info(self, *, listen: bool) -> AudioInfo:
-        """What is known of it; `listen` decodes a few spans to learn how it is mixed down."""
+        """Return the properties of the file; `listen` decodes a few spans to find out how it is mixed down."""
         decoder = self._decoder
         downmix = "loudest channel" if listen and self._cancels_somewhere() else "mean"
         return AudioInfo(
@@ -148,12 +143,12 @@ class AudioFile:
         return any(_cancelling_channel(self._read(int(start), length)) is not None for start in starts)
 
     def span(self, sample_rate: int, start: int, samples: int) -> np.ndarray:
-        """Mono audio at `sample_rate` from sample `start` on [shape=(samples,), dtype=float32]."""
+        """Decode mono audio at `sample_rate` from sample `start` on [shape=(samples,), dtype=float32]."""
         native = self._decoder.sample_rate
         shared = math.gcd(native, sample_rate)
         up, down = sample_rate // shared, native // shared
-        # Resampled alone, a span rings at its edges and may sit between the samples of the whole file. So
-        # it is decoded with a margin, from a frame on which both rates have a sample.
+        # A span that is resampled alone rings at its edges and may lie between the samples of the whole file. It is
+        # therefore decoded with a margin, from a frame at which both rates have a sample.
         margin = round(_RESAMPLER_MARGIN_S * native) if up != down else 0
         first = max(0, (start * down // up - margin) // down * down)
         end = min(self._decoder.frames, -(-(start + samples) * down // up) + margin)
@@ -164,27 +159,26 @@ class AudioFile:
         return np.ascontiguousarray(audio[offset : offset + samples], dtype=np.float32)
 
     def _read(self, start: int, frames: int) -> np.ndarray:
-        """Finite samples [shape=(frames, channels), dtype=float32], every one that was asked for."""
         try:
             read = self._decoder.read(start, frames)
         except soundfile.SoundFileError as error:
-            # FFmpeg gets over some damage at which libsndfile gives up.
+            # FFmpeg skips some damage at which libsndfile gives up.
             promised = self._decoder.frames
             self._decoder.close()
             self._decoder = open_with_ffmpeg(self.path, max_duration_s=self._max_duration_s)
             if self._decoder.frames < promised:
-                raise self._ends_early(self._decoder.frames + 1, promised) from error
+                raise self._ends_early(self._decoder.frames, promised) from error
             read = self._decoder.read(start, frames)
         if len(read) < frames:
-            raise self._ends_early(start + frames, self._decoder.frames)
+            raise self._ends_early(start + len(read), self._decoder.frames)
         return self._finite(read, start)
 
-    def _ends_early(self, missing: int, promised: int) -> AudioError:
+    def _ends_early(self, decoded: int, promised: int) -> AudioError:
         rate = self._decoder.sample_rate
         return AudioError(
             self.path,
-            f"ends before {missing / rate:.2f} s although its header promises {promised / rate:.2f} s: "
-            "truncated or damaged; copy it again from its source",
+            f"is truncated or damaged: only {decoded / rate:.2f} s of the {promised / rate:.2f} s that its header "
+            "promises can be decoded; copy it again from its source",
         )
 
     def _finite(self, samples: np.ndarray, start: int) -> np.ndarray:
@@ -193,13 +187,13 @@ class AudioFile:
             return samples
         where = f"in the span from {start / self._decoder.sample_rate:.2f} s"
         if not finite.any():
-            raise AudioError(self.path, f"holds only NaN or infinite samples {where}; it was written wrongly")
+            raise AudioError(self.path, f"holds only NaN or infinite samples {where}; export it again")
         logger.warning("%s: %d NaN or infinite samples %s were set to 0", self.path, (~finite).sum(), where)
         return np.where(finite, samples, np.float32(0))
 
 
 def _mono(samples: np.ndarray) -> np.ndarray:
-    """Mean of the channels, or the loudest of them where they cancel [shape=(frames,)]."""
+    """Return the mean of the channels [shape=(frames,)], or the loudest channel if they cancel."""
     channel = _cancelling_channel(samples)
     if channel is not None:
         return samples[:, channel]
@@ -208,7 +202,7 @@ def _mono(samples: np.ndarray) -> np.ndarray:
 
 
 def _cancelling_channel(samples: np.ndarray) -> int | None:
-    """The loudest channel if the mean of the channels nearly vanishes beside it, else None."""
+    """Return the loudest channel if the mean of the channels nearly vanishes compared with it, else None."""
     if samples.shape[1] == 1:
         return None
     energies = np.square(samples, dtype=np.float64).sum(axis=0)

@@ -1,7 +1,7 @@
-"""Random access to the samples of an audio file: libsndfile where it can, FFmpeg where it must.
+"""Random access to the samples of an audio file, with libsndfile if possible, else with FFmpeg.
 
-Both decoders have the same small surface (`Decoder`). Positions are frames (one sample of every
-channel) at the file's own rate, counted from the first frame that a player would play.
+Positions are frames (one sample of every channel) at the rate of the file, counted from the first frame that a player
+would play.
 """
 
 from __future__ import annotations
@@ -17,19 +17,7 @@ from eno.audio.libsndfile import SoundFileDecoder
 
 
 class Decoder(Protocol):
-    """An open audio file.
-
-    Attributes
-    ----------
-    sample_rate : int
-        Frames per second.
-    channels, frames : int
-        Channels, and frames of the whole file.
-    container, codec : str
-        Names of the file format and of the coding in it.
-    name : str
-        The library that decodes: ``"soundfile"`` or ``"pyav"``.
-    """
+    """An open audio file. `name` is that of the decoding library: ``"soundfile"`` or ``"pyav"``."""
 
     sample_rate: int
     channels: int
@@ -39,26 +27,25 @@ class Decoder(Protocol):
     name: str
 
     def read(self, start: int, frames: int) -> np.ndarray:
-        """Decode a span; float32 [shape=(frames, channels)], shorter only where the file ends early."""
+        """Decode a span [shape=(frames, channels), dtype=float32], shorter only if the file ends early."""
 
     def close(self) -> None:
         """Close the file."""
 
 
 def open_decoder(path: Path, *, max_duration_s: float = math.inf) -> Decoder:
-    """Open `path` with the first decoder that accepts it.
+    """Open a file with the first decoder that accepts it.
 
     Parameters
     ----------
     path : Path
-        The file.
     max_duration_s : float
-        Where a file must be decoded to learn its length, it is given up after so much.
+        A file that must be decoded to find its length is decoded no further than this.
 
     Raises
     ------
     AudioError
-        Neither decoder accepts the file, or it is too long.
+        No decoder accepts the file, or it is too long.
     """
     try:
         return SoundFileDecoder(path, max_duration_s=max_duration_s)
@@ -67,13 +54,7 @@ def open_decoder(path: Path, *, max_duration_s: float = math.inf) -> Decoder:
 
 
 def open_with_ffmpeg(path: Path, *, max_duration_s: float = math.inf) -> Decoder:
-    """Open `path` with FFmpeg, whatever libsndfile would say; see `open_decoder`.
-
-    Raises
-    ------
-    AudioError
-        FFmpeg does not accept the file, or it is too long.
-    """
+    """Open a file with FFmpeg; see `open_decoder`."""
     from eno.audio.ffmpeg import PyAVDecoder  # 0.1 s and 30 MB that only some formats need
 
     return PyAVDecoder(path, max_duration_s=max_duration_s)

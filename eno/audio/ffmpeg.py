@@ -16,35 +16,28 @@ from eno.errors import AudioError
 
 logger = logging.getLogger(__name__)
 
-# AAC and its relatives overlap their frames: what follows a seek is exact only after a few of them.
+# AAC and similar codings overlap their frames, so samples are exact only a few frames after a seek.
 _PREROLL_S = 0.25
 _MAX_SILENCED_S = 1.0
-# Whatever a file is called: a playlist would make FFmpeg open what it names, from a disk or a network.
+# No playlists, whatever a file is called: FFmpeg would open the files or URLs that they name.
 _CONTAINERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,iff,loas,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp2,mp3,"
     "mpc,mpc8,mpeg,mpegts,ogg,oma,opus,qcp,rm,shn,sox,spx,tak,truehd,tta,voc,vqf,w64,wav,wsd,wv,xa,xwma"
 )
-# Only this family stores an index with sample-exact timestamps. In the others (Matroska's milliseconds,
-# raw AAC's guessed positions) a seek lands next to the right sample, so they are read from the start.
+# Only this family has sample-exact timestamps. In others (milliseconds in Matroska, estimates in raw AAC) a seek ends
+# up near the right sample, so they are decoded from the start.
 _SEEKABLE = "mov,mp4,m4a"
-# Of the others these have a header with the length; elsewhere FFmpeg estimates it from the size of the file.
+# Of the others, these state their length in a header; elsewhere FFmpeg estimates it from the file size.
 _STATE_LENGTH = ("matroska", "wv", "ape", "tta")
 
 
 class PyAVDecoder:
     """FFmpeg through PyAV: AAC, ALAC, WMA, WavPack, … and whatever libsndfile refuses.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    max_duration_s : float
-        See `eno.audio.decoders.open_decoder`.
-
     Raises
     ------
     AudioError
-        The file cannot be opened, holds no audio, or is too long.
+        The file cannot be opened, holds no audio, or is longer than `max_duration_s`.
     """
 
     name = "pyav"
@@ -61,17 +54,17 @@ class PyAVDecoder:
             raise AudioError(path, "holds no audio stream")
         self._stream = self._audio_stream()
         coding = self._stream.codec_context  # None where FFmpeg has no decoder for it
-        if coding is None or not (coding.sample_rate and coding.channels):  # taken for audio by its name alone
+        if coding is None or not (coding.sample_rate and coding.channels):  # audio by its name only
             self._container.close()
-            raise AudioError(path, "is not audio that can be decoded: its coding is unknown")
+            raise AudioError(path, "is not audio that can be decoded: unknown codec")
         self.sample_rate: int = coding.sample_rate
         self.channels: int = coding.channels
         self.codec: str = coding.name
         self.container: str = self._container.format.name
         self._seekable = self.container.startswith(_SEEKABLE) and self._stream.duration is not None
-        self._frames: Iterator[np.ndarray] | None = None  # decoding goes on from here …
-        self._position = 0  # … which is this frame of the file
-        self._rest = np.zeros((0, self.channels), np.float32)  # decoded, not yet asked for
+        self._frames: Iterator[np.ndarray] | None = None  # continues decoding …
+        self._position = 0  # … at this frame of the file
+        self._rest = np.zeros((0, self.channels), np.float32)  # decoded, but not yet requested
         if self._seekable:
             seconds = self._stream.duration * self._stream.time_base
             self.frames = round(seconds * self.sample_rate)
@@ -87,13 +80,13 @@ class PyAVDecoder:
                 self.close()
                 raise AudioError(
                     path,
-                    f"ends after {self.frames / self.sample_rate:.2f} s although its header promises "
-                    f"{promised / av.time_base:.2f} s: truncated; copy it again from its source",
+                    f"is truncated: only {self.frames / self.sample_rate:.2f} s of the {promised / av.time_base:.2f} s "
+                    "that its header promises can be decoded; copy it again from its source",
                 )
 
     def read(self, start: int, frames: int) -> np.ndarray:
         """Decode a span; see `Decoder.read`."""
-        # Windows come in ascending order, so a file without an index is still decoded only once.
+        # Windows are read in ascending order, so a file without an index is still decoded only once.
         if self._frames is None or self._seekable or start < self._position:
             self._frames = self._decode_from(start)
             self._rest = self._rest[:0]
@@ -112,13 +105,13 @@ class PyAVDecoder:
         return np.concatenate(collected) if collected else np.zeros((0, self.channels), np.float32)
 
     def _decode_from(self, start: int) -> Iterator[np.ndarray]:
-        """Decode on from `start` or, where the file has no exact index, from its beginning."""
+        """Decode from `start` on or, if the file has no exact index, from its beginning."""
         begin = max(0, start - round(_PREROLL_S * self.sample_rate)) if self._seekable else 0
         time_base = self._stream.time_base
         first = self._stream.start_time or 0
         try:
-            # AAC may code noise as "noise here", which the decoder then draws from a generator of its own: a
-            # decoder opened anew draws the same for the same span, whatever was read before.
+            # AAC may store noise as a mere parameter, and the decoder then generates it from a random state. Reopening
+            # the file resets this state, so that a span does not depend on what was read before.
             self._container.close()
             self._container = _open(self._path)
             self._stream = self._audio_stream()
@@ -127,14 +120,14 @@ class PyAVDecoder:
                 self._container.seek(target, stream=self._stream, backward=True)
             yield from self._positioned(first)
         except av.FFmpegError as error:
-            raise AudioError(self._path, f"cannot be decoded ({error.strerror}): it is damaged") from error
+            raise AudioError(self._path, f"is damaged: it cannot be decoded ({error.strerror})") from error
 
     def _positioned(self, first: int) -> Iterator[np.ndarray]:
-        """Samples of the stream from its present place on; sets where in the file that is."""
+        """Decode from the present position of the stream on, and set `_position`."""
         position: int | None = None
         silenced, samples = 0, np.zeros((0, self.channels), np.float32)
         for frame in self._decoded():
-            if frame is None:  # players go over a lost packet in silence; it is taken to be as long as the one before
+            if frame is None:  # like players, replace a lost packet by silence as long as the packet before it
                 samples = np.zeros_like(samples)
                 silenced += len(samples)
                 if silenced > _MAX_SILENCED_S * self.sample_rate:
@@ -149,14 +142,14 @@ class PyAVDecoder:
                 seconds = (frame.pts - first) * self._stream.time_base if self._seekable else 0
                 self._position = position = round(seconds * self.sample_rate)
             position += len(samples)
-            if self._seekable and position > self.frames:  # the encoder's padding after the last sample
+            if self._seekable and position > self.frames:  # padding by the encoder after the last sample
                 samples = samples[: len(samples) - (position - self.frames)]
             yield samples
         if silenced:
-            logger.warning("%s: %d samples could not be decoded and are silent", self._path, silenced)
+            logger.warning("%s: %d samples could not be decoded and were replaced by silence", self._path, silenced)
 
     def _decoded(self) -> Iterator[Any]:
-        """Frames of the stream; None for a packet that cannot be decoded, unless nothing comes after it."""
+        """Decode frames; None stands for a packet that cannot be decoded and is followed by others."""
         lost = 0
         for packet in self._container.demux(self._stream):
             try:
@@ -182,7 +175,7 @@ def _open(path: Path) -> Any:
 
 
 def _as_float32(frame: Any) -> np.ndarray:
-    """Samples of an FFmpeg frame as float32 in ±1 [shape=(frames, channels)]."""
+    """Return the samples of an FFmpeg frame [shape=(frames, channels), dtype=float32], scaled to ±1."""
     samples: np.ndarray = frame.to_ndarray()
     samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
     if samples.dtype == np.uint8:

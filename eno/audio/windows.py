@@ -1,4 +1,4 @@
-"""Which parts of a track are listened to."""
+"""Where the windows of a track lie, and how short tracks fill one."""
 
 from __future__ import annotations
 
@@ -11,19 +11,17 @@ from eno.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class WindowPolicy:
-    """Which windows of a track are listened to.
+    """Which windows of a track are used. The choice is deterministic.
+
+    The first window starts at the start of the track and the last one ends at its end; a single window lies in the
+    middle.
 
     Attributes
     ----------
     count : int
-        So many windows, spread evenly from the start of the track to its end.
+        Number of windows, spread evenly over the track.
     hop_s : float, optional
-        A window every so many seconds instead; `count` then does not matter.
-
-    Notes
-    -----
-    The first window begins with the track and the last one ends with it; a single window lies in the middle. Nothing
-    is drawn at random.
+        Seconds from one window to the next; `count` is then ignored.
     """
 
     count: int = 8
@@ -31,24 +29,14 @@ class WindowPolicy:
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise ConfigError(f"count of windows is {self.count}; it must be at least 1.")
+            raise ConfigError(f"The count of windows is {self.count}; it must be at least 1.")
         if self.hop_s is not None and not self.hop_s > 0:
             raise ConfigError(f"hop_s is {self.hop_s}; it must be above 0 seconds.")
 
     def starts(self, samples: int, window_samples: int, sample_rate: int) -> np.ndarray:
-        """Place the windows.
+        """Return the first samples of the windows [shape=(n,), dtype=int64], ascending and distinct.
 
-        Parameters
-        ----------
-        samples, window_samples : int
-            Length of the track and of one window.
-        sample_rate : int
-            Samples per second, for `hop_s`.
-
-        Returns
-        -------
-        np.ndarray [shape=(n,), dtype=int64]
-            First samples, ascending and distinct; a track shorter than a window has the one start 0.
+        A track of `samples` samples that is shorter than a window has a single window, which starts at 0.
 
         Examples
         --------
@@ -72,21 +60,14 @@ def even_starts(length: int, window: int, count: int) -> np.ndarray:
 
 
 def fill_window(samples: np.ndarray, window_samples: int, padding: str) -> np.ndarray:
-    """Make audio that is shorter than a window as long as one.
+    """Extend audio [shape=(..., n)] that is shorter than a window to the length of one, by repeating it.
 
     Parameters
     ----------
     samples : np.ndarray [shape=(..., n)]
-        The audio.
     window_samples : int
-        Length of a window, at least `n`.
     padding : {"repeat", "repeatpad"}
         See `eno.spec.EncoderSpec`.
-
-    Returns
-    -------
-    np.ndarray [shape=(..., window_samples)]
-        The audio again and again.
 
     Examples
     --------

@@ -21,7 +21,7 @@ from eno.errors import AudioError, ConfigError, EnoError
 
 if TYPE_CHECKING:
     from eno.audio.windows import WindowPolicy
-    from eno.embeddings.job.embed import EmbedReport, Progress
+    from eno.embeddings.job.embed import EmbedProgress, EmbedReport
     from eno.embeddings.job.executor import Executor
     from eno.encoders import Encoder
 
@@ -104,7 +104,7 @@ def _embed(run: Run, json_log: bool) -> None:
     tell = progress_reporter(run.experiment)
     with _shown_progress(f"embedding with {chosen.encoder}", json_log) as show:
 
-        def told(at: Progress) -> None:
+        def told(at: EmbedProgress) -> None:
             show(at)
             tell(at)
 
@@ -149,7 +149,7 @@ def _executor(
 
 
 @contextmanager
-def _shown_progress(label: str, as_json: bool) -> Iterator[Callable[[Progress], None]]:
+def _shown_progress(label: str, as_json: bool) -> Iterator[Callable[[EmbedProgress], None]]:
     if as_json:
         yield _json_progress()
         return
@@ -170,10 +170,10 @@ def _duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
-def _json_progress() -> Callable[[Progress], None]:
+def _json_progress() -> Callable[[EmbedProgress], None]:
     last = 0.0
 
-    def show(at: Progress) -> None:
+    def show(at: EmbedProgress) -> None:
         nonlocal last
         if at.done == at.total or time.monotonic() - last > _LOG_S:
             last = time.monotonic()

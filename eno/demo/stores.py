@@ -58,7 +58,7 @@ def copy_half(both: EmbeddingStore, store: EmbeddingStore, half: int) -> None:
     missing = sorted(set(both.track_ids()) - set(store.track_ids()))
     if not missing:
         return
-    columns = [both.tracks()[name].to_pylist() for name in ("track_id", "size", "mtime_ns", "audio_hash")]
+    columns = [both.tracks()[name].to_pylist() for name in ("track_id", "size", "mtime_ns", "samples_hash")]
     files = {track_id: FileStamp(*stamp) for track_id, *stamp in zip(*columns, strict=True)}
     ids, starts, vectors = both.windows(missing)
     of_one = np.split(vectors, 2, axis=2)[half]

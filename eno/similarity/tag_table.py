@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eno.embeddings.store.embedding_store import EmbeddingStore
-from eno.embeddings.store.pooled import state_key
 from eno.errors import UnknownName
 from eno.files import replace_file
 from eno.tagging import VectorTagger
@@ -93,7 +92,7 @@ def table_key(predictor: Path, store: EmbeddingStore) -> str:
             digest.update(f"{path.relative_to(predictor)}\n".encode())
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
-    return f"{state_key(store)}-{digest.hexdigest()[:16]}"
+    return f"{store.state()}-{digest.hexdigest()[:16]}"
 
 
 def read_tag_table(folder: Path, key: str) -> TagTable | None:

@@ -13,7 +13,7 @@ from eno import __version__
 from eno.tracking.experiment import Experiment, NoExperiment, RegisteredModel
 
 if TYPE_CHECKING:  # a command imports only what it reports
-    from eno.embeddings.job.embed import EmbedReport, Progress
+    from eno.embeddings.job.embed import EmbedProgress, EmbedReport
     from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.evaluation.evaluation import Evaluation, Level
     from eno.inference.predictor_folder import PredictorParts
@@ -189,11 +189,11 @@ def report_comparison(experiment: Experiment, rows: Sequence[ComparisonRow], fil
         experiment.artifact(path.name, path)
 
 
-def progress_reporter(experiment: Experiment) -> Callable[[Progress], None]:
+def progress_reporter(experiment: Experiment) -> Callable[[EmbedProgress], None]:
     """Return a callback that plots the progress of an embedding job with a limited number of points."""
     last = 0
 
-    def report(at: Progress) -> None:
+    def report(at: EmbedProgress) -> None:
         nonlocal last
         point = at.done * _POINTS // max(1, at.total)
         if point == last:

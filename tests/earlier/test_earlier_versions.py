@@ -210,7 +210,7 @@ def test_stores_hold_their_vectors(name, shared, arrays):
     tracks = store.tracks()
     assert tracks["track_id"].to_pylist() == store.track_ids() == expected["track_ids"]
     assert tracks["windows"].to_pylist() == expected["windows"]
-    assert tracks["audio_hash"].to_pylist() == expected["hashes"]
+    assert tracks["samples_hash"].to_pylist() == expected["hashes"]
     owners, starts_s, vectors = store.windows()
     assert owners.tolist() == np.repeat(expected["track_ids"], expected["windows"]).tolist()
     assert_close(starts_s, arrays[f"{name}_starts_s"])

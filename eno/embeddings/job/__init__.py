@@ -1,3 +1,3 @@
-"""The job that fills an embedding store from a folder of audio."""
+"""The job that embeds audio folders into a store."""
 
 from eno.embeddings.job.embed import embed_folder as embed_folder

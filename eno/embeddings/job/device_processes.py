@@ -1,4 +1,4 @@
-"""One process for each GPU, each with its share of the tracks."""
+"""One process per device, each with its share of the tracks."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _WATCH_S = 0.5
 
 
 class DevicesExecutor:
-    """Embeds tracks on several devices, each in a process of its own with its own decoders.
+    """Embeds tracks on several devices, each in its own process with its own decoding workers.
 
     Parameters
     ----------
     spec : EncoderSpec
-        Of the encoder, which every process loads anew.
+        The encoder, which every process loads.
     policy : WindowPolicy
         Which windows of a track.
     devices : sequence of str
-        Device names as PyTorch has them: ``["cuda:0", "cuda:1"]``.
+        Device names as in PyTorch: ``["cuda:0", "cuda:1"]``.
     dtype : str
         See `eno.devices.resolve_dtype`.
     workers : int, optional
-        Decoding processes, divided among the devices; as many as there are cores, if not given.
+        Decoding processes of all devices together; one per core by default.
     file_timeout_s : float
-        See `eno.audio.track_decoding.track_pool`.
+        See `eno.audio.worker_pool.WorkerPool`.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class DevicesExecutor:
         self._settings |= {"file_timeout_s": file_timeout_s, "threads": max(1, usable_cores() // len(self._devices))}
 
     def __call__(self, tasks: Sequence[Task], stop: Callable[[], bool]) -> Iterator[Result]:
-        """See `eno.embeddings.job.executor.Executor`.
+        """Embed tracks; see `eno.embeddings.job.executor.Executor`.
 
         Raises
         ------
         EnoError
-            The process of a device failed, or was ended; what the others gave until then stays.
+            The process of a device failed or was killed.
         """
         if not tasks:
             return
@@ -79,10 +79,10 @@ class DevicesExecutor:
 
 
 def _gather(pipes: dict[Any, str], stop: Callable[[], bool]) -> Iterator[Result]:
-    told = False
+    is_stopping = False
     while pipes:
-        if stop() and not told:
-            told = True
+        if stop() and not is_stopping:
+            is_stopping = True
             for pipe in pipes:
                 pipe.send("stop")
         answering: list[Any] = list(connection.wait(list(pipes), timeout=_WATCH_S))
@@ -91,8 +91,8 @@ def _gather(pipes: dict[Any, str], stop: Callable[[], bool]) -> Iterator[Result]
                 message = pipe.recv()
             except (EOFError, OSError):
                 raise EnoError(
-                    f"The process of device {pipes[pipe]} was ended from outside. What is done is saved; the same "
-                    "command goes on from there."
+                    f"The process of device {pipes[pipe]} was killed. What is done is saved; run the same command "
+                    "again to continue."
                 ) from None
             if message is None:
                 del pipes[pipe]
@@ -104,7 +104,7 @@ def _gather(pipes: dict[Any, str], stop: Callable[[], bool]) -> Iterator[Result]
 
 def _embed_share(pipe: connection.Connection, tasks: Sequence[Task], device: str, settings: dict[str, Any]) -> None:
     for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, signal.SIG_IGN)  # they reach all processes; the first one decides
+        signal.signal(one, signal.SIG_IGN)  # they reach all processes; the parent decides
     end_with_parent()
     try:
         import torch

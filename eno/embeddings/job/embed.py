@@ -1,4 +1,4 @@
-"""The precompute job: every track of a folder → vectors in a store."""
+"""Embed every track of a collection into a store."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from eno.files import AudioRoots, printable
 logger = logging.getLogger(__name__)
 
 _FLUSH_S = 60.0
-"""So much work at most is lost when the job is killed."""
+"""Results are written at least this often, so no more work is lost when the job is killed."""
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a run is.
+class EmbedProgress:
+    """Progress of a run.
 
     Attributes
     ----------
     done, failed, total : int
-        Tracks of this run that are done, however it went; those that failed; and all that it has to do.
+        Tracks that are done, including failed ones; those that failed; and all tracks of this run.
     audio_s : float
-        Length of the tracks that were embedded.
+        Duration of the tracks that were embedded.
     seconds : float
-        Since the first of them was begun.
+        Time since the start.
     """
 
     done: int
@@ -65,31 +65,29 @@ class Progress:
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds that the rest will take at this rate; None before anything is done."""
+        """Seconds that the remaining tracks will take at this rate; None before anything is done."""
         return (self.total - self.done) / self.tracks_per_s if self.done else None
 
 
 @dataclass(frozen=True)
 class EmbedReport:
-    """How a run ended. ``found == embedded + skipped + failed + left``.
+    """Result of a run. ``found == embedded + skipped + failed + left``.
 
     Attributes
     ----------
     found : int
-        Audio files in the folder.
+        Audio files in the collection.
     embedded, skipped, failed : int
-        Done now, done before, and not possible (now or before; the reasons stand in the store's ledger).
+        Tracks embedded by this run, by earlier runs, and not at all (the reasons are in the store's ledger).
     left : int
-        Not reached, because the run was interrupted.
+        Tracks not reached, because the run was interrupted.
     changed : int
-        Among the embedded: those whose file was another one before.
+        Embedded tracks whose file had changed.
     vanished : int
-        Tracks in the store whose file is no longer there. They no longer count, until their files are back;
+        Tracks in the store whose file was deleted. They do not count until their files are back;
         `eno.embeddings.store.maintenance.compact_store` removes them.
-    failures : list of Failure
-        Those among the failed.
     seconds, audio_s : float
-        Time that the run took, and length of the tracks that it embedded.
+        Time that the run took, and duration of the tracks that it embedded.
     """
 
     found: int
@@ -105,7 +103,7 @@ class EmbedReport:
 
     @property
     def coverage(self) -> float:
-        """Share of the files that the store holds, now or from before; 1 where there are none."""
+        """Share of the files that the store holds; 1 if there are no files."""
         return (self.embedded + self.skipped) / self.found if self.found else 1.0
 
 
@@ -116,9 +114,9 @@ def embed_folder(
     *,
     executor: Executor | None = None,
     retry_failed: bool = False,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[EmbedProgress], None] | None = None,
 ) -> EmbedReport:
-    """Bring a store up to date with a folder: embed what is new or has changed, forget what has vanished.
+    """Bring a store up to date with a collection: embed new and changed files, drop deleted ones.
 
     Parameters
     ----------
@@ -126,30 +124,30 @@ def embed_folder(
         One audio folder or several; see `eno.data.library.files.find_tracks`. While one of several holds no audio
         files, perhaps because it is not mounted, no track is taken for deleted.
     encoder : Encoder
-        Must be the encoder of the store.
+        The encoder of the store.
     store : EmbeddingStore
-        Receives vectors and failures. What it holds already is skipped, so an interrupted run goes on.
+        Receives vectors and failures. Tracks that it holds are skipped, so an interrupted run can be continued.
     executor : Executor, optional
-        Where the work is done; in this process and decoding processes beside it, if not given.
+        Does the work; by default in this process, with worker processes that decode.
     retry_failed : bool
-        Try tracks again that failed in an earlier run though their files have not changed.
+        Also try tracks that failed in an earlier run and whose files have not changed.
     on_progress : callable, optional
         Called after every track.
 
     Returns
     -------
     EmbedReport
-        Counts that add up. The first interrupt (Ctrl-C, or SIGTERM) finishes the tracks that are under way, a second
-        one does not; both end in a report, after what is done was saved.
+        Also after an interrupt (Ctrl-C or SIGTERM): the first finishes the tracks that are under way, a second one does
+        not, and both save what is done.
 
     Raises
     ------
     FingerprintMismatch
         The store belongs to another encoder.
     AudioError
-        The folder cannot be read.
+        A folder cannot be read.
     StoreError
-        Another run is writing into the store, it cannot be written to, or it is that of another folder.
+        Another run is writing into the store, it cannot be written to, or it belongs to another collection.
     """
     began = time.monotonic()
     store.require(encoder.spec)
@@ -158,7 +156,7 @@ def embed_folder(
         with ThreadPoolExecutor(1) as beside:
             held = beside.submit(store.tracks, also_gone=True)
             tracks = find_tracks(audio_roots)
-        if not tracks:  # rather a share that is not mounted than a collection that is gone: nothing is changed
+        if not tracks:  # more likely an unmounted share than a deleted collection, so nothing is changed
             return _nothing(time.monotonic() - began)
         for folder in tracks.empty_roots:
             message = "%s holds no audio files. In case it is not mounted, no track is deleted."
@@ -172,7 +170,7 @@ def embed_folder(
                 if on_progress:
                     on_progress(run.progress())
         except KeyboardInterrupt:
-            pass  # what is done is saved below; the report's `left` says that there is more to do
+            pass  # what is done is saved below, and the report counts the rest as `left`
         finally:
             run.end()
     failures = run.failures
@@ -198,7 +196,7 @@ def _nothing(seconds: float) -> EmbedReport:
 
 
 class _Interrupts:
-    """Turns the first Ctrl-C or SIGTERM into a wish to end; the second one interrupts."""
+    """Turns the first Ctrl-C or SIGTERM into a request to stop; the second one interrupts."""
 
     def __init__(self) -> None:
         self._asked = False
@@ -208,7 +206,7 @@ class _Interrupts:
         return self._asked
 
     def __enter__(self) -> _Interrupts:
-        if threading.current_thread() is threading.main_thread():  # others may not
+        if threading.current_thread() is threading.main_thread():  # other threads cannot set handlers
             self._before = {one: signal.signal(one, self._ask) for one in (signal.SIGINT, signal.SIGTERM)}
         return self
 
@@ -223,7 +221,7 @@ class _Interrupts:
 
 
 class _Run:
-    """Collects what is done, and hands it to the store from time to time, on a thread of its own."""
+    """Collects results, and writes them to the store from time to time, in a thread."""
 
     def __init__(self, store: EmbeddingStore, plan: Plan, lock: WriterLock) -> None:
         self.failures = dict(plan.failures)
@@ -238,7 +236,7 @@ class _Run:
         self._writing: Future[None] | None = None
 
     def begin(self) -> None:
-        """Note what has vanished, or is back, before anything else."""
+        """Record which files were deleted or are back, before anything else."""
         write_amendments(self._store.ledger, self._amendments)
 
     def take(self, result: Result) -> None:
@@ -256,7 +254,7 @@ class _Run:
     def _add(self, result: Embedded) -> None:
         kept = self._store.as_kept(result.vectors)
         if not np.isfinite(kept).all():
-            self._fail(result.track, f"makes the encoder give NaN, or values too large for {self._store.dtype}")
+            self._fail(result.track, f"the encoder returns NaN, or values too large for {self._store.dtype}")
             return
         self._waiting.append(replace(result, vectors=kept))
         self._bytes += kept.nbytes
@@ -266,17 +264,15 @@ class _Run:
 
     def _fail(self, track: Track, reason: str) -> None:
         self.failures[track.id] = Failure(track.id, track.file, reason, track.size, track.mtime_ns)
-        if track.id in self._plan.held:  # by vectors of what its file was before
+        if track.id in self._plan.held:  # with vectors of the earlier file
             self._amendments[track.id] = Amendment(gone=True)
 
-    def progress(self) -> Progress:
-        """How far the run is."""
+    def progress(self) -> EmbedProgress:
         failed = len(self.failures) - len(self._plan.failures)
         done = self.embedded + self.untouched + failed
-        return Progress(done, failed, len(self._plan.tasks), self.audio_s, time.monotonic() - self._began)
+        return EmbedProgress(done, failed, len(self._plan.tasks), self.audio_s, time.monotonic() - self._began)
 
     def end(self) -> None:
-        """Write what is left, and wait for it."""
         try:
             self._flush()
             self._wait()

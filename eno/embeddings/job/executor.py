@@ -1,4 +1,4 @@
-"""What goes into a run, and what comes out of it: one task a track, one result a task."""
+"""The interface of executors: tasks in, one result per task out."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ class Task:
 
     Attributes
     ----------
-    track : Track
-        The track.
     known_hash : str or None
-        Hash of the samples that its vectors in the store were made of; if they are still the same, nothing is encoded.
+        Hash of the samples that its vectors in the store were computed from; if it is still the same, nothing is
+        encoded.
     """
 
     track: Track
@@ -34,16 +33,9 @@ class Embedded:
 
     Attributes
     ----------
-    track : Track
-        The track.
-    stamp : FileStamp
-        What its file was.
-    duration_s : float
-        How long it is.
     starts_s : np.ndarray [shape=(n,), dtype=float64]
-        Where its windows begin.
+        Start of every window.
     vectors : np.ndarray [shape=(n, layers, dim), dtype=float32]
-        Their vectors.
     """
 
     track: Track
@@ -55,15 +47,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Untouched:
-    """A track whose file changed, but not what is heard: its vectors stay.
-
-    Attributes
-    ----------
-    track : Track
-        The track.
-    stamp : FileStamp
-        What its file is by now.
-    """
+    """A track whose file changed, but not its samples, so that its vectors are still right."""
 
     track: Track
     stamp: FileStamp
@@ -71,15 +55,7 @@ class Untouched:
 
 @dataclass(frozen=True)
 class Failed:
-    """A track that could not be embedded.
-
-    Attributes
-    ----------
-    track : Track
-        The track.
-    reason : str
-        What is wrong and what to do.
-    """
+    """A track that could not be embedded. The reason includes what to do."""
 
     track: Track
     reason: str
@@ -89,20 +65,11 @@ Result = Embedded | Untouched | Failed
 
 
 class Executor(Protocol):
-    """Something that embeds tracks: in this process, in several, or on a cluster."""
+    """Embeds tracks: in this process, in several, or on a cluster."""
 
     def __call__(self, tasks: Sequence[Task], stop: Callable[[], bool]) -> Iterator[Result]:
         """Embed tracks.
 
-        Parameters
-        ----------
-        tasks : sequence of Task
-            The tracks.
-        stop : callable
-            Once it says so, what is under way is finished and nothing more begun.
-
-        Yields
-        ------
-        Result
-            One for each task that was begun, in any order.
+        Once `stop` returns True, tasks under way are finished and no others begun. Results of all tasks that were begun
+        are yielded in any order.
         """

@@ -1,6 +1,6 @@
-"""From files to vectors: decoding processes → batches of windows → encoder, with nothing piling up between them.
+"""From files to vectors: decoding workers → batches of windows → encoder.
 
-Memory does not grow with the collection: the decoders wait while their windows are not taken, and these are taken only
+Memory does not grow with the collection: the workers wait until their windows are taken, and windows are taken only
 when there is room in the next batch.
 """
 
@@ -26,16 +26,10 @@ _NICE = 19
 
 
 def load_again(spec: EncoderSpec, *, device: str, dtype: str) -> Encoder:
-    """Load the encoder of a spec, in another process or on another machine.
-
-    Raises
-    ------
-    EnoError
-        What lies there is another one.
-    """
+    """Load the encoder of a spec in another process or on another machine; EnoError if it is not the same there."""
     encoder = load_encoder(spec.name, device=device, dtype=dtype, **spec.options, **spec.location)
     if encoder.spec.fingerprint != spec.fingerprint:
-        raise EnoError(f"loaded {encoder.spec.label} in place of {spec.label}.")
+        raise EnoError(f"Loaded the encoder {encoder.spec.label}, expected {spec.label}.")
     return encoder
 
 
@@ -45,13 +39,12 @@ class LocalExecutor:
     Parameters
     ----------
     encoder : Encoder
-        The encoder.
     policy : WindowPolicy
         Which windows of a track.
     workers : int, optional
-        Processes that decode; as many as there are cores, and beside a GPU one less.
+        Decoding processes at most; by default one per core, or with a GPU one less.
     file_timeout_s : float
-        See `eno.audio.track_decoding.track_pool`.
+        See `eno.audio.worker_pool.WorkerPool`.
     """
 
     def __init__(
@@ -65,12 +58,12 @@ class LocalExecutor:
         self._encoder, self._policy, self._file_timeout_s = encoder, policy, file_timeout_s
         on_cpu = getattr(getattr(encoder, "device", None), "type", "cpu") == "cpu"
         self._workers = workers or (usable_cores() if on_cpu else max(1, usable_cores() - 1))
-        # On a CPU decoders and encoder want the same cores. The encoder goes first, since its threads wait for each
-        # other; the decoders get what it leaves, and all of it once it has nothing to do.
+        # On a CPU, decoders and encoder compete for the cores. The encoder has priority, since its threads wait for
+        # each other; the decoders get the cores whenever it is idle.
         self._nice = _NICE if on_cpu else 0
 
     def pool(self) -> WorkerPool:
-        """Return a pool of processes that decode."""
+        """Return a pool of decoding processes."""
         return track_pool(
             self._encoder.spec,
             self._policy,
@@ -80,7 +73,7 @@ class LocalExecutor:
         )
 
     def __call__(self, tasks: Sequence[Task], stop: Callable[[], bool]) -> Iterator[Result]:
-        """See `eno.embeddings.job.executor.Executor`."""
+        """Embed tracks; see `eno.embeddings.job.executor.Executor`."""
         if tasks:
             with self.pool() as pool:
                 yield from embed_tracks(self._encoder, pool, tasks, stop)
@@ -89,22 +82,17 @@ class LocalExecutor:
 def embed_tracks(
     encoder: Encoder, pool: WorkerPool, tasks: Iterable[Task], stop: Callable[[], bool]
 ) -> Iterator[Result]:
-    """Embed tracks.
+    """Embed tracks; see `eno.embeddings.job.executor.Executor`.
 
     Parameters
     ----------
     encoder : Encoder
-        The encoder. One with a method `start`, such as `eno.encoders.torch_encoder.TorchEncoder`, computes a batch
-        while the next one is gathered.
+        One with a method `start`, such as `eno.encoders.torch_encoder.TorchEncoder`, computes a batch while the next
+        one is gathered.
     pool : WorkerPool
-        Made by `eno.audio.track_decoding.track_pool`.
+        From `eno.audio.track_decoding.track_pool`.
     tasks, stop
-        See `eno.embeddings.job.executor.Executor`.
-
-    Yields
-    ------
-    Result
-        One for each track.
+        As for an executor.
     """
     batches = _Batches(encoder)
     tracks: dict[int, _Track] = {}
@@ -153,7 +141,7 @@ class _Track:
 
 
 class _Batches:
-    """Gathers windows of any tracks into batches of one size; of two batches one is gathered, one computed."""
+    """Gathers windows of any tracks into batches of one size; one batch is gathered while another is computed."""
 
     def __init__(self, encoder: Encoder) -> None:
         size = max(_LEAST_BATCH, getattr(encoder, "batch_size", _LEAST_BATCH))
@@ -173,7 +161,7 @@ class _Batches:
             self._gathered += count
             taken += count
             if taken == len(windows):
-                chunk.release()  # before anything is computed, so that decoding goes on meanwhile
+                chunk.release()  # before encoding, so that decoding goes on meanwhile
             if self._gathered == len(self._windows):
                 yield from self._start()
 

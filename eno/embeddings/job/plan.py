@@ -1,4 +1,4 @@
-"""What a run has to do: what the folder holds, against what the store holds."""
+"""Compare a collection with a store: what a run has to do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NONE = -1  # in place of a row, a size or a time
 
 
 class Amendment(NamedTuple):
-    """What has changed about a track since its part was written; see `eno.embeddings.store.ledger.AMENDMENT_SCHEMA`."""
+    """A change since a part was written; see `eno.embeddings.store.ledger.AMENDMENT_SCHEMA`."""
 
     gone: bool
     size: int | None = None
@@ -32,17 +32,17 @@ class Plan:
     Attributes
     ----------
     tasks : list of Task
-        Tracks to embed: new ones, changed ones, and failed ones that are tried again.
+        Tracks that are new, have changed, or are tried again.
     skipped : int
-        Tracks whose vectors are there.
+        Tracks whose vectors are up to date.
     vanished : int
-        Tracks in the store whose file is not in the folder.
+        Tracks in the store whose file was deleted.
     held : set of str
-        Tracks among the tasks and failures that have vectors, of what their file was before.
+        Tracks among the tasks and failures that have vectors of an earlier file.
     failures : dict of str to Failure
         Tracks that failed before and are not tried again.
     amendments : dict of str to Amendment
-        The store's amendments as they should be, by track.
+        What the store's amendments should be, by track.
     """
 
     tasks: list[Task] = field(default_factory=list)
@@ -54,37 +54,33 @@ class Plan:
 
 
 def make_plan(tracks: Tracks, held: pa.Table, ledger: Ledger, *, retry_failed: bool) -> Plan:
-    """Compare a folder with a store.
+    """Compare the tracks of a collection with those of a store.
 
-    A file is taken for unchanged if its size and its time of change are those at which it was embedded, or if the
-    store does not know these; otherwise it becomes a task, which compares what is heard.
+    A file counts as unchanged if it has the size and the time of modification at which it was embedded, or if the store
+    does not know these. Otherwise it becomes a task, which compares its samples.
 
     Parameters
     ----------
     tracks : Tracks
-        What the folder holds.
+        The audio files of the collection.
     held : pa.Table
-        What the store holds, as `eno.embeddings.store.EmbeddingStore.tracks` gives it, also what is gone.
+        ``store.tracks(also_gone=True)``
     ledger : Ledger
-        The store's.
+        That of the store.
     retry_failed : bool
-        Whether tracks that failed before are tried again though their files have not changed.
-
-    Returns
-    -------
-    Plan
+        Also try tracks that failed before and whose files have not changed.
 
     Raises
     ------
     StoreError
-        The store holds tracks, and the folder none of them.
+        The store holds tracks, but none of this collection.
     """
     places = pc.index_in(tracks.ids, held["track_id"].combine_chunks())
     rows = pc.fill_null(places, _NONE).to_numpy()
     if len(held) and len(tracks) and (rows == _NONE).all():
         raise StoreError(
             f"{ledger.folder}: holds {len(held)} tracks, for instance {held['track_id'][0]}, and none of them is in "
-            "this folder. Is it another collection? Name another store with --store."
+            "this folder. If this is another collection, name another store with --store."
         )
     plan = Plan()
     failed = {failure.track_id: failure for failure in ledger.failures()}
@@ -98,7 +94,7 @@ def make_plan(tracks: Tracks, held: pa.Table, ledger: Ledger, *, retry_failed: b
         if failure and not retry_failed and (failure.size, failure.mtime_ns) == (track.size, track.mtime_ns):
             plan.failures[track.id] = failure
         else:
-            plan.tasks.append(Task(track, held["audio_hash"][row].as_py() if row != _NONE else None))
+            plan.tasks.append(Task(track, held["samples_hash"][row].as_py() if row != _NONE else None))
     _amend(plan, tracks, held, rows, same, read_amendments(ledger))
     return plan
 
@@ -107,7 +103,7 @@ def _unchanged(tracks: Tracks, held: pa.Table, rows: np.ndarray) -> np.ndarray:
     same: np.ndarray = rows != _NONE
     for name, now in (("size", tracks.sizes), ("mtime_ns", tracks.mtimes_ns)):
         then = pc.fill_null(held[name], _NONE).to_numpy()
-        then = np.append(then, _NONE)[rows]  # that of no row is the last one
+        then = np.append(then, _NONE)[rows]  # row -1 is the last one
         same &= (then == _NONE) | (then == now)
     return same
 
@@ -142,7 +138,7 @@ def _amend(
 
 
 def read_amendments(ledger: Ledger) -> dict[str, Amendment]:
-    """The amendments in a ledger, by track."""
+    """Read the amendments of a ledger, by track."""
     rows = ledger.amendments().to_pylist()
     return {row["track_id"]: Amendment(row["gone"], row["size"], row["mtime_ns"]) for row in rows}
 

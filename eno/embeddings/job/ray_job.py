@@ -1,7 +1,7 @@
-"""The same job on a Ray cluster: Ray Data hands shares of the tracks to encoders wherever there is a GPU.
+"""The same job on a Ray cluster: Ray Data distributes the tracks to encoders wherever there is a GPU.
 
-Only what is embedded where is Ray's: the plan, the parts, the ledger, and with them resuming, are those of the job.
-The process that runs it is the one that writes, so vectors travel to it and nothing else has to.
+Plan, parts and ledger, and with them resuming, are those of the local job. Only the process that runs it writes, so the
+vectors are sent to it.
 """
 
 from __future__ import annotations
@@ -39,28 +39,27 @@ _RESULTS = pa.schema(
 
 
 class RayExecutor:
-    """Embeds tracks on a Ray cluster, or on a Ray of this machine if there is none.
+    """Embeds tracks on the Ray cluster of ``$RAY_ADDRESS``, or on a local one.
 
-    Which cluster is said by ``$RAY_ADDRESS``, as for all programs that use Ray. Files must be found under the same
-    paths on all its machines, and eno must be installed there.
+    Files must have the same paths on all machines of the cluster, and eno must be installed there.
 
     Parameters
     ----------
     spec : EncoderSpec
-        Of the encoder, which every actor loads anew.
+        The encoder, which every actor loads.
     policy : WindowPolicy
         Which windows of a track.
     device, dtype : str
         See `eno.devices`. With ``"auto"`` an actor has a GPU if the cluster has any; with ``"cpu"`` never.
     workers : int, optional
-        Decoding processes beside each actor, for which it reserves as many cores: 8 beside a GPU, else 1.
+        Decoding processes of each actor, which reserves as many cores; 8 with a GPU, else 1 by default.
     file_timeout_s : float
-        See `eno.audio.track_decoding.track_pool`.
+        See `eno.audio.worker_pool.WorkerPool`.
     max_actors : int, optional
-        At most so many; as many as the cluster has room for, also while it grows, if not given.
+        Limit of actors; by default as many as the cluster has room for, even while it grows.
     share : int, optional
-        Tracks that an actor takes at a time: 8 to 128, so that there are enough of them, if not given. What an actor
-        that dies had under way is done again.
+        Tracks that an actor takes at a time; by default 8 to 128, depending on their number. If an actor dies, its
+        share is embedded again.
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class RayExecutor:
         self._max_actors, self._share = max_actors, share
 
     def __call__(self, tasks: Sequence[Task], stop: Callable[[], bool]) -> Iterator[Result]:
-        """See `eno.embeddings.job.executor.Executor`; what is under way when `stop` says so is given up.
+        """Embed tracks; see `eno.embeddings.job.executor.Executor`. `stop` drops the tasks under way.
 
         Raises
         ------
@@ -89,7 +88,7 @@ class RayExecutor:
         ConfigError
             The cluster has no GPU, and one was asked for.
         EnoError
-            An encoder failed, other than by one file.
+            An encoder failed, and not because of a single file.
         """
         if not tasks:
             return
@@ -115,7 +114,7 @@ class RayExecutor:
         if self._device not in ("auto", "cpu") and not gpu:
             raise ConfigError(f"Device {self._device!r} cannot be used: the Ray cluster has no GPU.")
         workers = self._workers or (8 if gpu else 1)
-        # Paths may hold bytes that are no UTF-8, which Arrow does not take for text.
+        # Paths may hold bytes that are not UTF-8, which Arrow does not accept as text.
         rows = [
             {"task": number, "file": os.fsencode(task.track.file), "known_hash": task.known_hash}
             for number, task in enumerate(tasks)
@@ -123,7 +122,7 @@ class RayExecutor:
         share = self._share or min(128, max(8, len(rows) // 64))
         tables = [pa.Table.from_pylist(rows[first : first + share], _TASKS) for first in range(0, len(rows), share)]
         arguments = (self._spec, self._policy, "cuda" if gpu else "cpu", self._dtype, workers, self._file_timeout_s)
-        # By Ray Data's defaults an actor that dies is started again, and its share done again.
+        # By default Ray Data restarts an actor that dies, and repeats its share.
         return ray.data.from_arrow(tables).map_batches(
             _Embedder,
             fn_constructor_args=arguments,
@@ -146,7 +145,7 @@ class RayExecutor:
 
 
 class _Embedder:
-    """An encoder with its decoding processes, as an actor."""
+    """An actor: an encoder with its decoding workers."""
 
     def __init__(
         self, spec: EncoderSpec, policy: WindowPolicy, device: str, dtype: str, workers: int, file_timeout_s: float

@@ -1,23 +1,23 @@
 """Vectors on disk: Parquet parts beside a manifest.
 
-A store is a folder, on a disk or wherever else pyarrow reaches::
+A store is a folder, on a disk or wherever else pyarrow can read and write::
 
-    manifest.json          which encoder, which windows, how values are kept
-    parts/000000.parquet   rows of track_id, start_s, vector, and the file that the track was
-    parts.json             which parts there should be, and their rows
-    amendments.parquet     what has changed since the parts were written, see `eno.embeddings.store.ledger`
+    manifest.json          encoder, windows, precision of the values
+    parts/000000.parquet   rows of track_id, start_s, vector, and the file that the track was embedded from
+    parts.json             the parts that were written, and their numbers of rows
+    amendments.parquet     changes since the parts were written, see `eno.embeddings.store.ledger`
     failures.jsonl         tracks that could not be embedded, and why
 
-A part is written under a temporary name, synced and renamed, so it is there whole or not at all. An id never leaves
-its vector: both stand in the same row. Of a track that is in several parts the last one counts: that is how a changed
-file replaces what was there, and how parts are merged without a moment in which anything is missing.
+A part is written under a temporary name, synced and renamed, so it is there whole or not at all. Id and vector are in
+the same row, so they cannot get out of step. If a track is in several parts, the last one counts: this is how a changed
+file replaces its earlier vectors, and how parts are merged without a moment in which anything is missing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,15 @@ from eno.audio.windows import WindowPolicy
 from eno.embeddings.store.folder import Folder
 from eno.embeddings.store.ledger import Ledger
 from eno.embeddings.store.lock import WriterLock
-from eno.embeddings.store.parts import DTYPES, FOLDER, Part, Parts, Windows, latest
-from eno.embeddings.store.pooled import pooled_tracks
+from eno.embeddings.store.manifest import MANIFEST_FILE, Manifest, read_manifest, write_manifest
+from eno.embeddings.store.parts import DTYPES, FOLDER, Part, PartRows, Parts, latest
+from eno.embeddings.store.track_means import compute_means, means_by_row, read_means
 from eno.errors import FingerprintMismatch, StoreError
+from eno.files import cache_folder
 from eno.spec import EncoderSpec
 from eno.views import RowView
 
-_FORMAT, _READABLE = 2, (1, 2)
-_MANIFEST = "manifest.json"
+_CACHE = "cache"
 
 
 class EmbeddingStore:
@@ -46,15 +47,14 @@ class EmbeddingStore:
     Attributes
     ----------
     folder : Folder
-        Where it lies.
     spec : EncoderSpec
-        The encoder of its vectors.
+        The encoder of the vectors.
     policy : WindowPolicy
-        Which windows of every track it holds.
-    dtype : str
-        ``"float16"`` or ``"float32"``: how values are kept on disk.
+        Which windows of every track the store holds.
+    dtype : {"float16", "float32"}
+        Precision of the values on disk.
     ledger : Ledger
-        Failures, changes to files, and which parts there should be.
+        Failures, changes of files, and the parts that were written.
     """
 
     def __init__(self, folder: Folder, spec: EncoderSpec, policy: WindowPolicy, dtype: str) -> None:
@@ -71,7 +71,7 @@ class EmbeddingStore:
     def create(
         cls, path: Path | str, spec: EncoderSpec, *, policy: WindowPolicy, dtype: str = "float16"
     ) -> EmbeddingStore:
-        """Make an empty store.
+        """Create an empty store.
 
         Parameters
         ----------
@@ -79,16 +79,16 @@ class EmbeddingStore:
             A folder that is missing or empty; or a URI of a file system that pyarrow knows, such as
             ``s3://bucket/folder``.
         spec : EncoderSpec
-            The encoder whose vectors it will hold.
+            The encoder of the vectors.
         policy : WindowPolicy
-            Which windows of every track it will hold.
+            Which windows of every track the store will hold.
         dtype : {"float16", "float32"}
-            How values are kept. Half precision takes half the space and rounds to 3 to 4 digits.
+            Precision of the values. Half precision takes half the space and keeps 3 to 4 digits.
 
         Raises
         ------
         StoreError
-            The folder holds something already, or cannot be written to.
+            The folder is not empty, or cannot be written to.
         """
         if dtype not in DTYPES:
             raise StoreError(f"dtype {dtype!r}: choose from {', '.join(DTYPES)}.")
@@ -96,57 +96,35 @@ class EmbeddingStore:
         if folder.entries() or folder.entries(FOLDER):
             raise StoreError(f"{folder}: is not empty; open the store in it, or name another folder.")
         folder.make(FOLDER)
-        store = cls(folder, spec, policy, dtype)
-        store._write_manifest()
-        return store
-
-    def _write_manifest(self) -> None:
-        content = {"format": _FORMAT, "fingerprint": self.spec.fingerprint, "encoder": self.spec.to_dict()}
-        content |= {"windows": asdict(self.policy), "dtype": self.dtype}
-        self.folder.write(_MANIFEST, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+        write_manifest(folder, Manifest(spec, policy, dtype))
+        return cls(folder, spec, policy, dtype)
 
     @classmethod
     def open(cls, path: Path | str) -> EmbeddingStore:
-        """Open a store that exists.
+        """Open an existing store.
 
         Raises
         ------
         StoreError
-            There is no store, or its manifest is damaged or newer than this eno.
+            There is no store, or its manifest is damaged or newer than this version of eno.
         """
         folder = Folder(path)
-        if not folder.exists(_MANIFEST):
-            raise StoreError(f"{folder}: is not an embedding store ({_MANIFEST} is missing). 'eno embed' makes one.")
-        try:
-            content = json.loads(folder.read(_MANIFEST))
-            if content["format"] not in _READABLE:
-                raise StoreError(f"{folder}: has format {content['format']}; this eno reads up to {_FORMAT}.")
-            spec = EncoderSpec.from_dict(content["encoder"])
-            store = cls(folder, spec, WindowPolicy(**content["windows"]), content["dtype"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{folder}/{_MANIFEST}: is damaged ({error!r}).") from error
-        if spec.fingerprint != content["fingerprint"]:
-            raise FingerprintMismatch(
-                f"encoder settings with {spec.fingerprint}",
-                content["fingerprint"],
-                f"{_MANIFEST} was edited.",
-            )
-        return store
+        return cls(folder, *read_manifest(folder))
 
     @classmethod
     def open_or_create(
         cls, path: Path | str, spec: EncoderSpec, *, policy: WindowPolicy, dtype: str | None = None
     ) -> EmbeddingStore:
-        """Open the store at `path` if there is one, provided it holds what is wanted; else create it.
+        """Open the store at `path`, or create it if there is none. A `dtype` of None accepts any.
 
         Raises
         ------
         FingerprintMismatch
             The store holds vectors of another encoder.
         StoreError
-            The store holds other windows, or in another precision than the one named.
+            The store holds other windows, or has another precision.
         """
-        if not Folder(path).exists(_MANIFEST):
+        if not Folder(path).exists(MANIFEST_FILE):
             return cls.create(path, spec, policy=policy, dtype=dtype or "float16")
         store = cls.open(path)
         store.require(spec)
@@ -158,13 +136,7 @@ class EmbeddingStore:
         return store
 
     def require(self, spec: EncoderSpec) -> None:
-        """Make sure that the vectors are those of `spec`.
-
-        Raises
-        ------
-        FingerprintMismatch
-            They are not.
-        """
+        """Raise FingerprintMismatch unless the vectors are those of `spec`."""
         if spec.fingerprint != self.spec.fingerprint:
             raise FingerprintMismatch(
                 f"{self.spec.label} {self.spec.options} in {self.folder}",
@@ -173,12 +145,12 @@ class EmbeddingStore:
             )
 
     def writing(self) -> WriterLock:
-        """Keep the store for oneself; a context manager. Removes what a killed writer left half done.
+        """Lock the store for writing; a context manager. Removes what a killed writer left unfinished.
 
         Raises
         ------
         StoreError
-            On entering: somebody else is writing, or the store may only be read.
+            On entering: another process is writing, or the store is read-only.
         """
         return _Writing(self)
 
@@ -195,20 +167,19 @@ class EmbeddingStore:
         Parameters
         ----------
         track_ids : sequence of str
-            Track of every window. All windows of a track belong in the same call: they replace those there were.
+            Track of every window. All windows of a track belong in the same call: they replace its earlier ones.
         starts_s : np.ndarray [shape=(n,)]
-            Where every window begins, in seconds.
+            Start of every window, in seconds.
         vectors : np.ndarray [shape=(n, layers, dim)]
-            What the encoder gave.
         files : mapping of str to FileStamp, optional
-            What the tracks' files were, so that a change to them is noticed later.
+            The files of the tracks, so that a later change of them is noticed.
 
         Raises
         ------
         StoreError
             A value is not finite, or too large for the store's dtype; or the part cannot be written.
         """
-        expected = (len(track_ids), len(self.spec.layers), self.spec.dim)
+        expected = self._shape(len(track_ids))
         if vectors.shape != expected:
             raise ValueError(f"vectors have the shape {vectors.shape}; expected {expected}.")
         values = self.as_kept(vectors).reshape(len(vectors), -1)
@@ -216,64 +187,52 @@ class EmbeddingStore:
         if broken.any():
             raise StoreError(
                 f"vectors of {track_ids[int(broken.argmax())]} are not finite as {self.dtype}; "
-                "if the encoder's values are large, make the store with dtype float32."
+                "if the encoder's values are large, create the store with dtype float32."
             )
         number = self._parts.write(track_ids, starts_s, values, files or {})
         self.ledger.count({number: len(track_ids)})
 
     def as_kept(self, vectors: np.ndarray) -> np.ndarray:
-        """Round vectors to the store's dtype, in the same shape; what is too large becomes infinite."""
+        """Round vectors to the store's dtype; values that are too large for it become infinite."""
         with np.errstate(over="ignore"):
             return vectors.astype(DTYPES[self.dtype], copy=False)
 
     def replace_parts(self, old: Sequence[Part], table: pa.Table) -> None:
-        """Write rows of old parts as a new one, then remove these; a crash between leaves rows that do not count."""
+        """Write rows of old parts as a new part, then remove the old; after a crash in between, the new rows count."""
         new = {self._parts.write_table(table): len(table)} if len(table) else {}
         self.ledger.count(new, without=old)
         for part in old:
             self.folder.remove(part.entry.name)
 
     def parts(self) -> list[Part]:
-        """The parts, in the order in which they were written."""
+        """List the parts in the order in which they were written."""
         return self._parts.all()
 
-    def read_part(self, part: Part) -> Windows:
-        """Read all rows of a part, also those that no longer count.
-
-        Raises
-        ------
-        StoreError
-            It is damaged.
-        """
+    def read_part(self, part: Part) -> PartRows:
+        """Read all rows of a part, including those that no longer count; StoreError if it is damaged."""
         return self._parts.read(part)
 
     def part_tracks(self, part: Part) -> pa.Table:
-        """Read what tracks are in a part, with the columns of `tracks`, also those that no longer count.
-
-        Raises
-        ------
-        StoreError
-            It is damaged.
-        """
+        """Read the tracks of a part with the columns of `tracks`, including those that no longer count."""
         return self._parts.tracks(part)
 
     def read_part_table(self, part: Part) -> pa.Table:
-        """Read all rows and columns of a part as `replace_parts` takes them."""
+        """Read all rows and columns of a part, in the form that `replace_parts` takes."""
         return self._parts.read_whole(part)
 
     def tracks(self, *, also_gone: bool = False) -> pa.Table:
-        """What the store holds: one row a track, sorted by ``track_id``.
+        """Read the tracks in the store: one row per track, sorted by ``track_id``.
 
         Parameters
         ----------
         also_gone : bool
-            Also tracks whose file has vanished, whose vectors no longer count.
+            Include tracks whose files have been deleted and whose vectors therefore no longer count.
 
         Returns
         -------
         pa.Table
             ``track_id``, ``part`` (number of the part with its windows), ``windows`` (how many), and ``size``,
-            ``mtime_ns`` and ``audio_hash`` of the file that was embedded, null where not known.
+            ``mtime_ns`` and ``samples_hash`` of the embedded file, null where not known.
 
         Raises
         ------
@@ -281,7 +240,7 @@ class EmbeddingStore:
             A part is damaged.
         """
         table = latest([self.part_tracks(part) for part in self.parts()])
-        pa.default_memory_pool().release_unused()  # of a million tracks 200 MB, which it would keep
+        pa.default_memory_pool().release_unused()  # for a million tracks 200 MB, which it would keep
         amendments = self.ledger.amendments()
         if len(amendments) == 0:
             return table
@@ -292,26 +251,20 @@ class EmbeddingStore:
         return table if also_gone else table.filter(pc.invert(pc.fill_null(amended["gone"], False)))
 
     def track_ids(self) -> list[str]:
-        """Ids of the tracks in the store, sorted."""
+        """Return the ids of the tracks in the store, sorted."""
         names: list[str] = self.tracks()["track_id"].to_pylist()
         return names
 
     def windows(self, ids: Iterable[str] | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Read single windows.
-
-        Parameters
-        ----------
-        ids : iterable of str, optional
-            Only these tracks.
+        """Read the windows of some tracks, or of all.
 
         Returns
         -------
         track_ids : np.ndarray [shape=(n,), dtype=object]
             Track of every window, in ascending order.
         starts_s : np.ndarray [shape=(n,), dtype=float64]
-            Where it begins, ascending within a track.
+            Start of every window, ascending within a track.
         vectors : np.ndarray [shape=(n, layers, dim), dtype=float32]
-            Its vectors.
 
         Raises
         ------
@@ -324,20 +277,16 @@ class EmbeddingStore:
             tracks = tracks.filter(pc.is_in(tracks["track_id"], wanted))
             if len(tracks) < len(wanted):
                 raise self._lacks(set(wanted.to_pylist()) - set(tracks["track_id"].to_pylist()))
-        rows = list(self.live_windows(tracks))
-        keys = pa.table(
-            {
-                "track": pa.array(np.concatenate([[], *(numbers for numbers, _, _ in rows)]).astype(np.int64)),
-                "start_s": np.concatenate([[], *(starts for _, starts, _ in rows)]),
-            }
+        blocks = [(np.zeros(0, np.int64), np.zeros(0), np.zeros((0, len(self.spec.layers) * self.spec.dim)))]
+        rows, starts, vectors = (
+            np.concatenate(columns) for columns in zip(*(list(self.live_windows(tracks)) or blocks), strict=True)
         )
-        order = pc.sort_indices(keys, [("track", "ascending"), ("start_s", "ascending")]).to_numpy()
-        vectors = np.concatenate([vectors for _, _, vectors in rows])[order] if rows else np.zeros(0)
-        names = tracks["track_id"].to_numpy()[keys["track"].to_numpy()[order]]
-        return names, keys["start_s"].to_numpy()[order], vectors.astype(np.float32).reshape(self._shape(len(names)))
+        order = np.lexsort((starts, rows))
+        names = tracks["track_id"].to_numpy()[rows[order]]
+        return names, starts[order], vectors[order].astype(np.float32).reshape(self._shape(len(order)))
 
     def live_windows(self, tracks: pa.Table) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Read the windows of tracks, a part at a time.
+        """Read the windows of tracks, one part at a time.
 
         Parameters
         ----------
@@ -349,9 +298,8 @@ class EmbeddingStore:
         rows : np.ndarray [shape=(n,), dtype=int64]
             Track of every window, as its row in `tracks`.
         starts_s : np.ndarray [shape=(n,), dtype=float64]
-            Where it begins.
         vectors : np.ndarray [shape=(n, layers * dim)]
-            Its vectors, in the store's dtype.
+            In the store's dtype.
         """
         names, numbers = tracks["track_id"].combine_chunks(), tracks["part"].to_numpy()
         for part in self.parts():
@@ -359,7 +307,7 @@ class EmbeddingStore:
             if len(here) == 0:
                 continue
             windows = self._parts.read(part)
-            # Looked up once a track, not once a window.
+            # One lookup per track, not per window.
             places = pc.index_in(windows.track_ids.dictionary, value_set=names.take(pa.array(here)))
             rows = np.append(here, -1)[pc.fill_null(places, len(here)).to_numpy()][windows.track_ids.indices.to_numpy()]
             if (rows < 0).any():
@@ -368,25 +316,22 @@ class EmbeddingStore:
             else:
                 yield rows, windows.starts_s, windows.vectors
 
-    def _shape(self, windows: int) -> tuple[int, int, int]:
-        return windows, len(self.spec.layers), self.spec.dim
-
     def matrix(self, ids: Sequence[str] | None = None) -> tuple[list[str], np.ndarray]:
-        """One vector a track: the mean over its windows; computed once and then mapped from a file.
+        """Return one vector per track, the mean over its windows; computed once, then mapped from a file.
 
-        Where the encoder gives vectors of length 1, means have that length too (``EncoderSpec.normalized``).
+        If the encoder's vectors have length 1 (``EncoderSpec.normalized``), so have the means.
 
         Parameters
         ----------
         ids : sequence of str, optional
-            These tracks, in this order; without it all tracks in the order of their ids.
+            Tracks, in the wanted order; all tracks in the order of their ids if not given.
 
         Returns
         -------
         ids : list of str
             Track of every row.
         vectors : np.ndarray [shape=(n, dim) or (n, layers, dim), dtype=float32]
-            The second shape where the encoder gives more than one layer. Changes to it are not kept.
+            The second shape if the encoder has several layers. Changes to it are not kept.
 
         Raises
         ------
@@ -399,17 +344,7 @@ class EmbeddingStore:
         return names.to_pylist(), means
 
     def view(self, ids: Sequence[str]) -> RowView:
-        """Vectors as `matrix` gives them, but left on disk until they are asked for.
-
-        Parameters
-        ----------
-        ids : sequence of str
-            These tracks, in this order.
-
-        Returns
-        -------
-        RowView [shape=(n, dim) or (n, layers, dim)]
-            Indexing it with rows gives arrays.
+        """Return the vectors of `matrix`, but leave them on disk until they are indexed.
 
         Raises
         ------
@@ -423,15 +358,34 @@ class EmbeddingStore:
         return RowView(means, places.to_numpy(zero_copy_only=False).astype(np.int64))
 
     def _means(self) -> tuple[pa.Array, np.ndarray]:
-        names, means = pooled_tracks(self)
-        layers = len(self.spec.layers)
-        return names, means.reshape(len(names), *((self.spec.dim,) if layers == 1 else (layers, self.spec.dim)))
+        if self.folder.local is not None:
+            cache = self.folder.local / _CACHE
+        else:
+            cache = cache_folder() / "stores" / hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
+        key, layers, dim = self.state(), len(self.spec.layers), self.spec.dim
+        names, means = read_means(cache, key) or self._compute_means(cache, key)
+        return names, means.reshape(len(names), *((dim,) if layers == 1 else (layers, dim)))
 
-    def _lacks(self, missing: set[str]) -> StoreError:
-        return StoreError(f"{self.folder}: lacks {len(missing)} tracks, for instance {min(missing)}.")
+    def _compute_means(self, cache: Path, key: str) -> tuple[pa.Array, np.ndarray]:
+        tracks = self.tracks()
+
+        def fill(means: np.ndarray) -> None:
+            for rows, _, vectors in self.live_windows(tracks):  # all windows of a track are in one part
+                present, values = means_by_row(rows, vectors)
+                means[present] = self.spec.renormalise(values)
+
+        ids = tracks["track_id"].combine_chunks()
+        return compute_means(cache, key, ids, len(self.spec.layers) * self.spec.dim, fill)
+
+    def state(self) -> str:
+        """Return 16 hexadecimal digits that change with the encoder, parts or amendments; reads little."""
+        amended = hashlib.sha256(self.ledger.amendments_bytes()).hexdigest()
+        listed = [[part.entry.name, part.entry.size, part.entry.mtime_ns] for part in self.parts()]
+        deciding = [self.spec.fingerprint, self.spec.normalized, amended, listed]
+        return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:16]
 
     def summary(self) -> dict[str, Any]:
-        """Counts and sizes, for people to read."""
+        """Count what the store holds: tracks, windows, deleted tracks, failures, parts, bytes."""
         tracks, parts = self.tracks(), self.parts()
         return {
             "tracks": len(tracks),
@@ -441,6 +395,12 @@ class EmbeddingStore:
             "parts": len(parts),
             "bytes": sum(part.entry.size for part in parts),
         }
+
+    def _shape(self, windows: int) -> tuple[int, int, int]:
+        return windows, len(self.spec.layers), self.spec.dim
+
+    def _lacks(self, missing: set[str]) -> StoreError:
+        return StoreError(f"{self.folder}: lacks {len(missing)} tracks, for instance {min(missing)}.")
 
 
 class _Writing(WriterLock):
@@ -452,5 +412,5 @@ class _Writing(WriterLock):
         super().__enter__()
         for name in ("", FOLDER):
             self._store.folder.remove_leftovers(name)
-        self._store._write_manifest()  # an eno that knows only the first format must not write here
+        write_manifest(self._store.folder, Manifest(self._store.spec, self._store.policy, self._store.dtype))
         return self

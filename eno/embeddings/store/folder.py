@@ -1,4 +1,4 @@
-"""The folder of a store, wherever it lies: on a disk, a network share, or in an object store."""
+"""The folder of a store: on a disk, on a network share, or in an object store."""
 
 from __future__ import annotations
 
@@ -16,24 +16,14 @@ from eno.errors import StoreError
 from eno.files import replace_file
 
 _TEMPORARY = ".tmp"
-# On their own, an object is there whole once its upload ends; elsewhere a rename makes it so.
+# An object appears when its upload is complete; elsewhere a rename is needed for that.
 _OBJECT_STORES = ("s3", "gcs", "abfs")
-_SETTLE_S = 1.0  # between two writers who create a file at once where only the last write counts
+_SETTLE_S = 1.0  # after which the last of several simultaneous writes of an object is visible
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a folder.
-
-    Attributes
-    ----------
-    name : str
-        Its path below the folder, with ``/``.
-    size : int
-        Bytes.
-    mtime_ns : int
-        When it was written, in nanoseconds since 1970.
-    """
+    """A file of a folder: its path below the folder, bytes, and time of writing in nanoseconds since 1970."""
 
     name: str
     size: int
@@ -41,19 +31,17 @@ class Entry:
 
 
 class Folder:
-    """Files below one place, written whole or not at all.
+    """A folder whose files are written whole or not at all.
 
     Parameters
     ----------
     place : Path or str
-        A path, or a URI that pyarrow takes: ``s3://bucket/folder``, ``gs://…``, ``hdfs://…``.
+        A path, or a URI that pyarrow knows: ``s3://bucket/folder``, ``gs://…``, ``hdfs://…``.
 
     Attributes
     ----------
-    place : Path or str
-        As given.
     local : Path or None
-        The path, if it is one.
+        The path; None for a URI.
 
     Raises
     ------
@@ -73,11 +61,11 @@ class Folder:
         self._base = PurePosixPath(base)
 
     def __str__(self) -> str:
-        # What follows the question mark may be a secret.
+        # The query of a URI may hold secrets.
         return str(self.place).partition("?")[0] if self.local is None else str(self.place)
 
     def make(self, name: str = "") -> None:
-        """Make the folder, or one in it."""
+        """Create the folder, or a folder in it."""
         if self.local is not None:
             (self.local / name).mkdir(parents=True, exist_ok=True)
         elif self._files.type_name not in _OBJECT_STORES:
@@ -91,29 +79,23 @@ class Folder:
             return bool(self._files.get_file_info(self._path(name)).type == fs.FileType.File)
 
     def entries(self, name: str = "") -> list[Entry]:
-        """List the files of a folder in it, without those being written, in the order of their names."""
+        """List the files of the folder, or of a folder in it, sorted by name and without unfinished ones."""
         return [entry for entry in self._all(name) if not PurePosixPath(entry.name).name.startswith(".")]
 
     def read(self, name: str) -> bytes:
-        """Read a file whole; FileNotFoundError if it is not there."""
+        """Read a whole file; FileNotFoundError if it does not exist."""
         with self.open(name) as file:
             content: bytes = file.read()
         return content
 
     def open(self, name: str) -> pa.NativeFile:
-        """Open a file for reading at any place; FileNotFoundError if it is not there."""
+        """Open a file for random access; FileNotFoundError if it does not exist."""
         if self.local is not None:
             return pa.OSFile(os.fspath(self.local / name), "rb")
         return self._files.open_input_file(self._path(name))
 
     def write(self, name: str, content: bytes | pa.Buffer) -> None:
-        """Write or replace a file: afterwards it is there whole, or the one before it still is.
-
-        Raises
-        ------
-        StoreError
-            It cannot be written, for instance because the disk is full.
-        """
+        """Write or replace a file. If that fails with a StoreError, the earlier file is still there."""
         with self._explained("cannot be written"):
             if self.local is not None:
                 with replace_file(self.local / name) as temporary:
@@ -125,15 +107,15 @@ class Folder:
                 written = str(PurePosixPath(path).with_name(f".{PurePosixPath(path).name}.{os.getpid()}{_TEMPORARY}"))
             stream = self._files.open_output_stream(written)
             stream.write(content)
-            stream.close()  # not in a `finally`: closing after an error would make half an object a whole one
+            stream.close()  # not in a `finally`: closing after an error would publish half an object
             if written != path:
                 self._files.move(written, path)
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file that is not there yet; False if it is.
+        """Write a file that does not exist yet; return False if it does.
 
-        On file systems of the machine, and on network shares, exactly one of several who try succeeds. Elsewhere that
-        is so for all who try within a second of each other, since the last to write is found out by reading again.
+        On local file systems and network shares, exactly one of several processes succeeds. In object stores this holds
+        if their attempts are at most a second apart: reading again shows which write was the last.
         """
         with self._explained("cannot be written to"):
             if self.local is not None:
@@ -151,7 +133,7 @@ class Folder:
             return self.read(name) == content
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it exists."""
         with self._explained("cannot be written to"):
             if self.local is not None:
                 (self.local / name).unlink(missing_ok=True)
@@ -160,7 +142,7 @@ class Folder:
                 self._files.delete_file(self._path(name))
 
     def remove_leftovers(self, name: str = "") -> None:
-        """Remove the halves of files that a killed writer left in a folder."""
+        """Remove the unfinished files that a killed writer left in the folder, or in a folder in it."""
         for entry in self._all(name):
             file_name = PurePosixPath(entry.name).name
             if file_name.startswith(".") and file_name.endswith(_TEMPORARY):

@@ -1,4 +1,4 @@
-"""What a store knows beside vectors: failures, changes to files, and which parts there should be."""
+"""Bookkeeping of a store: failures, changes of files, and the parts that were written."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _COUNTS, _AMENDMENTS, _FAILURES = "parts.json", "amendments.parquet", "failures.
 AMENDMENT_SCHEMA = pa.schema(
     [("track_id", pa.string()), ("gone", pa.bool_()), ("size", pa.int64()), ("mtime_ns", pa.int64())]
 )
-"""Tracks whose file has vanished (``gone``; their vectors are there, but not read), and tracks whose file was touched
-and sounds as before, with its new size and time."""
+"""Tracks whose file was deleted (``gone``; their vectors are kept, but not read), and tracks whose file changed but not
+its samples, with its new size and time."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Failure:
 
     Attributes
     ----------
-    track_id, path : str
-        Which track, and its file when it was tried.
+    path : str
+        Its file at the time.
     reason : str
         What was wrong and what to do.
     size, mtime_ns : int, optional
-        What the file was then, so that it is tried again once it has changed; None if that could not be seen.
+        Size and time of the file, which is tried again once they have changed; None if not known.
     """
 
     track_id: str
@@ -44,19 +44,13 @@ class Failure:
 
 
 class Ledger:
-    """The ledger of a store; every file of it is replaced whole.
-
-    Parameters
-    ----------
-    folder : Folder
-        The store.
-    """
+    """The ledger of the store in a folder; each of its files is replaced as a whole."""
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
 
     def amendments(self) -> pa.Table:
-        """What has changed since the parts were written, with the columns of `AMENDMENT_SCHEMA`."""
+        """Read what has changed since the parts were written, with the columns of `AMENDMENT_SCHEMA`."""
         content = self.amendments_bytes()
         if not content:
             return AMENDMENT_SCHEMA.empty_table()
@@ -68,7 +62,7 @@ class Ledger:
             ) from error
 
     def amendments_bytes(self) -> bytes:
-        """The amendments as they lie in their file, which tells whether anything changed; empty if there are none."""
+        """Read the bytes of the amendments file, for comparison; empty if there is none."""
         return self.folder.read(_AMENDMENTS) if self.folder.exists(_AMENDMENTS) else b""
 
     def write_amendments(self, table: pa.Table) -> None:
@@ -81,7 +75,7 @@ class Ledger:
         self.folder.write(_AMENDMENTS, sink.getvalue())
 
     def failures(self) -> list[Failure]:
-        """Tracks that could not be embedded, in the order of their ids."""
+        """Read the tracks that could not be embedded, sorted by id."""
         if not self.folder.exists(_FAILURES):
             return []
         return [Failure(**json.loads(line)) for line in self.folder.read(_FAILURES).splitlines()]
@@ -89,18 +83,18 @@ class Ledger:
     def write_failures(self, failures: Iterable[Failure]) -> None:
         """Replace the ledger of failures."""
         rows = sorted(failures, key=lambda failure: failure.track_id)
-        # Paths may hold bytes that are no UTF-8; JSON's escapes carry them through.
+        # Paths may hold bytes that are not UTF-8; JSON's escapes preserve them.
         self.folder.write(_FAILURES, "".join(json.dumps(asdict(row)) + "\n" for row in rows).encode())
 
     def count(self, new: Mapping[int, int], without: Sequence[Part] = ()) -> None:
-        """Note parts, by their numbers and rows, and that others are gone."""
+        """Record new parts, as rows by number, and the removal of others."""
         gone = {part.number for part in without}
         counts = {**self.counts(), **new}
         listed = {f"{number:06d}": rows for number, rows in counts.items() if number not in gone}
         self.folder.write(_COUNTS, json.dumps(listed, indent=2).encode())
 
     def counts(self) -> dict[int, int]:
-        """Rows of the parts that should be there, by number."""
+        """Read how many rows every part was written with, by number."""
         if not self.folder.exists(_COUNTS):
             return {}
         return {int(number): int(rows) for number, rows in json.loads(self.folder.read(_COUNTS)).items()}

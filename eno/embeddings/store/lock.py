@@ -15,20 +15,16 @@ LOCK_FILE = "writer.lock"
 
 
 class WriterLock:
-    """Keep a folder for oneself while writing into it.
+    """Exclusive write access to a folder; a context manager.
 
-    A file with the owner's name, not a lock of the operating system: network file systems and object stores keep to it
-    too. One that a process of this machine left behind when it died is taken over; of other machines nobody can know.
-
-    Parameters
-    ----------
-    folder : Folder
-        The folder; ``writer.lock`` lies in it meanwhile.
+    The lock is a file, ``writer.lock``, that names its owner, because locks of the operating system do not work on
+    network file systems and object stores. If its owner was a process of this machine that is dead, it is taken over;
+    whether a process on another machine is alive cannot be known.
 
     Raises
     ------
     StoreError
-        On entering: somebody else is writing there, or the folder cannot be written to.
+        On entering: another process is writing there, or the folder cannot be written to.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -48,21 +44,15 @@ class WriterLock:
         raise StoreError(self._explain(self._read()))
 
     def __exit__(self, *_error: object) -> None:
-        if self._read() == self._owner:  # if not, somebody was told to remove it, and it is theirs now
+        if self._read() == self._owner:  # else somebody followed the advice to remove it
             self._folder.remove(LOCK_FILE)
 
     def check(self) -> None:
-        """Make sure that it is still one's own, before something is written.
-
-        Raises
-        ------
-        StoreError
-            It is not.
-        """
+        """Raise StoreError unless this process still holds the lock; call it before writing."""
         if self._read() != self._owner:
             raise StoreError(
-                f"{self._folder}: this run's {LOCK_FILE} was removed or replaced meanwhile, so somebody else may be "
-                "writing there. What was written so far stays; run it again once the other has ended."
+                f"{self._folder}: the {LOCK_FILE} of this run was removed or replaced, so another process may be "
+                "writing. What was written so far is kept. Run the command again once the other process has ended."
             )
 
     def _read(self) -> dict[str, Any] | None:
@@ -74,21 +64,24 @@ class WriterLock:
 
     def _explain(self, owner: dict[str, Any] | None) -> str:
         if owner is None:
-            who = "somebody whose name cannot be read"
+            who = "an unknown process (the lock file cannot be read)"
         else:
             age = datetime.now(UTC) - datetime.fromisoformat(owner["since"])
             hours = age.total_seconds() / 3600
             who = f"process {owner['pid']} on {owner['host']} since {owner['since'][:19]} UTC ({hours:.1f} hours)"
-        return f"{self._folder}: is being written by {who}. Wait for it to end; if it is dead, remove its {LOCK_FILE}."
+        return (
+            f"{self._folder}: is being written by {who}. Wait until it has ended; if it is no longer running, "
+            f"remove its {LOCK_FILE}."
+        )
 
 
 def _is_running(pid: int) -> bool:
-    if os.name != "posix":  # elsewhere the call below would end the process
+    if os.name != "posix":  # elsewhere os.kill would end the process
         return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's
-        return True
+    except OSError:  # of another user
+        pass
     return True

@@ -1,9 +1,9 @@
-"""Looking after a store: is it whole, what can go, and how to take its vectors elsewhere."""
+"""Verify, compact and export stores."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,9 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.embeddings.store.embedding_store import EmbeddingStore
-from eno.embeddings.store.parts import PART_BYTES, Part, Windows
+from eno.embeddings.store.parts import PART_BYTES, Part, PartRows
 from eno.errors import StoreError
 from eno.files import replace_file
+
+OnProgress = Callable[[int, int], None] | None
 
 VECTORS_FILE, IDS_FILE = "vectors.npy", "ids.csv"
 
@@ -25,12 +27,10 @@ class StoreCheck:
 
     Attributes
     ----------
-    parts, tracks, windows, failures : int
-        What could be read, and counts.
     dead : int
-        Windows of tracks that vanished or were embedded anew later; `compact_store` removes them.
+        Windows of tracks that were deleted or embedded again later; `compact_store` removes them.
     problems : list of str
-        What is wrong, and where; empty if nothing is.
+        What is wrong, and where.
     """
 
     parts: int = 0
@@ -41,43 +41,38 @@ class StoreCheck:
     problems: list[str] = field(default_factory=list)
 
 
-def verify_store(store: EmbeddingStore) -> StoreCheck:
-    """Read all of a store, and compare what is there with what should be.
+def verify_store(store: EmbeddingStore, *, on_progress: OnProgress = None) -> StoreCheck:
+    """Read a whole store and check it, without changing anything.
 
-    Every page of every part is checked against its checksum, every vector for values that are not finite; all parts
-    that were written are there with all their rows, no window is there twice, and no track is both embedded and failed.
+    Pages must match their checksums, and vectors be finite; all parts that were written must be there with all their
+    rows; no window may be there twice, and no track be both embedded and failed.
 
     Parameters
     ----------
     store : EmbeddingStore
-        The store.
-
-    Returns
-    -------
-    StoreCheck
-        Counts and problems; nothing is changed.
+    on_progress : callable, optional
+        Called with the number of parts checked and the number of all parts.
     """
     check = StoreCheck()
     expected = store.ledger.counts()
     for number in sorted(expected.keys() - {part.number for part in store.parts()}):
-        check.problems.append(f"part {number:06d} is missing; 'eno embed' does its tracks again")
-    rows = 0
-    for part in store.parts():
+        check.problems.append(f"part {number:06d} is missing; 'eno embed' will embed its tracks again")
+    rows, parts = 0, store.parts()
+    for done, part in enumerate(parts, 1):
         try:
             windows = store.read_part(part)
             store.part_tracks(part)
         except StoreError as error:
             check.problems.append(str(error))
-            continue
-        check.parts += 1
-        rows += len(windows.starts_s)
-        check.problems += [f"{store.folder}/{part.entry.name}: {problem}" for problem in _problems_of(windows)]
-        if (due := expected.get(part.number, len(windows.starts_s))) != len(windows.starts_s):
-            check.problems.append(
-                f"{store.folder}/{part.entry.name}: has {len(windows.starts_s)} windows, was written with {due}"
-            )
-    if check.parts < len(store.parts()):
-        return check  # which windows count is not known without all parts
+        else:
+            check.parts += 1
+            rows += len(windows.starts_s)
+            problems = _problems_of(windows, expected.get(part.number, len(windows.starts_s)))
+            check.problems += [f"{store.folder}/{part.entry.name}: {problem}" for problem in problems]
+        if on_progress:
+            on_progress(done, len(parts))
+    if check.parts < len(parts):
+        return check  # without all parts it is not known which windows count
     tracks = store.tracks()
     check.tracks, check.windows = len(tracks), pc.sum(tracks["windows"]).as_py() or 0
     check.dead = rows - check.windows
@@ -88,8 +83,10 @@ def verify_store(store: EmbeddingStore) -> StoreCheck:
     return check
 
 
-def _problems_of(windows: Windows) -> list[str]:
+def _problems_of(windows: PartRows, expected: int) -> list[str]:
     problems = []
+    if len(windows.starts_s) != expected:
+        problems.append(f"has {len(windows.starts_s)} windows, was written with {expected}")
     broken = ~np.isfinite(windows.vectors).all(axis=1)
     if broken.any():
         name = windows.track_ids[int(broken.argmax())].as_py()
@@ -104,15 +101,7 @@ def _problems_of(windows: Windows) -> list[str]:
 
 @dataclass(frozen=True)
 class Compaction:
-    """What `compact_store` did.
-
-    Attributes
-    ----------
-    parts_before, parts_after, bytes_before, bytes_after : int
-        Parts and their size.
-    removed : int
-        Windows that no longer counted.
-    """
+    """Result of `compact_store`. `removed` is the number of windows that no longer counted."""
 
     parts_before: int
     parts_after: int
@@ -121,27 +110,24 @@ class Compaction:
     removed: int
 
 
-def compact_store(store: EmbeddingStore, *, part_bytes: int = PART_BYTES) -> Compaction:
-    """Remove what no longer counts, and merge small parts.
+def compact_store(store: EmbeddingStore, *, part_bytes: int = PART_BYTES, on_progress: OnProgress = None) -> Compaction:
+    """Remove windows that no longer count, and merge small parts.
 
-    Vectors of files that vanished are lost for good; until then they count again as soon as the files are back. It may
-    be stopped at any time: of a part and what it was merged into, only the newer counts.
+    Afterwards the vectors of deleted files are lost; before, they count again as soon as the files are back. Compaction
+    may be interrupted at any time: of a part and the part that it was merged into, only the newer one counts.
 
     Parameters
     ----------
     store : EmbeddingStore
-        The store; nobody else may be writing.
     part_bytes : int
-        About this large a part becomes.
-
-    Returns
-    -------
-    Compaction
+        Approximate size of the new parts.
+    on_progress : callable, optional
+        Called with the number of parts done and the number of all parts.
 
     Raises
     ------
     StoreError
-        The store is being written, or a part is damaged.
+        Another process is writing, or a part is damaged.
     """
     with store.writing() as lock:
         before = store.parts()
@@ -149,8 +135,11 @@ def compact_store(store: EmbeddingStore, *, part_bytes: int = PART_BYTES) -> Com
         live = dict.fromkeys((part.number for part in before), 0)
         counted = tracks.group_by("part").aggregate([("windows", "sum")])
         live |= dict(zip(counted["part"].to_pylist(), counted["windows_sum"].to_pylist(), strict=True))
-        removed, kept = 0, []
+        removed, done, kept = 0, 0, []
         for group in _groups(before, part_bytes):
+            done += len(group)
+            if on_progress:
+                on_progress(done, len(before))
             written = sum(pc.sum(store.part_tracks(part)["windows"]).as_py() or 0 for part in group)
             dead = written - sum(live[part.number] for part in group)
             if len(group) == 1 and not dead:
@@ -172,7 +161,7 @@ def compact_store(store: EmbeddingStore, *, part_bytes: int = PART_BYTES) -> Com
 
 
 def _groups(parts: list[Part], part_bytes: int) -> Iterator[list[Part]]:
-    """Neighbours that together make a part of the wanted size."""
+    """Group consecutive parts that together have the wanted size."""
     group: list[Part] = []
     for part in parts:
         if group and sum(one.entry.size for one in (*group, part)) > part_bytes:
@@ -184,7 +173,7 @@ def _groups(parts: list[Part], part_bytes: int) -> Iterator[list[Part]]:
 
 
 def _live_rows(table: pa.Table, tracks: pa.Table) -> pa.Table:
-    """Rows of tracks, with the size and time that their files have by now."""
+    """Select the rows of tracks, with the present size and time of their files."""
     places = pc.index_in(table["track_id"], value_set=tracks["track_id"].combine_chunks())
     live = places.is_valid()
     table, now = table.filter(live), tracks.take(places.filter(live))
@@ -193,36 +182,36 @@ def _live_rows(table: pa.Table, tracks: pa.Table) -> pa.Table:
     return table
 
 
-def export_store(store: EmbeddingStore, folder: Path | str, *, windows: bool = False) -> int:
-    """Write vectors as one NumPy array, and beside it what its rows are as CSV.
+def export_store(
+    store: EmbeddingStore, folder: Path | str, *, windows: bool = False, on_progress: OnProgress = None
+) -> int:
+    """Write vectors as a NumPy array with a CSV table of its rows; return the number of rows.
 
     Parameters
     ----------
     store : EmbeddingStore
-        The store.
     folder : Path or str
         Receives ``vectors.npy`` [shape=(n, dim) or (n, layers, dim), dtype=float32] and ``ids.csv`` with the columns
-        ``track_id`` and, for windows, ``start_s``, in the order of the rows.
+        ``track_id`` and, for windows, ``start_s``.
     windows : bool
-        One row a window, part by part, in place of the mean of each track.
-
-    Returns
-    -------
-    int
-        Rows.
+        One row per window, part by part, instead of the mean of each track.
+    on_progress : callable, optional
+        Called with the number of rows written and the number of all rows.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if windows:
-        return _export_windows(store, folder)
+        return _export_windows(store, folder, on_progress)
     names, matrix = store.matrix()
     with replace_file(folder / VECTORS_FILE) as temporary, temporary.open("wb") as file:
         np.save(file, matrix)
+    if on_progress:
+        on_progress(len(names), len(names))
     _write_ids(folder / IDS_FILE, ["track_id"], [(name,) for name in names])
     return len(names)
 
 
-def _export_windows(store: EmbeddingStore, folder: Path) -> int:
+def _export_windows(store: EmbeddingStore, folder: Path, on_progress: OnProgress) -> int:
     tracks = store.tracks()
     names = tracks["track_id"].to_numpy()
     shape = (pc.sum(tracks["windows"]).as_py() or 0, len(store.spec.layers), store.spec.dim)
@@ -236,6 +225,8 @@ def _export_windows(store: EmbeddingStore, folder: Path) -> int:
             for rows, starts, vectors in store.live_windows(tracks):
                 target[len(ids) : len(ids) + len(rows)] = vectors.reshape(len(rows), *shape[1:])
                 ids += zip(names[rows].tolist(), starts.tolist(), strict=True)
+                if on_progress:
+                    on_progress(len(ids), shape[0])
             target.flush()
     _write_ids(folder / IDS_FILE, ["track_id", "start_s"], ids)
     return shape[0]

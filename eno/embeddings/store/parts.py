@@ -1,7 +1,7 @@
 """Parts of a store: Parquet files in which every row is a window, with its track and its vector.
 
-Vectors are kept as runs of bytes of one length, not as Parquet lists: pyarrow reads them ten times as fast, and NumPy
-takes them without a copy. The column's metadata say what the bytes are.
+Vectors are stored as fixed-size binary, not as Parquet lists: pyarrow reads them ten times as fast, and NumPy takes
+them without a copy. The metadata of the column have their dtype and shape.
 """
 
 from __future__ import annotations
@@ -21,31 +21,26 @@ from eno.errors import StoreError
 
 FOLDER = "parts"
 PART_BYTES = 64 * 2**20
-"""About so large a part becomes."""
+"""Approximate size of a part."""
 DTYPES = {"float16": np.float16, "float32": np.float32}
-FILE_SCHEMA = pa.schema([("size", pa.int64()), ("mtime_ns", pa.int64()), ("audio_hash", pa.string())])
-"""Columns that tell which file a track was when it was embedded; null in stores of the first format."""
+FILE_SCHEMA = pa.schema([("size", pa.int64()), ("mtime_ns", pa.int64()), ("samples_hash", pa.string())])
+"""Columns of the file that a track was embedded from; null in stores of the first format."""
+STORE_TRACK_SCHEMA = pa.schema([("track_id", pa.string()), ("part", pa.int32()), ("windows", pa.int64()), *FILE_SCHEMA])
+"""Columns of `eno.embeddings.store.embedding_store.EmbeddingStore.tracks`."""
+_EARLIER_NAMES = {"samples_hash": "audio_hash"}
 _REPEATED = ["track_id", *FILE_SCHEMA.names]  # the same in all windows of a track
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part that lies in a store.
-
-    Attributes
-    ----------
-    number : int
-        Parts are numbered in the order in which they were written; of a track that is in several, the last counts.
-    entry : Entry
-        Its file.
-    """
+    """A part of a store: its number, in the order of writing, and its file."""
 
     number: int
     entry: Entry
 
 
 @dataclass(frozen=True, eq=False)
-class Windows:
+class PartRows:
     """Rows of a part.
 
     Attributes
@@ -53,9 +48,8 @@ class Windows:
     track_ids : pa.DictionaryArray [shape=(n,)]
         Track of every window.
     starts_s : np.ndarray [shape=(n,), dtype=float64]
-        Where it begins, in seconds.
-    vectors : np.ndarray [shape=(n, width), dtype=float16 or float32]
-        Its vectors, layer after layer.
+        Start of every window, in seconds.
+    vectors : np.ndarray [shape=(n, layers * dim), dtype=float16 or float32]
     """
 
     track_ids: pa.DictionaryArray
@@ -64,17 +58,7 @@ class Windows:
 
 
 class Parts:
-    """The parts of a store.
-
-    Parameters
-    ----------
-    folder : Folder
-        The store.
-    layers, dim : int
-        What a window's vectors are.
-    dtype : {"float16", "float32"}
-        How values are kept.
-    """
+    """The parts of a store."""
 
     def __init__(self, folder: Folder, layers: int, dim: int, dtype: str) -> None:
         self._folder, self._dtype, self._width = folder, np.dtype(DTYPES[dtype]), layers * dim
@@ -96,23 +80,17 @@ class Parts:
     def write(
         self, track_ids: Sequence[str], starts_s: np.ndarray, vectors: np.ndarray, files: Mapping[str, FileStamp]
     ) -> int:
-        """Write windows as a new part; how many parts there were before, and what they hold, does not matter.
+        """Write windows as a new part and return its number.
 
         Parameters
         ----------
         track_ids : sequence of str
             Track of every window.
         starts_s : np.ndarray [shape=(n,)]
-            Where it begins.
-        vectors : np.ndarray [shape=(n, width)]
+        vectors : np.ndarray [shape=(n, layers * dim)]
             In the store's dtype.
         files : mapping of str to FileStamp
-            The tracks' files; a track may lack.
-
-        Returns
-        -------
-        int
-            The part's number.
+            The files of the tracks, where known.
         """
         names = pa.array(track_ids, pa.string()).dictionary_encode()
         stamps = [files.get(name) or (None, None, None) for name in names.dictionary.to_pylist()]
@@ -122,7 +100,7 @@ class Parts:
         return self.write_table(pa.table(rows, schema=self._schema))
 
     def write_table(self, table: pa.Table) -> int:
-        """Write rows that `read_whole` gave as a new part; its number."""
+        """Write rows from `read_whole` as a new part and return its number."""
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True, use_dictionary=_REPEATED)
         parts = self.all()
@@ -130,20 +108,13 @@ class Parts:
         self._folder.write(f"{FOLDER}/{number:06d}.parquet", sink.getvalue())
         return number
 
-    def read(self, part: Part) -> Windows:
-        """Read all rows of a part.
-
-        Raises
-        ------
-        StoreError
-            It is damaged.
-        """
+    def read(self, part: Part) -> PartRows:
+        """Read all rows of a part; StoreError if it is damaged."""
         table = self._read(part, ["track_id", "start_s", "vector"])
         track_ids = table["track_id"].unify_dictionaries().combine_chunks()
-        return Windows(track_ids, table["start_s"].to_numpy(), self.vectors_of(table))
+        return PartRows(track_ids, table["start_s"].to_numpy(), self._vectors(table))
 
-    def vectors_of(self, table: pa.Table) -> np.ndarray:
-        """Vectors of rows [shape=(n, width)], without a copy where they lie in one piece."""
+    def _vectors(self, table: pa.Table) -> np.ndarray:
         column = table["vector"].combine_chunks() if table["vector"].num_chunks != 1 else table["vector"].chunk(0)
         if not pa.types.is_fixed_size_binary(column.type):  # the first format
             listed: np.ndarray = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), self._width)
@@ -154,30 +125,18 @@ class Parts:
         return rows
 
     def tracks(self, part: Part) -> pa.Table:
-        """One row a track: ``track_id``, ``part``, ``windows`` and the columns of `FILE_SCHEMA`.
-
-        Raises
-        ------
-        StoreError
-            The part is damaged.
-        """
+        """Read one row per track, with the columns of `STORE_TRACK_SCHEMA`; StoreError if the part is damaged."""
         table = self._read(part, _REPEATED)
         indices = table["track_id"].unify_dictionaries().combine_chunks().indices.to_numpy()
         names, first, counts = np.unique(indices, return_index=True, return_counts=True)
         rows = table.take(pa.array(first))
         columns = [rows["track_id"].cast(pa.string()), pa.array(np.full(len(names), part.number, np.int32)), counts]
-        return pa.table([*columns, *(rows[name] for name in FILE_SCHEMA.names)], schema=TRACK_SCHEMA)
+        return pa.table([*columns, *(rows[name] for name in FILE_SCHEMA.names)], schema=STORE_TRACK_SCHEMA)
 
     def read_whole(self, part: Part) -> pa.Table:
-        """Read all rows and columns of a part, as `write_table` takes them.
-
-        Raises
-        ------
-        StoreError
-            It is damaged.
-        """
+        """Read all rows and columns of a part, for `write_table`; StoreError if it is damaged."""
         table = self._read(part, self._schema.names)
-        vectors = self._binary(self.vectors_of(table))
+        vectors = self._binary(self._vectors(table))
         table = table.set_column(table.schema.get_field_index("vector"), "vector", vectors)
         return table.select(self._schema.names).cast(self._schema)
 
@@ -186,29 +145,29 @@ class Parts:
         return pa.FixedSizeBinaryArray.from_buffers(self._schema.field("vector").type, len(vectors), [None, values])
 
     def _read(self, part: Part, columns: list[str]) -> pa.Table:
-        """Read columns of a part; what the first format lacks is null."""
+        """Read columns of a part under their present names; those that are missing in the first format are null."""
         try:
             with (
                 self._folder.open(part.entry.name) as source,
                 pq.ParquetFile(source, read_dictionary=["track_id"], page_checksum_verification=True) as file,
             ):
-                table = file.read([name for name in columns if name in file.schema_arrow.names])
+                present = set(file.schema_arrow.names)
+                stored = {name: name if name in present else _EARLIER_NAMES.get(name) for name in columns}
+                found = {name: earlier for name, earlier in stored.items() if earlier in present}
+                table = file.read(list(found.values())).select(list(found.values())).rename_columns(list(found))
         except (OSError, pa.ArrowException) as error:
             raise StoreError(
                 f"{self._folder}/{part.entry.name}: is damaged ({error}). Remove it and run 'eno embed' again."
             ) from error
         for name in FILE_SCHEMA.names:
-            if name in columns and name not in table.schema.names:
+            if name in columns and name not in found:
                 table = table.append_column(name, pa.nulls(len(table), FILE_SCHEMA.field(name).type))
         return table
 
 
-TRACK_SCHEMA = pa.schema([("track_id", pa.string()), ("part", pa.int32()), ("windows", pa.int64()), *FILE_SCHEMA])
-
-
 def latest(tables: Sequence[pa.Table]) -> pa.Table:
-    """Of tracks that are in several parts the last one, all sorted by their ids."""
-    table = pa.concat_tables(tables) if tables else TRACK_SCHEMA.empty_table()
+    """Merge the tracks of several parts, sorted by id; of a track that is in several, keep the last."""
+    table = pa.concat_tables(tables) if tables else STORE_TRACK_SCHEMA.empty_table()
     order = pc.sort_indices(table, [("track_id", "ascending"), ("part", "ascending")])
     table = table.take(order)
     names = table["track_id"].combine_chunks()

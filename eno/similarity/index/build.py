@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.embeddings.store.folder import Folder
 from eno.embeddings.store.lock import WriterLock
-from eno.embeddings.store.pooled import state_key
 from eno.errors import ConfigError, SimilarityError
 from eno.similarity.index.ann import EXACT_ROWS, check_kind, choose_kind, sample_size, train_faiss
 from eno.similarity.index.index import LEVELS, ROW_SCHEMA, SimilarityIndex, index_folder
@@ -135,7 +134,7 @@ def build_index(
 def _build(
     store: EmbeddingStore, folder: Path, level: str, asked: dict[str, Any], on_progress: OnRows | None
 ) -> SimilarityIndex:
-    state, tracks = state_key(store), store.tracks()
+    state, tracks = store.state(), store.tracks()
     total = count_rows(tracks, level)
     if total == 0:
         raise SimilarityError(f"{store.folder}: this store has no tracks yet. Embed some first: eno embed.")
@@ -193,7 +192,7 @@ def update_index(
     with WriterLock(Folder(folder)):
         index = SimilarityIndex.open(folder, writable=True)
         index.require(store.spec)
-        state, tracks = state_key(store), store.tracks()
+        state, tracks = store.state(), store.tracks()
         stale, fresh, changed = _compare(index, tracks)
         live = index.live & ~stale
         update = Update(len(fresh) - changed, len(np.unique(index.codes[stale])) - changed, changed)
@@ -223,7 +222,7 @@ def _compare(index: SimilarityIndex, tracks: pa.Table) -> tuple[np.ndarray, pa.T
     live = np.flatnonzero(index.live)
     if len(live):
         kept = index.table.select(["part", "audio_hash"]).take(pa.array(live[pc.fill_null(places, 0).to_numpy()]))
-        same_audio = pc.equal(kept["audio_hash"], tracks["audio_hash"])
+        same_audio = pc.equal(kept["audio_hash"], tracks["samples_hash"])
         same = pc.and_(known, pc.coalesce(same_audio, pc.equal(kept["part"], tracks["part"])))
     else:
         same = known

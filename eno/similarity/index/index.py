@@ -23,7 +23,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eno.embeddings.store.pooled import state_key
 from eno.errors import FingerprintMismatch, SimilarityError
 from eno.files import replace_file
 from eno.similarity.index.ann import AnnIndex, read_faiss
@@ -193,7 +192,7 @@ class SimilarityIndex:
 
     def is_older_than(self, store: EmbeddingStore) -> bool:
         """Whether the store has changed since it was indexed."""
-        return state_key(store) != self.manifest.state
+        return store.state() != self.manifest.state
 
 
 def write_rows(path: Path, rows: pa.Table) -> None:

@@ -69,7 +69,7 @@ def count_rows(tracks: pa.Table, level: str) -> int:
 
 def _row_table(tracks: pa.Table, starts_s: np.ndarray) -> pa.Table:
     columns = [tracks["track_id"].cast(pa.string()).dictionary_encode(), pa.array(starts_s)]
-    columns += [pa.array(np.ones(len(tracks), bool)), tracks["part"], tracks["audio_hash"]]
+    columns += [pa.array(np.ones(len(tracks), bool)), tracks["part"], tracks["samples_hash"]]
     return pa.table(columns, names=ROW_SCHEMA.names).cast(ROW_SCHEMA)
 
 

@@ -111,7 +111,7 @@ def test_device_whose_process_is_killed_ends_the_run_and_loses_nothing(audio, tm
             killed.append(named[0])
             os.kill(named[0], signal.SIGKILL)
 
-    with pytest.raises(EnoError, match="process of device cpu was ended from outside"):
+    with pytest.raises(EnoError, match="process of device cpu was killed"):
         embed_folder(audio, encoder, store, executor=devices(encoder), on_progress=kill_one)
     done = len(store.track_ids())
     assert 0 < done < TRACKS

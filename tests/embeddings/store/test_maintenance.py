@@ -33,7 +33,9 @@ def store(tmp_path):
 
 
 def test_whole(store):
-    check = verify_store(store)
+    seen = []
+    check = verify_store(store, on_progress=lambda *numbers: seen.append(numbers))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
     assert check.problems == []
     assert (check.parts, check.tracks, check.windows, check.failures) == (3, 120, 237, 1)
 
@@ -64,7 +66,7 @@ def test_any_flipped_byte_is_found_and_never_read(store):
 def test_missing_part(store):
     path_of(store, 1).unlink()
     check = verify_store(store)
-    assert check.problems == ["part 000001 is missing; 'eno embed' does its tracks again"]
+    assert check.problems == ["part 000001 is missing; 'eno embed' will embed its tracks again"]
     assert check.parts == 2
 
 
@@ -112,7 +114,9 @@ class TestCompact:
         before = changed.windows()
         stamps = changed.tracks().drop_columns("part")
         assert verify_store(changed).dead == 12  # 1 + 2 + 3 + 1 + 2 windows replaced, 1 + 2 gone
-        done = compact_store(changed)
+        seen = []
+        done = compact_store(changed, on_progress=lambda *numbers: seen.append(numbers))
+        assert seen[-1] == (4, 4)
         assert (done.parts_before, done.parts_after, done.removed) == (4, 1, 12)
         assert done.bytes_after < done.bytes_before
         for one, other in zip(changed.windows(), before, strict=True):
@@ -175,7 +179,9 @@ def test_export(store, tmp_path):
 
 
 def test_export_of_windows(store, tmp_path):
-    assert export_store(store, tmp_path / "out", windows=True) == 237
+    seen = []
+    assert export_store(store, tmp_path / "out", windows=True, on_progress=lambda *one: seen.append(one)) == 237
+    assert (seen[-1], len(seen)) == ((237, 237), 3)
     vectors = np.load(tmp_path / "out" / "vectors.npy")
     rows = read_ids(tmp_path / "out" / "ids.csv")
     names, starts, expected = store.windows()

@@ -151,7 +151,7 @@ def test_lost_lock_stops_the_writing(uri, audio):
 
     encoder = Stolen()
     store = EmbeddingStore.create(uri, encoder.spec, policy=POLICY)
-    with pytest.raises(StoreError, match="was removed or replaced meanwhile"):
+    with pytest.raises(StoreError, match="of this run was removed or replaced"):
         embed_folder(audio, encoder, store)
     assert store.parts() == []
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from eno.audio.track_decoding import FileStamp
 from eno.audio.windows import WindowPolicy
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.embeddings.store.ledger import Failure
@@ -285,3 +286,18 @@ def test_stores_of_the_first_format_are_read_added_to_and_compacted(tmp_path, sp
     compact_store(old)
     assert len(old.parts()) == 1
     same()
+
+
+def test_column_of_an_earlier_name_is_read_and_kept_when_parts_are_merged(tmp_path, spec):
+    store = EmbeddingStore.create(tmp_path / "s", spec, policy=POLICY)
+    vectors = np.zeros((1, len(spec.layers), spec.dim), np.float32)
+    for name in "ab":
+        store.append([name], np.zeros(1), vectors, files={name: FileStamp(1, 2, f"hash of {name}")})
+    path = tmp_path / "s" / store.parts()[0].entry.name
+    table = pq.read_table(path)
+    names = ["audio_hash" if name == "samples_hash" else name for name in table.column_names]
+    pq.write_table(table.rename_columns(names), path)
+    assert store.tracks()["samples_hash"].to_pylist() == ["hash of a", "hash of b"]
+    compact_store(store)
+    assert len(store.parts()) == 1
+    assert store.tracks()["samples_hash"].to_pylist() == ["hash of a", "hash of b"]

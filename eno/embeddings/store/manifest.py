@@ -1,0 +1,58 @@
+"""The manifest of a store: its encoder, its windows, and the precision of its values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import NamedTuple
+
+from eno.audio.windows import WindowPolicy
+from eno.embeddings.store.folder import Folder
+from eno.errors import FingerprintMismatch, StoreError
+from eno.spec import EncoderSpec
+
+MANIFEST_FILE = "manifest.json"
+_FORMAT, _READABLE = 2, (1, 2)
+
+
+class Manifest(NamedTuple):
+    """The encoder of the vectors, the windows of every track, and ``"float16"`` or ``"float32"``."""
+
+    spec: EncoderSpec
+    policy: WindowPolicy
+    dtype: str
+
+
+def write_manifest(folder: Folder, manifest: Manifest) -> None:
+    """Write the manifest; from then on an eno that knows only earlier formats refuses the store."""
+    content = {"format": _FORMAT, "fingerprint": manifest.spec.fingerprint, "encoder": manifest.spec.to_dict()}
+    content |= {"windows": asdict(manifest.policy), "dtype": manifest.dtype}
+    folder.write(MANIFEST_FILE, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_manifest(folder: Folder) -> Manifest:
+    """Read the manifest.
+
+    Raises
+    ------
+    StoreError
+        It is missing or damaged, or its format is newer than this version of eno.
+    """
+    if not folder.exists(MANIFEST_FILE):
+        raise StoreError(
+            f"{folder}: is not an embedding store ({MANIFEST_FILE} is missing). Create one with 'eno embed'."
+        )
+    try:
+        content = json.loads(folder.read(MANIFEST_FILE))
+        if content["format"] not in _READABLE:
+            raise StoreError(
+                f"{folder}: has format {content['format']}; this version of eno reads formats up to {_FORMAT}."
+            )
+        spec = EncoderSpec.from_dict(content["encoder"])
+        manifest = Manifest(spec, WindowPolicy(**content["windows"]), content["dtype"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{folder}/{MANIFEST_FILE}: is damaged ({error!r}).") from error
+    if spec.fingerprint != content["fingerprint"]:
+        found = f"encoder settings with fingerprint {spec.fingerprint}"
+        raise FingerprintMismatch(found, content["fingerprint"], f"{folder}/{MANIFEST_FILE} was edited.")
+    return manifest

@@ -1,0 +1,91 @@
+"""The mean vector of every track, computed once and kept as a memory-mapped file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eno.files import replace_file
+
+
+def read_means(folder: Path, key: str) -> tuple[pa.Array, np.ndarray] | None:
+    """Return the ids and means that `folder` holds under `key`, if any; see `compute_means`."""
+    kept, ids_file = _files(folder, key)
+    if kept.is_file() and ids_file.is_file():
+        return pq.read_table(ids_file)["track_id"].combine_chunks(), np.load(kept, mmap_mode="c")
+    return None
+
+
+def compute_means(
+    folder: Path, key: str, ids: pa.Array, width: int, fill: Callable[[np.ndarray], None]
+) -> tuple[pa.Array, np.ndarray]:
+    """Compute the means of tracks, and keep them in `folder` in place of those under other keys.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the means are kept.
+    key : str
+        Changes when the means do.
+    ids : pa.Array
+        Track of every mean.
+    width : int
+        Values of a mean.
+    fill : callable
+        Writes the means into an array [shape=(n, width), dtype=float32]; may be called twice.
+
+    Returns
+    -------
+    ids : pa.Array
+    means : np.ndarray [shape=(n, width), dtype=float32]
+        Mapped from the file, copy on write; in memory if the folder cannot be written to.
+    """
+    kept, ids_file = _files(folder, key)
+    shape = (len(ids), width)
+    if len(ids) == 0:
+        return ids, np.zeros(shape, np.float32)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replace_file(kept) as temporary:
+            mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+            fill(mapped)
+            mapped.flush()
+        with replace_file(ids_file) as temporary:
+            pq.write_table(pa.table({"track_id": ids}), temporary)
+    except OSError:  # a read-only store
+        means = np.empty(shape, np.float32)
+        fill(means)
+        return ids, means
+    for old in folder.glob("tracks-*"):
+        if key not in old.name:
+            old.unlink(missing_ok=True)
+    return ids, np.load(kept, mmap_mode="c")
+
+
+def _files(folder: Path, key: str) -> tuple[Path, Path]:
+    return folder / f"tracks-{key}.npy", folder / f"tracks-{key}.parquet"
+
+
+def means_by_row(rows: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average the vectors that have the same row number.
+
+    Returns
+    -------
+    rows : np.ndarray [shape=(m,)]
+        Distinct row numbers.
+    means : np.ndarray [shape=(m, width), dtype=float32]
+    """
+    begins = np.flatnonzero(np.diff(rows, prepend=-1))
+    if len(np.unique(rows[begins])) < len(begins):  # windows of a track that are not one after the other
+        order = np.argsort(rows, kind="stable")
+        rows, vectors = rows[order], vectors[order]
+        begins = np.flatnonzero(np.diff(rows, prepend=-1))
+    values: np.ndarray = vectors.astype(np.float32)
+    if len(begins) < len(rows):
+        counts = np.diff(begins, append=len(rows))[:, None].astype(np.float32)
+        values = np.add.reduceat(values, begins, axis=0) / counts
+    return rows[begins], values
