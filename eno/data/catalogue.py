@@ -37,16 +37,9 @@ def choose_labels(
     hierarchy: Hierarchy | None = None,
     all_albums: bool = False,
 ) -> tuple[LabelEncoder, pa.Table]:
-    """Choose the labels of a collection, and write the vocabulary and the counts.
+    """Choose the labels of a collection with `eno.data.labels.vocabulary.build_vocabulary`, and write them.
 
-    Parameters
-    ----------
-    root : DataRoot
-        Albums must have been imported and, unless `all_albums`, tracks matched.
-    min_albums, min_artists, secondary_weight, aliases, hierarchy
-        See `eno.data.labels.vocabulary.build_vocabulary`, which also describes the returned values.
-    all_albums : bool
-        Also count albums without audio.
+    Unless `all_albums`, only albums with matched tracks are counted.
     """
     albums = read_albums(root.albums)
     labels, counts = build_vocabulary(
@@ -67,20 +60,8 @@ def split_tracks(
 ) -> tuple[SplitReport, list[str]]:
     """Split the tracks of a collection, check for leakage, and write the splits.
 
-    Parameters
-    ----------
-    root : DataRoot
-        Tracks must have been matched and labels chosen.
-    val, test, seed
-        See `eno.data.splits.artist_split.make_splits`.
-    official : Path, optional
-        Published splits to use unchanged, see `eno.data.splits.official.read_official_splits`.
-
-    Returns
-    -------
-    report : SplitReport
-    unknown : list of str
-        Entries of the published splits that are not in this collection.
+    Tracks must have been matched and labels chosen. `official` is a folder of published splits to use unchanged, see
+    `eno.data.splits.official.read_official_splits`. Also returns the entries of these that are not in this collection.
 
     Raises
     ------

@@ -24,18 +24,9 @@ def read_table(
 ) -> pa.Table:
     """Read a table and check that it has the expected columns.
 
-    Parameters
-    ----------
-    path : Path
-        A Parquet file.
-    schema : pyarrow.Schema
-        Expected columns. Missing ones that are not needed become null; further columns of the file are kept.
-    needed : iterable of str
-        Columns that must be present.
-    origin : str
-        How to create the file, for example ``"Create it with: eno scan"``.
-    earlier_names : mapping of str to str, optional
-        Column → its name in files of earlier versions.
+    Columns of `schema` that are missing and not `needed` become null; further columns of the file are kept. `origin`
+    tells how to create the file, for example ``"Create it with: eno scan"``. `earlier_names` maps columns to their
+    names in files of earlier versions.
 
     Raises
     ------
@@ -71,13 +62,7 @@ def require_columns(path: Path, names: Sequence[str], needed: Iterable[str], ori
 
 
 def typed_column(path: Path, table: pa.Table | pa.RecordBatch, field: pa.Field) -> pa.Array | pa.ChunkedArray:
-    """Return a column cast to the type of a field; nulls if the table lacks it.
-
-    Raises
-    ------
-    CatalogueError
-        The column cannot be cast.
-    """
+    """Return a column cast to the type of a field, or nulls if the table lacks it."""
     if field.name not in table.schema.names:
         return pa.nulls(len(table), field.type)
     column = table.column(field.name)

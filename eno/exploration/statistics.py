@@ -14,15 +14,7 @@ PICTURE_S = 600
 
 @dataclass(frozen=True)
 class Pair:
-    """Two labels that occur together.
-
-    Attributes
-    ----------
-    albums : int
-        Albums with both labels.
-    lift : float
-        Ratio to the number expected if the labels were independent.
-    """
+    """Two labels, the number of albums with both, and its ratio to the number expected if they were independent."""
 
     one: str
     other: str

@@ -22,20 +22,9 @@ _TRIED = 10
 def choose_track(
     audio_roots: AudioRoots, tracks: pa.Table, matches: pa.Table | None, albums: pa.Table, wanted: str | None
 ) -> tuple[TrackPicture | None, str | None]:
-    """Picture the wanted track, or else the first readable one that has an album.
+    """Picture the track with the id `wanted`, or else the first readable one that has an album.
 
-    Parameters
-    ----------
-    audio_roots : AudioRoots
-    tracks, matches, albums : pyarrow.Table
-    wanted : str or None
-        Id of the track.
-
-    Returns
-    -------
-    TrackPicture or None
-    str or None
-        Why there is no picture.
+    If there is no picture, a message with the reason is returned instead.
 
     Raises
     ------

@@ -34,16 +34,7 @@ Values = dict[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class TagEdit:
-    """A planned edit of a file.
-
-    Attributes
-    ----------
-    path : Path
-    before, after : dict of str to tuple of str
-        Present and new values of the fields that change.
-    kept : dict of str to tuple of str
-        Values of fields that are not changed because they have values already.
-    """
+    """A planned edit: present and new values of the fields that change, and the values of fields that are kept."""
 
     path: Path
     before: Values
@@ -56,8 +47,6 @@ def plan_edit(path: Path, wanted: Mapping[str, Sequence[str]], *, existing: str 
 
     Parameters
     ----------
-    path : Path
-        An audio file.
     wanted : mapping of str to sequence of str
         Values of the fields ``genre``, ``mood`` and ``style``. A field without values is not changed.
     existing : {"keep", "merge", "replace"}
@@ -117,15 +106,7 @@ class UndoLog:
 
 
 def write_edit(edit: TagEdit, log: UndoLog, *, keep_mtime: bool = False) -> None:
-    """Write a planned edit.
-
-    Parameters
-    ----------
-    edit : TagEdit
-    log : UndoLog
-        Receives the old tags before the file is replaced.
-    keep_mtime : bool
-        Keep the modification time.
+    """Write a planned edit; the log receives the old tags before the file is replaced.
 
     Raises
     ------
@@ -152,13 +133,6 @@ def write_edit(edit: TagEdit, log: UndoLog, *, keep_mtime: bool = False) -> None
 
 def undo(log: Path, *, keep_mtime: bool = False) -> Iterator[tuple[Path, AudioError | None]]:
     """Restore the old tags of files, most recent edits first.
-
-    Parameters
-    ----------
-    log : Path
-        Written by `UndoLog`.
-    keep_mtime : bool
-        Keep the modification time.
 
     Yields
     ------

@@ -61,7 +61,6 @@ class TagFile:
 
     Parameters
     ----------
-    path : Path
     like : TagFile, optional
         A file of the same format, for copies whose name does not reveal it.
 

@@ -25,8 +25,6 @@ class TagChoice:
         Minimum probability of a tag. By default, tags must exceed the thresholds of the predictor.
     limit : int, optional
         Maximum number of genres, and of descriptors; the most probable ones are used.
-    genres_only : bool
-        Omit descriptors.
     descriptors_as : {"mood", "style", "both"}
         The field for descriptors.
     """
@@ -64,14 +62,9 @@ class TagChoice:
 
 
 def read_tagged(path: Path) -> Iterator[tuple[str, list[TagProbability] | AudioError]]:
-    """Read the output of ``eno tag --json``, all of whose tags count as predicted.
+    """Yield name and tags, or an error, from the output of ``eno tag --json``; all of its tags count as predicted.
 
-    Yields
-    ------
-    name : str
-        A file, a folder (with ``--album``), or the id of a track in a store.
-    found : list of TagProbability or AudioError
-        Its tags, or the reason why it has none.
+    A name is a file, a folder (with ``--album``), or the id of a track in a store.
 
     Raises
     ------

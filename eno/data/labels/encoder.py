@@ -173,7 +173,7 @@ class LabelEncoder:
         return matrix
 
     def decode(self, vector: np.ndarray, threshold: float | np.ndarray = 0.5) -> dict[str, list[str]]:
-        """Return the labels whose value is above a threshold.
+        """Return ``{"genres": [...], "descriptors": [...]}`` with the labels whose value is above a threshold.
 
         Parameters
         ----------
@@ -181,16 +181,6 @@ class LabelEncoder:
             Probabilities, or a multi-hot vector.
         threshold : float or np.ndarray [shape=(num_labels,)]
             Values must be strictly greater.
-
-        Returns
-        -------
-        dict
-            ``{"genres": [...], "descriptors": [...]}``.
-
-        Raises
-        ------
-        ValueError
-            The vector does not have `num_labels` values.
         """
         if np.shape(vector) != (self.num_labels,):
             raise ValueError(f"vector has the shape {np.shape(vector)}, expected ({self.num_labels},).")

@@ -20,15 +20,8 @@ _HEADERS = {"child", "genre", "label", "name", "alias"}
 class Hierarchy:
     """Labels and their parents, of which a label may have several.
 
-    Parameters
-    ----------
-    edges : iterable of tuple of str
-        Child and parent. Names are compared by `eno.data.names.label_key`; the first spelling is displayed.
-
-    Raises
-    ------
-    LabelError
-        A label is its own ancestor.
+    The edges are pairs of child and parent. Names are compared by `eno.data.names.label_key`; the first spelling is
+    displayed. A `LabelError` is raised if a label is its own ancestor.
 
     Examples
     --------
@@ -99,12 +92,7 @@ class Hierarchy:
 
 
 def load_aliases(path: Path | str) -> dict[str, str]:
-    """Read aliases of labels from ``.csv`` or ``.tsv`` with the columns alias and label, header optional.
-
-    Returns
-    -------
-    dict of str to str
-        Alias → label; chains of aliases are resolved.
+    """Read aliases from ``.csv`` or ``.tsv`` with the columns alias and label, header optional; resolve chains of them.
 
     Raises
     ------

@@ -101,19 +101,12 @@ def build_vocabulary(
 
 
 def roll_up(counts: pa.Table, hierarchy: Hierarchy) -> list[tuple[str, int, int]]:
-    """Summarise a hierarchy by its top-level labels.
-
-    Parameters
-    ----------
-    counts : pyarrow.Table
-        From `build_vocabulary`.
-    hierarchy : Hierarchy
+    """Summarise a hierarchy by its top-level labels, most frequent first.
 
     Returns
     -------
     list of tuple
-        Top-level label, number of albums with it or a descendant, number of kept labels that are it or a descendant;
-        most frequent first.
+        Top-level label, number of albums with it or a descendant, number of kept labels that are it or a descendant.
     """
     albums_of = {label_key(row["label"]): row["albums"] for row in counts.to_pylist() if row["family"] == "genre"}
     kept = Counter(

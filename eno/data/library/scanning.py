@@ -48,17 +48,12 @@ class ScanReport:
 
     Attributes
     ----------
-    found : int
-        Audio files in the folders.
-    added, changed, unchanged : int
-        Files that are new, that have another size or modification time, and all others.
-    removed : int
-        Files that have been deleted since the last scan.
+    changed, removed : int
+        Files with another size or modification time than in the last scan, and deleted files.
     problems : list of tuple of str
         Track id and reason of every file that cannot be read, including those known before.
     duplicates : list of list of str
         Ids of tracks with equal `packet_hash`.
-    seconds : float
     """
 
     found: int

@@ -26,14 +26,7 @@ _ROW_GROUP = 16_384
 
 
 class AlbumWriter:
-    """Collects albums, then writes the albums table.
-
-    Parameters
-    ----------
-    destination : Path
-        The table. The temporary file beside it is removed when the context ends.
-    reject : callable
-        Receives records without a ``file_name``.
+    """Collects albums, then writes the albums table. `reject` receives records without a ``file_name``.
 
     Attributes
     ----------

@@ -46,23 +46,11 @@ _MESSAGES = load_messages()
 
 
 def read_grpc(address: str, on_progress: ProgressCallback) -> Iterator[AlbumBatch]:
-    """Read all albums of a running Lute.
+    """Yield all albums of a running Lute at ``grpc://host:port``, or ``grpcs://host:port`` for TLS.
 
     Lute has no export, so the albums are searched for page by page. The search does not sort: pages may overlap and
     miss albums. Repeated albums are skipped, and while albums of the promised total are missing, the pages are
-    fetched again.
-
-    Parameters
-    ----------
-    address : str
-        ``grpc://host:port``, or ``grpcs://host:port`` for TLS.
-    on_progress : callable
-        Receives the numbers of albums read and of all albums.
-
-    Yields
-    ------
-    AlbumBatch
-        Credits and Spotify ids are null, since Lute's messages lack them.
+    fetched again. Credits and Spotify ids stay null, since Lute's messages lack them.
 
     Raises
     ------

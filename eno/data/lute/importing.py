@@ -30,23 +30,14 @@ class ImportReport:
 
     Attributes
     ----------
-    read : int
-        Records in the source.
-    albums : int
-        Rows written.
     malformed : int
-        Records that could not be used; `ledger` lists them with the reasons.
+        Records that could not be used; `examples` has the first ones, `ledger` all as JSON lines, if there are any.
     repeated : int
         Records with the ``file_name`` of an earlier one.
     duplicates : int
         Albums that Lute marks as duplicates of another album in the source.
     merged_spellings : int
         Spellings of genres and descriptors that were replaced by a more frequent one.
-    examples : list of Malformed
-        The first malformed records.
-    ledger : Path
-        JSON lines, one per malformed record; exists only if there are any.
-    seconds : float
     """
 
     read: int

@@ -27,19 +27,7 @@ _READ_BY_PYTHON = 32  # up to this many lines that Arrow rejects are parsed one 
 
 
 def read_json(path: Path, reject: _Reject, on_progress: ProgressCallback) -> Iterator[AlbumBatch]:
-    """Read albums from JSON lines or from one JSON array.
-
-    Parameters
-    ----------
-    path : Path
-    reject : callable
-        Receives malformed records.
-    on_progress : callable
-        Receives the numbers of bytes read and in total.
-
-    Yields
-    ------
-    AlbumBatch
+    """Yield albums from JSON lines or from one JSON array.
 
     Raises
     ------
@@ -110,23 +98,10 @@ def _whole_lines(stream: io.BufferedReader) -> Iterator[bytes]:
 
 
 def parse_lines(lines: list[tuple[int, bytes]], unit: str, reject: _Reject) -> Iterator[AlbumBatch]:
-    """Parse JSON objects with Arrow; blocks that it rejects are halved, and the last few lines parsed with Python.
+    """Parse numbered JSON objects with Arrow; blocks that it rejects are halved, the last few lines parsed with Python.
 
     Arrow does not report which line is malformed or all that is wrong with it, and it is stricter than necessary, for
-    example about a track position that is a number.
-
-    Parameters
-    ----------
-    lines : list of tuple of int and bytes
-        Objects without line breaks, and their numbers.
-    unit : str
-        What the numbers count, such as ``"line"``.
-    reject : callable
-        Receives malformed records.
-
-    Yields
-    ------
-    AlbumBatch
+    example about a track position that is a number. `unit` is what the numbers count, such as ``"line"``.
     """
     if not lines:
         return

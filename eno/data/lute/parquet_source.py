@@ -15,10 +15,7 @@ from eno.errors import CatalogueError
 
 
 def read_parquet(path: Path, on_progress: ProgressCallback) -> Iterator[AlbumBatch]:
-    """Read albums from Parquet in batches of a few thousand.
-
-    Missing columns become null, unknown ones are dropped. `on_progress` receives the numbers of albums read and in
-    total.
+    """Yield albums from Parquet. Missing columns become null, unknown ones are dropped.
 
     Raises
     ------

@@ -18,14 +18,7 @@ _MAX_INT32 = 2**31 - 1
 
 @dataclass(frozen=True)
 class Malformed:
-    """A record that cannot be used.
-
-    Attributes
-    ----------
-    place : str
-        Its position in the source, such as ``"line 17"``.
-    reason : str
-    """
+    """A record that cannot be used, its place in the source (such as ``"line 17"``), and the reason."""
 
     place: str
     reason: str
@@ -33,17 +26,7 @@ class Malformed:
 
 @dataclass(frozen=True)
 class AlbumBatch:
-    """Albums and their positions in the source.
-
-    Attributes
-    ----------
-    table : pyarrow.Table
-        Columns of `ALBUM_SCHEMA`.
-    places : sequence of int
-        One per row, counted in `unit`.
-    unit : str
-        Such as ``"line"`` or ``"row"``.
-    """
+    """Albums in the columns of `ALBUM_SCHEMA`, and their places in the source in units such as ``"line"``."""
 
     table: pa.Table
     places: Sequence[int]

@@ -78,18 +78,10 @@ _NEEDED = ("albums", "album_genres", "genres", "album_descriptors", "descriptors
 
 
 def read_sqlite(path: Path, reject: Callable[[Malformed], None], on_progress: ProgressCallback) -> Iterator[AlbumBatch]:
-    """Read albums from ``lute.db``, also while Lute is running.
+    """Yield albums from ``lute.db``, also while Lute is running.
 
     One read-only transaction covers everything, so the albums are a consistent snapshot. With write-ahead logging,
     ``lute.db-wal`` beside the database belongs to it.
-
-    Parameters
-    ----------
-    path : Path
-    reject : callable
-        Receives malformed records.
-    on_progress : callable
-        Receives the numbers of albums read and in total.
 
     Raises
     ------

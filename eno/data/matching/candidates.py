@@ -23,13 +23,10 @@ _CONTRADICTED, _CONFIRMED = 0.3, 0.8
 
 @dataclass(frozen=True)
 class LocalAlbum:
-    """An album on disk.
+    """An album on disk, as tagged, or else as its folder is named.
 
     Attributes
     ----------
-    artist, title : str
-        From the tags, or else from the folder.
-    year : int, optional
     durations_s : tuple of float
         Of the tracks, in order; empty if unknown.
     tracks : int, optional
@@ -45,17 +42,7 @@ class LocalAlbum:
 
 @dataclass(frozen=True)
 class Candidate:
-    """An album of the catalogue that a local album may be.
-
-    Attributes
-    ----------
-    row : int
-        Its row in the albums table.
-    score : float
-        0 to 1.
-    reason : str
-        The evidence, in words.
-    """
+    """An album of the catalogue that a local album may be: its row, a score from 0 to 1, and the evidence in words."""
 
     row: int
     score: float

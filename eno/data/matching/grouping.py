@@ -24,17 +24,7 @@ _MOSTLY = 0.5
 
 @dataclass(frozen=True)
 class LocalGroup:
-    """Tracks in one folder that are tagged as one album.
-
-    Attributes
-    ----------
-    folder : str
-        Their folder; that of the album for tracks in folders of single discs.
-    local : LocalAlbum
-        The album according to tags and folder.
-    rows : list of dict
-        The tracks in order, with the columns of the tracks table.
-    """
+    """Tracks in one folder that are tagged as one album. Folders of single discs count as that of their album."""
 
     folder: str
     local: LocalAlbum

@@ -35,8 +35,6 @@ class MatchReport:
 
     Attributes
     ----------
-    tracks, matched, ambiguous, unmatched : int
-        Readable tracks, and how many of them have each decision.
     albums : int
         Albums with matched tracks.
     by_method : dict of str to int

@@ -40,13 +40,9 @@ class SplitReport:
 
     Attributes
     ----------
-    tracks, albums, artists : dict of str to int
-        Counts by split. Artists are those of the albums.
     worst_gap, mean_gap : float
         Difference between the share of a label's tracks and the share of all tracks that are in a split: the maximum
         and the mean over labels and splits.
-    worst_label, worst_split : str
-        Label and split of `worst_gap`.
     largest_group : float
         Share of the tracks that belong to the largest group of artists.
     left_out : int
@@ -105,8 +101,6 @@ def make_splits(
     ----------
     tracks : pyarrow.Table
         From `label_tracks`.
-    albums : pyarrow.Table
-        Provides the artists.
     labels : LabelEncoder
         The labels to stratify by.
     val, test : float
@@ -185,15 +179,7 @@ def _artists_on_compilations(tracks: pa.Table, tags: pa.Table | None, compilatio
 def describe_splits(
     tracks: pa.Table, albums: pa.Table, labels: LabelEncoder, splits: np.ndarray, tags: pa.Table | None = None
 ) -> SplitReport:
-    """Count what is in each split and measure how evenly the labels are spread.
-
-    Parameters
-    ----------
-    tracks, albums, labels, tags
-        As in `make_splits`.
-    splits : np.ndarray [shape=(n,), dtype=str]
-        The split of each track.
-    """
+    """Count what is in each split [shape=(n,)] and measure how evenly the labels are spread; see `make_splits`."""
     file_names = np.array(tracks["file_name"].to_pylist(), dtype=object)
     owners = artists_of_albums(albums, list(dict.fromkeys(file_names)))
     albums_in = {name: set(file_names[splits == name]) for name in SPLITS}
@@ -226,8 +212,6 @@ def write_splits(folder: Path, rows: pa.Table, splits: np.ndarray, groups: list[
 
     Parameters
     ----------
-    folder : Path
-        Usually ``processed/splits``.
     rows : pyarrow.Table
         Columns of `SPLIT_SCHEMA`.
     splits : np.ndarray [shape=(n,), dtype=str]

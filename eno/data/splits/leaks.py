@@ -24,16 +24,7 @@ _ENOUGH_TRACKS = 3
 
 @dataclass(frozen=True)
 class Leak:
-    """Something that is in more than one split.
-
-    Attributes
-    ----------
-    kind : str
-        ``"artist"``, ``"album"``, ``"song"``, ``"recording"`` or ``"audio"``.
-    what : str
-        Its name.
-    splits : tuple of str
-    """
+    """Something in more than one split: an ``"artist"``, ``"album"``, ``"song"``, ``"recording"`` or ``"audio"``."""
 
     kind: str
     what: str
@@ -46,22 +37,16 @@ class Leak:
 def find_leaks(tracks: pa.Table, splits: np.ndarray, albums: pa.Table, tags: pa.Table | None = None) -> list[Leak]:
     """Find artists, albums, songs and recordings that are in more than one split.
 
+    Artists are compared by name, so namesakes count as one. Recordings are albums with the same title and track
+    lengths, whoever they are credited to. With the tracks table as `tags`, songs with the same artist and title in any
+    spelling are found too, and files with the same packet hash.
+
     Parameters
     ----------
     tracks : pyarrow.Table
         From `eno.data.splits.artist_split.label_tracks`.
     splits : np.ndarray [shape=(n,), dtype=str]
         The split of each track.
-    albums : pyarrow.Table
-    tags : pyarrow.Table, optional
-        The tracks table. It adds songs with the same artist and title in any spelling, and files with the same
-        packet hash.
-
-    Returns
-    -------
-    list of Leak
-        Artists are compared by name, so namesakes count as one. Recordings are albums with the same title and track
-        lengths, whoever they are credited to.
     """
     leaks = []
     for kind, what, rows in _repeats(tracks, albums, tags):
@@ -74,20 +59,10 @@ def find_leaks(tracks: pa.Table, splits: np.ndarray, albums: pa.Table, tags: pa.
 def leave_out_repeats(
     tracks: pa.Table, splits: np.ndarray, albums: pa.Table, tags: pa.Table | None = None
 ) -> np.ndarray:
-    """Keep songs and recordings that are in several splits in only one of them.
+    """Keep songs and recordings that are in several splits in only one of them: test, or else validation.
 
-    Artist-disjoint splits cannot separate them: a song may also be on a soundtrack or in somebody else's mix. They
-    stay in the test split, or else in the validation split.
-
-    Parameters
-    ----------
-    tracks, splits, albums, tags
-        As in `find_leaks`.
-
-    Returns
-    -------
-    np.ndarray [shape=(n,), dtype=str]
-        The splits, with `eno.data.splits.artist_split.LEFT_OUT` for tracks that were removed.
+    Artist-disjoint splits cannot separate them, since a song may also be on a soundtrack or in somebody else's mix.
+    The parameters are those of `find_leaks`. Removed tracks are marked `eno.data.splits.artist_split.LEFT_OUT`.
     """
     splits = splits.copy()
     for kind, _, rows in _repeats(tracks, albums, tags):

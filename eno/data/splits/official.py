@@ -36,11 +36,6 @@ def read_official_splits(folder: Path, tracks: pa.Table) -> tuple[np.ndarray, li
         The split of each track; `eno.data.splits.artist_split.LEFT_OUT` for those that no file names.
     unknown : list of str
         Entries that are neither a track nor an album of this collection.
-
-    Raises
-    ------
-    CatalogueError
-        A file is missing or cannot be read, or a track is in two splits.
     """
     ids = np.array(tracks["track_id"].to_pylist(), dtype=object)
     albums = np.array(tracks["file_name"].to_pylist(), dtype=object)

@@ -16,19 +16,10 @@ _URGENCY = 1e6  # outweighs any chi-square
 
 
 def artist_groups(artists: Sequence[Sequence[str]]) -> list[str]:
-    """Group albums so that no artist is in two groups.
+    """Return a group name for every album such that no artist is in two groups.
 
-    Albums that share an artist, directly or through further albums, are in one group.
-
-    Parameters
-    ----------
-    artists : sequence of sequences of str
-        Artists of every album; an album without artists is a group of its own.
-
-    Returns
-    -------
-    list of str
-        The group of every album, named after one of its artists.
+    Albums that share an artist, directly or through further albums, are in one group, which is named after one of its
+    artists. An album without artists is a group of its own.
 
     Examples
     --------
@@ -60,8 +51,6 @@ def split_by_group(
     ----------
     labels : scipy.sparse.csr_array [shape=(n, num_labels)]
         Labels of the items, with weights above 0.
-    groups : sequence of str
-        Group of every item, for instance its artist.
     val, test : float
         Shares of the items for validation and test.
     seed : int
@@ -70,7 +59,7 @@ def split_by_group(
     Returns
     -------
     np.ndarray [shape=(n,), dtype=str]
-        ``"train"``, ``"val"`` or ``"test"`` for every item.
+        An element of `SPLITS` for every item.
 
     Raises
     ------
