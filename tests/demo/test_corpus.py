@@ -38,7 +38,7 @@ def corpus(tmp_path_factory):
     first.unlink()
     second.unlink()
     kept = {path: path.stat().st_mtime_ns for path in others}
-    summary = build_corpus(root, **SMALL, workers=2)
+    summary = build_corpus(root, **SMALL, workers=1)
     assert summary == CorpusSummary(root, albums=2, tracks=13, reused=False)
     return root, kept
 

@@ -36,7 +36,7 @@ TRACKS = 96
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     data = DataRoot(tmp_path_factory.mktemp("data"))
-    build_corpus(data.root, tracks=TRACKS, duration_s=5.0, seed=3)
+    build_corpus(data.root, tracks=TRACKS, duration_s=5.0, seed=3, workers=1)
     import_lute(data.root / "raw" / "metadata" / "lute.jsonl", data.albums)
     scan(data.audio, data.tracks)
     match(read_tracks(data.tracks), read_albums(data.albums), data.matches, data.match_review)

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -24,6 +23,7 @@ from eno.embeddings.store.maintenance import verify_store
 from eno.encoders.torch_encoder import TorchEncoder
 from eno.errors import ConfigError, EnoError
 from tests.audio_files import music
+from tests.command import eno
 from tests.fakes import ProjectionEncoder
 
 POLICY = WindowPolicy(count=3)
@@ -142,10 +142,8 @@ def test_interrupt_ends_all_processes_with_what_they_have(audio, tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
 @pytest.mark.parametrize("device", ["cuda", "cuda:0,cuda:1", "cpu,cuda:7", "gpu"])
-def test_device_that_is_not_there_is_an_error(audio, device):
-    command = [sys.executable, "-m", "eno", "embed", str(audio), "--encoder", "stats", "--device", device]
-    code = "from eno.cli import main; main()"
-    result = subprocess.run([*command[:1], "-c", code, *command[3:]], capture_output=True, text=True, check=False)
+def test_device_that_is_not_there_is_an_error(audio, tmp_path, device):
+    result = eno("embed", audio, "--encoder", "stats", "--device", device, cwd=tmp_path)
     assert result.returncode == 1
     assert "cannot be used" in " ".join(result.stderr.split())
     assert "sees 0 GPUs" in " ".join(result.stderr.split())
@@ -171,9 +169,7 @@ class TestOutOfMemory:
 
 
 def test_progress_as_lines_of_json(audio, tmp_path):
-    code = "from eno.cli import main; main()"
-    command = [sys.executable, "-c", code, "embed", str(audio), "--encoder", "stats", "--store", str(tmp_path / "s")]
-    result = subprocess.run([*command, "--json-log"], capture_output=True, text=True, check=False)
+    result = eno("embed", audio, "--encoder", "stats", "--store", tmp_path / "s", "--json-log", cwd=tmp_path)
     lines = [json.loads(line) for line in result.stderr.splitlines() if line.startswith("{")]
     assert lines[-1]["event"] == "end"
     assert [lines[-1][name] for name in ("found", "embedded", "failed", "left")] == [TRACKS, TRACKS - 1, 1, 0]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,11 @@ encoder = load_encoder("tests.embeddings.job.test_ray:SlowProjection")
 store = EmbeddingStore.open_or_create(sys.argv[2], encoder.spec, policy=WindowPolicy(count=3), dtype="float32")
 ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
 executor = RayExecutor(encoder.spec, store.policy, device="cpu", max_actors=2, share=4)
-report = embed_folder(sys.argv[1], encoder, store, executor=executor, on_progress=lambda at: print(at.done, flush=True))
-print(json.dumps([report.found, report.embedded, report.skipped, report.failed, report.left]))
+for _ in sys.stdin:  # starting Ray takes long, so several runs share it
+    report = embed_folder(
+        sys.argv[1], encoder, store, executor=executor, on_progress=lambda at: print(at.done, flush=True)
+    )
+    print(json.dumps([report.found, report.embedded, report.skipped, report.failed, report.left]), flush=True)
 """
 
 
@@ -64,20 +68,34 @@ def audio(tmp_path):
     return folder
 
 
-def start(audio, store):
+@contextmanager
+def ray_runs(audio, store, log):
+    """Start a process that embeds the audio each time that it receives a line."""
     environment = os.environ | {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(Path(__file__).parents[3])}
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN, str(audio), str(store)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
+    command = [sys.executable, "-c", RUN, str(audio), str(store)]
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+        )
+    try:
+        yield process
+        process.communicate(timeout=300)
+        assert process.returncode == 0, log.read_text()
+    finally:
+        process.kill()
 
 
-def ended(output):
-    """The report; Ray prints before and after it."""
-    return next(json.loads(line) for line in output.splitlines() if line.startswith("["))
+def begin(process):
+    print("go", file=process.stdin, flush=True)
+
+
+def report_of(process):
+    """Wait for the report of a run; other lines are progress and messages of Ray."""
+    return next(json.loads(line) for line in process.stdout if line.startswith("["))
+
+
+def counts(report):
+    return [report.found, report.embedded, report.skipped, report.failed, report.left]
 
 
 def actors():
@@ -95,29 +113,26 @@ def actors():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for Ray's processes in /proc")
 def test_actor_that_is_killed_costs_nothing_but_time(audio, tmp_path):
-    process = start(audio, tmp_path / "store")
-    try:
-        assert process.stdout.readline()  # at work
+    with ray_runs(audio, tmp_path / "store", tmp_path / "errors.txt") as process:
+        begin(process)
+        next(line for line in process.stdout if line.strip().isdigit())  # progress: work is under way
         victims = actors()
         assert victims
         os.kill(victims[0], signal.SIGKILL)
-        output, errors = process.communicate(timeout=300)
-    finally:
-        process.kill()
-    assert process.returncode == 0, errors
-    assert ended(output) == [TRACKS, TRACKS - 1, 0, 1, 0]
-    store = EmbeddingStore.open(tmp_path / "store")
-    check = verify_store(store)
-    assert (check.problems, check.dead, check.tracks) == ([], 0, TRACKS - 1)
-    assert r"caf\xe9.wav" in store.track_ids()
-    local = EmbeddingStore.create(tmp_path / "local", SlowProjection().spec, policy=POLICY, dtype="float32")
-    embed_folder(audio, SlowProjection(), local)
-    assert store.ledger.failures() == local.ledger.failures()
-    assert store.tracks().drop_columns("part").equals(local.tracks().drop_columns("part"))
-    np.testing.assert_array_equal(store.windows()[1], local.windows()[1])
-    np.testing.assert_allclose(store.windows()[2], local.windows()[2], rtol=1e-5, atol=1e-5)
-    # The same store goes on here and there.
-    soundfile.write(audio / "new.wav", music(2, 8000, seed=99), 8000)
-    again = start(audio, tmp_path / "store")
-    output, errors = again.communicate(timeout=300)
-    assert ended(output) == [TRACKS + 1, 1, TRACKS - 1, 1, 0], errors
+        assert report_of(process) == [TRACKS, TRACKS - 1, 0, 1, 0]
+        store = EmbeddingStore.open(tmp_path / "store")
+        check = verify_store(store)
+        assert (check.problems, check.dead, check.tracks) == ([], 0, TRACKS - 1)
+        assert r"caf\xe9.wav" in store.track_ids()
+        local = EmbeddingStore.create(tmp_path / "local", SlowProjection().spec, policy=POLICY, dtype="float32")
+        embed_folder(audio, SlowProjection(), local)
+        assert store.ledger.failures() == local.ledger.failures()
+        assert store.tracks().drop_columns("part").equals(local.tracks().drop_columns("part"))
+        np.testing.assert_array_equal(store.windows()[1], local.windows()[1])
+        np.testing.assert_allclose(store.windows()[2], local.windows()[2], rtol=1e-5, atol=1e-5)
+        # Runs without and with Ray continue the same store.
+        soundfile.write(audio / "new.wav", music(2, 8000, seed=99), 8000)
+        assert counts(embed_folder(audio, SlowProjection(), store)) == [TRACKS + 1, 1, TRACKS - 1, 1, 0]
+        soundfile.write(audio / "newer.wav", music(2, 8000, seed=100), 8000)
+        begin(process)
+        assert report_of(process) == [TRACKS + 2, 1, TRACKS, 1, 0]
