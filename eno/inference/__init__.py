@@ -1,1 +1,1 @@
-"""Using what was learned."""
+"""Prediction: from audio files to tags, and tags as lines for other programs."""

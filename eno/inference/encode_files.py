@@ -1,4 +1,4 @@
-"""Many files at once: decoded in threads, encoded together, in the order in which they were named."""
+"""Encode many files: decoded ahead in threads, encoded in batches, returned in their order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from eno.cores import usable_cores
 from eno.errors import AudioError
 
-_MAX_THREADS = 8  # more of them only wait for the encoder
+_MAX_THREADS = 8  # more would only wait for the encoder
 
 Encoded = tuple[Path, np.ndarray | AudioError]
 
@@ -26,25 +26,25 @@ def encode_files(
     batch_windows: int,
     threads: int | None = None,
 ) -> Generator[list[Encoded], None, None]:
-    """Decode files ahead in threads, and encode the windows of several together.
+    """Decode files ahead in threads, and encode the windows of several files in one batch.
 
     Parameters
     ----------
     paths : iterable of Path or str
-        Audio files; taken only as far ahead as there are threads for.
+        Read lazily, only as far ahead as there are threads.
     read : callable
         File → windows [shape=(n, window_samples)]; raises AudioError.
     encode : callable
         Windows → vectors [shape=(n, layers, dim)].
     batch_windows : int
-        As soon as there are so many, they are encoded. The windows of a file stay together.
+        A batch is encoded as soon as it has this many windows. The windows of a file stay together.
     threads : int, optional
-        How many decode: as many as there are processor cores, at most 8.
+        Threads that decode; by default one for each core, at most 8.
 
     Yields
     ------
     list of (Path, np.ndarray or AudioError)
-        Files in their order: the vectors of their windows, or why there are none.
+        Files in their order, with the vectors of their windows.
 
     Raises
     ------
@@ -53,21 +53,21 @@ def encode_files(
     """
     threads = min(usable_cores(), _MAX_THREADS) if threads is None else threads
     if batch_windows < 1 or threads < 1:
-        raise ValueError(f"batch_windows is {batch_windows} and threads {threads}; each must be at least 1.")
-    names = (Path(path) for path in paths)
-    waiting: deque[tuple[Path, Future[np.ndarray]]] = deque()
+        raise ValueError(f"batch_windows is {batch_windows} and threads is {threads}; both must be at least 1.")
+    remaining = (Path(path) for path in paths)
+    decoding: deque[tuple[Path, Future[np.ndarray]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     try:
         batch: list[Encoded] = []
         gathered = 0
         while True:
-            for path in islice(names, 2 * threads - len(waiting)):
-                waiting.append((path, pool.submit(read, path)))
-            if not waiting:
+            for path in islice(remaining, 2 * threads - len(decoding)):
+                decoding.append((path, pool.submit(read, path)))
+            if not decoding:
                 break
-            path, decoding = waiting.popleft()
+            path, future = decoding.popleft()
             try:
-                windows = decoding.result()
+                windows = future.result()
                 gathered += len(windows)
                 batch.append((path, windows))
             except AudioError as error:
@@ -82,9 +82,9 @@ def encode_files(
 
 
 def _encoded(batch: list[Encoded], encode: Callable[[np.ndarray], np.ndarray]) -> list[Encoded]:
-    heard = [windows for _, windows in batch if not isinstance(windows, AudioError)]
-    if not heard:
+    readable = [windows for _, windows in batch if not isinstance(windows, AudioError)]
+    if not readable:
         return batch
-    vectors = encode(np.concatenate(heard))
-    parts = iter(np.split(vectors, np.cumsum([len(windows) for windows in heard])[:-1]))
+    vectors = encode(np.concatenate(readable))
+    parts = iter(np.split(vectors, np.cumsum([len(windows) for windows in readable])[:-1]))
     return [(path, found if isinstance(found, AudioError) else next(parts)) for path, found in batch]

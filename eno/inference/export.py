@@ -1,4 +1,4 @@
-"""Tags for other programs, as lines of text."""
+"""Predicted tags as lines for other programs: CSV, beets and MusicBrainz Picard."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ CSV_COLUMNS = ("path", "family", "tag", "probability", "threshold")
 
 
 def csv_lines(path: str, tags: Sequence[TagProbability]) -> str:
-    """One line for each tag, without the end of the last; the columns are `CSV_COLUMNS`."""
+    """Return one CSV line for each tag, with the columns `CSV_COLUMNS`, without the last line break."""
     rows = [(path, tag.family, tag.tag, f"{tag.probability:.4f}", f"{tag.threshold:.4f}") for tag in tags]
     return _csv(rows)
 
 
 def csv_header() -> str:
-    """The names of the columns."""
+    """Return the header line of `csv_lines`."""
     return _csv([CSV_COLUMNS])
 
 
 def beets_line(path: str, tags: Sequence[TagProbability]) -> str:
-    """The command that gives the item of a file its ``genres``, and a flexible field ``mood``, in beets' library.
+    """Return a shell command that sets ``genres``, and the flexible field ``mood``, of a file in beets' library.
 
-    It changes the library alone (``-W -M``): neither tags in files nor where files lie. Values are parted by ``"; "``,
-    as beets takes lists.
+    ``-W -M`` keeps beets from writing tags to the file and from moving it. beets separates lists by ``"; "``.
     """
     query = f"path:{os.path.abspath(path)}"
     fields = [f"{name}={'; '.join(values)}" for name, values in _values(tags, "genres").items() if values]
@@ -37,7 +36,7 @@ def beets_line(path: str, tags: Sequence[TagProbability]) -> str:
 
 
 def picard_line(path: str, tags: Sequence[TagProbability]) -> str:
-    """A JSON object of the path and MusicBrainz Picard's names of tags, ``genre`` and ``mood``, each with a list."""
+    """Return a JSON object with the path and lists under Picard's tag names, ``genre`` and ``mood``."""
     return json.dumps({"path": path, **_values(tags, "genre")})
 
 

@@ -1,4 +1,4 @@
-"""From probabilities to names: calibrated, with the threshold of each label, for tracks and for albums."""
+"""Predicted tags with their names, for tracks and for albums."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from eno.data.labels.encoder import LabelEncoder
 from eno.errors import AudioError
 from eno.models.aggregation import aggregate
 from eno.models.calibration.calibrate import Calibration
@@ -17,18 +16,14 @@ from eno.tagging import VectorTagger
 
 @dataclass(frozen=True)
 class TagProbability:
-    """One tag of one track.
+    """The probability of one tag of one track.
 
     Attributes
     ----------
-    tag : str
-        Its name.
     family : str
         ``"genre"`` or ``"descriptor"``.
-    probability : float
-        0 … 1.
     threshold : float
-        Above it the tag is named.
+        The tag is predicted if its probability is strictly above.
     """
 
     tag: str
@@ -39,20 +34,16 @@ class TagProbability:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What is known of one file of many, or why nothing is.
+    """The tags of one file of many, or the error that occurred.
 
     Attributes
     ----------
-    path : Path
-        The file, as it was named.
     named : dict
-        ``{"genres": [...], "descriptors": [...]}``; empty lists where there is an error.
+        The predicted tags, ``{"genres": [...], "descriptors": [...]}``; empty lists after an error.
     tags : list of TagProbability
-        Every tag with its probability and threshold, the likeliest first; none where there is an error.
+        All tags, the most probable first; empty after an error.
     probabilities : np.ndarray [shape=(num_labels,), dtype=float32] or None
-        In the order of ``labels.all_labels``; None where there is an error.
-    error : AudioError or None
-        Why the file cannot be read as audio.
+        In the order of ``labels.all_labels``; None after an error.
     """
 
     path: Path
@@ -62,45 +53,40 @@ class Prediction:
     error: AudioError | None = None
 
 
-class TagNaming(VectorTagger):
-    """Names what a head gives; `eno.inference.predictor.EnoPredictor` is one that also hears.
+class TagPredictor(VectorTagger):
+    """A `VectorTagger` that names tags and combines the tracks of albums; base class of predictors.
 
-    Parameters
+    Attributes
     ----------
-    labels : LabelEncoder
-        Names the probabilities.
-    calibration, album_calibration : Calibration or None
-        What probabilities of tracks and of albums mean, and from which on a label is named.
+    album_calibration : Calibration or None
+        Of albums; None if combined probabilities are used as they are.
     album : str
-        How tracks make an album, see `eno.models.aggregation.aggregate`.
+        How the probabilities of an album's tracks are combined, see `eno.models.aggregation.aggregate`.
     """
 
-    def __init__(
-        self,
-        labels: LabelEncoder,
-        calibration: Calibration | None = None,
-        album_calibration: Calibration | None = None,
-        album: str = "mean_logit",
-    ) -> None:
-        self.labels = labels
-        self.calibration, self.album_calibration, self.album = calibration, album_calibration, album
+    album_calibration: Calibration | None
+    album: str
 
     @property
     def album_thresholds(self) -> np.ndarray:
-        """Above which probability each tag of an album is named [shape=(num_labels,)]."""
+        """Probability above which each tag of an album is predicted [shape=(num_labels,)]."""
         return np.full(len(self.labels), 0.5) if self.album_calibration is None else self.album_calibration.thresholds
 
     def name_tags(self, probabilities: np.ndarray, *, album: bool = False) -> list[TagProbability]:
-        """Name probabilities [shape=(num_labels,)] of a track or an album, the likeliest first."""
+        """Return all tags of a track, or of an album, the most probable first.
+
+        `probabilities` has the shape (num_labels,).
+        """
         thresholds = self.album_thresholds if album else self.thresholds
-        rows = zip(
-            self.labels.all_labels, self.labels.families, probabilities.tolist(), thresholds.tolist(), strict=True
-        )
-        return sorted((TagProbability(*row) for row in rows), key=lambda tag: -tag.probability)
+        columns = self.labels.all_labels, self.labels.families, probabilities.tolist(), thresholds.tolist()
+        return sorted((TagProbability(*row) for row in zip(*columns, strict=True)), key=lambda tag: -tag.probability)
 
     def combine_tracks(
         self, probabilities: np.ndarray, albums: Sequence[str] | np.ndarray
     ) -> tuple[list[str], np.ndarray]:
-        """From probabilities of tracks to calibrated ones of their albums; see `eno.models.aggregation.aggregate`."""
+        """Return the distinct albums, and their calibrated probabilities from those of their tracks.
+
+        See `eno.models.aggregation.aggregate` for parameters and shapes.
+        """
         names, combined = aggregate(probabilities, albums, self.album)
         return names, combined if self.album_calibration is None else self.album_calibration.apply(combined)

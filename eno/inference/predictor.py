@@ -1,4 +1,4 @@
-"""Audio file → tags."""
+"""The predictor: from an audio file to its tags."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eno.audio.windows import WindowPolicy
 from eno.data.labels.encoder import LabelEncoder
 from eno.encoders import Encoder, is_own, load_encoder
 from eno.errors import FingerprintMismatch, ModelError
-from eno.inference.file_tagger import Tagger
+from eno.inference.file_tagger import FileTagger
 from eno.inference.predictions import Prediction, TagProbability
 from eno.inference.predictor_folder import PredictorParts
 from eno.inference.sources import find_predictor
@@ -20,29 +20,24 @@ from eno.models.calibration.calibrate import Calibration
 __all__ = ["EnoPredictor", "Prediction", "TagProbability"]
 
 
-class EnoPredictor(Tagger):
-    """Encoder, head and vocabulary together: `predict` takes a file and gives tags.
+class EnoPredictor(FileTagger):
+    """An encoder, a head and a vocabulary, which tag audio files.
+
+    Threads may share a predictor.
 
     Parameters
     ----------
     encoder : Encoder, or Path or str
-        Turns windows into vectors. Or ``best_model.pt`` of ``scripts/train.py``: then `head` is the path of the
-        vocabulary, ``label_encoder.json``, and nothing else is needed.
+        Or ``best_model.pt`` of ``scripts/train.py``; then `head` is the path of ``label_encoder.json``, and nothing
+        else is needed.
     head : Head
-        Turns the vectors of a track into probabilities. `eno.models.IdentityHead` where they are probabilities already,
-        as with musicnn's own tags.
-    labels : LabelEncoder
-        Names the probabilities.
-    policy : WindowPolicy
-        Which windows of a file are listened to: the same as when the head was trained.
+        `eno.models.IdentityHead` if the encoder returns probabilities, as with musicnn's own tags.
+    policy : WindowPolicy, optional
+        Which windows of a file are encoded; should be the policy that the head was trained with.
     calibration, album_calibration : Calibration, optional
-        What probabilities of tracks and of albums mean, and from which on a label is named.
+        Calibration and thresholds of tracks and of albums.
     album : str
-        How tracks make an album, see `eno.models.aggregation.aggregate`.
-
-    Notes
-    -----
-    Threads may share a predictor: nothing that it does changes it.
+        How the probabilities of an album's tracks are combined, see `eno.models.aggregation.aggregate`.
 
     Examples
     --------
@@ -64,28 +59,26 @@ class EnoPredictor(Tagger):
         album: str = "mean_logit",
     ) -> None:
         if isinstance(encoder, (str, Path)):
-            encoder, labels = load_encoder("simple_cnn", model=str(encoder)), LabelEncoder.load(cast(Path, head))
-            head = IdentityHead()
+            vocabulary = cast(Path, head)
+            encoder, head = load_encoder("simple_cnn", model=str(encoder)), IdentityHead()
+            labels = LabelEncoder.load(vocabulary)
             if len(labels) != encoder.spec.dim:
                 model = encoder.spec.location["model"]
-                raise ModelError(f"{model}: gives {encoder.spec.dim} labels, the vocabulary has {len(labels)}.")
+                raise ModelError(
+                    f"{model}: has {encoder.spec.dim} outputs, but {vocabulary} has {len(labels)} labels. Pass the "
+                    "label_encoder.json that was saved with the model."
+                )
         if labels is None:
             raise TypeError("EnoPredictor needs labels, or the paths of best_model.pt and label_encoder.json.")
-        super().__init__(
-            encoder,
-            cast(Head, head),
-            labels,
-            policy=policy,
-            calibration=calibration,
-            album_calibration=album_calibration,
-            album=album,
-        )
+        self.encoder, self.spec, self.head, self.labels = encoder, encoder.spec, cast(Head, head), labels
+        self.policy = policy or WindowPolicy()
+        self.calibration, self.album_calibration, self.album = calibration, album_calibration, album
 
     @classmethod
     def musicnn(
         cls, vocabulary: Literal["mtt", "msd"] = "mtt", *, device: str = "auto", policy: WindowPolicy | None = None
     ) -> EnoPredictor:
-        """Tag with the vocabulary that a musicnn checkpoint was trained on; nothing has to be learned.
+        """Return musicnn's own tagger, which needs no training. Probabilities are means over the windows.
 
         Parameters
         ----------
@@ -94,12 +87,6 @@ class EnoPredictor(Tagger):
         device : str
             See `eno.devices.resolve_device`.
         policy : WindowPolicy, optional
-            Which windows of a file are listened to.
-
-        Returns
-        -------
-        EnoPredictor
-            A tag's probability is its mean over the windows, as in musicnn's own tagger.
         """
         from eno.encoders.musicnn.encoder import MusiCNN, tag_labels  # torch takes seconds to import
 
@@ -115,24 +102,16 @@ class EnoPredictor(Tagger):
         templates: Sequence[str] | None = None,
         policy: WindowPolicy | None = None,
     ) -> EnoPredictor:
-        """Tag with any words, by what an encoder with a text tower knows of them; nothing has to be learned.
+        """Return a predictor of any tags that needs no training; ``predictor.head.fit(X, Y)`` calibrates it.
 
         Parameters
         ----------
         encoder : Encoder
-            One with a text tower: ``load_encoder("clap")`` or ``"laion"``.
+            With a text tower: ``load_encoder("clap")`` or ``"laion"``.
         tags : LabelEncoder or iterable of str
-            The words. Plain words count as descriptors.
-        templates : sequence of str, optional
-            Prompts, each with ``{}`` for the tag; a tag's vector is their mean.
-            `eno.inference.zero_shot.DEFAULT_TEMPLATES` are used otherwise.
-        policy : WindowPolicy, optional
-            Which windows of a file are listened to.
-
-        Returns
-        -------
-        EnoPredictor
-            Its head is a `eno.models.zero_shot.ZeroShotHead`: ``predictor.head.fit(X, Y)`` calibrates it.
+            Plain strings become descriptors.
+        templates, policy
+            See `eno.inference.zero_shot.zero_shot_head` and `EnoPredictor`.
 
         Raises
         ------
@@ -145,9 +124,9 @@ class EnoPredictor(Tagger):
         return cls(encoder, zero_shot_head(encoder, labels, templates), labels, policy=policy)
 
     def save(self, folder: Path | str) -> None:
-        """Write the predictor as one folder of JSON and safetensors.
+        """Save the predictor to a folder; see `eno.inference.predictor_folder`.
 
-        The encoder's weights are not copied: its settings and fingerprint are kept, and it is loaded anew.
+        Of the encoder only settings and fingerprint are saved, not its weights.
         """
         PredictorParts(
             spec=self.encoder.spec,
@@ -196,35 +175,34 @@ class EnoPredictor(Tagger):
         encoder: Encoder | None = None,
         **location: Any,
     ) -> EnoPredictor:
-        """Read a predictor that `save` or ``eno train`` wrote.
+        """Load a predictor that `save` or ``eno train`` wrote.
 
         Parameters
         ----------
         folder : Path or str
-            Where it lies.
         device, dtype : str
             See `eno.encoders.load_encoder`.
         encoder : Encoder, optional
-            The encoder, if it is loaded already. Needed where it is one of your own, since a file may not decide
-            which code is run.
+            The encoder, if it is loaded already. Required for encoders that are not part of eno, because a file must
+            not decide which code runs.
         **location
-            Where the encoder's weights lie, if not where they were when it was saved: ``model``, ``revision``.
-            With another model, the revision that was saved does not count.
+            ``model`` and ``revision`` of the encoder's weights, if they have moved. With a new model, the saved
+            revision is ignored.
 
         Raises
         ------
         ModelError
-            The folder holds no predictor, or it is damaged, or needs an encoder of somebody's own.
+            The folder holds no predictor, or a damaged one, or one that needs an encoder that is not part of eno.
         FingerprintMismatch
-            The encoder of today is not the one that the head was trained on.
+            The encoder differs from the one that the head was trained on.
         """
         parts = PredictorParts.load(folder, device=device)
         spec = parts.spec
         if encoder is None:
             if is_own(spec.name):
                 raise ModelError(
-                    f"{folder}: needs the encoder {spec.name!r}, which is no part of eno. If you trust its code, name "
-                    f"it: --encoder {spec.name}, or load(folder, encoder=load_encoder({spec.name!r}))."
+                    f"{folder}: needs the encoder {spec.name!r}, which is not part of eno. If you trust its code, "
+                    f"specify --encoder {spec.name}, or load(folder, encoder=load_encoder({spec.name!r}))."
                 )
             place = location if "model" in location else spec.location | location
             encoder = load_encoder(spec.name, device=device, dtype=dtype, **spec.options, **place)
@@ -232,7 +210,7 @@ class EnoPredictor(Tagger):
             raise FingerprintMismatch(
                 f"the head in {folder}, trained on {spec.label}",
                 encoder.spec.label,
-                "Train it again on embeddings of the present encoder ('eno embed', 'eno train').",
+                "Retrain it on embeddings of the current encoder ('eno embed', 'eno train').",
             )
         return cls(
             encoder,

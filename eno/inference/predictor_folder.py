@@ -1,12 +1,12 @@
-"""Predictors on disk: one folder of JSON and safetensors.
+"""Predictors on disk.
 
 ::
 
-    predictor.json           encoder, its fingerprint, windows, how tracks make an album
+    predictor.json           settings and fingerprint of the encoder, window policy, aggregation of albums
     label_encoder.json       the vocabulary
-    head/                    settings as JSON, weights as safetensors or in LightGBM's text
-    calibration.json         what probabilities mean, and the threshold of each label
-    album_calibration.json   the same for albums
+    head/                    settings as JSON, weights as safetensors or in LightGBM's text format
+    calibration.json         calibration and thresholds of tracks (optional)
+    album_calibration.json   the same for albums (optional)
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from eno.audio.windows import WindowPolicy
 from eno.data.labels.encoder import LabelEncoder
 from eno.errors import ModelError
 from eno.files import write_json
+from eno.inference.predictions import TagPredictor
 from eno.models import Head, IdentityHead, load_head
 from eno.models.aggregation import AGGREGATIONS
 from eno.models.calibration.calibrate import Calibration
 from eno.spec import EncoderSpec
-from eno.tagging import VectorTagger
 
 _FORMAT = 1
 PREDICTOR, LABELS, HEAD = "predictor.json", "label_encoder.json", "head"
@@ -32,22 +32,8 @@ _CALIBRATION, _ALBUM_CALIBRATION = "calibration.json", "album_calibration.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictorParts(VectorTagger):
-    """All of a predictor but its encoder, of which only the identity is kept.
-
-    Attributes
-    ----------
-    spec : EncoderSpec
-        The encoder on whose vectors the head was trained.
-    labels : LabelEncoder
-        Names the probabilities.
-    policy : WindowPolicy
-        Which windows of a file are listened to.
-    calibration, album_calibration : Calibration or None
-        Of tracks and of albums; None where probabilities are taken as they are.
-    album : str
-        How tracks make an album, see `eno.models.aggregation.aggregate`.
-    """
+class PredictorParts(TagPredictor):
+    """A predictor without its encoder: all that tagging vectors needs. See `eno.inference.predictor.EnoPredictor`."""
 
     spec: EncoderSpec
     labels: LabelEncoder
@@ -58,10 +44,10 @@ class PredictorParts(VectorTagger):
     album: str = "mean_logit"
 
     def save(self, folder: Path | str) -> None:
-        """Write the predictor; one that is in the folder is replaced."""
+        """Save the predictor, replacing one that is in the folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        # While this is missing, the folder holds no predictor: a crash leaves none rather than two halves.
+        # Without this file the folder holds no predictor: after a crash there is none, rather than half of two.
         (folder / PREDICTOR).unlink(missing_ok=True)
         self.labels.save(folder / LABELS)
         self.head.save(folder / HEAD)
@@ -74,12 +60,12 @@ class PredictorParts(VectorTagger):
 
     @classmethod
     def load(cls, folder: Path | str, *, device: str = "auto") -> PredictorParts:
-        """Read what `save` wrote.
+        """Load what `save` wrote.
 
         Raises
         ------
         ModelError
-            The folder holds no predictor, or it is damaged.
+            The folder holds no predictor, or a damaged one.
         """
         folder = Path(folder)
         description = read_description(folder)
@@ -101,18 +87,12 @@ class PredictorParts(VectorTagger):
 
 @dataclass(frozen=True)
 class Description:
-    """What a saved predictor says of itself.
+    """The content of ``predictor.json``.
 
     Attributes
     ----------
-    spec : EncoderSpec
-        The encoder that it needs.
-    policy : WindowPolicy
-        Which windows of a file it listens to.
     has_head : bool
-        Whether it has a folder for the head. Until eno 0.1 those whose vectors are probabilities had none.
-    album : str
-        How tracks make an album.
+        Whether there is a folder for the head. Early predictors whose vectors are probabilities have none.
     """
 
     spec: EncoderSpec
@@ -122,31 +102,33 @@ class Description:
 
 
 def read_description(folder: Path) -> Description:
-    """Read what a saved predictor says of itself, without loading encoder or head.
+    """Read ``predictor.json``, without loading encoder or head.
 
     Raises
     ------
     ModelError
-        The folder holds no predictor, or it is damaged.
+        The folder holds no predictor, or a damaged one.
     """
     path = folder / PREDICTOR
     if not path.is_file():
-        raise ModelError(f"{folder}: holds no predictor ({PREDICTOR} is missing). 'eno train' makes one.")
+        raise ModelError(f"{folder}: not a predictor ({PREDICTOR} is missing). 'eno train' writes one.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:
-            raise ModelError(f"{path}: has format {content['format']}; this eno reads format {_FORMAT}.")
-        spec = EncoderSpec.from_dict(_placed(content["encoder"], folder))
+            raise ModelError(
+                f"{path}: has format {content['format']}, but this eno reads format {_FORMAT}. Update eno."
+            )
+        spec = EncoderSpec.from_dict(_with_location(content["encoder"], folder))
         album = content.get("album", "mean_logit")
         if album not in AGGREGATIONS:
             raise ValueError(f"album {album!r}")
         return Description(spec, WindowPolicy(**content["windows"]), content["head"], album)
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: is damaged ({error!r}). Train the head again.") from error
+        raise ModelError(f"{path}: damaged ({error!r}). Retrain the head with 'eno train'.") from error
 
 
-def _placed(encoder: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Weights that lie in the predictor's own folder are found wherever that folder is moved to."""
+def _with_location(encoder: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Update the location of weights that are in the predictor's folder, which may have been moved."""
     model = encoder.get("location", {}).get("model")
     if model is None or not (folder / Path(model).name).is_file():
         return encoder

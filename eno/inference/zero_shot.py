@@ -1,4 +1,4 @@
-"""Tags that nobody trained: prompts for them, and labelled tracks to calibrate on."""
+"""Zero-shot tagging: prompts for tags, and labelled tracks for calibration."""
 
 from __future__ import annotations
 
@@ -16,25 +16,19 @@ from eno.files import read_lines
 from eno.models.zero_shot import ZeroShotHead
 
 DEFAULT_TEMPLATES = ("This audio is a {} song.", "{} music", "a {} track", "The music is {}.")
-"""The first is that of CLAP's authors; the others make the mean depend less on its grammar."""
+"""The first prompt is from CLAP's authors; averaging over others makes the result depend less on its wording."""
 
 
 def zero_shot_head(encoder: Encoder, labels: LabelEncoder, templates: Sequence[str] | None = None) -> ZeroShotHead:
-    """Make a head out of the names of tags.
+    """Create an uncalibrated head from the names of tags.
 
     Parameters
     ----------
     encoder : Encoder
-        One with a text tower.
+        With a text tower.
     labels : LabelEncoder
-        The tags.
     templates : sequence of str, optional
-        Prompts, each with ``{}`` for the tag.
-
-    Returns
-    -------
-    ZeroShotHead
-        Not calibrated.
+        Prompts, each with ``{}`` for the tag; a tag's vector is their mean. By default `DEFAULT_TEMPLATES`.
 
     Raises
     ------
@@ -43,13 +37,13 @@ def zero_shot_head(encoder: Encoder, labels: LabelEncoder, templates: Sequence[s
     """
     templates = list(templates or DEFAULT_TEMPLATES)
     if not isinstance(encoder, TextEncoder):
-        raise ConfigError(f"The encoder {encoder.spec.name!r} takes no text; tags by name need 'clap' or 'laion'.")
+        raise ConfigError(f"The encoder {encoder.spec.name!r} cannot encode text. Choose 'clap' or 'laion'.")
     if not labels.all_labels:
-        raise ConfigError("There are no tags to look for.")
+        raise ConfigError("There are no tags. Specify at least one.")
     for template in templates:
         if "{}" not in template:
-            raise ConfigError(f"The prompt {template!r} has no {{}} for the tag, as in {DEFAULT_TEMPLATES[0]!r}.")
-    # The empty tag last: what these prompts say when they say nothing.
+            raise ConfigError(f"The prompt {template!r} has no {{}} for the tag. Example: {DEFAULT_TEMPLATES[0]!r}.")
+    # The last prompt has an empty tag, for a neutral vector.
     tags = [*labels.all_labels, ""]
     texts = [_fill(template, tag) for tag in tags for template in templates]
     distinct = sorted(set(texts))
@@ -59,7 +53,7 @@ def zero_shot_head(encoder: Encoder, labels: LabelEncoder, templates: Sequence[s
 
 
 def read_tags(path: Path) -> LabelEncoder:
-    """Read tags: one a line, or the vocabulary that ``eno labels`` wrote.
+    """Read tags from a text file with one tag per line, or from a vocabulary (.json) that ``eno labels`` wrote.
 
     Raises
     ------
@@ -71,27 +65,21 @@ def read_tags(path: Path) -> LabelEncoder:
     lines = [line.strip() for line in read_lines(path, LabelError)]
     tags = [line for line in lines if line and not line.startswith("#")]
     if not tags:
-        raise LabelError(f"{path}: holds no tags; write one a line.")
+        raise LabelError(f"{path}: no tags found. Write one tag per line.")
     return LabelEncoder([], tags)
 
 
 def read_labelled(path: Path, labels: LabelEncoder) -> tuple[list[str], np.ndarray]:
-    """Read labelled tracks from CSV with the columns ``track`` and ``tag``, one tag a row.
+    """Read labelled tracks from a CSV file with the columns ``track`` and ``tag``, one row for each tag.
 
-    Parameters
-    ----------
-    path : Path
-        The file. A track has every tag that it is listed with and none of the others; a row with an empty tag names a
-        track that has none.
-    labels : LabelEncoder
-        The tags; others in the file are passed over.
+    A track has exactly the tags that it is listed with; a row with an empty tag lists a track without tags. Tags that
+    are not in `labels` are ignored.
 
     Returns
     -------
     tracks : list of str
-        In the order in which they come first.
+        In the order of their first rows.
     Y : np.ndarray [shape=(n, num_labels), dtype=float32]
-        Their labels.
 
     Raises
     ------
@@ -100,7 +88,7 @@ def read_labelled(path: Path, labels: LabelEncoder) -> tuple[list[str], np.ndarr
     """
     rows = list(csv.DictReader(read_lines(path, LabelError)))
     if not rows or not {"track", "tag"} <= set(rows[0]):
-        raise LabelError(f"{path}: needs the columns track and tag, and at least one row.")
+        raise LabelError(f"{path}: expected the columns track and tag, and at least one row.")
     tags: dict[str, list[str]] = {}
     for row in rows:
         if row["track"]:

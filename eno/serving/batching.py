@@ -1,4 +1,4 @@
-"""Model work: decoded in processes, encoded by one thread, the windows of whoever waits together."""
+"""Worker processes decode files; one thread encodes the windows of several requests in one batch."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class EncodedFile:
-    """What the encoder and a predictor make of a file.
+    """A file's vectors, and its probabilities if a predictor was passed.
 
     Attributes
     ----------
     vectors : np.ndarray [shape=(n, layers, dim), dtype=float32]
-        Of its windows.
+        One row for each window.
     starts_s : np.ndarray [shape=(n,), dtype=float64]
-        Where these begin.
+        Start of each window.
     duration_s : float
-        Length of the file.
+        Length of the whole file.
     peak : float
-        Of the samples that were heard.
+        Largest absolute sample in the windows.
     probabilities : np.ndarray [shape=(num_labels,), dtype=float32] or None
-        Of the predictor's labels.
     """
 
     vectors: np.ndarray
@@ -67,7 +66,7 @@ class _Job:
                 self.future.set_exception(outcome)
             else:
                 self.future.set_result(outcome)
-        except InvalidStateError:  # whoever asked has gone
+        except InvalidStateError:  # the request was cancelled
             return
 
 
@@ -84,24 +83,22 @@ class _Call:
 
 
 class EncoderQueue:
-    """Hears files, and runs what else needs the model, one thing at a time.
+    """Encodes files and runs other work of the model, one batch at a time.
 
-    Nothing here limits how much may wait: `eno.serving.admission` does, before a file is taken.
+    The length of the queue is not limited here but by `eno.serving.service.RequestLimit`, before files are received.
 
     Parameters
     ----------
-    encoder : Encoder
-        Hears.
     decoders : int
-        Processes that decode.
+        Worker processes that decode.
     batch_windows : int
-        So many windows are encoded at once, where so many wait. Nobody is kept waiting for a batch to fill.
+        Windows per batch if that many are waiting. A batch does not wait to be filled.
     max_duration_s : float
         Longer files are refused.
     decode_timeout_s : float
         See `eno.serving.decoding.DecodeProcess`.
-    on_batch : callable, optional
-        Takes the number of windows of every batch.
+    on_batch : callable
+        Called with the number of windows of each batch.
     """
 
     def __init__(
@@ -117,7 +114,7 @@ class EncoderQueue:
         self.encoder, self.decoders = encoder, decoders
         self._batch_windows, self._max_duration_s, self._on_batch = batch_windows, max_duration_s, on_batch
         self._files: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        # Bounded: decoders wait here while the encoder is behind, and windows do not pile up.
+        # Bounded, so that decoders wait for a slow encoder instead of filling the memory with windows.
         self._model: queue.Queue[_Chunk | _Call | None] = queue.Queue(2 * decoders)
         self._processes = [DecodeProcess(encoder.spec, timeout_s=decode_timeout_s) for _ in range(decoders)]
         self._threads = [threading.Thread(target=self._encode_all, name="eno-model", daemon=True)]
@@ -127,20 +124,14 @@ class EncoderQueue:
         ]
 
     def start(self) -> None:
-        """Start threads and processes.
-
-        Raises
-        ------
-        EnoError
-            A process cannot be started.
-        """
+        """Start threads and worker processes; EnoError if a process cannot be started."""
         for process in self._processes:
             process.start()
         for thread in self._threads:
             thread.start()
 
     def close(self) -> None:
-        """Finish what was asked for, then stop."""
+        """Finish the files and calls in the queue, then stop."""
         for _ in self._processes:
             self._files.put(None)
         for thread in self._threads[1:]:
@@ -149,28 +140,19 @@ class EncoderQueue:
         self._threads[0].join()
 
     def encode_file(self, path: Path, policy: WindowPolicy, predictor: EnoPredictor | None) -> Future[EncodedFile]:
-        """Hear a file.
-
-        Parameters
-        ----------
-        path : Path
-            An audio file.
-        policy : WindowPolicy
-            Which windows of it.
-        predictor : EnoPredictor or None
-            Of the engine's encoder; gives the probabilities.
+        """Encode a file, and tag it with a predictor of the same encoder.
 
         Returns
         -------
         Future of EncodedFile
-            Cancelled, its work is dropped. Its exception is an AudioError where the file is at fault.
+            Its work is dropped if it is cancelled. Its exception is an AudioError if the file cannot be read.
         """
         job = _Job(path, policy, predictor)
         self._files.put(job)
         return job.future
 
     def call(self, work: Callable[[], Any]) -> Future[Any]:
-        """Run something by the thread of the model, after what waits for it already."""
+        """Run a function in the encoding thread, after what is already in the queue."""
         call = _Call(work)
         self._model.put(call)
         return call.future
@@ -207,14 +189,14 @@ class EncoderQueue:
             try:
                 self._encode(chunks)
             except Exception as error:
-                logger.exception("the model failed")
+                logger.exception("encoding failed")
                 for chunk in chunks:
                     chunk.job.end(error)
             if isinstance(then, _Call):
                 self._run(then)
 
     def _gather(self, first: _Chunk) -> tuple[list[_Chunk], _Call | None]:
-        """Take what waits besides, without waiting for more."""
+        """Take further chunks from the queue without waiting for them."""
         chunks, count = [first], len(first.windows)
         while count < self._batch_windows:
             try:
@@ -261,7 +243,7 @@ class EncoderQueue:
             if np.isfinite(vectors).all():
                 job.end(EncodedFile(vectors, job.starts_s, job.duration_s, job.peak, found))
             else:
-                job.end(AudioError(job.path, "cannot be heard: the encoder gives values that are not finite"))
+                job.end(AudioError(job.path, "cannot be encoded: the encoder returned values that are not finite"))
 
 
 def _is_whole(job: _Job) -> bool:

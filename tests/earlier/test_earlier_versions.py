@@ -31,7 +31,6 @@ from eno.embeddings.store.maintenance import compact_store, export_store, verify
 from eno.encoders import load_encoder
 from eno.errors import AudioError
 from eno.evaluation.report import as_json
-from eno.inference.predictions import TagNaming
 from eno.inference.predictor import EnoPredictor
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import create_head
@@ -389,10 +388,6 @@ def predict(parts, store):
     return raw, raw if parts.calibration is None else parts.calibration.apply(raw)
 
 
-def naming(parts):
-    return TagNaming(parts.labels, parts.calibration, parts.album_calibration, parts.album)
-
-
 @pytest.mark.parametrize("name", PREDICTORS)
 def test_predictors_say_of_themselves_what_they_did(name, shared):
     parts, expected = load_parts(shared, name), EXPECTED["predictors"][name]
@@ -400,8 +395,8 @@ def test_predictors_say_of_themselves_what_they_did(name, shared):
     assert parts.labels.all_labels == expected["labels"]
     assert parts.album == expected["album"]
     assert_says_the_same(asdict(parts.policy), expected["policy"])
-    assert_close(naming(parts).thresholds, expected["thresholds"])
-    assert_close(naming(parts).album_thresholds, expected["album_thresholds"])
+    assert_close(parts.thresholds, expected["thresholds"])
+    assert_close(parts.album_thresholds, expected["album_thresholds"])
 
 
 @pytest.mark.parametrize("name", OF_STORES)
@@ -412,10 +407,10 @@ def test_predictors_predict_what_they_did(name, shared, arrays):
     raw, probabilities = predict(parts, store)
     assert_close(raw, arrays[f"{name}_raw"])
     assert_close(probabilities, arrays[f"{name}_probabilities"])
-    thresholds = naming(parts).thresholds
+    thresholds = parts.thresholds
     assert [parts.labels.decode(row, thresholds) for row in probabilities] == expected["named"]
     folders = [track_id.rpartition("/")[0] for track_id in store.track_ids()]
-    albums, combined = naming(parts).combine_tracks(probabilities, folders)
+    albums, combined = parts.combine_tracks(probabilities, folders)
     assert list(albums) == expected["albums"]
     assert_close(combined, arrays[f"{name}_albums"])
 

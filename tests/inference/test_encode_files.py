@@ -89,7 +89,7 @@ def test_errors_of_other_kinds_are_not_hidden():
 def test_embeddings_are_named_without_files(predictor, files):
     songs = [path for path in files if path.stem.isdigit()]
     if predictor.head.takes_windows:
-        windows = [predictor._windows(path)[:, 0] for path in songs]
+        windows = [predictor._encode(path)[:, 0] for path in songs]
         X = Bags(np.concatenate(windows), np.array([len(one) for one in windows]))
     else:
         X = np.stack([predictor.embed(path) for path in songs])

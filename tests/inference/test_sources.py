@@ -33,7 +33,7 @@ def load(source):
 def test_folder(tmp_path):
     expected = save_predictor(tmp_path / "p")
     np.testing.assert_allclose(load(tmp_path / "p"), expected, atol=1e-6)
-    with pytest.raises(ModelError, match="holds no predictor"):
+    with pytest.raises(ModelError, match="not a predictor"):
         load(tmp_path / "q")
 
 
@@ -99,7 +99,7 @@ class TestHub:
     def test_local_paths_are_not_looked_up(self, hub, tmp_path):
         (tmp_path / "models").mkdir()
         for name in ("models/typo", "typo", "a/b/c", "../a", tmp_path / "me" / "tagger"):
-            with pytest.raises(ModelError, match="holds no predictor"):
+            with pytest.raises(ModelError, match="not a predictor"):
                 load(name)
         assert hub[1] == []
 

@@ -55,7 +55,7 @@ class TestPrompts:
             zero_shot_head(Dictionary(), LabelEncoder([], ["jazz"]), ["music"])
         with pytest.raises(ConfigError, match="no tags"):
             zero_shot_head(Dictionary(), LabelEncoder([], []))
-        with pytest.raises(ConfigError, match="'projection' takes no text"):
+        with pytest.raises(ConfigError, match="'projection' cannot encode text"):
             zero_shot_head(ProjectionEncoder(), LabelEncoder([], ["jazz"]))
 
 
@@ -66,7 +66,7 @@ class TestFiles:
         LabelEncoder(["jazz"], ["calm"]).save(tmp_path / "labels.json")
         assert read_tags(tmp_path / "labels.json").genres == ["jazz"]
         (tmp_path / "tags.txt").write_text("# none\n")
-        with pytest.raises(LabelError, match=r"tags\.txt: holds no tags"):
+        with pytest.raises(LabelError, match=r"tags\.txt: no tags found"):
             read_tags(tmp_path / "tags.txt")
         with pytest.raises(LabelError, match="cannot be read"):
             read_tags(tmp_path / "gone.txt")
@@ -77,7 +77,7 @@ class TestFiles:
         assert tracks == ["a.mp3", "b.mp3", "c, d.mp3"]
         np.testing.assert_array_equal(Y, [[1, 1, 0], [0, 0, 0], [0, 0, 0]])
         (tmp_path / "some.csv").write_text("path,tag\na.mp3,jazz\n")
-        with pytest.raises(LabelError, match="needs the columns track and tag"):
+        with pytest.raises(LabelError, match="expected the columns track and tag"):
             read_labelled(tmp_path / "some.csv", LabelEncoder([], ["jazz"]))
 
 
@@ -153,7 +153,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (("audio/0.flac", "--tags", "jazz", "--encoder", "musicnn"), "'musicnn' takes no text"),
+            (("audio/0.flac", "--tags", "jazz", "--encoder", "musicnn"), "'musicnn' cannot encode text"),
             (("audio/0.flac", "--encoder", "clap"), "has no tags of its own: name some with --tags"),
             (("audio/0.flac", "--tags", "jazz", "--model", "mine"), "Name one of --model, --tags and --tags-file"),
             (("--tags", "jazz"), "Name audio files, or a store"),
