@@ -1,40 +1,43 @@
-"""From the tracks of an album to the album: labels are of albums, audio is of tracks."""
+"""Probabilities of albums from those of their tracks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from scipy.special import expit, logit
 
-_SMALLEST = 1e-7  # nearer to 0 or 1 a probability counts as this near: one certain track must not decide alone
+Aggregation: TypeAlias = Literal["mean_logit", "mean", "max", "median_logit"]
+"""Mean of the logits, mean or maximum of the probabilities, or median of the logits."""
+
+_SMALLEST = 1e-7  # probabilities are clipped, so that one certain track does not decide alone
 
 
 def aggregate(
     probabilities: np.ndarray, albums: Sequence[str] | np.ndarray, how: str = "mean_logit"
 ) -> tuple[list[str], np.ndarray]:
-    """Give each album one probability a label, from those of its tracks.
+    """Aggregate probabilities of tracks into probabilities of their albums.
 
     Parameters
     ----------
     probabilities : np.ndarray [shape=(n, k)]
-        Of the tracks, each in 0 … 1.
+        Of tracks, each in 0 … 1.
     albums : sequence of str [length=n]
         The album of each track.
     how : {"mean_logit", "mean", "max", "median_logit"}
-        See `AGGREGATIONS`.
+        See `Aggregation`.
 
     Returns
     -------
     names : list of str [length=m]
-        The albums, in the order in which they first occur.
+        The albums, in the order of their first track.
     probabilities : np.ndarray [shape=(m, k), dtype=float32]
-        Of the albums.
 
     Raises
     ------
     ValueError
-        There is no such way, there are no tracks, or their numbers differ.
+        There is no such aggregation, there are no tracks, or the number of albums differs from that of the tracks.
 
     Examples
     --------
@@ -43,12 +46,12 @@ def aggregate(
     (['a', 'b'], [[0.5], [0.20000000298023224]])
     """
     if how not in AGGREGATIONS:
-        raise ValueError(f"aggregation {how!r}: choose from {', '.join(AGGREGATIONS)}.")
+        raise ValueError(f"aggregation = {how!r}: expected one of {', '.join(AGGREGATIONS)}.")
     values = np.asarray(probabilities, np.float64)
     if values.ndim != 2 or len(values) != len(albums):
-        raise ValueError(f"probabilities have the shape {values.shape} for {len(albums)} albums of tracks.")
+        raise ValueError(f"probabilities have the shape {values.shape}; expected {len(albums)} rows, one per track.")
     if len(values) == 0:
-        raise ValueError("there are no tracks to aggregate.")
+        raise ValueError("There are no tracks to aggregate.")
     numbers: dict[str, int] = {}
     codes = np.array([numbers.setdefault(str(name), len(numbers)) for name in albums])
     order = np.argsort(codes, kind="stable")
@@ -76,5 +79,4 @@ _WAYS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "median_logit": lambda values, starts: expit(_medians(_logits(values), starts)),
 }
 
-AGGREGATIONS = tuple(_WAYS)
-"""Ways from tracks to albums: the mean of the logits, that of the probabilities, the largest, the median logit."""
+AGGREGATIONS: tuple[str, ...] = get_args(Aggregation)

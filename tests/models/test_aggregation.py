@@ -41,9 +41,9 @@ def test_one_certain_track_does_not_decide_alone():
 
 
 def test_what_cannot_be_aggregated():
-    with pytest.raises(ValueError, match="choose from mean_logit, mean, max, median_logit"):
+    with pytest.raises(ValueError, match="expected one of mean_logit, mean, max, median_logit"):
         aggregate(TRACKS, ALBUMS, "sum")
-    with pytest.raises(ValueError, match=r"\(4, 2\) for 3"):
+    with pytest.raises(ValueError, match=r"\(4, 2\); expected 3 rows"):
         aggregate(TRACKS, ALBUMS[:3])
     with pytest.raises(ValueError, match="no tracks"):
         aggregate(np.zeros((0, 2)), [])

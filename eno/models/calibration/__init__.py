@@ -1,4 +1,4 @@
-"""From scores to calibrated probabilities and decision thresholds."""
+"""Calibration of probabilities, and thresholds for decisions."""
 
 from eno.models.calibration.calibrate import Calibration as Calibration
 from eno.models.calibration.calibrate import fit_calibration as fit_calibration

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say, and the thresholds from which a label is named."""
+"""Calibrated probabilities, and the threshold of every label."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import json
 import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Annotated, Any, NoReturn, Self
 
 import numpy as np
+from pydantic import Field
 from scipy import sparse
 
 from eno.errors import ModelError
 from eno.files import write_json
 from eno.models.calibration.cross_fitting import Fitting, RuleEstimate, cross_fit, divide
-from eno.models.calibration.scaling import METHODS, logits_of, scale
-from eno.models.calibration.thresholds import NEVER, RULES, Scores, choose_thresholds, raise_to_precision
+from eno.models.calibration.scaling import METHODS, Method, logits_of, scale
+from eno.models.calibration.thresholds import NEVER, RULES, Rule, Scores, choose_thresholds, raise_to_precision
+from eno.models.heads import check_format
 from eno.models.types import Labels
 
 logger = logging.getLogger(__name__)
@@ -25,22 +27,20 @@ _FORMAT = 1
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What turns a head's probabilities into calibrated ones, and these into decisions.
+    """Calibration of a head's probabilities, and thresholds for decisions.
 
     Attributes
     ----------
     slopes, offsets : np.ndarray [shape=(k,), dtype=float64]
-        A calibrated logit is ``slope * logit + offset``. Slopes are above 0: the order of tracks within a label stays.
+        A calibrated logit is ``slope * logit + offset``. Slopes are above 0, so the ranking within a label is kept.
     thresholds : np.ndarray [shape=(k,), dtype=float64]
-        A label is predicted where its calibrated probability is strictly above. One that is never predicted has 1.
+        A label is predicted if its calibrated probability is strictly above; 1 if it never is.
     pooled : np.ndarray [shape=(k,), dtype=bool]
-        Labels with too few positives or negatives, which are calibrated as all labels together.
-    method, rule : str
-        See `fit_calibration`.
-    precision_floor : float or None
+        Labels with too few positives or negatives, which use the slope and offset of all labels.
+    method, rule, precision_floor
         See `fit_calibration`.
     estimates : dict of str to RuleEstimate
-        What every rule would reach, by its name; empty where rows could not be held out.
+        Out-of-fold F1 of every rule; empty if no rows could be held out.
     """
 
     slopes: np.ndarray
@@ -57,47 +57,21 @@ class Calibration:
 
     @property
     def never(self) -> np.ndarray:
-        """Numbers of the labels that are never predicted [dtype=int64]."""
+        """Indices of the labels that are never predicted [dtype=int64]."""
         return np.flatnonzero(self.thresholds >= NEVER)
 
     def apply(self, probabilities: np.ndarray) -> np.ndarray:
-        """Calibrate probabilities.
-
-        Parameters
-        ----------
-        probabilities : np.ndarray [shape=(n, k)]
-            As the head gives them.
-
-        Returns
-        -------
-        np.ndarray [shape=(n, k), dtype=float32]
-            Calibrated.
+        """Calibrate probabilities of a head [shape=(n, k), dtype=float32].
 
         Raises
         ------
         ValueError
-            There are more or fewer labels than this was fitted on.
+            The number of labels is not that of the calibration.
         """
         return scale(self._checked(probabilities), self.slopes, self.offsets)
 
     def decide(self, calibrated: np.ndarray) -> np.ndarray:
-        """Say which labels are predicted.
-
-        Parameters
-        ----------
-        calibrated : np.ndarray [shape=(n, k)]
-            What `apply` gave.
-
-        Returns
-        -------
-        np.ndarray [shape=(n, k), dtype=bool]
-            Where they are strictly above the thresholds.
-
-        Raises
-        ------
-        ValueError
-            There are more or fewer labels than this was fitted on.
-        """
+        """Return which labels are predicted [shape=(n, k), dtype=bool], from probabilities that `apply` returned."""
         decisions: np.ndarray = self._checked(calibrated) > self.thresholds
         return decisions
 
@@ -107,7 +81,7 @@ class Calibration:
         return probabilities
 
     def save(self, path: Path | str) -> None:
-        """Write it as one JSON file."""
+        """Write one JSON file."""
         content = {"format": _FORMAT, **asdict(self)}
         arrays = ("slopes", "offsets", "thresholds", "pooled")
         write_json(Path(path), content | {name: content[name].tolist() for name in arrays})
@@ -118,23 +92,22 @@ class Calibration:
 
         Parameters
         ----------
-        path : Path or str
-            The file.
         labels : int, optional
-            How many labels it must have.
+            Expected number of labels.
 
         Raises
         ------
         ModelError
-            The file is missing or damaged, or has another number of labels.
+            The file is missing or damaged, has another number of labels, or was written by a newer version of eno.
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse)
+            check_format(Path(path), content.pop("format"), _FORMAT)
             calibration = cls(**_read(content))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"{path}: the saved calibration is damaged ({error!r}). Train the head again.") from error
         if labels is not None and len(calibration) != labels:
-            raise ModelError(f"{path}: is for {len(calibration)} labels, not for {labels}. Train the head again.")
+            raise ModelError(f"{path}: has {len(calibration)} labels, expected {labels}. Train the head again.")
         return calibration
 
 
@@ -143,16 +116,13 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _read(content: dict[str, Any]) -> dict[str, Any]:
-    """Check what a saved calibration holds."""
-    if content.pop("format") != _FORMAT:
-        raise ValueError("of a format that this eno does not know")
     numbers = {name: np.array(content[name], np.float64) for name in ("slopes", "offsets", "thresholds")}
     pooled = np.array(content["pooled"])
     if pooled.dtype != bool or pooled.ndim != 1 or {pooled.shape} != {values.shape for values in numbers.values()}:
-        raise ValueError("lists of different lengths")
+        raise ValueError("arrays of different lengths")
     thresholds = numbers["thresholds"]
     if not all(np.isfinite(values).all() for values in numbers.values()) or not (numbers["slopes"] > 0).all():
-        raise ValueError("a number that is not finite, or a slope that is not above 0")
+        raise ValueError("numbers that are not finite, or slopes not above 0")
     if not ((thresholds >= 0) & (thresholds <= NEVER)).all():
         raise ValueError("a threshold outside 0 … 1")
     if content["method"] not in METHODS or content["rule"] not in RULES:
@@ -166,60 +136,57 @@ def fit_calibration(
     Y: Labels,
     *,
     groups: np.ndarray | None = None,
-    method: str = "platt",
-    rule: str = "expected",
-    precision_floor: float | None = None,
-    folds: int = 5,
-    min_positives: int = 1,
+    method: Method = "platt",
+    rule: Rule = "expected",
+    precision_floor: Annotated[float, Field(gt=0, lt=1)] | None = None,
+    folds: Annotated[int, Field(ge=2)] = 5,
+    min_positives: Annotated[int, Field(ge=0)] = 1,
     seed: int = 0,
 ) -> Calibration:
-    """Learn from validation rows what probabilities mean, and from which on a label is named.
+    """Fit calibration and thresholds on validation rows.
 
     Parameters
     ----------
     probabilities : np.ndarray [shape=(n, k)]
-        What the head says about the validation rows. Rows that it was fitted on would look too good; test rows are for
-        the evaluation alone.
+        Of a head, for rows that it was not fitted on and that are not used for testing.
     Y : np.ndarray or sparse array of scipy [shape=(n, k)]
-        Their labels; what is above 0 counts.
+        Labels, positive above 0.
     groups : np.ndarray [shape=(n,)], optional
-        What rows belong together, such as artists: then whole groups are held out.
+        Groups that are held out together, such as artists.
     method : {"platt", "temperature", "none"}
-        ``"platt"``: a slope and an offset for each label, held back towards those of all labels together the more, the
-        fewer positives it has. ``"temperature"``: one slope for all labels.
+        Calibration: 'platt' fits a slope and an offset of the logit for each label, 'temperature' one slope for all.
+        Platt scaling is shrunk towards the slope and offset of all labels, more so for labels with fewer positives.
     rule : {"expected", "expected_macro", "micromacro", "scut", "pcut", "global", "fixed"}
-        ``"expected"``: thresholds of the highest sum of micro and macro F1 that the calibrated probabilities promise.
-        It does not look at single labels again, and so learns nothing by heart from a few positives.
-        ``"expected_macro"``: the same for macro F1 alone, which has labels named freely that cannot be told.
-        ``"micromacro"``: thresholds of the highest sum on the labels themselves. ``"global"``: the same, with one
-        threshold for all labels. ``"scut"``: for each label the threshold of its highest F1. ``"pcut"``: each label is
-        predicted as often as it is there. ``"fixed"``: 0.5. Labels without any positive take the threshold of
-        ``"global"`` where theirs cannot be known.
+        Rule that chooses the thresholds. ``"expected"``: the highest sum of micro and macro F1 that is expected under
+        the calibrated probabilities. It does not use the labels again, and so does not overfit to a few positives.
+        ``"expected_macro"``: the same for macro F1 alone, which predicts labels that are hard to recognise more often.
+        ``"micromacro"``: the highest sum on the labels themselves. ``"global"``: likewise, with one threshold for all
+        labels. ``"scut"``: the highest F1 of each label. ``"pcut"``: each label is predicted as often as it occurs.
+        ``"fixed"``: 0.5. Labels without positives use the threshold of ``"global"`` if the rule needs positives.
     precision_floor : float, optional
-        Share of right predictions that every label must reach: a threshold under which it does not is raised to the
-        lowest at which it does, and to 1 where there is none.
+        Precision that every label must have on held-out rows. Thresholds are raised to the lowest with that precision,
+        and to 1 if there is none.
     folds : int
-        How often rows are held out to estimate what the rules reach. The thresholds of ``"scut"`` and ``"micromacro"``
-        are means over the folds.
+        Folds of the cross-fitting. Thresholds of ``"scut"`` and ``"micromacro"`` are means over them.
     min_positives : int
-        Labels with fewer positives or negatives are calibrated as all labels together.
+        Labels with fewer positives or negatives use the slope and offset of all labels.
     seed : int
-        Decides the folds.
+        Seed of the division into folds.
 
     Returns
     -------
     Calibration
-        Learned from all rows.
+        Fitted on all rows.
 
     Raises
     ------
     ValueError
-        Shapes do not fit together, a probability is NaN or outside 0 … 1, or an option has a wrong value.
+        Shapes do not match, a probability is NaN or outside 0 … 1, or an option has a wrong value.
     """
     _check_options(method, rule, precision_floor, folds)
     columns, truth = _check_rows(probabilities, Y)
     if truth.nnz == 0:
-        logger.warning("none of %d validation rows has a label: nothing is calibrated", columns.shape[1])
+        logger.warning("none of the %d validation rows has a label: probabilities are not calibrated", columns.shape[1])
     fold_of = divide(columns.shape[1], groups, folds=folds, seed=seed)
     fitting = Fitting(columns, logits_of(columns), truth, method, min_positives, seed)
     estimates, means, held_out = cross_fit(fitting, fold_of, precision_floor)
@@ -236,24 +203,24 @@ def fit_calibration(
 def _check_options(method: str, rule: str, precision_floor: float | None, folds: int) -> None:
     for name, value, choices in (("method", method, METHODS), ("rule", rule, tuple(RULES))):
         if value not in choices:
-            raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(choices)}.")
+            raise ValueError(f"{name} = {value!r}: expected one of {', '.join(choices)}.")
     if precision_floor is not None and not 0 < precision_floor < 1:
-        raise ValueError(f"precision_floor is {precision_floor}; it must be between 0 and 1.")
+        raise ValueError(f"precision_floor = {precision_floor}: expected a number between 0 and 1.")
     if folds < 2:
-        raise ValueError(f"folds is {folds}; at least 2 are needed.")
+        raise ValueError(f"folds = {folds}: expected at least 2.")
 
 
 def _check_rows(probabilities: np.ndarray, Y: Labels) -> tuple[np.ndarray, sparse.csr_array]:
-    """Turn validation rows into a row a label, and make sure that they can be learned from."""
+    """Check validation rows, and transpose them to one row per label."""
     labels = sparse.csr_array(Y, copy=True)
     labels.sum_duplicates()
     labels = sparse.csr_array(labels > 0)
     labels.eliminate_zeros()
     shape = np.shape(probabilities)
     if len(shape) != 2 or shape != labels.shape or 0 in shape:
-        raise ValueError(f"probabilities have the shape {shape} and Y {labels.shape}; expected (n, k) both, not empty.")
+        raise ValueError(f"probabilities have the shape {shape} and Y {labels.shape}; expected (n, k), not empty.")
     columns = np.ascontiguousarray(np.asarray(probabilities, np.float32).T)
     broken = ~((columns >= 0) & (columns <= 1)).all(axis=1)
     if broken.any():
-        raise ValueError(f"probabilities of label number {int(broken.argmax())} are NaN or outside 0 … 1.")
+        raise ValueError(f"Probabilities of label {int(broken.argmax())} are NaN or outside 0 … 1.")
     return columns, labels.T.tocsr()

@@ -1,4 +1,4 @@
-"""What thresholds are worth on rows that they were not learned from."""
+"""Cross-fitting: F1 of every threshold rule on held-out folds, and out-of-fold probabilities."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from eno.models.calibration.scaling import fit_scaling, scale
+from eno.models.calibration.scaling import Method, fit_scaling, scale
 from eno.models.calibration.thresholds import AVERAGED, RULES, Scores, choose_thresholds, raise_to_precision
 
 
 @dataclass(frozen=True)
 class RuleEstimate:
-    """How well a rule's thresholds do on rows that neither they nor the calibration were learned from.
+    """Out-of-fold F1 of a threshold rule: neither thresholds nor calibration were fitted on the rows.
 
     Attributes
     ----------
     f1_macro : float
-        Mean F1 over the labels with positives and negatives.
+        Mean over labels with positives and negatives.
     f1_micro : float
-        F1 over all decisions together.
+        Over all decisions.
     """
 
     f1_macro: float
@@ -28,28 +28,28 @@ class RuleEstimate:
 
 
 def divide(rows: int, groups: np.ndarray | None, *, folds: int, seed: int) -> np.ndarray:
-    """Divide rows into folds of about the same size, whole groups each.
+    """Divide rows into folds of about equal size.
 
     Parameters
     ----------
     rows : int
-        How many there are.
+        Number of rows.
     groups : np.ndarray [shape=(rows,)], optional
-        What rows belong together; without them each is for itself.
+        Groups that are kept together.
     folds : int
-        How many folds, at most.
+        Maximum number of folds.
     seed : int
-        Decides which groups meet.
+        Of the assignment of groups to folds.
 
     Returns
     -------
     np.ndarray [shape=(rows,), dtype=int64]
-        The fold of every row, numbered from 0.
+        Fold of every row, from 0.
 
     Raises
     ------
     ValueError
-        There are more or fewer groups' values than rows.
+        The number of groups is not that of the rows.
     """
     if groups is not None and len(groups) != rows:
         raise ValueError(f"groups has {len(groups)} values for {rows} rows.")
@@ -58,7 +58,7 @@ def divide(rows: int, groups: np.ndarray | None, *, folds: int, seed: int) -> np
     filled = np.zeros(min(folds, len(sizes)), np.int64)
     order = np.random.default_rng(seed).permutation(len(sizes))
     fold_of = np.empty(len(sizes), np.int64)
-    # The largest groups first, each into the emptiest fold.
+    # The largest groups first, each into the smallest fold.
     for group in order[np.argsort(-sizes[order], kind="stable")].tolist():
         fold_of[group] = filled.argmin()
         filled[fold_of[group]] += sizes[group]
@@ -72,59 +72,48 @@ class Fitting:
     Attributes
     ----------
     probabilities, logits : np.ndarray [shape=(k, n), dtype=float32]
-        What the head says, a row a label.
+        One row per label.
     truth : scipy.sparse.csr_array [shape=(k, n)]
         The stored entries are the positives.
-    method, min_positives, seed
-        See `eno.models.calibration.scaling.fit_scaling`.
     """
 
     probabilities: np.ndarray
     logits: np.ndarray
     truth: sparse.csr_array
-    method: str
+    method: Method
     min_positives: int
     seed: int
 
     def scaling(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Slopes, offsets and which labels took the pooled fit, learned from some rows."""
+        """Fit on some rows; see `eno.models.calibration.scaling.fit_scaling`."""
         logits, truth = self.logits[:, rows], self.truth[:, rows]
         return fit_scaling(logits, truth, method=self.method, min_positives=self.min_positives, seed=self.seed)
 
     def scaled(self, slopes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities of all rows [shape=(k, n), dtype=float32]."""
+        """Return calibrated probabilities of all rows [shape=(k, n), dtype=float32]."""
         return scale(self.probabilities, slopes[:, np.newaxis], offsets[:, np.newaxis])
 
 
 def cross_fit(
     fitting: Fitting, fold_of: np.ndarray, precision_floor: float | None
 ) -> tuple[dict[str, RuleEstimate], dict[str, np.ndarray], np.ndarray]:
-    """Learn on all folds but one and judge on that one, in turn.
-
-    Parameters
-    ----------
-    fitting : Fitting
-        All rows.
-    fold_of : np.ndarray [shape=(n,)]
-        What `divide` gave.
-    precision_floor : float, optional
-        See `eno.models.calibration.calibrate.fit_calibration`.
+    """Fit on all folds but one and evaluate on that one, in turn.
 
     Returns
     -------
     estimates : dict of str to RuleEstimate
-        By rule, over all rows.
+        By rule; empty if no rows could be held out.
     means : dict of str to np.ndarray [shape=(k,)]
-        Mean thresholds of the rules that are averaged.
+        Mean thresholds of the rules in `AVERAGED`.
     held_out : np.ndarray [shape=(k, n), dtype=float32]
-        Calibrated probabilities, those of each row by what was learned without its fold.
+        Out-of-fold calibrated probabilities.
     """
     truth, folds = fitting.truth, int(fold_of.max()) + 1
     held_out = np.empty_like(fitting.logits)
     hits, predicted = ({rule: np.zeros(len(held_out)) for rule in RULES} for _ in range(2))
     sums = {rule: np.zeros(len(held_out)) for rule in AVERAGED}
     for fold in range(folds):
-        # One group alone cannot be held out: then what is learned is learned and looked at on the same rows.
+        # A single group cannot be held out: then all rows are used for both.
         rows, others = np.flatnonzero(fold_of == fold), np.flatnonzero((fold_of != fold) | (folds == 1))
         slopes, offsets, _ = fitting.scaling(others)
         calibrated = fitting.scaled(slopes, offsets)
@@ -141,12 +130,12 @@ def cross_fit(
             hits[rule] += np.bincount(positives.row, decided[positives.row, positives.col], len(held_out))
             predicted[rule] += decided.sum(axis=1)
     counts = np.diff(truth.indptr)
-    judged = (counts > 0) & (counts < len(fold_of))
-    if folds == 1 or not judged.any():
+    usable = (counts > 0) & (counts < len(fold_of))
+    if folds == 1 or not usable.any():
         return {}, sums, held_out
     estimates = {}
     for rule in RULES:
         f1 = 2 * hits[rule] / np.maximum(predicted[rule] + counts, 1)
-        micro = 2 * hits[rule][judged].sum() / (predicted[rule] + counts)[judged].sum()
-        estimates[rule] = RuleEstimate(float(f1[judged].mean()), float(micro))
+        micro = 2 * hits[rule][usable].sum() / (predicted[rule] + counts)[usable].sum()
+        estimates[rule] = RuleEstimate(float(f1[usable].mean()), float(micro))
     return estimates, sums, held_out

@@ -1,4 +1,4 @@
-"""Logits → calibrated logits: a slope and an offset for each label.
+"""Platt scaling: a slope and an offset of the logit for each label, shrunk towards those of all labels.
 
 References
 ----------
@@ -8,36 +8,38 @@ networks", ICML 2017.
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias, get_args
+
 import numpy as np
 from scipy import sparse
 from scipy.special import expit, logit
 
-METHODS = ("platt", "temperature", "none")
-"""How probabilities are calibrated. Isotonic regression is not among them: it learns a step for almost every positive,
-and needs a thousand rows of each label and more to be better than two numbers."""
+Method: TypeAlias = Literal["platt", "temperature", "none"]
+"""Isotonic regression is not among them: it needs a thousand rows per label and more to be better than two numbers."""
+
+METHODS: tuple[str, ...] = get_args(Method)
 
 DEVIATIONS = (0.5, 1.0)
-"""How far the slopes and offsets of labels are believed to lie from those of all labels together, before any of the
-label's own positives is seen: standard deviations."""
+"""Prior standard deviations of a label's slope and offset around those of all labels."""
 
-_EDGE = 1e-7  # probabilities nearer to 0 and 1 than float32 can tell apart have no logit
-_MIN_SLOPE = 0.01  # above 0, so that calibration never changes the order within a label
-_CERTAIN = 1e12  # precision of a parameter that is not to move
-_POOLED_VALUES = 1_000_000  # of all rows and labels, by which the pooled fit goes: two numbers need no more
-_AT_ONCE = 1_000_000  # values that are computed with together
+_EDGE = 1e-7  # about the resolution of float32 near 1; 0 and 1 have no finite logit
+_MIN_SLOPE = 0.01  # above 0, so that calibration never changes the ranking within a label
+_FIXED = 1e12  # prior precision that keeps a parameter at its prior mean
+_POOLED_VALUES = 1_000_000  # rows times labels, sampled for the pooled fit of two numbers
+_VALUES_AT_ONCE = 1_000_000
 _MAX_ITERATIONS = 100
 _MAX_HALVINGS = 40
 
 
 def logits_of(probabilities: np.ndarray) -> np.ndarray:
-    """Logits [dtype=float32], finite for 0 and 1 too."""
+    """Return logits [dtype=float32] that are finite for 0 and 1 too."""
     edges = np.float32(_EDGE), np.float32(1 - _EDGE)
     result: np.ndarray = logit(np.clip(np.asarray(probabilities, np.float32), *edges))
     return result
 
 
 def scale(probabilities: np.ndarray, slopes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Calibrated probabilities [dtype=float32]; slopes and offsets are broadcast over them."""
+    """Return calibrated probabilities [dtype=float32]; slopes and offsets are broadcast."""
     if (slopes == 1).all() and not offsets.any():
         return np.asarray(probabilities, np.float32)
     logits = logits_of(probabilities)
@@ -51,34 +53,34 @@ def fit_scaling(
     logits: np.ndarray,
     truth: sparse.csr_array,
     *,
-    method: str,
+    method: Method,
     min_positives: int = 1,
     deviations: tuple[float, float] = DEVIATIONS,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Learn what to multiply logits by, and what to add.
+    """Fit slopes and offsets for logits.
 
     Parameters
     ----------
     logits : np.ndarray [shape=(k, n), dtype=float32]
-        A row a label.
+        One row per label.
     truth : scipy.sparse.csr_array [shape=(k, n)]
         The stored entries are the positives.
-    method : str
-        One of `METHODS`.
+    method : {"platt", "temperature", "none"}
+        See `eno.models.calibration.calibrate.fit_calibration`.
     min_positives : int
-        A label with fewer positives or fewer negatives takes the slope and offset of all labels together.
+        Labels with fewer positives or fewer negatives use the pooled slope and offset of all labels.
     deviations : tuple of float
-        See `DEVIATIONS`; infinite ones leave every label to itself.
+        See `DEVIATIONS`; infinity turns shrinkage off.
     seed : int
-        Decides which rows the pooled fit goes by, where there are many.
+        Seed of the sample for the pooled fit.
 
     Returns
     -------
     slopes, offsets : np.ndarray [shape=(k,), dtype=float64]
-        A calibrated logit is ``slope * logit + offset``. Slopes are above 0.
+        A calibrated logit is ``slope * logit + offset``, with slopes above 0.
     pooled : np.ndarray [shape=(k,), dtype=bool]
-        Labels that took the pooled fit.
+        Labels that use the pooled fit.
     """
     labels, rows = logits.shape
     if method == "none" or truth.nnz == 0:
@@ -91,15 +93,15 @@ def fit_scaling(
     pooled = np.minimum(positives, rows - positives) < min_positives
     precision = 1 / np.square(np.array(deviations))
     own = np.flatnonzero(~pooled)
-    step = max(1, _AT_ONCE // rows)
+    step = max(1, _VALUES_AT_ONCE // rows)
     for first in range(0, len(own), step):
         block = own[first : first + step]
         fitted[block] = _fit_labels(logits[block].astype(np.float64), truth[block], common, precision)
     return fitted[:, 0], fitted[:, 1], pooled
 
 
-def _fit_pooled(logits: np.ndarray, truth: sparse.csr_array, method: str, random: np.random.Generator) -> np.ndarray:
-    """Slope and offset of all labels together, as if they were one; a temperature has no offset."""
+def _fit_pooled(logits: np.ndarray, truth: sparse.csr_array, method: Method, random: np.random.Generator) -> np.ndarray:
+    """Fit one slope and offset for all labels; a temperature has no offset."""
     labels, rows = logits.shape
     wanted = max(1, _POOLED_VALUES // labels)
     if rows > wanted:
@@ -109,14 +111,14 @@ def _fit_pooled(logits: np.ndarray, truth: sparse.csr_array, method: str, random
     one = truth.reshape(1, -1).tocsr()
     z = logits.reshape(1, -1).astype(np.float64)
     sums = _target_sums(z, one, smoothed=method == "platt")
-    # A weak belief that nothing has to change, for the case that all logits are the same.
-    precision = np.array([1.0, _CERTAIN if method == "temperature" else 0.01])
+    # A weak prior at slope 1 and offset 0, for the case that all logits are equal.
+    precision = np.array([1.0, _FIXED if method == "temperature" else 0.01])
     fitted: np.ndarray = _newton_above(z, sums, np.array([[1.0, 0.0]]), precision)[0]
     return fitted
 
 
 def _fit_labels(z: np.ndarray, truth: sparse.csr_array, common: np.ndarray, precision: np.ndarray) -> np.ndarray:
-    # Around the mean logit, slope and offset say different things: then each has a prior of its own.
+    # Centring at the mean logit decorrelates slope and offset, so that each can have its own prior.
     centres = z.mean(axis=1, keepdims=True)
     z -= centres
     prior = np.stack([np.full(len(z), common[0]), common[1] + common[0] * centres[:, 0]], axis=1)
@@ -126,10 +128,10 @@ def _fit_labels(z: np.ndarray, truth: sparse.csr_array, common: np.ndarray, prec
 
 
 def _target_sums(z: np.ndarray, truth: sparse.csr_array, *, smoothed: bool) -> np.ndarray:
-    """Sums over the rows of target times logit, and of the targets: all that logistic regression asks of labels."""
+    """Return the sums over rows of target times logit, and of targets: the sufficient statistics of the labels."""
     positives = np.diff(truth.indptr).astype(np.float64)
     negatives = z.shape[1] - positives
-    # Platt's targets: as many positives as there are, and one more that was not seen; likewise the negatives.
+    # Platt's smoothed targets: as if there were one more positive and one more negative.
     high = (positives + 1) / (positives + 2) if smoothed else np.ones(len(z))
     low = 1 / (negatives + 2) if smoothed else np.zeros(len(z))
     bounds = zip(truth.indptr[:-1], truth.indptr[1:], strict=True)
@@ -138,17 +140,17 @@ def _target_sums(z: np.ndarray, truth: sparse.csr_array, *, smoothed: bool) -> n
 
 
 def _newton_above(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.ndarray) -> np.ndarray:
-    """Newton's method; where the slope would fall below the lowest that is allowed, with that slope."""
+    """Fit with Newton's method; labels whose slope would be too small are fitted again with the smallest slope."""
     fitted = _newton(z, sums, prior, precision)
     low = fitted[:, 0] < _MIN_SLOPE
     if low.any():
         held = np.stack([np.full(low.sum(), _MIN_SLOPE), prior[low, 1]], axis=1)
-        fitted[low] = _newton(z[low], sums[low], held, np.array([_CERTAIN, precision[1]]))
+        fitted[low] = _newton(z[low], sums[low], held, np.array([_FIXED, precision[1]]))
     return fitted
 
 
 def _newton(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.ndarray) -> np.ndarray:
-    """Logistic regression on one variable with a normal prior, for many labels at once.
+    """Fit logistic regression on one variable with a normal prior, for many labels at once.
 
     Parameters
     ----------
@@ -157,9 +159,9 @@ def _newton(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.nd
     sums : np.ndarray [shape=(k, 2)]
         See `_target_sums`.
     prior : np.ndarray [shape=(k, 2)]
-        Mean of the prior of slope and offset; the search begins there.
+        Prior mean of slope and offset; iteration begins there.
     precision : np.ndarray [shape=(2,)]
-        Of the prior.
+        Prior precision.
 
     Returns
     -------
@@ -182,7 +184,7 @@ def _newton(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.nd
         hessian[:, 0, 0] = np.einsum("kn,kn->k", p, some) + precision[0] + 1e-12
         step = -np.linalg.solve(hessian, gradient[:, :, np.newaxis])[:, :, 0]
         falling = np.einsum("kp,kp->k", gradient, step)
-        # Far from the minimum a whole step may lead up: half of it then, until the loss falls as it should.
+        # Far from the minimum a full step may increase the loss: it is halved until the loss decreases enough.
         waiting = np.arange(len(moving))
         for _ in range(_MAX_HALVINGS):
             rows = moving[waiting]
@@ -195,7 +197,7 @@ def _newton(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.nd
                 break
             step[waiting] /= 2
             falling[waiting] /= 2
-        step[waiting] = 0  # as good as it gets with these digits
+        step[waiting] = 0  # converged to machine precision
         moving = moving[np.abs(step).max(axis=1) > 1e-7]
         if len(moving) == 0:
             break
@@ -203,7 +205,7 @@ def _newton(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.nd
 
 
 def _loss(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Log-loss of each label, and half of what the prior has against it [shape=(k,)]."""
+    """Return log-loss plus the penalty of the prior [shape=(k,)]."""
     losses = np.logaddexp(0, at[:, :1] * z + at[:, 1:]).sum(axis=1) - np.einsum("kp,kp->k", sums, at)
     result: np.ndarray = losses + 0.5 * (precision * np.square(at - prior)).sum(axis=1)
     return result

@@ -1,4 +1,4 @@
-"""From probabilities to decisions: where a label begins.
+"""Rules that choose a threshold for every label.
 
 References
 ----------
@@ -12,24 +12,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, TypeAlias
 
 import numpy as np
 from scipy import sparse
 
 NEVER = 1.0
-"""The threshold of a label that is never predicted: no probability is above it."""
+"""Threshold of a label that is never predicted: no probability is above it."""
 
-_GRID = 512  # thresholds that `global` tries at most
-_PASSES = 10  # over all labels; two or three are the rule
+_GRID = 512  # thresholds that "global" tries at most
+_PASSES = 10  # over all labels; two or three usually suffice
 
 
 class Scores:
-    """Probabilities of every label in ascending order, and those of its positives.
+    """Sorted probabilities of every label, and of its positives.
 
     Parameters
     ----------
     probabilities : np.ndarray [shape=(k, n)]
-        A row a label.
+        One row per label.
     truth : scipy.sparse.csr_array [shape=(k, n)]
         The stored entries are the positives.
     """
@@ -44,12 +45,12 @@ class Scores:
 
     @cached_property
     def curves(self) -> list[Curve]:
-        """For each label what the thresholds that are worth a look would decide."""
+        """The curve of each label, at the thresholds that can be best."""
         return [self._curve(label) for label in range(len(self.ranked))]
 
     def _curve(self, label: int) -> Curve:
         ranked, positives = self.ranked[label], self.positives[label]
-        # Nothing is gained by letting negatives in: the best thresholds lie just below a positive.
+        # Lowering a threshold past negatives alone never helps: the best thresholds lie just below a positive.
         found = np.unique(positives[positives > 0])[::-1]
         first = np.searchsorted(ranked, found, side="left")
         below = np.where(first > 0, ranked[np.maximum(first - 1, 0)], 0)
@@ -63,16 +64,16 @@ class Scores:
 
 @dataclass(frozen=True)
 class Curve:
-    """What thresholds decide, for one label; from nothing to all that pays.
+    """Decisions of one label at descending thresholds.
 
     Attributes
     ----------
     thresholds : np.ndarray [shape=(m,), dtype=float64]
-        Descending, midpoints between probabilities; nothing is above the first.
+        Midpoints between probabilities; nothing is above the first.
     hits, predicted : np.ndarray [shape=(m,)]
-        Positives above each, and rows above each.
+        True positives and predicted rows at each; expected numbers under calibrated probabilities for "expected".
     positives : float
-        How many there are, or are expected.
+        Number of positives, or its expectation.
     """
 
     thresholds: np.ndarray
@@ -92,7 +93,7 @@ def _fixed(scores: Scores) -> np.ndarray:
 
 
 def _global(scores: Scores) -> np.ndarray:
-    """One threshold for all labels: that of the highest sum of micro and macro F1."""
+    """Choose one threshold for all labels, with the highest sum of micro and macro F1."""
     found = np.concatenate(scores.positives)
     grid = np.unique(np.quantile(found, np.linspace(0, 1, _GRID), method="lower"))
     below, (hits, predicted) = np.zeros(len(grid)), np.zeros((2, len(scores.ranked), len(grid)))
@@ -100,20 +101,20 @@ def _global(scores: Scores) -> np.ndarray:
         first = np.searchsorted(ranked, grid, side="left")
         below = np.maximum(below, np.where(first > 0, ranked[np.maximum(first - 1, 0)], 0))
         hits[label], predicted[label] = len(positives) - np.searchsorted(positives, grid), len(ranked) - first
-    judged = scores.counts > 0
-    macro = (2 * hits / np.maximum(predicted + scores.counts[:, np.newaxis], 1))[judged].mean(axis=0)
+    usable = scores.counts > 0
+    macro = (2 * hits / np.maximum(predicted + scores.counts[:, np.newaxis], 1))[usable].mean(axis=0)
     micro = 2 * hits.sum(axis=0) / (predicted.sum(axis=0) + scores.counts.sum())
     best = np.argmax(macro + micro)
     return np.full(len(scores.ranked), (float(grid[best]) + float(below[best])) / 2)
 
 
 def _scut(scores: Scores) -> np.ndarray:
-    """For each label the threshold of its highest F1."""
+    """Choose the threshold with the highest F1 of each label."""
     return np.array([curve.thresholds[np.argmax(curve.f1)] for curve in scores.curves])
 
 
 def _pcut(scores: Scores) -> np.ndarray:
-    """For each label the threshold that predicts it as often as it is there."""
+    """Choose the threshold at which each label is predicted as often as it occurs."""
     rows = scores.ranked.shape[1]
     result = np.full(len(scores.ranked), NEVER)
     for label, (ranked, count) in enumerate(zip(scores.ranked, scores.counts, strict=True)):
@@ -124,38 +125,38 @@ def _pcut(scores: Scores) -> np.ndarray:
 
 
 def _micromacro(scores: Scores) -> np.ndarray:
-    """Thresholds of the highest sum of micro and macro F1."""
+    """Choose thresholds with the highest sum of micro and macro F1."""
     return _climb(lambda label: scores.curves[label], scores.counts)
 
 
 def _expected(scores: Scores) -> np.ndarray:
-    """Thresholds of the highest sum of micro and macro F1 that the calibrated probabilities promise."""
-    promised = scores.ranked.sum(axis=1, dtype=np.float64)
+    """Choose thresholds with the highest sum of micro and macro F1 that is expected under the probabilities."""
+    expected = scores.ranked.sum(axis=1, dtype=np.float64)
     predicted = np.arange(scores.ranked.shape[1] + 1)
 
     def curve(label: int) -> Curve:
-        falling = scores.ranked[label, ::-1].astype(np.float64)
+        descending = scores.ranked[label, ::-1].astype(np.float64)
         return Curve(
-            thresholds=(np.append(falling[0], falling) + np.append(falling, 0)) / 2,
-            hits=np.append(0, np.cumsum(falling)),
+            thresholds=(np.append(descending[0], descending) + np.append(descending, 0)) / 2,
+            hits=np.append(0, np.cumsum(descending)),
             predicted=predicted,
-            positives=promised[label],
+            positives=expected[label],
         )
 
-    return _climb(curve, promised)
+    return _climb(curve, expected)
 
 
 def _climb(curve_of: Callable[[int], Curve], counts: np.ndarray) -> np.ndarray:
-    """From each label's highest F1 uphill to a sum of micro and macro F1 that no single threshold can raise.
+    """Maximise the sum of micro and macro F1 by coordinate ascent, from the threshold with each label's highest F1.
 
     Parameters
     ----------
     curve_of : callable
-        Takes the number of a label.
+        From the index of a label.
     counts : np.ndarray [shape=(k,)]
-        Positives of each label: the most frequent moves first.
+        Positives of each label. The most frequent label is changed first.
     """
-    labels, total, judged = len(counts), counts.sum(), max(int((counts > 0).sum()), 1)
+    labels, total, usable = len(counts), counts.sum(), max(int((counts > 0).sum()), 1)
     chosen, hits, predicted, thresholds = np.zeros(labels, np.int64), *np.zeros((3, labels))
 
     def choose(label: int, curve: Curve, at: int) -> None:
@@ -171,14 +172,14 @@ def _climb(curve_of: Callable[[int], Curve], counts: np.ndarray) -> np.ndarray:
             curve = curve_of(label)
             other_hits, other_predicted = hits.sum() - hits[label], predicted.sum() - predicted[label]
             micro = 2 * (other_hits + curve.hits) / np.maximum(other_predicted + curve.predicted + total, 1e-12)
-            choose(label, curve, int(np.argmax(micro + curve.f1 / judged)))
+            choose(label, curve, int(np.argmax(micro + curve.f1 / usable)))
         if (chosen == before).all():
             break
     return thresholds
 
 
 def _expected_macro(scores: Scores) -> np.ndarray:
-    """For each label the threshold of the highest F1 that its calibrated probabilities promise: half that F1."""
+    """Choose the threshold with the highest expected F1 of each label, which is half that F1 (Lipton et al.)."""
     result = np.empty(len(scores.ranked))
     sizes = np.arange(1, scores.ranked.shape[1] + 1)
     for label, ranked in enumerate(scores.ranked):
@@ -186,6 +187,8 @@ def _expected_macro(scores: Scores) -> np.ndarray:
         result[label] = (hits / (sizes + hits[-1])).max()
     return result
 
+
+Rule: TypeAlias = Literal["expected", "expected_macro", "micromacro", "scut", "pcut", "global", "fixed"]
 
 RULES: dict[str, Callable[[Scores], np.ndarray]] = {
     "expected": _expected,
@@ -196,60 +199,41 @@ RULES: dict[str, Callable[[Scores], np.ndarray]] = {
     "global": _global,
     "fixed": _fixed,
 }
-"""Name → how it chooses thresholds."""
+"""By name; see `eno.models.calibration.calibrate.fit_calibration`."""
 
 AVERAGED = ("scut", "micromacro")
-"""Rules that go by single positives: the mean of their thresholds over parts of the rows is better than one of them."""
+"""Rules with noisy thresholds: their mean over the folds is better than thresholds fitted on all rows."""
 
-_BLIND = ("scut", "micromacro", "pcut")  # rules that know nothing of a label without positives
+_NEED_POSITIVES = ("scut", "micromacro", "pcut")
 
 
 def choose_thresholds(rule: str, scores: Scores) -> np.ndarray:
-    """Choose a threshold for every label.
-
-    Parameters
-    ----------
-    rule : str
-        One of `RULES`, see `eno.models.calibration.calibrate.fit_calibration`.
-    scores : Scores
-        Calibrated probabilities and labels.
-
-    Returns
-    -------
-    np.ndarray [shape=(k,), dtype=float64]
-        0 … 1; 0.5 for all where no label has a positive.
-    """
+    """Choose a threshold for every label [shape=(k,), dtype=float64]; 0.5 for all if no label has a positive."""
     if not scores.counts.any():
         return _fixed(scores)
     thresholds = RULES[rule](scores)
-    if rule in _BLIND and not scores.counts.all():
+    if rule in _NEED_POSITIVES and not scores.counts.all():
         thresholds = np.where(scores.counts > 0, thresholds, _global(scores))
     result: np.ndarray = np.clip(thresholds, 0, NEVER)
     return result
 
 
 def raise_to_precision(scores: Scores, thresholds: np.ndarray, floor: float) -> np.ndarray:
-    """Raise thresholds to where the share of right predictions is at least `floor`.
+    """Raise each threshold to the lowest one with at least this precision, `NEVER` if there is none.
 
     Parameters
     ----------
     scores : Scores
-        Calibrated probabilities of held-out rows, and labels.
+        Out-of-fold calibrated probabilities.
     thresholds : np.ndarray [shape=(k,)]
-        What is to be raised.
     floor : float
         0 … 1.
 
-    Returns
-    -------
-    np.ndarray [shape=(k,), dtype=float64]
-        The lowest that reach it, `NEVER` where none does.
-
     Notes
     -----
-    The lowest of many thresholds that happen to reach a share would reach less on other rows. So the share must be
-    believable: what counts is the lower end of its Wilson interval of one standard error. For 0.8 at least four
-    predictions are needed, all of them right.
+    The lowest of many thresholds with the required precision would have less on other rows. Therefore the lower end of
+    the Wilson interval of one standard error must reach the floor: for 0.8 that takes at least four predictions, all of
+    them right.
     """
     raised = np.full(len(thresholds), NEVER)
     for label, threshold in enumerate(thresholds.tolist()):

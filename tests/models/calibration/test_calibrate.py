@@ -340,7 +340,7 @@ class TestCalibration:
             ({"thresholds": [0.5, 1.5]}, "outside 0 … 1"),
             ({"slopes": [1.0, 0.0]}, "not above 0"),
             ({"rule": "guess"}, "guess"),
-            ({"format": 7}, "does not know"),
+            ({"format": 7}, "has format 7"),
             ({"colour": "red"}, "colour"),
         ],
     )
@@ -354,7 +354,7 @@ class TestCalibration:
     def test_cut_missing_and_foreign_files_are_refused(self, tmp_path):
         path = tmp_path / "calibration.json"
         fit_calibration(*problem(50, 2)).save(path)
-        with pytest.raises(ModelError, match="for 2 labels, not for 3"):
+        with pytest.raises(ModelError, match="has 2 labels, expected 3"):
             Calibration.load(path, labels=3)
         path.write_text(path.read_text()[:40])
         with pytest.raises(ModelError, match="damaged"):
@@ -365,8 +365,8 @@ class TestCalibration:
     @pytest.mark.parametrize(
         ("P", "options", "message"),
         [
-            (np.array([[0.1, 0.2], [0.3, np.nan]]), {}, "label number 1 are NaN"),
-            (np.array([[1.1, 0.2], [0.3, 0.3]]), {}, "label number 0"),
+            (np.array([[0.1, 0.2], [0.3, np.nan]]), {}, "label 1 are NaN"),
+            (np.array([[1.1, 0.2], [0.3, 0.3]]), {}, "label 0"),
             (np.zeros((3, 2)), {}, r"shape \(3, 2\) and Y \(2, 2\)"),
             (np.zeros((2, 2)), {"method": "isotonic"}, "platt, temperature, none"),
             (np.zeros((2, 2)), {"rule": "best"}, "one of expected"),
