@@ -59,12 +59,12 @@ def test_other_names_have_other_keys(one, other):
         ("Selam ፩", "selam ፩", ()),
     ],
 )
-def test_titles_are_taken_apart(text, words, numbers):
+def test_titles_are_parsed(text, words, numbers):
     title = parse_title(text)
     assert (title.words, title.numbers) == (words, numbers)
 
 
-def test_numbers_always_tell_records_apart():
+def test_different_numbers_are_different_albums():
     assert title_similarity(parse_title("Greatest Hits"), parse_title("Greatest Hits 2")) == 0
     assert title_similarity(parse_title("Led Zeppelin II"), parse_title("Led Zeppelin III")) == 0
     assert title_similarity(parse_title("Led Zeppelin II"), parse_title("Led Zeppelin 2")) == 1
@@ -117,9 +117,9 @@ def test_credits_that_mean_the_same(tag, artists, at_least):
         ("", ["Bush"]),
     ],
 )
-def test_credits_that_do_not(tag, artists):
+def test_credits_that_differ(tag, artists):
     assert credit_similarity(credit_of_tag(tag), credit_of_album((name, None) for name in artists)) == 0
 
 
-def test_the_path_of_an_artist_is_a_transliteration():
+def test_the_file_name_of_an_artist_is_a_transliteration():
     assert credit_similarity(credit_of_tag("Kino"), credit_of_album([("Кино", "artist/kino_f2")])) == 1

@@ -29,7 +29,7 @@ def column(lists):
 
 
 @given(st.lists(st.tuples(labels, st.none() | labels), max_size=40))
-def test_label_statistics_are_what_counting_finds(rows):
+def test_label_statistics_match_plain_counting(rows):
     figures = label_statistics(column([row[0] for row in rows]), column([row[1] for row in rows]))
     sets = [{*primary, *(secondary or ())} - {None, " "} for primary, secondary in rows]
     counts = Counter(label for one in sets for label in one)
@@ -90,7 +90,7 @@ def with_audio(data):
     write_table(data.matches, pa.Table.from_pylist(rows, schema=MATCH_SCHEMA))
 
 
-def test_what_is_not_there_yet_is_said(root):
+def test_missing_tables_are_hints(root):
     found = explore(root)
     assert [hint.rpartition("with: ")[2] for hint in found.hints] == ["eno scan", "eno match", "eno split"]
     assert (found.audio, found.track, found.splits) == (None, None, [])
@@ -118,7 +118,7 @@ def test_audio_is_described(root):
         explore(root, track="gone")
 
 
-def test_the_picture_shows_what_is_heard():
+def test_the_picture_shows_the_audio():
     rate = 22_050
     t = np.arange(6 * rate) / rate
     samples = np.where(t < 3, 0.5 * np.sin(2 * np.pi * 440 * t), 0).astype(np.float32)
@@ -140,20 +140,20 @@ def with_tracks(data, rows):
     return explore(data)
 
 
-def test_reasons_that_differ_in_numbers_only_are_one(root):
+def test_reasons_that_differ_only_in_numbers_are_merged(root):
     reasons = ["ends before 1.5 s of 20", "ends before 7 s of 30.25", "is empty (0 bytes)", "is empty (0 bytes)", "x"]
     found = with_tracks(root, [{"track_id": str(i), "problem": why} for i, why in enumerate(reasons)])
     assert found.audio.problems == [("ends before … s of …", 2, "0"), ("is empty (0 bytes)", 2, "2"), ("x", 1, "4")]
 
 
-def test_files_with_the_same_audio_are_counted_where_audio_was_hashed(root):
+def test_files_with_the_same_packet_hash_are_counted(root):
     rows = [{"track_id": str(i), "packet_hash": digest} for i, digest in enumerate(["p", "q", "p", "p", None])]
     name = "files with the same audio as another"
     assert dict(with_tracks(root, rows).overview)[name] == "2"
     assert name not in dict(with_tracks(root, [row | {"packet_hash": None} for row in rows]).overview)
 
 
-def test_what_matched_is_counted_by_method(root):
+def test_matched_tracks_are_counted_by_method(root):
     rows = [
         ("a", "matched", "layout"),
         ("b", "matched", "names"),
@@ -166,13 +166,13 @@ def test_what_matched_is_counted_by_method(root):
     assert (overview["tracks matched by names"], overview["tracks matched by layout"]) == ("2", "1")
 
 
-def test_odd_dates_are_passed_over(root):
+def test_invalid_dates_are_ignored(root):
     rows = [{"file_name": str(i), "release_date": date} for i, date in enumerate(["²²²²-01", "", None, "1999-12-31"])]
     write_table(root.albums, pa.Table.from_pylist(rows, schema=ALBUM_SCHEMA))
     assert explore(root).years == {1990: 1}
 
 
-def test_a_track_that_went_away_makes_room_for_the_next(root):
+def test_a_deleted_track_is_replaced_by_the_next_one(root):
     with_audio(root)
     (root.audio / "album-1" / "0.flac").unlink()
     found = explore(root)

@@ -65,14 +65,14 @@ def test_all_chapters_are_there_and_names_are_escaped(page):
         assert text in page.text
 
 
-def test_the_same_figures_give_the_same_bytes(root, tmp_path):  # noqa: F811
+def test_the_report_is_reproducible(root, tmp_path):  # noqa: F811
     with_audio(root)
     for name in ("a", "b"):
         write_html(explore(root), tmp_path / f"{name}.html")
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
-def test_without_audio_the_rest_is_shown(root, tmp_path):  # noqa: F811
+def test_the_report_works_without_audio(root, tmp_path):  # noqa: F811
     write_html(explore(root), tmp_path / "report.html")
     page = Page((tmp_path / "report.html").read_text("utf-8"))
     assert page.ids == {"overview", "labels", "co-occurrence"}
@@ -110,7 +110,7 @@ def test_a_collection_without_labels_or_albums_has_a_report_too(root, tmp_path):
         assert Page((tmp_path / "report.html").read_text("utf-8")).ids == {"overview", "labels"}
 
 
-def test_columns_stand_where_their_numbers_are(root, tmp_path, monkeypatch):  # noqa: F811
+def test_columns_are_at_their_numbers(root, tmp_path, monkeypatch):  # noqa: F811
     rows = [
         {"file_name": str(n), "primary_genres": list("abcd")[:n], "release_date": f"{1960 + 10 * n}-01-01"}
         for n in (0, 1, 4)

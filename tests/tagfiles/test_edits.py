@@ -108,7 +108,7 @@ class TestExisting:
         with pytest.raises(ValueError, match="FIELDS"):
             plan_edit(path, {"title": ["x"]})
 
-    def test_undone_twice_written_and_in_the_order_of_time(self, song, tmp_path):
+    def test_undo_restores_several_edits_in_reverse_order(self, song, tmp_path):
         path, log = song("flac"), UndoLog(tmp_path / "log")
         before = everything(path)
         write_edit(plan_edit(path, {"mood": ["calm"]}), log)
@@ -117,7 +117,7 @@ class TestExisting:
         assert [error for _, error in undo(log.path)] == [None, None]
         assert everything(path) == before
 
-    def test_what_somebody_has_changed_since_is_left_alone(self, song, tmp_path):
+    def test_tags_changed_since_are_kept(self, song, tmp_path):
         path, log = song("ogg"), UndoLog(tmp_path / "log")
         edit = plan_edit(path, {"mood": ["calm"]})
         write_edit(edit, log)
@@ -132,7 +132,7 @@ class TestExisting:
 
 
 class TestID3:
-    def test_version_2_3_stays_and_has_its_mood_where_it_is_read(self, song, tmp_path):
+    def test_id3v2_3_is_kept_with_its_own_mood_frame(self, song, tmp_path):
         path, log = song("mp3"), UndoLog(tmp_path / "log")
         tags = ID3()
         for frame in (TYER(encoding=0, text=["1993"]), TDAT(encoding=0, text=["1705"]), TCON(encoding=1, text=["(17)"]),
@@ -178,7 +178,7 @@ class TestFiles:
         write_edit(plan_edit(path, {"style": ["x"]}), log)
         assert path.stat().st_mtime_ns > 2_000_000_000 and stat.S_IMODE(path.stat().st_mode) == 0o640
 
-    def test_names_of_odd_bytes(self, song, tmp_path):
+    def test_names_that_are_not_utf8(self, song, tmp_path):
         path, log = song("mp3"), UndoLog(tmp_path / "log")
         odd = path.rename(tmp_path / os.fsdecode(b"\xff [x].mp3"))
         write_edit(plan_edit(odd, {"mood": ["calm"]}), log)

@@ -128,7 +128,7 @@ def moods(path):
     return [one.decode() if isinstance(one, bytes) else str(one) for one in getattr(found, "text", found)]
 
 
-def test_nothing_is_written_without_being_asked(eno, tmp_path):
+def test_nothing_is_written_without_write(eno, tmp_path):
     before = contents(tmp_path)
     code, shown, problem = eno("write-tags", "music/one", "--model", "model")
     assert code == 0, problem
@@ -136,7 +136,7 @@ def test_nothing_is_written_without_being_asked(eno, tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_written_for_every_file_that_can_be_and_taken_back(eno, prepared, tmp_path):
+def test_write_and_undo_continue_after_files_that_fail(eno, prepared, tmp_path):
     before, predictor = contents(tmp_path / "music"), prepared[1]
     code, shown, problem = eno("write-tags", "music", "--model", "model", "--write", "--undo-file", "old.jsonl")
     assert code == 1 and "1 of 6 files could not be tagged" in problem

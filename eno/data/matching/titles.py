@@ -117,9 +117,8 @@ def parse_title(text: str) -> Title:
         inside, elsewhere = match[1], rest[: match.start()] + rest[match.end() :]
         if not name_key(elsewhere):
             return match[0]
-        said = _version(inside)
-        if said:
-            versions.add(said)
+        if version := _version(inside):
+            versions.add(version)
             return " "
         return " " if _names_an_edition(inside) else match[0]
 
@@ -155,8 +154,8 @@ def title_similarity(one: Title, other: Title) -> float:
             return 0.0
         similarity = 0.8
     differing = one.versions ^ other.versions
-    said = {_IMPLIED.get(word) for word in (*one.words.split(), *other.words.split())}
-    return min(similarity, 0.75) if differing - said else similarity
+    implied = {_IMPLIED.get(word) for word in (*one.words.split(), *other.words.split())}
+    return min(similarity, 0.75) if differing - implied else similarity
 
 
 def spelling_similarity(one: str, other: str) -> float:

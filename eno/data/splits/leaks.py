@@ -27,11 +27,11 @@ class Leak:
     """Something in more than one split: an ``"artist"``, ``"album"``, ``"song"``, ``"recording"`` or ``"audio"``."""
 
     kind: str
-    what: str
+    name: str
     splits: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.what} is in {' and '.join(self.splits)}"
+        return f"{self.kind} {self.name} is in {' and '.join(self.splits)}"
 
 
 def find_leaks(tracks: pa.Table, splits: np.ndarray, albums: pa.Table, tags: pa.Table | None = None) -> list[Leak]:
@@ -49,10 +49,10 @@ def find_leaks(tracks: pa.Table, splits: np.ndarray, albums: pa.Table, tags: pa.
         The split of each track.
     """
     leaks = []
-    for kind, what, rows in _repeats(tracks, albums, tags):
+    for kind, name, rows in _repeats(tracks, albums, tags):
         found = sorted({str(split) for split in splits[rows]} - {LEFT_OUT})
         if len(found) > 1:
-            leaks.append(Leak(kind, what, tuple(found)))
+            leaks.append(Leak(kind, name, tuple(found)))
     return leaks
 
 
@@ -130,6 +130,6 @@ def _same_tags(tracks: pa.Table, tags: pa.Table) -> Iterator[tuple[str, str, lis
         if audio:
             hashes[audio].append(row)
     for kind, groups in (("song", songs), ("audio", hashes)):
-        for what, rows in groups.items():
+        for name, rows in groups.items():
             if len(rows) > 1:
-                yield kind, what, rows
+                yield kind, name, rows

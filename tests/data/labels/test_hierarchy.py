@@ -31,7 +31,7 @@ def test_indented_text_is_a_graph_with_several_parents(tmp_path, text):
 
 
 @pytest.mark.parametrize("header", ["", "child,parent\n"])
-def test_two_columns_say_the_same(tmp_path, header):
+def test_two_columns_yield_the_same_hierarchy(tmp_path, header):
     rows = "Shoegaze,Rock\nPost-Rock,Rock\nDream Pop,Pop\n\nShoegaze,Dream Pop\n"
     hierarchy = Hierarchy.load(write(tmp_path / "genres.csv", header + rows))
     assert hierarchy.ancestors("Shoegaze") == ["Dream Pop", "Pop", "Rock"]
@@ -39,7 +39,7 @@ def test_two_columns_say_the_same(tmp_path, header):
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)).filter(lambda pair: pair[0] < pair[1]), max_size=20))
-def test_ancestors_are_what_walking_up_finds(pairs):
+def test_ancestors_match_a_recursive_search(pairs):
     hierarchy = Hierarchy([(f"g{child}", f"g{parent}") for child, parent in pairs])
 
     def walk(name):

@@ -65,7 +65,7 @@ def test_expand_keeps_files_as_named_and_walks_folders(tmp_path):
     assert expand_audio([named, tmp_path / "album"]) == [named, tmp_path / "album/1.mp3", tmp_path / "album/2.mp3"]
 
 
-def test_a_link_to_itself_is_found_so_that_it_is_reported(tmp_path):
+def test_a_link_to_itself_is_found_and_reported(tmp_path):
     (tmp_path / "loop.mp3").symlink_to("loop.mp3")
     (tmp_path / "good.mp3").touch()
     assert [track.id for track in find_tracks(tmp_path)] == ["good.mp3", "loop.mp3"]

@@ -75,7 +75,7 @@ def test_a_rescan_opens_only_what_changed(library, tmp_path, monkeypatch):
     assert {name: after[name] for name in same} == {name: before[name] for name in same}
 
 
-def test_bad_files_are_rows_with_a_reason_and_stop_nobody(library, tmp_path):
+def test_unreadable_files_are_rows_with_a_reason(library, tmp_path):
     (library / "empty.mp3").touch()
     (library / "text.flac").write_text("not music")
     (library / "dangling.ogg").symlink_to("gone")
@@ -95,7 +95,7 @@ def test_bad_files_are_rows_with_a_reason_and_stop_nobody(library, tmp_path):
     assert "empty.mp3" not in dict(scan(library, destination).problems)
 
 
-def test_what_could_not_be_read_is_tried_again(library, tmp_path, monkeypatch):
+def test_unreadable_files_are_tried_again(library, tmp_path, monkeypatch):
     def fail(path, **options):
         raise AudioError(path, "cannot be opened (Input/output error)")
 
@@ -115,7 +115,7 @@ def test_a_missing_root_leaves_the_former_table(library, tmp_path):
     assert destination.read_bytes() == content
 
 
-def test_an_interrupted_scan_goes_on_where_it_was(library, tmp_path, monkeypatch):
+def test_an_interrupted_scan_is_resumed(library, tmp_path, monkeypatch):
     destination = tmp_path / "tracks.parquet"
 
     def interrupt(done, total):
@@ -198,7 +198,7 @@ def test_any_failure_of_one_file_is_its_own_problem(library, tmp_path, monkeypat
     assert len(rows(tmp_path / "tracks.parquet")) == 7
 
 
-def test_a_damaged_remainder_of_an_interrupted_scan_is_no_reason_to_stop(library, tmp_path):
+def test_a_damaged_partial_table_is_ignored(library, tmp_path):
     (tmp_path / "tracks.partial.parquet").write_text("x")
     assert counts(scan(library, tmp_path / "tracks.parquet")) == (7, 0, 0, 0)
 

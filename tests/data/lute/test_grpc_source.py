@@ -74,7 +74,7 @@ def many(count: int) -> list[dict]:
     return [{"name": str(i), "file_name": f"release/album/x/{i}", "primary_genres": ["Jazz"]} for i in range(count)]
 
 
-def test_albums_come_over_the_wire_with_all_that_the_messages_hold(tmp_path):
+def test_albums_keep_all_fields_of_the_messages(tmp_path):
     with served(Lute(ALBUMS[:2])) as address:
         report = import_lute(address, tmp_path / "albums.parquet")
     assert report.albums == 2
@@ -88,7 +88,7 @@ def test_albums_come_over_the_wire_with_all_that_the_messages_hold(tmp_path):
     assert read_albums(tmp_path / "albums.parquet").to_pylist() == expected
 
 
-def test_all_pages_are_read_once_where_the_order_holds(tmp_path):
+def test_pages_in_a_stable_order_are_read_once(tmp_path):
     lute, seen = Lute(many(35)), []
     with served(lute) as address:
         report = import_lute(
@@ -99,7 +99,7 @@ def test_all_pages_are_read_once_where_the_order_holds(tmp_path):
     assert seen == [(10, 35), (20, 35), (30, 35), (35, 35)]
 
 
-def test_pages_that_overlap_are_gone_through_again_until_all_are_there(tmp_path, monkeypatch):
+def test_overlapping_pages_are_fetched_again_until_complete(tmp_path, monkeypatch):
     monkeypatch.setattr(lute_grpc, "_SWEEPS", 20)
     lute = Lute(many(35), shuffled=True)
     with served(lute) as address:
@@ -109,7 +109,7 @@ def test_pages_that_overlap_are_gone_through_again_until_all_are_there(tmp_path,
     assert len(set(read_albums(tmp_path / "a.parquet")["file_name"].to_pylist())) == 35
 
 
-def test_fewer_albums_than_promised_are_no_import(tmp_path):
+def test_an_import_with_fewer_albums_than_promised_fails(tmp_path):
     with (
         served(Lute(many(35), promised=40)) as address,
         pytest.raises(CatalogueError, match="returned 35 of the 40 albums that it reports"),
@@ -118,7 +118,7 @@ def test_fewer_albums_than_promised_are_no_import(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_server_that_stumbles_is_asked_again_for_the_same_page(tmp_path):
+def test_a_page_is_fetched_again_after_a_temporary_failure(tmp_path):
     lute = Lute(many(25), failures=[None, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED])
     with served(lute) as address:
         assert import_lute(address, tmp_path / "a.parquet").albums == 25
@@ -138,14 +138,14 @@ def test_a_server_that_dies_midway_leaves_the_former_table(tmp_path):
     assert list(tmp_path.iterdir()) == [destination]
 
 
-def test_an_error_that_will_not_pass_is_not_waited_for(tmp_path):
+def test_permanent_errors_are_not_retried(tmp_path):
     lute = Lute(many(3), failures=[grpc.StatusCode.UNIMPLEMENTED] * 2)
     with served(lute) as address, pytest.raises(CatalogueError, match="UNIMPLEMENTED, as the test wants it"):
         import_lute(address, tmp_path / "a.parquet")
     assert lute.offsets == [0]
 
 
-def test_nobody_there_and_no_address(tmp_path):
+def test_no_server_and_invalid_addresses(tmp_path):
     with served(Lute([])) as address:
         pass
     with pytest.raises(

@@ -69,7 +69,7 @@ def test_every_form_gives_the_same_table(tmp_path, form):
 
 
 class TestMalformed:
-    def test_bad_lines_are_named_and_left_out(self, tmp_path):
+    def test_malformed_lines_are_reported_and_skipped(self, tmp_path):
         lines = [
             album("a"),
             '{"name": "cut off"',
@@ -194,12 +194,12 @@ class TestSpelling:
 
 
 class TestDuplicates:
-    def test_an_original_that_is_missing_does_not_take_its_duplicate_along(self, tmp_path):
+    def test_a_duplicate_without_its_original_is_kept(self, tmp_path):
         report, table = imported(write_lines(tmp_path / "a.jsonl", [album("a", duplicate_of="elsewhere")]))
         assert names(table) == ["a"]
         assert report.duplicates == 0
 
-    def test_chains_end_at_the_one_original_and_circles_keep_one(self, tmp_path):
+    def test_chains_of_duplicates_keep_the_original_and_cycles_keep_one(self, tmp_path):
         def path(name):
             return f"release/album/x/{name}"
 
@@ -245,7 +245,7 @@ class TestUnusableFiles:
         with pytest.raises(CatalogueError, match=r"nowhere: cannot be read \(No such file or directory\)"):
             imported(tmp_path / "nowhere")
 
-    def test_a_byte_order_mark_is_no_harm(self, tmp_path):
+    def test_a_byte_order_mark_is_skipped(self, tmp_path):
         _, table = imported(_text(tmp_path / "a.jsonl", json.dumps(album("a")), "utf-8-sig"))
         assert names(table) == ["a"]
 
@@ -286,7 +286,7 @@ class TestDatabase:
             imported(path)
         holder.close()
 
-    def test_a_folder_that_cannot_be_written_does_not_matter_after_a_clean_shutdown(self, tmp_path, monkeypatch):
+    def test_a_read_only_folder_works_after_a_clean_shutdown(self, tmp_path, monkeypatch):
         path = write_database(tmp_path / "lute.db", ALBUMS)
         connect = sqlite3.connect
 
@@ -320,7 +320,7 @@ class TestDatabase:
         assert names(table) == ["Souvlaki", "空洞です", "Kūdō desu"]
         assert table["credits"].null_count == 3
 
-    def test_text_that_is_not_utf8_costs_one_album(self, tmp_path):
+    def test_invalid_utf8_rejects_one_album(self, tmp_path):
         path = write_database(tmp_path / "lute.db", ALBUMS)
         database = sqlite3.connect(path)
         database.execute("UPDATE albums SET name = CAST(x'636166e9' AS TEXT) WHERE id = 2")

@@ -73,7 +73,7 @@ def edit_review(tmp_path, edit, encoding="utf-8-sig", separator=","):
         writer.writerows(edited)
 
 
-def test_each_way_to_match_says_why(run):
+def test_each_method_gives_its_reason(run):
     report, found = run(
         files("release/album/slowdive/souvlaki/CD1", "nonsense", "nonsense"),
         files("release/album/w/w", None, None),
@@ -95,7 +95,7 @@ def test_each_way_to_match_says_why(run):
     assert report.by_method == {"layout": 6, "spotify": 3, "musicbrainz": 3, "names": 3}
 
 
-def test_files_with_a_problem_are_passed_over(run):
+def test_unreadable_files_are_skipped(run):
     report, _ = run(files("a", "Slowdive", "Souvlaki", problem="is empty"), files("b", "Slowdive", "Souvlaki"))
     assert report.tracks == 3
 
@@ -112,7 +112,7 @@ def test_discs_of_one_folder_are_one_album_and_loose_files_are_not(run):
     "folder",
     ["Slowdive - 1993 - Souvlaki", "Slowdive - Souvlaki (1993)", "Slowdive/Souvlaki", "Slowdive/1993 - Souvlaki"],
 )
-def test_folders_speak_where_tags_are_missing(run, folder):
+def test_folders_replace_missing_tags(run, folder):
     _, found = run(files(folder, None, None))
     decision = found[folder]["decision"], found[folder]["file_name"]
     assert decision == ("matched", "release/album/slowdive/souvlaki")
@@ -127,7 +127,7 @@ def test_a_folder_of_tracks_by_many_artists_is_a_compilation(run):
 
 
 class TestReview:
-    def test_what_is_ambiguous_is_asked_and_the_answer_obeyed_and_kept(self, run, tmp_path):
+    def test_ambiguous_albums_are_reviewed_and_decisions_followed_and_kept(self, run, tmp_path):
         weezer = files("w", "Weezer", "Weezer")
         report, found = run(weezer)
         assert (report.ambiguous, report.to_review) == (3, 1)
@@ -157,7 +157,7 @@ class TestReview:
         edit_review(tmp_path, lambda rows: [rows[0], rows[0] | {"candidate": "release/album/weezer/weezer-f2"}])
         assert run(weezer)[1]["w"]["decision"] == "unmatched"
 
-    def test_the_user_overrules_folder_and_names(self, run, tmp_path):
+    def test_decisions_override_folders_and_names(self, run, tmp_path):
         tracks = files("release/album/low/low", "Low", "Low")
         run(tracks, files("w", "Weezer", "Weezer"))
         place = {"folder": "release/album/low/low", "album": "Low"}
@@ -199,7 +199,7 @@ class TestMatchByFolder:
             "r/a/1.mp3": "r/a",
         }
 
-    def test_a_name_that_only_begins_alike_is_no_match(self):
+    def test_a_common_prefix_is_no_match(self):
         assert match_by_folder(["r/souvlaki demos/1.mp3"], ["r/souvlaki"]) == {}
 
 

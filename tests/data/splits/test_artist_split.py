@@ -69,7 +69,7 @@ class TestGroups:
         first, second, third, fourth = track_groups(tracks, albums, tags)[::2]
         assert first == second == third != fourth
 
-    def test_compilations_go_by_the_artists_on_them_and_never_tie(self):
+    def test_compilations_count_for_their_artists_and_never_join_groups(self):
         compilations = [album(name, "Various Artists") for name in ("c1", "c2", "c3", "c4")]
         tags = {
             "c1/0": {"artist": "A feat. B"}, "c1/1": {"artist": "Unknown"},
@@ -92,7 +92,7 @@ class TestGroups:
         assert len(set(track_groups(tracks, albums, None))) == 3
 
 
-def test_the_report_is_what_counting_finds():
+def test_the_report_matches_plain_counting():
     albums, tracks, tags = collection(
         album("1", "A"), album("2", "A", "B"), album("3", "C", genre="jazz"), album("4", "D", genre="jazz")
     )
@@ -171,14 +171,14 @@ class TestLeaks:
         table, tracks, tagged = collection(*albums, tags=tags)
         return {(leak.kind, leak.splits) for leak in find_leaks(tracks, place(tracks, **splits), table, tagged)}
 
-    def test_separate_parts_have_none(self):
+    def test_separate_splits_have_no_leaks(self):
         assert self.kinds(album("1", "A"), album("2", "B"), splits={"1": "train", "2": "test"}) == set()
 
     def test_an_artist_under_another_spelling(self):
         found = self.kinds(album("1", "The Beatles"), album("2", "Beatles"), splits={"1": "train", "2": "test"})
         assert found == {("artist", ("test", "train"))}
 
-    def test_what_is_left_out_and_various_artists_do_not_count(self):
+    def test_omitted_tracks_and_various_artists_are_no_leaks(self):
         albums = album("1", "A"), album("2", "A"), album("3", "Various Artists"), album("4", "Various Artists")
         assert self.kinds(*albums, splits={"1": "train", "3": "val", "4": "test"}) == set()
 
@@ -203,7 +203,7 @@ class TestLeaks:
         found = self.kinds(*compilations, splits={"1": "val", "2": "test"}, tags=tags)
         assert found == {("song", ("test", "val")), ("audio", ("test", "val"))}
 
-    def test_repeats_stay_only_where_most_is_held_out(self):
+    def test_repeats_stay_in_test_or_else_validation(self):
         tags = {"1/0": {"artist": "A", "title": "Song"}, "2/1": {"artist": "A", "title": "song"},
                 "3/0": {"artist": "A", "title": "Song"}, "3/1": {"artist": "A", "title": "Another"}}  # fmt: skip
         table, tracks, tagged = collection(album("1", "X"), album("2", "Y"), album("3", "Z"), tags=tags)

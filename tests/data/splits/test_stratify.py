@@ -80,7 +80,7 @@ class TestArtistGroups:
         assert len(set(artist_groups([[], [], ["a"]]))) == 3
 
     @given(st.lists(st.lists(st.sampled_from("abcdefghij"), max_size=3), min_size=1, max_size=12))
-    def test_same_as_joining_step_by_step(self, artists):
+    def test_groups_match_step_by_step_joining(self, artists):
         joined = [set(names) for names in artists]
         for _ in artists:
             for one in joined:
@@ -118,7 +118,7 @@ def naive_split(labels, groups, *, val, test, seed):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_same_as_looking_at_everything_at_each_step(seed):
+def test_splits_match_an_exhaustive_implementation(seed):
     labels, groups = collection(seed, artists=40, labels=12)
     fast = split_by_group(labels, groups, val=0.15, test=0.2, seed=seed)
     slow = naive_split(labels, groups, val=0.15, test=0.2, seed=seed)
