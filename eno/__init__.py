@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from eno.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from eno.audio.reading import decode, probe, read_windows
     from eno.audio.windows import WindowPolicy
@@ -17,10 +19,9 @@ if TYPE_CHECKING:
     from eno.encoders import load_encoder
     from eno.errors import EnoError
     from eno.inference.predictor import EnoPredictor
+    from eno.library import Library
     from eno.models import create_head, load_head
     from eno.spec import EncoderSpec
-
-__version__ = "0.1.0"
 
 _HOME = {
     "EmbeddingStore": "eno.embeddings.store.embedding_store",
@@ -28,6 +29,7 @@ _HOME = {
     "EnoError": "eno.errors",
     "EnoPredictor": "eno.inference.predictor",
     "LabelEncoder": "eno.data.labels.encoder",
+    "Library": "eno.library",
     "WindowPolicy": "eno.audio.windows",
     "create_head": "eno.models",
     "decode": "eno.audio.reading",
@@ -44,6 +46,7 @@ __all__ = [
     "EnoError",
     "EnoPredictor",
     "LabelEncoder",
+    "Library",
     "WindowPolicy",
     "create_head",
     "decode",

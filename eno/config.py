@@ -1,39 +1,58 @@
-"""Settings: ``eno.toml``, checked; a key that eno does not know is an error.
+"""Settings from ``eno.toml`` and the command line.
 
-Every setting has a default, so the file is optional. ``--set section.key=value`` on the command line goes over the
-file. Options of encoders and heads have their defaults where they are documented, on their classes;
-here only what a user sets is kept.
+Every setting has a default, so the file is optional. The options of encoders, heads and calibration are not repeated
+here: their sections are checked against the signature of the class or function that takes them.
 """
 
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 import tomllib
+import typing
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, create_model
 
 from eno.errors import ConfigError
+from eno.registry import ENCODERS, HEADS, import_class
 
-DEFAULT_FILE = Path("eno.toml")
+FILE = "eno.toml"
+OWN = "own"
+"""Section with the options of an encoder that is not part of eno; its keys are whatever that encoder takes."""
+
+_NOT_TRAINED = {"probabilities", "zero_shot"}  # heads that are made in code
+_TAKE_OPTIONS = {
+    **{name: place for name, place in HEADS.items() if name not in _NOT_TRAINED},
+    **ENCODERS,
+    "calibration": "eno.models.calibration:fit_calibration",
+}
+"""Section → the class or function whose keyword arguments are its keys."""
+# Parameters that the program fills in.
+_NOT_OPTIONS = {"device", "dtype", "blend.options", "calibration.groups", "lightgbm.checkpoint"}
+_PATHS = ("data_root", "model", "labels.aliases", "labels.hierarchy")
+_PLACES = ("embeddings", "store", "lute")  # a path or a URI
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A table of the settings file. Unknown keys are errors."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class WindowSettings(_Section):
-    """``[windows]``: which parts of a track are listened to; see `eno.audio.windows.WindowPolicy`."""
+class WindowSettings(Section):
+    """``[windows]``: which windows of a track are encoded; see `eno.audio.windows.WindowPolicy`."""
 
     count: int = Field(default=8, ge=1)
     hop_s: float | None = Field(default=None, gt=0)
 
 
-class LabelSettings(_Section):
-    """``[labels]``: which labels are learned; see `eno.data.labels.vocabulary.build_vocabulary`."""
+class LabelSettings(Section):
+    """``[labels]``: which labels are kept; see `eno.data.labels.vocabulary.build_vocabulary`."""
 
     min_albums: int = Field(default=100, ge=1)
     min_artists: int = Field(default=10, ge=1)
@@ -42,133 +61,16 @@ class LabelSettings(_Section):
     hierarchy: Path | None = None
 
 
-class SplitSettings(_Section):
-    """``[split]``: shares of the tracks that are held out, and the seed of the draw."""
+class SplitSettings(Section):
+    """``[split]``: shares of the validation and test splits, and the random seed."""
 
     val: float = Field(default=0.15, gt=0, lt=0.5)
     test: float = Field(default=0.15, gt=0, lt=0.5)
     seed: int = 0
 
 
-class MusicnnSettings(_Section):
-    """``[musicnn]``: options of `eno.encoders.musicnn.encoder.MusiCNN`."""
-
-    checkpoint: Literal["mtt", "msd", "both"] | None = None
-    output: Literal["penultimate", "pooled", "tags"] | None = None
-    batch_size: int | None = Field(default=None, ge=1)
-
-
-class ClapSettings(_Section):
-    """``[clap]``: options of `eno.encoders.clap.encoder.CLAP`."""
-
-    model: str | None = None
-    revision: str | None = None
-    output: Literal["projection", "pooled"] | None = None
-    batch_size: int | None = Field(default=None, ge=1)
-
-
-class LaionSettings(_Section):
-    """``[laion]``: options of `eno.encoders.clap.laion.LaionCLAP`."""
-
-    model: str | None = None
-    int16: bool | None = None
-    batch_size: int | None = Field(default=None, ge=1)
-
-
-class MertSettings(_Section):
-    """``[mert]``: options of `eno.encoders.mert.MERT`."""
-
-    model: str | None = None
-    revision: str | None = None
-    layers: str | tuple[int, ...] | None = None  # checked where the depth is known
-    pooling: Literal["mean", "max", "mean_std"] | None = None
-    window_s: float | None = None
-    batch_size: int | None = Field(default=None, ge=1)
-
-
-class TransformersSettings(MertSettings):
-    """``[hf]``: options of `eno.encoders.transformers_audio.TransformersAudio`."""
-
-
-class StatsSettings(_Section):
-    """``[stats]``: options of `eno.encoders.stats.Stats`."""
-
-    window_s: float | None = None
-
-
-class SimpleCNNSettings(_Section):
-    """``[simple_cnn]``: options of `eno.cnn.encoder.SimpleCNNTagger`."""
-
-    model: str | None = None
-    window_s: float | None = None
-    n_mels: int | None = None
-    sample_rate: int | None = None
-    batch_size: int | None = Field(default=None, ge=1)
-
-
-class MLPSettings(_Section):
-    """``[mlp]``: options of `eno.models.mlp.MLPHead`."""
-
-    hidden: tuple[int, ...] | None = None
-    dropout: float | None = Field(default=None, ge=0, lt=1)
-    learning_rate: float | None = Field(default=None, gt=0)
-    weight_decay: float | None = Field(default=None, ge=0)
-    warm_up: float | None = Field(default=None, ge=0, lt=1)
-    batch_size: int | None = Field(default=None, ge=1)
-    max_epochs: int | None = Field(default=None, ge=1)
-    patience: int | None = Field(default=None, ge=1)
-    loss: Literal["bce", "focal", "asymmetric"] | None = None
-    loss_options: dict[str, float] | None = None
-    class_weights: Literal["none", "balanced", "effective"] | None = None
-    label_smoothing: float | None = Field(default=None, ge=0, lt=1)
-    mixup: float | None = Field(default=None, ge=0)
-    pooling: Literal["none", "mean", "attention", "max"] | None = None
-    seed: int | None = None
-
-
-class LinearSettings(_Section):
-    """``[linear]``: options of `eno.models.linear.LinearHead`."""
-
-    l2: tuple[float, ...] | None = None
-    max_iterations: int | None = Field(default=None, ge=1)
-    seed: int | None = None
-
-
-class LightGBMSettings(_Section):
-    """``[lightgbm]``: options of `eno.models.lgbm.head.LightGBMHead`."""
-
-    num_leaves: int | None = Field(default=None, ge=2)
-    learning_rate: float | None = Field(default=None, gt=0)
-    feature_fraction: float | None = Field(default=None, gt=0, le=1)
-    min_data_in_leaf: int | None = Field(default=None, ge=1)
-    max_bin: int | None = Field(default=None, ge=2)
-    rounds: int | None = Field(default=None, ge=1)
-    early_stopping: int | None = Field(default=None, ge=1)
-    min_judged: int | None = Field(default=None, ge=1)
-    max_rows: int | None = Field(default=None, ge=1)
-    seed: int | None = None
-    threads: int | None = Field(default=None, ge=1)
-    executor: Literal["local", "ray"] | None = None
-
-
-class KNNSettings(_Section):
-    """``[knn]``: options of `eno.models.knn.KNNHead`."""
-
-    k: tuple[Annotated[int, Field(ge=1)], ...] | None = None
-    temperatures: tuple[Annotated[float, Field(gt=0)], ...] | None = None
-    smoothing: float | None = Field(default=None, ge=0)
-    seed: int | None = None
-
-
-class BlendSettings(_Section):
-    """``[blend]``: options of `eno.models.blend.BlendHead`; those of its heads are in their own sections."""
-
-    heads: tuple[str, ...] = ("linear", "mlp", "lightgbm")
-    seed: int | None = None
-
-
-class IndexSettings(_Section):
-    """``[index]``: how the index for similarity is built; see `eno.similarity.index.build.build_index`."""
+class IndexSettings(Section):
+    """``[index]``: how a similarity index is built; see `eno.similarity.index.build.build_index`."""
 
     kind: Literal["auto", "exact", "ivf", "ivfpq"] | None = None
     memory_mb: float | None = Field(default=None, gt=0)
@@ -176,16 +78,7 @@ class IndexSettings(_Section):
     seed: int | None = None
 
 
-class CalibrationSettings(_Section):
-    """``[calibration]``: options of `eno.models.calibration.fit_calibration`, and how tracks make an album."""
-
-    method: Literal["platt", "temperature", "none"] | None = None
-    rule: Literal["expected", "expected_macro", "micromacro", "scut", "pcut", "global", "fixed"] | None = None
-    precision_floor: float | None = Field(default=None, gt=0, lt=1)
-    album: Literal["mean_logit", "mean", "max", "median_logit"] = "mean_logit"
-
-
-class TrackingSettings(_Section):
+class TrackingSettings(Section):
     """``[tracking]``: whether and where runs are tracked; see `eno.tracking.experiment.Tracking`."""
 
     mode: Literal["auto", "online", "offline", "off"] = "auto"
@@ -193,29 +86,39 @@ class TrackingSettings(_Section):
     close_s: float = Field(default=60.0, gt=0)
 
 
-class Settings(_Section):
+class Settings(Section):
     """All settings.
 
     Attributes
     ----------
+    audio_roots : tuple of Path
+        Folders of the collection's audio; ``DATA_ROOT/raw/audio`` if there are none.
     data_root : Path
-        Holds ``raw/`` and ``processed/``.
+        Folder of ``raw/`` and ``processed/``.
+    lute : str or None
+        Where Lute's albums come from: a file, or ``grpc://host:port``.
     embeddings : str
-        Holds the embedding stores: a folder, or a URI of one.
+        Folder or URI of the embedding stores.
+    store : str or None
+        The current store; see `eno.library.Library.store_place` for the default.
+    model : Path
+        Folder of the current predictor.
     device, dtype : str
         See `eno.encoders.load_encoder`.
     encoder, head : str
         Names in the registries.
-    windows, labels, split, musicnn, clap, laion, mert, hf, stats, simple_cnn, mlp, linear, lightgbm, knn, blend
-        The sections of the file.
-    calibration, tracking
-        Those of what follows a head, and of experiment tracking.
-    own : dict
-        Options of an encoder of the user's own, whatever these are.
+    album : str
+        How the probabilities of tracks are combined into those of their album; see `eno.models.aggregation.aggregate`.
+    options : dict
+        Section name → options of an encoder, a head or ``calibration``, as they were set. Use `options_of`.
     """
 
+    audio_roots: tuple[Path, ...] = ()
     data_root: Path = Path("data")
+    lute: str | None = None
     embeddings: str = "embeddings"
+    store: str | None = None
+    model: Path = Path("models/eno")
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     encoder: str = "musicnn"
@@ -223,33 +126,62 @@ class Settings(_Section):
     windows: WindowSettings = WindowSettings()
     labels: LabelSettings = LabelSettings()
     split: SplitSettings = SplitSettings()
-    musicnn: MusicnnSettings = MusicnnSettings()
-    clap: ClapSettings = ClapSettings()
-    laion: LaionSettings = LaionSettings()
-    mert: MertSettings = MertSettings()
-    hf: TransformersSettings = TransformersSettings()
-    stats: StatsSettings = StatsSettings()
-    simple_cnn: SimpleCNNSettings = SimpleCNNSettings()
-    own: dict[str, Any] = Field(default_factory=dict)
-    mlp: MLPSettings = MLPSettings()
-    linear: LinearSettings = LinearSettings()
-    lightgbm: LightGBMSettings = LightGBMSettings()
-    knn: KNNSettings = KNNSettings()
-    blend: BlendSettings = BlendSettings()
-    calibration: CalibrationSettings = CalibrationSettings()
     index: IndexSettings = IndexSettings()
+    album: Literal["mean_logit", "mean", "max", "median_logit"] = "mean_logit"
     tracking: TrackingSettings = TrackingSettings()
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    _source: str = PrivateAttr(default=FILE)
+    _overridden: frozenset[str] = PrivateAttr(default=frozenset())
 
     def options_of(self, name: str) -> dict[str, Any]:
-        """Options that the user set for an encoder or head; none for a name without a section."""
+        """Return the options that were set for an encoder, a head or ``calibration``, checked and converted.
+
+        Raises
+        ------
+        ConfigError
+            An option is unknown or has a wrong value.
+        """
         kind, colon, _ = name.partition(":")
         if colon and kind != "hf":
-            return self.own
-        section = getattr(self, kind, None)
-        if isinstance(section, BlendSettings):
-            of_heads = {head: self.options_of(head) for head in section.heads if head != kind}
-            return section.model_dump(exclude_none=True) | {"options": of_heads}
-        return section.model_dump(exclude_none=True) if isinstance(section, _Section) else {}
+            return self.options.get(OWN, {})
+        if not has_options(kind):
+            return {}
+        try:
+            checked = options_model(kind).model_validate(self.options.get(kind, {}))
+        except ValidationError as error:
+            raise ConfigError(self._explain(error, prefix=(kind,))) from None
+        given = {key: getattr(checked, key) for key in type(checked).model_fields if key in checked.model_fields_set}
+        found = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+        if kind == "blend":
+            members = found.get("heads", option_defaults("blend")["heads"])
+            return found | {"options": {head: self.options_of(head) for head in members if head != kind}}
+        return found
+
+    def _explain(self, error: ValidationError, prefix: tuple[str, ...] = ()) -> str:
+        return "\n".join(_explain(one, prefix, self._source, self._overridden) for one in error.errors())
+
+
+def has_options(name: str) -> bool:
+    """Whether an encoder, a head or ``calibration`` has a section of its own."""
+    return name in _TAKE_OPTIONS
+
+
+@cache
+def options_model(name: str) -> type[BaseModel]:
+    """Build the model that checks the options of an encoder, a head or ``calibration``, from its signature."""
+    target = import_class(_TAKE_OPTIONS[name])
+    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    fields: dict[str, Any] = {
+        one.name: (hints[one.name], None if one.default is inspect.Parameter.empty else one.default)
+        for one in inspect.signature(target).parameters.values()
+        if one.kind is inspect.Parameter.KEYWORD_ONLY and not {one.name, f"{name}.{one.name}"} & _NOT_OPTIONS
+    }
+    return create_model(name, __base__=Section, **fields)
+
+
+def option_defaults(name: str) -> dict[str, Any]:
+    """Return the options of an encoder, a head or ``calibration`` with their defaults."""
+    return {key: field.default for key, field in options_model(name).model_fields.items()}
 
 
 def load_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Settings:
@@ -258,26 +190,23 @@ def load_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Se
     Parameters
     ----------
     path : Path, optional
-        The file; if not given, ``$ENO_CONFIG`` or ``eno.toml`` in the current folder, where there is one.
+        The settings file. If it is None, ``$ENO_CONFIG`` is used, or else the first ``eno.toml`` in the current folder
+        and those above it. Relative paths in a file that was found above are relative to its folder; otherwise they
+        are relative to the current folder.
     overrides : iterable of str
-        Settings in the form ``section.key=value`` that go over the file; the value is TOML, or plain text.
-
-    Returns
-    -------
-    Settings
-        The checked settings.
+        Settings of the form ``section.key=value`` that take precedence over the file. The value is TOML or plain text.
 
     Raises
     ------
     ConfigError
-        The file is missing or not TOML, a key is unknown, or a value is wrong; the message names it.
+        The file is missing or not valid TOML, a key is unknown, or a value is wrong; the message names it.
     """
     if path is None and "ENO_CONFIG" in os.environ:
         path = Path(os.environ["ENO_CONFIG"])
-    values: dict[str, Any] = {}
-    source = path or DEFAULT_FILE
-    if path is not None or DEFAULT_FILE.exists():
-        values = _read_toml(source)
+    found = settings_file() if path is None else path
+    values = _read_toml(found) if found is not None else {}
+    if path is None and found is not None and found.parent != Path():
+        _rebase(values, found.parent)
     overridden = set()
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -285,10 +214,40 @@ def load_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Se
             raise ConfigError(f"--set {override}: expected section.key=value, for instance windows.count=16.")
         _put(values, key.strip().split("."), _toml_value(text.strip()))
         overridden.add(key.strip())
+    return make_settings(values, source=str(found or FILE), overridden=overridden)
+
+
+def settings_file() -> Path | None:
+    """Find ``eno.toml`` in the current folder or the nearest folder above it."""
+    if Path(FILE).is_file():
+        return Path(FILE)
+    return next((folder / FILE for folder in Path.cwd().parents if (folder / FILE).is_file()), None)
+
+
+def make_settings(values: Mapping[str, Any], *, source: str = FILE, overridden: Iterable[str] = ()) -> Settings:
+    """Check settings that are laid out as in the file.
+
+    Raises
+    ------
+    ConfigError
+        A key is unknown or a value is wrong; `source` is named in the message.
+    """
+    values = dict(values)
+    options = {name: values.pop(name) for name in (*_TAKE_OPTIONS, OWN) if name in values}
+    for name, section in options.items():
+        if not isinstance(section, Mapping):
+            raise ConfigError(f"{source}: {name} = {section!r}: expected a section with keys of its own.")
+    calibration = dict(options.get("calibration", {}))
+    if "album" in calibration:  # its former place
+        values.setdefault("album", calibration.pop("album"))
+        options["calibration"] = calibration
+    overridden = frozenset(overridden)
     try:
-        return Settings.model_validate(values)
+        made = Settings.model_validate({**values, "options": {**values.get("options", {}), **options}})
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(problem, source, overridden) for problem in error.errors())) from None
+        raise ConfigError("\n".join(_explain(one, (), source, overridden) for one in error.errors())) from None
+    made._source, made._overridden = source, overridden
+    return made
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -298,6 +257,19 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not valid TOML: {error}.") from error
+
+
+def _rebase(values: dict[str, Any], folder: Path) -> None:
+    """Make relative paths absolute, the default ones included."""
+    for name in (*_PATHS, *_PLACES):
+        section, _, key = name.rpartition(".")
+        place = values.get(section, {}) if section else values
+        default = None if section else Settings.model_fields[key].default
+        value = place.get(key, default) if isinstance(place, dict) else None
+        if value is not None and "://" not in str(value):
+            place[key] = str(folder / str(value))
+    if isinstance(values.get("audio_roots"), list):
+        values["audio_roots"] = [str(folder / str(one)) for one in values["audio_roots"]]
 
 
 def _toml_value(text: str) -> Any:
@@ -315,16 +287,22 @@ def _put(values: dict[str, Any], keys: list[str], value: Any) -> None:
     values[keys[-1]] = value
 
 
-def _explain(problem: Mapping[str, Any], file: Path, overridden: set[str]) -> str:
-    keys = [str(part) for part in problem["loc"]]
+def _explain(problem: Mapping[str, Any], prefix: tuple[str, ...], file: str, overridden: Iterable[str]) -> str:
+    keys = [*prefix, *map(str, problem["loc"])]
     name = ".".join(keys)
-    source = "--set" if name in overridden else file
+    source = "--set" if any(one == name or one.startswith(f"{name}.") for one in overridden) else file
     if problem["type"] != "extra_forbidden":
         return f"{source}: {name} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}."
-    section: type[BaseModel] = Settings
-    for key in keys[:-1]:
-        section = Settings.model_fields[key].annotation  # type: ignore[assignment]
-    choices = list(section.model_fields)
+    choices = _keys_of(keys[:-1])
     close = difflib.get_close_matches(keys[-1], choices, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"{source}: unknown key {name!r}.{hint} Known here: {', '.join(choices)}."
+
+
+def _keys_of(section: list[str]) -> list[str]:
+    if not section:
+        return [*(key for key in Settings.model_fields if key != "options"), *_TAKE_OPTIONS, OWN]
+    if section[0] in _TAKE_OPTIONS:
+        return list(options_model(section[0]).model_fields)
+    model = Settings.model_fields[section[0]].annotation
+    return list(model.model_fields) if inspect.isclass(model) and issubclass(model, BaseModel) else []

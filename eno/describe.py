@@ -7,9 +7,9 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eno import __version__
 from eno.config import Settings
 from eno.errors import EnoError
+from eno.version import __version__
 
 if TYPE_CHECKING:
     from eno.audio.windows import WindowPolicy

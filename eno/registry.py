@@ -9,6 +9,27 @@ from typing import Any
 
 from eno.errors import ConfigError, UnknownName
 
+ENCODERS = {
+    "musicnn": "eno.encoders.musicnn.encoder:MusiCNN",
+    "clap": "eno.encoders.clap.encoder:CLAP",
+    "laion": "eno.encoders.clap.laion:LaionCLAP",
+    "mert": "eno.encoders.mert:MERT",
+    "hf": "eno.encoders.transformers_audio:TransformersAudio",
+    "stats": "eno.encoders.stats:Stats",
+    "simple_cnn": "eno.cnn.encoder:SimpleCNNTagger",
+}
+"""Name → ``module:class`` of every encoder."""
+HEADS = {
+    "mlp": "eno.models.mlp:MLPHead",
+    "linear": "eno.models.linear:LinearHead",
+    "lightgbm": "eno.models.lgbm.head:LightGBMHead",
+    "knn": "eno.models.knn:KNNHead",
+    "blend": "eno.models.blend:BlendHead",
+    "zero_shot": "eno.models.zero_shot:ZeroShotHead",
+    "probabilities": "eno.models.identity:IdentityHead",
+}
+"""Name → ``module:class`` of every head."""
+
 
 def find_class(kind: str, name: str, table: Mapping[str, str], *, also: Iterable[str] = ()) -> Any:
     """Import the class that a table of ``name: "module:class"`` lists under a name.

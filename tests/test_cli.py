@@ -52,7 +52,7 @@ class TestTag:
         result = eno("tag", "--json", "audio", "missing.mp3", cwd=folder)
         assert result.returncode == 1
         assert "4 of 7 files could not be tagged" in result.stderr
-        rows = {row["path"]: row for row in map(json.loads, result.stdout.splitlines())}
+        rows = {row["track_id"]: row for row in map(json.loads, result.stdout.splitlines())}
         assert len(rows) == 7
         assert rows["missing.mp3"]["error"] == "no such file"
         assert rows["audio/caf\udce9.mp3"]["error"].startswith("is empty")
@@ -86,10 +86,10 @@ class TestEmbed:
         assert "found 6 = embedded 3 + skipped 0 + failed 3" in result.stdout
         assert "empty.mp3: is empty (0 bytes)" in result.stdout
         assert "--retry-failed" in result.stderr
-        assert "50.0% are embedded, less than --min-coverage 99.0%" in " ".join(result.stderr.split())
+        assert "Coverage is 50.0%, below --min-coverage 99.0%" in " ".join(result.stderr.split())
         enough = eno("embed", "audio", "--min-coverage", "0.5", cwd=folder)
         assert enough.returncode == 0
-        assert "3 of 6 files failed" in enough.stdout
+        assert "3 of 6 files failed" in enough.stderr
         (store,) = (folder / "embeddings" / "audio").iterdir()
         assert store.name.startswith("musicnn-")
         again = eno("embed", "audio", cwd=folder)
@@ -115,7 +115,7 @@ class TestEmbed:
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=60)
         assert process.returncode == 1
-        assert "The same command goes on from here" in errors
+        assert "Run the same command again to resume" in errors
         assert "+ left" in output
         finished = eno("embed", "audio", "--store", "store", "--set", "windows.count=4", cwd=tmp_path)
         assert finished.returncode == 0
@@ -225,7 +225,7 @@ class TestCatalogueAndTrain:
         assert "labels  3 genres, 2 descriptors" in result.stdout
         assert "micromacro" in result.stdout
         assert "validation mAP" in result.stdout
-        judged = eno("evaluate", "model", "--data-root", ".", cwd=collection)
+        judged = eno("evaluate", "--model", "model", "--data-root", ".", cwd=collection)
         assert judged.returncode == 0, judged.stderr
         metrics = json.loads((collection / "model" / "evaluation" / "metrics.json").read_text())
         assert metrics["tracks"]["metrics"]["map_macro"] > 0.95 > metrics["chance_map_macro"]
@@ -249,11 +249,11 @@ class TestCatalogueAndTrain:
         (album,) = map(
             json.loads, eno("tag", test, "--model", "model", "--json", "--album", cwd=collection).stdout.splitlines()
         )
-        assert album["path"] == test
+        assert album["folder"] == test
         assert "Harsh Noise" in album["genres"]
         assert "calm" not in album["descriptors"]
         listed = eno("tag", "--store", "store", "--model", "model", "--json", "--album", cwd=collection).stdout
-        of_store = {row["path"]: row for row in map(json.loads, listed.splitlines())}["release/album/artist-1/noise"]
+        of_store = {row["folder"]: row for row in map(json.loads, listed.splitlines())}["release/album/artist-1/noise"]
         # The store keeps half precision.
         assert of_store["genres"]["Harsh Noise"] == pytest.approx(album["genres"]["Harsh Noise"], abs=0.01)
 
@@ -263,15 +263,15 @@ class TestCatalogueAndTrain:
         for name in ("head/head.safetensors", "calibration.json"):
             assert (collection / "other" / name).read_bytes() == (collection / "model" / name).read_bytes()
 
-        same = eno("retrain", "other", "--data-root", ".", cwd=collection)
+        same = eno("retrain", "--model", "other", "--data-root", ".", cwd=collection)
         assert "changed nothing" in same.stdout, same.stderr
         steps(collection, "split", split=["--set", "split.seed=7"])
-        new = eno("retrain", "other", "--out", "newer", "--data-root", ".", cwd=collection)
+        new = eno("retrain", "--model", "other", "--out", "newer", "--data-root", ".", cwd=collection)
         assert new.returncode == 0, new.stderr
         assert "changed train tracks: +" in new.stdout
-        refused = eno("evaluate", "model", "--data-root", ".", cwd=collection)
+        refused = eno("evaluate", "--model", "model", "--data-root", ".", cwd=collection)
         assert refused.returncode == 1
-        assert "was trained with other splits" in refused.stderr
+        assert "Train it again with: eno retrain" in refused.stderr.replace("\n", " ")
 
     def test_compare_and_tune(self, collection):
         steps(collection, "import", "scan", "match", "labels", "split")
@@ -284,13 +284,13 @@ class TestCatalogueAndTrain:
         assert float(rows["linear"]["map_macro"]) > float(rows[""]["map_macro"])
         assert float(rows["linear"]["tag_s"]) > 0
         alone = eno("compare", *options, "--head", "linear", cwd=collection)
-        assert "There is nothing to compare" in alone.stderr
+        assert "There is only one candidate" in alone.stderr
 
         limits = ["--trials", "2", "--set", "mlp.max_epochs=2"]
         tuned = eno("tune", *options, "--head", "mlp", *limits, "--out", "best.toml", cwd=collection)
         assert tuned.returncode == 0, tuned.stderr
-        assert "2 trials, 0 failed, 0 of earlier times" in tuned.stdout
-        trained = eno("train", *options, "--config", "best.toml", "--model", "tuned", cwd=collection)
+        assert "2 trials, 0 failed, 0 from earlier runs" in tuned.stdout
+        trained = eno("train", *options, "--tuned", "best.toml", "--model", "tuned", cwd=collection)
         assert trained.returncode == 0, trained.stderr
         record = json.loads((collection / "tuned" / "training.json").read_text())
         assert record["options"]["max_epochs"] == 2
@@ -304,7 +304,7 @@ class TestCatalogueAndTrain:
             (official / f"{part}.txt").write_text("\n".join(chosen))
         result = eno("split", "--official", "official", "--data-root", ".", cwd=collection)
         assert result.returncode == 0, result.stderr
-        assert "1 names of official are unknown here, such as gone" in result.stdout
+        assert "1 names in official are not in the collection, such as gone" in result.stderr
         assert "train  18 tracks, 6 albums, 6 artists" in result.stdout
         (official / "train.txt").write_text(f"{names[0]}/0.flac")
         (official / "val.txt").write_text(f"{names[0]}/1.flac")
@@ -316,9 +316,12 @@ class TestCatalogueAndTrain:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["train", "--store", "store"], "processed/label_encoder.json: no such file"),
-            (["evaluate", "gone"], "gone: does not say how it was trained"),
-            (["retrain", "raw"], "raw: does not say how it was trained"),
+            (
+                ["train", "--store", "store"],
+                "Training needs albums with genres or descriptors. Import them: eno import lute",
+            ),
+            (["evaluate", "--model", "gone"], "gone: has no training record"),
+            (["retrain", "--model", "raw"], "raw: has no training record"),
             (["compare", "--store", "store"], "processed/label_encoder.json: no such file"),
             (["scan", "gone"], "gone: is not a folder"),
             (["match"], "processed/tracks.parquet: no such file. Create it with: eno scan"),
@@ -351,8 +354,8 @@ class TestInfo:
         assert result.returncode == 1
         assert "2.00 s, 16000 Hz, 2 channels" in result.stdout
         assert "loudest channel" in result.stdout
-        assert "is empty" in result.stdout
-        assert "audio: is a folder, but neither" in result.stdout
+        assert "is empty" in result.stderr
+        assert "audio: is a folder, but neither" in result.stderr
 
 
 def test_names_that_are_not_utf8_are_shown_everywhere(folder):

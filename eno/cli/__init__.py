@@ -1,4 +1,4 @@
-"""The command line: verbs that call the library and show what comes back."""
+"""The command line: verbs that call the library and print what comes back."""
 
 from __future__ import annotations
 
@@ -7,58 +7,57 @@ from typing import Annotated
 
 import typer
 
-from eno import __version__
 from eno.cli import (
     catalogue,
     duplicates,
     embedding,
     encoders,
-    indexes,
-    info,
-    judging,
-    learning,
+    evaluating,
+    maintenance,
     mapping,
     serving,
+    setup,
     similar,
-    stores,
     tagging,
-    tracking,
+    tracked,
+    training,
     writing,
 )
+from eno.cli.commands import EnoGroup
 from eno.cli.options import shown
 from eno.console import console, errors
 from eno.errors import EnoError
+from eno.version import __version__
 
 app = typer.Typer(
-    help="Tag your music with your own words.",
+    cls=EnoGroup,
+    help="Tag your music with your own words. Start with 'eno init FOLDER'; 'eno status' shows the next step.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(catalogue.app)
-app.add_typer(embedding.app)
-app.add_typer(learning.app)
-app.add_typer(judging.app)
-app.add_typer(info.app)
-app.add_typer(tagging.app)
-app.add_typer(writing.app)
-app.add_typer(similar.app)
-app.add_typer(duplicates.app)
-app.add_typer(mapping.app)
-app.add_typer(serving.app)
-app.add_typer(encoders.app)
-app.add_typer(stores.app, name="store")
-app.add_typer(indexes.app, name="index")
-app.add_typer(tracking.app, name="tracking")
+for module in (
+    setup, catalogue, embedding, maintenance, encoders, training, evaluating, tagging, writing, similar, duplicates,
+    mapping, serving, tracked,
+):  # fmt: skip
+    app.add_typer(module.app)
 
 
 def main() -> None:
-    """Run the command line; an error of eno's own is shown without a traceback."""
+    """Run the command line. Errors that a user can do something about are printed without a traceback."""
     try:
         app()
-    except EnoError as error:
-        errors.print(f"[bold red]error:[/] {shown(error)}")
+    except (EnoError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # the reader of the output has gone, as with: eno … | head
+            sys.stderr.close()
+            sys.exit(1)
+        errors.print(f"[bold red]error:[/] {shown(_message(error))}")
         sys.exit(1)
+
+
+def _message(error: EnoError | OSError) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 @app.callback(invoke_without_command=True)

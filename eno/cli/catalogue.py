@@ -1,113 +1,214 @@
-"""What is known about the music: ``import``, ``scan``, ``match``, ``labels``, ``split``, ``explore``."""
+"""The collection: ``import``, ``scan``, ``match``, ``labels``, ``split``, ``explore``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from eno.cli.options import ConfigOption, DataRootOption, SetOption, settings, shown
-from eno.config import Settings
-from eno.console import console, progress
-from eno.errors import EnoError
-
-if TYPE_CHECKING:
-    from eno.data.layout import DataRoot
+from eno.cli.commands import COLLECTION, EnoGroup, command
+from eno.cli.options import AudioRootOption, JsonOption, LibraryOptions, prepare_output, print_json, print_lines, shown
+from eno.console import console, errors, progress
+from eno.errors import ConfigError
+from eno.files import AudioRoots
+from eno.library import Library
 
 app = typer.Typer()
-importing = typer.Typer(help="Bring album metadata in.", no_args_is_help=True)
-app.add_typer(importing, name="import")
+importing = typer.Typer(help="Import album metadata.", no_args_is_help=True, cls=EnoGroup)
+app.add_typer(importing, name="import", rich_help_panel=COLLECTION)
 
 
-@importing.command("lute")
+@importing.callback()
+def _importing() -> None:
+    """Import album metadata."""
+
+
+@command(importing, "lute")
 def import_lute_albums(
-    source: Annotated[str, typer.Argument(help="lute.db, JSON lines, JSON, Parquet, or grpc://host:port")],
+    where: LibraryOptions,
+    source: Annotated[
+        str | None,
+        typer.Argument(help="lute.db, JSON Lines, JSON, Parquet, or grpc://host:port [default: lute in eno.toml]"),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first malformed record")] = False,
-    data_root: DataRootOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Bring in albums of RateYourMusic as Lute collects them."""
-    root, _ = _prepare(config, overrides, data_root)
+    """Import albums of RateYourMusic that Lute collected."""
+    library = where.open(lute=source)
+    if library.settings.lute is None:
+        raise ConfigError("Where are Lute's albums? Name the source: eno import lute lute.db")
+    _import(library, strict=strict, as_json=as_json)
 
+
+@command(app, panel=COLLECTION)
+def scan(
+    where: LibraryOptions,
+    folder: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Audio folders [default: those of the library]", show_default=False),
+    ] = None,
+    hash_audio: Annotated[
+        bool, typer.Option("--hash", help="Read all audio to find files with identical content")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read tags, length and format of every audio file. Only new and changed files are opened."""
+    _scan(where.open(audio_root=folder), hash_audio=hash_audio, as_json=as_json)
+
+
+@command(app, panel=COLLECTION)
+def match(
+    where: LibraryOptions,
+    review: Annotated[
+        Path | None,
+        typer.Option(help="CSV of your decisions [default: match_review.csv]", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the album of every track. Uncertain matches go to a CSV file for you to decide."""
+    _match(where.open(), review=review, as_json=as_json)
+
+
+@command(app, panel=COLLECTION, former={"--limit": "--top"})
+def labels(
+    where: LibraryOptions,
+    all_albums: Annotated[bool, typer.Option("--all-albums", help="Also count albums without audio")] = False,
+    top: Annotated[int, typer.Option("--top", min=0, help="Rows shown of each table")] = 15,
+    roll_up: Annotated[
+        bool, typer.Option("--roll-up", help="Summarise by the top-level headings of the hierarchy")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose the labels that are frequent enough to train on, and show why the others are not."""
+    _labels(where.open(), all_albums=all_albums, top=top, roll_up=roll_up, as_json=as_json)
+
+
+@command(app, panel=COLLECTION)
+def split(
+    where: LibraryOptions,
+    official: Annotated[
+        Path | None, typer.Option(help="Folder with the files of a published split to use instead")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Split the tracks into training, validation and test sets without shared artists, and check for leaks."""
+    _split(where.open(), official=official, as_json=as_json)
+
+
+@command(app, panel=COLLECTION, former={"--output": "--out"})
+def explore(
+    where: LibraryOptions,
+    track: Annotated[str | None, typer.Option(help="Track to show a spectrogram of [default: the first one]")] = None,
+    audio_root: AudioRootOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="HTML file [default: processed/exploration.html]", show_default=False)
+    ] = None,
+) -> None:
+    """Summarise the collection and its problems, in the terminal and as one HTML file."""
+    from eno.exploration import explore as summarise
+    from eno.exploration.html import write_html
+    from eno.exploration.terminal import terminal_tables
+
+    library = where.open(audio_root=audio_root)
+    place = out or library.data.exploration
+    prepare_output(place)
+    found = summarise(library.data, audio_roots=_explored(library), track=track)
+    for table in terminal_tables(found):
+        console.print(table)
+    print_lines(found.hints)
+    write_html(found, place)
+    console.print(f"report  {shown(place)}")
+
+
+def _explored(library: Library) -> AudioRoots | None:
+    return library.audio_roots if library.settings.audio_roots else None
+
+
+def prepare(library: Library) -> None:
+    """Run the steps that training needs and that were not run yet: import, scan, match, labels, split.
+
+    Raises
+    ------
+    ConfigError
+        There are no albums, and the settings do not say where to import them from.
+    """
+    data = library.data
+    if (data.splits / "train.parquet").is_file() and data.label_encoder.is_file():
+        return
+    steps: list[tuple[Path, Callable[[Library], None]]] = [
+        (data.albums, _import), (data.tracks, _scan), (data.matches, _match), (data.label_encoder, _labels),
+        (data.splits / "train.parquet", _split),
+    ]  # fmt: skip
+    if not data.albums.is_file() and library.settings.lute is None:
+        raise ConfigError(
+            "Training needs albums with genres or descriptors. Import them: eno import lute lute.db. "
+            "'eno status' shows all steps."
+        )
+    for made, run in steps:
+        if not made.is_file():
+            errors.print(f"[dim]{run.__name__.strip('_')}: not done yet, running it now[/]")
+            run(library)
+
+
+def _import(library: Library, *, strict: bool = False, as_json: bool = False) -> None:
     from eno.data.lute.importing import import_lute
     from eno.summary import import_lines
 
+    assert library.settings.lute is not None
     with progress("importing") as show:
-        report = import_lute(source, root.albums, strict=strict, on_progress=show)
-    _print(import_lines(report))
-    console.print(f"albums  {shown(root.albums)}")
+        report = import_lute(library.settings.lute, library.data.albums, strict=strict, on_progress=show)
+    if as_json:
+        print_json(asdict(report))
+        return
+    print_lines(import_lines(report))
+    console.print(f"albums  {shown(library.data.albums)}")
 
 
-@app.command()
-def scan(
-    audio_root: Annotated[Path | None, typer.Argument(help="Folder of audio (default: DATA_ROOT/raw/audio)")] = None,
-    hash_audio: Annotated[bool, typer.Option("--hash", help="Read all audio to find files with the same")] = False,
-    data_root: DataRootOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
-) -> None:
-    """Look at every audio file: tags, length, format, what is wrong; only new and changed files are opened."""
-    root, _ = _prepare(config, overrides, data_root)
-
+def _scan(library: Library, *, hash_audio: bool = False, as_json: bool = False) -> None:
     from eno.data.library import scanning
     from eno.summary import scan_lines
 
     with progress("scanning") as show:
-        report = scanning.scan(audio_root or root.audio, root.tracks, hash_audio=hash_audio, on_progress=show)
-    _print(scan_lines(report))
-    console.print(f"tracks  {shown(root.tracks)}")
+        report = scanning.scan(library.audio_roots, library.data.tracks, hash_audio=hash_audio, on_progress=show)
+    if as_json:
+        print_json(asdict(report))
+        return
+    print_lines(scan_lines(report))
+    console.print(f"tracks  {shown(library.data.tracks)}")
 
 
-@app.command()
-def match(
-    review: Annotated[
-        Path | None, typer.Option(help="CSV of your decisions (default: processed/match_review.csv)")
-    ] = None,
-    data_root: DataRootOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
-) -> None:
-    """Find the album of every track; what is unsure goes into a CSV for you to decide."""
-    root, _ = _prepare(config, overrides, data_root)
-
-    from eno.data.library.scanning import read_tracks
-    from eno.data.lute.albums import read_albums
-    from eno.data.matching import matcher as matching
+def _match(library: Library, *, review: Path | None = None, as_json: bool = False) -> None:
+    from eno.data.matching import match as match_tracks
     from eno.summary import match_lines
 
-    path = review or root.match_review
-    tracks, albums = read_tracks(root.tracks), read_albums(root.albums)
+    data, path = library.data, review or library.data.match_review
+    tracks, albums = library.tracks, library.albums
     with progress("matching") as show:
-        report = matching.match(tracks, albums, root.matches, path, on_progress=show)
-    _print(match_lines(report, path))
-    console.print(f"matches {shown(root.matches)}")
+        report = match_tracks(tracks, albums, data.matches, path, on_progress=show)
+    if as_json:
+        print_json({**asdict(report), "review": str(path)})
+        return
+    print_lines(match_lines(report, path))
+    console.print(f"matches {shown(data.matches)}")
 
 
-@app.command()
-def labels(
-    all_albums: Annotated[bool, typer.Option("--all-albums", help="Count albums without audio too")] = False,
-    limit: Annotated[int, typer.Option(min=0, help="So many rows of each table")] = 15,
-    roll_up: Annotated[bool, typer.Option("--roll-up", help="Sum up the hierarchy by its top headings")] = False,
-    data_root: DataRootOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
+def _labels(
+    library: Library, *, all_albums: bool = False, top: int = 0, roll_up: bool = False, as_json: bool = False
 ) -> None:
-    """Choose the labels that are frequent enough to be learned, and say why the others are not."""
-    root, chosen = _prepare(config, overrides, data_root)
-
     from eno.data.catalogue import choose_labels
     from eno.data.labels.hierarchy import Hierarchy, load_aliases
     from eno.data.labels.vocabulary import roll_up as sum_up
     from eno.summary import label_lines, label_table
 
-    limits = chosen.labels
+    data, limits = library.data, library.settings.labels
     hierarchy = Hierarchy.load(limits.hierarchy) if limits.hierarchy else None
     if roll_up and hierarchy is None:
-        raise EnoError("--roll-up needs a hierarchy: --set labels.hierarchy=FILE")
+        raise ConfigError("--roll-up needs a hierarchy: --set labels.hierarchy=FILE")
     encoder, counts = choose_labels(
-        root,
+        data,
         min_albums=limits.min_albums,
         min_artists=limits.min_artists,
         secondary_weight=limits.secondary_weight,
@@ -115,67 +216,30 @@ def labels(
         hierarchy=hierarchy,
         all_albums=all_albums,
     )
-    for kept in (True, False) if limit else ():
-        console.print(label_table(counts, kept=kept, limit=limit))
+    if as_json:
+        for row in counts.to_pylist():
+            print_json(row)
+        return
+    for kept in (True, False) if top else ():
+        console.print(label_table(counts, kept=kept, limit=top))
     if roll_up and hierarchy is not None:
-        _print([f"{heading}: {albums} albums, {below} labels" for heading, albums, below in sum_up(counts, hierarchy)])
-    _print(label_lines(encoder, counts))
-    console.print(f"labels  {shown(root.label_encoder)}, {shown(root.label_counts)}")
+        print_lines([f"{name}: {albums} albums, {below} labels" for name, albums, below in sum_up(counts, hierarchy)])
+    print_lines(label_lines(encoder, counts))
+    console.print(f"labels  {shown(data.label_encoder)}, {shown(data.label_counts)}")
 
 
-@app.command()
-def split(
-    official: Annotated[Path | None, typer.Option(help="Folder with the files of a division to use instead")] = None,
-    data_root: DataRootOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
-) -> None:
-    """Divide the tracks into train, validation and test, no artist on two sides; then look for leaks."""
-    root, chosen = _prepare(config, overrides, data_root)
-
+def _split(library: Library, *, official: Path | None = None, as_json: bool = False) -> None:
     from eno.data.catalogue import split_tracks
     from eno.summary import split_lines
 
-    report, unknown = split_tracks(root, official=official, **chosen.split.model_dump())
+    report, unknown = split_tracks(library.data, official=official, **library.settings.split.model_dump())
     if unknown:
-        console.print(f"{len(unknown)} names of {shown(official)} are unknown here, such as {shown(unknown[0])}")
-    _print(split_lines(report))
-    console.print(f"splits  {shown(root.splits)}")
-
-
-@app.command()
-def explore(
-    track: Annotated[str | None, typer.Option(help="Track to picture, by its id (default: the first one)")] = None,
-    audio_root: Annotated[Path | None, typer.Option(help="Folder that was scanned, if not raw/audio")] = None,
-    output: Annotated[Path | None, typer.Option(help="HTML file (default: processed/exploration.html)")] = None,
-    data_root: DataRootOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
-) -> None:
-    """Show what is in the collection and what is wrong with it, here and as one HTML file with pictures."""
-    root, _ = _prepare(config, overrides, data_root)
-
-    from eno.exploration import explore as explore_collection
-    from eno.exploration.terminal import terminal_tables
-
-    found = explore_collection(root, audio_roots=audio_root, track=track)
-    for table in terminal_tables(found):
-        console.print(table)
-    _print(found.hints)
-
-    from eno.exploration.html import write_html
-
-    write_html(found, output or root.exploration)
-    console.print(f"report  {shown(output or root.exploration)}")
-
-
-def _prepare(config: Path | None, overrides: list[str] | None, data_root: Path | None) -> tuple[DataRoot, Settings]:
-    from eno.data.layout import DataRoot
-
-    chosen = settings(config, overrides, data_root=data_root)
-    return DataRoot(chosen.data_root), chosen
-
-
-def _print(lines: list[str]) -> None:
-    for line in lines:
-        console.print(shown(line))
+        example = shown(unknown[0])
+        errors.print(
+            f"[yellow]{len(unknown)} names in {shown(official)} are not in the collection, such as {example}[/]"
+        )
+    if as_json:
+        print_json(asdict(report))
+        return
+    print_lines(split_lines(report))
+    console.print(f"splits  {shown(library.data.splits)}")

@@ -1,10 +1,8 @@
-"""The same recording in several files: ``duplicates``."""
+"""Files of the same recording: ``duplicates``."""
 
 from __future__ import annotations
 
 import csv
-import errno
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,17 +11,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eno.cli.options import ConfigOption, DataRootOption, SetOption, StoreArgument, settings, shown
+from eno.cli.commands import SEARCH, command
+from eno.cli.options import (
+    AudioRootOption,
+    IndexOption,
+    JsonOption,
+    LibraryOptions,
+    StoreOption,
+    prepare_output,
+    print_json,
+    shown,
+)
 from eno.console import console, progress
 from eno.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from eno.data.layout import DataRoot
     from eno.duplicates.copies import Member
     from eno.duplicates.find import Duplicates
-    from eno.embeddings.store.embedding_store import EmbeddingStore
+    from eno.library import Library
     from eno.similarity.index.index import SimilarityIndex
 
 app = typer.Typer()
@@ -31,45 +36,39 @@ app = typer.Typer()
 _LISTED = 10
 
 
-@app.command()
+@command(app, panel=SEARCH, former_argument="--store")
 def duplicates(
-    store: StoreArgument,
-    audio_root: Annotated[
-        Path | None, typer.Option(help="Folder that track ids are relative to (default: DATA_ROOT/raw/audio)")
-    ] = None,
-    index: Annotated[Path | None, typer.Option(help="Index of tracks (default: the one in the store)")] = None,
+    where: LibraryOptions,
+    store: StoreOption = None,
+    audio_root: AudioRootOption = None,
+    index: IndexOption = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write all pairs as .csv, or everything as .json")
+        Path | None, typer.Option(metavar="FILE", help="Also write the pairs to a .csv or .json file")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON")] = False,
-    neighbours: Annotated[int | None, typer.Option(min=0, help="Nearest tracks of each that are compared …")] = None,
-    min_cosine: Annotated[float | None, typer.Option(min=-1, max=1, help="… if they are at least so near")] = None,
-    nearest: Annotated[int | None, typer.Option(min=0, help="Those compared however far they are")] = None,
-    data_root: DataRootOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
+    neighbours: Annotated[
+        int | None, typer.Option(min=0, help="Nearest neighbours of each track that are candidates …")
+    ] = None,
+    min_cosine: Annotated[float | None, typer.Option(min=-1, max=1, help="… above this cosine similarity")] = None,
+    nearest: Annotated[int | None, typer.Option(min=0, help="Nearest neighbours that are always candidates")] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Find files of the same recording, whatever their format, and say which to keep; nothing is deleted."""
+    """Find files of the same recording, whatever their format, and recommend which one to keep. Deletes nothing."""
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
-        raise ConfigError(f"--out {shown(out)}: name a file that ends in .csv or .json.")
+        raise ConfigError(f"--out {shown(out)}: the file name must end in .csv or .json.")
+    library = where.open(store=store, audio_root=audio_root)
+    roots = library.present_audio_roots
+    if audio_root and roots is None:
+        raise AudioError(str(library.audio_roots), "is not a folder; expected the one that was embedded")
     if out is not None:
-        _prepare(out)
-    chosen = settings(config, overrides, data_root=data_root)
+        prepare_output(out)
 
-    from eno.data.layout import DataRoot
     from eno.duplicates.find import MIN_COSINE, NEAREST, NEIGHBOURS, find_duplicates
-    from eno.embeddings.store.embedding_store import EmbeddingStore
 
-    root, opened = DataRoot(chosen.data_root), EmbeddingStore.open(store)
-    if audio_root is not None and not audio_root.is_dir():
-        raise AudioError(audio_root, "is not a folder; expected the one that was embedded")
-    if audio_root is None and root.audio.is_dir():
-        audio_root = root.audio
-    with _index(opened, index) as near, progress("duplicates") as show:
+    with _index(library, index) as near, progress("duplicates") as show:
         found = find_duplicates(
             near,
-            audio_roots=audio_root,
-            tracks=_tracks(root),
+            audio_roots=roots,
+            tracks=library.tracks if library.data.tracks.is_file() else None,
             neighbours=NEIGHBOURS if neighbours is None else neighbours,
             min_cosine=MIN_COSINE if min_cosine is None else min_cosine,
             nearest=NEAREST if nearest is None else nearest,
@@ -78,41 +77,25 @@ def duplicates(
     if out is not None:
         _write(found, out)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
+        for row in found.rows():
+            print_json(row)
     else:
-        _print(found, listened=audio_root is not None)
+        _print(found, listened=roots is not None)
 
 
 @contextmanager
-def _index(store: EmbeddingStore, folder: Path | None) -> Iterator[SimilarityIndex]:
-    """Open an up-to-date index of the store; the index of a remote store is temporary."""
-    from eno.similarity.index.build import build_index, open_or_build
+def _index(library: Library, folder: Path | None) -> Iterator[SimilarityIndex]:
+    """Open an up-to-date index; that of a remote store is temporary, because there is no disk to keep it on."""
+    from eno.similarity.index.build import build_index
 
-    if folder is None and store.folder.local is None:  # there is no disk to keep an index on
+    store = library.store()
+    if folder is None and store.folder.local is None:
         with tempfile.TemporaryDirectory(prefix="eno-index-") as scratch, progress("indexing") as show:
             yield build_index(store, scratch, on_progress=show)
         return
     with progress("indexing") as show:
-        index = open_or_build(store, folder, current=True, on_progress=show)
+        index = library.index(folder=folder, current=folder is None, on_progress=show)
     yield index
-
-
-def _tracks(root: DataRoot) -> pa.Table | None:
-    from eno.data.library.scanning import read_tracks
-
-    return read_tracks(root.tracks) if root.tracks.is_file() else None
-
-
-def _prepare(out: Path) -> None:
-    """Create the folder of an output file, and make sure that it can be written, before a long computation."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out.parent):
-            pass
-        if out.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
-    except OSError as error:
-        raise ConfigError(f"--out {shown(out)}: cannot be written ({error.strerror}). Choose another file.") from error
 
 
 def _write(found: Duplicates, out: Path) -> None:
@@ -135,7 +118,7 @@ def _print(found: Duplicates, *, listened: bool) -> None:
     for group in found.groups:
         console.print(f"[bold]keep[/]  {shown(group[0].track_id)}  ({shown(why_kept(group))})")
         for member in group[1:]:
-            console.print(f"      {shown(member.track_id)}  {shown(_said(member))}")
+            console.print(f"      {shown(member.track_id)}  {shown(_reason(member))}")
     unsure = [pair for pair in found.pairs if pair.decision == UNCONFIRMED]
     for pair in unsure[:_LISTED] if listened else []:
         console.print(
@@ -146,12 +129,12 @@ def _print(found: Duplicates, *, listened: bool) -> None:
         console.print(f"[red]failed[/]  {shown(track_id)}: {shown(reason)}")
     counts = ", ".join(f"{found.count(decision)} {decision}" for decision in (SAME, DIFFERENT, UNCONFIRMED))
     console.print(f"{found.tracks} tracks, {len(found.pairs)} pairs compared: {counts}")
-    console.print(f"{len(found.groups)} groups with {sum(len(group) - 1 for group in found.groups)} files to spare")
+    console.print(f"{len(found.groups)} groups with {sum(len(group) - 1 for group in found.groups)} redundant files")
     if not listened and found.pairs:
-        console.print("[yellow]Not listened to: name the audio with --audio-root, and pairs are confirmed.[/]")
+        console.print("[yellow]The audio was not compared. Name its folder with --audio-root to confirm the pairs.[/]")
 
 
-def _said(member: Member) -> str:
+def _reason(member: Member) -> str:
     if member.pair is None:
         return member.behind
     return f"score {member.pair.likeness.score:.3f}, {member.pair.likeness.overlap:.0%} of the sound; {member.behind}"

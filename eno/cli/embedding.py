@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eno.cli.options import ConfigOption, EncoderOption, SetOption, encoder_of, policy_of, settings, shown
-from eno.cli.tracked import NameOption, ProjectOption, QueueOption, Run, TrackingOption, tracked
-from eno.config import Settings
-from eno.console import console, progress
+from eno.cli.commands import EMBEDDINGS, command
+from eno.cli.options import EncoderOption, JsonOption, LibraryOptions, StoreOption, print_json, shown
+from eno.cli.tracked import FORMER_TRACKING, Run, TrackingOptions, tracked
+from eno.console import console, errors, progress
 from eno.errors import AudioError, ConfigError, EnoError
+from eno.library import Library
 
 if TYPE_CHECKING:
-    from eno.audio.windows import WindowPolicy
     from eno.embeddings.job.embed import EmbedProgress, EmbedReport
     from eno.embeddings.job.executor import Executor
     from eno.encoders import Encoder
@@ -38,69 +38,75 @@ class ExecutorName(StrEnum):
 
 
 class DType(StrEnum):
-    """How a new store keeps values."""
+    """Precision of the values in a new store."""
 
     FLOAT16 = "float16"
     FLOAT32 = "float32"
 
 
-@app.command()
+@command(app, panel=EMBEDDINGS, former=FORMER_TRACKING)
 def embed(
-    audio_root: Annotated[Path, typer.Argument(help="Folder with audio files")],
-    store: Annotated[
-        str | None,
-        typer.Option(help="The store: a folder, or a URI such as s3://… (default: EMBEDDINGS/<folder>/<encoder>)"),
+    where: LibraryOptions,
+    tracking: TrackingOptions,
+    folder: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Audio folders [default: those of the library]", show_default=False),
     ] = None,
+    store: StoreOption = None,
     encoder: EncoderOption = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try files again that failed before")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Retry files that failed before")] = False,
     min_coverage: Annotated[
-        float, typer.Option(min=0, max=1, help="The exit code says so if a smaller share of the files is embedded")
+        float, typer.Option(min=0, max=1, help="Exit with an error if a smaller share of the files is embedded")
     ] = 0.99,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda; several with commas: cuda:0,cuda:1")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Decoding processes (default: one a core)")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda; several separated by commas: cuda:0,cuda:1")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Decoding processes [default: one per core]", show_default=False)
+    ] = None,
     file_timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds that a file may give nothing while it is decoded")
+        float, typer.Option(min=0.1, help="Seconds without progress after which decoding a file is given up")
     ] = 120,
     dtype: Annotated[
-        DType | None, typer.Option("--store-dtype", help="How the store keeps values (new ones: float16)")
+        DType | None,
+        typer.Option("--store-dtype", help="Precision of a new store [default: float16]", show_default=False),
     ] = None,
     executor: Annotated[ExecutorName, typer.Option(help="This machine, or a Ray cluster")] = ExecutorName.LOCAL,
-    json_log: Annotated[bool, typer.Option("--json-log", help="Progress as lines of JSON")] = False,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
-    tracking: TrackingOption = None,
-    queue: QueueOption = None,
-    project: ProjectOption = None,
-    name: NameOption = None,
+    json_log: Annotated[bool, typer.Option("--json-log", help="Log progress as JSON Lines to stderr")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Bring a store of vectors up to date with a folder of audio; an interrupted run goes on where it was."""
-    chosen = settings(config, overrides, encoder=encoder, device=device)
-    arguments = {"audio_root": audio_root, "store": store, "retry_failed": retry_failed, "min_coverage": min_coverage,
+    """Embed the collection. Later runs take new and changed files; an interrupted run resumes where it stopped."""
+    library = where.open(audio_root=folder, store=store, encoder=encoder, device=device)
+    roots = list(library.audio_roots.folders)
+    arguments = {"folder": roots, "store": store, "retry_failed": retry_failed, "min_coverage": min_coverage,
                  "workers": workers, "file_timeout": file_timeout, "dtype": dtype, "executor": executor}  # fmt: skip
+    chosen = library.settings.encoder
     with tracked(
-        embed, "embeddings", chosen, arguments, name=f"embed {audio_root.name} with {chosen.encoder}",
-        used=(chosen.encoder.partition(":")[0],), options=(tracking, queue, project, name),
+        embed, "embeddings", library, arguments, tracking,
+        name=f"embed {roots[0].name} with {chosen}", used=(chosen.partition(":")[0],),
     ) as run:  # fmt: skip
-        _embed(run, json_log)
+        _embed(run, json_log=json_log, as_json=as_json)
 
 
-def _embed(run: Run, json_log: bool) -> None:
+def _embed(run: Run, *, json_log: bool, as_json: bool) -> None:
     from eno.devices import resolve_device
     from eno.embeddings.job.embed import embed_folder
     from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.training.reports import progress_reporter, report_embedding
 
-    chosen, given = run.settings, run.arguments
-    audio_root, executor, dtype = given["audio_root"], given["executor"], given["dtype"]
+    given = run.arguments
+    library = Library(run.library.settings.model_copy(update={"audio_roots": tuple(given["folder"])}))
+    chosen, executor, dtype = library.settings, given["executor"], given["dtype"]
     devices = [name.strip() for name in chosen.device.split(",")]
     several = len(devices) > 1 or executor == ExecutorName.RAY
     if executor == ExecutorName.LOCAL:
         for name in devices:
             resolve_device(name)  # also for an encoder that would not use it
-    loaded = encoder_of(chosen.model_copy(update={"device": "cpu"}) if several else chosen)  # there for its spec alone
-    policy = policy_of(chosen)
-    place = given["store"] or f"{chosen.embeddings}/{audio_root.resolve().name}/{loaded.spec.label}"
-    opened = EmbeddingStore.open_or_create(place, loaded.spec, policy=policy, dtype=dtype and dtype.value)
+    encoder = library.encoder(device="cpu" if several else None)  # several devices load it in their own processes
+    place = given["store"] or library.new_store_place(encoder.spec)
+    store = EmbeddingStore.open_or_create(
+        place, encoder.spec, policy=library.window_policy, dtype=dtype and dtype.value
+    )
     tell = progress_reporter(run.experiment)
     with _shown_progress(f"embedding with {chosen.encoder}", json_log) as show:
 
@@ -109,40 +115,43 @@ def _embed(run: Run, json_log: bool) -> None:
             tell(at)
 
         report = embed_folder(
-            audio_root,
-            loaded,
-            opened,
-            executor=_executor(executor, chosen, devices, loaded, policy, given["workers"], given["file_timeout"]),
+            library.audio_roots,
+            encoder,
+            store,
+            executor=_executor(executor, library, devices, encoder, given["workers"], given["file_timeout"]),
             retry_failed=given["retry_failed"],
             on_progress=told,
         )
-    report_embedding(run.experiment, report, opened)
+    report_embedding(run.experiment, report, store)
     if json_log:
         _log("end", {**asdict(report), "coverage": report.coverage})
-    _print_report(report, opened)
-    _check(report, audio_root, given["min_coverage"])
+    if as_json:
+        print_json({**asdict(report), "coverage": report.coverage, "store": str(store.path)})
+    else:
+        _print_report(report, store)
+    _check(report, library, given["min_coverage"])
 
 
 def _executor(
     name: ExecutorName,
-    chosen: Settings,
+    library: Library,
     devices: list[str],
     encoder: Encoder,
-    policy: WindowPolicy,
     workers: int | None,
     file_timeout_s: float,
 ) -> Executor:
     options: dict[str, Any] = {"workers": workers, "file_timeout_s": file_timeout_s}
+    policy, dtype = library.window_policy, library.settings.dtype
     if name == ExecutorName.RAY:
         from eno.embeddings.job.ray_job import RayExecutor
 
         if len(devices) > 1:
-            raise ConfigError("--executor ray places its actors itself; --device takes auto, cpu or cuda with it.")
-        return RayExecutor(encoder.spec, policy, device=devices[0], dtype=chosen.dtype, **options)
+            raise ConfigError("--executor ray places its workers itself; use --device auto, cpu or cuda with it.")
+        return RayExecutor(encoder.spec, policy, device=devices[0], dtype=dtype, **options)
     if len(devices) > 1:
         from eno.embeddings.job.device_processes import DevicesExecutor
 
-        return DevicesExecutor(encoder.spec, policy, devices, dtype=chosen.dtype, **options)
+        return DevicesExecutor(encoder.spec, policy, devices, dtype=dtype, **options)
     from eno.embeddings.job.pipeline import LocalExecutor
 
     return LocalExecutor(encoder, policy, **options)
@@ -157,8 +166,8 @@ def _shown_progress(label: str, as_json: bool) -> Iterator[Callable[[EmbedProgre
         yield lambda at: show(
             at.done,
             at.total,
-            f"{at.tracks_per_s:.1f} tracks/s, {at.audio_hours_per_hour:.0f} h of audio an hour, "
-            f"{_duration(at.eta_s)} to go, {at.failed} failed",
+            f"{at.tracks_per_s:.1f} tracks/s, {at.audio_hours_per_hour:.0f} h of audio per hour, "
+            f"{_duration(at.eta_s)} left, {at.failed} failed",
         )
 
 
@@ -190,29 +199,27 @@ def _log(event: str, values: dict[str, Any]) -> None:
 def _print_report(report: EmbedReport, store: Any) -> None:
     for failure in report.failures:
         console.print(f"[red]failed[/]  {shown(failure.path)}: {shown(failure.reason)}")
+    speed = f"{report.audio_s / report.seconds:.0f} s of audio per second" if report.embedded else ""
     console.print(
         f"found {report.found} = embedded {report.embedded} + skipped {report.skipped} + failed {report.failed}"
         + f" + left {report.left}" * bool(report.left)
-        + f" in {report.seconds:.0f} s, {report.audio_s / report.seconds:.0f} s of audio per second"
-        * bool(report.embedded)
+        + f" in {report.seconds:.0f} s, {speed}" * bool(speed)
     )
     if report.changed or report.vanished:
-        console.print(f"changed {report.changed} of the embedded; vanished {report.vanished} that the store had")
-    console.print(f"store   {shown(store.folder)}")
+        console.print(f"{report.changed} of the embedded files had changed; {report.vanished} files no longer exist")
+    console.print(f"store   {shown(store.path)}")
 
 
-def _check(report: EmbedReport, audio_root: Path, min_coverage: float) -> None:
+def _check(report: EmbedReport, library: Library, min_coverage: float) -> None:
     if report.left:
-        raise EnoError(f"Interrupted with {report.left} tracks left. The same command goes on from here.")
+        raise EnoError(f"Interrupted with {report.left} tracks left. Run the same command again to resume.")
     if report.found == 0:
-        raise AudioError(audio_root, "holds no audio files; nothing was embedded")
+        raise AudioError(str(library.audio_roots), "holds no audio files, so nothing was embedded")
     if report.failed:
         message = (
-            f"{report.failed} of {report.found} files failed. The same command takes those that are mended, and with "
-            "--retry-failed all of them."
+            f"{report.failed} of {report.found} files failed. Running the command again retries those that have "
+            "changed, and with --retry-failed all of them."
         )
         if report.coverage < min_coverage:
-            raise EnoError(
-                f"{message} {report.coverage:.1%} are embedded, less than --min-coverage {min_coverage:.1%}."
-            )
-        console.print(f"[yellow]{message}[/]")
+            raise EnoError(f"{message} Coverage is {report.coverage:.1%}, below --min-coverage {min_coverage:.1%}.")
+        errors.print(f"[yellow]{message}[/]")

@@ -1,4 +1,4 @@
-"""A picture of a collection: ``map``."""
+"""A picture of the collection: ``map``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eno.cli.options import ConfigOption, DataRootOption, DeviceOption, SetOption, StoreArgument, settings, shown
-from eno.console import console, errors
+from eno.cli.commands import SEARCH, command
+from eno.cli.options import (
+    AudioRootOption,
+    DeviceOption,
+    JsonOption,
+    LibraryOptions,
+    ModelOption,
+    StoreOption,
+    prepare_output,
+    print_json,
+    shown,
+)
+from eno.console import console, errors, progress
+from eno.library import Library
 
 if TYPE_CHECKING:
-    from eno.config import Settings
     from eno.data.labels.hierarchy import Hierarchy
     from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.mapping.map_content import TagStrengths
@@ -21,68 +32,63 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-class Method(StrEnum):
-    """Ways to lay tracks out."""
+class Layout(StrEnum):
+    """Ways to place the tracks."""
 
     AUTO = "auto"
     UMAP = "umap"
     PCA = "pca"
 
 
-@app.command("map")
+@command(app, "map", panel=SEARCH, former={"--method": "--layout"}, former_argument="--store")
 def draw(
-    store: StoreArgument,
-    out: Annotated[Path, typer.Option(help="The page")] = Path("map.html"),
-    method: Annotated[
-        Method, typer.Option(help="umap keeps neighbours together (extra 'map'), pca is true to distances")
-    ] = Method.AUTO,
-    model: Annotated[
-        Path | None, typer.Option(help="Predictor whose tags are shown (default: those of the catalogue)")
-    ] = None,
-    audio_root: Annotated[
-        Path | None, typer.Option(help="Folder of the tracks, to listen to them from the page")
-    ] = None,
-    sample: Annotated[
-        int, typer.Option(min=1, help="Tracks drawn at random from a collection of more than so many")
-    ] = 100_000,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same map")] = 0,
+    where: LibraryOptions,
+    store: StoreOption = None,
+    model: ModelOption = None,
+    audio_root: AudioRootOption = None,
+    out: Annotated[Path, typer.Option(help="The HTML file")] = Path("map.html"),
+    layout: Annotated[
+        Layout, typer.Option(help="umap keeps neighbours together (extra 'map'); pca preserves distances")
+    ] = Layout.AUTO,
+    sample: Annotated[int, typer.Option(min=1, help="Draw a random sample of larger collections")] = 100_000,
+    seed: Annotated[int, typer.Option(help="Random seed")] = 0,
     device: DeviceOption = None,
-    data_root: DataRootOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Draw a collection as one HTML page: every track a point, what sounds alike side by side."""
+    """Draw the collection as one HTML page: every track a point, similar tracks close together."""
     import numpy as np
 
-    from eno.data.layout import DataRoot
-    from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.mapping.map import write_map
     from eno.similarity.metadata import TrackMetadata
 
-    chosen = settings(config, overrides, device=device, data_root=data_root)
-    opened = EmbeddingStore.open(store)
+    library = where.open(store=store, model=model, audio_root=audio_root, device=device)
+    opened = library.store()
     ids = opened.track_ids()
     if len(ids) > sample:
-        errors.print(f"{len(ids):,} tracks: {sample:,} are drawn at random; --sample sets how many")
+        errors.print(f"{len(ids):,} tracks: drawing a random sample of {sample:,}; --sample changes the number")
         drawn = np.random.default_rng(seed).choice(len(ids), sample, replace=False)
         ids = [ids[row] for row in np.sort(drawn)]
-    report = write_map(
-        out,
-        ids,
-        opened.matrix(ids)[1],
-        space=_space(opened),
-        method=method.value,
-        seed=seed,
-        facts=TrackMetadata.read(ids, DataRoot(chosen.data_root)).table,
-        tags=None if model is None else _tags(model, opened, ids, chosen),
-        hierarchy=_hierarchy(chosen),
-        audio_root=audio_root,
-    )
+    prepare_output(out)
+    with progress("drawing the map"):
+        report = write_map(
+            out,
+            ids,
+            opened.matrix(ids)[1],
+            space=_space(opened),
+            method=layout.value,
+            seed=seed,
+            facts=TrackMetadata.read(ids, library.data).table,
+            tags=None if model is None else _tags(library, opened, ids),
+            hierarchy=_hierarchy(library),
+            audio_root=None if library.present_audio_roots is None else library.present_audio_roots.folders[0],
+        )
+    if as_json:
+        print_json({"map": str(out), "tracks": report.tracks, "layout": report.method, "bytes": report.size})
+        return
     console.print(f"{report.tracks:,} tracks by {report.method}, {report.size / 1e6:.1f} MB: {shown(out)}")
 
 
 def _space(store: EmbeddingStore) -> Space | None:
-    """Give the space of the store's index, if it has one."""
     from eno.similarity.index.index import SimilarityIndex, index_folder
 
     if store.folder.local is None:
@@ -91,18 +97,18 @@ def _space(store: EmbeddingStore) -> Space | None:
     return SimilarityIndex.open(folder).space if folder.is_dir() else None
 
 
-def _tags(model: Path, store: EmbeddingStore, ids: list[str], chosen: Settings) -> TagStrengths:
-    """Ask a predictor about tracks by their vectors; its encoder is not needed for that."""
+def _tags(library: Library, store: EmbeddingStore, ids: list[str]) -> TagStrengths:
+    """Predict the tags of tracks from their vectors."""
     from eno.inference.predictor_folder import PredictorParts
     from eno.mapping.map_content import TagStrengths
 
-    parts = PredictorParts.load(model, device=chosen.device)
-    families = parts.labels.families
-    return TagStrengths(parts.labels.all_labels, families, parts.predict_tracks(store, ids), parts.thresholds)
+    parts = PredictorParts.load(library.settings.model, device=library.settings.device)
+    labels = parts.labels
+    return TagStrengths(labels.all_labels, labels.families, parts.predict_tracks(store, ids), parts.thresholds)
 
 
-def _hierarchy(chosen: Settings) -> Hierarchy | None:
+def _hierarchy(library: Library) -> Hierarchy | None:
     from eno.data.labels.hierarchy import Hierarchy
 
-    path = chosen.labels.hierarchy
+    path = library.settings.labels.hierarchy
     return None if path is None else Hierarchy.load(path)

@@ -1,29 +1,31 @@
-"""Over HTTP: ``serve``."""
+"""The HTTP service: ``serve``."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eno.cli.mapping import Method
+from eno.cli.commands import SERVICE, command
+from eno.cli.mapping import Layout
 from eno.cli.options import (
-    ConfigOption,
-    DataRootOption,
+    AudioRootOption,
     DeviceOption,
     EncoderOption,
-    SetOption,
-    encoder_of_spec,
-    settings,
+    IndexOption,
+    LibraryOptions,
+    ModelOption,
+    StoreOption,
     shown,
 )
 from eno.console import console, errors, progress
 from eno.errors import ConfigError, MissingExtra
+from eno.library import Library
 
 if TYPE_CHECKING:
-    from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.serving.security import Access
     from eno.serving.service import Limits
     from eno.spec import EncoderSpec
@@ -32,48 +34,109 @@ app = typer.Typer()
 
 _TOKEN = "ENO_TOKEN"
 _MB = 1_000_000
+_ACCESS, _LIMITS = "Access", "Limits"
 
 
-@app.command()
-def serve(
-    model: Annotated[
-        Path | None, typer.Option(help="Predictor that 'eno train' made; without it nothing is tagged")
-    ] = None,
-    store: Annotated[
-        str | None, typer.Option(help="Store whose tracks are served; without it files are only tagged")
-    ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port")] = 8000,
+@dataclass(frozen=True)
+class AccessOptions:
+    """Who may use the service."""
+
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces", rich_help_panel=_ACCESS)
+    ] = "127.0.0.1"
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port", rich_help_panel=_ACCESS)] = 8000
     token_file: Annotated[
-        Path | None, typer.Option(help=f"File of the token that clients must show (default: ${_TOKEN}, or none)")
-    ] = None,
+        Path | None,
+        typer.Option(
+            help=f"File with the token that clients must send [default: ${_TOKEN}, or no token]", show_default=False,
+            rich_help_panel=_ACCESS,
+        ),
+    ] = None  # fmt: skip
     host_name: Annotated[
-        list[str] | None, typer.Option(help="Name under which the service is asked for, besides localhost")
-    ] = None,
+        list[str] | None,
+        typer.Option(help="Host name of the service, besides localhost; repeatable", rich_help_panel=_ACCESS),
+    ] = None
     allow_origin: Annotated[
-        list[str] | None, typer.Option(help="Site whose pages may use the service (CORS); '*' for all")
-    ] = None,
-    feedback: Annotated[
-        Path | None, typer.Option(help="File of corrections (default: DATA_ROOT/processed/feedback.jsonl)")
-    ] = None,
-    index: Annotated[Path | None, typer.Option(help="The index (default: the one in the store)")] = None,
-    audio_root: Annotated[
-        Path | None, typer.Option(help="Folder that track ids are relative to (default: DATA_ROOT/raw/audio)")
-    ] = None,
-    map_method: Annotated[Method, typer.Option("--map", help="How the map is laid out, see 'eno map'")] = Method.AUTO,
-    max_mb: Annotated[float, typer.Option(min=0.001, help="Largest file that is taken, in MB")] = 200.0,
-    max_minutes: Annotated[float, typer.Option(min=0.01, help="Longest file that is taken")] = 120.0,
-    max_waiting: Annotated[int, typer.Option(min=1, help="Requests that may wait for the model")] = 64,
+        list[str] | None,
+        typer.Option(help="Site whose pages may call the service (CORS); '*' for all", rich_help_panel=_ACCESS),
+    ] = None
+
+    def access(self) -> Access:
+        """Read the token, and say which requests are allowed."""
+        from eno.serving.security import Access, local_names
+
+        token = os.environ.get(_TOKEN)
+        if self.token_file is not None:
+            try:
+                token = self.token_file.read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f"{self.token_file}: cannot be read ({error}).") from error
+        if token is not None and not token.strip():
+            place = self.token_file or f"${_TOKEN}"
+            raise ConfigError(f"The token in {place} is empty; put one there, for example 32 random letters.")
+        hosts = local_names(self.host, self.host_name or ())
+        if token is None and not hosts:
+            errors.print(
+                f"[yellow]Anyone who can reach {shown(self.host)} can use this service and play the collection. Set a "
+                f"token with --token-file or ${_TOKEN}; without HTTPS others on the network can read it.[/]"
+            )
+        return Access(token=token, hosts=hosts, origins=tuple(self.allow_origin or ()))
+
+
+@dataclass(frozen=True)
+class LimitOptions:
+    """What the service accepts."""
+
+    max_mb: Annotated[
+        float, typer.Option(min=0.001, help="Largest file that is accepted, in MB", rich_help_panel=_LIMITS)
+    ] = 200.0
+    max_minutes: Annotated[
+        float, typer.Option(min=0.01, help="Longest file that is accepted", rich_help_panel=_LIMITS)
+    ] = 120.0
+    max_waiting: Annotated[
+        int, typer.Option(min=1, help="Maximum number of waiting requests", rich_help_panel=_LIMITS)
+    ] = 64
     decoders: Annotated[
-        int | None, typer.Option(min=1, help="Processes that decode (default: half of the cores)")
+        int | None,
+        typer.Option(
+            min=1, help="Decoding processes [default: half the cores]", show_default=False, rich_help_panel=_LIMITS
+        ),
+    ] = None
+
+    def limits(self) -> Limits:
+        """Return these options as the service takes them."""
+        from eno.serving.service import Limits, default_decoders
+        from eno.serving.uploads import UploadLimits
+
+        return Limits(
+            uploads=UploadLimits(max_bytes=round(self.max_mb * _MB)),
+            max_duration_s=60 * self.max_minutes,
+            max_waiting=self.max_waiting,
+            decoders=self.decoders or default_decoders(),
+        )
+
+
+@command(app, panel=SERVICE, former={"--map": "--layout"})
+def serve(
+    where: LibraryOptions,
+    access: AccessOptions,
+    limits: LimitOptions,
+    model: ModelOption = None,
+    store: StoreOption = None,
+    index: IndexOption = None,
+    audio_root: AudioRootOption = None,
+    feedback: Annotated[
+        Path | None,
+        typer.Option(help="File for corrections [default: DATA_ROOT/processed/feedback.jsonl]", show_default=False),
     ] = None,
+    layout: Annotated[Layout, typer.Option(help="Layout of the map, see 'eno map'")] = Layout.AUTO,
     encoder: EncoderOption = None,
     device: DeviceOption = None,
-    data_root: DataRootOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
 ) -> None:
-    """Tag files and find similar tracks over HTTP, with a page to use in a browser."""
+    """Tag files and find similar tracks over HTTP, with a web page.
+
+    Without a store files can be tagged but not searched; without a predictor they can be searched but not tagged.
+    """
     try:
         import uvicorn
 
@@ -81,80 +144,59 @@ def serve(
         from eno.serving.service import Service
     except ImportError as error:
         raise MissingExtra("serve", (error.name or "fastapi").partition(".")[0]) from error
-    from eno.data.layout import DataRoot
-    from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.serving.snapshot import Sources
-    from eno.similarity.index.build import open_or_build
 
-    chosen = settings(config, overrides, device=device, data_root=data_root)
-    access = _access(host, token_file, host_name, allow_origin)
-    opened = None if store is None else EmbeddingStore.open(store)
-    if opened is not None:
+    library = where.open(model=model, store=store, audio_root=audio_root, device=device)
+    allowed = access.access()
+    predictor, place = _sources(library, model, store)
+    if place is not None and index is None:
         with progress("indexing") as show:
-            open_or_build(opened, index, on_progress=show, **chosen.index.model_dump(exclude_none=True))
-    loaded = encoder_of_spec(chosen, _spec(model, opened), encoder)
+            Library(library.settings.model_copy(update={"store": place})).index(on_progress=show)
+    loaded = library.encoder_of(_spec(predictor, place), encoder)
     sources = Sources(
-        model=model, store=store, index=index, data_root=chosen.data_root, audio_roots=audio_root,
-        map_method=map_method.value,
+        model=predictor, store=place, index=index, data_root=library.settings.data_root,
+        audio_roots=library.audio_roots if audio_root else library.present_audio_roots, map_method=layout.value,
     )  # fmt: skip
-    service = Service(
-        sources,
-        loaded,
-        feedback=feedback or DataRoot(chosen.data_root).feedback,
-        limits=_limits(max_mb, max_minutes, max_waiting, decoders),
-    )
-    console.print(f"http://{f'[{host}]' if ':' in host else host}:{port}/  Ctrl-C ends it")
+    service = Service(sources, loaded, feedback=feedback or library.data.feedback, limits=limits.limits())
+    host = f"[{access.host}]" if ":" in access.host else access.host
+    console.print(f"http://{host}:{access.port}/  Press Ctrl-C to stop")
     uvicorn.run(
-        create_app(service, access),
-        host=host,
-        port=port,
+        create_app(service, allowed),
+        host=access.host,
+        port=access.port,
         log_level="info",
-        access_log=False,  # /metrics counts, and paths are what somebody listens to
+        access_log=False,  # /metrics counts requests, and paths tell what somebody listens to
         timeout_graceful_shutdown=60,
     )
 
 
-def _access(host: str, token_file: Path | None, names: list[str] | None, origins: list[str] | None) -> Access:
-    from eno.serving.security import Access, local_names
+def _sources(library: Library, model: Path | None, store: str | None) -> tuple[Path | None, str | None]:
+    """Decide which predictor and store are served: those that are named, or else those that the library has.
 
-    token = os.environ.get(_TOKEN)
-    if token_file is not None:
-        try:
-            token = token_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{token_file}: cannot be read ({error}).") from error
-    if token is not None and not token.strip():
-        raise ConfigError(f"The token is empty: put one into {token_file or '$' + _TOKEN}, for instance of 32 letters.")
-    hosts = local_names(host, names or ())
-    if token is None and not hosts:
-        errors.print(
-            f"[yellow]Whoever reaches {shown(host)} may use this service and hear the collection. --token-file or "
-            f"${_TOKEN} lets only those in who show a token; without https, others on the network can read it.[/]"
+    If only one of them is named, only that one is served.
+    """
+    if model is None and store is None:
+        if library.has_predictor:
+            model = library.settings.model
+        if library.settings.store or library.stores():
+            store = library.store_place()
+    if model is None and store is None:
+        raise ConfigError(
+            "There is nothing to serve yet: embed the collection with 'eno embed' and train a predictor with "
+            "'eno train', or name them with --store and --model."
         )
-    return Access(token=token, hosts=hosts, origins=tuple(origins or ()))
+    return model, store
 
 
-def _limits(max_mb: float, max_minutes: float, max_waiting: int, decoders: int | None) -> Limits:
-    from eno.serving.service import Limits, default_decoders
-    from eno.serving.uploads import UploadLimits
-
-    return Limits(
-        uploads=UploadLimits(max_bytes=round(max_mb * _MB)),
-        max_duration_s=60 * max_minutes,
-        max_waiting=max_waiting,
-        decoders=decoders or default_decoders(),
-    )
-
-
-def _spec(model: Path | None, store: EmbeddingStore | None) -> EncoderSpec:
+def _spec(model: Path | None, store: str | None) -> EncoderSpec:
+    from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.inference.predictor_folder import read_description
 
-    if model is None and store is None:
-        raise ConfigError("There is nothing to serve: name a predictor (--model), a store (--store), or both.")
+    opened = None if store is None else EmbeddingStore.open(store)
     if model is None:
-        assert store is not None
-        return store.spec
+        assert opened is not None
+        return opened.spec
     spec = read_description(model).spec
-    if store is not None:
-        store.require(spec)
+    if opened is not None:
+        opened.require(spec)
     return spec

@@ -1,32 +1,36 @@
-"""What sounds like what: ``similar``."""
+"""Similarity search: ``similar``."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
+from eno.cli.commands import SEARCH, command
 from eno.cli.options import (
-    ConfigOption,
-    DataRootOption,
+    FILTERS,
+    RESULT,
+    AudioRootOption,
     DeviceOption,
     EncoderOption,
-    SetOption,
+    IndexOption,
+    JsonOption,
+    LibraryOptions,
+    ModelOption,
     StoreOption,
-    encoder_of_spec,
-    settings,
+    prepare_output,
+    print_json,
     shown,
 )
-from eno.config import Settings
 from eno.console import console, errors, progress
 from eno.errors import ConfigError
+from eno.library import Library
 
 if TYPE_CHECKING:
-    from eno.embeddings.store.embedding_store import EmbeddingStore
-    from eno.encoders import Encoder
+    from eno.similarity.query import Query
     from eno.similarity.search_result import Neighbour, SearchResult
     from eno.similarity.sounds_like import SoundsLike
     from eno.similarity.tag_table import TagTable
@@ -34,90 +38,154 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_PER_ARTIST = 2
+_QUERY = "Query"
 
-@app.command()
-def similar(
-    store: StoreOption,
-    seeds: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="TRACK…", help="Track ids (or how one ends), or audio files; of several, the mean"),
-    ] = None,
-    index: Annotated[Path | None, typer.Option(help="The index (default: the one in the store)")] = None,
-    minus: Annotated[list[str] | None, typer.Option(help="Less like this track or file")] = None,
+
+@dataclass(frozen=True)
+class QueryOptions:
+    """What the results should sound like, apart from the tracks and files that are named."""
+
+    minus: Annotated[list[str] | None, typer.Option(help="Less like this track or file", rich_help_panel=_QUERY)] = None
     from_time: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="Where a passage begins: 65, 1:05")
-    ] = None,
-    to_time: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Where it ends")] = None,
-    text: Annotated[str | None, typer.Option(help="Like a description: 'sad piano with rain' (clap, laion)")] = None,
-    tags: Annotated[str | None, typer.Option(help="With all of these tags, commas between; needs --model")] = None,
-    like_album: Annotated[list[str] | None, typer.Option(help="Like an album: its title or id")] = None,
-    like_artist: Annotated[list[str] | None, typer.Option(help="Like an artist")] = None,
-    windows: Annotated[bool, typer.Option("--windows", help="Find passages, by an index of windows")] = False,
-    k: Annotated[int, typer.Option("--k", "-k", min=1, help="So many tracks")] = 10,
-    genre: Annotated[list[str] | None, typer.Option(help="Only with this genre, or any of several")] = None,
-    descriptor: Annotated[list[str] | None, typer.Option(help="Only with this descriptor, or any of several")] = None,
-    artist: Annotated[list[str] | None, typer.Option(help="Only by this artist, or any of several")] = None,
-    album: Annotated[list[str] | None, typer.Option(help="Only of albums of this title, or any of several")] = None,
-    year: Annotated[str | None, typer.Option(help="Only of these years: 1994, 1990-1999, 1990-, -1999")] = None,
-    duration: Annotated[str | None, typer.Option(help="Only so long: 2:00-5:00, 2:00-, -5:00")] = None,
-    path: Annotated[
-        str | None, typer.Option(help="Only track ids that begin so, or match a pattern: '*/live/*'")
-    ] = None,
-    where: Annotated[str | None, typer.Option(help="Any condition: \"rating > 3.5 and codec = 'FLAC'\"")] = None,
-    per_artist: Annotated[
-        int | None, typer.Option(min=0, help="At most so many by an artist; 0: any number (2; playlists: any)")
-    ] = None,
-    per_album: Annotated[int, typer.Option(min=0, help="At most so many of an album; 0: any number")] = 0,
-    same_album: Annotated[bool, typer.Option("--same-album", help="Also from the query's own albums")] = False,
-    diversity: Annotated[float, typer.Option(min=0, max=1, help="How much results shall differ")] = 0.0,
-    playlist: Annotated[
-        float | None, typer.Option(metavar="MINUTES", help="A playlist: a walk from track to track, so long")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same playlist")] = 0,
-    m3u: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what was found as an M3U8 playlist")] = None,
-    absolute: Annotated[bool, typer.Option("--absolute", help="Full paths in the M3U8 file")] = False,
-    model: Annotated[
-        Path | None, typer.Option(help="Predictor whose tags are compared (default: those of the catalogue)")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line")] = False,
-    audio_root: Annotated[
-        Path | None, typer.Option(help="Folder that track ids are relative to (default: DATA_ROOT/raw/audio)")
-    ] = None,
-    encoder: EncoderOption = None,
-    device: DeviceOption = None,
-    data_root: DataRootOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
-) -> None:
-    """Find what sounds like a track, a file, a passage, a text, an album or an artist."""
-    from eno.similarity.query import combine
+        str | None,
+        typer.Option("--from", metavar="TIME", help="Start of a passage: 65 or 1:05", rich_help_panel=_QUERY),
+    ] = None
+    to_time: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="End of the passage", rich_help_panel=_QUERY)
+    ] = None
+    text: Annotated[
+        str | None,
+        typer.Option(help="A description: 'sad piano with rain' (encoders clap and laion)", rich_help_panel=_QUERY),
+    ] = None
+    tags: Annotated[
+        str | None, typer.Option(help="Tags, separated by commas; needs a predictor", rich_help_panel=_QUERY)
+    ] = None
+    like_album: Annotated[
+        list[str] | None, typer.Option(help="An album, by its title or id", rich_help_panel=_QUERY)
+    ] = None
+    like_artist: Annotated[list[str] | None, typer.Option(help="An artist", rich_help_panel=_QUERY)] = None
 
-    chosen = settings(config, overrides, device=device, data_root=data_root)
-    named = {"genres": genre, "descriptors": descriptor, "artists": artist, "albums": album}
-    conditions = _where(named, year, duration, path, where)
-    sounds = _open(chosen, store, index, windows, model, audio_root)
-    passage = _passage(from_time, to_time, seeds or [], minus or [])
-    _load_encoder(
-        sounds,
-        [*(seeds or ()), *(minus or ())],
-        passage,
-        text,
-        lambda: encoder_of_spec(chosen, sounds.store.spec, encoder),
+    def passage(self, seeds: list[str]) -> tuple[float | None, float | None]:
+        """Return start and end of the passage in seconds.
+
+        Raises
+        ------
+        ConfigError
+            There is a passage, but not exactly one track or file.
+        """
+        from eno.similarity.query_audio import parse_time
+
+        if (self.from_time is not None or self.to_time is not None) and (len(seeds) != 1 or self.minus):
+            raise ConfigError("--from and --to need exactly one track or file, and cannot be combined with --minus.")
+        start, end = (None if time is None else parse_time(time) for time in (self.from_time, self.to_time))
+        return start, end
+
+    def query(self, sounds: SoundsLike, seeds: list[str]) -> Query:
+        """Combine all of it into one query."""
+        from eno.similarity.query import combine
+
+        start, end = self.passage(seeds)
+        plus = [sounds.seed(one, from_s=start, to_s=end) for one in seeds]
+        plus += [sounds.album(one) for one in self.like_album or ()]
+        plus += [sounds.artist(one) for one in self.like_artist or ()]
+        plus += [] if self.text is None else [sounds.text(self.text)]
+        plus += [] if self.tags is None else [sounds.tags(_listed(self.tags))]
+        return combine(plus, [sounds.seed(one) for one in self.minus or ()])
+
+
+@dataclass(frozen=True)
+class FilterOptions:
+    """Which tracks may be found."""
+
+    genre: Annotated[
+        list[str] | None, typer.Option(help="Genre; repeat it for alternatives", rich_help_panel=FILTERS)
+    ] = None
+    descriptor: Annotated[
+        list[str] | None, typer.Option(help="Descriptor; repeat it for alternatives", rich_help_panel=FILTERS)
+    ] = None
+    artist: Annotated[
+        list[str] | None, typer.Option(help="Artist; repeat it for alternatives", rich_help_panel=FILTERS)
+    ] = None
+    album: Annotated[
+        list[str] | None, typer.Option(help="Album title; repeat it for alternatives", rich_help_panel=FILTERS)
+    ] = None
+    year: Annotated[
+        str | None, typer.Option(help="Years: 1994, 1990-1999, 1990- or -1999", rich_help_panel=FILTERS)
+    ] = None
+    duration: Annotated[str | None, typer.Option(help="Length: 2:00-5:00, 2:00- or -5:00", rich_help_panel=FILTERS)] = (
+        None
     )
-    plus = [sounds.seed(one, from_s=passage[0], to_s=passage[1]) for one in seeds or ()]
-    plus += [sounds.album(one) for one in like_album or ()] + [sounds.artist(one) for one in like_artist or ()]
-    plus += [] if text is None else [sounds.text(text)]
-    plus += [] if tags is None else [sounds.tags([tag.strip() for tag in tags.split(",") if tag.strip()])]
-    query = combine(plus, [sounds.seed(one) for one in minus or ()])
-    most = (2 if playlist is None else 0) if per_artist is None else per_artist
-    limits = _Limits(where=conditions, per_artist=most or None, per_album=per_album or None, same_album=same_album)
-    if playlist is None:
-        found = sounds.nearest(query, k=k, diversity=diversity, **limits)
-    else:
-        found = sounds.playlist(query, minutes=playlist, seed=seed, **limits)
-    _show(found, sounds, as_json=as_json, playlist=playlist is not None)
-    if m3u is not None:
-        _write(m3u, found, sounds, absolute)
+    path: Annotated[
+        str | None, typer.Option(help="Start of the track id, or a pattern: '*/live/*'", rich_help_panel=FILTERS)
+    ] = None
+    where: Annotated[
+        str | None,
+        typer.Option(help="Any SQL condition: \"rating > 3.5 and codec = 'FLAC'\"", rich_help_panel=FILTERS),
+    ] = None
+
+    def filter(self) -> Where:
+        """Return these options as one filter."""
+        from eno.similarity.query_audio import parse_time
+        from eno.similarity.where import Where
+
+        return Where(
+            genres=tuple(self.genre or ()),
+            descriptors=tuple(self.descriptor or ()),
+            artists=tuple(self.artist or ()),
+            albums=tuple(self.album or ()),
+            years=_range("--year", self.year, _whole),
+            duration_s=_range("--duration", self.duration, parse_time),
+            path=self.path,
+            expression=self.where,
+        )
+
+
+@dataclass(frozen=True)
+class ResultOptions:
+    """How many tracks are found, and what is made of them."""
+
+    top: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of tracks", rich_help_panel=RESULT)] = 10
+    per_artist: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            show_default=False,
+            rich_help_panel=RESULT,
+            help="Maximum number of tracks per artist; 0 for no limit [default: 2; playlists: no limit]",
+        ),
+    ] = None
+    per_album: Annotated[
+        int, typer.Option(min=0, help="Maximum number of tracks per album; 0 for no limit", rich_help_panel=RESULT)
+    ] = 0
+    same_album: Annotated[
+        bool, typer.Option("--same-album", help="Include the query's own albums", rich_help_panel=RESULT)
+    ] = False
+    diversity: Annotated[
+        float, typer.Option(min=0, max=1, help="Trade similarity for variety: 0 to 1", rich_help_panel=RESULT)
+    ] = 0.0
+    playlist: Annotated[
+        float | None,
+        typer.Option(metavar="MINUTES", help="Make a playlist of this length", rich_help_panel=RESULT),
+    ] = None
+    seed: Annotated[int, typer.Option(help="Random seed of the playlist", rich_help_panel=RESULT)] = 0
+    m3u: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write an M3U8 playlist file", rich_help_panel=RESULT)
+    ] = None
+    absolute: Annotated[
+        bool, typer.Option("--absolute", help="Absolute paths in the M3U8 file", rich_help_panel=RESULT)
+    ] = False
+
+    def find(self, sounds: SoundsLike, query: Query, where: Where) -> SearchResult:
+        """Search, or make a playlist."""
+        default = _PER_ARTIST if self.playlist is None else 0
+        most = default if self.per_artist is None else self.per_artist
+        limits = _Limits(
+            where=where, per_artist=most or None, per_album=self.per_album or None, same_album=self.same_album
+        )
+        if self.playlist is None:
+            return sounds.nearest(query, k=self.top, diversity=self.diversity, **limits)
+        return sounds.playlist(query, minutes=self.playlist, seed=self.seed, **limits)
 
 
 class _Limits(TypedDict):
@@ -127,26 +195,52 @@ class _Limits(TypedDict):
     same_album: bool
 
 
-def _where(
-    named: dict[str, list[str] | None], year: str | None, duration: str | None, path: str | None, expression: str | None
-) -> Where:
-    from eno.similarity.query_audio import parse_time
-    from eno.similarity.where import Where
+@command(app, panel=SEARCH, former={"--k": "--top"})
+def similar(
+    library_options: LibraryOptions,
+    query: QueryOptions,
+    filters: FilterOptions,
+    result: ResultOptions,
+    seeds: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TRACK…", help="Tracks by path, end of the path or title, or audio files"),
+    ] = None,
+    store: StoreOption = None,
+    model: ModelOption = None,
+    index: IndexOption = None,
+    windows: Annotated[bool, typer.Option("--windows", help="Find passages, using an index of windows")] = False,
+    audio_root: AudioRootOption = None,
+    encoder: EncoderOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find tracks that sound like a track, file, passage, text, album or artist."""
+    library = library_options.open(store=store, model=model, audio_root=audio_root, device=device)
+    where = filters.filter()
+    if result.m3u is not None:
+        prepare_output(result.m3u)
+    tagged = model is not None or (query.tags is not None and library.has_predictor)
+    sounds = _open(library, index, windows, tagged=tagged, named_audio=audio_root is not None)
+    _load_encoder(sounds, library, query, seeds or [], encoder)
+    found = result.find(sounds, query.query(sounds, seeds or []), where)
+    _show(found, sounds, as_json=as_json, playlist=result.playlist is not None)
+    if result.m3u is not None:
+        _write(result.m3u, found, sounds, result.absolute)
 
-    years, durations = _span("--year", year, _whole), _span("--duration", duration, parse_time)
-    names = {column: tuple(values or ()) for column, values in named.items()}
-    return Where(**names, years=years, duration_s=durations, path=path, expression=expression)
+
+def _listed(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",") if one.strip()]
 
 
-def _span(option: str, text: str | None, read: Callable[[str], Any]) -> tuple[Any, Any] | None:
-    """Read "from-to", either of which may be left out; or one value for both."""
+def _range(option: str, text: str | None, read: Callable[[str], Any]) -> tuple[Any, Any] | None:
+    """Read "first-last", either of which may be missing, or one value for both."""
     if text is None:
         return None
     first, dash, last = text.partition("-")
     if not dash:
         return read(first), read(first)
     if not first.strip() and not last.strip():
-        raise ConfigError(f"{option} {text!r}: expected a span such as 1990-1999, 1990- or -1999.")
+        raise ConfigError(f"{option} {text!r}: expected a range such as 1990-1999, 1990- or -1999.")
     return read(first) if first.strip() else None, read(last) if last.strip() else None
 
 
@@ -156,45 +250,23 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _passage(
-    from_time: str | None, to_time: str | None, seeds: list[str], minus: list[str]
-) -> tuple[float | None, float | None]:
-    from eno.similarity.query_audio import parse_time
-
-    if (from_time is not None or to_time is not None) and (len(seeds) != 1 or minus):
-        raise ConfigError("--from and --to are of one track or file: name one, and no --minus.")
-    first, last = (None if time is None else parse_time(time) for time in (from_time, to_time))
-    return first, last
-
-
-def _open(
-    chosen: Settings, place: str, folder: Path | None, windows: bool, model: Path | None, audio_root: Path | None
-) -> SoundsLike:
-    from eno.data.layout import DataRoot
-    from eno.embeddings.store.embedding_store import EmbeddingStore
-    from eno.similarity.index.build import open_or_build
-    from eno.similarity.metadata import TrackMetadata
-    from eno.similarity.sounds_like import SoundsLike
-
-    store, root = EmbeddingStore.open(place), DataRoot(chosen.data_root)
+def _open(library: Library, folder: Path | None, windows: bool, *, tagged: bool, named_audio: bool) -> SoundsLike:
     with progress("indexing") as show:
-        level, options = "windows" if windows else "tracks", chosen.index.model_dump(exclude_none=True)
-        index = open_or_build(store, folder, level=level, on_progress=show, **options)
-    tags = None if model is None else _tags(model, store, index.folder / "tags", chosen.device)
-    if audio_root is None and root.audio.is_dir():
-        audio_root = root.audio
-    metadata = TrackMetadata.read(index.track_ids(), root)
-    return SoundsLike(index, store, metadata=metadata, tags=tags, audio_roots=audio_root)
+        index = library.index(folder=folder, windows=windows, on_progress=show)
+    tags = _tags(library, index.folder / "tags") if tagged else None
+    roots = library.audio_roots if named_audio else library.present_audio_roots
+    return library.search(index, tags=tags, audio_roots=roots)
 
 
-def _tags(model: Path, store: EmbeddingStore, folder: Path, device: str) -> TagTable:
-    """Give what a predictor says of the tracks; its encoder is not needed for that."""
+def _tags(library: Library, folder: Path) -> TagTable:
+    """Read or predict the tags of the tracks from their vectors."""
     from eno.inference.predictor_folder import PredictorParts, read_description
     from eno.similarity.tag_table import make_tag_table, read_tag_table, table_key, with_predictor
 
+    store, model = library.store(), library.settings.model
     store.require(read_description(model).spec)
     key = table_key(model, store)
-    parts = PredictorParts.load(model, device=device)
+    parts = PredictorParts.load(model, device=library.settings.device)
     table = read_tag_table(folder, key)
     if table is None:
         errors.print(f"predicting the tags of {shown(store.path)}, once for this predictor")
@@ -203,16 +275,13 @@ def _tags(model: Path, store: EmbeddingStore, folder: Path, device: str) -> TagT
 
 
 def _load_encoder(
-    sounds: SoundsLike,
-    names: list[str],
-    passage: tuple[float | None, float | None],
-    text: str | None,
-    load: Callable[[], Encoder],
+    sounds: SoundsLike, library: Library, query: QueryOptions, seeds: list[str], encoder: str | None
 ) -> None:
-    """Load the encoder only where something has to be heard or read: it takes seconds."""
-    heard = passage != (None, None) or any(sounds.find(one) is None and Path(one).is_file() for one in names)
-    if heard or text is not None:
-        sounds.encoder = load()
+    """Load the encoder only if audio or text has to be encoded, because that takes seconds."""
+    names = [*seeds, *(query.minus or ())]
+    needed = query.text is not None or query.passage(seeds) != (None, None)
+    if needed or any(sounds.find(one) is None and Path(one).is_file() for one in names):
+        sounds.encoder = library.encoder_of(sounds.store.spec, encoder)
 
 
 def _show(found: SearchResult, sounds: SoundsLike, *, as_json: bool, playlist: bool) -> None:
@@ -220,7 +289,7 @@ def _show(found: SearchResult, sounds: SoundsLike, *, as_json: bool, playlist: b
         errors.print(f"[yellow]{shown(note)}[/]")
     if as_json:
         for one in found:
-            typer.echo(json.dumps(one.to_dict()))  # ASCII, so that odd bytes come through as JSON escapes
+            print_json(one.to_dict())
         return
     errors.print(f"like {shown(found.query)}")
     for one in found:
@@ -238,7 +307,7 @@ def _line(one: Neighbour) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Write a time as m:ss, or h:mm:ss.
+    """Format a time as m:ss, or h:mm:ss.
 
     Examples
     --------
@@ -254,11 +323,11 @@ def _write(path: Path, found: SearchResult, sounds: SoundsLike, absolute: bool) 
     from eno.similarity.playlist import write_m3u
 
     if sounds.audio_roots is None:
-        raise ConfigError("A playlist file names audio files: say where they are with --audio-root.")
+        raise ConfigError("A playlist file needs the paths of the audio files; name their folder with --audio-root.")
     missing = write_m3u(path, found, sounds.audio_roots, absolute=absolute)
     if missing:
         errors.print(
-            f"[yellow]{len(missing)} of {len(found)} files are not in {shown(str(sounds.audio_roots))}, for instance "
-            f"{shown(missing[0])}. --audio-root names the folder.[/]"
+            f"[yellow]{len(missing)} of {len(found)} files are not in {shown(sounds.audio_roots)}, for example "
+            f"{shown(missing[0])}. Name their folder with --audio-root.[/]"
         )
     errors.print(f"{len(found)} tracks in {shown(path)}")

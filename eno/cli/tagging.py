@@ -1,18 +1,29 @@
-"""Naming the tags of files: ``tag``, with a trained predictor, with musicnn's own tags, or with any words."""
+"""Predicting tags: ``tag``, with a trained predictor, with musicnn's own tags, or with any words."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eno.cli.options import ConfigOption, DeviceOption, EncoderOption, SetOption, settings, shown
-from eno.cli.predicting import Tagged, Vocabulary, from_files, from_store, open_store, predictor_of
+from eno.cli.commands import TAGS, command
+from eno.cli.options import (
+    RESULT,
+    DeviceOption,
+    EncoderOption,
+    JsonOption,
+    LibraryOptions,
+    ModelOption,
+    StoreOption,
+    print_json,
+    shown,
+)
 from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
 from eno.files import printable
@@ -21,16 +32,25 @@ if TYPE_CHECKING:
     from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.inference.predictions import TagProbability
     from eno.inference.predictor import EnoPredictor
+    from eno.library import Library
 
     Chooser = Callable[[int, TagProbability], bool]
 
 app = typer.Typer()
 
 _TOP = 5
+_TEXT_ENCODERS = ("clap", "laion")
+
+
+class Vocabulary(StrEnum):
+    """Tag sets that musicnn was trained on."""
+
+    mtt = "mtt"
+    msd = "msd"
 
 
 class Format(StrEnum):
-    """What tags are printed as."""
+    """Output formats of tags."""
 
     text = "text"
     jsonl = "jsonl"
@@ -39,61 +59,98 @@ class Format(StrEnum):
     picard = "picard"
 
 
-@app.command()
-def tag(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Audio files and folders of them")] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Predictor that 'eno train' made (default: musicnn's own tags)")
-    ] = None,
-    tags: Annotated[str | None, typer.Option(help="Any words, with commas between: no training needed")] = None,
+@dataclass(frozen=True)
+class Words:
+    """Which tags are predicted, if not those of a trained predictor."""
+
+    tags: Annotated[str | None, typer.Option(help="Any words, separated by commas; needs no training")] = None
     tags_file: Annotated[
-        Path | None, typer.Option(help="The same from a file: one a line, or what 'eno labels' wrote")
-    ] = None,
-    encoder: EncoderOption = None,
+        Path | None, typer.Option(help="File of words: one per line, or the vocabulary of 'eno labels'")
+    ] = None
     prompt: Annotated[
-        list[str] | None, typer.Option(help="What is said of a tag, with {} for it; several make an ensemble")
-    ] = None,
+        list[str] | None, typer.Option(help="Text prompt with {} for the word; repeat it to average several")
+    ] = None
     calibrate: Annotated[
-        Path | None, typer.Option(help="CSV track,tag of some labelled tracks, by which probabilities are set right")
-    ] = None,
-    store: Annotated[str | None, typer.Option(help="Tag the tracks of a store, by their vectors")] = None,
+        Path | None, typer.Option(help="CSV with columns track,tag of some labelled tracks, to calibrate on")
+    ] = None
     vocabulary: Annotated[
-        Vocabulary, typer.Option(help="musicnn's tags: MagnaTagATune or Million Song Dataset")
-    ] = Vocabulary.mtt,
-    save: Annotated[Path | None, typer.Option(help="Keep the predictor in this folder, for --model")] = None,
+        Vocabulary | None,
+        typer.Option(
+            help="musicnn's own tags: MagnaTagATune or Million Song Dataset [default: mtt]",
+            show_default=False,
+        ),
+    ] = None
+
+    @property
+    def given(self) -> bool:
+        """Whether there are words to predict."""
+        return self.tags is not None or self.tags_file is not None
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """Tags of a file, of a track in a store, or of an album.
+
+    Attributes
+    ----------
+    name : str
+        File, track id, or folder of the album.
+    members : tuple of str
+        The files or track ids that have these tags.
+    found : list of TagProbability or AudioError
+        All tags by descending probability, or why there are none.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    found: list[TagProbability] | AudioError
+
+
+@command(app, panel=TAGS)
+def tag(
+    where: LibraryOptions,
+    words: Words,
+    paths: Annotated[list[Path] | None, typer.Argument(help="Audio files and folders")] = None,
+    model: ModelOption = None,
+    store: StoreOption = None,
+    encoder: EncoderOption = None,
+    device: DeviceOption = None,
+    save: Annotated[Path | None, typer.Option(help="Save the predictor to this folder, for --model")] = None,
+    album: Annotated[
+        bool, typer.Option("--album", help="Tag each folder as one album, from all of its tracks")
+    ] = False,
     top: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            help="So many of the likeliest genres and descriptors each (default: 5, or all above the "
-            "thresholds that a predictor learned)",
+            min=1, rich_help_panel=RESULT, show_default=False,
+            help="Show this number of genres and descriptors each [default: those above the predictor's thresholds, "
+            "or 5]",
         ),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="All tags above this probability instead")
+        float | None, typer.Option(min=0, max=1, rich_help_panel=RESULT, help="Show all tags above this probability")
     ] = None,
-    album: Annotated[bool, typer.Option("--album", help="Tag each folder as one album, by all of its tracks")] = False,
     form: Annotated[
         Format,
         typer.Option(
-            "--format",
-            help="For people; a JSON object a line; a CSV row a tag; 'beet modify' commands for beets' library; JSON "
-            "lines with MusicBrainz Picard's names of tags",
+            "--format", rich_help_panel=RESULT,
+            help="Text; JSON Lines; CSV with one row per tag; 'beet modify' commands for beets; JSON Lines with "
+            "the tag names of MusicBrainz Picard",
         ),
     ] = Format.text,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl")] = False,
-    device: DeviceOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
-) -> None:
-    """Name the tags of audio files, or of the tracks of a store."""
-    chosen = settings(config, overrides, device=device)
-    _check_combination(paths, model, tags, tags_file, prompt, calibrate, store)
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Predict the tags of audio files, or of the tracks of a store.
+
+    Without a trained predictor the tags are musicnn's own.
+    """
+    library = where.open(model=model, store=store, device=device)
+    _check_combination(paths, model, words, store)
     form = Format.jsonl if as_json else form
-    predictor = predictor_of(chosen, model, encoder, tags, tags_file, prompt, vocabulary)
+    predictor = predictor_of(library, encoder, words, trained=model is not None)
     opened = None if store is None else open_store(store, predictor)
-    if calibrate is not None:
-        _calibrate(predictor, calibrate, opened)
+    if words.calibrate is not None:
+        _calibrate(predictor, words.calibrate, opened)
     if save is not None:
         predictor.save(save)
     count = failed = 0
@@ -104,9 +161,12 @@ def tag(
             _print_header()
         count += 1
         failed += isinstance(one.found, AudioError)
-        _show(one, kept, form, families=predictor.labels.num_genres > 0)
+        _show(one, kept, form, key="folder" if album else "track_id", families=predictor.labels.num_genres > 0)
     if form is Format.text and not getattr(predictor.head, "calibrated", True):
-        console.print("[dim]Not calibrated: compare tracks by these numbers, not tags. --calibrate sets them right.[/]")
+        errors.print(
+            "[dim]These numbers are not calibrated: use them to compare tracks, not tags. --calibrate makes them "
+            "probabilities.[/]"
+        )
     if count == 0:
         places = ", ".join(printable(path) for path in paths or ())
         raise EnoError(f"No audio files in {places}." if opened is None else f"{store}: holds no tracks yet.")
@@ -114,22 +174,92 @@ def tag(
         raise EnoError(f"{failed} of {count} {'albums' if album else 'files'} could not be tagged.")
 
 
-def _check_combination(
-    paths: list[Path] | None,
-    model: Path | None,
-    tags: str | None,
-    tags_file: Path | None,
-    prompt: list[str] | None,
-    calibrate: Path | None,
-    store: str | None,
-) -> None:
-    words = tags is not None or tags_file is not None
+def predictor_of(library: Library, encoder: str | None, words: Words | None = None, *, trained: bool) -> EnoPredictor:
+    """Load the predictor of the library, or make one from words, or take musicnn's own tags.
+
+    Parameters
+    ----------
+    library : Library
+    encoder : str or None
+        Encoder by name, if not that of the settings or the predictor.
+    words : Words, optional
+    trained : bool
+        Whether a predictor was named; otherwise that of the library is used if it was trained already.
+    """
+    from eno.data.labels.encoder import LabelEncoder
+    from eno.encoders import is_own
+    from eno.inference.predictor import EnoPredictor
+
+    words = words or Words()
+    if words.given:
+        from eno.inference.zero_shot import read_tags
+
+        name = library.settings.encoder
+        known = name in _TEXT_ENCODERS or is_own(name)
+        loaded = library.encoder(encoder or (name if known else _TEXT_ENCODERS[0]))
+        named = [word.strip() for word in (words.tags or "").split(",") if word.strip()]
+        labels = LabelEncoder([], named) if words.tags_file is None else read_tags(words.tags_file)
+        return EnoPredictor.zero_shot(loaded, labels, templates=words.prompt, policy=library.window_policy)
+    if trained or (library.has_predictor and words.vocabulary is None and encoder is None):
+        return library.predictor(encoder)
+    if encoder not in (None, "musicnn"):
+        raise ConfigError(f"The encoder {encoder!r} has no tags of its own. Name some with --tags, or use --model.")
+    vocabulary = words.vocabulary or Vocabulary.mtt
+    return EnoPredictor.musicnn(vocabulary.value, device=library.settings.device, policy=library.window_policy)
+
+
+def open_store(path: str, predictor: EnoPredictor) -> EmbeddingStore:
+    """Open a store, making sure that its vectors are those of the predictor's encoder."""
+    from eno.embeddings.store.embedding_store import EmbeddingStore
+
+    opened = EmbeddingStore.open(path)
+    opened.require(predictor.encoder.spec)
+    predictor.policy = opened.policy  # a predictor calibrated on these vectors and saved uses the same windows
+    return opened
+
+
+def from_files(predictor: EnoPredictor, paths: list[Path], album: bool) -> Iterator[Tagged]:
+    """Tag files and the files in folders, or each folder as one album."""
+    from eno.data.library.files import expand_audio
+
+    files = expand_audio(paths)
+    if not album:
+        for one in predictor.predict_many(files):
+            yield Tagged(str(one.path), (str(one.path),), one.error or one.tags)
+        return
+    for folder, group in groupby(files, key=lambda path: path.parent):
+        tracks = tuple(map(str, group))
+        try:
+            yield Tagged(str(folder), tracks, predictor.name_tags(predictor.predict_album_proba(tracks), album=True))
+        except AudioError as error:
+            yield Tagged(str(folder), tracks, error)
+
+
+def from_store(predictor: EnoPredictor, store: EmbeddingStore, album: bool) -> Iterator[Tagged]:
+    """Tag the tracks of a store from their vectors, or each of its folders as one album."""
+    ids = store.track_ids()
+    if not ids:
+        return
+    probabilities = predictor.predict_tracks(store, ids)
+    if not album:
+        for name, row in zip(ids, probabilities, strict=True):
+            yield Tagged(name, (name,), predictor.name_tags(row))
+        return
+    folders = [str(PurePosixPath(name).parent) for name in ids]
+    members: dict[str, list[str]] = {}
+    for folder, name in zip(folders, ids, strict=True):
+        members.setdefault(folder, []).append(name)
+    for folder, row in zip(*predictor.combine_tracks(probabilities, folders), strict=True):
+        yield Tagged(folder, tuple(members[folder]), predictor.name_tags(row, album=True))
+
+
+def _check_combination(paths: list[Path] | None, model: Path | None, words: Words, store: str | None) -> None:
     if (not paths) == (store is None):
-        raise ConfigError("Name audio files, or a store with --store; not both.")
-    if (model is not None) + (tags is not None) + (tags_file is not None) > 1:
-        raise ConfigError("Name one of --model, --tags and --tags-file.")
-    if (prompt or calibrate) and not words:
-        raise ConfigError("--prompt and --calibrate go with --tags or --tags-file.")
+        raise ConfigError("Name audio files or folders, or a store with --store, but not both.")
+    if (model is not None) + (words.tags is not None) + (words.tags_file is not None) > 1:
+        raise ConfigError("--model, --tags and --tags-file exclude each other.")
+    if (words.prompt or words.calibrate) and not words.given:
+        raise ConfigError("--prompt and --calibrate need --tags or --tags-file.")
 
 
 def _calibrate(predictor: EnoPredictor, path: Path, store: EmbeddingStore | None) -> None:
@@ -146,7 +276,7 @@ def _calibrate(predictor: EnoPredictor, path: Path, store: EmbeddingStore | None
 
 
 def _chooser(predictor: EnoPredictor, top: int | None, threshold: float | None) -> Chooser:
-    """Give what decides, by its rank in its family, whether a tag is shown."""
+    """Return a function that decides, from a tag and its rank in its family, whether it is shown."""
     if threshold is not None:
         return lambda rank, tag: tag.probability > threshold
     if top is not None or predictor.calibration is None:
@@ -154,24 +284,23 @@ def _chooser(predictor: EnoPredictor, top: int | None, threshold: float | None) 
     return lambda rank, tag: tag.probability > tag.threshold
 
 
-def _show(one: Tagged, kept: Chooser, form: Format, *, families: bool) -> None:
-    """Print the tags of one track, or why there are none."""
+def _show(one: Tagged, kept: Chooser, form: Format, *, key: str, families: bool) -> None:
     if isinstance(one.found, AudioError):
         if form is Format.jsonl:
-            _print_json({"path": one.name, "error": one.found.reason})
+            print_json({key: one.name, "error": one.found.reason})
         elif form is Format.text:
             console.print(f"[bold]{shown(one.name)}[/]\n  [red]error[/] {shown(one.found.reason)}")
-        else:  # the output is for a program that knows no errors
+        else:  # these formats are read by programs that expect tags only
             errors.print(f"{shown(one.name)}: [red]error[/] {shown(one.found.reason)}")
         return
-    # Plain words have no family of their own.
+    # Plain words are neither genres nor descriptors.
     headings = {"genre": "genres", "descriptor": "descriptors"} if families else {"descriptor": "tags"}
     chosen = {
         heading: [tag for rank, tag in enumerate(tag for tag in one.found if tag.family == family) if kept(rank, tag)]
         for family, heading in headings.items()
     }
     if form is Format.jsonl:
-        _print_json({"path": one.name, **{heading: _probabilities(ones) for heading, ones in chosen.items()}})
+        print_json({key: one.name, **{heading: _probabilities(ones) for heading, ones in chosen.items()}})
     elif form is Format.text:
         console.print(f"[bold]{shown(one.name)}[/]")
         for heading, ones in chosen.items():
@@ -192,7 +321,7 @@ def _print_export(name: str, tags: list[TagProbability], form: Format) -> None:
 
     made = {Format.csv: csv_lines, Format.beets: beets_line, Format.picard: picard_line}[form](name, tags)
     if made:
-        # Where a name is no UTF-8, its bytes as they are.
+        # Names that are not valid UTF-8 are written as the bytes that they are.
         typer.echo(made if _is_utf8(made) else os.fsencode(made))
 
 
@@ -202,8 +331,3 @@ def _is_utf8(text: str) -> bool:
 
 def _probabilities(tags: list[TagProbability]) -> dict[str, float]:
     return {one.tag: round(one.probability, 4) for one in tags}
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    # ASCII, so that a name whose bytes are no UTF-8 comes through as JSON escapes.
-    typer.echo(json.dumps(value))

@@ -1,8 +1,7 @@
-"""How commands are tracked: the options, and settings that may come back changed."""
+"""Experiment tracking of commands: its options, settings that come back changed, and ``tracking import``."""
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 import typing
@@ -10,21 +9,31 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from eno.cli.options import shown
-from eno.config import Settings
-from eno.console import errors
+from eno.cli.commands import SERVICE, EnoGroup, command
+from eno.cli.options import TRACKING, shown
+from eno.config import Settings, has_options, make_settings, option_defaults
+from eno.console import console, errors
 from eno.errors import ConfigError
+from eno.library import Library
 
 if TYPE_CHECKING:
     from eno.tracking.experiment import Experiment
 
+app = typer.Typer()
+tracking_app = typer.Typer(help="Runs that were tracked offline.", no_args_is_help=True, cls=EnoGroup)
+app.add_typer(tracking_app, name="tracking", rich_help_panel=SERVICE)
+
 _GENERAL, _ARGS = "General", "Args"
-_NOT_SHOWN = ("tracking",)  # decided where the command is given
+_NOT_SHOWN = ("tracking", "options")  # tracking is decided where the command is given; options have sections
+
+FORMER_TRACKING = {"--name": "--clearml-name", "--project": "--clearml-project", "--queue": "--clearml-queue"}
+"""Former spellings of the options of `TrackingOptions`."""
 
 
 class Mode(StrEnum):
@@ -36,31 +45,53 @@ class Mode(StrEnum):
     OFF = "off"
 
 
-TrackingOption = Annotated[
-    Mode | None,
-    typer.Option("--tracking", help="With ClearML, as a session to import later, or not (auto: as it is configured)"),
-]
-QueueOption = Annotated[str | None, typer.Option("--queue", help="ClearML queue whose worker runs this instead")]
-ProjectOption = Annotated[str | None, typer.Option("--project", help="ClearML project (default: eno/training …)")]
-NameOption = Annotated[str | None, typer.Option("--name", help="Name of the ClearML task (default: what is done)")]
+@dataclass(frozen=True)
+class TrackingOptions:
+    """Whether and where a command is tracked."""
+
+    tracking: Annotated[
+        Mode | None,
+        typer.Option(
+            "--tracking", rich_help_panel=TRACKING,
+            help="Track with ClearML, as an offline session to import later, or not [default: if it is configured]",
+            show_default=False,
+        ),
+    ] = None  # fmt: skip
+    clearml_queue: Annotated[
+        str | None,
+        typer.Option("--clearml-queue", rich_help_panel=TRACKING, help="Run on a ClearML worker of this queue"),
+    ] = None
+    clearml_project: Annotated[
+        str | None,
+        typer.Option(
+            "--clearml-project", rich_help_panel=TRACKING, help="ClearML project [default: eno/training …]",
+            show_default=False,
+        ),
+    ] = None  # fmt: skip
+    clearml_name: Annotated[
+        str | None,
+        typer.Option(
+            "--clearml-name", rich_help_panel=TRACKING, help="ClearML task name [default: what is done]",
+            show_default=False,
+        ),
+    ] = None  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Run:
-    """A command that is tracked.
+    """A command that is being tracked.
 
     Attributes
     ----------
     experiment : Experiment
-        Receives what it tells.
-    settings : Settings
-        Those to use: on a worker with what was changed in the tracker.
+    library : Library
+        With the settings to use: on a worker those that were changed in ClearML.
     arguments : dict
         Arguments of the command, likewise.
     """
 
     experiment: Experiment
-    settings: Settings
+    library: Library
     arguments: dict[str, Any]
 
 
@@ -68,79 +99,74 @@ class Run:
 def tracked(
     command: Callable[..., None],
     kind: str,
-    chosen: Settings,
+    library: Library,
     arguments: Mapping[str, Any],
+    options: TrackingOptions,
     *,
     name: str,
-    used: tuple[str, ...],
-    options: tuple[Mode | None, str | None, str | None, str | None],
+    used: tuple[str, ...] = (),
 ) -> Iterator[Run]:
     """Track what happens in the context.
 
     Parameters
     ----------
     command : callable
-        The command, whose annotations say what its arguments may be.
+        The command, whose annotations say which types its arguments have.
     kind : str
         See `eno.tracking.experiment.Command`.
-    chosen : Settings
-        As the user gave them.
+    library : Library
+        With the settings as the user gave them.
     arguments : mapping
-        Arguments that settings do not hold.
+        Arguments that are not settings.
+    options : TrackingOptions
     name : str
-        Of the run, where the user gives none.
+        Name of the run unless the user gives one.
     used : tuple of str
-        Names of the heads and encoders whose options are shown with their defaults.
-    options : tuple
-        ``--tracking``, ``--queue``, ``--project``, ``--name``.
-
-    Yields
-    ------
-    Run
+        Names of the heads and encoders whose options are recorded with their defaults.
 
     Raises
     ------
     ConfigError
-        Tracking is not configured as it is asked for, or what was changed in the tracker has a wrong value.
+        Tracking is not configured as requested, or a value that was changed in ClearML is wrong.
     TrackingError
-        A worker cannot learn what to run.
+        A worker cannot find out what to run.
     typer.Exit
-        The run waits in a queue now.
+        The run was queued for a worker.
     """
     from eno.tracking.experiment import Command, Tracking, open_experiment
 
-    mode, queue, project, own_name = options
+    chosen = library.settings
     tracking = Tracking(
-        mode=mode.value if mode else chosen.tracking.mode,
-        project=project or chosen.tracking.project,
-        name=own_name,
-        queue=queue,
+        mode=options.tracking.value if options.tracking else chosen.tracking.mode,
+        project=options.clearml_project or chosen.tracking.project,
+        name=options.clearml_name,
+        queue=options.clearml_queue,
         close_s=chosen.tracking.close_s,
     )
     experiment = open_experiment(tracking, Command(kind, name, ("-m", "eno", *sys.argv[1:])), say=say)
     with closing(experiment):
-        sections = sections_of(chosen, used) | {_ARGS: dict(arguments)}
-        changed = experiment.connect(sections)
+        changed = experiment.connect(sections_of(chosen, used) | {_ARGS: dict(arguments)})
         if experiment.queued:
             _warn_of_changes()
             raise typer.Exit
         of_command = changed.pop(_ARGS, {})
         yield Run(
             experiment,
-            with_changes(chosen, changed),
+            Library(with_changes(chosen, changed)),
             {**arguments, **_arguments(command, of_command)},
         )
 
 
 def used_of(chosen: Settings, *heads: str) -> tuple[str, ...]:
-    """Give the names whose options are shown with their defaults when heads are trained."""
-    members = [member for head in heads if head == "blend" for member in chosen.blend.heads]
+    """Return the names whose options are recorded with their defaults when heads are trained."""
+    blend = chosen.options_of("blend").get("heads") or option_defaults("blend")["heads"]
+    members = [member for head in heads if head == "blend" for member in blend]
     return (*heads, *members, "calibration")
 
 
 @contextmanager
 def closing(experiment: Experiment) -> Iterator[None]:
-    """End the experiment with the context, as failed where an error leaves it."""
+    """Close the experiment at the end of the context, as failed if an error ended it."""
     from eno.tracking.experiment import INTERRUPTED
 
     try:
@@ -158,43 +184,41 @@ def closing(experiment: Experiment) -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """Show a line about tracking."""
+    """Print a line about tracking."""
     errors.print(f"[dim]{shown(line)}[/]")
 
 
 def sections_of(chosen: Settings, used: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Give all settings by section; options of the heads and encoders in use with their defaults.
+    """Return all settings by section, as ClearML shows them.
 
     Parameters
     ----------
     chosen : Settings
     used : tuple of str
-        Names in the registries, or ``"calibration"``.
+        Encoders, heads or ``"calibration"``: their options are included with their defaults. Sections of others are
+        included if something in them was set.
 
     Returns
     -------
     dict of str to dict
-        Section → name → value; settings without a section are in ``General``. Sections that are not in use are there
-        if anything in them is set.
+        Section → name → value. Settings without a section are in ``General``.
     """
-    found: dict[str, dict[str, Any]] = {_GENERAL: {}}
-    for name in Settings.model_fields:
-        value = getattr(chosen, name)
-        if name in _NOT_SHOWN:
-            continue
-        if not isinstance(value, BaseModel):
-            found[_GENERAL][name] = value
-            continue
-        defaults = _defaults(name) if name in used else {}
-        values = value.model_dump(mode="json", exclude_none=True)
-        fields = {field: values.get(field, defaults.get(field)) for field in type(value).model_fields}
-        if name in used or value != type(value)():
-            found[name] = fields
-    return {section: values for section, values in found.items() if values}
+    values = chosen.model_dump(mode="json", exclude=set(_NOT_SHOWN))
+    sections: dict[str, dict[str, Any]] = {_GENERAL: {}}
+    for name, value in values.items():
+        if not isinstance(getattr(chosen, name), BaseModel):
+            sections[_GENERAL][name] = value
+        elif name in used or value != type(getattr(chosen, name))().model_dump(mode="json"):
+            sections[name] = value
+    for name in dict.fromkeys((*(one for one in used if has_options(one)), *chosen.options)):
+        own = chosen.options_of(name) if name != "own" else chosen.options[name]
+        own.pop("options", None)  # of a blend's members, which have sections of their own
+        sections[name] = (option_defaults(name) if name in used else {}) | own
+    return {section: values for section, values in sections.items() if values}
 
 
 def with_changes(chosen: Settings, changed: Mapping[str, Mapping[str, str]]) -> Settings:
-    """Give settings with what was changed in the tracker, where nothing stands for a default.
+    """Apply what was changed in ClearML; an empty text stands for the default.
 
     Raises
     ------
@@ -203,15 +227,21 @@ def with_changes(chosen: Settings, changed: Mapping[str, Mapping[str, str]]) -> 
     """
     if not changed:
         return chosen
-    values = chosen.model_dump()
+    values = chosen.model_dump(mode="json", exclude={"options"}) | {
+        name: dict(section) for name, section in chosen.options.items()
+    }
     for section, texts in changed.items():
-        place = values if section == _GENERAL else values[section]
-        place.update({name: _value(text) for name, text in texts.items()})
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, one['loc']))} = {one['input']!r}: {one['msg']}" for one in error.errors()]
-        raise ConfigError("The settings of the task cannot be used: " + "; ".join(problems)) from None
+        place = values if section == _GENERAL else values.setdefault(section, {})
+        for name, text in texts.items():
+            value = _value(text)
+            if value is None:
+                place.pop(name, None)
+            else:
+                place[name] = value
+    made = make_settings({name: value for name, value in values.items() if value != {}}, source="ClearML task")
+    for section in changed:
+        made.options_of(section)  # so that a wrong value is reported before the work begins
+    return made
 
 
 def _arguments(command: Callable[..., None], texts: Mapping[str, str]) -> dict[str, Any]:
@@ -221,7 +251,7 @@ def _arguments(command: Callable[..., None], texts: Mapping[str, str]) -> dict[s
         try:
             found[name] = TypeAdapter(hints[name]).validate_python(_value(text))
         except ValidationError:
-            raise ConfigError(f"The argument {name} of the task is {text!r}, which cannot be used.") from None
+            raise ConfigError(f"The argument {name} of the ClearML task has the invalid value {text!r}.") from None
     return found
 
 
@@ -233,23 +263,32 @@ def _value(text: str) -> Any:
             return json.loads(text)
         except ValueError:
             return text
-    return text  # pydantic makes numbers of it where numbers are wanted
-
-
-def _defaults(name: str) -> dict[str, Any]:
-    from eno.encoders import ENCODERS
-    from eno.models import HEADS
-    from eno.models.calibration.calibrate import fit_calibration
-    from eno.registry import import_class
-
-    place = (HEADS | ENCODERS).get(name)
-    function: Callable[..., Any] = import_class(place) if place else fit_calibration
-    parameters = inspect.signature(function).parameters.values()
-    return {one.name: one.default for one in parameters if one.default is not inspect.Parameter.empty}
+    return text  # pydantic converts it to a number where one is expected
 
 
 def _warn_of_changes() -> None:
     from eno.tracking.git_state import uncommitted
 
     if uncommitted():
-        say("the worker takes the commit that is checked out here; what is not committed is not sent")
+        say("the worker uses the commit that is checked out here; uncommitted changes are not sent")
+
+
+@tracking_app.callback()
+def _tracking() -> None:
+    """Runs that were tracked offline."""
+
+
+@command(tracking_app, "import")
+def import_sessions(
+    sessions: Annotated[list[Path], typer.Argument(metavar="ZIP", help="Files that '--tracking offline' wrote")],
+) -> None:
+    """Upload offline sessions to the configured ClearML server, each as a new task."""
+    from eno.tracking.clearml_environment import configured
+
+    if not configured():
+        raise ConfigError("ClearML is not configured, so there is no server to import to. Run: clearml-init")
+    from eno.tracking.clearml_import import import_session
+
+    for session in sessions:
+        task_id, address = import_session(session)
+        console.print(f"task    {task_id}  {shown(address)}")

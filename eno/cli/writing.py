@@ -1,8 +1,7 @@
-"""Predicted tags in the files themselves: ``write-tags``, and taking them back."""
+"""Predicted tags in audio files: ``write-tags`` and its undo."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,14 +11,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eno.cli.options import ConfigOption, DataRootOption, DeviceOption, EncoderOption, SetOption, settings, shown
-from eno.cli.predicting import from_files, from_store, open_store, predictor_of
+from eno.cli.commands import TAGS, command
+from eno.cli.options import (
+    RESULT,
+    AudioRootOption,
+    DeviceOption,
+    EncoderOption,
+    JsonOption,
+    LibraryOptions,
+    ModelOption,
+    StoreOption,
+    print_json,
+    shown,
+)
+from eno.cli.tagging import from_files, from_store, open_store, predictor_of
 from eno.console import console
 from eno.errors import AudioError, ConfigError, EnoError
-from eno.files import printed_file
+from eno.library import Library
 
 if TYPE_CHECKING:
-    from eno.config import Settings
     from eno.inference.predictions import TagProbability
     from eno.tagfiles.edits import TagEdit, UndoLog
     from eno.tagfiles.selection import TagChoice
@@ -30,7 +40,7 @@ app = typer.Typer()
 
 
 class Existing(StrEnum):
-    """What happens to values that a file has."""
+    """What happens to values that a file already has."""
 
     KEEP = "keep"
     MERGE = "merge"
@@ -38,124 +48,131 @@ class Existing(StrEnum):
 
 
 class Field(StrEnum):
-    """Where descriptors go."""
+    """Fields for descriptors."""
 
     MOOD = "mood"
     STYLE = "style"
     BOTH = "both"
 
 
-@app.command("write-tags")
-def write_tags(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Audio files and folders of them")] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Predictor that 'eno train' made (default: musicnn's own tags)")
-    ] = None,
-    encoder: EncoderOption = None,
-    store: Annotated[str | None, typer.Option(help="Tag the files of a store, by their vectors")] = None,
-    audio_root: Annotated[
-        Path | None, typer.Option(help="Folder that the store was made of (default: raw/audio of the data root)")
-    ] = None,
-    tagged: Annotated[
-        Path | None, typer.Option("--from", help="What 'eno tag --json' printed, instead of a predictor")
-    ] = None,
-    album: Annotated[
-        bool, typer.Option("--album", help="Give all tracks of a folder the tags of the album that they make")
-    ] = False,
-    write: Annotated[bool, typer.Option("--write", help="Write them (default: only show what would change)")] = False,
+@dataclass(frozen=True)
+class ChoiceOptions:
+    """Which tags are written, and to which fields."""
+
     existing: Annotated[
-        Existing, typer.Option(help="Leave a field that has values alone, add to it, or overwrite it")
-    ] = Existing.KEEP,
-    min_probability: Annotated[
+        Existing,
+        typer.Option(help="Keep fields that have values, add to them, or replace them", rich_help_panel=RESULT),
+    ] = Existing.KEEP
+    threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Tags from this probability on (default: the thresholds that were learned)"),
+        typer.Option(
+            min=0,
+            max=1,
+            show_default=False,
+            rich_help_panel=RESULT,
+            help="Minimum probability of a tag [default: the predictor's thresholds]",
+        ),
+    ] = None
+    top: Annotated[
+        int | None, typer.Option(min=1, rich_help_panel=RESULT, help="Maximum number of genres, and of descriptors")
+    ] = None
+    genres_only: Annotated[bool, typer.Option("--genres-only", rich_help_panel=RESULT, help="Write no descriptors")] = (
+        False
+    )
+    descriptors_as: Annotated[Field, typer.Option(rich_help_panel=RESULT, help="Field for descriptors")] = Field.MOOD
+
+    def choice(self) -> TagChoice:
+        """Return these options as the writer takes them."""
+        from eno.tagfiles.selection import TagChoice
+
+        return TagChoice(
+            min_probability=self.threshold,
+            limit=self.top,
+            genres_only=self.genres_only,
+            descriptors_as=self.descriptors_as.value,
+        )
+
+
+@command(app, "write-tags", panel=TAGS, former={"--min-probability": "--threshold", "--limit": "--top"})
+def write_tags(
+    where: LibraryOptions,
+    options: ChoiceOptions,
+    paths: Annotated[list[Path] | None, typer.Argument(help="Audio files and folders")] = None,
+    model: ModelOption = None,
+    encoder: EncoderOption = None,
+    store: StoreOption = None,
+    audio_root: AudioRootOption = None,
+    tagged: Annotated[
+        Path | None, typer.Option("--from", help="Output of 'eno tag --json' to write, instead of predicting")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many genres, and so many descriptors")] = None,
-    genres_only: Annotated[bool, typer.Option("--genres-only", help="Leave descriptors out")] = False,
-    descriptors_as: Annotated[Field, typer.Option(help="The field of descriptors")] = Field.MOOD,
+    album: Annotated[bool, typer.Option("--album", help="Give all tracks of a folder the tags of their album")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the tags; without it, only show what would change")
+    ] = False,
     keep_mtime: Annotated[
-        bool, typer.Option("--keep-mtime", help="Leave the time of change, by which music servers notice it")
+        bool, typer.Option("--keep-mtime", help="Keep the modification time, by which music servers notice changes")
     ] = False,
     undo_file: Annotated[
-        Path | None, typer.Option(help="Where old tags are kept (default: a new file in this folder)")
+        Path | None, typer.Option(help="File for the previous tags [default: a new one here]", show_default=False)
     ] = None,
-    undo: Annotated[Path | None, typer.Option(help="Put back the old tags that such a file holds")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line")] = False,
+    undo: Annotated[Path | None, typer.Option(help="Restore the previous tags from such a file")] = None,
     device: DeviceOption = None,
-    data_root: DataRootOption = None,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Write predicted genres and descriptors into audio files; shows what would change, until --write."""
-    from eno.tagfiles.selection import TagChoice
-
+    """Write predicted genres and descriptors to audio files. Without --write it only shows what would change."""
     if undo is not None:
         if paths or store or tagged or write:
-            raise ConfigError("--undo goes alone: it puts back all that its file holds.")
+            raise ConfigError("--undo cannot be combined with files, --store, --from or --write.")
         _undo(undo, keep_mtime=keep_mtime)
         return
     if (bool(paths), store is not None, tagged is not None).count(True) != 1:
-        raise ConfigError("Name audio files, or a store with --store, or tags with --from; one of them.")
+        raise ConfigError("Name exactly one source: audio files or folders, --store, or --from.")
     if tagged is not None and (model or encoder or album):
-        raise ConfigError("--from has the tags already: --model, --encoder and --album go with 'eno tag'.")
-    chosen = settings(config, overrides, device=device, data_root=data_root)
-    choice = TagChoice(
-        min_probability=min_probability,
-        limit=limit,
-        genres_only=genres_only,
-        descriptors_as=descriptors_as.value,
-    )
+        raise ConfigError("--from already contains the tags; use --model, --encoder and --album with 'eno tag'.")
+    library = where.open(model=model, store=store, audio_root=audio_root, device=device)
     log = undo_file or Path(f"write-tags-undo-{datetime.now():%Y%m%d-%H%M%S}.jsonl")
-    run = _Run(choice, existing.value, log if write else None, keep_mtime=keep_mtime, as_json=as_json)
+    run = _Run(options.choice(), options.existing.value, log if write else None, keep_mtime=keep_mtime, as_json=as_json)
     if tagged is not None:
-        wanted = _from_lines(tagged, audio_root)
+        wanted = _from_lines(tagged, library if audio_root else None)
     else:
-        wanted = _predicted(chosen, paths or [], model, encoder, store, audio_root, album)
+        wanted = _predicted(library, paths or [], encoder, store, album, trained=model is not None)
     run.work(wanted)
 
 
 def _predicted(
-    chosen: Settings,
-    paths: list[Path],
-    model: Path | None,
-    encoder: str | None,
-    store: str | None,
-    audio_root: Path | None,
-    album: bool,
+    library: Library, paths: list[Path], encoder: str | None, store: str | None, album: bool, *, trained: bool
 ) -> Iterator[Wanted]:
-    from eno.data.layout import DataRoot
-
-    predictor = predictor_of(chosen, model, encoder)
+    predictor = predictor_of(library, encoder, trained=trained)
     if store is None:
         for one in from_files(predictor, paths, album):
             yield from ((Path(name), one.found) for name in one.members)
         return
-    root = audio_root or DataRoot(chosen.data_root).audio
-    if not root.is_dir():
-        raise AudioError(root, "is not a folder; name the one that the store was made of with --audio-root")
+    roots = library.present_audio_roots
+    if roots is None:
+        raise AudioError(str(library.audio_roots), "is not a folder; name the folder of the audio with --audio-root")
     for one in from_store(predictor, open_store(store, predictor), album):
-        yield from ((printed_file(root, name), one.found) for name in one.members)
+        yield from ((roots.file(name), one.found) for name in one.members)
 
 
-def _from_lines(path: Path, audio_root: Path | None) -> Iterator[Wanted]:
+def _from_lines(path: Path, library: Library | None) -> Iterator[Wanted]:
     from eno.tagfiles.selection import album_files, read_tagged
 
     for name, found in read_tagged(path):
-        file = Path(name) if audio_root is None else printed_file(audio_root, name)
+        file = Path(name) if library is None else library.audio_roots.file(name)
         for one in album_files(file) if file.is_dir() else [file]:
             yield one, found
 
 
 @dataclass
 class _Run:
-    """Files that are gone through, and what came of them."""
+    """Writes the tags of one file after another, and counts."""
 
     choice: TagChoice
     existing: str
     log: Path | None
     keep_mtime: bool = field(kw_only=True)
     as_json: bool = field(kw_only=True)
-    counts: dict[str, int] = field(default_factory=lambda: {"changed": 0, "as they are": 0, "failed": 0})
+    counts: dict[str, int] = field(default_factory=lambda: {"changed": 0, "unchanged": 0, "failed": 0})
 
     def work(self, wanted: Iterator[Wanted]) -> None:
         from eno.tagfiles.edits import UndoLog
@@ -166,7 +183,7 @@ class _Run:
                 if isinstance(found, AudioError):
                     raise found
                 edit = self._one(path, found, log)
-                self.counts["changed" if edit.after else "as they are"] += 1
+                self.counts["changed" if edit.after else "unchanged"] += 1
                 _show(edit, written=log is not None, as_json=self.as_json)
             except AudioError as error:
                 self.counts["failed"] += 1
@@ -182,20 +199,16 @@ class _Run:
         return edit
 
     def _sum_up(self) -> None:
-        total, failed = sum(self.counts.values()), self.counts["failed"]
+        total, failed, changed = sum(self.counts.values()), self.counts["failed"], self.counts["changed"]
         if not total:
             raise EnoError("There are no audio files to tag.")
         if not self.as_json:
-            changed = self.counts["changed"]
             verb = "would change" if self.log is None else "changed"
-            same = self.counts["as they are"]
-            console.print(f"{total} files: {changed} {verb}, {same} stay as they are, {failed} failed.")
+            console.print(f"{total} files: {changed} {verb}, {self.counts['unchanged']} unchanged, {failed} failed.")
             if changed and self.log is None:
-                console.print("Nothing is written yet: --write does that.")
+                console.print("Nothing was written. Add --write to write the tags.")
             elif changed:
-                console.print(
-                    f"Their old tags: {shown(self.log)}. Back to them: eno write-tags --undo {shown(self.log)}"
-                )
+                console.print(f"To restore the previous tags: eno write-tags --undo {shown(self.log)}")
         if failed:
             raise EnoError(f"{failed} of {total} files could not be tagged.")
 
@@ -203,7 +216,7 @@ class _Run:
 def _show(edit: TagEdit, *, written: bool, as_json: bool) -> None:
     if as_json:
         values = {"before": edit.before, "after": edit.after, "kept": edit.kept}
-        typer.echo(json.dumps({"path": str(edit.path), **values, "written": written and bool(edit.after)}))
+        print_json({"track_id": str(edit.path), **values, "written": written and bool(edit.after)})
         return
     console.print(f"[bold]{shown(edit.path)}[/]")
     for name, after in edit.after.items():
@@ -212,14 +225,15 @@ def _show(edit: TagEdit, *, written: bool, as_json: bool) -> None:
         signs += [shown(one) if one in before else f"[green]+ {shown(one)}[/]" for one in after]
         console.print(f"  {name:<6} {', '.join(signs)}")
     for name, kept in edit.kept.items():
-        console.print(f"  [dim]{name:<6} {shown(', '.join(kept))} (kept: --existing merge or replace writes here)[/]")
+        present = shown(", ".join(kept))
+        console.print(f"  [dim]{name:<6} {present} (kept; --existing merge or replace would change it)[/]")
     if not edit.after and not edit.kept:
         console.print("  [dim]nothing to write[/]")
 
 
 def _show_error(path: Path, error: AudioError, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({"path": str(path), "error": error.reason}))
+        print_json({"track_id": str(path), "error": error.reason})
     else:
         console.print(f"[bold]{shown(path)}[/]\n  [red]error[/] {shown(error.reason)}")
 
@@ -233,6 +247,6 @@ def _undo(log: Path, *, keep_mtime: bool) -> None:
         if error is not None:
             failed += 1
             _show_error(path, error, as_json=False)
-    console.print(f"{count - failed} of {count} changes were taken back.")
+    console.print(f"{count - failed} of {count} files have their previous tags again.")
     if failed:
-        raise EnoError(f"{failed} of {count} changes could not be taken back.")
+        raise EnoError(f"{failed} of {count} files could not be restored.")

@@ -11,19 +11,9 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from eno.errors import ConfigError
+from eno.registry import ENCODERS as ENCODERS
 from eno.registry import check_options, find_class, import_class
 from eno.spec import EncoderSpec
-
-ENCODERS = {
-    "musicnn": "eno.encoders.musicnn.encoder:MusiCNN",
-    "clap": "eno.encoders.clap.encoder:CLAP",
-    "laion": "eno.encoders.clap.laion:LaionCLAP",
-    "mert": "eno.encoders.mert:MERT",
-    "hf": "eno.encoders.transformers_audio:TransformersAudio",
-    "stats": "eno.encoders.stats:Stats",
-    "simple_cnn": "eno.cnn.encoder:SimpleCNNTagger",
-}
-"""Name → ``module:class`` of every encoder."""
 
 _RUNTIME = ("device", "dtype")
 """Parameters that say how to compute, not what. An encoder may lack them."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from eno.models.heads import HEAD_FILE, HEADS, create_head, load_head
+from eno.models.heads import HEAD_FILE, create_head, load_head
 from eno.models.types import Head, Labels, RowSource, Vectors
-from eno.registry import import_class
+from eno.registry import HEADS, import_class
 
 if TYPE_CHECKING:
     from eno.models.blend import BlendHead

@@ -8,18 +8,7 @@ from typing import Any, cast
 
 from eno.errors import ModelError
 from eno.models.types import Head
-from eno.registry import check_options, find_class
-
-HEADS = {
-    "mlp": "eno.models.mlp:MLPHead",
-    "linear": "eno.models.linear:LinearHead",
-    "lightgbm": "eno.models.lgbm.head:LightGBMHead",
-    "knn": "eno.models.knn:KNNHead",
-    "blend": "eno.models.blend:BlendHead",
-    "zero_shot": "eno.models.zero_shot:ZeroShotHead",
-    "probabilities": "eno.models.identity:IdentityHead",
-}
-"""Name → ``module:class`` of every head."""
+from eno.registry import HEADS, check_options, find_class
 
 HEAD_FILE = "head.json"
 """Names the head in its folder, and holds its options."""

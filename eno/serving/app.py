@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Iterator
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from eno import __version__
 from eno.mapping.map import MAP_SCRIPTS
 from eno.serving import inference_routes, schemas, track_routes
 from eno.serving.errors import Problem, install_handlers, problem_responses
 from eno.serving.metrics import MetricsMiddleware
 from eno.serving.security import COOKIE, Access, SecurityMiddleware
 from eno.serving.service import Service
+from eno.version import __version__
 
 _DESCRIPTION = "Tags music with your own words, and finds similar tracks."
 _ASSETS = ("index.html", "style.css", "parts.js", "track.js", "collection_map.js", "app.js")

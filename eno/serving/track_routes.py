@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse, Response
 
-from eno import __version__
 from eno.encoders.text import TextEncoder
 from eno.serving import schemas, serialise
 from eno.serving.errors import Problem, problem_responses
@@ -22,6 +21,7 @@ from eno.similarity import queries
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.where import Where
 from eno.training.feedback import Correction
+from eno.version import __version__
 
 router = APIRouter(prefix="/v1", responses=problem_responses(400, 401, 403, 421, 422, 500))
 

@@ -12,6 +12,7 @@ from eno.errors import AudioError, LabelError
 from eno.files import printable, read_lines
 from eno.inference.predictions import TagProbability
 
+_NAMES = ("track_id", "folder", "path")  # the last one in output of earlier versions
 _FAMILIES = {"genres": "genre", "descriptors": "descriptor", "tags": "descriptor"}
 
 
@@ -76,7 +77,7 @@ def read_tagged(path: Path) -> Iterator[tuple[str, list[TagProbability] | AudioE
             continue
         try:
             row = json.loads(line)
-            name = row["track_id"] if "track_id" in row else row["path"]
+            name = next(row[key] for key in _NAMES if key in row)
             if "error" in row:
                 yield name, AudioError(name, str(row["error"]))
                 continue
@@ -85,10 +86,10 @@ def read_tagged(path: Path) -> Iterator[tuple[str, list[TagProbability] | AudioE
                 for heading, family in _FAMILIES.items()
                 for tag, probability in row.get(heading, {}).items()
             ]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, StopIteration, TypeError, AttributeError) as error:
             raise LabelError(
                 f"{printable(path)}: line {number} is not output of 'eno tag --json' ({error!r}); expected an object "
-                "with track_id, genres and descriptors."
+                "with track_id or folder, genres and descriptors."
             ) from error
         yield name, tags
 

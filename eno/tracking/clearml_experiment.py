@@ -24,13 +24,13 @@ from typing import Any, cast
 
 import numpy as np
 
-import eno
+from eno import version
 from eno.errors import ConfigError, TrackingError
 from eno.tracking.clearml_environment import configured, offline_by_environment, on_worker
 from eno.tracking.experiment import Command, Curve, Experiment, RegisteredModel, Sections, Tracking
 from eno.tracking.git_state import script_of
 
-_ROOT = Path(eno.__file__).parents[1]
+_ROOT = Path(version.__file__).parents[1]
 _QUEUE_SIZE = 100_000  # messages; any more are dropped and counted
 _ANSWER_TIMEOUT_S = 300.0  # for reading the settings on a worker, or for putting a run into a queue
 

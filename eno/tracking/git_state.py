@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-import eno
+from eno import version
 
 _TIMEOUT_S = 5
 _SCRIPT = "eno_command.py"
@@ -34,7 +34,7 @@ def script_of(entry: tuple[str, ...]) -> dict[str, str]:
         ``repository``, ``branch``, ``commit``, ``working_dir``, ``entry_point``, ``code`` (a script, if there is no
         repository) and ``packages`` (one requirement per line).
     """
-    checkout = _checkout(Path(eno.__file__).parents[1])
+    checkout = _checkout(Path(version.__file__).parents[1])
     entry_point, code = shlex.join(entry), ""
     if not checkout and entry[:2] == ("-m", "eno"):
         entry_point = _SCRIPT
@@ -45,7 +45,7 @@ def script_of(entry: tuple[str, ...]) -> dict[str, str]:
 
 def uncommitted() -> bool:
     """Whether eno is a checkout with changes that a worker will not see."""
-    root = Path(eno.__file__).parents[1]
+    root = Path(version.__file__).parents[1]
     return bool(_checkout(root)) and bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
 
 
@@ -54,7 +54,7 @@ def requirement() -> str:
 
     Never the bare name: pip would install whatever an index has under it.
     """
-    checkout = _checkout(Path(eno.__file__).parents[1])
+    checkout = _checkout(Path(version.__file__).parents[1])
     if checkout:
         short = re.fullmatch(r"([^/@:]+@[^/:]+):(?!//)(.+)", checkout["repository"])  # git@host:path
         address = f"ssh://{short[1]}/{short[2]}" if short else checkout["repository"]

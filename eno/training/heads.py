@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from eno import __version__
 from eno.data.splits.stratify import SPLITS
 from eno.errors import LabelError, TrainingError
 from eno.inference.predictor_folder import PredictorParts
@@ -23,6 +22,7 @@ from eno.models.calibration.calibrate import fit_calibration
 from eno.training.collection import Collection, SplitPredictions, split_hash, split_ids
 from eno.training.feedback import Corrections
 from eno.training.record import HeadPlan, TrainingRecord
+from eno.version import __version__
 
 if TYPE_CHECKING:
     from eno.models.epochs import Epoch

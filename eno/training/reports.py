@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eno import __version__
 from eno.tracking.experiment import Experiment, NoExperiment, RegisteredModel
+from eno.version import __version__
 
 if TYPE_CHECKING:  # a command imports only what it reports
     from eno.embeddings.job.embed import EmbedProgress, EmbedReport

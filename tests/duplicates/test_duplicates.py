@@ -195,13 +195,14 @@ class TestCommand:
         audio, store = collection
         out = tmp_path / "new" / "folder" / "pairs.csv"
         options = ["--audio-root", str(audio), "--min-cosine", "0.5", "--set", "data_root='nowhere'"]
-        result = CliRunner().invoke(app, ["duplicates", str(store.path), *options, "--json", "--out", str(out)])
+        options += ["--store", str(store.path)]
+        result = CliRunner().invoke(app, ["duplicates", *options, "--json", "--out", str(out)])
         assert result.exit_code == 0, result.output
-        printed = json.loads(result.stdout)
-        assert [group["keep"] for group in printed["groups"]] == ["flac.flac"]
+        printed = [json.loads(line) for line in result.stdout.splitlines()]
+        assert {row["keep"] for row in printed if row["keep"]} == {"flac.flac"}
         with out.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        assert len(rows) == len(printed["pairs"]) == 15
+        assert len(rows) == len(printed) == 15
         same = [row for row in rows if row["decision"] == "same"]
         assert {row["group"] for row in same} == {"1"}
         assert all(float(row["score"]) > 0.9 for row in same)
@@ -209,21 +210,23 @@ class TestCommand:
     def test_text_output(self, collection):
         audio, store = collection
         result = CliRunner().invoke(
-            app, ["duplicates", str(store.path), "--audio-root", str(audio), "--min-cosine", "0"]
+            app, ["duplicates", "--store", str(store.path), "--audio-root", str(audio), "--min-cosine", "0"]
         )
         assert "keep  flac.flac  (the next best: lossy)" in result.stdout
         assert "failed  gone.flac: no such file" in result.stdout
         assert "3 same, 3 different, 9 unconfirmed" in result.stdout
-        assert "1 groups with 2 files to spare" in result.stdout
+        assert "1 groups with 2 redundant files" in result.stdout
 
     def test_an_invalid_output_is_refused_before_the_comparison(self, collection):
-        result = CliRunner().invoke(app, ["duplicates", str(collection[1].path), "--out", "pairs.xlsx"])
-        assert "ends in .csv or .json" in str(result.exception)
+        result = CliRunner().invoke(app, ["duplicates", "--store", str(collection[1].path), "--out", "pairs.xlsx"])
+        assert "must end in .csv or .json" in str(result.exception)
 
     @pytest.mark.parametrize("name", ["file/pairs.csv", "folder.csv"])
     def test_an_output_that_cannot_be_written_is_refused_before_the_comparison(self, collection, tmp_path, name):
         (tmp_path / "file").touch()
         (tmp_path / "folder.csv").mkdir()
-        result = CliRunner().invoke(app, ["duplicates", str(collection[1].path), "--out", str(tmp_path / name)])
+        result = CliRunner().invoke(
+            app, ["duplicates", "--store", str(collection[1].path), "--out", str(tmp_path / name)]
+        )
         assert isinstance(result.exception, ConfigError)
         assert re.search(r"--out .*: cannot be written \(.*\)\. Choose another file\.", str(result.exception))

@@ -468,7 +468,7 @@ def test_a_search_for_options_goes_on(own):
     pytest.importorskip("optuna")
     data, chosen = DataRoot(own / "data"), load_settings(own / "models" / "tuned.toml")
     assert chosen.head == "mlp"
-    assert chosen.mlp.hidden == (512,)
+    assert chosen.options_of("mlp")["hidden"] == (512,)
     collection = Collection(open_store(own, "stats"), data.splits, LabelEncoder.load(data.label_encoder))
     options = {"hidden": (4,), "max_epochs": 5}  # those that the search began with
     journal = own / "models" / "tuned.journal"

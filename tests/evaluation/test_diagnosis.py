@@ -96,4 +96,6 @@ def test_remedies_are_settings_that_there_are():
     words = remedies.replace("(", " ").replace(")", " ").split()
     settings = [after.rstrip(",;:") for word, after in pairwise(words) if word == "--set"]
     assert len(settings) > 10
-    load_settings(overrides=[one.replace("…", "5") for one in settings])
+    chosen = load_settings(overrides=[one.replace("…", "5") for one in settings])
+    for section in chosen.options:
+        chosen.options_of(section)

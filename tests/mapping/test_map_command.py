@@ -38,7 +38,7 @@ def root(tmp_path):
 
 
 def draw(root, *options):
-    command = ["map", str(root / "store"), "--out", str(root / "map.html"), "--method", "pca", *map(str, options)]
+    command = ["map", str(root / "store"), "--out", str(root / "map.html"), "--layout", "pca", *map(str, options)]
     result = CliRunner().invoke(app, [*command, "--data-root", str(root)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return Page(root / "map.html").content, result
@@ -82,7 +82,7 @@ def test_tags_of_a_predictor(root):
 
 def test_of_a_large_collection_a_sample_is_drawn(root):
     content, result = draw(root, "--sample", 7, "--seed", 1)
-    assert "40 tracks: 7 are drawn at random" in result.output
+    assert "40 tracks: drawing a random sample of 7" in result.output
     assert content["count"] == 7
     assert draw(root, "--sample", 7, "--seed", 1)[0] == content
     assert draw(root, "--sample", 7, "--seed", 2)[0]["folder"] != content["folder"]

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit, logit
 from sklearn.metrics import log_loss
 
-from eno.config import Settings, load_settings
+from eno.config import load_settings, option_defaults
 from eno.errors import ConfigError, UnknownName
 from eno.models import create_head, load_head
 from eno.models.bags import Bags
@@ -152,4 +152,4 @@ def test_options_of_members_are_those_of_their_sections(tmp_path):
     options = load_settings(file).options_of("blend")
     assert options == {"heads": ("knn", "linear"), "seed": 5, "options": {"knn": {"k": (3,)}, "linear": {}}}
     create_head("blend", **options).fit(*rows(0, 40))
-    assert tuple(Settings().options_of("blend")["heads"]) == BlendHead().heads
+    assert option_defaults("blend")["heads"] == BlendHead().heads

@@ -70,7 +70,7 @@ def test_track(similar):
 
 def test_file_passage_and_windows(similar, collection, tmp_path):
     shutil.copy(collection[0].audio / FIRST, tmp_path / "copy.wav")
-    with pytest.raises(ConfigError, match="is no part of eno; if you trust its code, name it: --encoder"):
+    with pytest.raises(ConfigError, match="If you trust its code, name it: --encoder"):
         similar(tmp_path / "copy.wav")
     own = ["--encoder", "tests.similarity.small_collection:OwnEncoder"]
     assert len(similar("--text", "sad piano with rain", *own, "--json", "-k", 5)[1]) == 5
@@ -132,9 +132,9 @@ def test_playlist(similar, collection, tmp_path):
         ([FIRST, "--genre", "slowcroe"], SimilarityError, "Similar names: Slowcore"),
         ([FIRST, "--where", "yaer > 3"], ConfigError, "--where 'yaer > 3'"),
         ([FIRST, "--year", "199x"], ConfigError, "expected a year"),
-        ([FIRST, "--year", "-"], ConfigError, "expected a span"),
+        ([FIRST, "--year", "-"], ConfigError, "expected a range"),
         ([FIRST, "--duration", "2:75"], ConfigError, "is not a time"),
-        ([FIRST, FIRST, "--from", "1"], ConfigError, "of one track or file"),
+        ([FIRST, FIRST, "--from", "1"], ConfigError, "need exactly one track or file"),
         (["--text", "rain", "--encoder", "stats"], ConfigError, "The encoder 'stats' cannot encode text"),
         (["--tags", "rain"], ConfigError, "Specify it with --model"),
         (

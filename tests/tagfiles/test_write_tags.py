@@ -132,7 +132,7 @@ def test_nothing_is_written_without_write(eno, tmp_path):
     before = contents(tmp_path)
     code, shown, problem = eno("write-tags", "music/one", "--model", "model")
     assert code == 0, problem
-    assert "3 files: 3 would change, 0 stay as they are, 0 failed." in shown and "--write does that" in shown
+    assert "3 files: 3 would change, 0 unchanged, 0 failed." in shown and "--write does that" in shown
     assert contents(tmp_path) == before
 
 
@@ -150,9 +150,9 @@ def test_write_and_undo_continue_after_files_that_fail(eno, prepared, tmp_path):
         assert sorted(moods(path)) == named["descriptors"]
         assert named["descriptors"]
     again = eno("write-tags", "music/one", "--model", "model", "--write", "--existing", "replace")[1]
-    assert "0 changed, 3 stay as they are" in again
+    assert "0 changed, 3 unchanged" in again
     assert not list(tmp_path.glob("write-tags-undo-*"))  # nothing was written, so nothing has to be kept
-    assert eno("write-tags", "--undo", "old.jsonl")[:2] == (0, "5 of 5 changes were taken back.\n")
+    assert eno("write-tags", "--undo", "old.jsonl")[:2] == (0, "5 of 5 files have their previous tags again.\n")
     assert [read_tags(path).genres + tuple(moods(path)) for path in (tmp_path / "music").rglob("*.flac")] == [()]
 
 
@@ -173,9 +173,9 @@ def test_albums_and_lines_of_eno_tag(eno, prepared, tmp_path):
 
 def test_tracks_of_a_store(eno, tmp_path):
     arguments = ("write-tags", "--store", "store", "--model", "model", "--audio-root", "music", "--json")
-    code, from_store, problem = eno(*arguments, "--limit", 2)
+    code, from_store, problem = eno(*arguments, "--top", 2)
     assert code == 0, problem
-    _, from_files, _ = eno("write-tags", "music", "--model", "model", "--json", "--limit", 2)
+    _, from_files, _ = eno("write-tags", "music", "--model", "model", "--json", "--top", 2)
     rows = [json.loads(line) for line in from_store.splitlines()]
     assert rows == [row for row in map(json.loads, from_files.splitlines()) if "error" not in row]
     assert eno(*arguments[:-2], "gone")[2].startswith("error: gone: is not a folder")
@@ -193,16 +193,16 @@ def test_formats_of_tag(eno):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "Name audio files, or a store with --store, or tags with --from"),
-        (("music", "--store", "store"), "one of them"),
-        (("--from", "tags.jsonl", "--album"), "has the tags already"),
-        (("--undo", "old.jsonl", "music"), "--undo goes alone"),
+        ((), "Name exactly one source"),
+        (("music", "--store", "store"), "files or folders, --store, or --from"),
+        (("--from", "tags.jsonl", "--album"), "already contains the tags"),
+        (("--undo", "old.jsonl", "music"), "--undo cannot be combined"),
         (("--undo", "gone.jsonl"), "gone.jsonl: cannot be read"),
         (("music/one", "--write", "--undo-file", "gone/old.jsonl"), "gone/old.jsonl: old tags cannot be saved there"),
     ],
 )
 def test_errors_are_one_clear_line(eno, arguments, message, tmp_path):
     before = contents(tmp_path)
-    code, _, problem = eno("write-tags", *arguments, "--min-probability", 0)
+    code, _, problem = eno("write-tags", *arguments, "--threshold", 0)
     assert code == 1 and message in problem and "Traceback" not in problem
     assert contents(tmp_path) == before

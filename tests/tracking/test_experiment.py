@@ -343,7 +343,7 @@ def test_settings_that_come_back_unedited_change_nothing(head):
     plain = [json.dumps(one.get_params(), default=list, sort_keys=True) for one in fresh]
     if head != "blend":  # its options are those of its heads, now with all defaults
         assert plain[0] == plain[1]
-    assert with_changes(Settings(), {"mlp": {"max_epochs": ""}}) == Settings()
+    assert with_changes(Settings(), {"mlp": {"max_epochs": ""}}).model_dump() == Settings().model_dump()
     with pytest.raises(ConfigError, match=r"mlp.dropout = '2': .*less than 1"):
         with_changes(chosen, {"mlp": {"dropout": "2"}})
 
@@ -374,7 +374,7 @@ def test_only_the_commit_is_sent_and_no_code_or_password(tmp_path, monkeypatch):
                   ["remote", "add", "origin", "https://me:secret@git.example.org/eno.git"]):  # fmt: skip
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     (package / "__init__.py").write_text("KEY = 'confidential'")
-    monkeypatch.setattr(git_state.eno, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(git_state.version, "__file__", str(package / "__init__.py"))
     script = git_state.script_of(("-m", "eno", "train", "--store", "a folder"))
     assert script["repository"] == "https://git.example.org/eno.git"
     assert script["entry_point"] == "-m eno train --store 'a folder'"

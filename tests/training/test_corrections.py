@@ -88,7 +88,7 @@ def test_train_and_retrain_use_the_file(collection, feedback, tmp_path):
     run("train", *store, *options, "--model", tmp_path / "plain")
     told = run("train", *store, *options, "--model", tmp_path / "said", "--feedback", feedback.path,
                "--feedback-weight", 2)  # fmt: skip
-    assert "160 corrections of 160 training tracks, weight 2; 2 not used" in told
+    assert "160 corrections of 160 training tracks, weight 2; 2 were not used" in told
     record = TrainingRecord.load(tmp_path / "said")
     assert record.feedback == {"file": str(feedback.path), "weight": 2.0, "tracks": 160, "corrections": 160}
     assert any(

@@ -1,0 +1,149 @@
+"""How commands are declared: groups of options, former spellings, and what every command checks."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import typer
+from rich.markup import escape
+from typer.core import TyperCommand, TyperGroup
+
+from eno.console import errors
+
+Function = Callable[..., None]
+
+# The order in which commands are listed: that of the work.
+SETUP, COLLECTION, EMBEDDINGS, TRAINING, TAGS, SEARCH, SERVICE = (
+    "Setup", "Collection", "Embeddings", "Training", "Tags", "Search", "Service and tracking",
+)  # fmt: skip
+_ORDER = """init status info import scan match labels split explore embed store encoders weights train retrain tune
+evaluate compare tag write-tags similar index duplicates map serve tracking""".split()
+
+
+class EnoGroup(TyperGroup):
+    """A group whose commands are listed in workflow order."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands."""
+        return sorted(self.commands, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+
+
+class EnoCommand(TyperCommand):
+    """A command that accepts former spellings with a warning, and no option twice.
+
+    Attributes
+    ----------
+    former : mapping of str to str
+        Former spelling of an option → the present one.
+    former_argument : str or None
+        Option that used to be a positional argument.
+    """
+
+    former: ClassVar[Mapping[str, str]] = {}
+    former_argument: ClassVar[str | None] = None
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line; see the class."""
+        if ctx.resilient_parsing:  # the shell asks for completions
+            return super().parse_args(ctx, args)
+        args = [self._present(one) for one in args]
+        values, rest, given = self.make_parser(ctx).parse_args(args=list(args))
+        self._check_repeats(given, values)
+        if self.former_argument and rest:
+            warn_former(f"{rest[0]} without an option", f"{self.former_argument} {rest[0]}")
+            args.remove(rest[0])
+            args += [self.former_argument, rest[0]]
+        return super().parse_args(ctx, args)
+
+    def _present(self, argument: str) -> str:
+        name, equals, value = argument.partition("=")
+        if name not in self.former:
+            return argument
+        warn_former(name, self.former[name])
+        return self.former[name] + equals + value
+
+    def _check_repeats(self, given: Sequence[Any], values: Mapping[str, Any]) -> None:
+        for one in given:
+            once = one.param_type_name == "option" and not one.multiple and not one.is_flag
+            if once and given.count(one) > 1:
+                raise typer.BadParameter(f"{one.opts[0]} is given {given.count(one)} times; it takes one value.")
+
+
+def warn_former(before: str, now: str) -> None:
+    """Warn that a former spelling was used."""
+    errors.print(f"[yellow]{escape(before)} is deprecated and will be removed; use {escape(now)}[/]")
+
+
+def command(
+    app: typer.Typer,
+    name: str | None = None,
+    *,
+    panel: str | None = None,
+    former: Mapping[str, str] | None = None,
+    former_argument: str | None = None,
+) -> Callable[[Function], Function]:
+    """Register a command.
+
+    A parameter whose annotation is a dataclass stands for the options that its fields declare, so that commands can
+    share options.
+
+    Parameters
+    ----------
+    app : typer.Typer
+    name : str, optional
+        Name of the command, if not that of the function.
+    panel : str, optional
+        Heading under which ``eno --help`` lists it.
+    former, former_argument
+        See `EnoCommand`.
+    """
+    attributes = {"former": former or {}, "former_argument": former_argument}
+
+    def register(function: Function) -> Function:
+        flat = _flattened(function)
+        kind = type("EnoCommand", (EnoCommand,), attributes)
+        app.command(name, cls=kind, rich_help_panel=panel)(flat)
+        return flat
+
+    return register
+
+
+def _flattened(function: Function) -> Function:
+    """Replace each parameter that is a dataclass by parameters for its fields."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for one in inspect.signature(function).parameters.values():
+        kind = hints[one.name]
+        if not dataclasses.is_dataclass(kind):
+            parameters.append(one.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        groups[one.name] = kind
+        field_hints = typing.get_type_hints(kind, include_extras=True)
+        parameters += [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=field_hints[field.name],
+            )
+            for field in dataclasses.fields(kind)
+        ]
+
+    @functools.wraps(function)
+    def flat(**values: Any) -> None:
+        grouped = {
+            name: kind(**{field.name: values.pop(field.name) for field in dataclasses.fields(kind)})
+            for name, kind in groups.items()
+        }
+        function(**values, **grouped)
+
+    flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    flat.__annotations__ = {one.name: one.annotation for one in parameters}
+    del flat.__wrapped__  # or its signature would be found in place of this one
+    return flat

@@ -1,0 +1,249 @@
+"""Looking after stores and indexes: ``store …`` and ``index …``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eno.cli.commands import EMBEDDINGS, SEARCH, EnoGroup, command
+from eno.cli.options import IndexOption, JsonOption, LibraryOptions, StoreOption, print_json, print_rows, shown
+from eno.console import console, progress
+from eno.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from eno.similarity.index.index import SimilarityIndex
+
+app = typer.Typer()
+stores = typer.Typer(help="Inspect, check, compact and export embedding stores.", no_args_is_help=True, cls=EnoGroup)
+indexes = typer.Typer(help="Build, update and measure similarity indexes.", no_args_is_help=True, cls=EnoGroup)
+app.add_typer(stores, name="store", rich_help_panel=EMBEDDINGS)
+app.add_typer(indexes, name="index", rich_help_panel=SEARCH)
+
+WindowsOption = Annotated[bool, typer.Option("--windows", help="The index of windows, which finds passages")]
+
+
+class Kind(StrEnum):
+    """Kinds of index."""
+
+    AUTO = "auto"
+    EXACT = "exact"
+    IVF = "ivf"
+    IVFPQ = "ivfpq"
+
+
+def _print(rows: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(rows)
+    else:
+        print_rows(rows)
+
+
+@command(stores, "info", former_argument="--store")
+def store_info(where: LibraryOptions, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Show the encoder, size and contents of a store."""
+    from eno.describe import describe_store
+
+    _print(describe_store(where.open(store=store).store_place()), as_json)
+
+
+@command(stores, "verify", former_argument="--store")
+def store_verify(where: LibraryOptions, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Check all parts against their checksums and counts."""
+    from eno.embeddings.store.maintenance import verify_store
+
+    opened = where.open(store=store).store()
+    check = verify_store(opened)
+    if as_json:
+        print_json(asdict(check))
+    else:
+        for problem in check.problems:
+            console.print(f"[red]problem[/]  {shown(problem)}", soft_wrap=True)
+        console.print(f"{check.parts} parts, {check.tracks} tracks, {check.windows} windows, {check.failures} failures")
+        if check.dead:
+            console.print(f"{check.dead} windows are obsolete; 'eno store compact' removes them")
+    if check.problems:
+        raise StoreError(
+            f"{opened.path}: has {len(check.problems)} problems. Delete the damaged parts and run 'eno embed' again."
+        )
+    if not as_json:
+        console.print("[green]no problems[/]")
+
+
+@command(stores, "compact", former_argument="--store")
+def store_compact(where: LibraryOptions, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Merge small parts, and remove vectors of deleted and changed files."""
+    from eno.embeddings.store.maintenance import compact_store
+
+    opened = where.open(store=store).store()
+    done = compact_store(opened)
+    if as_json:
+        print_json(asdict(done))
+        return
+    console.print(
+        f"{done.parts_before} parts, {done.bytes_before / 1e6:.1f} MB → "
+        f"{done.parts_after} parts, {done.bytes_after / 1e6:.1f} MB; {done.removed} windows removed"
+    )
+
+
+@command(stores, "export")
+def store_export(
+    where: LibraryOptions,
+    folder: Annotated[list[Path], typer.Argument(help="Folder for vectors.npy and ids.csv")],
+    store: StoreOption = None,
+    windows: Annotated[bool, typer.Option("--windows", help="Export windows instead of track means")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the vectors as a NumPy array and their ids as CSV."""
+    from eno.cli.commands import warn_former
+    from eno.embeddings.store.maintenance import export_store
+
+    if len(folder) == 2 and store is None:
+        warn_former(f"{folder[0]} without an option", f"--store {folder[0]}")
+        store = str(folder.pop(0))
+    if len(folder) != 1:
+        raise ConfigError("Name one folder to export to.")
+    rows = export_store(where.open(store=store).store(), folder[0], windows=windows)
+    if as_json:
+        print_json({"rows": rows, "folder": str(folder[0])})
+    else:
+        console.print(f"{rows} rows in {shown(folder[0])}: vectors.npy, ids.csv")
+
+
+@command(indexes, "build", former_argument="--store")
+def index_build(
+    where: LibraryOptions,
+    store: StoreOption = None,
+    windows: WindowsOption = False,
+    index: IndexOption = None,
+    kind: Annotated[
+        Kind | None, typer.Option(help="Exact search, or inverted lists [default: by size]", show_default=False)
+    ] = None,
+    memory_mb: Annotated[
+        float | None, typer.Option(min=1, help="Memory that the index may take, which decides its kind")
+    ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(
+            help="Transformation of the vectors: none, standardise, whiten [default: standardise]",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build the index of a store. 'eno similar' does this itself if there is none."""
+    from eno.similarity.index.build import build_index
+
+    library = where.open(store=store)
+    given = {"kind": kind and kind.value, "memory_mb": memory_mb, "space": space, "seed": seed}
+    options = library.settings.index.model_dump(exclude_none=True)
+    options |= {name: value for name, value in given.items() if value is not None}
+    with progress("indexing") as show:
+        built = build_index(library.store(), index, level=_level(windows), on_progress=show, **options)
+    _print(_described(built), as_json)
+
+
+@command(indexes, "info", former_argument="--store")
+def index_info(
+    where: LibraryOptions,
+    store: StoreOption = None,
+    windows: WindowsOption = False,
+    index: IndexOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what an index contains, and its measured recall."""
+    library = where.open(store=store)
+    found = _open(library.store(), windows, index)
+    rows = _described(found)
+    if found.is_older_than(library.store()):
+        rows["state"] = "older than its store; update it with: eno index add"
+    _print(rows, as_json)
+
+
+@command(indexes, "add", former_argument="--store")
+def index_add(
+    where: LibraryOptions,
+    store: StoreOption = None,
+    windows: WindowsOption = False,
+    index: IndexOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Update an index: add new tracks and remove deleted ones. It is rebuilt only if the collection changed a lot."""
+    from eno.similarity.index.build import update_index
+    from eno.similarity.index.index import index_folder
+
+    opened = where.open(store=store).store()
+    with progress("indexing") as show:
+        done = update_index(opened, index or index_folder(opened, _level(windows)), on_progress=show)
+    if as_json:
+        print_json(asdict(done))
+        return
+    console.print(f"{done.added} tracks added, {done.changed} replaced, {done.removed} removed")
+    if done.rebuilt:
+        console.print(f"The index was rebuilt: {done.rebuilt}.")
+
+
+@command(indexes, "verify", former_argument="--store")
+def index_verify(
+    where: LibraryOptions,
+    store: StoreOption = None,
+    windows: WindowsOption = False,
+    index: IndexOption = None,
+    queries: Annotated[int, typer.Option(min=1, help="Number of queries")] = 500,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure recall and query time against exact search, and keep the figures with the index."""
+    from eno.similarity.index.measure import measure_index
+
+    result = measure_index(_open(where.open(store=store).store(), windows, index), queries=queries)
+    if as_json:
+        print_json(asdict(result))
+        return
+    console.print(
+        f"recall@{result.k} {result.recall:.4f} over {result.queries} queries; time per query {result.p50_ms:.2f} ms "
+        f"(median), {result.p99_ms:.2f} ms (99th percentile); exact search {result.exact_p50_ms:.2f} ms (median)"
+    )
+
+
+def _level(windows: bool) -> str:
+    return "windows" if windows else "tracks"
+
+
+def _open(store: Any, windows: bool, folder: Path | None) -> SimilarityIndex:
+    from eno.similarity.index.index import SimilarityIndex, index_folder
+
+    index = SimilarityIndex.open(folder or index_folder(store, _level(windows)))
+    index.require(store.spec)
+    return index
+
+
+def _described(index: SimilarityIndex) -> dict[str, str]:
+    from eno.similarity.index.ann import estimate_memory_mb
+
+    manifest = index.manifest
+    size = sum(path.stat().st_size for path in index.folder.iterdir() if path.name in manifest.files)
+    gone = len(index.live) - len(index)
+    memory = estimate_memory_mb(manifest.kind, manifest.rows, index.space.dim)
+    rows = {
+        "index": str(index.folder),
+        "store": manifest.store,
+        "encoder": manifest.encoder,
+        "contents": f"{len(index):,} {manifest.level}" + (f", and {gone:,} deleted ones" if gone else ""),
+        "space": f"{index.space.method}, {index.space.dim} values",
+        "kind": manifest.kind,
+        "size": f"{size / 1e6:.1f} MB on disk, {memory:.1f} MB in memory",
+    }
+    if index.ann.lists:
+        rows["lists"] = f"{index.ann.lists:,}, of which {manifest.probes:,} are searched per query"
+    measured = manifest.measured
+    rows["measured"] = (
+        f"recall@{measured['k']} {measured['recall']:.4f}, {measured['p50_ms']:.2f} ms per query (median)"
+        if measured
+        else "not yet; run: eno index verify"
+    )
+    return rows

@@ -1,0 +1,310 @@
+"""Vectors to predictors: ``train``, ``retrain``, ``tune``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eno.cli.catalogue import prepare
+from eno.cli.commands import TRAINING, command
+from eno.cli.options import (
+    DeviceOption,
+    JsonOption,
+    LabelsOption,
+    LibraryOptions,
+    ModelOption,
+    SplitsOption,
+    StoreOption,
+    prepare_output,
+    print_json,
+    shown,
+)
+from eno.cli.tracked import FORMER_TRACKING, Run, TrackingOptions, tracked, used_of
+from eno.config import load_settings
+from eno.console import console, progress
+from eno.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eno.library import Library
+    from eno.training.collection import Collection
+    from eno.training.feedback import Corrections
+    from eno.training.heads import TrainedHead
+    from eno.training.record import HeadPlan, TrainingRecord
+
+app = typer.Typer()
+
+HeadOption = Annotated[
+    str | None, typer.Option("--head", help="mlp, linear, lightgbm, knn or blend [default: mlp]", show_default=False)
+]
+FeedbackOption = Annotated[
+    Path | None, typer.Option("--feedback", help="Corrections that were made on the page of 'eno serve'")
+]
+WeightOption = Annotated[
+    float | None,
+    typer.Option(
+        "--feedback-weight", help="Weight of a corrected track; others have 1 [default: 4]", show_default=False
+    ),
+]
+_WEIGHT = 4.0
+
+
+@command(app, panel=TRAINING, former=FORMER_TRACKING)
+def train(
+    where: LibraryOptions,
+    tracking: TrackingOptions,
+    store: StoreOption = None,
+    model: ModelOption = None,
+    head: HeadOption = None,
+    tuned: Annotated[
+        Path | None, typer.Option(help="Options that 'eno tune' found; they take precedence over the settings file")
+    ] = None,
+    splits: SplitsOption = None,
+    labels: LabelsOption = None,
+    device: DeviceOption = None,
+    feedback: FeedbackOption = None,
+    feedback_weight: WeightOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a tagger on an embedding store.
+
+    The validation split is used for model selection, early stopping and calibration; the test split is not touched.
+    Steps that training needs and that were not run yet (scan, match, labels, split) are run first.
+    """
+    named = {"store": store, "model": model, "device": device, **_tuned(tuned)}
+    library = where.open(**(named | {"head": head} if head else named))
+    if splits is None and labels is None:
+        prepare(library)
+    arguments = {"store": library.store_place(), "model": library.settings.model, "splits": splits, "labels": labels,
+                 "feedback": feedback, "feedback_weight": feedback_weight}  # fmt: skip
+    chosen = library.settings.head
+    with tracked(
+        train, "training", library, arguments, tracking, name=f"train {chosen}", used=used_of(library.settings, chosen)
+    ) as run:
+        given = run.arguments
+        collection = run.library.collection(given["store"], splits=given["splits"], labels=given["labels"])
+        _train(
+            run, collection, run.library.plan(), given["model"],
+            corrections=_corrections(given["feedback"], given["feedback_weight"]), as_json=as_json,
+        )  # fmt: skip
+
+
+@command(app, panel=TRAINING, former=FORMER_TRACKING, former_argument="--model")
+def retrain(
+    where: LibraryOptions,
+    tracking: TrackingOptions,
+    model: ModelOption = None,
+    store: StoreOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the new predictor [default: replace the old one]", show_default=False),
+    ] = None,
+    splits: SplitsOption = None,
+    labels: LabelsOption = None,
+    device: DeviceOption = None,
+    feedback: FeedbackOption = None,
+    feedback_weight: WeightOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Refit a predictor with the same settings on the present labels, splits and vectors, and show what changed."""
+    from eno.models import HEADS
+    from eno.training.record import TrainingRecord
+
+    library = where.open(model=model, device=device)
+    place = library.settings.model
+    before = TrainingRecord.load(place)
+    if before.head not in HEADS:
+        raise ConfigError(f"{place}: was made by {before.head!r}, not by 'eno train'; train it in the same way again.")
+    said = before.feedback or {"file": None, "weight": _WEIGHT}
+    arguments = {"model": place, "store": store or before.store, "out": out or place,
+                 "splits": splits or Path(before.splits), "labels": labels,
+                 "feedback": feedback or (said["file"] and Path(said["file"])),
+                 "feedback_weight": feedback_weight or said["weight"]}  # fmt: skip
+    with tracked(retrain, "training", library, arguments, tracking, name=f"retrain {before.head}") as run:
+        given = run.arguments
+        run.experiment.describe("plan", asdict(before.plan))
+        collection = run.library.collection(given["store"], splits=given["splits"], labels=given["labels"])
+        corrections = _corrections(given["feedback"], given["feedback_weight"])
+        _retrain(run, collection, before, corrections, as_json=as_json)
+
+
+def _retrain(
+    run: Run, collection: Collection, before: TrainingRecord, corrections: Corrections | None, *, as_json: bool
+) -> None:
+    import shutil
+    import tempfile
+
+    from eno.training.record import changes
+
+    model, out = run.arguments["model"], run.arguments["out"]
+
+    def save(trained: TrainedHead) -> None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # Next to its destination, so that the old predictor stays intact until the new one is complete.
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
+            made = Path(temporary) / out.name
+            trained.save(made)
+            lines = changes(model, made)
+            if out.exists():
+                out.rename(Path(temporary) / "before")
+            shutil.move(made, out)
+        run.experiment.describe("changes", {"changed": lines})
+        if as_json:
+            return
+        for line in lines:
+            console.print(f"changed {shown(line)}")
+        if not lines:
+            console.print("changed nothing: labels, splits, vectors and settings are the same as before")
+        was, now = before.validation["map_macro"], trained.record.validation["map_macro"]
+        if was is not None and now is not None:
+            console.print(f"validation mAP {was:.3f} → {now:.3f}")
+
+    _train(run, collection, before.plan, out, save=save, corrections=corrections, as_json=as_json)
+
+
+@command(app, panel=TRAINING, former=FORMER_TRACKING)
+def tune(
+    where: LibraryOptions,
+    tracking: TrackingOptions,
+    store: StoreOption = None,
+    head: Annotated[str | None, typer.Option(help="mlp or lightgbm [default: mlp]", show_default=False)] = None,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Start no trial after this time")] = 10.0,
+    trials: Annotated[int | None, typer.Option(min=1, help="Stop after this number of trials")] = None,
+    out: Annotated[Path, typer.Option(help="Settings file for the best options")] = Path("models/tuned.toml"),
+    splits: SplitsOption = None,
+    labels: LabelsOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Search for better options of a head on the validation split. Run it again to continue the search."""
+    library = where.open(store=store, head=head, device=device)
+    chosen = library.settings.head
+    arguments = {"store": library.store_place(), "minutes": minutes, "trials": trials, "out": out,
+                 "splits": splits, "labels": labels}  # fmt: skip
+    with tracked(
+        tune, "tuning", library, arguments, tracking, name=f"tune {chosen}", used=used_of(library.settings, chosen)
+    ) as run:
+        _tune(run)
+
+
+def _tune(run: Run) -> None:
+    from eno.files import replace_file
+    from eno.training.reports import lineage
+    from eno.training.tune import tune as search
+
+    given, experiment, library = run.arguments, run.experiment, run.library
+    collection = library.collection(given["store"], splits=given["splits"], labels=given["labels"])
+    experiment.describe("data", lineage(collection))
+
+    def report(trials: int, best: float, last: float | None) -> None:
+        outcome = "failed" if last is None else f"{last:.4f}"
+        console.print(f"trial {trials}: validation mAP {outcome}, best {best:.4f}")
+        experiment.scalar("mAP", "best", best, trials)
+        if last is not None:
+            experiment.scalar("mAP", "trial", last, trials)
+
+    plan, out = library.plan(), given["out"]
+    prepare_output(out)
+    found = search(
+        collection,
+        plan.head,
+        plan.options,
+        journal=out.with_suffix(".journal"),
+        minutes=given["minutes"],
+        trials=given["trials"],
+        device=library.settings.device,
+        on_trial=report,
+    )
+    with replace_file(out) as temporary:
+        temporary.write_text(_as_toml(plan.head, found.options), encoding="utf-8")
+    experiment.value("validation mAP", found.value)
+    experiment.value("validation mAP of the defaults", found.default_value)
+    experiment.describe("best options", found.options)
+    experiment.artifact(out.name, out)
+    console.print(
+        f"{found.trials} trials, {found.failed} failed, {found.resumed} from earlier runs; validation mAP "
+        f"{found.default_value:.4f} → {found.value:.4f} (optimistic, because the options were chosen on it)"
+    )
+    console.print(f"options {shown(out)}\nTrain with them: eno train --tuned {shown(out)}")
+
+
+def _tuned(path: Path | None) -> dict[str, Any]:
+    """Read what 'eno tune' wrote, as settings that take precedence."""
+    if path is None:
+        return {}
+    found = load_settings(path)
+    return {"head": found.head, "options": found.options}
+
+
+def _corrections(path: Path | None, weight: float | None) -> Corrections | None:
+    from eno.training.feedback import Corrections
+
+    return None if path is None else Corrections.read(path, weight=weight or _WEIGHT)
+
+
+def _train(
+    run: Run,
+    collection: Collection,
+    plan: HeadPlan,
+    model: Path,
+    *,
+    save: Callable[[TrainedHead], None] | None = None,
+    corrections: Corrections | None = None,
+    as_json: bool,
+) -> None:
+    """Train, save and report a head."""
+    from eno.training.heads import train_head
+    from eno.training.reports import epoch_reporter, lineage, report_head
+
+    experiment, library = run.experiment, run.library
+    experiment.describe("data", lineage(collection))
+    if not as_json:
+        console.print(f"tracks  {', '.join(f'{split} {count}' for split, count in collection.sizes().items())}")
+        console.print(f"labels  {collection.labels.num_genres} genres, {collection.labels.num_descriptors} descriptors")
+    with progress(f"training {plan.head}") as show:
+        trained = train_head(
+            collection, plan, device=library.settings.device, checkpoint=model, on_progress=show,
+            on_epoch=epoch_reporter(experiment), corrections=corrections,
+        )  # fmt: skip
+    if corrections is not None and not as_json:
+        console.print(
+            f"feedback  {corrections.used} corrections of {corrections.tracks} training tracks, weight "
+            f"{corrections.weight:g}; {corrections.unused} were not used, because their track is not in the training "
+            "split or their tag is not a label"
+        )
+    if save is None:
+        trained.save(model)
+    else:
+        save(trained)
+    report_head(experiment, trained, model)
+    _show(trained, model, library, as_json=as_json)
+
+
+def _show(trained: TrainedHead, model: Path, library: Library, *, as_json: bool) -> None:
+    """Show the validation figures; those of the test split are for 'eno evaluate'."""
+    from eno.summary import rules_table
+
+    record = trained.record
+    names = trained.parts.labels.all_labels
+    failures = {names[label]: reason for label, reason in getattr(trained.head, "failures", {}).items()}
+    if as_json:
+        print_json({**asdict(record), "model": str(model), "failures": failures})
+        return
+    if record.validation["map_macro"] is not None:
+        console.print(f"fitted  in {record.seconds:.1f} s, validation mAP {record.validation['map_macro']:.3f}")
+    calibration = trained.parts.calibration
+    if calibration is not None and calibration.estimates:
+        console.print(rules_table(calibration))
+    for label, reason in failures.items():
+        console.print(f"[red]failed[/]  {shown(label)}: {shown(reason)}")
+    current = "" if model == library.settings.model else f" --model {shown(model)}"
+    console.print(f"model   {shown(model)}\nEvaluate it on held-out artists: eno evaluate{current}")
+
+
+def _as_toml(head: str, options: dict[str, Any]) -> str:
+    lines = [f"{name} = {json.dumps(value)}" for name, value in options.items()]
+    return "\n".join([f'head = "{head}"', "", f"[{head}]", *lines]) + "\n"

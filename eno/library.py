@@ -1,0 +1,437 @@
+"""A music collection and everything that eno made of it, opened by its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eno.config import Settings, load_settings
+from eno.data.layout import DataRoot
+from eno.errors import ConfigError
+from eno.files import AudioRoots
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from eno.audio.windows import WindowPolicy
+    from eno.data.labels.encoder import LabelEncoder
+    from eno.embeddings.store.embedding_store import EmbeddingStore
+    from eno.encoders import Encoder
+    from eno.inference.predictor import EnoPredictor
+    from eno.similarity.index.index import SimilarityIndex
+    from eno.similarity.sounds_like import SoundsLike
+    from eno.spec import EncoderSpec
+    from eno.training.collection import Collection
+    from eno.training.record import HeadPlan
+
+_MANIFEST, _PREDICTOR = "manifest.json", "predictor.json"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the work, and where it stands.
+
+    Attributes
+    ----------
+    name : str
+        What is there once it is done: ``"scanned"``.
+    changed : datetime or None
+        When it was last done; None if it never was.
+    stale : bool
+        Whether something that it depends on has changed since.
+    detail : str
+        What there is, for people to read.
+    command : str
+        What to type to do it, or to bring it up to date.
+    """
+
+    name: str
+    changed: datetime | None
+    stale: bool
+    detail: str
+    command: str
+
+    @property
+    def due(self) -> bool:
+        """Whether it has to be done, for the first time or again."""
+        return self.changed is None or self.stale
+
+
+class Library:
+    """A music collection: its audio folders, metadata, embedding stores, predictor and index.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        Where everything is; the defaults if not given. See `open` for those of ``eno.toml``.
+
+    Examples
+    --------
+    >>> library = Library.open(audio_roots="~/Music", data_root="/srv/eno")
+    >>> str(library.data.tracks)
+    '/srv/eno/processed/tracks.parquet'
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+
+    @classmethod
+    def open(cls, file: Path | str | None = None, *, overrides: Iterable[str] = (), **settings: Any) -> Library:
+        """Open the library that a settings file describes.
+
+        Parameters
+        ----------
+        file : Path or str, optional
+            See `eno.config.load_settings`; by default the nearest ``eno.toml``. Without one the defaults apply.
+        overrides : iterable of str
+            Settings of the form ``section.key=value``.
+        **settings
+            Attributes of `eno.config.Settings` that take precedence; those that are None are ignored.
+
+        Raises
+        ------
+        ConfigError
+            The file or a setting is wrong.
+        """
+        loaded = load_settings(None if file is None else Path(file), overrides)
+        named = {name: value for name, value in settings.items() if value is not None}
+        if "audio_roots" in named:
+            folders = AudioRoots.of(named["audio_roots"]).folders
+            named["audio_roots"] = tuple(folder.expanduser() for folder in folders)
+        for name in ("data_root", "model"):
+            if name in named:
+                named[name] = Path(named[name])
+        if "options" in named:
+            named["options"] = loaded.options | named["options"]
+        unknown = named.keys() - Settings.model_fields.keys()
+        if unknown:
+            raise ConfigError(f"Unknown setting {min(unknown)!r}. Known: {', '.join(Settings.model_fields)}.")
+        return cls(loaded.model_copy(update=named))
+
+    @property
+    def data(self) -> DataRoot:
+        """Paths of the tables below the data root."""
+        return DataRoot(self.settings.data_root)
+
+    @property
+    def audio_roots(self) -> AudioRoots:
+        """Folders of the audio."""
+        roots = self.settings.audio_roots or (self.data.audio,)
+        return AudioRoots(tuple(root.expanduser() for root in roots))
+
+    @property
+    def present_audio_roots(self) -> AudioRoots | None:
+        """Folders of the audio that exist now; None if there are none."""
+        present = tuple(folder for folder in self.audio_roots.folders if folder.is_dir())
+        return AudioRoots(present) if present else None
+
+    @cached_property
+    def tracks(self) -> pa.Table:
+        """The audio files and their tags, as ``eno scan`` found them.
+
+        Raises
+        ------
+        CatalogueError
+            Nothing was scanned yet.
+        """
+        from eno.data.library.scanning import read_tracks
+
+        return read_tracks(self.data.tracks)
+
+    @cached_property
+    def albums(self) -> pa.Table:
+        """The albums with their genres and descriptors.
+
+        Raises
+        ------
+        CatalogueError
+            Nothing was imported yet.
+        """
+        from eno.data.lute.albums import read_albums
+
+        return read_albums(self.data.albums)
+
+    @cached_property
+    def labels(self) -> LabelEncoder:
+        """The vocabulary of ``eno labels``."""
+        from eno.data.labels.encoder import LabelEncoder
+
+        return LabelEncoder.load(self.data.label_encoder)
+
+    # Encoders and embedding stores
+
+    @property
+    def window_policy(self) -> WindowPolicy:
+        """Which windows of a track are encoded."""
+        from eno.audio.windows import WindowPolicy
+
+        return WindowPolicy(**self.settings.windows.model_dump())
+
+    def encoder(self, name: str | None = None, *, device: str | None = None) -> Encoder:
+        """Load the encoder of the settings, or another one with its settings."""
+        from eno.encoders import load_encoder
+
+        name, chosen = name or self.settings.encoder, self.settings
+        return load_encoder(name, device=device or chosen.device, dtype=chosen.dtype, **chosen.options_of(name))
+
+    def encoder_of(self, spec: EncoderSpec, name: str | None = None) -> Encoder:
+        """Load the encoder that made some vectors, from where the settings say or else from where it was then.
+
+        Parameters
+        ----------
+        spec : EncoderSpec
+            Of the vectors.
+        name : str, optional
+            The encoder, where it is not part of eno and therefore has to be named.
+
+        Raises
+        ------
+        ConfigError
+            It is not part of eno and was not named.
+        """
+        from eno.encoders import is_own, load_encoder
+
+        if name is not None:
+            return self.encoder(name)
+        if is_own(spec.name):
+            raise ConfigError(
+                f"The store was made by the encoder {spec.name!r}, which is not part of eno. If you trust its code, "
+                f"name it: --encoder {spec.name}"
+            )
+        chosen = self.settings
+        options = chosen.options_of(spec.name)
+        location = {key: value for key, value in options.items() if key in ("model", "revision")}
+        place = location if "model" in location else spec.location | location
+        return load_encoder(spec.name, device=chosen.device, dtype=chosen.dtype, **spec.options, **place)
+
+    def stores(self) -> list[Path]:
+        """Return the folders of the stores below the folder of embeddings, sorted."""
+        folder = Path(self.settings.embeddings)
+        return sorted(path.parent for path in folder.glob(f"*/*/{_MANIFEST}")) if folder.is_dir() else []
+
+    def new_store_place(self, spec: EncoderSpec) -> str:
+        """Return where a store for an encoder is made unless one is named: ``EMBEDDINGS/<audio folder>/<encoder>``."""
+        named = self.settings.store
+        return named or f"{self.settings.embeddings}/{self.audio_roots.folders[0].resolve().name}/{spec.label}"
+
+    def store_place(self) -> str:
+        """Return the folder or URI of the current store.
+
+        It is the one that the settings name, or else the only one below the folder of embeddings that was made by the
+        encoder of the settings, or else the only one there.
+
+        Raises
+        ------
+        ConfigError
+            There is none, or there are several; the message lists them.
+        """
+        if self.settings.store:
+            return self.settings.store
+        found = self.stores()
+        ours = [path for path in found if path.name.startswith(f"{self.settings.encoder.partition(':')[0]}-")]
+        candidates = ours or found
+        if len(candidates) == 1:
+            return str(candidates[0])
+        if not found:
+            raise ConfigError(
+                f"There is no embedding store in {self.settings.embeddings}. Make one with 'eno embed', or name one "
+                "with --store."
+            )
+        names = "\n  ".join(map(str, candidates))
+        raise ConfigError(f"There are several stores; name one with --store, or set store in eno.toml:\n  {names}")
+
+    def store(self) -> EmbeddingStore:
+        """Open the current embedding store."""
+        from eno.embeddings.store.embedding_store import EmbeddingStore
+
+        return EmbeddingStore.open(self.store_place())
+
+    # Predictors
+
+    @property
+    def has_predictor(self) -> bool:
+        """Whether the folder of the current predictor holds one."""
+        return (self.settings.model / _PREDICTOR).is_file()
+
+    def predictor(self, encoder: str | None = None) -> EnoPredictor:
+        """Load the current predictor.
+
+        Parameters
+        ----------
+        encoder : str, optional
+            Its encoder, where that is not part of eno.
+        """
+        from eno.inference.predictor import EnoPredictor
+        from eno.inference.predictor_folder import read_description
+
+        chosen = self.settings
+        if encoder is not None:
+            return EnoPredictor.load(chosen.model, device=chosen.device, encoder=self.encoder(encoder))
+        options = chosen.options_of(read_description(chosen.model).spec.name)
+        location = {key: value for key, value in options.items() if key in ("model", "revision")}
+        return EnoPredictor.load(chosen.model, device=chosen.device, dtype=chosen.dtype, **location)
+
+    def plan(self, head: str | None = None) -> HeadPlan:
+        """Return what the settings say about training a head."""
+        from eno.training.record import HeadPlan
+
+        head, chosen = head or self.settings.head, self.settings
+        return HeadPlan(head, chosen.options_of(head), chosen.options_of("calibration"), chosen.album)
+
+    def collection(
+        self, store: str | None = None, *, splits: Path | None = None, labels: Path | None = None
+    ) -> Collection:
+        """Open a store together with the splits and the vocabulary that a head is trained on."""
+        from eno.data.labels.encoder import LabelEncoder
+        from eno.embeddings.store.embedding_store import EmbeddingStore
+        from eno.training.collection import Collection
+
+        vocabulary = LabelEncoder.load(labels or self.data.label_encoder)
+        return Collection(EmbeddingStore.open(store or self.store_place()), splits or self.data.splits, vocabulary)
+
+    # Search
+
+    def index(
+        self,
+        *,
+        folder: Path | None = None,
+        windows: bool = False,
+        current: bool = False,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> SimilarityIndex:
+        """Open the index of the current store; build it if there is none.
+
+        Parameters
+        ----------
+        folder : Path, optional
+            Where it is, if not in the store.
+        windows : bool
+            The index of windows rather than of tracks.
+        current : bool
+            Update it if the store has changed since.
+        on_progress : callable, optional
+            Takes the numbers done and to do while it is built.
+        """
+        from eno.similarity.index.build import open_or_build
+
+        options = self.settings.index.model_dump(exclude_none=True)
+        level = "windows" if windows else "tracks"
+        return open_or_build(self.store(), folder, level=level, current=current, on_progress=on_progress, **options)
+
+    @cached_property
+    def sounds_like(self) -> SoundsLike:
+        """Search for similar tracks in the current store; its encoder is loaded when it is first needed."""
+        return self.search()
+
+    def search(self, index: SimilarityIndex | None = None, **options: Any) -> SoundsLike:
+        """Search for similar tracks in the current store.
+
+        Parameters
+        ----------
+        index : SimilarityIndex, optional
+            That of the store if not given; it is built if there is none.
+        **options
+            See `eno.similarity.sounds_like.SoundsLike`.
+        """
+        from eno.similarity.metadata import TrackMetadata
+        from eno.similarity.sounds_like import SoundsLike
+
+        store, index = self.store(), index or self.index()
+        metadata = TrackMetadata.read(index.track_ids(), self.data)
+        options = {"audio_roots": self.present_audio_roots, **options}
+        return SoundsLike(index, store, metadata=metadata, **options)
+
+    def find_track(self, name: str) -> str:
+        """Return the id of the track that a name stands for: its path, the end of its path, or its title.
+
+        Raises
+        ------
+        SimilarityError
+            There is no such track, or there are several; the message lists them.
+        """
+        from eno.similarity.lookup import find_track
+
+        table = self.tracks
+        titles = table["title"].to_pylist() if "title" in table.column_names else None
+        return find_track(name, table["track_id"].to_pylist(), titles)
+
+    # Where the work stands
+
+    def status(self) -> list[Step]:
+        """Return the steps of the work, in order, each with its age and the command that does it."""
+        return _Steps(self).steps
+
+
+class _Steps:
+    """Collects the steps; each is stale if one that it depends on has changed since."""
+
+    def __init__(self, library: Library) -> None:
+        self._library, self.steps = library, list[Step]()
+        data, chosen = library.data, library.settings
+        lute = f" {chosen.lute}" if chosen.lute else " lute.db"
+        self._add("imported", _changed(data.albums), (), f"eno import lute{lute}", _rows(data.albums, "albums"))
+        self._add("scanned", _changed(data.tracks), (), "eno scan", _rows(data.tracks, "tracks"))
+        self._add("matched", _changed(data.matches), ("imported", "scanned"), "eno match")
+        self._add("labelled", _changed(data.label_encoder), ("imported", "matched"), "eno labels", self._labels())
+        self._add("split", _changed(data.splits / "train.parquet"), ("matched", "labelled"), "eno split")
+        self._add_store()
+        model = chosen.model / _PREDICTOR
+        self._add("trained", _changed(model), ("embedded", "labelled", "split"), "eno train", str(chosen.model))
+
+    def _add(self, name: str, changed: datetime | None, needs: tuple[str, ...], command: str, detail: str = "") -> None:
+        before = [step for step in self.steps if step.name in needs]
+        stale = changed is not None and any(step.changed and step.changed > changed for step in before)
+        self.steps.append(Step(name, changed, stale, detail if changed else "", command))
+
+    def _labels(self) -> str:
+        if not self._library.data.label_encoder.is_file():
+            return ""
+        labels = self._library.labels
+        return f"{labels.num_genres} genres, {labels.num_descriptors} descriptors"
+
+    def _add_store(self) -> None:
+        from eno.similarity.index.index import SimilarityIndex, index_folder
+
+        try:
+            store = self._library.store()
+        except ConfigError as error:
+            several = "several stores" in str(error)
+            self._add("embedded", None, (), "eno embed --store STORE" if several else "eno embed")
+            self._add("indexed", None, (), "eno index build")
+            return
+        place = self._library.store_place()
+        counts = store.summary()
+        failed = f", {counts['failures']} failed" * bool(counts["failures"])
+        changed = _latest(Path(place)) if store.folder.local else None
+        self._add(
+            "embedded", changed or datetime.now(UTC), (), "eno embed", f"{counts['tracks']} tracks{failed}, {place}"
+        )
+        folder = index_folder(store) if store.folder.local else None
+        if folder is None or not (folder / _MANIFEST).is_file():
+            self._add("indexed", None, (), "eno index build")
+            return
+        index = SimilarityIndex.open(folder)
+        stale = index.is_older_than(store)
+        detail = f"{len(index):,} tracks"
+        self.steps.append(Step("indexed", _changed(folder / _MANIFEST), stale, detail, "eno index add"))
+
+
+def _changed(path: Path) -> datetime | None:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.is_file() else None
+
+
+def _latest(store: Path) -> datetime | None:
+    """When vectors were last added to a local store."""
+    return max(filter(None, map(_changed, (store / "parts").glob("*"))), default=_changed(store / _MANIFEST))
+
+
+def _rows(path: Path, what: str) -> str:
+    if not path.is_file():
+        return ""
+    import pyarrow.parquet as pq
+
+    return f"{pq.read_metadata(path).num_rows:,} {what}"

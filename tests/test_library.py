@@ -1,0 +1,148 @@
+"""A library: where everything is, and where the work stands."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from eno import Library
+from eno.audio.windows import WindowPolicy
+from eno.cli import app
+from eno.config import load_settings
+from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.errors import ConfigError, EnoError
+from tests.fakes import ProjectionEncoder
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty working folder beside a small folder of music."""
+    monkeypatch.delenv("ENO_CONFIG", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    music = tmp_path / "Music"
+    rng = np.random.default_rng(0)
+    for name in ("Slowdive/Souvlaki/01 - Alison.flac", "Slowdive/Souvlaki/02 - Machine Gun.flac", "Low/Words.flac"):
+        (music / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(music / name, 0.1 * rng.standard_normal(16_000 * 4), 16_000)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+class TestInit:
+    def test_writes_settings_that_can_be_read_and_names_the_next_command(self, folder):
+        result = run("init", folder / "Music")
+        assert result.exit_code == 0, result.output
+        assert "3 audio files" in result.output
+        assert "next      eno embed" in result.output
+        assert load_settings().audio_roots == (folder / "Music",)
+
+    def test_with_lute_the_next_step_is_its_import(self, folder):
+        (folder / "lute.db").touch()
+        result = run("init", folder / "Music", "--lute", folder / "lute.db")
+        assert f"eno import lute {folder / 'lute.db'}" in result.output.replace("\n", "")
+        assert load_settings().lute == str(folder / "lute.db")
+
+    def test_does_not_replace_settings_unless_told(self, folder):
+        Path("eno.toml").write_text("encoder = 'stats'\n")
+        assert "already exists" in str(run("init", folder / "Music").exception)
+        assert load_settings().encoder == "stats"
+        assert run("init", folder / "Music", "--force").exit_code == 0
+        assert load_settings().encoder == "musicnn"
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["missing"], "is not a folder"),
+            ([], "eno init /path/to/music"),
+            (["../Music", "--lute", "missing.db"], "no such file"),
+        ],
+    )
+    def test_mistakes(self, folder, arguments, message):
+        result = run("init", *arguments)
+        assert isinstance(result.exception, EnoError)
+        assert message in str(result.exception)
+        assert not Path("eno.toml").exists()
+
+    def test_the_usual_folder_of_music_is_found(self, folder):
+        (folder / "home").mkdir()
+        (folder / "Music").rename(folder / "home" / "Music")
+        assert "3 audio files" in run("init").output
+
+
+def _store(place, name="fake"):
+    encoder = ProjectionEncoder()
+    store = EmbeddingStore.open_or_create(place, encoder.spec, policy=WindowPolicy(count=2))
+    return store
+
+
+class TestStore:
+    def test_the_only_store_is_the_current_one(self, folder):
+        _store("embeddings/Music/fake-1")
+        assert Library.open().store_place() == "embeddings/Music/fake-1"
+        assert Library.open(store="elsewhere").store_place() == "elsewhere"
+
+    def test_of_several_the_one_of_the_encoder(self, folder):
+        _store("embeddings/Music/fake-1")
+        _store("embeddings/Music/musicnn-1")
+        assert Library.open().store_place() == "embeddings/Music/musicnn-1"
+        with pytest.raises(ConfigError, match=r"several stores(.|\n)*fake-1(.|\n)*musicnn-1"):
+            Library.open(encoder="stats").store_place()
+
+    def test_without_one_the_message_says_how_to_make_it(self, folder):
+        with pytest.raises(ConfigError, match="Make one with 'eno embed'"):
+            Library.open().store()
+
+
+class TestTracks:
+    def test_by_path_by_its_end_or_by_title(self, folder):
+        assert run("init", folder / "Music").exit_code == 0
+        assert run("scan").exit_code == 0
+        library = Library.open()
+        assert len(library.tracks) == 3
+        for name in ("Slowdive/Souvlaki/01 - Alison.flac", "souvlaki/01 - alison.flac", "01 - Alison.flac"):
+            assert library.find_track(name) == "Slowdive/Souvlaki/01 - Alison.flac"
+        with pytest.raises(EnoError):
+            library.find_track("When the Sun Hits")
+
+
+class TestStatus:
+    def test_a_fresh_library(self, folder):
+        run("init", folder / "Music")
+        result = run("status")
+        assert result.exit_code == 0, result.output
+        assert "next      eno embed" in result.output
+        rows = [json.loads(line) for line in run("status", "--json").output.splitlines()]
+        assert [row["name"] for row in rows] == [
+            "imported", "scanned", "matched", "labelled", "split", "embedded", "indexed", "trained",
+        ]  # fmt: skip
+        assert all(row["due"] and row["changed"] is None for row in rows)
+
+    def test_a_step_is_outdated_once_one_before_it_was_done_again(self, folder):
+        run("init", folder / "Music")
+        data = Library.open().data
+        run("scan")
+        data.matches.touch()
+        os.utime(data.matches, (1_000_000_000, 1_000_000_000))
+        steps = {step.name: step for step in Library.open().status()}
+        assert steps["matched"].stale
+        assert steps["matched"].changed == datetime.fromtimestamp(1_000_000_000, UTC)
+        assert not steps["scanned"].due
+        assert steps["scanned"].detail == "3 tracks"
+        data.matches.touch()
+        assert not {step.name: step for step in Library.open().status()}["matched"].due
+
+
+def test_unknown_settings_are_named():
+    with pytest.raises(ConfigError, match="Unknown setting 'audio_root'"):
+        Library.open(audio_root="Music")
