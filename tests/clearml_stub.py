@@ -1,7 +1,7 @@
-"""A loopback HTTP server that answers ClearML's SDK well enough for it to go on, and records what it was asked.
+"""A local HTTP server that answers ClearML's SDK well enough to keep it going, and records the requests.
 
-It is no ClearML server: it keeps tasks as the dictionaries that they were sent as, and checks nothing. What it records
-can be checked against the SDK's own schemas (`schema_problems`).
+It is not a ClearML server: it stores tasks as the dictionaries that were sent, unchecked. The recorded requests can be
+validated against the schemas that come with the SDK (`schema_problems`).
 """
 
 import base64
@@ -21,7 +21,7 @@ QUEUES = {"default": "queue-1"}
 
 
 class ClearMLStub:
-    """What the SDK asked for, and what it left."""
+    """Recorded requests, files, tasks and models."""
 
     def __init__(self):
         self.calls, self.files, self.tasks, self.models = [], {}, {}, {}
@@ -200,12 +200,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request, client_address):
-        """Say nothing of clients that were killed."""
+        """Ignore clients that were killed."""
 
 
 @contextmanager
 def clearml_stub():
-    """Run a stub; gives it, and the environment variables that lead the SDK to it."""
+    """Run a stub; yield it with the environment variables that direct the SDK to it."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.stub = ClearMLStub()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -246,7 +246,7 @@ print(json.dumps([sorted(set(problems)), sorted(checked)]))
 
 
 def schema_problems(calls):
-    """Hold recorded calls against the request schemas that the SDK comes with; gives problems, and actions checked."""
+    """Validate recorded calls against the schemas of the SDK; return problems and the actions that were checked."""
     calls = [call for call in calls if not call[0].startswith("auth.") and call[0] != "events.add_batch"]
     found = subprocess.run(
         [sys.executable, "-c", _CHECK], input=json.dumps(calls), capture_output=True, text=True, check=True,

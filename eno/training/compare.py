@@ -112,7 +112,7 @@ class HeadCandidate:
         return TrainedCandidate(trained.parts, trained.record, test, spec.dim * len(spec.layers))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class ComparisonRow:
     """A model and its results on the test split.
 
@@ -140,32 +140,16 @@ class ComparisonRow:
 
     encoder: str
     head: str
-    dim: int
-    val_map: float
     metrics: dict[str, Interval]
     f1_fixed: float
-    difference: Interval | None
-    fit_s: float
-    tag_s: float
-    size_bytes: int
-    folder: Path | None
-    winner: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class _Result:
-    """A model with its predictions for the test tracks, before (`raw`) and after calibration."""
-
-    encoder: str
-    head: str
-    raw: np.ndarray
-    probabilities: np.ndarray
-    thresholds: np.ndarray
-    dim: int = 0
+    difference: Interval | None = None
     val_map: float = float("nan")
+    dim: int = 0
     fit_s: float = 0.0
     tag_s: float = float("nan")
+    size_bytes: int = 0
     folder: Path | None = None
+    winner: bool = False
 
 
 def compare_candidates(
@@ -206,28 +190,46 @@ def compare_candidates(
         A candidate cannot be trained.
     """
     _check(candidates)
-    results: list[_Result] = []
-    test: SplitPredictions | None = None
+    rows: list[ComparisonRow] = []
+    probabilities: list[np.ndarray] = []
     timer = _Timer(AudioRoots.of(audio_roots) if audio_roots is not None else None, device)
     for number, candidate in enumerate(candidates):
         if on_progress:
             on_progress(number, len(candidates), _name(candidate))
         folder = out / candidate.folder_name
         trained = candidate.train(folder, device)
-        test = trained.test if test is None else test
-        results.append(_evaluate(candidate, trained, test.ids, folder, timer))
-    assert test is not None
+        if number == 0:
+            test = trained.test
+        raw, calibration = _probabilities(candidate, trained, test.ids), trained.parts.calibration
+        assert calibration is not None
+        probabilities.append(calibration.apply(raw))
+        row = ComparisonRow(
+            encoder=candidate.encoder,
+            head=candidate.head,
+            dim=trained.dim,
+            val_map=trained.record.validation["map_macro"] or float("nan"),
+            metrics=intervals(test.truth, probabilities[-1], calibration.thresholds, test.groups),
+            f1_fixed=evaluate(test.truth, raw).f1_macro,
+            fit_s=trained.record.seconds,
+            tag_s=timer.seconds(trained.parts, test.ids),
+            size_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+            folder=folder,
+        )
+        rows.append(row)
     if on_progress:
         on_progress(len(candidates), len(candidates), "")
     train_labels = encode_labels(read_split(candidates[0].splits, SPLITS[0]), candidates[0].labels)
     base_rates = prevalence_baseline(train_labels.toarray() > 0, len(test.ids))
-    prevalence = _Result(PREVALENCE, "", base_rates, base_rates, np.full(base_rates.shape[1], 0.5))
-    compared_with = prevalence
-    for candidate, result in zip(candidates, results, strict=True):
-        if candidate is reference:
-            compared_with = result
-    best = max(results, key=lambda one: one.val_map)
-    rows = [_row(one, test, compared_with, winner=one is best) for one in [*results, prevalence]]
+    best = max(rows, key=lambda row: row.val_map)
+    metrics = intervals(test.truth, base_rates, 0.5, test.groups)
+    rows.append(ComparisonRow(PREVALENCE, "", metrics=metrics, f1_fixed=metrics["f1_macro"].value))
+    probabilities.append(base_rates)
+    place = next((place for place, candidate in enumerate(candidates) if candidate is reference), -1)
+    for row, one in zip(rows, probabilities, strict=True):
+        row.winner = row is best
+        if row is not rows[place]:
+            found = paired_difference(test.truth, one, probabilities[place], test.groups, metrics=("map_macro",))
+            row.difference = found["map_macro"]
     return sorted(rows, key=lambda row: -row.metrics["map_macro"].value)
 
 
@@ -249,28 +251,14 @@ def _name(candidate: Candidate) -> str:
     return f"{candidate.encoder} {candidate.head}"
 
 
-def _evaluate(candidate: Candidate, trained: TrainedCandidate, ids: list[str], folder: Path, timer: _Timer) -> _Result:
+def _probabilities(candidate: Candidate, trained: TrainedCandidate, ids: list[str]) -> np.ndarray:
     try:
-        raw = trained.test.select(ids).probabilities
+        return trained.test.select(ids).probabilities
     except KeyError as error:
         raise ConfigError(
             f"{_name(candidate)}: the test track {error} of the other candidates is missing. Embed all tracks, or "
             "compute their features with scripts/prepare_data.py."
         ) from None
-    calibration = trained.parts.calibration
-    assert calibration is not None
-    return _Result(
-        candidate.encoder,
-        candidate.head,
-        raw,
-        calibration.apply(raw),
-        calibration.thresholds,
-        dim=trained.dim,
-        val_map=trained.record.validation["map_macro"] or float("nan"),
-        fit_s=trained.record.seconds,
-        tag_s=timer.seconds(trained.parts, ids),
-        folder=folder,
-    )
 
 
 class _Timer:
@@ -298,26 +286,3 @@ class _Timer:
             predictor.predict_proba(self._audio_roots.file(track_id))
             seconds.append(time.perf_counter() - began)
         return float(np.median(seconds[1:]))
-
-
-def _row(one: _Result, test: SplitPredictions, reference: _Result, *, winner: bool) -> ComparisonRow:
-    truth, groups = test.truth, test.groups
-    difference = None
-    if one is not reference:
-        found = paired_difference(truth, one.probabilities, reference.probabilities, groups, metrics=("map_macro",))
-        difference = found["map_macro"]
-    files = [path for path in one.folder.rglob("*") if path.is_file()] if one.folder else []
-    return ComparisonRow(
-        encoder=one.encoder,
-        head=one.head,
-        dim=one.dim,
-        val_map=one.val_map,
-        metrics=intervals(truth, one.probabilities, one.thresholds, groups),
-        f1_fixed=evaluate(truth, one.raw).f1_macro,
-        difference=difference,
-        fit_s=one.fit_s,
-        tag_s=one.tag_s,
-        size_bytes=sum(path.stat().st_size for path in files),
-        folder=one.folder,
-        winner=winner,
-    )

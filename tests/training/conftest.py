@@ -1,4 +1,4 @@
-"""A collection whose labels can be learned: albums of four tracks by thirty artists."""
+"""A collection with learnable labels: albums of four tracks by thirty artists."""
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ ALBUMS, TRACKS, DIM = 60, 4, 6
 
 
 def make_splits(folder, *, genres=GENRES, turned=False):
-    """Write splits of 20 training, 5 validation and 5 test artists, two albums each; give vectors by track."""
+    """Write splits of 20 training, 5 validation and 5 test artists, two albums each; return vectors by track."""
     rng = np.random.default_rng(0)
     directions = np.random.default_rng(99).standard_normal((DIM, len(GENRES) + len(DESCRIPTORS)))
     rows, vectors, parts, groups = [], {}, [], []
