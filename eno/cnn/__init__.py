@@ -1,1 +1,1 @@
-"""The baseline: a small CNN that is trained from scratch on log-mel spectrograms."""
+"""The baseline: a small CNN, trained from scratch on log-mel spectrograms."""

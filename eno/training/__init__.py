@@ -1,1 +1,1 @@
-"""Fitting heads."""
+"""Training, evaluation and comparison of heads."""

@@ -36,17 +36,7 @@ WEIGHT = 4.0
 
 @dataclass(frozen=True, kw_only=True)
 class Correction:
-    """A user's verdict on a tag of a track.
-
-    Attributes
-    ----------
-    time : str
-        ISO 8601.
-    family : str
-        One of `FAMILIES`.
-    verdict : str
-        One of `VERDICTS`.
-    """
+    """A user's verdict on a tag of a track: `family` is one of `FAMILIES`, `verdict` one of `VERDICTS`, `time` ISO 8601."""
 
     time: str
     track_id: str
@@ -89,13 +79,7 @@ class Feedback:
                 self._latest[correction.subject] = correction
 
     def append(self, corrections: Iterable[Correction]) -> None:
-        """Add corrections. They are on disk when this returns.
-
-        Raises
-        ------
-        OSError
-            The file cannot be written.
-        """
+        """Add corrections. They are on disk when this returns."""
         new = list(corrections)
         lines = "".join(json.dumps(asdict(one)) + "\n" for one in new).encode()  # ASCII, whatever the names contain
         with self._lock:

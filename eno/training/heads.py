@@ -135,8 +135,6 @@ def calibrate(
     ----------
     began : float
         Start of the training, from `time.monotonic`.
-    store, splits, feedback
-        See `TrainingRecord`.
     """
     calibration = fit_calibration(val.probabilities, val.truth, groups=val.groups, **plan.calibration)
     _, of_albums = aggregate(calibration.apply(val.probabilities), val.albums, plan.album)
