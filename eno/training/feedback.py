@@ -36,7 +36,7 @@ WEIGHT = 4.0
 
 @dataclass(frozen=True, kw_only=True)
 class Correction:
-    """A user's verdict on a tag of a track: `family` is one of `FAMILIES`, `verdict` one of `VERDICTS`, `time` ISO 8601."""
+    """A verdict on a tag of a track: `family` is one of `FAMILIES`, `verdict` one of `VERDICTS`, `time` is ISO 8601."""
 
     time: str
     track_id: str
