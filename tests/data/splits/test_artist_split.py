@@ -185,7 +185,7 @@ class TestLeaks:
     def test_an_album_torn_apart(self):
         table, tracks, tags = collection(album("1", "Various Artists"))
         leaks = find_leaks(tracks, np.array(["train", "test"]), table, tags)
-        assert [(leak.kind, leak.what) for leak in leaks] == [("album", "1")]
+        assert [(leak.kind, leak.name) for leak in leaks] == [("album", "1")]
 
     def test_the_same_recording_under_another_name(self):
         one = album("1", "Prince", title="Purple Rain", lengths=(279, 236, 223, 213))
