@@ -5,12 +5,12 @@ import math
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, HubertConfig, HubertModel, RobertaConfig
 
 from eno.cnn.network import SimpleCNN
+from eno.testing.encoders import chords as music  # noqa: F401
 
 CLAP_SIZES = {
     "nano": {
@@ -140,20 +140,6 @@ def roberta_config(*, full_size: bool) -> RobertaConfig:
     """The configuration of roberta-base, or of its first two layers with few words."""
     short = {} if full_size else {"num_hidden_layers": 2}
     return RobertaConfig(vocab_size=50_265 if full_size else 512, **ROBERTA, **short)
-
-
-def music(samples: int, sample_rate: int, seed: int = 0, count: int = 1) -> np.ndarray:
-    """Chords with partials, an envelope and some noise: not music, but with its range of levels and spectra."""
-    random = np.random.default_rng(seed)
-    time = np.arange(samples) / sample_rate
-    windows = []
-    for _ in range(count):
-        wave = 0.003 * random.standard_normal(samples)
-        for pitch in random.uniform(60, 1500, size=5):
-            envelope = np.exp(-((time * random.uniform(0.5, 3)) % 1.0) * random.uniform(1, 6))
-            wave += sum(0.1 / k * np.sin(2 * np.pi * pitch * k * time) for k in (1, 2, 3, 5)) * envelope
-        windows.append(wave)
-    return np.stack(windows).astype(np.float32)
 
 
 if __name__ == "__main__":

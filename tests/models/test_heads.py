@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
-from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 from eno.errors import ConfigError, ModelError, NotFitted, UnknownName
 from eno.evaluation.metrics import evaluate
 from eno.models import create_head, load_head, training_data
-from eno.models.bags import Bags
 from eno.models.mlp import MLPHead
-from eno.views import RowView
+from eno.testing import HEAD_CHECKS
+from eno.testing.heads import half_spaces as problem
 
 QUICK = {
     "mlp": {"hidden": (32,), "max_epochs": 30, "learning_rate": 5e-3, "device": "cpu"},
@@ -25,16 +24,6 @@ QUICK = {
     "knn": {},
     "blend": {"heads": ("linear", "knn"), "device": "cpu"},
 }
-
-
-def problem(seed: int = 0, n: int = 600, dim: int = 12, labels: int = 5, scale: float = 1.0):
-    """Labels that are noisy half-spaces of the vectors, from common to rare."""
-    rng = np.random.default_rng(seed)
-    X = rng.standard_normal((n, dim))
-    directions = np.random.default_rng(99).standard_normal((dim, labels))
-    logits = X @ directions - np.linspace(0, 3, labels)
-    Y = (rng.random((n, labels)) < 1 / (1 + np.exp(-2 * logits))).astype(np.float32)
-    return (X * scale).astype(np.float32), Y
 
 
 @pytest.fixture(params=list(QUICK))
@@ -47,21 +36,13 @@ def head(name):
     return create_head(name, **QUICK[name])
 
 
-class TestContract:
-    def test_generalises_to_held_out_rows(self, head):
-        X, Y = problem(0)
-        X_test, Y_test = problem(1)
-        result = evaluate(Y_test, head.fit(X, Y).predict_proba(X_test))
-        assert result.roc_auc_macro > 0.9
+@pytest.mark.parametrize("check", HEAD_CHECKS)
+def test_contract(check, name):
+    check(lambda: create_head(name, **QUICK[name]))
 
-    def test_probabilities(self, head):
-        X, Y = problem()
-        probabilities = head.fit(X, Y).predict_proba(X)
-        assert probabilities.shape == Y.shape
-        assert probabilities.dtype == np.float32
-        assert ((probabilities >= 0) & (probabilities <= 1)).all()
-        # On the whole as frequent as the labels are.
-        np.testing.assert_allclose(probabilities.mean(axis=0), Y.mean(axis=0), atol=0.06)
+
+class TestEveryHead:
+    """What heads of eno do beyond the contract."""
 
     def test_same_seed_same_head_whatever_else_draws(self, name):
         X, Y = problem()
@@ -83,15 +64,6 @@ class TestContract:
         X, Y = problem()
         np.testing.assert_array_equal(head.fit(X, Y).predict_proba(X), clone(head).fit(X, Y).predict_proba(X))
 
-    def test_rows_of_weight_0_are_ignored(self, name):
-        X, Y = problem()
-        wrong = np.concatenate([Y, 1 - Y])
-        weights = np.repeat([1.0, 0.0], len(X))
-        validation = problem(2)
-        head = create_head(name, **QUICK[name]).fit(np.concatenate([X, X]), wrong, *validation, sample_weight=weights)
-        X_test, Y_test = problem(1)
-        assert evaluate(Y_test, head.predict_proba(X_test)).roc_auc_macro > 0.9
-
     def test_groups_are_held_out_whole(self, name, monkeypatch):
         X, Y = problem()
         groups = np.array([f"artist {i // 7}" for i in range(len(X))])
@@ -108,61 +80,6 @@ class TestContract:
         assert not set(groups[held_out]) & set(groups[kept])
         assert sorted([*held_out, *kept]) == list(range(len(X)))
         assert 0.05 * len(X) < len(held_out) < 0.15 * len(X)
-
-    def test_layers_of_an_encoder(self, head, tmp_path):
-        X, Y = problem()
-        layers = np.stack([X, np.random.default_rng(5).standard_normal(X.shape).astype(np.float32)], axis=1)
-        probabilities = head.fit(layers, Y).predict_proba(layers)
-        assert evaluate(Y, probabilities).roc_auc_macro > 0.8
-        head.save(tmp_path)
-        np.testing.assert_allclose(load_head(tmp_path).predict_proba(layers), probabilities, atol=1e-7)
-        with pytest.raises(ValueError, match=r"this head was fitted on \(n, 2, 12\)"):
-            head.predict_proba(X)
-
-    def test_soft_labels_are_probabilities(self, head):
-        X, _ = problem(n=1500)
-        Y = np.full((len(X), 2), [0.3, 0.8], np.float32)
-        Y[::2] = [0.1, 0.6]
-        probabilities = head.fit(X, Y).predict_proba(X)
-        np.testing.assert_allclose(probabilities.mean(axis=0), [0.2, 0.7], atol=0.06)
-
-    def test_fitting_leaves_the_users_random_numbers_alone(self, head):
-        X, Y = problem(n=50)
-        torch.manual_seed(5)
-        expected = torch.rand(3)
-        torch.manual_seed(5)
-        head.fit(X, Y)
-        assert torch.equal(torch.rand(3), expected)
-
-    def test_sparse_labels_are_the_same_labels(self, name):
-        X, Y = problem()
-        dense = create_head(name, **QUICK[name]).fit(X, Y).predict_proba(X)
-        same = create_head(name, **QUICK[name]).fit(X, sparse.csr_array(Y)).predict_proba(X)
-        np.testing.assert_array_equal(dense, same)
-
-    def test_vectors_may_lie_anywhere(self, name, tmp_path):
-        """In a mapped file of half precision, in a view of a store, as windows whose mean counts."""
-        X, Y = problem(n=300)
-        X = X.astype(np.float16).astype(np.float32)
-        np.save(tmp_path / "x.npy", X.astype(np.float16))
-        order = np.random.default_rng(0).permutation(len(X))
-        sources = [
-            np.load(tmp_path / "x.npy", mmap_mode="r"),
-            RowView(X[order], np.argsort(order)),
-            Bags(np.repeat(X, 2, axis=0), np.full(len(X), 2)),
-        ]
-        expected = create_head(name, **QUICK[name]).fit(X, Y).predict_proba(X)
-        for source in sources:
-            found = create_head(name, **QUICK[name]).fit(source, Y).predict_proba(source)
-            np.testing.assert_allclose(found, expected, atol=1e-6)
-
-    def test_more_labels_than_rows(self, name):
-        X, Y = problem(n=24)
-        many = np.tile(Y, (1, 20))
-        probabilities = create_head(name, **QUICK[name]).fit(X, many).predict_proba(X)
-        assert probabilities.shape == (24, 100)
-        np.testing.assert_allclose(probabilities[:, :5], probabilities[:, 5:10], atol=0.5)
-        assert np.isfinite(probabilities).all()
 
     def test_labels_without_positives_are_reported_and_their_base_rate_predicted(self, head, caplog):
         X, Y = problem(n=60)
@@ -185,11 +102,6 @@ class TestContract:
         other = create_head(name, **QUICK[name]).fit(scaled + 7, Y, 1000 * X_val + 7, Y_val).predict_proba(scaled + 7)
         # Trees do not quite keep to it: LightGBM has a bin for what is about 0, so a shift moves their bounds.
         assert np.abs(one - other).mean() < (0.04 if name == "lightgbm" else 0.002)
-
-    def test_constant_dimensions_do_no_harm(self, name):
-        X, Y = problem()
-        padded = np.hstack([X, np.full((len(X), 3), 1e4, np.float32)])
-        assert np.isfinite(create_head(name, **QUICK[name]).fit(padded, Y).predict_proba(padded)).all()
 
     def test_constant_labels_are_reported_and_their_base_rate_predicted(self, head, caplog):
         X, Y = problem()

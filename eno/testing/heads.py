@@ -1,0 +1,235 @@
+"""The contract of heads."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from eno.errors import NotFitted
+from eno.models.average_precision import average_precision_and_auc
+from eno.models.bags import Bags
+from eno.models.types import Head
+from eno.testing.expect import expect, expect_close, expect_error
+from eno.views import RowView
+
+Create = Callable[[], Head]
+
+_SUFFIXES = {".json", ".safetensors", ".txt", ".faiss", ".npy", ".npz", ".parquet"}
+
+
+def check_head(create: Create) -> None:
+    """Run every check of `HEAD_CHECKS` on a head.
+
+    Parameters
+    ----------
+    create : callable
+        Returns a head that is not fitted: a class, or a function that passes options. It should be fitted within
+        seconds on 600 rows of 12 dimensions.
+
+    Raises
+    ------
+    AssertionError
+        A check failed; the message says which expectation.
+
+    Examples
+    --------
+    >>> from eno.models import KNNHead
+    >>> check_head(KNNHead)
+    """
+    for check in HEAD_CHECKS:
+        check(create)
+
+
+def half_spaces(
+    seed: int = 0, n: int = 600, dim: int = 12, labels: int = 5, scale: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return vectors [shape=(n, dim)] and labels that are noisy half-spaces of them, from common to rare."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, dim))
+    directions = np.random.default_rng(99).standard_normal((dim, labels))
+    logits = X @ directions - np.linspace(0, 3, labels)
+    Y = (rng.random((n, labels)) < 1 / (1 + np.exp(-2 * logits))).astype(np.float32)
+    return (X * scale).astype(np.float32), Y
+
+
+def generalises_to_held_out_rows(create: Create) -> None:
+    """Mean ROC-AUC above 0.9 where logistic regression reaches about 0.97."""
+    head, (X_test, Y_test) = create(), half_spaces(1)
+    expect(head.fit(*half_spaces()) is head, "fit must return the head itself.")
+    area = _auc(Y_test, head.predict_proba(X_test))
+    expect(area > 0.9, f"ROC-AUC on held-out rows is {area:.3f}, expected above 0.9.")
+
+
+def returns_probabilities(create: Create) -> None:
+    """Of shape (n, k) and type float32, with the frequency of the labels on average."""
+    X, Y = half_spaces()
+    probabilities = create().fit(X, Y).predict_proba(X)
+    expect(probabilities.dtype == np.float32, f"probabilities have the type {probabilities.dtype}, expected float32.")
+    expect(((probabilities >= 0) & (probabilities <= 1)).all(), "probabilities must be in 0 … 1.")
+    expect_close(probabilities.mean(axis=0), Y.mean(axis=0), 0.06, "mean probabilities of the training rows")
+
+
+def fits_the_same_twice(create: Create) -> None:
+    """Whatever else draws random numbers; and the global generators of PyTorch and NumPy are left alone."""
+    X, Y = half_spaces()
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        state = torch.random.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index]  # noqa: NPY002
+        found.append(create().fit(X, Y).predict_proba(X))
+        untouched = torch.equal(state[0], torch.random.get_rng_state())
+        untouched &= state[1] == np.random.get_state()[1].tolist()  # type: ignore[index]  # noqa: NPY002
+        expect(untouched, "fit must not draw from the global random generators of PyTorch and NumPy.")
+    expect_close(found[1], found[0], 0, "probabilities of a head that is fitted twice on the same data")
+
+
+def ignores_rows_of_weight_0(create: Create) -> None:
+    """Rows with inverted labels and weight 0 do not hurt."""
+    X, Y = half_spaces()
+    weights = np.repeat([1.0, 0.0], len(X))
+    head = create().fit(np.concatenate([X, X]), np.concatenate([Y, 1 - Y]), *half_spaces(2), sample_weight=weights)
+    X_test, Y_test = half_spaces(1)
+    area = _auc(Y_test, head.predict_proba(X_test))
+    expect(area > 0.9, f"with inverted labels of weight 0, ROC-AUC is {area:.3f}, expected above 0.9.")
+
+
+def takes_layers(create: Create) -> None:
+    """Of shape (n, layers, dim), as encoders with several layers return them."""
+    X, Y = half_spaces()
+    layers = np.stack([X, np.random.default_rng(5).standard_normal(X.shape).astype(np.float32)], axis=1)
+    head = create().fit(layers, Y)
+    probabilities = head.predict_proba(layers)
+    expect(_auc(Y, probabilities) > 0.8, "vectors with a layer of noise: ROC-AUC of the training rows is below 0.8.")
+    expect_close(_saved_and_loaded(head).predict_proba(layers), probabilities, 2e-7, "saved and loaded, with layers")
+    expect_error(lambda: head.predict_proba(X), ValueError, "vectors without layers")
+
+
+def takes_soft_labels(create: Create) -> None:
+    """Labels between 0 and 1 are probabilities."""
+    X, _ = half_spaces(n=1500)
+    Y = np.full((len(X), 2), [0.3, 0.8], np.float32)
+    Y[::2] = [0.1, 0.6]
+    means = create().fit(X, Y).predict_proba(X).mean(axis=0)
+    expect_close(means, np.array([0.2, 0.7]), 0.06, "mean probabilities of soft labels")
+
+
+def takes_sparse_labels(create: Create) -> None:
+    """SciPy's sparse arrays mean the same as dense ones."""
+    X, Y = half_spaces()
+    dense = create().fit(X, Y).predict_proba(X)
+    expect_close(create().fit(X, sparse.csr_array(Y)).predict_proba(X), dense, 0, "sparse instead of dense labels")
+
+
+def takes_vectors_from_anywhere(create: Create) -> None:
+    """From a memory-mapped file of half precision, a view of a store, or as windows whose mean is used."""
+    X, Y = half_spaces(n=300)
+    X = X.astype(np.float16).astype(np.float32)
+    order = np.random.default_rng(0).permutation(len(X))
+    expected = create().fit(X, Y).predict_proba(X)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        np.save(Path(folder) / "x.npy", X.astype(np.float16))
+        sources = {
+            "a memory-mapped array": np.load(Path(folder) / "x.npy", mmap_mode="r"),
+            "a RowView": RowView(X[order], np.argsort(order)),
+            "Bags": Bags(np.repeat(X, 2, axis=0), np.full(len(X), 2)),
+        }
+        for name, source in sources.items():
+            expect_close(create().fit(source, Y).predict_proba(source), expected, 1e-6, f"vectors in {name}")
+
+
+def takes_more_labels_than_rows(create: Create) -> None:
+    """24 rows with 100 labels."""
+    X, Y = half_spaces(n=24)
+    probabilities = create().fit(X, np.tile(Y, (1, 20))).predict_proba(X)
+    expect(probabilities.shape == (24, 100), f"the shape is {probabilities.shape}, expected (24, 100).")
+    expect(np.isfinite(probabilities).all(), "with more labels than rows, probabilities are not finite.")
+    expect_close(probabilities[:, :5], probabilities[:, 5:10], 0.5, "probabilities of labels that are the same")
+
+
+def takes_constant_dimensions(create: Create) -> None:
+    """Dimensions that never change."""
+    X, Y = half_spaces()
+    padded = np.hstack([X, np.full((len(X), 3), 1e4, np.float32)])
+    probabilities = create().fit(padded, Y).predict_proba(padded)
+    expect(np.isfinite(probabilities).all(), "with constant dimensions, probabilities are not finite.")
+
+
+def predicts_base_rates_of_constant_labels(create: Create) -> None:
+    """Of labels with only positives or only negatives, by Laplace's rule of succession."""
+    X, Y = half_spaces()
+    Y[:, 1], Y[:, 2] = 0, 1
+    probabilities = create().fit(X, Y, X, Y).predict_proba(X)[:, 1:3]
+    expected = np.tile([1 / (len(X) + 2), 1 - 1 / (len(X) + 2)], (len(X), 1))
+    expect_close(probabilities, expected, 1e-3 / len(X), "probabilities of constant labels")
+
+
+def saves_and_loads_without_pickle(create: Create) -> None:
+    """The same probabilities, from files that cannot run code."""
+    X, Y = half_spaces()
+    head = create().fit(X, Y)
+    expect_close(_saved_and_loaded(head).predict_proba(X), head.predict_proba(X), 2e-7, "saved and loaded")
+
+
+def refuses_to_predict_before_fit(create: Create) -> None:
+    """With NotFitted."""
+    expect_error(lambda: create().predict_proba(np.zeros((1, 12), np.float32)), NotFitted, "predict_proba before fit")
+    with tempfile.TemporaryDirectory() as folder:
+        expect_error(lambda: create().save(folder), NotFitted, "save before fit")
+
+
+def refuses_wrong_arrays(create: Create) -> None:
+    """With ValueError: shapes that do not match, values that are not finite, labels outside 0 … 1, too few rows."""
+    X, Y = half_spaces(n=60)
+    broken = X.copy()
+    broken[2, 3] = np.nan
+    cases: dict[str, tuple[np.ndarray, ...]] = {
+        "fewer vectors than labels": (X[:50], Y),
+        "vectors of one dimension": (X[:, 0], Y),
+        "NaN among the vectors": (broken, Y),
+        "labels of 2": (X, Y * 2),
+        "a single row": (X[:1], Y[:1]),
+        "validation vectors of another size": (X, Y, X[:, :3], Y),
+        "another number of validation labels": (X, Y, X, Y[:, :3]),
+        "validation vectors without labels": (X, Y, X),
+    }
+    for name, arrays in cases.items():
+        expect_error(lambda arrays=arrays: create().fit(*arrays), ValueError, name)  # type: ignore[misc]
+    head = create().fit(X, Y)
+    expect_error(lambda: head.predict_proba(X[:, :7]), ValueError, "prediction of vectors of another size")
+
+
+HEAD_CHECKS: tuple[Callable[[Create], None], ...] = (
+    generalises_to_held_out_rows,
+    returns_probabilities,
+    fits_the_same_twice,
+    ignores_rows_of_weight_0,
+    takes_layers,
+    takes_soft_labels,
+    takes_sparse_labels,
+    takes_vectors_from_anywhere,
+    takes_more_labels_than_rows,
+    takes_constant_dimensions,
+    predicts_base_rates_of_constant_labels,
+    saves_and_loads_without_pickle,
+    refuses_to_predict_before_fit,
+    refuses_wrong_arrays,
+)
+"""Every check of a head; each takes what `check_head` takes."""
+
+
+def _auc(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    return float(np.nanmean(average_precision_and_auc(truth, probabilities)[1]))
+
+
+def _saved_and_loaded(head: Head) -> Head:
+    with tempfile.TemporaryDirectory() as folder:
+        head.save(folder)
+        suffixes = {file.suffix for file in Path(folder).rglob("*") if file.is_file()}
+        expect(suffixes <= _SUFFIXES, f"saved as {', '.join(suffixes)}; expected {', '.join(sorted(_SUFFIXES))}.")
+        return type(head).load(folder)
