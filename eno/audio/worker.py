@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import signal
 import threading
 from collections import deque
@@ -20,12 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from eno.audio.decoder_messages import STDERR, cause_in
 from eno.errors import AudioError
-
-_STDERR = 2
-# How libmpg123 marks its messages.
-_MARK = re.compile(r"^(?:\[[^]]*\] )?(?:note|warning|error): ", re.IGNORECASE)
-_MAX_MESSAGE = 160
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,19 +99,18 @@ class _Stderr:
 
     def __init__(self, path: str) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
-        os.dup2(descriptor, _STDERR)
+        os.dup2(descriptor, STDERR)
         os.close(descriptor)
         with contextlib.suppress(OSError):  # open files cannot be removed on every system; the parent does it then
             os.unlink(path)
 
     def clear(self) -> None:
-        os.ftruncate(_STDERR, 0)
+        os.ftruncate(STDERR, 0)
 
     def reported(self) -> str:
-        """Return what a decoder printed first about the present file, since it often names the cause."""
-        lines = os.pread(_STDERR, 4096, 0).decode(errors="replace").splitlines()
-        marked = [_MARK.sub("", line).strip() for line in lines if _MARK.match(line)]
-        return f" (the decoder reported: {marked[0][:_MAX_MESSAGE].rstrip('.')})" if marked else ""
+        """Return what a decoder printed about the present file, for a reason of failure."""
+        cause = cause_in(os.pread(STDERR, 4096, 0).decode(errors="replace"))
+        return f" (the decoder reported: {cause})" if cause else ""
 
 
 class _Worker:

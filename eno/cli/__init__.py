@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from eno.audio.decoder_messages import decoder_messages_hidden
 from eno.cli import (
     catalogue,
     duplicates,
@@ -45,7 +46,8 @@ for module in (
 def main() -> None:
     """Run the command line. Errors that a user can do something about are printed without a traceback."""
     try:
-        app()
+        with decoder_messages_hidden():
+            app()
     except (EnoError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # the reader of the output has gone, as with: eno … | head
             sys.stderr.close()
