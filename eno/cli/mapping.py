@@ -69,7 +69,7 @@ def draw(
         drawn = np.random.default_rng(seed).choice(len(ids), sample, replace=False)
         ids = [ids[row] for row in np.sort(drawn)]
     prepare_output(out)
-    with progress("drawing the map"):
+    with progress("drawing the map") as show:
         report = write_map(
             out,
             ids,
@@ -77,10 +77,11 @@ def draw(
             space=_space(opened),
             method=layout.value,
             seed=seed,
-            facts=TrackMetadata.read(ids, library.data).table,
+            metadata=TrackMetadata.read(ids, library.data).table,
             tags=None if model is None else _tags(library, opened, ids),
             hierarchy=_hierarchy(library),
-            audio_root=None if library.present_audio_roots is None else library.present_audio_roots.folders[0],
+            audio_roots=library.present_audio_roots,
+            on_progress=show,
         )
     if as_json:
         print_json({"map": str(out), "tracks": report.tracks, "layout": report.method, "bytes": report.size})

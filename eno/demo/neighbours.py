@@ -49,7 +49,7 @@ def draw_map(data: DataRoot, store: EmbeddingStore) -> Path:
     """Draw the map of the corpus, with its tracks to listen to; where it lies."""
     path = data.root / "map.html"
     ids, vectors = store.matrix()
-    write_map(path, ids, vectors, facts=TrackMetadata.read(ids, data).table, audio_root=data.audio)
+    write_map(path, ids, vectors, metadata=TrackMetadata.read(ids, data).table, audio_roots=data.audio)
     return path
 
 

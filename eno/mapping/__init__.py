@@ -1,1 +1,1 @@
-"""The map of a collection: every track a point, what sounds alike side by side."""
+"""The map of a collection: every track is a point, similar tracks are neighbours."""

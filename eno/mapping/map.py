@@ -1,10 +1,11 @@
-"""The map of a collection: one HTML file in which every track is a point, and neighbours sound alike."""
+"""The map of a collection as one HTML file."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import importlib.resources
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,34 +14,34 @@ import numpy as np
 import pyarrow as pa
 
 from eno.data.labels.hierarchy import Hierarchy
-from eno.errors import SimilarityError
-from eno.files import replace_file
-from eno.mapping.map_content import TagStrengths, map_content
-from eno.mapping.projection import UMAP_NEIGHBOURS, Method, project
+from eno.files import AudioRoots, printed_file, replace_file
+from eno.mapping.map_content import TagStrengths, map_content, pack
+from eno.mapping.projection import UMAP_NEIGHBOURS, Method, choose_method, project
 from eno.reporting.page import audio_address, render
 from eno.similarity.index.space import CENTRE, Space
 from eno.similarity.index.vector_file import nearest_others
 
 NEIGHBOURS = 8
-"""How many neighbours of a track the map shows."""
+"""Number of neighbours that the map shows for a track."""
 
 MAP_SCRIPTS = ("map_tracks.js", "map_paint.js", "map_input.js", "map.js", "map_view.js")
 """The scripts of the map, in this order; the page of the service uses them too."""
 
 _SCRIPTS = (*MAP_SCRIPTS, "map_page.js")
 _AXES = {
-    "umap": "Tracks that stand close sound alike; how far groups are from each other says little.",
-    "pca": "Along the first two principal components, with {:.0%} of the variance; neighbours may stand apart.",
+    "umap": "Neighbouring tracks sound alike; distances between groups mean little.",
+    "pca": "The first two principal components, with {:.0%} of the variance; similar tracks may be far apart.",
 }
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class MapReport:
-    """What was drawn.
+    """A map that was written.
 
     Attributes
     ----------
-    tracks : int
     method : str
         ``"pca"`` or ``"umap"``.
     size : int
@@ -57,50 +58,25 @@ def write_map(
     ids: list[str],
     vectors: np.ndarray,
     *,
-    space: Space | None = None,
-    method: Method = "auto",
-    seed: int = 0,
-    facts: pa.Table | None = None,
-    tags: TagStrengths | None = None,
-    hierarchy: Hierarchy | None = None,
-    audio_root: Path | None = None,
+    audio_roots: AudioRoots | Path | Sequence[Path] | None = None,
     heading: str = "Map of the collection",
+    **options: Any,
 ) -> MapReport:
-    """Draw the map.
+    """Write the map as one HTML file that loads nothing else but audio. The same input yields the same bytes.
 
     Parameters
     ----------
     path : Path
-        The HTML file; its folder is made. It holds all that it needs, and the same input gives the same bytes.
-    ids : list of str
-        Tracks.
-    vectors : np.ndarray [shape=(n, dim) or (n, layers, dim)]
-        Raw vectors of the tracks, as `eno.embeddings.store.embedding_store.EmbeddingStore.matrix` gives them.
-    space : Space, optional
-        Where neighbours are found, for instance that of an index; by default one that is fitted on the vectors.
-    method, seed
-        See `eno.mapping.projection.project`.
-    facts, tags, hierarchy
-        What is known of the tracks, see `eno.mapping.map_content.map_content`.
-    audio_root : Path, optional
-        Folder that the ids are relative to. With it tracks can be listened to, as long as both places stay where they
-        are to each other.
-    heading : str
-        Title of the page.
-
-    Raises
-    ------
-    SimilarityError
-        There are no tracks, or too few for UMAP.
-    MissingExtra
-        UMAP is asked for and not installed.
-    ValueError
-        `ids` and `vectors` are not of the same length.
+        The HTML file; its folder is created.
+    ids, vectors, **options
+        As in `draw_map`, which also lists the exceptions.
+    audio_roots : AudioRoots, Path or sequence of Path, optional
+        Folders of the tracks. With them the page plays audio, by links that are relative to the page.
     """
-    content = draw_map(ids, vectors, space=space, method=method, seed=seed, facts=facts, tags=tags, hierarchy=hierarchy)
+    content = draw_map(ids, vectors, **options)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if audio_root is not None:
-        content["audio"] = _audio(audio_root, ids, path.parent)
+    if audio_roots is not None:
+        content["audio"] = _audio(AudioRoots.of(audio_roots), ids, path.parent)
     page = _page(content, heading, _AXES[content["method"]].format(sum(content["explained"])))
     with replace_file(path) as temporary:
         temporary.write_bytes(page)
@@ -114,36 +90,61 @@ def draw_map(
     space: Space | None = None,
     method: Method = "auto",
     seed: int = 0,
-    facts: pa.Table | None = None,
+    metadata: pa.Table | None = None,
     tags: TagStrengths | None = None,
     hierarchy: Hierarchy | None = None,
+    on_progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Lay the tracks out, as `write_map` does; give what a page shows with ``createMap``.
+    """Compute what ``createMap`` of ``map.js`` shows.
+
+    Parameters
+    ----------
+    ids : list of str
+        Tracks.
+    vectors : np.ndarray [shape=(n, dim) or (n, layers, dim)]
+        Raw vectors of the tracks, from `eno.embeddings.store.embedding_store.EmbeddingStore.matrix`.
+    space : Space, optional
+        The space in which neighbours are found, for instance that of an index; by default one fitted on `vectors`.
+    method, seed
+        See `eno.mapping.projection.project`.
+    metadata, tags, hierarchy
+        See `eno.mapping.map_content.map_content`.
+    on_progress : callable
+        Called with the work done and the whole work.
 
     Raises
     ------
     SimilarityError
         There are no tracks, or too few for UMAP.
     MissingExtra
-        UMAP is asked for and not installed.
+        UMAP was requested and is not installed.
     ValueError
-        `ids` and `vectors` are not of the same length.
+        `ids` and `vectors` differ in length.
     """
     if len(ids) != len(vectors):
         raise ValueError(f"{len(ids)} ids for {len(vectors)} vectors.")
-    if not ids:
-        raise SimilarityError("There are no tracks to draw a map of.")
-    cosines, rows = nearest_others((space or Space.fit(vectors, seed=seed)).apply(vectors), UMAP_NEIGHBOURS)
-    plain = Space.fit(vectors, method=CENTRE, seed=seed).apply(vectors)
-    projection = project(plain, (rows, cosines), method=method, seed=seed)
+    method = choose_method(method, len(ids))
+    whole = len(ids) * (2 if method == "umap" else 1)  # the layout of UMAP takes about as long as the neighbours
+    cosines, rows = nearest_others(
+        (space or Space.fit(vectors, seed=seed)).apply(vectors),
+        UMAP_NEIGHBOURS,
+        on_progress=lambda done, _total: on_progress(done, whole),
+    )
+    projection = project(
+        Space.fit(vectors, method=CENTRE, seed=seed).apply(vectors),
+        (rows, cosines),
+        method=method,
+        seed=seed,
+        on_progress=lambda done, total: on_progress(len(ids) + len(ids) * done // total, whole),
+    )
     shown = rows[:, :NEIGHBOURS], cosines[:, :NEIGHBOURS]
-    return map_content(ids, projection, shown, facts=facts, tags=tags, hierarchy=hierarchy)
+    return map_content(ids, projection, shown, metadata=metadata, tags=tags, hierarchy=hierarchy)
 
 
 def _page(content: dict[str, Any], heading: str, about: str) -> bytes:
     folder = importlib.resources.files("eno.mapping")
     scripts = [folder.joinpath(name).read_text("utf-8") for name in _SCRIPTS]
-    # Only these scripts may run, and only audio may be loaded: whatever a name holds, it stays text.
+    # Only these scripts may run, and only audio may be loaded, whatever a name contains.
     allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
     page = render(
         "mapping/map.html",
@@ -161,7 +162,11 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
 
 
-def _audio(audio_root: Path, ids: list[str], folder: Path) -> dict[str, Any]:
-    # A page puts addresses together from ids, but cannot know how odd bytes of a name are spelled on disk.
-    odd = {row: audio_address(audio_root, name, folder) for row, name in enumerate(ids) if "\\x" in name}
-    return {"root": audio_address(audio_root, "", folder), "odd": odd}
+def _audio(roots: AudioRoots, ids: list[str], folder: Path) -> dict[str, Any]:
+    root_of = None
+    if len(roots.folders) > 1:
+        exists = ([printed_file(root, name).exists() for root in roots.folders] for name in ids)
+        root_of = pack(np.array([found.index(True) if any(found) else 0 for found in exists], np.int64))
+    # The page derives addresses from ids, except for names with bytes that are not UTF-8.
+    odd = {row: audio_address(roots, name, folder) for row, name in enumerate(ids) if "\\x" in name}
+    return {"roots": [audio_address(root, "", folder) for root in roots.folders], "root_of": root_of, "odd": odd}

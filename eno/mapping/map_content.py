@@ -1,4 +1,4 @@
-"""What a map knows of its tracks, packed so that a page can hold tens of thousands of them."""
+"""The data of a map, packed so that a page can hold a hundred thousand tracks."""
 
 from __future__ import annotations
 
@@ -18,27 +18,24 @@ from eno.files import printable
 from eno.mapping.projection import Projection
 
 FORMAT = 1
-"""Goes up when a page of the old kind could not show the new content."""
+"""Version of the content; increased when older scripts could not show it."""
 
-_STEPS = 65_535  # a coordinate takes two bytes; a screen has fewer points
+_STEPS = 65_535  # a coordinate takes two bytes, finer than a screen
 _FULL, _WORTH_SHOWING = 255, 0.05
 _FAMILIES = {"genres": "genre", "descriptors": "descriptor"}
 
 
 @dataclass(frozen=True)
 class TagStrengths:
-    """Tags that a predictor names.
+    """Predicted tags of tracks.
 
     Attributes
     ----------
-    labels : sequence of str
-        The tags.
     families : sequence of str
-        ``"genre"`` or ``"descriptor"`` of each.
+        ``"genre"`` or ``"descriptor"`` for each label.
     probabilities : np.ndarray [shape=(n, labels)]
-        Of each track.
     thresholds : np.ndarray [shape=(labels,)]
-        Above which a tag is a track's.
+        A tag is predicted if its probability is strictly above.
     """
 
     labels: Sequence[str]
@@ -52,40 +49,37 @@ def map_content(
     projection: Projection,
     neighbours: tuple[np.ndarray, np.ndarray],
     *,
-    facts: pa.Table | None = None,
+    metadata: pa.Table | None = None,
     tags: TagStrengths | None = None,
     hierarchy: Hierarchy | None = None,
 ) -> dict[str, Any]:
-    """Gather what the page shows, as JSON takes it.
+    """Collect what the page shows, ready for JSON.
 
     Parameters
     ----------
-    ids : sequence of str [shape=(n,)]
-        Tracks.
+    ids : sequence of str [length=n]
     projection : Projection
-        Where they stand.
     neighbours : tuple of np.ndarray [shape=(n, k)]
-        Rows and similarities, as `eno.mapping.projection.nearest` gives them.
-    facts : pyarrow.Table, optional
-        What is known of tracks, by ``track_id``: any of ``title``, ``artist``, ``album``, ``year``, ``genres`` and
-        ``descriptors``.
+        Rows and cosine similarities of the nearest tracks.
+    metadata : pyarrow.Table, optional
+        ``track_id`` and any of ``title``, ``artist``, ``album``, ``year``, ``genres``, ``descriptors``; in any order.
     tags : TagStrengths, optional
-        What a predictor says of them, in the order of the ids.
+        Predicted tags in the order of `ids`, shown instead of those in `metadata`.
     hierarchy : Hierarchy, optional
-        Colours go by its top genres.
+        Genres are coloured by their top-level parents.
 
     Returns
     -------
     dict
-        Arrays are ``{"type", "data"}``: little-endian integers in base64. ``columns`` hold one value a track, 0 for
-        none; ``tags`` those of track i from ``starts[i]`` to ``starts[i + 1]``, with strengths of 255 if certain.
+        Arrays are packed by `pack`. ``columns`` hold one code per track, 0 for none; ``tags`` those of track i from
+        ``starts[i]`` to ``starts[i + 1]``, with strengths from 0 to 255.
     """
-    known = _Facts(ids, facts)
+    known = _Metadata(ids, metadata)
     folders, files = zip(*(name.rpartition("/")[::2] for name in map(printable, ids)), strict=True)
-    labelled = _Tags.of_facts(known) if tags is None else _Tags.of_predictor(tags)
+    labelled = _Tags.from_metadata(known) if tags is None else _Tags.from_predictor(tags)
     genres = [_top(names[0], hierarchy) if names else None for names in known.lists("genres")]
     if tags is not None and not any(genres):
-        genres = _likeliest(tags, hierarchy)
+        genres = _most_probable_genre(tags, hierarchy)
     albums = known.texts("album")
     columns = {"genre": genres, "artist": known.texts("artist")}
     columns |= {"album": albums if any(albums) else [folder.rpartition("/")[2] or None for folder in folders]}
@@ -95,33 +89,34 @@ def map_content(
         "count": len(ids),
         "method": projection.method,
         "explained": [round(share, 4) for share in projection.explained],
-        **dict(zip("xy", map(_packed, _quantised(projection.coordinates).T), strict=True)),
+        **dict(zip("xy", map(pack, _quantised(projection.coordinates).T), strict=True)),
         "neighbours": {
             "k": rows.shape[1],
-            "rows": _packed(rows.ravel()),
-            "percent": _packed(np.clip(np.rint(cosines * 100), 0, 100).astype(np.int64).ravel()),
+            "rows": pack(rows.ravel()),
+            "percent": pack(np.clip(np.rint(cosines * 100), 0, 100).astype(np.int64).ravel()),
         },
         "folder": _column(folders),
         "files": files,
-        # A page takes the file's name where there is no title.
+        # The page falls back to the file's name.
         "titles": [
             "" if title == PurePosixPath(file).stem else title or ""
             for title, file in zip(known.texts("title"), files, strict=True)
         ],
-        "years": _packed(np.array([min(max(year or 0, 0), 9999) for year in known.values("year")])),
+        "years": pack(np.array([min(max(year or 0, 0), 9999) for year in known.values("year")])),
         "columns": {name: _column(values) for name, values in columns.items() if any(values)},
         "tags": labelled.packed(),
     }
 
 
-class _Facts:
-    """Rows of facts in the order of the tracks, null where there are none."""
+class _Metadata:
+    """Metadata in the order of the tracks, null where it is missing."""
 
-    def __init__(self, ids: Sequence[str], facts: pa.Table | None) -> None:
+    def __init__(self, ids: Sequence[str], metadata: pa.Table | None) -> None:
         self._count = len(ids)
         self._table = None
-        if facts is not None:
-            self._table = facts.take(pc.index_in(pa.array(ids, pa.string()), value_set=_chunk(facts["track_id"])))
+        if metadata is not None:
+            known = metadata["track_id"].cast(pa.string()).combine_chunks()
+            self._table = metadata.take(pc.index_in(pa.array(ids, pa.string()), value_set=known))
 
     def values(self, name: str) -> list[Any]:
         if self._table is None or name not in self._table.column_names:
@@ -138,7 +133,7 @@ class _Facts:
 
 @dataclass(frozen=True)
 class _Tags:
-    """Which tags tracks have: lists one behind the other."""
+    """The tags of all tracks, as concatenated lists."""
 
     names: list[str]
     families: list[str]
@@ -148,7 +143,7 @@ class _Tags:
     strengths: np.ndarray | None
 
     @classmethod
-    def of_facts(cls, known: _Facts) -> _Tags:
+    def from_metadata(cls, known: _Metadata) -> _Tags:
         names: dict[tuple[str, str], int] = {}
         codes, counts = [], np.zeros(known._count, np.int64)
         columns = {family: known.lists(column) for column, family in _FAMILIES.items()}
@@ -160,18 +155,18 @@ class _Tags:
         return cls([name for _, name in names], families, [0] * len(names), counts, np.array(codes, np.int64), None)
 
     @classmethod
-    def of_predictor(cls, tags: TagStrengths) -> _Tags:
+    def from_predictor(cls, tags: TagStrengths) -> _Tags:
         named = tags.probabilities > tags.thresholds
         shown = named | (tags.probabilities >= _WORTH_SHOWING)
         rows, codes = np.nonzero(shown)
-        # What is above the threshold stays above it when both are rounded.
+        # A probability above its threshold must stay above it after rounding.
         thresholds = np.minimum(np.floor(tags.thresholds * _FULL), _FULL - 1).astype(np.int64)
         strengths = np.rint(tags.probabilities[rows, codes] * _FULL).astype(np.int64)
         above = named[rows, codes]
         strengths = np.where(
             above, np.maximum(strengths, thresholds[codes] + 1), np.minimum(strengths, thresholds[codes])
         )
-        order = np.lexsort((-strengths, rows))  # the likeliest first
+        order = np.lexsort((-strengths, rows))  # the most probable first
         return cls(
             [printable(label) for label in tags.labels],
             list(tags.families),
@@ -186,13 +181,13 @@ class _Tags:
             "names": self.names,
             "families": self.families,
             "thresholds": self.thresholds,
-            "starts": _packed(np.concatenate([[0], np.cumsum(self.counts)])),
-            "codes": _packed(self.codes),
-            "strengths": None if self.strengths is None else _packed(self.strengths),
+            "starts": pack(np.concatenate([[0], np.cumsum(self.counts)])),
+            "codes": pack(self.codes),
+            "strengths": None if self.strengths is None else pack(self.strengths),
         }
 
 
-def _likeliest(tags: TagStrengths, hierarchy: Hierarchy | None) -> list[str | None]:
+def _most_probable_genre(tags: TagStrengths, hierarchy: Hierarchy | None) -> list[str | None]:
     genres = np.flatnonzero(np.asarray(tags.families) == "genre")
     if len(genres) == 0:
         return [None] * len(tags.probabilities)
@@ -201,19 +196,19 @@ def _likeliest(tags: TagStrengths, hierarchy: Hierarchy | None) -> list[str | No
 
 
 def _top(genre: str, hierarchy: Hierarchy | None) -> str:
-    """Climb from parent to parent, by the first of several."""
+    """Follow the first parents up to the top."""
     while hierarchy is not None and (parents := hierarchy.parents(genre)):
         genre = parents[0]
     return genre
 
 
 def _column(values: Sequence[str | None]) -> dict[str, Any]:
-    """Name each value once, the most frequent first; a track's code is its place from 1 on, 0 stands for none."""
+    """List distinct values, the most frequent first, and each track's value as its place from 1 on, or 0 for none."""
     counts = Counter(value for value in values if value is not None)
     names = sorted(counts, key=lambda name: (-counts[name], name))
     places = {name: place for place, name in enumerate(names, 1)}
     codes = np.array([0 if value is None else places[value] for value in values], np.int64)
-    return {"names": names, "codes": _packed(codes)}
+    return {"names": names, "codes": pack(codes)}
 
 
 def _quantised(coordinates: np.ndarray) -> np.ndarray:
@@ -224,11 +219,7 @@ def _quantised(coordinates: np.ndarray) -> np.ndarray:
     return quantised
 
 
-def _packed(values: np.ndarray) -> dict[str, str]:
-    """Keep whole numbers from 0 on in as few bytes as hold the largest."""
+def pack(values: np.ndarray) -> dict[str, str]:
+    """Pack non-negative integers as base64, little-endian, in the smallest type that holds the largest."""
     bits = next(bits for bits in (8, 16, 32) if values.max(initial=0) < 2**bits)
     return {"type": f"u{bits}", "data": base64.b64encode(values.astype(f"<u{bits // 8}").tobytes()).decode()}
-
-
-def _chunk(column: pa.ChunkedArray) -> pa.Array:
-    return column.cast(pa.string()).combine_chunks()

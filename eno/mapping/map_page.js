@@ -54,10 +54,8 @@
   }
 
   function player(row) {
-    if (!content.audio) return [];
-    const path = tracks.id(row).split("/").map(encodeURIComponent).join("/");
-    const source = content.audio.odd[row] || `${content.audio.root}/${path}`;
-    return [make("audio", { controls: true, preload: "none", src: source })];
+    const src = tracks.audio(row);
+    return src ? [make("audio", { controls: true, preload: "none", src })] : [];
   }
 
   function goTo(row) {

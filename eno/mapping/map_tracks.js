@@ -22,6 +22,8 @@ const mapTracks = (() => {
     const [starts, codes] = [unpack(content.tags.starts), unpack(content.tags.codes)];
     const strengths = content.tags.strengths && unpack(content.tags.strengths);
     const strengthAt = (place) => (strengths ? strengths[place] : 255);
+    const rootOf = content.audio && content.audio.root_of && unpack(content.audio.root_of);
+    const id = (i) => (named(folder, i) ? `${named(folder, i)}/` : "") + content.files[i];
     const k = content.neighbours.k;
     const [rows, percent] = [unpack(content.neighbours.rows), unpack(content.neighbours.percent)];
     return {
@@ -32,7 +34,13 @@ const mapTracks = (() => {
       graded: Boolean(strengths),
       xs: Float32Array.from(unpack(content.x), (step) => step / 65535),
       ys: Float32Array.from(unpack(content.y), (step) => 1 - step / 65535),
-      id: (i) => (named(folder, i) ? `${named(folder, i)}/` : "") + content.files[i],
+      id,
+      /* The address of a track's file; "" if the page plays no audio. */
+      audio(i) {
+        if (!content.audio) return "";
+        const path = id(i).split("/").map(encodeURIComponent).join("/");
+        return content.audio.odd[i] || `${content.audio.roots[rootOf ? rootOf[i] : 0]}/${path}`;
+      },
       title: (i) => content.titles[i] || content.files[i].replace(/\.[^.]+$/, ""),
       value: (name, i) => (columns[name] ? named(columns[name], i) : ""),
       year: (i) => years[i] || "",

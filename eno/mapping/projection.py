@@ -1,7 +1,8 @@
-"""From vectors to a plane: where each track stands on the map, and who its neighbours were before."""
+"""Lay vectors out in the plane, by principal components or UMAP."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
@@ -14,17 +15,17 @@ from eno.similarity.index.vector_file import nearest_others
 
 Method = Literal["auto", "pca", "umap"]
 METHODS: tuple[Method, ...] = ("auto", "pca", "umap")
-"""Ways to lay vectors out; auto is UMAP where it is installed and there are tracks enough."""
+"""``auto`` is UMAP if it is installed and there are at least 50 tracks, otherwise PCA."""
 
 UMAP_NEIGHBOURS = 15
-"""How many neighbours of a track UMAP keeps close."""
+"""Number of neighbours of a track that UMAP keeps close."""
 
-_ENOUGH = 50  # of fewer tracks UMAP's picture says more about its start than about them
+_ENOUGH = 50  # with fewer tracks UMAP's layout depends mostly on its initialisation
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Vectors laid out on a plane.
+    """Vectors laid out in the plane.
 
     Attributes
     ----------
@@ -33,12 +34,31 @@ class Projection:
     method : str
         ``"pca"`` or ``"umap"``.
     explained : tuple of float
-        The share of the variance that lies along each axis; empty for UMAP, whose axes mean nothing.
+        Share of the variance along each axis; empty for UMAP.
     """
 
     coordinates: np.ndarray
     method: str
     explained: tuple[float, ...] = ()
+
+
+def choose_method(method: Method, tracks: int) -> Method:
+    """Check a method for a number of tracks, and resolve ``"auto"``.
+
+    Raises
+    ------
+    SimilarityError
+        There are no tracks, or too few for UMAP.
+    """
+    if method not in METHODS:
+        raise UnknownName("method", method, METHODS)
+    if tracks == 0:
+        raise SimilarityError("There are no tracks to draw a map of.")
+    if method == "umap" and tracks <= UMAP_NEIGHBOURS:
+        raise SimilarityError(f"UMAP needs more than {UMAP_NEIGHBOURS} tracks, found {tracks}. Use the method pca.")
+    if method == "auto":
+        return "umap" if tracks >= _ENOUGH and find_spec("umap") is not None else "pca"
+    return method
 
 
 def project(
@@ -47,51 +67,46 @@ def project(
     *,
     method: Method = "auto",
     seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Projection:
-    """Lay vectors out on a plane.
+    """Lay vectors out in the plane.
 
     Parameters
     ----------
     vectors : np.ndarray [shape=(n, dim)]
-        One a track, of length 1. Not whitened ones: where all directions matter the same, no two matter most.
+        Unit vectors. They should not be whitened, because whitening makes all directions equally important.
     neighbours : tuple of np.ndarray [shape=(n, k)], optional
-        What UMAP shall keep together: rows and cosines, by default among `vectors`. They
-        may be found in another space, also in a whitened one.
+        Rows and cosine similarities of the neighbours that UMAP keeps close; by default the nearest of `vectors`. They
+        may come from another space, for instance a whitened one.
     method : {"auto", "pca", "umap"}
-        Principal components [1]_ show the two directions in which the collection varies most, and distances along
-        them are true. UMAP [2]_ keeps neighbours together; how far groups are from each other says little.
+        The first two principal components [1]_ preserve distances along them. UMAP [2]_ keeps neighbours together;
+        distances between groups mean little.
     seed : int
-        For UMAP; PCA draws nothing at random.
+        For UMAP.
+    on_progress : callable
+        Called with UMAP's epochs done and their total.
 
     Raises
     ------
     SimilarityError
         There are no vectors, or too few for UMAP.
     MissingExtra
-        UMAP is asked for and not installed.
+        UMAP was requested and is not installed.
 
     References
     ----------
     .. [1] H. Hotelling, "Analysis of a complex of statistical variables into principal components", 1933.
     .. [2] L. McInnes, J. Healy and J. Melville, "UMAP: Uniform Manifold Approximation and Projection", 2018.
     """
-    if method not in METHODS:
-        raise UnknownName("method", method, METHODS)
-    if len(vectors) == 0:
-        raise SimilarityError("There are no tracks to draw a map of.")
-    if method == "auto":
-        method = "umap" if len(vectors) >= _ENOUGH and find_spec("umap") is not None else "pca"
-    if method == "umap" and len(vectors) <= UMAP_NEIGHBOURS:
-        raise SimilarityError(
-            f"UMAP needs more than {UMAP_NEIGHBOURS} tracks, there are {len(vectors)}. Use the method pca."
-        )
+    method = choose_method(method, len(vectors))
     principal = _principal(vectors)
     if method == "pca":
         return principal
     from eno.mapping.umap_layout import lay_out
 
     neighbours = neighbours or nearest_others(vectors, UMAP_NEIGHBOURS)[::-1]
-    return Projection(lay_out(*neighbours, start=principal.coordinates, seed=seed), "umap")
+    coordinates = lay_out(*neighbours, start=principal.coordinates, seed=seed, on_progress=on_progress)
+    return Projection(coordinates, "umap")
 
 
 def _principal(vectors: np.ndarray) -> Projection:
@@ -100,7 +115,7 @@ def _principal(vectors: np.ndarray) -> Projection:
         return Projection(np.zeros((len(vectors), 2), np.float32), "pca", (0.0, 0.0))
     pca = PCA(axes, svd_solver="covariance_eigh" if len(vectors) > vectors.shape[1] else "full")
     coordinates = np.zeros((len(vectors), 2), np.float32)
-    with np.errstate(invalid="ignore"):  # vectors that are all the same vary along no axis
+    with np.errstate(invalid="ignore"):  # identical vectors have no variance
         coordinates[:, :axes] = pca.fit_transform(np.asarray(vectors, np.float64))
     shares = np.nan_to_num(pca.explained_variance_ratio_).tolist()
     return Projection(coordinates, "pca", (*shares, 0.0)[:2])

@@ -1,8 +1,11 @@
-"""UMAP, which is an extra."""
+"""UMAP, which is an optional dependency."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 
@@ -10,27 +13,47 @@ from eno.errors import MissingExtra
 
 try:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it misses TensorFlow, of which nothing here makes use
+        warnings.simplefilter("ignore")  # about TensorFlow, which is not used here
         import umap
 except ImportError as error:
     raise MissingExtra("map", "umap-learn") from error
 
-_SPREAD = 10.0  # of the start, as UMAP scales its own
+_SPREAD = 10.0  # of the initial coordinates, the same as UMAP's own
 
 
-def lay_out(rows: np.ndarray, cosines: np.ndarray, *, start: np.ndarray, seed: int) -> np.ndarray:
-    """Lay tracks out so that neighbours stay together.
+class _EpochSink(io.TextIOBase):
+    """Passes the numbers that tqdm prints to a callback."""
+
+    def __init__(self, on_progress: Callable[[int, int], None]) -> None:
+        self._on_progress = on_progress
+
+    def write(self, text: str) -> int:
+        numbers = [int(word) for word in text.split() if word.isdigit()]
+        if len(numbers) == 2:
+            self._on_progress(*numbers)
+        return len(text)
+
+
+def lay_out(
+    rows: np.ndarray,
+    cosines: np.ndarray,
+    *,
+    start: np.ndarray,
+    seed: int,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> np.ndarray:
+    """Lay tracks out in the plane so that neighbours stay together.
 
     Parameters
     ----------
     rows : np.ndarray [shape=(n, k), dtype=int64]
-        The nearest others of each.
+        The nearest neighbours of each track.
     cosines : np.ndarray [shape=(n, k)]
-        Their similarities.
+        Their cosine similarities.
     start : np.ndarray [shape=(n, 2)]
-        Where to begin; principal components keep the large groups where they belong.
-    seed : int
-        The same seed gives the same picture.
+        Initial coordinates; principal components preserve the large-scale structure.
+    on_progress : callable
+        Called with the number of epochs done and their total.
 
     Returns
     -------
@@ -39,8 +62,7 @@ def lay_out(rows: np.ndarray, cosines: np.ndarray, *, start: np.ndarray, seed: i
     itself = np.arange(len(rows))[:, np.newaxis]
     known = np.hstack([itself, rows]), np.hstack([np.zeros_like(itself, np.float32), np.clip(1 - cosines, 0, 2)])
     extent = float(np.abs(start).max()) or 1.0
-    # Tracks with one and the same vector would otherwise never part.
-    jitter = np.random.default_rng(seed).normal(scale=1e-3, size=start.shape)
+    jitter = np.random.default_rng(seed).normal(scale=1e-3, size=start.shape)  # separates tracks with equal vectors
     layout = umap.UMAP(
         n_neighbors=known[0].shape[1],
         metric="cosine",
@@ -48,8 +70,10 @@ def lay_out(rows: np.ndarray, cosines: np.ndarray, *, start: np.ndarray, seed: i
         precomputed_knn=known,
         random_state=seed,
         n_jobs=1,
+        verbose=True,  # shows epochs with tqdm, and prints messages that are not wanted
+        tqdm_kwds={"file": _EpochSink(on_progress), "bar_format": "{n_fmt} {total_fmt}", "mininterval": 0.5},
     )
-    # With neighbours and a start of ours, UMAP has no use for the vectors themselves.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*knn_search_index.*")  # nothing is added to the map later
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.filterwarnings("ignore", message=".*knn_search_index.*")  # only needed to add tracks to the layout
+        # Neighbours and initial coordinates are given, so UMAP does not use the vectors themselves.
         return np.asarray(layout.fit_transform(start), np.float32)

@@ -171,6 +171,6 @@ class Snapshot:
             self.sounds.store.matrix(ids)[1],
             space=self.sounds.index.space,
             method=self.map_method,
-            facts=tracks.metadata.table,
+            metadata=tracks.metadata.table,
             tags=strengths,
         )

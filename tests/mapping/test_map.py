@@ -80,15 +80,15 @@ class TestContent:
         percent = unpack(content["neighbours"]["percent"]).reshape(-1, 3)
         np.testing.assert_allclose(percent / 100, np.maximum(cosines, 0), atol=0.0051)
 
-    def test_tracks_without_facts_are_known_by_their_paths(self):
+    def test_tracks_without_metadata_are_known_by_their_paths(self):
         content, *_ = self.drawn(["a/One/1.mp3", "a/One/2.mp3", "3.mp3"])
         assert content["files"] == ("1.mp3", "2.mp3", "3.mp3")
         assert content["columns"]["album"]["names"] == ["One"]
         assert unpack(content["columns"]["album"]["codes"]).tolist() == [1, 1, 0]
         assert content["tags"]["names"] == []
 
-    def test_facts_are_found_by_id_whatever_their_order(self):
-        facts = pa.table({
+    def test_metadata_is_found_by_id_whatever_their_order(self):
+        metadata = pa.table({
             "track_id": ["c", "a", "other"],
             "artist": ["Zed", "Ann", "Nobody"],
             "genres": [["Shoegaze", "Noise"], ["Drone"], ["Polka"]],
@@ -96,7 +96,7 @@ class TestContent:
             "year": [1991, None, 2000],
         })  # fmt: skip
         hierarchy = Hierarchy([("Shoegaze", "Dream Pop"), ("Dream Pop", "Pop")])
-        content, *_ = self.drawn(["a", "b", "c"], facts=facts, hierarchy=hierarchy)
+        content, *_ = self.drawn(["a", "b", "c"], metadata=metadata, hierarchy=hierarchy)
         assert unpack(content["years"]).tolist() == [0, 0, 1991]
         artist = content["columns"]["artist"]
         assert [artist["names"][code - 1] if code else None for code in unpack(artist["codes"])] == ["Ann", None, "Zed"]
@@ -147,9 +147,11 @@ class TestPage:
 
     def test_hostile_names_stay_names(self, tmp_path):
         ids = [f"{name.replace('/', '∕')}/caf\\xe9 {i}.ogg" for i, name in enumerate(HOSTILE)]
-        facts = pa.table({"track_id": ids, "title": HOSTILE, "artist": HOSTILE, "descriptors": [[n] for n in HOSTILE]})
-        page = draw(tmp_path / "map.html", ids, facts=facts, heading="<b>&$about</b>")
-        assert sum(tag == "script" for tag, _ in page.elements) == 6
+        metadata = pa.table({
+            "track_id": ids, "title": HOSTILE, "artist": HOSTILE, "descriptors": [[name] for name in HOSTILE],
+        })  # fmt: skip
+        page = draw(tmp_path / "map.html", ids, metadata=metadata, heading="<b>&$about</b>")
+        assert sum(tag == "script" for tag, _ in page.elements) == 7
         assert not any(tag == "b" for tag, _ in page.elements)
         content = page.content
         assert content["titles"] == HOSTILE
@@ -163,11 +165,31 @@ class TestPage:
         (audio / "x").mkdir(parents=True)
         odd = audio / "x" / b"caf\xe9.ogg".decode("utf-8", "surrogateescape")
         odd.touch()
-        page = draw(tmp_path / "out" / "map.html", ["x/1.mp3", "x/caf\\xe9.ogg"], audio_root=audio)
+        page = draw(tmp_path / "out" / "map.html", ["x/1.mp3", "x/caf\\xe9.ogg"], audio_roots=audio)
         assert page.content["audio"] == {
-            "root": "../raw/my%20%23audio",
+            "roots": ["../raw/my%20%23audio"],
+            "root_of": None,
             "odd": {"1": "../raw/my%20%23audio/x/caf%E9.ogg"},
         }
+
+    def test_each_track_is_linked_in_its_audio_folder(self, tmp_path):
+        for folder, track in (("a", "1.mp3"), ("b", "2.mp3"), ("b", "caf\udce9.ogg")):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / track).touch()
+        ids = ["1.mp3", "2.mp3", "caf\\xe9.ogg", "missing.mp3"]
+        audio = draw(tmp_path / "map.html", ids, audio_roots=[tmp_path / "a", tmp_path / "b"]).content["audio"]
+        assert (audio["roots"], audio["odd"]) == (["a", "b"], {"2": "b/caf%E9.ogg"})
+        assert unpack(audio["root_of"]).tolist() == [0, 1, 1, 0]
+
+    @pytest.mark.parametrize("method", ["pca", "umap"])
+    def test_progress_reaches_its_end(self, tmp_path, method):
+        if method == "umap":
+            pytest.importorskip("umap")
+        steps, vectors = [], np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+        ids = [str(i) for i in range(60)]
+        write_map(tmp_path / "x.html", ids, vectors, method=method, on_progress=lambda *step: steps.append(step))
+        assert steps == sorted(steps)
+        assert steps[-1] == (steps[0][1],) * 2
 
     def test_what_cannot_be_drawn(self, tmp_path):
         with pytest.raises(SimilarityError, match="no tracks"):

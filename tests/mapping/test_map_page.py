@@ -26,7 +26,7 @@ def vectors():
 
 @pytest.fixture(scope="module")
 def path(vectors, tmp_path_factory):
-    facts = pa.table({
+    metadata = pa.table({
         "track_id": IDS,
         "title": TITLES,
         "artist": [name.split("/")[0] for name in IDS],
@@ -35,7 +35,7 @@ def path(vectors, tmp_path_factory):
         "descriptors": [["calm"] if i % 3 == 0 else ["loud", EVIL] for i in range(COUNT)],
     })  # fmt: skip
     folder = tmp_path_factory.mktemp("map")
-    write_map(folder / "map.html", IDS, vectors, method="pca", facts=facts, audio_root=folder / "music")
+    write_map(folder / "map.html", IDS, vectors, method="pca", metadata=metadata, audio_roots=folder / "music")
     return folder / "map.html"
 
 

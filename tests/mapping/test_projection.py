@@ -82,7 +82,7 @@ def test_without_umap_principal_components_are_drawn(vectors, monkeypatch):
 def test_what_cannot_be_drawn(vectors):
     with pytest.raises(SimilarityError, match="no tracks"):
         project(vectors[:0])
-    with pytest.raises(SimilarityError, match="UMAP needs more than 15 tracks, there are 15"):
+    with pytest.raises(SimilarityError, match="UMAP needs more than 15 tracks, found 15"):
         project(vectors[:15], method="umap")
     with pytest.raises(UnknownName, match="Did you mean 'umap'"):
         project(vectors, method="umaq")

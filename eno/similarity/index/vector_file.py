@@ -7,7 +7,7 @@ NumPy widens integers four times as fast.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import faiss
@@ -76,8 +76,10 @@ class VectorFile:
         return best, found
 
 
-def nearest_others(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Compare every unit vector [shape=(n, dim)] with all others.
+def nearest_others(
+    vectors: np.ndarray, k: int, *, on_progress: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compare every unit vector [shape=(n, dim)] with all others; `on_progress` is called with vectors done and n.
 
     Returns
     -------
@@ -90,9 +92,14 @@ def nearest_others(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]
     k = max(0, min(k, len(vectors) - 1))
     if k == 0:
         return np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64)
-    cosines, rows = _search(vectors, k + 1, [(own, vectors)])
-    others = not_itself(rows, own)
-    return cosines[others].reshape(-1, k), rows[others].reshape(-1, k)
+    cosines, rows = np.empty((len(vectors), k), np.float32), np.empty((len(vectors), k), np.int64)
+    for first in range(0, len(vectors), ROWS_AT_ONCE):
+        block = slice(first, first + ROWS_AT_ONCE)
+        found_cosines, found_rows = _search(vectors[block], k + 1, [(own, vectors)])
+        others = not_itself(found_rows, own[block])
+        cosines[block], rows[block] = found_cosines[others].reshape(-1, k), found_rows[others].reshape(-1, k)
+        on_progress(min(first + ROWS_AT_ONCE, len(vectors)), len(vectors))
+    return cosines, rows
 
 
 def not_itself(found: np.ndarray, own: np.ndarray) -> np.ndarray:
