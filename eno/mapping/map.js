@@ -1,15 +1,15 @@
-/* A scatter of tracks on one canvas, with pan and zoom by pointer, wheel, fingers and keys. Needs
-   map_tracks.js, map_paint.js and map_input.js.
+/* A scatter plot of tracks on a canvas, with pan and zoom by pointer, wheel, touch and keyboard. Needs map_tracks.js,
+   map_paint.js and map_input.js.
 
      const map = createMap(element, content, { onPick, onHover, onMove });
 
-   `element` holds the canvas and gives it its size; `content` is what eno.mapping.map_content makes. onPick and
-   onHover are told the row of a track, or -1; onMove that tracks have moved on the screen. The map that comes back
-   knows its `tracks`; `colourBy` gives the legend. */
+   `element` receives the canvas, which fills it; `content` comes from eno.mapping.map_content. onPick and onHover are
+   called with the row of a track, or -1; onMove is called when tracks have moved on the screen. The returned map has
+   `tracks`; `colourBy` returns the legend. */
 "use strict";
 
 const createMap = (() => {
-  // Paul Tol's bright colours, which all kinds of eyes tell apart; after the last one rings go on from the first.
+  // Paul Tol's bright colours, which are safe for colour-blind people. After the last one follow rings in the same colours.
   const THEMES = {
     light: { paper: "#ffffff", ink: "#222222", plain: "#4477aa", faint: "#c3c7cd", strong: "#c2410c",
              colours: ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377"] },
@@ -28,8 +28,8 @@ const createMap = (() => {
     canvas.style.cssText = "display: block; width: 100%; height: 100%; touch-action: none; cursor: grab;";
     canvas.tabIndex = 0;
     canvas.setAttribute("role", "application");
-    canvas.setAttribute("aria-label", `Map of ${count} tracks. Arrow keys move, plus and minus zoom, 0 shows all, Enter `
-      + "picks the track nearest to the middle, Escape lets it go.");
+    canvas.setAttribute("aria-label", `Map of ${count} tracks. Arrow keys move, plus and minus zoom, 0 shows everything, `
+      + "Enter selects the track nearest to the centre, Escape clears the selection.");
     const pen = canvas.getContext("2d", { alpha: false });
     const darkness = matchMedia("(prefers-color-scheme: dark)");
     const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -43,7 +43,7 @@ const createMap = (() => {
     let [hovered, picked] = [-1, -1];
     let [scheduled, flight, rest, moving, before, share] = [0, 0, 0, false, 0, 1];
 
-    // Shuffled, so that no group lies upon another, and the first ones are a fair sample.
+    // Shuffled, so that no group covers another, and the first tracks are a random sample.
     const order = Uint32Array.from(xs, (_, i) => i);
     for (let i = count - 1, state = 1; i > 0; i--) {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -125,7 +125,7 @@ const createMap = (() => {
 
     function draw(now) {
       scheduled = 0;
-      if (moving && before) { // while things move, a slow machine draws a sample
+      if (moving && before) { // while the map moves, slow machines draw a sample
         if (now - before > SLOW_MS) share = Math.max(share * 0.7, Math.min(1, AT_LEAST / count));
         else if (now - before < QUICK_MS) share = Math.min(1, share * 1.15);
       }
@@ -243,7 +243,7 @@ const createMap = (() => {
       lookOf: (i) => codes[i],
       showAll,
       flyTo: (i) => flyTo({ x: xs[i], y: ys[i], zoom: Math.max(view.zoom, Math.min(12, Math.sqrt(count) / 6)) }),
-      /* Only these rows stay bright and can be picked; null for all. */
+      /* Dim all rows but these, which alone can be picked; null for none dimmed. */
       highlight(rows) {
         lit = rows && new Uint8Array(count);
         for (const i of rows || []) lit[i] = 1;

@@ -1,4 +1,4 @@
-/* Pointer, wheel, fingers and keys on a map: they pan, zoom, hover and pick. */
+/* Input on a map: pan, zoom, hover and pick by pointer, wheel, touch and keyboard. */
 "use strict";
 
 const mapInput = (() => {

@@ -47,7 +47,7 @@
       make("p", { className: "faint", children: [make("small", { text: tracks.id(row) })] }),
       ...player(row),
       make("p", { className: "tags", children: tags }),
-      ...(neighbours.length ? [make("h3", { text: "Sounds most like (cosine)" })] : []),
+      ...(neighbours.length ? [make("h3", { text: "Most similar (cosine)" })] : []),
       make("ul", { id: "neighbours", children: neighbours }),
     );
     card.scrollIntoView({ block: "nearest" });
@@ -121,7 +121,7 @@
     part("search").setAttribute("aria-expanded", Boolean(matches));
     part("legend").hidden = Boolean(matches);
     const count = matches ? matches.length : 0;
-    const more = count > LISTED ? `, the first ${LISTED} listed` : "";
+    const more = count > LISTED ? `, showing the first ${LISTED}` : "";
     part("found").textContent = `${count.toLocaleString()} of ${tracks.count.toLocaleString()} tracks match${more}`;
     map.canvas.dataset.matches = matches ? count : "";
     part("matches").replaceChildren(...(matches || []).slice(0, LISTED).map((row) => {

@@ -1,10 +1,10 @@
-/* Paints many small marks into pixels of its own: where there is no graphics card, far quicker than a canvas does. */
+/* Paints many small marks directly into pixels, which is much faster than canvas drawing without a graphics card. */
 "use strict";
 
 const mapPaint = (() => {
   const channels = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
 
-  /* The pixels of a mark: a disc, or a ring. Edges are smoothed by the distance from them. */
+  /* The pixels of a disc or ring, antialiased by the distance from the edge. */
   function makeStamp({ colour, ring }, radius, opacity) {
     const side = Math.ceil(2 * radius + 2);
     const hole = ring ? radius - Math.max(1, radius * 0.55) : -1;
@@ -19,7 +19,7 @@ const mapPaint = (() => {
     return { side, marked, redBlue: (blue << 16) | red, green: green << 8 };
   }
 
-  /* `margin` in pixels: marks that lie across the edge need no clipping there. */
+  /* `margin` in pixels around the canvas saves clipping marks at the edge. */
   function makePainter(pen, margin) {
     const { width, height } = pen.canvas;
     const stride = width + 2 * margin;
@@ -35,7 +35,7 @@ const mapPaint = (() => {
         const at = Int32Array.from(marked, ({ row, column }) => row * stride + column);
         return { side, at, weights: Int32Array.from(marked, ({ weight }) => weight), redBlue, green };
       },
-      /* Left upper corner of the stamp, from that of the canvas. */
+      /* x and y: upper left corner of the stamp on the canvas. */
       print({ at, weights, redBlue, green }, x, y) {
         const start = (y + margin) * stride + x + margin;
         for (let i = 0; i < at.length; i++) {

@@ -1,16 +1,17 @@
-/* The tracks of a map: what eno.mapping.map_content packed, their looks, and which of them is at a place. */
+/* The tracks of a map: unpack eno.mapping.map_content, assign colours, and look tracks up by position. */
 "use strict";
 
 const mapTracks = (() => {
-  const GRADES = 4; // of a tag's strength, above the faint one
-  const [MANY, TOGETHER] = [0.01, 0.5]; // shares of all tracks and of a group, for its name to stand on the map
+  const GRADES = 4; // shades for the probability of a tag, besides the faintest
+  // A group is named on the map if it has this share of all tracks, and this share of the group is in one place.
+  const [MANY, TOGETHER] = [0.01, 0.5];
 
   function unpack({ type, data }) {
     const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
     return new { u8: Uint8Array, u16: Uint16Array, u32: Uint32Array }[type](bytes.buffer);
   }
 
-  /* Places, names, tags and neighbours by the row of a track. */
+  /* Positions, names, tags and neighbours by the row of a track. */
   function read(content) {
     const count = content.count;
     const column = ({ names, codes }) => ({ names, codes: unpack(codes) });
@@ -70,8 +71,8 @@ const mapTracks = (() => {
     return `#${mixed.map((part) => part.toString(16).padStart(2, "0")).join("")}`;
   }
 
-  /* The looks there are, which is also the legend, and the look of each track. The first one is that of all others.
-     `by` is null, { column: name } or { tag: place }. */
+  /* The looks, which are also the legend, and the code of each track's look. Look 0 is for all other tracks.
+     `by` is null, { column: name } or { tag: code }. */
   function looks(tracks, by, theme) {
     const chosen = [{ name: "tracks", colour: by ? theme.faint : theme.plain, ring: false }];
     const codes = new Uint8Array(tracks.count);
@@ -100,7 +101,7 @@ const mapTracks = (() => {
     return { looks: chosen.map((look, code) => ({ ...look, count: counts[code] })), codes };
   }
 
-  /* Points in square cells, so that the nearest one is found among few. */
+  /* A grid of cells, for fast lookup of the nearest point. */
   function grid({ xs, ys }) {
     const side = Math.max(1, Math.min(512, Math.ceil(Math.sqrt(xs.length / 3))));
     const step = (value) => Math.max(0, Math.min(side - 1, Math.floor(value * side)));
@@ -126,10 +127,10 @@ const mapTracks = (() => {
     };
   }
 
-  /* Where most tracks of a look stand, for its name; null if they are few, or all over the map. */
+  /* Position for the name of a look, where most of its tracks are; null if they are few or scattered. */
   function centreOf(look, codes, { xs, ys }) {
     const side = 16;
-    const wide = side + 2; // a cell of margin all around
+    const wide = side + 2; // with a margin of one cell
     const cellOf = (value) => 1 + Math.min(side - 1, Math.floor(value * side));
     const counts = new Uint32Array(wide * wide);
     const members = [];
@@ -147,7 +148,7 @@ const mapTracks = (() => {
     const mean = (values) => close.reduce((sum, i) => sum + values[i], 0) / close.length;
     const [x, y] = [mean(xs), mean(ys)];
     const away = (i) => (xs[i] - x) ** 2 + (ys[i] - y) ** 2;
-    const middle = close.reduce((best, i) => (away(i) < away(best) ? i : best)); // between two groups there is nobody
+    const middle = close.reduce((best, i) => (away(i) < away(best) ? i : best)); // the mean itself may lie between two groups
     return { x: xs[middle], y: ys[middle] };
   }
 

@@ -1,4 +1,4 @@
-/* What all pages with a map share: making elements, the tooltip of a track, and the choice of colours with its legend. */
+/* Shared by all pages with a map: creating elements, the tooltip of a track, the colours and their legend. */
 "use strict";
 
 const mapView = (() => {
@@ -7,7 +7,7 @@ const mapView = (() => {
 
   const part = (id) => document.getElementById(id);
 
-  /* Text from elsewhere only ever becomes text. */
+  /* Names are inserted as text, never as HTML. */
   function make(kind, { text = "", children = [], data = {}, ...properties } = {}) {
     const made = Object.assign(document.createElement(kind), properties);
     Object.assign(made.dataset, data);

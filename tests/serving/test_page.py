@@ -81,7 +81,7 @@ def test_a_file_is_tagged_and_compared(page, song, served):
         ) == pytest.approx(bar["width"] * tag["probability"], abs=1)
     found = [row.get_attribute("data-id") for row in page.locator("#neighbours li").all()]
     assert found == [one["track_id"] for one in expected["neighbours"]]
-    assert "both" in page.locator("#neighbours li").first.inner_text()
+    assert "shared" in page.locator("#neighbours li").first.inner_text()
 
 
 def test_a_file_that_is_none_is_explained_and_the_page_goes_on(page, tmp_path):

@@ -1,12 +1,12 @@
-/* The page: which view is shown, searches, and files that are dropped on it. */
+/* The page: views, search, and files that are chosen or dropped. */
 "use strict";
 
 (() => {
   const { part, make, ask, say } = eno;
   const PAGE = 50;
-  let [info, asked, listening] = [null, 0, null];
+  let [info, asked, tagged] = [null, 0, null];
 
-  /* Show what the address says; an answer that comes after another view was asked for is dropped. */
+  /* Show the view in the address. A response that arrives after the view has changed is ignored. */
   async function show() {
     const number = ++asked;
     const [, view = "", rest = ""] = location.hash.match(/^#\/(\w*)\/?(.*)$/) || [];
@@ -46,7 +46,7 @@
       return () => {
         fields(text, "text");
         const rows = found.neighbours.map((one) => eno.row(one, { note: one.score.toFixed(2), shared: one.shared }));
-        part("panel").replaceChildren(make("h2", { text: `Sounds like “${text}”` }), make("ul", { className: "rows", children: rows }));
+        part("panel").replaceChildren(make("h2", { text: `Tracks for “${text}”` }), make("ul", { className: "rows", children: rows }));
         collectionMap.highlight(found.neighbours.map((one) => one.track_id));
       };
     },
@@ -64,13 +64,13 @@
       };
     },
     async file() {
-      const kept = listening;
+      const kept = tagged;
       return kept ? () => trackView.showFile(kept.file, kept.found) : views[""]();
     },
   };
 
   function welcome() {
-    return make("p", { text: "Drop an audio file here, or choose one above: it is tagged." });
+    return make("p", { text: "Drop an audio file here or choose one above to tag it." });
   }
 
   function fields(text, how) {
@@ -104,17 +104,17 @@
 
   async function take(file) {
     if (!file) return;
-    if (file.size > info.max_bytes) return say(`“${file.name}” is larger than the ${Math.round(info.max_bytes / 1e6)} MB that are taken.`, { problem: true });
+    if (file.size > info.max_bytes) return say(`“${file.name}” exceeds the limit of ${Math.round(info.max_bytes / 1e6)} MB.`, { problem: true });
     const form = new FormData();
     form.append("file", file);
     const control = new AbortController();
     const cancel = make("button", { type: "button", text: "Cancel" });
     cancel.addEventListener("click", () => control.abort());
-    say(`Listening to “${file.name}” …`, { children: [cancel] });
+    say(`Analysing “${file.name}” …`, { children: [cancel] });
     try {
       const options = { method: "POST", body: form, signal: control.signal };
       const answer = await ask(info.tracks ? "/v1/similar?k=10" : "/v1/tag", options);
-      listening = info.tracks ? { file: answer.file, found: answer } : { file: answer.files[0], found: null };
+      tagged = info.tracks ? { file: answer.file, found: answer } : { file: answer.files[0], found: null };
       document.title = `${file.name} – eno`;
       if (location.hash === "#/file") show();
       else location.hash = "#/file";
@@ -128,7 +128,7 @@
     take(part("file").files[0]);
     part("file").value = "";
   });
-  let inside = 0; // each element on the way tells of its own entering and leaving
+  let inside = 0; // every element below the pointer fires dragenter and dragleave
   const holds = (event) => event.dataTransfer && [...event.dataTransfer.types].includes("Files");
   addEventListener("dragenter", (event) => holds(event) && (part("drop").hidden = ++inside === 0));
   addEventListener("dragleave", (event) => holds(event) && (part("drop").hidden = --inside <= 0));
@@ -164,12 +164,12 @@
     part("how").hidden = !info.text;
     part("search-form").hidden = !info.tracks;
     part("choose").hidden = !info.tags && !info.tracks;
-    await trackView.learnTags();
+    await trackView.loadTags();
     await show();
     if (!info.tracks) return;
-    const drawing = setTimeout(() => say("The map is being drawn …"), 1500);
+    const drawing = setTimeout(() => say("Drawing the map …"), 1500);
     const content = await ask("/v1/map").finally(() => clearTimeout(drawing));
-    if (part("status").textContent === "The map is being drawn …") say("");
+    if (part("status").textContent === "Drawing the map …") say("");
     collectionMap.start(content, (id) => (location.hash = eno.link(id)));
     const [, id] = location.hash.match(/^#\/track\/(.*)$/) || [];
     if (id) collectionMap.pick(decoded(id));

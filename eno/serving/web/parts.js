@@ -17,7 +17,7 @@ const eno = (() => {
       answer = await fetch(path, { credentials: "same-origin", ...options });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Problem(0, "The service cannot be reached.");
+      throw new Problem(0, "Cannot reach the service.");
     }
     if (answer.status === 401) {
       await token();
@@ -25,7 +25,7 @@ const eno = (() => {
     }
     if (answer.ok) return answer.status === 204 ? null : answer.json();
     const told = await answer.json().catch(() => ({}));
-    throw new Problem(answer.status, told.detail || `The service answers ${answer.status}.`);
+    throw new Problem(answer.status, told.detail || `The service returned status ${answer.status}.`);
   }
 
   const post = (path, value) =>
@@ -33,7 +33,7 @@ const eno = (() => {
 
   let asking = null;
 
-  /* Let a person show the token, once, however many requests wait for it. */
+  /* Ask the user for the token; all requests that need it wait for the same dialog. */
   function token() {
     asking ||= new Promise((done) => {
       part("token-dialog").showModal();
@@ -41,7 +41,7 @@ const eno = (() => {
         event.preventDefault();
         const headers = { Authorization: `Bearer ${part("token").value}` };
         const answer = await fetch("/v1/session", { method: "POST", headers }).catch(() => ({ ok: false }));
-        part("token-problem").textContent = answer.ok ? "" : "This is not the token.";
+        part("token-problem").textContent = answer.ok ? "" : "Wrong token.";
         if (!answer.ok) return;
         part("token-dialog").close();
         part("token").value = "";
@@ -74,8 +74,8 @@ const eno = (() => {
   function row(track, { note = "", shared = [] } = {}) {
     const about = [make("a", { href: link(track.track_id), text: titleOf(track) }), make("br"), make("small", { text: credits(track) || track.track_id })];
     if (shared.length) {
-      const both = make("div", { className: "shared", title: "Tags that both have" });
-      both.append(make("small", { text: "both " }), ...shared.slice(0, 6).map((text) => make("span", { text })));
+      const both = make("div", { className: "shared", title: "Tags in common" });
+      both.append(make("small", { text: "shared " }), ...shared.slice(0, 6).map((text) => make("span", { text })));
       about.push(both);
     }
     const children = [playButton(track), make("div", { children: about }), ...(note ? [make("small", { text: note })] : [])];
@@ -98,7 +98,7 @@ const eno = (() => {
     part("playing").href = link(track.track_id);
     part("playing").replaceChildren(titleOf(track), make("small", { text: credits(track) }));
     audio.src = address(track.track_id, "/audio");
-    audio.play().catch(() => {}); // why it cannot be played is told by its event
+    audio.play().catch(() => {}); // its error event reports the reason
   }
 
   function mark(button) {

@@ -1,25 +1,25 @@
-/* The view of one track or file: tags against their thresholds, corrections, and what sounds like it. */
+/* The view of one track or file: tags with their thresholds, corrections, and similar tracks. */
 "use strict";
 
 const trackView = (() => {
   const { part, make, ask, post, say } = eno;
   const FAMILIES = { genre: "Genres", descriptor: "Descriptors" };
   const percent = (share) => `${Math.round(share * 100)} %`;
-  const BESIDES = 3; // of the tags that are not named
-  const all = new Set(); // families of which all are shown
+  const BESIDES = 3; // tags below their thresholds that are shown at first
+  const all = new Set(); // families with all tags shown
   let known = [];
 
-  /* The tags there are, for the words that are proposed. */
-  async function learnTags() {
+  /* Load the vocabulary for suggestions. */
+  async function loadTags() {
     known = (await ask("/v1/tags")).tags;
   }
 
   function bar(tag) {
-    const made = make("div", { className: "bar", title: `named above ${percent(tag.threshold)}` });
+    const made = make("div", { className: "bar", title: `threshold ${percent(tag.threshold)}` });
     made.style.setProperty("--probability", tag.probability);
     made.style.setProperty("--threshold", tag.threshold);
     made.setAttribute("role", "img");
-    made.setAttribute("aria-label", `${percent(tag.probability)}, named above ${percent(tag.threshold)}`);
+    made.setAttribute("aria-label", `${percent(tag.probability)}, threshold ${percent(tag.threshold)}`);
     return made;
   }
 
@@ -33,7 +33,7 @@ const trackView = (() => {
         const pressed = said === verdict || (kind === "yes" && ["accept", "add"].includes(said));
         const button = make("button", { type: "button", className: kind, text, data: { verdict } });
         button.setAttribute("aria-pressed", pressed);
-        button.setAttribute("aria-label", `${tag.tag}: ${kind === "yes" ? "yes, it has this tag" : "no, it has not"}`);
+        button.setAttribute("aria-label", `${tag.tag}: ${kind === "yes" ? "correct" : "wrong"}`);
         button.addEventListener("click", () => correct(tag, pressed ? "withdraw" : verdict));
         return button;
       });
@@ -43,7 +43,7 @@ const trackView = (() => {
     return make("li", { className: classes, children, data: { tag: tag.tag, family: tag.family } });
   }
 
-  /* Lists of tags by family; with `correct` they can be judged. */
+  /* Lists of tags by family; with `correct` they have buttons for corrections. */
   function tagLists(tags, corrections = [], correct = null) {
     const verdicts = new Map(corrections.map((one) => [`${one.family} ${one.tag}`, one.verdict]));
     const listed = new Set(tags.map((tag) => `${tag.family} ${tag.tag}`));
@@ -93,7 +93,7 @@ const trackView = (() => {
     if (!found) return [];
     const rows = found.neighbours.map((one) => eno.row(one, { note: one.score.toFixed(2), shared: one.shared }));
     const notes = found.notes.map((text) => make("p", { className: "faint", text }));
-    return [make("h3", { text: "Sounds like (cosine)" }), ...notes, make("ul", { id: "neighbours", className: "rows", children: rows })];
+    return [make("h3", { text: "Similar tracks (cosine)" }), ...notes, make("ul", { id: "neighbours", className: "rows", children: rows })];
   }
 
   function heading(track, children) {
@@ -115,7 +115,7 @@ const trackView = (() => {
         if (!focused) return part("add").focus();
         const again = [...part("tags").querySelectorAll("[data-tag]")].find((one) => one.dataset.tag === focused.dataset.tag);
         const button = again && again.querySelector(`[data-verdict=${kind}]`);
-        if (button) button.focus(); // the keyboard goes on where it was
+        if (button) button.focus(); // keep the keyboard focus
       } catch (error) {
         say(error.message, { problem: true });
       }
@@ -125,7 +125,7 @@ const trackView = (() => {
 
   function showTrack(track, found) {
     const catalogue = [...track.genres, ...track.descriptors];
-    const chips = make("p", { className: "chips", children: [make("small", { text: "catalogue " })] });
+    const chips = make("p", { className: "chips", children: [make("small", { text: "from the catalogue " })] });
     chips.append(...catalogue.map((text) => make("span", { text })));
     part("panel").replaceChildren(
       heading(track, track.audio ? [eno.playButton(track)] : []),
@@ -146,5 +146,5 @@ const trackView = (() => {
     );
   }
 
-  return { learnTags, showTrack, showFile };
+  return { loadTags, showTrack, showFile };
 })();
