@@ -31,7 +31,7 @@ def import_lute_albums(
     where: LibraryOptions,
     source: Annotated[
         str | None,
-        typer.Argument(help="lute.db, JSON Lines, JSON, Parquet, or grpc://host:port [default: lute in eno.toml]"),
+        typer.Argument(help="lute.db, JSON Lines, JSON, Parquet, or grpc://host:port (default: lute in eno.toml)"),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first malformed record")] = False,
     as_json: JsonOption = False,
@@ -46,10 +46,7 @@ def import_lute_albums(
 @command(app, panel=COLLECTION)
 def scan(
     where: LibraryOptions,
-    folder: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Audio folders [default: those of the library]", show_default=False),
-    ] = None,
+    folder: Annotated[list[Path] | None, typer.Argument(help="Audio folders (default: those of the library)")] = None,
     hash_audio: Annotated[
         bool, typer.Option("--hash", help="Read all audio to find files with identical content")
     ] = False,
@@ -62,10 +59,7 @@ def scan(
 @command(app, panel=COLLECTION)
 def match(
     where: LibraryOptions,
-    review: Annotated[
-        Path | None,
-        typer.Option(help="CSV of your decisions [default: match_review.csv]", show_default=False),
-    ] = None,
+    review: Annotated[Path | None, typer.Option(help="CSV of your decisions (default: match_review.csv)")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the album of every track. Uncertain matches go to a CSV file for you to decide."""
@@ -101,11 +95,9 @@ def split(
 @command(app, panel=COLLECTION, former={"--output": "--out"})
 def explore(
     where: LibraryOptions,
-    track: Annotated[str | None, typer.Option(help="Track to show a spectrogram of [default: the first one]")] = None,
+    track: Annotated[str | None, typer.Option(help="Track to show a spectrogram of (default: the first one)")] = None,
     audio_root: AudioRootOption = None,
-    out: Annotated[
-        Path | None, typer.Option(help="HTML file [default: processed/exploration.html]", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file (default: processed/exploration.html)")] = None,
 ) -> None:
     """Summarise the collection and its problems, in the terminal and as one HTML file."""
     from eno.exploration import explore as summarise

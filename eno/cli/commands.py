@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import typer
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
+from typer.models import ParameterInfo
 
 from eno.console import errors
 
@@ -90,7 +91,7 @@ def command(
     """Register a command.
 
     A parameter whose annotation is a dataclass stands for the options that its fields declare, so that commands can
-    share options.
+    share options; its class variable ``panel`` is their heading in the help.
 
     Parameters
     ----------
@@ -120,20 +121,11 @@ def _flattened(function: Function) -> Function:
     groups: dict[str, Any] = {}
     for one in inspect.signature(function).parameters.values():
         kind = hints[one.name]
-        if not dataclasses.is_dataclass(kind):
-            parameters.append(one.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
-            continue
-        groups[one.name] = kind
-        field_hints = typing.get_type_hints(kind, include_extras=True)
-        parameters += [
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=field_hints[field.name],
-            )
-            for field in dataclasses.fields(kind)
-        ]
+        if dataclasses.is_dataclass(kind):
+            groups[one.name] = kind
+            parameters += _parameters_of(kind)
+        else:
+            parameters.append(one.replace(annotation=_described(kind), kind=inspect.Parameter.KEYWORD_ONLY))
 
     @functools.wraps(function)
     def flat(**values: Any) -> None:
@@ -147,3 +139,25 @@ def _flattened(function: Function) -> Function:
     flat.__annotations__ = {one.name: one.annotation for one in parameters}
     del flat.__wrapped__  # or its signature would be found in place of this one
     return flat
+
+
+def _parameters_of(group: Any) -> list[inspect.Parameter]:
+    hints = typing.get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=_described(hints[field.name], panel=getattr(group, "panel", None)),
+        )
+        for field in dataclasses.fields(group)
+    ]
+
+
+def _described(hint: Any, panel: str | None = None) -> Any:
+    """Put an option under its group's heading, and hide a default that the help text states itself."""
+    for one in getattr(hint, "__metadata__", ()):
+        if isinstance(one, ParameterInfo):
+            one.rich_help_panel = one.rich_help_panel or panel
+            one.show_default = one.show_default and "(default:" not in (one.help or "")
+    return hint

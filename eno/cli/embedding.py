@@ -48,10 +48,7 @@ class DType(StrEnum):
 def embed(
     where: LibraryOptions,
     tracking: TrackingOptions,
-    folder: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Audio folders [default: those of the library]", show_default=False),
-    ] = None,
+    folder: Annotated[list[Path] | None, typer.Argument(help="Audio folders (default: those of the library)")] = None,
     store: StoreOption = None,
     encoder: EncoderOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Retry files that failed before")] = False,
@@ -61,15 +58,12 @@ def embed(
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda; several separated by commas: cuda:0,cuda:1")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Decoding processes [default: one per core]", show_default=False)
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Decoding processes (default: one per core)")] = None,
     file_timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds without progress after which decoding a file is given up")
     ] = 120,
     dtype: Annotated[
-        DType | None,
-        typer.Option("--store-dtype", help="Precision of a new store [default: float16]", show_default=False),
+        DType | None, typer.Option("--store-dtype", help="Precision of a new store (default: float16)")
     ] = None,
     executor: Annotated[ExecutorName, typer.Option(help="This machine, or a Ray cluster")] = ExecutorName.LOCAL,
     json_log: Annotated[bool, typer.Option("--json-log", help="Log progress as JSON Lines to stderr")] = False,

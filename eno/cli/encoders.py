@@ -21,7 +21,7 @@ weights = typer.Typer(help="Convert pretrained weights.", no_args_is_help=True, 
 app.add_typer(weights, name="weights", rich_help_panel=EMBEDDINGS)
 
 _FROM_SETTINGS = "from your settings"
-_ANY_MODEL = "AST, wav2vec 2.0, HuBERT, WavLM, Whisper, EnCodec; see the model card for sizes and licence"
+_ANY_MODEL = "AST, wav2vec 2.0, HuBERT, WavLM, Whisper, EnCodec; sizes and licence are in the model card"
 
 
 @weights.callback()

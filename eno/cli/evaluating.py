@@ -49,17 +49,10 @@ def evaluate(
     model: ModelOption = None,
     store: Annotated[
         str | None,
-        typer.Option(
-            "--store",
-            help="Its vectors [default: the store it was trained on]",
-            show_default=False,
-            rich_help_panel=LIBRARY,
-        ),
+        typer.Option("--store", help="Its vectors (default: the store it was trained on)", rich_help_panel=LIBRARY),
     ] = None,
     split: Annotated[Split, typer.Option(help="Split to evaluate on")] = Split.TEST,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the report [default: MODEL/evaluation]", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report (default: MODEL/evaluation)")] = None,
     audio_root: AudioRootOption = None,
     resamples: Annotated[
         int | None, typer.Option(min=1, help="Bootstrap resamples of artists for the confidence intervals")
@@ -135,14 +128,11 @@ def compare(
         list[str] | None,
         typer.Option(
             "--store",
-            help="Embedding store; repeat it for several [default: all of the library]",
-            show_default=False,
+            help="Embedding store; repeat it for several (default: all of the library)",
             rich_help_panel=LIBRARY,
         ),
     ] = None,
-    head: Annotated[
-        list[str] | None, typer.Option("--head", help="Head; repeat it for several [default: mlp]", show_default=False)
-    ] = None,
+    head: Annotated[list[str] | None, typer.Option("--head", help="Head; repeat it for several (default: mlp)")] = None,
     cnn: Annotated[
         bool, typer.Option("--cnn", help="Include the CNN baseline, on the features of scripts/prepare_data.py")
     ] = False,

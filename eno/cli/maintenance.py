@@ -120,18 +120,12 @@ def index_build(
     store: StoreOption = None,
     windows: WindowsOption = False,
     index: IndexOption = None,
-    kind: Annotated[
-        Kind | None, typer.Option(help="Exact search, or inverted lists [default: by size]", show_default=False)
-    ] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Exact search, or inverted lists (default: by size)")] = None,
     memory_mb: Annotated[
         float | None, typer.Option(min=1, help="Memory that the index may take, which decides its kind")
     ] = None,
     space: Annotated[
-        str | None,
-        typer.Option(
-            help="Transformation of the vectors: none, standardise, whiten [default: standardise]",
-            show_default=False,
-        ),
+        str | None, typer.Option(help="Transformation of the vectors: none, standardise, whiten (default: standardise)")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed")] = None,
     as_json: JsonOption = False,

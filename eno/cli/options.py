@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 from rich.markup import escape
@@ -25,34 +25,23 @@ StoreOption = Annotated[
     str | None,
     typer.Option(
         "--store",
-        help="Embedding store: a folder, or a URI such as s3://bucket/folder [default: the store of the library]",
-        show_default=False,
+        help="Embedding store: a folder, or a URI such as s3://bucket/folder (default: the store of the library)",
         rich_help_panel=LIBRARY,
     ),
 ]
 ModelOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--model",
-        help="Folder of the predictor [default: models/eno]",
-        show_default=False,
-        rich_help_panel=LIBRARY,
-    ),
+    Path | None, typer.Option("--model", help="Folder of the predictor (default: models/eno)", rich_help_panel=LIBRARY)
 ]
 AudioRootOption = Annotated[
     list[Path] | None,
     typer.Option(
         "--audio-root",
-        help="Folder of the audio; repeat it for several [default: those of the library, or DATA_ROOT/raw/audio]",
-        show_default=False,
+        help="Folder of the audio; repeat it for several (default: those of the library, or DATA_ROOT/raw/audio)",
         rich_help_panel=LIBRARY,
     ),
 ]
 IndexOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--index", help="Folder of the index [default: in the store]", show_default=False, rich_help_panel=LIBRARY
-    ),
+    Path | None, typer.Option("--index", help="Folder of the index (default: in the store)", rich_help_panel=LIBRARY)
 ]
 EncoderOption = Annotated[
     str | None,
@@ -63,16 +52,10 @@ EncoderOption = Annotated[
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 …")]
 SplitsOption = Annotated[
     Path | None,
-    typer.Option(
-        "--splits", help="Folder of train/val/test.parquet [default: of 'eno split']", show_default=False,
-        rich_help_panel=LIBRARY,
-    ),
-]  # fmt: skip
+    typer.Option("--splits", help="Folder of the splits (default: of 'eno split')", rich_help_panel=LIBRARY),
+]
 LabelsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--labels", help="Vocabulary file [default: of 'eno labels']", show_default=False, rich_help_panel=LIBRARY
-    ),
+    Path | None, typer.Option("--labels", help="Vocabulary file (default: of 'eno labels')", rich_help_panel=LIBRARY)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line", rich_help_panel=RESULT)]
 
@@ -81,23 +64,16 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object
 class LibraryOptions:
     """Which library a command works on."""
 
-    data_root: Annotated[
-        Path | None, typer.Option("--data-root", help="Folder of raw/ and processed/", rich_help_panel=LIBRARY)
-    ] = None
+    panel: ClassVar[str] = LIBRARY
+
+    data_root: Annotated[Path | None, typer.Option("--data-root", help="Folder of raw/ and processed/")] = None
     config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", help="Settings file [default: $ENO_CONFIG, or the nearest eno.toml]", show_default=False,
-            rich_help_panel=LIBRARY,
-        ),
-    ] = None  # fmt: skip
+        Path | None, typer.Option("--config", help="Settings file (default: $ENO_CONFIG, or the nearest eno.toml)")
+    ] = None
     overrides: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Override a setting, for example windows.count=16; repeatable",
-            rich_help_panel=LIBRARY,
-        ),
-    ] = None  # fmt: skip
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, for example windows.count=16; repeatable"),
+    ] = None
 
     def open(self, *, audio_root: list[Path] | None = None, **settings: Any) -> Library:
         """Open the library; settings that are None are left as the file has them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -41,24 +41,18 @@ _ACCESS, _LIMITS = "Access", "Limits"
 class AccessOptions:
     """Who may use the service."""
 
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces", rich_help_panel=_ACCESS)
-    ] = "127.0.0.1"
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port", rich_help_panel=_ACCESS)] = 8000
+    panel: ClassVar[str] = "Access"
+
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces")] = "127.0.0.1"
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port")] = 8000
     token_file: Annotated[
-        Path | None,
-        typer.Option(
-            help=f"File with the token that clients must send [default: ${_TOKEN}, or no token]", show_default=False,
-            rich_help_panel=_ACCESS,
-        ),
-    ] = None  # fmt: skip
+        Path | None, typer.Option(help=f"File with the token that clients must send (default: ${_TOKEN}, or no token)")
+    ] = None
     host_name: Annotated[
-        list[str] | None,
-        typer.Option(help="Host name of the service, besides localhost; repeatable", rich_help_panel=_ACCESS),
+        list[str] | None, typer.Option(help="Host name of the service, besides localhost; repeatable")
     ] = None
     allow_origin: Annotated[
-        list[str] | None,
-        typer.Option(help="Site whose pages may call the service (CORS); '*' for all", rich_help_panel=_ACCESS),
+        list[str] | None, typer.Option(help="Site whose pages may call the service (CORS); '*' for all")
     ] = None
 
     def access(self) -> Access:
@@ -87,21 +81,12 @@ class AccessOptions:
 class LimitOptions:
     """What the service accepts."""
 
-    max_mb: Annotated[
-        float, typer.Option(min=0.001, help="Largest file that is accepted, in MB", rich_help_panel=_LIMITS)
-    ] = 200.0
-    max_minutes: Annotated[
-        float, typer.Option(min=0.01, help="Longest file that is accepted", rich_help_panel=_LIMITS)
-    ] = 120.0
-    max_waiting: Annotated[
-        int, typer.Option(min=1, help="Maximum number of waiting requests", rich_help_panel=_LIMITS)
-    ] = 64
-    decoders: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Decoding processes [default: half the cores]", show_default=False, rich_help_panel=_LIMITS
-        ),
-    ] = None
+    panel: ClassVar[str] = "Limits"
+
+    max_mb: Annotated[float, typer.Option(min=0.001, help="Largest file that is accepted, in MB")] = 200.0
+    max_minutes: Annotated[float, typer.Option(min=0.01, help="Longest file that is accepted")] = 120.0
+    max_waiting: Annotated[int, typer.Option(min=1, help="Maximum number of waiting requests")] = 64
+    decoders: Annotated[int | None, typer.Option(min=1, help="Decoding processes (default: half the cores)")] = None
 
     def limits(self) -> Limits:
         """Return these options as the service takes them."""
@@ -126,8 +111,7 @@ def serve(
     index: IndexOption = None,
     audio_root: AudioRootOption = None,
     feedback: Annotated[
-        Path | None,
-        typer.Option(help="File for corrections [default: DATA_ROOT/processed/feedback.jsonl]", show_default=False),
+        Path | None, typer.Option(help="File for corrections (default: DATA_ROOT/processed/feedback.jsonl)")
     ] = None,
     layout: Annotated[Layout, typer.Option(help="Layout of the map, see 'eno map'")] = Layout.AUTO,
     encoder: EncoderOption = None,

@@ -31,18 +31,14 @@ _EXAMPLE = """
 
 @command(app, panel=SETUP)
 def init(
-    folder: Annotated[
-        list[Path] | None, typer.Argument(help="Audio folders [default: ~/Music]", show_default=False)
-    ] = None,
+    folder: Annotated[list[Path] | None, typer.Argument(help="Audio folders (default: ~/Music)")] = None,
     lute: Annotated[
         str | None, typer.Option(help="Lute's albums: lute.db, JSON Lines, Parquet, or grpc://host:port")
     ] = None,
     data_root: Annotated[
-        Path | None, typer.Option("--data-root", help="Folder for eno's tables [default: data]", show_default=False)
+        Path | None, typer.Option("--data-root", help="Folder for eno's tables (default: data)")
     ] = None,
-    encoder: Annotated[
-        str | None, typer.Option("--encoder", help="Encoder by name [default: musicnn]", show_default=False)
-    ] = None,
+    encoder: Annotated[str | None, typer.Option("--encoder", help="Encoder by name (default: musicnn)")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing eno.toml")] = False,
 ) -> None:
     """Write eno.toml to the current folder, so that no other command needs to be told where things are."""
@@ -135,8 +131,7 @@ def _print_next(library: Library, steps: list[Step] | None = None) -> None:
 def info(
     where: LibraryOptions,
     paths: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Audio files, stores and predictors [default: this installation]", show_default=False),
+        list[Path] | None, typer.Argument(help="Audio files, stores and predictors (default: this installation)")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

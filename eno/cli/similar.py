@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
 import typer
 
 from eno.cli.commands import SEARCH, command
 from eno.cli.options import (
-    FILTERS,
     RESULT,
     AudioRootOption,
     DeviceOption,
@@ -46,25 +45,19 @@ _QUERY = "Query"
 class QueryOptions:
     """What the results should sound like, apart from the tracks and files that are named."""
 
-    minus: Annotated[list[str] | None, typer.Option(help="Less like this track or file", rich_help_panel=_QUERY)] = None
-    from_time: Annotated[
-        str | None,
-        typer.Option("--from", metavar="TIME", help="Start of a passage: 65 or 1:05", rich_help_panel=_QUERY),
-    ] = None
-    to_time: Annotated[
-        str | None, typer.Option("--to", metavar="TIME", help="End of the passage", rich_help_panel=_QUERY)
-    ] = None
-    text: Annotated[
-        str | None,
-        typer.Option(help="A description: 'sad piano with rain' (encoders clap and laion)", rich_help_panel=_QUERY),
-    ] = None
-    tags: Annotated[
-        str | None, typer.Option(help="Tags, separated by commas; needs a predictor", rich_help_panel=_QUERY)
-    ] = None
-    like_album: Annotated[
-        list[str] | None, typer.Option(help="An album, by its title or id", rich_help_panel=_QUERY)
-    ] = None
-    like_artist: Annotated[list[str] | None, typer.Option(help="An artist", rich_help_panel=_QUERY)] = None
+    panel: ClassVar[str] = "Query"
+
+    minus: Annotated[list[str] | None, typer.Option(help="Less like this track or file")] = None
+    from_time: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Start of a passage: 65 or 1:05")] = (
+        None
+    )
+    to_time: Annotated[str | None, typer.Option("--to", metavar="TIME", help="End of the passage")] = None
+    text: Annotated[str | None, typer.Option(help="A description: 'sad piano with rain' (encoders clap and laion)")] = (
+        None
+    )
+    tags: Annotated[str | None, typer.Option(help="Tags, separated by commas; needs a predictor")] = None
+    like_album: Annotated[list[str] | None, typer.Option(help="An album, by its title or id")] = None
+    like_artist: Annotated[list[str] | None, typer.Option(help="An artist")] = None
 
     def passage(self, seeds: list[str]) -> tuple[float | None, float | None]:
         """Return start and end of the passage in seconds.
@@ -98,31 +91,16 @@ class QueryOptions:
 class FilterOptions:
     """Which tracks may be found."""
 
-    genre: Annotated[
-        list[str] | None, typer.Option(help="Genre; repeat it for alternatives", rich_help_panel=FILTERS)
-    ] = None
-    descriptor: Annotated[
-        list[str] | None, typer.Option(help="Descriptor; repeat it for alternatives", rich_help_panel=FILTERS)
-    ] = None
-    artist: Annotated[
-        list[str] | None, typer.Option(help="Artist; repeat it for alternatives", rich_help_panel=FILTERS)
-    ] = None
-    album: Annotated[
-        list[str] | None, typer.Option(help="Album title; repeat it for alternatives", rich_help_panel=FILTERS)
-    ] = None
-    year: Annotated[
-        str | None, typer.Option(help="Years: 1994, 1990-1999, 1990- or -1999", rich_help_panel=FILTERS)
-    ] = None
-    duration: Annotated[str | None, typer.Option(help="Length: 2:00-5:00, 2:00- or -5:00", rich_help_panel=FILTERS)] = (
-        None
-    )
-    path: Annotated[
-        str | None, typer.Option(help="Start of the track id, or a pattern: '*/live/*'", rich_help_panel=FILTERS)
-    ] = None
-    where: Annotated[
-        str | None,
-        typer.Option(help="Any SQL condition: \"rating > 3.5 and codec = 'FLAC'\"", rich_help_panel=FILTERS),
-    ] = None
+    panel: ClassVar[str] = "Filters"
+
+    genre: Annotated[list[str] | None, typer.Option(help="Genre; repeat it for alternatives")] = None
+    descriptor: Annotated[list[str] | None, typer.Option(help="Descriptor; repeat it for alternatives")] = None
+    artist: Annotated[list[str] | None, typer.Option(help="Artist; repeat it for alternatives")] = None
+    album: Annotated[list[str] | None, typer.Option(help="Album title; repeat it for alternatives")] = None
+    year: Annotated[str | None, typer.Option(help="Years: 1994, 1990-1999, 1990- or -1999")] = None
+    duration: Annotated[str | None, typer.Option(help="Length: 2:00-5:00, 2:00- or -5:00")] = None
+    path: Annotated[str | None, typer.Option(help="Start of the track id, or a pattern: '*/live/*'")] = None
+    where: Annotated[str | None, typer.Option(help="Any SQL condition: \"rating > 3.5 and codec = 'FLAC'\"")] = None
 
     def filter(self) -> Where:
         """Return these options as one filter."""
@@ -145,36 +123,22 @@ class FilterOptions:
 class ResultOptions:
     """How many tracks are found, and what is made of them."""
 
-    top: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of tracks", rich_help_panel=RESULT)] = 10
+    panel: ClassVar[str] = RESULT
+
+    top: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of tracks")] = 10
     per_artist: Annotated[
         int | None,
         typer.Option(
-            min=0,
-            show_default=False,
-            rich_help_panel=RESULT,
-            help="Maximum number of tracks per artist; 0 for no limit [default: 2; playlists: no limit]",
+            min=0, help="Maximum number of tracks per artist; 0 for no limit (default: 2; playlists: no limit)"
         ),
     ] = None
-    per_album: Annotated[
-        int, typer.Option(min=0, help="Maximum number of tracks per album; 0 for no limit", rich_help_panel=RESULT)
-    ] = 0
-    same_album: Annotated[
-        bool, typer.Option("--same-album", help="Include the query's own albums", rich_help_panel=RESULT)
-    ] = False
-    diversity: Annotated[
-        float, typer.Option(min=0, max=1, help="Trade similarity for variety: 0 to 1", rich_help_panel=RESULT)
-    ] = 0.0
-    playlist: Annotated[
-        float | None,
-        typer.Option(metavar="MINUTES", help="Make a playlist of this length", rich_help_panel=RESULT),
-    ] = None
-    seed: Annotated[int, typer.Option(help="Random seed of the playlist", rich_help_panel=RESULT)] = 0
-    m3u: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write an M3U8 playlist file", rich_help_panel=RESULT)
-    ] = None
-    absolute: Annotated[
-        bool, typer.Option("--absolute", help="Absolute paths in the M3U8 file", rich_help_panel=RESULT)
-    ] = False
+    per_album: Annotated[int, typer.Option(min=0, help="Maximum number of tracks per album; 0 for no limit")] = 0
+    same_album: Annotated[bool, typer.Option("--same-album", help="Include the query's own albums")] = False
+    diversity: Annotated[float, typer.Option(min=0, max=1, help="Trade similarity for variety: 0 to 1")] = 0.0
+    playlist: Annotated[float | None, typer.Option(metavar="MINUTES", help="Make a playlist of this length")] = None
+    seed: Annotated[int, typer.Option(help="Random seed of the playlist")] = 0
+    m3u: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write an M3U8 playlist file")] = None
+    absolute: Annotated[bool, typer.Option("--absolute", help="Absolute paths in the M3U8 file")] = False
 
     def find(self, sounds: SoundsLike, query: Query, where: Where) -> SearchResult:
         """Search, or make a playlist."""

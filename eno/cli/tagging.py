@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -74,17 +74,37 @@ class Words:
         Path | None, typer.Option(help="CSV with columns track,tag of some labelled tracks, to calibrate on")
     ] = None
     vocabulary: Annotated[
-        Vocabulary | None,
-        typer.Option(
-            help="musicnn's own tags: MagnaTagATune or Million Song Dataset [default: mtt]",
-            show_default=False,
-        ),
+        Vocabulary | None, typer.Option(help="musicnn's own tags: MagnaTagATune or Million Song Dataset (default: mtt)")
     ] = None
 
     @property
     def given(self) -> bool:
         """Whether there are words to predict."""
         return self.tags is not None or self.tags_file is not None
+
+
+@dataclass(frozen=True)
+class ResultOptions:
+    """Which tags are shown, and how."""
+
+    panel: ClassVar[str] = RESULT
+
+    top: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of genres, and of descriptors (default: those above the predictor's thresholds, or 5)",
+        ),
+    ] = None
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Show all tags above this probability")] = None
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="Text; JSON Lines; CSV with one row per tag; 'beet modify' commands for beets; JSON Lines with the "
+            "tag names of MusicBrainz Picard",
+        ),
+    ] = Format.text
 
 
 @dataclass(frozen=True)
@@ -110,43 +130,23 @@ class Tagged:
 def tag(
     where: LibraryOptions,
     words: Words,
+    result: ResultOptions,
     paths: Annotated[list[Path] | None, typer.Argument(help="Audio files and folders")] = None,
     model: ModelOption = None,
     store: StoreOption = None,
     encoder: EncoderOption = None,
     device: DeviceOption = None,
     save: Annotated[Path | None, typer.Option(help="Save the predictor to this folder, for --model")] = None,
-    album: Annotated[
-        bool, typer.Option("--album", help="Tag each folder as one album, from all of its tracks")
-    ] = False,
-    top: Annotated[
-        int | None,
-        typer.Option(
-            min=1, rich_help_panel=RESULT, show_default=False,
-            help="Show this number of genres and descriptors each [default: those above the predictor's thresholds, "
-            "or 5]",
-        ),
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, rich_help_panel=RESULT, help="Show all tags above this probability")
-    ] = None,
-    form: Annotated[
-        Format,
-        typer.Option(
-            "--format", rich_help_panel=RESULT,
-            help="Text; JSON Lines; CSV with one row per tag; 'beet modify' commands for beets; JSON Lines with "
-            "the tag names of MusicBrainz Picard",
-        ),
-    ] = Format.text,
+    album: Annotated[bool, typer.Option("--album", help="Tag each folder as one album, using all its tracks")] = False,
     as_json: JsonOption = False,
-) -> None:  # fmt: skip
+) -> None:
     """Predict the tags of audio files, or of the tracks of a store.
 
     Without a trained predictor the tags are musicnn's own.
     """
     library = where.open(model=model, store=store, device=device)
     _check_combination(paths, model, words, store)
-    form = Format.jsonl if as_json else form
+    form = Format.jsonl if as_json else result.form
     predictor = predictor_of(library, encoder, words, trained=model is not None)
     opened = None if store is None else open_store(store, predictor)
     if words.calibrate is not None:
@@ -154,7 +154,7 @@ def tag(
     if save is not None:
         predictor.save(save)
     count = failed = 0
-    kept = _chooser(predictor, top, threshold)
+    kept = _chooser(predictor, result.top, result.threshold)
     tagged = from_files(predictor, paths or [], album) if opened is None else from_store(predictor, opened, album)
     for one in tagged:
         if count == 0 and form is Format.csv:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -49,32 +49,24 @@ class Mode(StrEnum):
 class TrackingOptions:
     """Whether and where a command is tracked."""
 
+    panel: ClassVar[str] = TRACKING
+
     tracking: Annotated[
         Mode | None,
         typer.Option(
-            "--tracking", rich_help_panel=TRACKING,
-            help="Track with ClearML, as an offline session to import later, or not [default: if it is configured]",
-            show_default=False,
+            "--tracking",
+            help="Track with ClearML, as an offline session to import later, or not (default: if it is configured)",
         ),
-    ] = None  # fmt: skip
+    ] = None
     clearml_queue: Annotated[
-        str | None,
-        typer.Option("--clearml-queue", rich_help_panel=TRACKING, help="Run on a ClearML worker of this queue"),
+        str | None, typer.Option("--clearml-queue", help="Run on a ClearML worker of this queue")
     ] = None
     clearml_project: Annotated[
-        str | None,
-        typer.Option(
-            "--clearml-project", rich_help_panel=TRACKING, help="ClearML project [default: eno/training …]",
-            show_default=False,
-        ),
-    ] = None  # fmt: skip
+        str | None, typer.Option("--clearml-project", help="ClearML project (default: eno/training …)")
+    ] = None
     clearml_name: Annotated[
-        str | None,
-        typer.Option(
-            "--clearml-name", rich_help_panel=TRACKING, help="ClearML task name [default: what is done]",
-            show_default=False,
-        ),
-    ] = None  # fmt: skip
+        str | None, typer.Option("--clearml-name", help="ClearML task name (default: what is done)")
+    ] = None
 
 
 @dataclass(frozen=True)

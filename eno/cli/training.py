@@ -39,17 +39,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-HeadOption = Annotated[
-    str | None, typer.Option("--head", help="mlp, linear, lightgbm, knn or blend [default: mlp]", show_default=False)
-]
+HeadOption = Annotated[str | None, typer.Option("--head", help="mlp, linear, lightgbm, knn or blend (default: mlp)")]
 FeedbackOption = Annotated[
     Path | None, typer.Option("--feedback", help="Corrections that were made on the page of 'eno serve'")
 ]
 WeightOption = Annotated[
-    float | None,
-    typer.Option(
-        "--feedback-weight", help="Weight of a corrected track; others have 1 [default: 4]", show_default=False
-    ),
+    float | None, typer.Option("--feedback-weight", help="Weight of a corrected track; others have 1 (default: 4)")
 ]
 _WEIGHT = 4.0
 
@@ -100,10 +95,7 @@ def retrain(
     tracking: TrackingOptions,
     model: ModelOption = None,
     store: StoreOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the new predictor [default: replace the old one]", show_default=False),
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the new predictor (default: replace the old one)")] = None,
     splits: SplitsOption = None,
     labels: LabelsOption = None,
     device: DeviceOption = None,
@@ -172,7 +164,7 @@ def tune(
     where: LibraryOptions,
     tracking: TrackingOptions,
     store: StoreOption = None,
-    head: Annotated[str | None, typer.Option(help="mlp or lightgbm [default: mlp]", show_default=False)] = None,
+    head: Annotated[str | None, typer.Option(help="mlp or lightgbm (default: mlp)")] = None,
     minutes: Annotated[float, typer.Option(min=0.01, help="Start no trial after this time")] = 10.0,
     trials: Annotated[int | None, typer.Option(min=1, help="Stop after this number of trials")] = None,
     out: Annotated[Path, typer.Option(help="Settings file for the best options")] = Path("models/tuned.toml"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -59,27 +59,18 @@ class Field(StrEnum):
 class ChoiceOptions:
     """Which tags are written, and to which fields."""
 
-    existing: Annotated[
-        Existing,
-        typer.Option(help="Keep fields that have values, add to them, or replace them", rich_help_panel=RESULT),
-    ] = Existing.KEEP
+    panel: ClassVar[str] = RESULT
+
+    existing: Annotated[Existing, typer.Option(help="Keep fields that have values, add to them, or replace them")] = (
+        Existing.KEEP
+    )
     threshold: Annotated[
         float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            show_default=False,
-            rich_help_panel=RESULT,
-            help="Minimum probability of a tag [default: the predictor's thresholds]",
-        ),
+        typer.Option(min=0, max=1, help="Minimum probability of a tag (default: the predictor's thresholds)"),
     ] = None
-    top: Annotated[
-        int | None, typer.Option(min=1, rich_help_panel=RESULT, help="Maximum number of genres, and of descriptors")
-    ] = None
-    genres_only: Annotated[bool, typer.Option("--genres-only", rich_help_panel=RESULT, help="Write no descriptors")] = (
-        False
-    )
-    descriptors_as: Annotated[Field, typer.Option(rich_help_panel=RESULT, help="Field for descriptors")] = Field.MOOD
+    top: Annotated[int | None, typer.Option(min=1, help="Maximum number of genres, and of descriptors")] = None
+    genres_only: Annotated[bool, typer.Option("--genres-only", help="Write no descriptors")] = False
+    descriptors_as: Annotated[Field, typer.Option(help="Field for descriptors")] = Field.MOOD
 
     def choice(self) -> TagChoice:
         """Return these options as the writer takes them."""
@@ -112,9 +103,7 @@ def write_tags(
     keep_mtime: Annotated[
         bool, typer.Option("--keep-mtime", help="Keep the modification time, by which music servers notice changes")
     ] = False,
-    undo_file: Annotated[
-        Path | None, typer.Option(help="File for the previous tags [default: a new one here]", show_default=False)
-    ] = None,
+    undo_file: Annotated[Path | None, typer.Option(help="File for the previous tags (default: a new one here)")] = None,
     undo: Annotated[Path | None, typer.Option(help="Restore the previous tags from such a file")] = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
