@@ -1,4 +1,4 @@
-"""Metrics label by label, and of families of labels and bands of frequency."""
+"""Metrics of single labels, of families of labels and of frequency bands."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from eno.evaluation.metrics import (
 from eno.models.average_precision import average_precision_and_auc, has_both_classes
 
 FAMILIES = ("genres", "descriptors")
-"""What labels are: the first ones are genres."""
+"""Families of labels: genres come first."""
 
 BANDS = ("head", "torso", "tail")
-"""How frequent labels are, see `frequency_bands`."""
+"""See `frequency_bands`."""
 
 PER_LABEL_SCHEMA = pa.schema(
     [
@@ -41,29 +41,20 @@ PER_LABEL_SCHEMA = pa.schema(
         ("threshold", pa.float64()),
     ]
 )
-"""Columns of ``per_label.parquet``, one row a label. ``prevalence`` is the share of test rows that have it, ``lift``
-how many times its average precision is that of a ranking by chance. Null where a label lacks positives or negatives."""
+"""Columns of ``per_label.parquet``, one row per label. ``prevalence`` is the share of test rows with the label, and
+``lift`` average precision divided by that of a random ranking. Null if a label has no positives or no negatives."""
 
 
 def families(num_labels: int, num_genres: int) -> np.ndarray:
-    """Name the family of each label [shape=(num_labels,), dtype=str]."""
+    """Return the family of each label [shape=(num_labels,), dtype=str]."""
     return np.where(np.arange(num_labels) < num_genres, *FAMILIES)
 
 
 def frequency_bands(train_positives: np.ndarray) -> np.ndarray:
-    """Divide labels by how often they are in the training part.
+    """Divide labels into frequency bands by their number of training rows [shape=(k,), dtype=str].
 
-    Parameters
-    ----------
-    train_positives : np.ndarray [shape=(k,)]
-        Training rows that have each label.
-
-    Returns
-    -------
-    np.ndarray [shape=(k,), dtype=str]
-        The head are the most frequent labels that make up the first third of all positives, the torso those of the
-        second third, and the tail is all the rest. Labels that are equally frequent share a band; one without a
-        training row is in the tail.
+    The head is the most frequent labels with the first third of all positives, the torso those with the second third,
+    and the tail all others. Labels with the same frequency share a band.
 
     Examples
     --------
@@ -73,7 +64,7 @@ def frequency_bands(train_positives: np.ndarray) -> np.ndarray:
     counts = np.asarray(train_positives, np.float64)
     ordered = np.sort(counts)[::-1]
     sums = np.append(0, np.cumsum(ordered))
-    more_frequent = sums[np.searchsorted(-ordered, -counts, side="left")]  # positives of labels that come before
+    more_frequent = sums[np.searchsorted(-ordered, -counts, side="left")]  # positives of more frequent labels
     bands = np.minimum(3 * more_frequent / max(sums[-1], 1), 2).astype(int)
     return np.where(counts > 0, np.array(BANDS)[bands], BANDS[-1])
 
@@ -86,28 +77,28 @@ def breakdown(
     num_genres: int,
     train_positives: np.ndarray,
 ) -> dict[str, Metrics | None]:
-    """Judge families of labels and bands of frequency apart.
+    """Evaluate families of labels and frequency bands separately.
 
     Parameters
     ----------
     truth, probabilities, thresholds
         See `eno.evaluation.metrics.evaluate`.
     num_genres : int
-        So many of the labels, the first ones, are genres; the others are descriptors.
+        The first `num_genres` labels are genres, the others descriptors.
     train_positives : np.ndarray [shape=(k,)]
-        Training rows that have each label.
+        Number of training rows with each label.
 
     Returns
     -------
     dict of str to Metrics or None
-        By the names in `FAMILIES` and `BANDS` of which there are labels; None where none of them can be judged.
+        For `FAMILIES` and `BANDS` with labels; None if none of them has positives and negatives.
     """
     y, p, limits = check_predictions(truth, probabilities, thresholds)
     own_family, own_band = families(y.shape[1], num_genres), frequency_bands(train_positives)
     parts = {name: own_family == name for name in FAMILIES} | {name: own_band == name for name in BANDS}
-    judged = has_both_classes(y)
+    usable = has_both_classes(y)
     return {
-        name: evaluate(y[:, part], p[:, part], thresholds=limits[part]) if (part & judged).any() else None
+        name: evaluate(y[:, part], p[:, part], thresholds=limits[part]) if (part & usable).any() else None
         for name, part in parts.items()
         if part.any()
     }
@@ -122,33 +113,26 @@ def per_label(
     num_genres: int,
     train_positives: np.ndarray,
 ) -> pa.Table:
-    """Judge each label.
-
-    Parameters
-    ----------
-    labels : sequence of str [length=k]
-        Their names.
-    truth, probabilities, thresholds, num_genres, train_positives
-        See `breakdown`.
+    """Evaluate each label; for parameters see `breakdown`.
 
     Returns
     -------
     pyarrow.Table
-        Columns of `PER_LABEL_SCHEMA`; the lowest average precision comes first, and last what cannot be judged.
+        Columns of `PER_LABEL_SCHEMA`. The lowest average precision comes first, nulls last.
     """
     y, p, limits = check_predictions(truth, probabilities, thresholds)
-    judged = has_both_classes(y)
+    usable = has_both_classes(y)
     predicted = p > limits
     precision, recall, f1 = precision_recall_f1(y, predicted, axis=0)
     ap, auc = average_precision_and_auc(y, p)
     prevalence = y.mean(axis=0)
 
     def known(values: np.ndarray) -> pa.Array:
-        return pa.array(values, pa.float64(), mask=~judged)
+        return pa.array(values, pa.float64(), mask=~usable)
 
     columns = {
         "label": list(labels),
-        "family": families(len(judged), num_genres),
+        "family": families(len(usable), num_genres),
         "band": frequency_bands(train_positives),
         "train_positives": np.asarray(train_positives, np.int64),
         "test_positives": y.sum(axis=0),

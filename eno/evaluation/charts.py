@@ -76,7 +76,7 @@ def reliability_diagram(curve: Reliability) -> str:
     with figure(WIDTH, 4.4) as drawn:
         axes, below = drawn.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1, label="perfectly calibrated")
-        axes.plot(curve.promised, curve.found, color=BLUE, marker="o", markersize=4, label="all labels")
+        axes.plot(curve.predicted, curve.observed, color=BLUE, marker="o", markersize=4, label="all labels")
         axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="observed frequency")
         axes.grid(color=GRID)
         axes.legend(loc="upper left", frameon=False)

@@ -1,4 +1,4 @@
-"""The curves of the report, as few points as a picture needs."""
+"""Curves of the report, with as few points as a chart needs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ _GRID = np.arange(1, 100) / 100
 
 @dataclass(frozen=True, eq=False)
 class PrecisionRecall:
-    """Precision against recall, as a threshold falls.
+    """Precision against recall at falling thresholds.
 
     Attributes
     ----------
     name : str
-        A label, or what else is ranked.
+        A label, or "all decisions".
     average_precision : float
-        The area below.
     recall, precision : np.ndarray [shape=(points,)]
-        Recall rises.
+        Recall ascends.
     """
 
     name: str
@@ -34,31 +33,29 @@ class PrecisionRecall:
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """How often what was promised came true.
+    """Predicted probabilities against observed frequencies.
 
     Attributes
     ----------
     decisions : np.ndarray [shape=(bins,)]
-        How many decisions have such a probability.
-    promised, found : np.ndarray [shape=(bins,)]
-        Their mean probability, and the share of them that are positive; NaN in an empty bin.
+        Number of decisions.
+    predicted, observed : np.ndarray [shape=(bins,)]
+        Mean probability and share of positives; NaN in an empty bin.
     """
 
     decisions: np.ndarray
-    promised: np.ndarray
-    found: np.ndarray
+    predicted: np.ndarray
+    observed: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class ThresholdCurve:
-    """F1 if all labels had the same threshold.
+    """F1 with one threshold for all labels.
 
     Attributes
     ----------
-    thresholds : np.ndarray [shape=(99,)]
-        0.01 … 0.99.
-    f1_macro, f1_micro : np.ndarray [shape=(99,)]
-        What each gives.
+    thresholds, f1_macro, f1_micro : np.ndarray [shape=(99,)]
+        Thresholds are 0.01 … 0.99.
     """
 
     thresholds: np.ndarray
@@ -67,15 +64,7 @@ class ThresholdCurve:
 
 
 def precision_recall(name: str, average_precision: float, truth: np.ndarray, scores: np.ndarray) -> PrecisionRecall:
-    """Draw the curve of one ranking that has positives, at evenly spread positives.
-
-    Parameters
-    ----------
-    name, average_precision
-        See `PrecisionRecall`.
-    truth : np.ndarray [shape=(n,), dtype=bool]
-    scores : np.ndarray [shape=(n,)]
-    """
+    """Compute the curve of one ranking [shape=(n,)] with positives."""
     found, ordered = np.sort(scores[truth]), np.sort(scores)
     levels = np.unique(found[np.linspace(0, len(found) - 1, _POINTS).astype(int)])[::-1]
     true = len(found) - np.searchsorted(found, levels)
@@ -85,25 +74,18 @@ def precision_recall(name: str, average_precision: float, truth: np.ndarray, sco
 
 
 def reliability_curve(truth: np.ndarray, probabilities: np.ndarray) -> Reliability:
-    """Pool the decisions of all labels; see `eno.evaluation.metrics.reliability`."""
-    decisions, promised, found = (counts.sum(axis=0) for counts in reliability(truth, probabilities))
+    """Compute reliability over the decisions of all labels; see `eno.evaluation.metrics.reliability`."""
+    decisions, predicted, positives = (counts.sum(axis=0) for counts in reliability(truth, probabilities))
     with np.errstate(invalid="ignore"):
-        return Reliability(decisions, promised / decisions, found / decisions)
+        return Reliability(decisions, predicted / decisions, positives / decisions)
 
 
 def threshold_curve(truth: np.ndarray, probabilities: np.ndarray) -> ThresholdCurve:
-    """Compute F1 at common thresholds.
-
-    Parameters
-    ----------
-    truth : np.ndarray [shape=(n, k), dtype=bool]
-        Labels that can all be judged.
-    probabilities : np.ndarray [shape=(n, k)]
-    """
+    """Compute F1 at common thresholds, for labels with positives and negatives [shape=(n, k)]."""
     labels, grid = truth.shape[1], _GRID.astype(probabilities.dtype)
     hits, chosen = np.empty((2, len(grid), labels))
     for label in range(labels):
-        above = np.searchsorted(grid, probabilities[:, label], side="left")  # so many thresholds it is strictly above
+        above = np.searchsorted(grid, probabilities[:, label], side="left")  # number of thresholds below
         for counts, rows in ((hits, above[truth[:, label]]), (chosen, above)):
             reached = np.bincount(rows, minlength=len(grid) + 1)[::-1].cumsum()[::-1]
             counts[:, label] = reached[1:]

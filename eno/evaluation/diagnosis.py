@@ -1,4 +1,4 @@
-"""What is wrong with a model, with its evidence and what to do about it."""
+"""Diagnosis of common issues, with evidence and remedies."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 from eno.evaluation.metrics import calibration_errors
 from eno.models.average_precision import average_precision_and_auc, has_both_classes
 
-_POOR = 0.4  # of the way from chance to a perfect mAP: what is learned from may be ranked much better
-_SAME, _FAR = 0.1, 0.2  # mAP of training and of other tracks differ by less, or by more
+_UNDER_FITTING = 0.4  # training mAP as a share of the way from chance to 1; training tracks can be ranked much better
+_SMALL_GAP, _LARGE_GAP = 0.1, 0.2  # between mAP in training and on other tracks
 _ECE = 0.05
-_RATIO = 1.5  # labels are promised so many times as often as they are there, or the other way round
+_RATIO = 1.5  # of mean probability to observed frequency, or the inverse
 _NAMED = 8
 _SMALLEST = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What was predicted for some tracks, and what is true of them.
+    """Labels and probabilities of some tracks.
 
     Attributes
     ----------
     truth : np.ndarray [shape=(n, k)]
-        Labels; what is above 0 counts.
+        Positive above 0.
     probabilities : np.ndarray [shape=(n, k)]
-        As the predictor gives them.
+        Calibrated if the predictor is.
     """
 
     truth: np.ndarray
@@ -36,18 +36,16 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Finding:
-    """One of the common issues.
+    """Result of a check for one issue.
 
     Attributes
     ----------
     issue : str
-        Its name.
     found : bool or None
-        Whether it is there; None where that cannot be told.
+        None if it could not be checked.
     evidence : str
-        The figures that say so.
     remedy : str
-        What to try; empty where nothing was found.
+        What to try; empty unless the issue was found.
     """
 
     issue: str
@@ -65,26 +63,25 @@ def diagnose(
     train: Predictions | None = None,
     val: Predictions | None = None,
 ) -> list[Finding]:
-    """Look for the common issues of multi-label training.
+    """Check for common issues of multi-label training.
 
     Parameters
     ----------
     labels : sequence of str [length=k]
-        Their names.
     test : Predictions
-        Held-out tracks.
+        For held-out tracks.
     thresholds : np.ndarray [shape=(k,)]
-        A label is predicted where its probability is strictly above.
+        A label is predicted if its probability is strictly above.
     train_positives : np.ndarray [shape=(k,)]
-        Training tracks that have each label.
+        Number of training tracks with each label.
     train, val : Predictions, optional
-        Tracks that were learned from, and those that were chosen by. Without `val` training is compared with `test`.
+        For training and validation tracks. Without `val`, training is compared with `test`.
 
     Returns
     -------
     list of Finding
-        Every issue, whether it was found or not: under-fitting, over-fitting, class imbalance, labels without test
-        tracks, constant predictions, mis-calibration.
+        All issues, found or not: under-fitting, over-fitting, class imbalance, labels without test tracks, constant
+        predictions, miscalibration.
     """
     held_out, name = (test, "test") if val is None else (val, "validation")
     return [
@@ -99,18 +96,19 @@ def diagnose(
 def _fit(train: Predictions | None, held_out: Predictions, name: str) -> list[Finding]:
     issues = ("under-fitting", "over-fitting")
     if train is None:
-        return [Finding(issue, None, "no predictions for the training tracks were given") for issue in issues]
+        return [Finding(issue, None, "there are no predictions for training tracks") for issue in issues]
     both = has_both_classes(train.truth) & has_both_classes(held_out.truth)
     if not both.any():
-        return [Finding(issue, None, f"no label can be judged in training and in {name}") for issue in issues]
-    learned, other = (_quality(one, both) for one in (train, held_out))
+        evidence = f"no label has both positives and negatives in training and in {name}"
+        return [Finding(issue, None, evidence) for issue in issues]
+    (train_map, train_loss), (other_map, other_loss) = (_quality(one, both) for one in (train, held_out))
     chance = float((held_out.truth[:, both] > 0).mean())
-    gap = learned[0] - other[0]
+    gap = train_map - other_map
     evidence = (
-        f"mAP {learned[0]:.3f} in training and {other[0]:.3f} in {name} ({chance:.3f} by chance); "
-        f"loss {learned[1]:.4f} and {other[1]:.4f}, over {both.sum()} labels"
+        f"mAP is {train_map:.3f} in training and {other_map:.3f} in {name} ({chance:.3f} for a random ranking); "
+        f"log-loss is {train_loss:.4f} and {other_loss:.4f}, over {both.sum()} labels"
     )
-    under = (learned[0] - chance) / max(1 - chance, _SMALLEST) < _POOR and gap < _SAME
+    under = (train_map - chance) / max(1 - chance, _SMALLEST) < _UNDER_FITTING and gap < _SMALL_GAP
     return [
         Finding(
             issues[0],
@@ -123,18 +121,18 @@ def _fit(train: Predictions | None, held_out: Predictions, name: str) -> list[Fi
         ),
         Finding(
             issues[1],
-            gap > _FAR,
+            gap > _LARGE_GAP,
             evidence,
             "more regularisation (--set mlp.dropout=0.5, --set mlp.weight_decay=0.01, --set mlp.mixup=0.2, --set "
             "lightgbm.num_leaves=7), a smaller head (--head linear), or more albums"
-            if gap > _FAR
+            if gap > _LARGE_GAP
             else "",
         ),
     ]
 
 
 def _quality(part: Predictions, labels: np.ndarray) -> tuple[float, float]:
-    """Macro mAP, and the mean binary cross-entropy."""
+    """Return macro mAP and mean binary cross-entropy."""
     y, p = part.truth[:, labels] > 0, part.probabilities[:, labels]
     of_truth = np.clip(np.where(y, p, 1 - p), _SMALLEST, 1)
     return float(average_precision_and_auc(y, p)[0].mean()), float(-np.log(of_truth).mean(dtype=np.float64))
@@ -147,22 +145,22 @@ def _never_predicted(
     never = present & ~(test.probabilities > thresholds).any(axis=0)
     issue = "class imbalance"
     if not never.any():
-        return Finding(issue, False, f"each of the {present.sum()} labels of test tracks is predicted for some track")
+        return Finding(issue, False, f"each of the {present.sum()} labels with test tracks is predicted for some track")
     counts = np.asarray(train_positives)
     order = np.flatnonzero(never)[np.argsort(counts[never], kind="stable")].tolist()
     evidence = (
-        f"{never.sum()} of {present.sum()} labels are on test tracks and never predicted; the median of their training "
-        f"tracks is {np.median(counts[never]):g}"
+        f"{never.sum()} of {present.sum()} labels with test tracks are never predicted; the median number of their "
+        f"training tracks is {np.median(counts[never]):g}"
     )
     if (others := present & ~never).any():
-        evidence += f", of the other labels {np.median(counts[others]):g}"
+        evidence += f", that of the other labels {np.median(counts[others]):g}"
     evidence += ": " + _named([f"{labels[i]} ({counts[i]})" for i in order])
     return Finding(
         issue,
         True,
         evidence,
-        "weights for rare labels (--set mlp.class_weights=balanced), another loss (--set mlp.loss=focal), thresholds "
-        "label by label (--set calibration.rule=scut), or fewer rare labels (eno labels --set labels.min_albums=…)",
+        "class weights (--set mlp.class_weights=balanced), another loss (--set mlp.loss=focal), thresholds by label "
+        "(--set calibration.rule=scut), or fewer rare labels (eno labels --set labels.min_albums=…)",
     )
 
 
@@ -170,13 +168,13 @@ def _untested(labels: Sequence[str], test: Predictions) -> Finding:
     missing = np.flatnonzero(~(test.truth > 0).any(axis=0)).tolist()
     issue = "labels without test tracks"
     if len(missing) == 0:
-        return Finding(issue, False, f"all {len(labels)} labels are on test tracks")
+        return Finding(issue, False, f"all {len(labels)} labels have test tracks")
     return Finding(
         issue,
         True,
-        f"{len(missing)} of {len(labels)} labels are on no test track, so nothing here says how good they are: "
+        f"{len(missing)} of {len(labels)} labels have no test tracks and could not be evaluated: "
         + _named([labels[i] for i in missing]),
-        "a larger test part (eno split --set split.test=0.25), or labels of more artists only (eno labels --set "
+        "a larger test split (eno split --set split.test=0.25), or only labels with more artists (eno labels --set "
         "labels.min_artists=…)",
     )
 
@@ -185,31 +183,31 @@ def _constant(labels: Sequence[str], test: Predictions) -> Finding:
     same = np.flatnonzero(np.ptp(test.probabilities, axis=0) == 0).tolist() if len(test.truth) > 1 else []
     issue = "constant predictions"
     if len(same) == 0:
-        return Finding(issue, False, "every label has different probabilities on different tracks")
+        return Finding(issue, False, "no label has the same probability on all test tracks")
     return Finding(
         issue,
         True,
         f"{len(same)} of {len(labels)} labels have the same probability on every test track: "
         + _named([labels[i] for i in same]),
-        "if all labels: another seed or a lower rate (--set mlp.learning_rate=0.0003), and a look at the vectors (eno "
-        "store verify); if a few: these were on all training tracks or on none",
+        "if all labels are affected: another seed or a lower learning rate (--set mlp.learning_rate=0.0003), and eno "
+        "store verify; if only a few are: they may have had only positives or only negatives in training",
     )
 
 
 def _calibration(test: Predictions) -> Finding:
-    judged = has_both_classes(test.truth)
-    y, p = test.truth[:, judged] > 0, test.probabilities[:, judged]
+    issue, usable = "miscalibration", has_both_classes(test.truth)
+    y, p = test.truth[:, usable] > 0, test.probabilities[:, usable]
     if y.size == 0:
-        return Finding("mis-calibration", None, "no label has positives and negatives among the test tracks")
-    error, promised, found = calibration_errors(y, p)[0], float(p.mean(dtype=np.float64)), float(y.mean())
-    wrong = error > _ECE or not 1 / _RATIO < promised / found < _RATIO
+        return Finding(issue, None, "no label has both positives and negatives among the test tracks")
+    error, predicted, observed = calibration_errors(y, p)[0], float(p.mean(dtype=np.float64)), float(y.mean())
+    found = error > _ECE or not 1 / _RATIO < predicted / observed < _RATIO
     return Finding(
-        "mis-calibration",
-        wrong,
-        f"expected calibration error {error:.3f}; labels are promised with {promised:.1%} on average, and "
-        f"{found:.1%} are true",
+        issue,
+        found,
+        f"the expected calibration error is {error:.3f}; the mean probability of a label is {predicted:.1%}, and "
+        f"{observed:.1%} of labels are true",
         "calibration on more validation tracks (eno split --set split.val=0.25, --set calibration.method=platt)"
-        if wrong
+        if found
         else "",
     )
 

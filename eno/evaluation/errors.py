@@ -1,4 +1,4 @@
-"""Which labels are taken for which, which go wrong together, and errors to listen to."""
+"""Confused labels, labels with correlated errors, and the most confident errors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-_SAME_LABEL = 2  # examples of one label at most
-_MIN_TRACKS = 2  # one track may have any two errors
+_MAX_PER_LABEL = 2  # examples of one label
+_MIN_TRACKS = 2  # two errors on a single track mean little
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class ConfusedPair:
     Attributes
     ----------
     predicted, missed : str
-        The label that is not true but predicted, and the one that is true but not predicted.
+        The false positive and the false negative.
     tracks : int
-        On so many tracks.
+        Number of tracks with both errors.
     lift : float
-        How many times as many as if both errors had nothing to do with each other.
+        That number divided by the number expected if both errors were independent.
     """
 
     predicted: str
@@ -35,14 +35,14 @@ class ConfusedPair:
 
 @dataclass(frozen=True, eq=False)
 class ErrorMap:
-    """Labels that go wrong on the same tracks.
+    """Labels with errors on the same tracks.
 
     Attributes
     ----------
     labels : list of str
-        Those with most errors, and what is often wrong together stands together.
+        Those with the most errors. Labels whose errors coincide are next to each other.
     lift : np.ndarray [shape=(m, m)]
-        How many times as often as by chance both are wrong on a track; NaN of a label with itself.
+        Frequency of coinciding errors divided by that of independent errors; NaN on the diagonal.
     """
 
     labels: list[str]
@@ -51,18 +51,14 @@ class ErrorMap:
 
 @dataclass(frozen=True)
 class WorstError:
-    """A decision that was sure, and wrong.
+    """A wrong decision with a confident probability.
 
     Attributes
     ----------
     kind : {"wrong", "missed"}
-        Whether the label was predicted and is not true, or the other way round.
-    track_id, label : str
-        Of what.
-    probability, threshold : float
-        What was predicted, and above what the label is named.
+        False positive or false negative.
     true, predicted : tuple of str
-        All labels of the track, and all that are predicted, the surest first.
+        All true and all predicted labels of the track, the most probable first.
     """
 
     kind: str
@@ -77,21 +73,19 @@ class WorstError:
 def confused_pairs(
     labels: Sequence[str], truth: np.ndarray, predicted: np.ndarray, *, top: int = 20
 ) -> list[ConfusedPair]:
-    """Find labels that are predicted where another one was missed.
+    """Find labels that are predicted where another one is missed.
 
     Parameters
     ----------
     labels : sequence of str [length=k]
-        Their names.
     truth, predicted : np.ndarray [shape=(n, k), dtype=bool]
-        Labels and decisions.
     top : int
-        So many pairs at most.
+        Maximum number of pairs.
 
     Returns
     -------
     list of ConfusedPair
-        Those with most tracks beyond what chance would give, on two tracks at least.
+        Those with the most tracks in excess of independent errors, and at least two tracks.
     """
     wrong, missed = _matrix(predicted & ~truth), _matrix(truth & ~predicted)
     both = sparse.coo_array(wrong.T @ missed)
@@ -105,20 +99,7 @@ def confused_pairs(
 
 
 def error_map(labels: Sequence[str], truth: np.ndarray, predicted: np.ndarray, *, top: int = 20) -> ErrorMap:
-    """Find labels that go wrong together, in either way.
-
-    Parameters
-    ----------
-    labels, truth, predicted
-        See `confused_pairs`.
-    top : int
-        So many labels, those with most errors.
-
-    Returns
-    -------
-    ErrorMap
-        Without labels that are never wrong.
-    """
+    """Find the `top` labels with the most errors of either kind, and how often their errors coincide."""
     errors = predicted != truth
     counts = errors.sum(axis=0)
     chosen = np.argsort(-counts, kind="stable")[:top]
@@ -141,23 +122,22 @@ def worst_errors(
     *,
     top: int = 8,
 ) -> list[WorstError]:
-    """Find the decisions that were surest and wrong, of different albums, to listen to.
+    """Find the most confident errors, on different albums.
 
     Parameters
     ----------
     labels : sequence of str [length=k]
     track_ids, albums : sequence of str [length=n]
-        Of the rows.
     truth : np.ndarray [shape=(n, k), dtype=bool]
     probabilities : np.ndarray [shape=(n, k)]
     thresholds : np.ndarray [shape=(k,)]
     top : int
-        So many of each kind at most, one an album and two a label.
+        Maximum number of each kind, with one per album and two per label.
 
     Returns
     -------
     list of WorstError
-        First what was predicted wrongly, then what was missed.
+        False positives, then false negatives.
     """
     predicted = probabilities > thresholds
     found = []
@@ -167,12 +147,12 @@ def worst_errors(
         of_label: Counter[int] = Counter()
         for i in np.argsort(sign * probabilities[rows, columns], kind="stable"):
             row, column = int(rows[i]), int(columns[i])
-            if albums[row] in used or of_label[column] == _SAME_LABEL:
+            if albums[row] in used or of_label[column] == _MAX_PER_LABEL:
                 continue
             used.add(albums[row])
             of_label[column] += 1
             p = probabilities[row]
-            true, named = (tuple(labels[j] for j in _surest(one[row], p)) for one in (truth, predicted))
+            true, named = (tuple(labels[j] for j in _by_probability(one[row], p)) for one in (truth, predicted))
             limit = float(thresholds[column])
             found.append(WorstError(kind, track_ids[row], labels[column], float(p[column]), limit, true, named))
             if len(used) == top:
@@ -184,14 +164,14 @@ def _matrix(values: np.ndarray) -> sparse.csr_array:
     return sparse.csr_array(values, dtype=np.int32)
 
 
-def _surest(chosen: np.ndarray, probabilities: np.ndarray) -> list[int]:
+def _by_probability(chosen: np.ndarray, probabilities: np.ndarray) -> list[int]:
     columns = np.flatnonzero(chosen)
     order: list[int] = columns[np.argsort(-probabilities[columns], kind="stable")].tolist()
     return order
 
 
 def _by_neighbours(lift: np.ndarray) -> list[int]:
-    """Order labels so that each is followed by the one that it most often goes wrong with."""
+    """Order labels so that each is followed by the one whose errors coincide with its own most."""
     left = list(range(len(lift)))
     order = [left.pop(0)] if left else []
     while left:

@@ -1,4 +1,4 @@
-"""All that is to be said about one model, from its predictions for held-out tracks."""
+"""Evaluation of one model from its predictions for held-out tracks."""
 
 from __future__ import annotations
 
@@ -27,26 +27,25 @@ from eno.models.aggregation import AGGREGATIONS, aggregate
 from eno.models.average_precision import has_both_classes
 
 FIXED = 0.5
-"""The threshold that calibrated ones are compared with."""
+"""Threshold for uncalibrated probabilities, as the reference for calibration."""
 
-_BUDGET = 10_000_000_000  # decisions that are resampled: 500 times 20,000 tracks of 1,000 labels
-_FEWEST = 100
-_EXTREMES = 2  # labels at either end whose curves are drawn
-_FROM = 5  # positives that a label needs for a curve of its own
+_BUDGET = 10_000_000_000  # resampled decisions: 500 times 20,000 tracks of 1,000 labels
+_MIN_RESAMPLES = 100
+_EXTREMES = 2  # best and worst labels with a curve
+_MIN_POSITIVES = 5  # of a label with a curve
 
 
 @dataclass(frozen=True)
 class Level:
-    """How good predictions are for tracks, or for albums.
+    """Metrics of tracks, or of albums.
 
     Attributes
     ----------
     metrics : Metrics
-        Over all labels that can be judged.
     intervals : dict of str to Interval
-        The headline metrics, see `eno.evaluation.bootstrap.intervals`.
+        See `eno.evaluation.bootstrap.intervals`.
     parts : dict of str to Metrics or None
-        Families and bands, see `eno.evaluation.by_label.breakdown`.
+        See `eno.evaluation.by_label.breakdown`.
     """
 
     metrics: Metrics
@@ -56,42 +55,35 @@ class Level:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What is known about a model.
+    """Evaluation of a model.
 
     Attributes
     ----------
     tracks, albums : Level
-        How good it is for each.
     artists, resamples : int
-        Groups of artists in the test part, and how often they were drawn for the intervals.
+        Number of artists (or groups of artists), and of bootstrap resamples.
     aggregation : str
-        How tracks became albums.
+        How tracks were aggregated into albums.
     aggregations : dict of str to Metrics
-        What every way gives, by the names in `eno.models.aggregation.AGGREGATIONS`.
+        Metrics of albums with each of `eno.models.aggregation.AGGREGATIONS`.
     chance : float
-        Macro mAP of a ranking by chance.
+        Macro mAP of a random ranking.
     fixed : Metrics or None
-        Of the tracks, with probabilities that are not calibrated and a threshold of 0.5.
+        Of tracks, with uncalibrated probabilities and a threshold of 0.5.
     gain : dict of str to Interval
-        By how much calibration and thresholds are better than that, in F1; empty where there is nothing to compare.
+        Difference in F1 to that through calibration and thresholds; empty for an uncalibrated model.
     per_label : pyarrow.Table
         See `eno.evaluation.by_label.PER_LABEL_SCHEMA`.
     findings : list of Finding
-        The common issues.
     confused : list of ConfusedPair
-        Labels that are predicted in place of others.
     error_map : ErrorMap
-        Labels that go wrong together.
     worst : list of WorstError
-        Errors to listen to.
-    ranking : list of PrecisionRecall
+    precision_recall : list of PrecisionRecall
         All decisions, then some of the best and of the worst labels.
     reliability : Reliability
-        Whether probabilities keep their promise.
     thresholds : ThresholdCurve
-        F1 at common thresholds.
     common_threshold : float or None
-        The threshold of all labels, if they share one.
+        The threshold of all labels, if it is the same.
     """
 
     tracks: Level
@@ -108,7 +100,7 @@ class Evaluation:
     confused: list[ConfusedPair]
     error_map: ErrorMap
     worst: list[WorstError]
-    ranking: list[PrecisionRecall]
+    precision_recall: list[PrecisionRecall]
     reliability: Reliability
     thresholds: ThresholdCurve
     common_threshold: float | None
@@ -134,64 +126,58 @@ def evaluate_predictions(
     resamples: int | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Judge a model by its predictions for held-out tracks.
+    """Evaluate a model on its predictions for held-out tracks.
 
     Parameters
     ----------
     labels : sequence of str [length=k]
-        Names of the labels.
     num_genres : int
-        So many of them, the first ones, are genres.
+        The first `num_genres` labels are genres, the others descriptors.
     track_ids, albums, groups : sequence of str [length=n]
-        The tracks, the album of each, and its artist or group of artists.
+        Tracks, the album of each, and its artist or group of artists.
     truth : np.ndarray [shape=(n, k)]
-        Labels; what is above 0 counts.
+        Labels, positive above 0.
     probabilities : np.ndarray [shape=(n, k)]
-        Calibrated, if the predictor is.
+        Calibrated if the predictor is.
     thresholds : float or np.ndarray [shape=(k,)]
-        A label is predicted where its probability is strictly above.
+        A label is predicted if its probability is strictly above.
     train_positives : np.ndarray [shape=(k,)]
-        Training tracks that have each label.
+        Number of training tracks with each label.
     raw : np.ndarray [shape=(n, k)], optional
-        Probabilities before calibration, to see what calibration and thresholds are worth.
+        Probabilities before calibration, to measure its effect.
     train, val : Predictions, optional
-        For the diagnosis, see `eno.evaluation.diagnosis.diagnose`.
+        For `eno.evaluation.diagnosis.diagnose`.
     aggregation : str
-        How tracks become albums, see `eno.models.aggregation.AGGREGATIONS`.
+        One of `eno.models.aggregation.AGGREGATIONS`.
     album_probabilities : np.ndarray [shape=(m, k)], optional
-        Of the albums, in the order in which they first occur, if the predictor calibrates these too; else those of
-        their tracks are aggregated.
+        Calibrated probabilities of albums, in the order of their first track; by default those of tracks are
+        aggregated.
     album_thresholds : np.ndarray [shape=(k,)], optional
-        Thresholds of albums; else those of tracks.
+        By default those of tracks.
     resamples : int, optional
-        How often artists are drawn for the intervals; if not given, 1000 times, less often where there are more than
-        10 million decisions, but at least 100 times.
+        Number of bootstrap resamples; by default 1000, fewer with more than 10 million decisions, but at least 100.
     seed : int
-        Decides which artists are drawn.
-
-    Returns
-    -------
-    Evaluation
+        Of the resampling.
 
     Raises
     ------
     LabelError
-        No label can be judged.
+        No label has positives and negatives.
     ModelError
-        The model predicts what is no probability.
+        A prediction is not finite.
     ValueError
-        The arrays do not fit together.
+        Shapes do not match.
     """
     _check(labels, train_positives, track_ids=track_ids, albums=albums, groups=groups, truth=truth)
     if not np.isfinite(probabilities).all():
         broken = ~np.isfinite(probabilities).all(axis=1)
         raise ModelError(
             f"The model predicts NaN for {broken.sum()} of {len(broken)} tracks, first {track_ids[broken.argmax()]}. "
-            "Train it again, with a lower rate if training went astray: --set mlp.learning_rate=0.0003"
+            "Train it again; if training diverged, with a lower learning rate: --set mlp.learning_rate=0.0003"
         )
     y, p, limits = check_predictions(truth, probabilities, thresholds)
     owners = np.asarray(groups).astype(str)
-    draws = resamples or int(np.clip(_BUDGET // y.size, _FEWEST, RESAMPLES))
+    draws = resamples or int(np.clip(_BUDGET // y.size, _MIN_RESAMPLES, RESAMPLES))
     counts = np.asarray(train_positives)
 
     def level(y: np.ndarray, p: np.ndarray, limits: np.ndarray, owners: np.ndarray) -> Level:
@@ -204,9 +190,9 @@ def evaluate_predictions(
     first.sort()
     album_truth = aggregate(y, albums, "max")[1] > 0
     by_way = {way: aggregate(p, albums, way)[1] for way in AGGREGATIONS}
-    _check_judged(album_truth, "test albums")
-    judged, predicted = has_both_classes(y), p > limits
-    judged_y, judged_p = y[:, judged], p[:, judged]
+    _check_usable(album_truth, "test albums")
+    usable, predicted = has_both_classes(y), p > limits
+    usable_y, usable_p = y[:, usable], p[:, usable]
     table = per_label(labels, y, p, thresholds=limits, num_genres=num_genres, train_positives=counts)
     tracks = level(y, p, limits, owners)
     of_albums = by_way[aggregation] if album_probabilities is None else album_probabilities
@@ -218,7 +204,7 @@ def evaluate_predictions(
         resamples=draws,
         aggregation=aggregation,
         aggregations={way: evaluate(album_truth, one, thresholds=limits) for way, one in by_way.items()},
-        chance=float(judged_y.mean()),
+        chance=float(usable_y.mean()),
         fixed=None if raw is None else evaluate(y, raw, thresholds=FIXED),
         gain={} if raw is None else _gain(y, p, raw, owners, limits, draws, seed),
         per_label=table,
@@ -226,12 +212,12 @@ def evaluate_predictions(
         confused=confused_pairs(labels, y, predicted),
         error_map=error_map(labels, y, predicted),
         worst=worst_errors(labels, track_ids, albums, y, p, limits),
-        ranking=[
-            precision_recall("all decisions", tracks.metrics.map_micro, judged_y.reshape(-1), judged_p.reshape(-1)),
+        precision_recall=[
+            precision_recall("all decisions", tracks.metrics.map_micro, usable_y.reshape(-1), usable_p.reshape(-1)),
             *_extremes(labels, y, p, table),
         ],
-        reliability=reliability_curve(judged_y, judged_p),
-        thresholds=threshold_curve(judged_y, judged_p),
+        reliability=reliability_curve(usable_y, usable_p),
+        thresholds=threshold_curve(usable_y, usable_p),
         common_threshold=float(limits[0]) if (limits == limits[0]).all() else None,
     )
 
@@ -243,14 +229,14 @@ def _check(labels: Sequence[str], train_positives: np.ndarray, *, truth: np.ndar
     for name, number in {"labels": len(labels), "train_positives": len(train_positives)}.items():
         if number != truth.shape[1]:
             raise ValueError(f"{name} has {number} values for {truth.shape[1]} labels.")
-    _check_judged(truth, "test tracks")
+    _check_usable(truth, "test tracks")
 
 
-def _check_judged(truth: np.ndarray, what: str) -> None:
+def _check_usable(truth: np.ndarray, what: str) -> None:
     if not has_both_classes(truth).any():
         raise LabelError(
-            f"None of the {truth.shape[1]} labels is on some of the {len(truth)} {what} and not on others, so nothing "
-            "can be judged. Hold out more artists: eno split --set split.test=0.25"
+            f"None of the {truth.shape[1]} labels has both positives and negatives among the {len(truth)} {what}, so "
+            "there is nothing to evaluate. Hold out more artists: eno split --set split.test=0.25"
         )
 
 
@@ -271,8 +257,8 @@ def _gain(
 
 
 def _extremes(labels: Sequence[str], y: np.ndarray, p: np.ndarray, table: pa.Table) -> list[PrecisionRecall]:
-    """Curves of the labels that are ranked best and worst, of those with enough positives to draw one."""
-    enough = table.filter((pc.field("test_positives") >= _FROM) & pc.field("average_precision").is_valid())
+    """Compute curves of the labels with the best and worst average precision, among those with enough positives."""
+    enough = table.filter((pc.field("test_positives") >= _MIN_POSITIVES) & pc.field("average_precision").is_valid())
     rows = enough.select(["label", "average_precision"]).to_pylist()
     if len(rows) > 2 * _EXTREMES:
         rows = [*rows[:_EXTREMES], *rows[-_EXTREMES:]]

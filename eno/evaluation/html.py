@@ -118,7 +118,7 @@ def _finding(finding: Finding) -> Card:
 
 
 def _ranking(found: Evaluation) -> Chapter:
-    curves = Picture("precision-recall curves", charts.precision_recall_curves(found.ranking))
+    curves = Picture("precision-recall curves", charts.precision_recall_curves(found.precision_recall))
     by_frequency = Picture(
         "average precision by number of training tracks", charts.precision_by_frequency(found.per_label)
     )

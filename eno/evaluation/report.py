@@ -1,4 +1,4 @@
-"""An evaluation as files and as a table for the terminal."""
+"""Evaluations as files, and as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from eno.evaluation.metrics import Metrics
 from eno.files import AudioRoots, printable, replace_file, write_json
 
 METRICS_FILE, PER_LABEL_FILE, REPORT_FILE = "metrics.json", "per_label.parquet", "report.html"
-"""What `write_report` writes."""
+"""Files that `write_report` writes."""
 
 # Two lines each, so that the table fits a terminal of 80 columns.
 _COLUMNS = {
@@ -34,21 +34,17 @@ _COLUMNS = {
 
 
 def write_report(evaluation: Evaluation, folder: Path, *, audio_roots: AudioRoots | Path | None = None) -> None:
-    """Write all of it: figures as JSON, labels as Parquet, and a page to read.
+    """Write `METRICS_FILE`, `PER_LABEL_FILE` and `REPORT_FILE` into a folder, which is created if needed.
 
     Parameters
     ----------
-    evaluation : Evaluation
-        As `eno.evaluation.evaluation.evaluate_predictions` gives it.
-    folder : Path
-        Receives `METRICS_FILE`, `PER_LABEL_FILE` and `REPORT_FILE`; it is made.
     audio_roots : AudioRoots or Path, optional
         Folders of the tracks, so that the page can play the worst errors.
 
     Raises
     ------
     MissingExtra
-        matplotlib is not installed; figures and labels are written nevertheless.
+        matplotlib is not installed; the other two files are written nevertheless.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / METRICS_FILE, as_json(evaluation))
@@ -60,17 +56,7 @@ def write_report(evaluation: Evaluation, folder: Path, *, audio_roots: AudioRoot
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Give the figures as values that JSON has; null stands for what cannot be told.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
-
-    Returns
-    -------
-    dict
-        Strict JSON: no NaN.
-    """
+    """Return an evaluation as strict JSON; NaN becomes null."""
     content = {
         "artists": evaluation.artists,
         "resamples": evaluation.resamples,
@@ -110,19 +96,12 @@ def _strict(value: Any) -> Any:
 
 
 def metrics_table(results: Mapping[str, Level | Metrics], *, title: str = "held-out tracks") -> Table:
-    """Show results as one row each.
+    """Return a table of results for 80 columns, with confidence intervals where there are any.
 
     Parameters
     ----------
     results : mapping of str to Level or Metrics
-        By what to call them; those of a `Level` have their intervals below them.
-    title : str
-        What stands above.
-
-    Returns
-    -------
-    rich.table.Table
-        Ready to print, in 80 columns.
+        By name of their row.
     """
     levels = {name: one if isinstance(one, Level) else Level(one, {}, {}) for name, one in results.items()}
     table = Table(title=title, caption=_caption(list(levels.values())), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -147,6 +126,6 @@ def _range(interval: Interval | None) -> str:
 
 def _caption(levels: list[Level]) -> str | None:
     skipped = max((one.metrics.without_positives + one.metrics.without_negatives for one in levels), default=0)
-    said = ["below: intervals of 95 %, by drawing artists"] if any(one.intervals for one in levels) else []
-    said += [f"{skipped} labels without positives or without negatives could not be judged"] if skipped else []
-    return "; ".join(said) or None
+    notes = ["95 % confidence intervals, by resampling artists"] if any(one.intervals for one in levels) else []
+    notes += [f"{skipped} labels without positives or without negatives excluded"] if skipped else []
+    return "; ".join(notes) or None

@@ -142,7 +142,7 @@ def report_evaluation(experiment: Experiment, found: Evaluation, folder: Path) -
 
 
 def _plot(experiment: Experiment, found: Evaluation) -> None:
-    curves = {f"{one.name} {one.average_precision:.2f}": (one.recall, one.precision) for one in found.ranking}
+    curves = {f"{one.name} {one.average_precision:.2f}": (one.recall, one.precision) for one in found.precision_recall}
     experiment.lines("precision and recall", curves, x="recall", y="precision")
     limits = found.thresholds
     experiment.lines(
@@ -151,8 +151,8 @@ def _plot(experiment: Experiment, found: Evaluation) -> None:
         x="threshold",
         y="F1",
     )
-    kept = np.isfinite(found.reliability.found)
-    observed = (found.reliability.promised[kept], found.reliability.found[kept])
+    kept = np.isfinite(found.reliability.observed)
+    observed = (found.reliability.predicted[kept], found.reliability.observed[kept])
     experiment.lines(
         "reliability",
         {"observed": observed, "ideal": ((0, 1), (0, 1))},

@@ -111,9 +111,9 @@ def test_resamples_without_any_positive_are_left_out():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"resamples": 0}, "resamples is 0"),
-        ({"level": 1}, "level is 1"),
-        ({"metrics": ["x"]}, "choose from map_macro"),
+        ({"resamples": 0}, "resamples = 0"),
+        ({"level": 1}, "level = 1"),
+        ({"metrics": ["x"]}, "expected some of map_macro"),
         ({"groups": [1, 2]}, "groups has 2 values for 60 rows"),
     ],
 )

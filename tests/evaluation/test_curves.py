@@ -38,6 +38,6 @@ def test_the_threshold_curve_is_what_each_threshold_gives(data):
 def test_reliability_is_what_the_calibration_error_is_made_of(data):
     found = reliability_curve(*data)
     full = found.decisions > 0
-    gaps = np.abs(found.promised - found.found)[full]
+    gaps = np.abs(found.predicted - found.observed)[full]
     assert (gaps * found.decisions[full]).sum() / data[0].size == pytest.approx(calibration_errors(*data)[0])
-    assert np.isnan(found.promised[~full]).all()
+    assert np.isnan(found.predicted[~full]).all()

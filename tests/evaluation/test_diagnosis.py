@@ -9,12 +9,12 @@ from eno.evaluation.diagnosis import Predictions, diagnose
 LABELS = [f"label {i}" for i in range(6)]
 ISSUES = [
     "under-fitting", "over-fitting", "class imbalance", "labels without test tracks", "constant predictions",
-    "mis-calibration",
+    "miscalibration",
 ]  # fmt: skip
 
 
 def part(seed, signal, rows=400):
-    """Calibrated predictions that know so much of the truth."""
+    """Calibrated predictions with a given strength of signal."""
     random = np.random.default_rng(seed)
     logits = random.normal(size=(rows, 6)) * signal - 1
     truth = random.random(logits.shape) < 1 / (1 + np.exp(-logits))
@@ -48,7 +48,7 @@ def test_over_fitting_is_good_on_one_side():
     assert "in test" in findings["over-fitting"].evidence
 
 
-def test_without_training_tracks_neither_can_be_told():
+def test_without_training_tracks_neither_is_checked():
     assert [found(part(0, 4))[one].found for one in ISSUES[:2]] == [None, None]
 
 
@@ -59,7 +59,7 @@ def test_labels_that_are_never_predicted_are_named_with_their_training_tracks():
     assert finding.found
     assert "2 of 6 labels" in finding.evidence
     assert "label 1 (5), label 5 (10)" in finding.evidence
-    assert "median of their training tracks is 7.5, of the other labels 35" in finding.evidence
+    assert "median number of their training tracks is 7.5, that of the other labels 35" in finding.evidence
 
 
 def test_labels_without_test_tracks_and_constant_ones_are_named():
@@ -75,20 +75,20 @@ def test_labels_without_test_tracks_and_constant_ones_are_named():
 
 
 @pytest.mark.parametrize("power", [0.5, 2])
-def test_promises_that_are_not_kept(power):
+def test_miscalibration(power):
     test = part(0, 4)
-    finding = found(Predictions(test.truth, test.probabilities**power))["mis-calibration"]
+    finding = found(Predictions(test.truth, test.probabilities**power))["miscalibration"]
     assert finding.found
-    assert "calibration error 0." in finding.evidence
+    assert "calibration error is 0." in finding.evidence
 
 
-def test_one_track_and_no_positives_are_no_crash():
+def test_one_track_and_no_positives_do_not_crash():
     findings = found(Predictions(np.zeros((1, 6)), np.full((1, 6), 0.2)))
     assert findings["labels without test tracks"].found
-    assert findings["mis-calibration"].found is None
+    assert findings["miscalibration"].found is None
 
 
-def test_remedies_are_settings_that_there_are():
+def test_remedies_are_existing_settings():
     test = Predictions(part(0, 1).truth, np.full((400, 6), 0.01, np.float32))
     test.truth[:, 2] = False
     poor = found(test, train=part(1, 0.2), val=part(2, 0.2))

@@ -53,7 +53,7 @@ def test_everything_agrees_with_its_parts(predictions):
     assert (found.albums.metrics.rows, found.artists, found.resamples) == (24, 12, 50)
     assert set(found.tracks.parts) == {"genres", "descriptors", "head", "torso", "tail"}
     assert found.common_threshold is None
-    assert [one.name for one in found.ranking[:1]] == ["all decisions"]
+    assert [one.name for one in found.precision_recall[:1]] == ["all decisions"]
 
 
 def test_the_files(predictions, tmp_path):

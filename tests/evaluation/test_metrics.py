@@ -36,7 +36,7 @@ def test_by_hand():
 def test_as_scikit_learn_has_it(seed, digits, labels):
     random = np.random.default_rng(seed)
     truth = random.random((40, labels)) < np.linspace(0.1, 0.6, labels)
-    truth[:2] = [[True], [False]]  # so that all labels can be judged
+    truth[:2] = [[True], [False]]  # so that all labels have positives and negatives
     scores = random.random((40, labels)).round(digits)
     thresholds = random.random(labels).round(digits)
     result = evaluate(truth, scores, thresholds=thresholds)
@@ -109,7 +109,7 @@ def test_prevalence_ranks_nothing():
 
 @pytest.mark.parametrize("truth", [np.zeros((3, 2)), np.ones((3, 2)), np.zeros((0, 2)), np.zeros((3, 0))])
 def test_nothing_to_judge(truth):
-    with pytest.raises(ValueError, match=rf"none of the {truth.shape[1]} labels .* in {len(truth)} rows"):
+    with pytest.raises(ValueError, match=rf"None of the {truth.shape[1]} labels .* in {len(truth)} rows"):
         evaluate(truth, np.zeros(truth.shape))
 
 
@@ -117,12 +117,12 @@ def test_nothing_to_judge(truth):
     ("scores", "thresholds", "message"),
     [
         (SCORES[:, :2], 0.5, r"\(4, 3\), probabilities \(4, 2\)"),
-        (np.where(SCORES == 0.9, np.nan, SCORES), 0.5, "hold nan in row 0, label 0"),
-        (np.where(SCORES == 0.8, 1.5, SCORES), 0.5, "hold 1.5 in row 0, label 1"),
+        (np.where(SCORES == 0.9, np.nan, SCORES), 0.5, "row 0, label 0 is nan"),
+        (np.where(SCORES == 0.8, 1.5, SCORES), 0.5, "row 0, label 1 is 1.5"),
         (SCORES, np.zeros(2), r"thresholds have the shape \(2,\)"),
-        (SCORES, np.nan, "none NaN"),
+        (SCORES, np.nan, "without NaN"),
     ],
 )
-def test_what_cannot_be_judged(scores, thresholds, message):
+def test_invalid_predictions(scores, thresholds, message):
     with pytest.raises(ValueError, match=message):
         evaluate(TRUTH, scores, thresholds=thresholds)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from eno.evaluation.ranking import weighted_ranking
+from eno.evaluation.weighted_ranking import weighted_average_precision_and_auc
 from eno.models.average_precision import average_precision_and_auc
 
 
@@ -16,7 +16,7 @@ def test_weighted_rankings_are_those_of_scikit_learn(seed, digits, groups):
     scores = random.random(40).round(digits).astype(np.float32)  # one digit: many ties
     owner = random.integers(groups, size=40)
     weights = random.integers(0, 3, (groups, 4)).astype(np.float32)
-    precisions, areas = weighted_ranking(truth, scores, owner, weights)
+    precisions, areas = weighted_average_precision_and_auc(truth, scores, owner, weights)
     for column, (precision, area) in enumerate(zip(precisions, areas, strict=True)):
         weight = weights[owner, column]
         drawn = truth[weight > 0]
@@ -53,12 +53,12 @@ def test_many_groups_take_the_sparse_way_to_the_same_figures():
     random = np.random.default_rng(0)
     truth, scores = random.random(3000) < 0.02, random.random(3000).round(2)
     weights = random.integers(0, 3, (3000, 6)).astype(np.float32)
-    each = weighted_ranking(truth, scores, np.arange(3000), weights)
+    each = weighted_average_precision_and_auc(truth, scores, np.arange(3000), weights)
     shared = weights[random.integers(3000, size=7)]
     owner = random.integers(7, size=3000)
     few, same = (
-        weighted_ranking(truth, scores, owner, shared),
-        weighted_ranking(truth, scores, np.arange(3000), shared[owner]),
+        weighted_average_precision_and_auc(truth, scores, owner, shared),
+        weighted_average_precision_and_auc(truth, scores, np.arange(3000), shared[owner]),
     )
     np.testing.assert_allclose(few, same, rtol=1e-6)
     assert each[0][0] == pytest.approx(average_precision_score(truth, scores, sample_weight=weights[:, 0]))

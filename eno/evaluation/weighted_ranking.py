@@ -1,7 +1,7 @@
-"""Average precision and area under the ROC curve, for many weightings of the same rows at once.
+"""Average precision and ROC-AUC under many weightings of the same rows at once.
 
-A row's rank does not depend on what rows weigh, so a label's rows are put in their places once; every weighting is then
-a product of matrices. That is what lets a thousand resamples of a thousand labels finish in a minute.
+The rank of a row does not depend on weights, so the rows of a label are ranked once, and each weighting is a product of
+matrices. That makes a thousand resamples of a thousand labels possible in a minute.
 """
 
 from __future__ import annotations
@@ -9,42 +9,41 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-_DENSE = 5  # so many times as many multiplications a dense product of matrices does in the time of a sparse one
+_DENSE = 5  # multiplications of a dense product in the time of one of a sparse product
 
 
-def weighted_ranking(
+def weighted_average_precision_and_auc(
     truth: np.ndarray, scores: np.ndarray, groups: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Judge how one label ranks rows.
+    """Return average precision and ROC-AUC of one label for each weighting.
 
     Parameters
     ----------
     truth : np.ndarray [shape=(n,), dtype=bool]
-        Which rows have the label.
     scores : np.ndarray [shape=(n,)]
-        The higher, the likelier. Equal scores share one rank.
+        Higher for more likely positives. Equal scores share one rank.
     groups : np.ndarray [shape=(n,), dtype=int]
-        The group of each row, 0 … g - 1.
+        Group of each row, 0 … g - 1.
     weights : np.ndarray [shape=(g, b), dtype=float32]
-        How often each group counts, in each of the weightings: whole numbers, which float32 adds exactly up to 2**24.
+        Weight of each group in each of the b weightings: whole numbers, which float32 adds exactly up to 2**24.
 
     Returns
     -------
     average_precision, roc_auc : np.ndarray [shape=(b,), dtype=float64]
-        As `sklearn.metrics.average_precision_score` and `roc_auc_score` define them with `sample_weight`. NaN where no
-        positive has a weight; the area also where no negative has one.
+        As scikit-learn's `average_precision_score` and `roc_auc_score` with `sample_weight`. NaN if no positive has a
+        weight; the area also if no negative has one.
     """
     levels, level = np.unique(scores[truth], return_inverse=True)
     if len(levels) == 0:
         nothing = np.full(weights.shape[1], np.nan)
         return nothing, nothing
     negatives, owners = scores[~truth], groups[~truth]
-    reached = np.searchsorted(levels, negatives, side="right")  # so many levels a negative is not below
+    reached = np.searchsorted(levels, negatives, side="right")  # number of levels at or below each negative
     exceeded = np.searchsorted(levels, negatives, side="left")
     tied = reached > exceeded
     positives = _weights_at(level, groups[truth], len(levels), weights)
     at_levels = _weights_at(reached, owners, len(levels) + 1, weights)
-    false = _from_above(at_levels)  # of negatives that are not below a level; first that of all
+    false = _from_above(at_levels)  # weight of negatives at or above each level, after that of all
     true = _from_above(positives)
     below = false[0] - false[1:]
     if tied.any():
@@ -57,7 +56,7 @@ def weighted_ranking(
 
 
 def _weights_at(places: np.ndarray, groups: np.ndarray, count: int, weights: np.ndarray) -> np.ndarray:
-    """Sum the weights of rows by their places [shape=(count, b)]."""
+    """Sum the weights of rows by place [shape=(count, b)]."""
     shape = (count, len(weights))
     rows = sparse.csr_array((np.ones(len(places), np.float32), (places, groups)), shape=shape)
     dense = count * len(weights) <= _DENSE * rows.nnz
@@ -66,6 +65,6 @@ def _weights_at(places: np.ndarray, groups: np.ndarray, count: int, weights: np.
 
 
 def _from_above(values: np.ndarray) -> np.ndarray:
-    """Sum each row with all that follow it."""
+    """Return cumulative sums from the last row to the first."""
     result: np.ndarray = values[::-1].cumsum(axis=0)[::-1]
     return result
