@@ -1,4 +1,4 @@
-"""A browser for tests of pages; they are skipped where there is none."""
+"""A browser for tests of pages, which are skipped without one."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ needs_browser = pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Ch
 
 @contextmanager
 def launched():
-    """Start it, without a window."""
+    """Start a headless browser."""
     # As root, as in a container, Chromium runs only without its sandbox.
     options = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with sync_api.sync_playwright() as playwright:
@@ -24,10 +24,10 @@ def launched():
 
 
 def wait(page, expression):
-    """Wait until an expression of JavaScript holds; fails if it never does."""
-    # Not by page.wait_for_function, whose script the page's own policy forbids.
+    """Wait until a JavaScript expression is true; fail after ten seconds."""
+    # page.wait_for_function is blocked by the page's content security policy.
     for _ in range(400):
         if page.evaluate(f"Boolean({expression})"):
             return
         page.wait_for_timeout(25)
-    pytest.fail(f"{expression} did not come true")
+    pytest.fail(f"{expression} was not true in time")

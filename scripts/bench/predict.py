@@ -1,8 +1,8 @@
-"""How long tags of one clip of 30 s take: in a process that has begun, in a new one, and beside many others.
+"""Time to tag a clip of 30 s: in a running process, in a new process, and among many others.
 
-musicnn's own tags by default, or a predictor that was trained: ``--model FOLDER``.
+    python scripts/bench/predict.py [--model FOLDER] [--files 40]
 
-Run it with nothing else on the machine: ``python scripts/bench/predict.py [--model FOLDER] [--files 40]``.
+Uses musicnn's own tagger by default. Run it on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KINDS = {".flac": "PCM_16", ".mp3": "MPEG_LAYER_III", ".ogg": "VORBIS"}
 
 
 def clip(path: Path, seed: int = 0) -> Path:
-    """Write a clip: noise under a glide, in blocks, since libvorbis crashes on one long one."""
+    """Write a clip of a glide and noise, in blocks, because libvorbis crashes on long ones."""
     times = np.arange(CLIP_S * RATE) / RATE
     noise = 0.05 * np.random.default_rng(seed).standard_normal((len(times), 2))
     samples = (0.3 * np.sin(2 * np.pi * (110 + 20 * times) * times)[:, None] + noise).astype(np.float32)
@@ -37,7 +37,7 @@ def clip(path: Path, seed: int = 0) -> Path:
 
 
 def timed(work: Callable[[], object], repeats: int) -> np.ndarray:
-    """Seconds of each run, after one to warm up."""
+    """Return the seconds of each run, after one run to warm up."""
     work()
     times = []
     for _ in range(repeats):
@@ -48,14 +48,14 @@ def timed(work: Callable[[], object], repeats: int) -> np.ndarray:
 
 
 def bench_cold(path: Path, model: Path | None, repeats: int) -> None:
-    """Print the time of the command in a new process."""
+    """Time the command in a new process."""
     command = [sys.executable, "-m", "eno", "tag", str(path), *(["--model", str(model)] if model else [])]
     times = timed(lambda: subprocess.run(command, check=True, capture_output=True), repeats)
     print(f"eno tag in a new process: median {np.median(times):.2f} s, slowest {times.max():.2f} s of {repeats}")
 
 
 def bench_warm(predictor: EnoPredictor, paths: list[Path], repeats: int) -> None:
-    """Print the time of one clip of each kind in this process."""
+    """Time one clip of each format in this process."""
     for path in paths:
         times = timed(lambda path=path: predictor.predict(path), repeats)
         middle, high = np.percentile(times, [50, 95])
@@ -63,19 +63,19 @@ def bench_warm(predictor: EnoPredictor, paths: list[Path], repeats: int) -> None
 
 
 def bench_many(predictor: EnoPredictor, paths: list[Path]) -> None:
-    """Print clips a second together, and one after the other."""
+    """Compare the throughput of predict_many and predict."""
     alone = timed(lambda: [predictor.predict(path) for path in paths], 1)[0]
     together = timed(lambda: list(predictor.predict_many(paths)), 1)[0]
     print(
-        f"{len(paths)} clips: predict {len(paths) / alone:.1f}, predict_many {len(paths) / together:.1f} a second, "
+        f"{len(paths)} clips: predict {len(paths) / alone:.1f}, predict_many {len(paths) / together:.1f} per second, "
         f"{alone / together:.2f} times as fast"
     )
 
 
 def main() -> None:
-    """Run all three."""
+    """Run all benchmarks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, help="a predictor (default: musicnn's own tags)")
+    parser.add_argument("--model", type=Path, help="folder of a predictor [default: musicnn's own tagger]")
     parser.add_argument("--files", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=20)
     chosen = parser.parse_args()

@@ -1,12 +1,12 @@
-r"""How quick the HTTP service is, and what it adds to the predictor.
+r"""Throughput and latency of the HTTP service, and its overhead over the predictor.
 
     python scripts/bench/serve.py --model data/demo/models/musicnn-mtt-mlp --store data/demo/embeddings/… \
         --data-root data/demo [--seconds 10] [--requests 10000]
 
-Tagging a clip of 30 s and neighbours of a track, by 1, 8 and 32 clients at once, each a thread with a connection that
-stays open; every client waits for its answer before it asks again. The service is a process of its own, the clients
-share its cores. In turn with it, the same clip through `EnoPredictor.predict_proba` in this process. Memory is what the
-service and its decoders hold (Linux), before and after the requests.
+Tags a clip of 30 s and finds neighbours of a track, with 1, 8 and 32 concurrent clients. Each client is a thread with a
+persistent connection, and waits for a response before its next request. The service is a separate process on the same
+cores. For comparison the same clip is tagged by `EnoPredictor.predict_proba` in this process. Memory is that of the
+service and its worker processes (Linux), before and after the requests.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ROUNDS = 3
 
 
 class Service:
-    """``eno serve`` in a process of its own."""
+    """``eno serve`` in a separate process."""
 
     def __init__(self, model: Path, store: Path, data_root: Path) -> None:
         with socket.socket() as free:
@@ -62,20 +62,20 @@ class Service:
         self.start_s = time.monotonic() - began
 
     def connect(self) -> http.client.HTTPConnection:
-        """A connection of its own for every client."""
+        """Return a new connection."""
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
 
     @staticmethod
     def ask(
         connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None = None
     ) -> tuple[int, bytes]:
-        """Status and body of an answer."""
+        """Return status and body of a response."""
         connection.request(method, path, body, {"Content-Type": "audio/mpeg"} if body else {})
         answer = connection.getresponse()
         return answer.status, answer.read()
 
     def memory_mb(self) -> float:
-        """Of the process and those that it started; what they share is counted once."""
+        """Return the memory of the process and its children, with shared pages counted once."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         total = 0
         for pid in (str(self.process.pid), *children):
@@ -84,7 +84,7 @@ class Service:
         return total / 1000
 
     def stop(self) -> None:
-        """End it as a scheduler would."""
+        """Terminate the process."""
         self.process.terminate()
         self.process.wait(60)
 
@@ -92,7 +92,7 @@ class Service:
 def measure(
     service: Service, clients: int, ask: Callable[[int], Request], *, seconds: float = np.inf, requests: float = np.inf
 ) -> dict[str, float]:
-    """Let clients ask; `ask` takes the number of the request and gives method, path and body."""
+    """Send requests from several clients; `ask` returns method, path and body for the number of a request."""
     times, refused, lock, numbers = [], [0], threading.Lock(), iter(range(10**9))
     began = time.monotonic()
 
@@ -129,7 +129,7 @@ def measure(
 
 
 def in_process(predictor: EnoPredictor, clip: Path, seconds: float) -> float:
-    """Clips a second without HTTP, one after the other."""
+    """Return clips per second without HTTP, one after the other."""
     began, count = time.monotonic(), 0
     while time.monotonic() - began < seconds:
         predictor.predict_proba(clip)
@@ -138,13 +138,13 @@ def in_process(predictor: EnoPredictor, clip: Path, seconds: float) -> float:
 
 
 def main() -> None:
-    """Measure."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--data-root", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
-    parser.add_argument("--requests", type=int, default=10_000, help="for the figure of memory")
+    parser.add_argument("--seconds", type=float, default=10.0, help="duration of each measurement")
+    parser.add_argument("--requests", type=int, default=10_000, help="requests between the two measurements of memory")
     options = parser.parse_args()
     ids = EmbeddingStore.open(options.store).track_ids()
     source = options.data_root / "raw" / "audio" / ids[0]
@@ -164,7 +164,7 @@ def main() -> None:
 
 
 def report(service: Service, clip: Path, ids: list[str], options: argparse.Namespace, predictor: EnoPredictor) -> None:
-    """Print the table."""
+    """Measure, and print the results."""
     content = clip.read_bytes()
     print(f"ready after {service.start_s:.1f} s")
 
@@ -176,18 +176,18 @@ def report(service: Service, clip: Path, ids: list[str], options: argparse.Names
 
     measure(service, 2, tag, requests=4)
     rounds = []
-    for _ in range(_ROUNDS):  # in turn, since other work on the machine comes and goes
+    for _ in range(_ROUNDS):  # alternating, because the load of the machine varies
         alone = in_process(predictor, clip, options.seconds)
         rounds.append((alone, measure(service, 8, tag, seconds=options.seconds)["per_s"]))
         print(f"in process {alone:.2f} clips/s, by 8 clients {rounds[-1][1]:.2f}")
     ratio = np.median([served / alone for alone, served in rounds])
-    print(f"saturated, HTTP gives {100 * ratio:.0f} % of what the predictor gives in process")
+    print(f"at saturation the service reaches {100 * ratio:.0f} % of the throughput in process")
     for name, ask in (("tag a clip", tag), ("similar by id", similar)):
         for clients in CLIENTS:
             found = measure(service, clients, ask, seconds=options.seconds)
             print(
                 f"{name}, {clients:2} clients: {found['per_s']:7.2f} /s, p50 {found['p50_ms']:7.1f} ms, "
-                f"p99 {found['p99_ms']:7.1f} ms ({found['n']} answers, {found['503']} refused)"
+                f"p99 {found['p99_ms']:7.1f} ms ({found['n']} responses, {found['503']} refused)"
             )
     before = service.memory_mb()
     measure(service, 8, similar, requests=options.requests * 0.99)

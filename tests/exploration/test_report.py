@@ -45,7 +45,7 @@ def page(root, tmp_path):  # noqa: F811
     return Page((tmp_path / "report.html").read_text("utf-8"))
 
 
-def test_the_file_needs_nothing_else(page):
+def test_the_report_is_self_contained(page):
     assert "script" not in page.tags
     assert "link" not in page.tags
     assert all(address.startswith(("data:image/", "#")) for address in page.addresses)

@@ -21,7 +21,7 @@ LABELS = LabelEncoder(["shoegaze"], ["melancholic", "noisy"])
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Six songs of different lengths, with what cannot be read between them."""
+    """Six songs of different lengths, with unreadable files between them."""
     folder = tmp_path_factory.mktemp("songs")
     paths = []
     for seed in range(6):
@@ -32,7 +32,7 @@ def files(tmp_path_factory):
 
 
 def made(encoder, head, *, windows=False):
-    """A predictor whose head knows something of what the encoder gives."""
+    """A predictor with a trained head."""
     rng = np.random.default_rng(0)
     X, Y = rng.standard_normal((120, encoder.spec.dim)).astype(np.float32), rng.integers(0, 2, (40, 3))
     bags = Bags(X, np.full(40, 3))
@@ -47,7 +47,7 @@ def predictor(request):
 
 
 @pytest.mark.parametrize("batch_windows", [1, 7, 1000])
-def test_many_are_what_each_alone_is_in_their_order(predictor, files, batch_windows):
+def test_many_files_equal_single_files_and_keep_their_order(predictor, files, batch_windows):
     found = list(predictor.predict_many(map(str, files), batch_windows=batch_windows, threads=3))
     assert [one.path for one in found] == files
     assert [type(one.error) for one in found] == [AudioError if i in (1, 7) else type(None) for i in range(8)]
@@ -62,7 +62,7 @@ def test_many_are_what_each_alone_is_in_their_order(predictor, files, batch_wind
     assert next(predictor.predict_many(files, threshold=0)).named == LABELS.decode(np.ones(3))
 
 
-def test_files_are_taken_as_they_are_needed_and_a_reader_that_stops_leaves_nothing_behind():
+def test_paths_are_read_lazily_and_stopping_early_leaves_no_threads():
     taken = []
 
     def names():
@@ -81,12 +81,12 @@ def test_files_are_taken_as_they_are_needed_and_a_reader_that_stops_leaves_nothi
         next(encode_files([], read=len, encode=len, batch_windows=0))
 
 
-def test_errors_of_other_kinds_are_not_hidden():
+def test_other_exceptions_propagate():
     with pytest.raises(ZeroDivisionError):
         list(encode_files(["a"], read=lambda path: 1 / 0, encode=len, batch_windows=4))
 
 
-def test_embeddings_are_named_without_files(predictor, files):
+def test_tags_of_embeddings_equal_those_of_files(predictor, files):
     songs = [path for path in files if path.stem.isdigit()]
     if predictor.head.takes_windows:
         windows = [predictor._encode(path)[:, 0] for path in songs]

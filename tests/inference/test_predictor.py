@@ -51,7 +51,7 @@ class TestMusicnnVocabulary:
         assert set(named["genres"]) == {tag.tag for tag in tags[:7] if tag.family == "genre"}
         assert set(named["descriptors"]) == {tag.tag for tag in tags[:7] if tag.family == "descriptor"}
 
-    def test_saved_without_head_it_comes_back(self, predictor, song, tmp_path):
+    def test_save_and_load_with_an_identity_head(self, predictor, song, tmp_path):
         predictor.save(tmp_path / "p")
         loaded = EnoPredictor.load(tmp_path / "p")
         np.testing.assert_array_equal(loaded.predict_proba(song), predictor.predict_proba(song))
@@ -81,7 +81,7 @@ class TestOwnHead:
             "descriptors": ["melancholic", "noisy"],
         }
 
-    def test_saved_it_comes_back_without_pickle(self, trained, song, tmp_path):
+    def test_save_and_load_without_pickle(self, trained, song, tmp_path):
         trained.save(tmp_path / "p")
         loaded = EnoPredictor.load(tmp_path / "p")
         np.testing.assert_allclose(loaded.predict_proba(song), trained.predict_proba(song), atol=1e-6)
@@ -90,7 +90,7 @@ class TestOwnHead:
         names = sorted(path.relative_to(tmp_path / "p").as_posix() for path in (tmp_path / "p").rglob("*.*"))
         assert names == ["head/head.json", "head/head.safetensors", "label_encoder.json", "predictor.json"]
 
-    def test_encoder_that_changed_is_refused(self, trained, tmp_path):
+    def test_changed_encoder_is_refused(self, trained, tmp_path):
         trained.save(tmp_path / "p")
         file = tmp_path / "p" / "predictor.json"
         content = json.loads(file.read_text())
@@ -147,7 +147,7 @@ class TestCalibrated:
         limits = {tag.tag: tag.threshold for tag in calibrated.predict_tags(song)}
         assert [limits[name] for name in names] == [0.2, 0.9, 1.0]
 
-    def test_albums_are_means_of_logits_with_thresholds_of_their_own(self, calibrated, song, tmp_path, caplog):
+    def test_albums_are_means_of_logits_with_album_thresholds(self, calibrated, song, tmp_path, caplog):
         other = tmp_path / "other.flac"
         soundfile.write(other, music(5, 22_050, seed=9), 22_050)
         broken = tmp_path / "broken.flac"
@@ -169,7 +169,7 @@ class TestCalibrated:
         with pytest.raises(ValueError, match="at least one file"):
             calibrated.predict_album([])
 
-    def test_saved_with_all_of_it(self, calibrated, song, tmp_path):
+    def test_save_and_load_with_calibration(self, calibrated, song, tmp_path):
         calibrated.save(tmp_path)
         loaded = EnoPredictor.load(tmp_path)
         np.testing.assert_allclose(loaded.predict_proba(song), calibrated.predict_proba(song), atol=1e-6)
@@ -178,7 +178,7 @@ class TestCalibrated:
         EnoPredictor(loaded.encoder, loaded.head, loaded.labels).save(tmp_path)
         np.testing.assert_array_equal(EnoPredictor.load(tmp_path).thresholds, [0.5] * 3)  # nothing old is left over
 
-    def test_heads_that_take_windows_get_them(self, trained, song):
+    def test_heads_that_take_windows(self, trained, song):
         rng = np.random.default_rng(0)
         bags = Bags(rng.standard_normal((120, 200)).astype(np.float32), np.full(40, 3))
         head = MLPHead(pooling="attention", hidden=(8,), max_epochs=2).fit(bags, rng.integers(0, 2, (40, 3)))

@@ -1,4 +1,4 @@
-"""Tags by name: prompts, files of tags and of labelled tracks, and the whole command."""
+"""Zero-shot tagging: prompts, files of tags and of labelled tracks, and the command."""
 
 import json
 from types import SimpleNamespace
@@ -111,7 +111,7 @@ class TestCommand:
         assert all(word in tags for word in ("shoegaze", "dream pop", "jazz"))
         assert "not calibrated" in result.stderr
 
-    def test_store_gives_what_files_give(self, collection):
+    def test_store_and_files_give_the_same_tags(self, collection):
         assert eno("embed", "audio", "--encoder", "clap", "--store", "store", cwd=collection).returncode == 0
         from_files = rows_of(eno("tag", "audio", *TAGS, "--json", cwd=collection))
         from_store = rows_of(eno("tag", "--store", "store", *TAGS, "--json", cwd=collection))
@@ -120,7 +120,7 @@ class TestCommand:
             # The store keeps half precision.
             assert stored["tags"] == pytest.approx(file["tags"], abs=0.01)
 
-    def test_python_gives_what_the_command_gives(self, collection, monkeypatch):
+    def test_python_and_command_give_the_same_tags(self, collection, monkeypatch):
         monkeypatch.chdir(collection)
         encoder = load_encoder("clap", model="clap", device="cpu")
         predictor = EnoPredictor.zero_shot(encoder, ["shoegaze", "dream pop", "jazz"], policy=WindowPolicy(count=2))

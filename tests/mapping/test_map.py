@@ -29,7 +29,7 @@ def unpack(packed):
 
 
 class Page(HTMLParser):
-    """What a page consists of."""
+    """The elements, scripts and styles of a page."""
 
     def __init__(self, path):
         super().__init__()
@@ -69,7 +69,7 @@ class TestContent:
         projection, neighbours = project(vectors, method="pca"), nearest_others(vectors, 3)[::-1]
         return map_content(ids, projection, neighbours, **options), projection, neighbours
 
-    def test_places_and_neighbours_survive_packing(self):
+    def test_coordinates_and_neighbours_survive_packing(self):
         content, projection, (rows, cosines) = self.drawn([f"{i}.flac" for i in range(300)])
         places = np.stack([unpack(content[axis]) for axis in "xy"], axis=1) / 65535
         extent = (projection.coordinates.max(axis=0) - projection.coordinates.min(axis=0)).max()
@@ -80,7 +80,7 @@ class TestContent:
         percent = unpack(content["neighbours"]["percent"]).reshape(-1, 3)
         np.testing.assert_allclose(percent / 100, np.maximum(cosines, 0), atol=0.0051)
 
-    def test_tracks_without_metadata_are_known_by_their_paths(self):
+    def test_tracks_without_metadata_are_named_by_their_paths(self):
         content, *_ = self.drawn(["a/One/1.mp3", "a/One/2.mp3", "3.mp3"])
         assert content["files"] == ("1.mp3", "2.mp3", "3.mp3")
         assert content["columns"]["album"]["names"] == ["One"]
@@ -107,7 +107,7 @@ class TestContent:
         assert own == [{"Drone", "calm"}, set(), {"Shoegaze", "Noise"}]
         assert dict(zip(tags["names"], tags["families"], strict=True))["calm"] == "descriptor"
 
-    def test_predicted_tags_keep_their_side_of_the_threshold(self):
+    def test_rounding_keeps_predicted_tags_on_their_side_of_the_threshold(self):
         rng = np.random.default_rng(0)
         probabilities, thresholds = rng.random((40, 30)).astype(np.float32), rng.random(30)
         probabilities[:, 0] = thresholds[0] + 1e-4
@@ -125,7 +125,7 @@ class TestContent:
 
 
 class TestPage:
-    def test_it_needs_nothing_else(self, tmp_path):
+    def test_the_page_is_self_contained(self, tmp_path):
         page = draw(tmp_path / "new" / "map.html", [f"album/{i}.flac" for i in range(30)])
         addresses = [
             value
@@ -145,7 +145,7 @@ class TestPage:
             draw(tmp_path / name, ["x/1.mp3", "x/2.mp3"])
         assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
-    def test_hostile_names_stay_names(self, tmp_path):
+    def test_hostile_names_are_escaped(self, tmp_path):
         ids = [f"{name.replace('/', '∕')}/caf\\xe9 {i}.ogg" for i, name in enumerate(HOSTILE)]
         metadata = pa.table({
             "track_id": ids, "title": HOSTILE, "artist": HOSTILE, "descriptors": [[name] for name in HOSTILE],
@@ -160,7 +160,7 @@ class TestPage:
         folders = [content["folder"]["names"][code - 1] for code in unpack(content["folder"]["codes"])]
         assert [f"{folder}/{file}" for folder, file in zip(folders, content["files"], strict=True)] == ids
 
-    def test_audio_is_linked_from_where_the_page_lies(self, tmp_path):
+    def test_audio_links_are_relative_to_the_page(self, tmp_path):
         audio = tmp_path / "raw" / "my #audio"
         (audio / "x").mkdir(parents=True)
         odd = audio / "x" / b"caf\xe9.ogg".decode("utf-8", "surrogateescape")
@@ -191,7 +191,7 @@ class TestPage:
         assert steps == sorted(steps)
         assert steps[-1] == (steps[0][1],) * 2
 
-    def test_what_cannot_be_drawn(self, tmp_path):
+    def test_errors(self, tmp_path):
         with pytest.raises(SimilarityError, match="no tracks"):
             write_map(tmp_path / "map.html", [], np.zeros((0, 4), np.float32))
         with pytest.raises(ValueError, match="1 ids for 2 vectors"):

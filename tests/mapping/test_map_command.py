@@ -44,7 +44,7 @@ def draw(root, *options):
     return Page(root / "map.html").content, result
 
 
-def test_names_and_tags_come_from_the_catalogue_and_else_from_folders(root):
+def test_names_and_tags_come_from_the_catalogue_or_from_folders(root):
     (root / "genres.csv").write_text("Shoegaze,Rock\n")
     content, result = draw(root, "--set", f"labels.hierarchy='{root / 'genres.csv'}'")
     assert f"{COUNT} tracks by pca" in result.output
@@ -80,7 +80,7 @@ def test_tags_of_a_predictor(root):
         draw(root, "--model", root / "other")
 
 
-def test_of_a_large_collection_a_sample_is_drawn(root):
+def test_a_sample_of_a_large_collection_is_drawn(root):
     content, result = draw(root, "--sample", 7, "--seed", 1)
     assert "40 tracks: drawing a random sample of 7" in result.output
     assert content["count"] == 7

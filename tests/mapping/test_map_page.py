@@ -1,4 +1,4 @@
-"""The page of a map as somebody uses it, in a browser."""
+"""The page of the map, in a browser."""
 
 import numpy as np
 import pyarrow as pa
@@ -61,20 +61,20 @@ def page(browser, path):
 
 
 def spot(page, row):
-    """Where a track is on the screen."""
+    """Return the screen position of a track."""
     place = page.evaluate("row => enoMap.screenOf(row)", row)
     return place["x"], place["y"]
 
 
 def loneliest(page):
-    """Find a track that no other hides."""
+    """Return the track that is farthest from all others."""
     places = np.array([spot(page, row) for row in range(COUNT)])
     apart = np.linalg.norm(places[:, np.newaxis] - places, axis=2) + 1e6 * np.eye(COUNT)
     return int(apart.min(axis=1).argmax())
 
 
 def pixels(page):
-    """Colours of the canvas, and how often each occurs."""
+    """Count the colours of the canvas."""
     return page.evaluate("""() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => {
         const { canvas } = enoMap;
         const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
@@ -149,7 +149,7 @@ def test_colouring_by_a_tag_changes_pixels_and_the_legend(page):
     assert dimmed != by_tag
 
 
-def test_the_page_becomes_dark(page):
+def test_dark_mode(page):
     page.emulate_media(color_scheme="dark")
     for _ in range(20):  # the page hears of it a little later
         found = pixels(page)

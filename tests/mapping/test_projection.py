@@ -19,7 +19,7 @@ def vectors():
 
 
 @pytest.mark.parametrize("rows", [60, 15])  # more and fewer than there are dimensions
-def test_principal_components_are_those_of_a_singular_value_decomposition(vectors, rows):
+def test_principal_components_agree_with_singular_value_decomposition(vectors, rows):
     found = project(vectors[:rows], method="pca")
     centred = vectors[:rows].astype(np.float64) - vectors[:rows].mean(axis=0)
     left, values, _ = np.linalg.svd(centred, full_matrices=False)
@@ -37,13 +37,13 @@ def test_a_map_of_few_tracks(vectors, rows):
     assert np.isfinite(found.coordinates).all()
 
 
-def test_tracks_that_are_all_the_same_stand_at_one_place():
+def test_identical_tracks_have_the_same_coordinates():
     found = project(np.ones((20, 4), np.float32) / 2)
     np.testing.assert_allclose(found.coordinates, 0, atol=1e-6)
     assert found.explained == (0, 0)
 
 
-def test_nearest_are_those_of_all_cosines(vectors):
+def test_nearest_agree_with_all_cosines(vectors):
     cosines, rows = nearest_others(vectors, 5)
     every = vectors @ vectors.T
     np.fill_diagonal(every, -np.inf)
@@ -51,7 +51,7 @@ def test_nearest_are_those_of_all_cosines(vectors):
     np.testing.assert_allclose(cosines, np.sort(every, axis=1)[:, :-6:-1], atol=1e-6)
 
 
-def test_nobody_is_their_own_neighbour_also_among_twins():
+def test_no_track_is_its_own_neighbour_even_among_duplicates():
     twins = unit(np.repeat(np.eye(3), 7, axis=0))
     cosines, rows = nearest_others(twins, 4)
     assert not (rows == np.arange(21)[:, np.newaxis]).any()
@@ -61,7 +61,7 @@ def test_nobody_is_their_own_neighbour_also_among_twins():
     assert nearest_others(twins[:1], 4)[1].shape == (1, 0)
 
 
-def test_umap_keeps_groups_together_and_repeats_itself(vectors):
+def test_umap_keeps_groups_together_and_is_reproducible(vectors):
     pytest.importorskip("umap", reason="needs the extra 'map'", exc_type=ImportError)
     found = project(vectors, method="umap", seed=3)
     groups = [found.coordinates[start::3] for start in range(3)]
@@ -71,7 +71,7 @@ def test_umap_keeps_groups_together_and_repeats_itself(vectors):
     np.testing.assert_array_equal(project(vectors, method="umap", seed=3).coordinates, found.coordinates)
 
 
-def test_without_umap_principal_components_are_drawn(vectors, monkeypatch):
+def test_without_umap_pca_is_used(vectors, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     monkeypatch.delitem(sys.modules, "eno.mapping.umap_layout", raising=False)
     assert project(vectors).method == "pca"
@@ -79,7 +79,7 @@ def test_without_umap_principal_components_are_drawn(vectors, monkeypatch):
         project(vectors, method="umap")
 
 
-def test_what_cannot_be_drawn(vectors):
+def test_errors(vectors):
     with pytest.raises(SimilarityError, match="no tracks"):
         project(vectors[:0])
     with pytest.raises(SimilarityError, match="UMAP needs more than 15 tracks, found 15"):

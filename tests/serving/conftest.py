@@ -1,4 +1,4 @@
-"""A small collection that is served: two dozen tracks, a predictor, audio files."""
+"""A service of a small collection: 24 tracks, a predictor, audio files."""
 
 import contextlib
 import socket
@@ -30,7 +30,7 @@ LIMITS = Limits(
 
 
 def save_predictor(store, folder, *, wanted=("SR", "Low", "Grouper"), encoder=None):
-    """Train a predictor by where tracks lie."""
+    """Train a predictor of the folders of tracks."""
     names, vectors = store.matrix()
     truth = np.array([[name.startswith(one) for one in wanted] for name in names], np.float32)
     head = create_head("knn", k=(3,))
@@ -60,7 +60,7 @@ def make_service(collection, folder, *, encoder=None, model="model", stored=True
 
 @contextlib.contextmanager
 def running(service, access=None):
-    """Serve over a socket of this machine; give the address."""
+    """Run a service on a local port; yields its address."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         config = uvicorn.Config(create_app(service, access), log_level="warning", timeout_graceful_shutdown=20)

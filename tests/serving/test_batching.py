@@ -1,4 +1,4 @@
-"""Decoding in processes and encoding in batches: the same as without, and whatever happens to one file."""
+"""The encoder queue: decoding in worker processes, batching, and isolation of errors."""
 
 import os
 import tempfile
@@ -24,7 +24,7 @@ RATE = 8000
 
 
 class SlowEncoder(ProjectionEncoder):
-    """Waits until it may; notes how many windows it is given."""
+    """Waits for an event, and records the size of each batch."""
 
     def __init__(self):
         super().__init__()
@@ -62,7 +62,7 @@ def vectors(queue, path, policy):
 
 
 @pytest.mark.parametrize("policy", [WindowPolicy(count=3), WindowPolicy(hop_s=0.1)])
-def test_files_are_heard_as_without(queue, songs, policy):
+def test_files_are_encoded_as_without_the_queue(queue, songs, policy):
     waiting = [queue.encode_file(path, policy, None) for path in songs]
     for path, future in zip(songs, waiting, strict=True):
         heard, (expected, starts_s) = future.result(30), vectors(queue, path, policy)
@@ -71,7 +71,7 @@ def test_files_are_heard_as_without(queue, songs, policy):
         assert heard.duration_s == soundfile.info(path).duration
 
 
-def test_who_waits_is_encoded_together(queue, songs):
+def test_waiting_files_are_encoded_in_one_batch(queue, songs):
     queue.encoder.may.clear()
     waiting = [queue.encode_file(songs[0], WindowPolicy(count=3), None)]
     assert queue.encoder.entered.wait(30)
@@ -84,7 +84,7 @@ def test_who_waits_is_encoded_together(queue, songs):
     assert queue.encoder.batches == [3, 9]
 
 
-def test_who_has_gone_costs_nothing(queue, songs):
+def test_cancelled_files_are_not_encoded(queue, songs):
     queue.encoder.may.clear()
     first = queue.encode_file(songs[0], WindowPolicy(count=3), None)
     assert queue.encoder.entered.wait(30)
@@ -96,7 +96,7 @@ def test_who_has_gone_costs_nothing(queue, songs):
     assert sum(queue.encoder.batches) == 5
 
 
-def test_closing_finishes_what_was_asked_for(songs):
+def test_closing_finishes_the_queue(songs):
     queue = EncoderQueue(ProjectionEncoder(), decoders=1)
     queue.start()
     waiting = [queue.encode_file(path, WindowPolicy(count=3), None) for path in songs]
@@ -106,7 +106,7 @@ def test_closing_finishes_what_was_asked_for(songs):
     assert called.result() == 7
 
 
-def test_an_encoder_that_fails_fails_only_who_asked(queue, songs, caplog):
+def test_an_encoder_error_affects_only_its_batch(queue, songs, caplog):
     encode, queue.encoder.encode = queue.encoder.encode, lambda windows: 1 / 0
     with pytest.raises(ZeroDivisionError):
         queue.encode_file(songs[0], WindowPolicy(), None).result(30)
@@ -114,7 +114,7 @@ def test_an_encoder_that_fails_fails_only_who_asked(queue, songs, caplog):
     assert len(queue.encode_file(songs[0], WindowPolicy(count=2), None).result(30).vectors) == 2
 
 
-def test_values_that_are_not_finite_are_no_answer(queue, songs):
+def test_values_that_are_not_finite_are_an_error(queue, songs):
     queue.encoder.encode = lambda windows: np.full((len(windows), 1, 6), np.nan, np.float32)
     with pytest.raises(AudioError, match="not finite"):
         queue.encode_file(songs[0], WindowPolicy(), None).result(30)
@@ -127,7 +127,7 @@ def wanted(path, policy=TWO_WINDOWS):
     return Wanted(path=path, policy=policy, max_duration_s=60)
 
 
-def test_a_file_that_hangs_is_given_up_and_the_next_one_is_read(songs, tmp_path):
+def test_a_file_that_hangs_times_out_and_the_next_is_decoded(songs, tmp_path):
     os.mkfifo(tmp_path / "hangs.wav")
     process = DecodeProcess(ProjectionEncoder().spec, timeout_s=0.5)
     with pytest.raises(AudioError, match=r"took longer than 0\.5 s"), process.open(wanted(tmp_path / "hangs.wav")):
@@ -139,7 +139,7 @@ def test_a_file_that_hangs_is_given_up_and_the_next_one_is_read(songs, tmp_path)
     process.close()
 
 
-def test_a_decoder_that_dies_takes_only_its_file(songs):
+def test_a_crash_of_the_decoder_affects_only_its_file(songs):
     process = DecodeProcess(ProjectionEncoder().spec, timeout_s=10)
     with process.open(wanted(songs[0], WindowPolicy(hop_s=0.01))) as opened:  # more windows than are decoded ahead
         (worker,) = process._pool._workers
@@ -155,7 +155,7 @@ def test_a_decoder_that_dies_takes_only_its_file(songs):
     process.close()
 
 
-def test_more_than_may_wait_are_sent_away():
+def test_requests_over_the_limit_are_refused():
     seen = []
     limit = RequestLimit(2, on_change=seen.append)
     with limit.enter(), limit.enter():
@@ -168,7 +168,7 @@ def test_more_than_may_wait_are_sent_away():
     assert seen == [1, 2, 1, 0, 1, 0]
 
 
-def test_uploads_of_a_service_that_crashed_are_removed_and_no_others(tmp_path, monkeypatch):
+def test_only_uploads_of_crashed_services_are_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     crashed, running = UploadFolder(), UploadFolder()
     for folder in (crashed, running):

@@ -1,4 +1,4 @@
-"""``eno serve`` as a user types it."""
+"""The command ``eno serve``."""
 
 import signal
 import socket
@@ -26,7 +26,7 @@ def refused(*arguments):
     return result.exception
 
 
-def test_what_cannot_be_served_is_said_before_it_listens(collection, tmp_path):
+def test_errors_are_reported_before_the_server_starts(collection, tmp_path):
     data, store = collection
     assert isinstance(refused(), ConfigError)
     assert isinstance(refused("--model", tmp_path), ModelError)
@@ -38,14 +38,14 @@ def test_what_cannot_be_served_is_said_before_it_listens(collection, tmp_path):
     assert "token is empty" in str(refused("--model", data.root / "model", "--token-file", tmp_path / "token"))
 
 
-def test_without_the_extra_it_is_named(monkeypatch):
+def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     error = refused("--model", "x")
     assert isinstance(error, MissingExtra) and ".[serve]" in str(error)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs signals of POSIX")
-def test_it_serves_reloads_and_ends(collection, tmp_path):
+def test_serve_reload_and_stop(collection, tmp_path):
     data, store = collection
     (tmp_path / "token").write_text("s3cret\n")
     with socket.socket() as free:
@@ -69,7 +69,7 @@ def test_it_serves_reloads_and_ends(collection, tmp_path):
                     except httpx.TransportError:
                         pass
                     time.sleep(0.05)
-                pytest.fail("did not come true")
+                pytest.fail("timed out")
 
             until(lambda: ask.get("/readyz").status_code == 200)
             song = (data.audio / "heap/01.wav").read_bytes()

@@ -1,4 +1,4 @@
-"""The page as somebody uses it, in a browser."""
+"""The web page of the service, in a browser."""
 
 import json
 from urllib.parse import quote
@@ -84,7 +84,7 @@ def test_a_file_is_tagged_and_compared(page, song, served):
     assert "shared" in page.locator("#neighbours li").first.inner_text()
 
 
-def test_a_file_that_is_none_is_explained_and_the_page_goes_on(page, tmp_path):
+def test_an_unreadable_file_is_explained_and_the_page_stays_usable(page, tmp_path):
     (tmp_path / "text.mp3").write_text("no music")
     page.set_input_files("#file", tmp_path / "text.mp3")
     wait(page, "document.querySelector('#status.problem')")
@@ -143,7 +143,7 @@ def test_the_map_opens_tracks_and_follows(page):
     assert page.input_value("#colour").startswith("tag ")
 
 
-def test_corrections_are_stored_shown_and_taken_back(page, served):
+def test_corrections_are_stored_shown_and_withdrawn(page, served):
     def said():
         return [(one.tag, one.verdict) for one in Feedback(served[0].feedback.path).latest()]
 
@@ -180,7 +180,7 @@ def test_search_by_name_and_by_description(page):
     assert page.locator("#panel .rows li").count() > 5
 
 
-def test_everything_can_be_reached_by_keyboard(page):
+def test_everything_is_reachable_by_keyboard(page):
     open_track(page, TRACK)
     reached = set()
     for _ in range(60):
@@ -191,7 +191,7 @@ def test_everything_can_be_reached_by_keyboard(page):
     assert {"search", "choose", "colour", "map", "tags", "add", "neighbours"} <= reached
 
 
-def test_on_a_phone_nothing_is_too_wide_and_it_becomes_dark(browser, served):
+def test_on_a_phone_the_page_fits_and_follows_dark_mode(browser, served):
     phone = {"viewport": {"width": 390, "height": 800}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
     with browser.new_context(**phone, color_scheme="dark") as context:
         page = context.new_page()

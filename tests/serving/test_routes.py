@@ -1,4 +1,4 @@
-"""What the service answers, compared with what the library says."""
+"""Responses of the service, compared with the library."""
 
 import gzip
 import json
@@ -42,7 +42,7 @@ def sounds(collection):
 
 @pytest.fixture(scope="module")
 def song(collection, tmp_path_factory):
-    """A piece that is not in the collection, but made of a track in it."""
+    """A file that is not in the collection, made from one of its tracks."""
     samples, _ = soundfile.read(collection[0].audio / TRACK)
     path = tmp_path_factory.mktemp("song") / "song.flac"
     soundfile.write(path, 0.7 * samples[1000:20_000], RATE)
@@ -65,7 +65,7 @@ def test_tags_are_those_of_the_predictor(ask, predictor, song):
         assert (found["threshold"], found["named"]) == (tag.threshold, tag.probability > tag.threshold)
 
 
-def test_many_files_have_an_answer_each_and_the_bad_ones_a_reason(ask, predictor, song):
+def test_each_of_many_files_has_tags_or_a_problem(ask, predictor, song):
     files = [("file", ("a.flac", song.read_bytes())), ("x", ("b.mp3", b"no music")), ("file", ("c", song.read_bytes()))]
     answer = ask.post("/v1/tag", files=files)
     assert answer.status_code == 200
@@ -87,7 +87,7 @@ def test_a_file_is_compared(ask, sounds, song):
     assert found["file"]["tags"]
 
 
-def test_silence_sounds_like_nothing(ask, tmp_path):
+def test_a_silent_file_is_refused(ask, tmp_path):
     soundfile.write(tmp_path / "silence.wav", np.zeros(3 * RATE), RATE)
     answer = ask.post("/v1/similar", files={"file": (tmp_path / "silence.wav").read_bytes()})
     assert (answer.status_code, "silent" in answer.json()["detail"]) == (422, True)
@@ -105,7 +105,7 @@ def test_neighbours_of_a_track(ask, sounds):
     assert ask.get(track_address(TRACK, "/similar?genre=polka")).status_code == 422
 
 
-def test_text(ask, sounds):
+def test_search_by_description(ask, sounds):
     found = ask.get("/v1/search", params={"text": "rain", "k": 3}).json()["neighbours"]
     assert [one["track_id"] for one in found] == [one.track_id for one in sounds.nearest(sounds.text("rain"), k=3)]
 
@@ -118,7 +118,7 @@ def test_tracks_are_found_by_name(ask, q, expected):
     assert (answer["total"], len(answer["tracks"])) == (expected, expected)
 
 
-def test_pages_together_hold_every_track_once(ask, sounds):
+def test_pages_together_contain_each_track_once(ask, sounds):
     pages = [ask.get("/v1/tracks", params={"limit": 7, "offset": offset}).json() for offset in (0, 7, 14, 21, 28)]
     ids = [track["track_id"] for page in pages for track in page["tracks"]]
     assert ids == sounds.index.track_ids()
@@ -139,7 +139,7 @@ def test_tags_are_counted(ask, predictor, collection):
     assert [found[tag] for tag in found] == pytest.approx(named.sum(axis=0), abs=1)  # kept in half precision
 
 
-def test_audio_whole_and_in_parts(ask, collection):
+def test_whole_audio_and_ranges(ask, collection):
     content = (collection[0].audio / TRACK).read_bytes()
     whole = ask.get(track_address(TRACK, "/audio"))
     assert whole.content == content and whole.headers["content-type"].startswith("audio/")
@@ -163,14 +163,14 @@ def test_audio_whole_and_in_parts(ask, collection):
         "%ff",
     ],
 )
-def test_only_files_of_the_catalogue_are_given(ask, collection, path):
+def test_only_files_of_the_catalogue_are_served(ask, collection, path):
     (collection[0].root / "raw" / "secret.wav").write_bytes(b"secret")
     for behind in ("/audio", "/similar", ""):
         answer = ask.get(f"/v1/tracks/{path}{behind}")
         assert (answer.status_code, answer.headers["content-type"]) == (404, PROBLEM)
 
 
-def test_a_link_of_the_catalogue_that_leads_out_is_not_followed(collection, tmp_path):
+def test_a_link_out_of_the_audio_folder_is_not_followed(collection, tmp_path):
     service = make_service(collection, tmp_path)
     (tmp_path / "secret.wav").write_bytes(b"secret")
     inside = collection[0].audio / TRACK
@@ -185,7 +185,7 @@ def test_a_link_of_the_catalogue_that_leads_out_is_not_followed(collection, tmp_
     assert service.snapshot.catalogue.audio(TRACK) == inside
 
 
-def test_the_map_is_that_of_the_collection(ask, collection):
+def test_map_of_the_collection(ask, collection):
     answer = ask.get("/v1/map")
     content = answer.json()
     assert (content["count"], content["tags"]["names"]) == (24, ["Ambient", "Slowcore", "rain"])
@@ -219,14 +219,14 @@ def test_corrections_are_kept_and_shown(ask, service):
         ({"tag": "\ud800"}, 422), ({"more": 1}, 422),
     ],
 )  # fmt: skip
-def test_what_is_no_correction(ask, changed, status):
+def test_invalid_corrections(ask, changed, status):
     body = {"track_id": TRACK, "tag": "rain", "verdict": "add"} | changed
     answer = ask.post("/v1/feedback", content=json.dumps(body), headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
     assert answer.json()["status"] == status
 
 
-def test_problems_are_problems(ask):
+def test_errors_are_problem_details(ask):
     for method, path, status in (
         ("GET", "/nowhere", 404), ("DELETE", "/v1/tracks", 405), ("GET", "/v1/tracks?limit=0", 422),
         ("GET", "/v1/tracks?offset=-1", 422), ("GET", "/v1/search?text=", 422),
@@ -236,7 +236,7 @@ def test_problems_are_problems(ask):
         assert {"type", "title", "status", "detail"} <= answer.json().keys()
 
 
-def test_health_and_figures(ask, song):
+def test_health_and_metrics(ask, song):
     assert ask.get("/healthz").json() == ask.get("/readyz").json() == {"status": "ok"}
     ask.post("/v1/tag", content=song.read_bytes(), headers={"Content-Type": "audio/flac"})
     figures = ask.get("/metrics").text
@@ -246,7 +246,7 @@ def test_health_and_figures(ask, song):
 
 
 @pytest.mark.parametrize(("model", "stored"), [(None, True), ("model", False)])
-def test_half_of_it_can_be_served_alone(collection, song, tmp_path, model, stored):
+def test_predictor_or_store_can_be_served_alone(collection, song, tmp_path, model, stored):
     service = make_service(collection, tmp_path, model=model, stored=stored)
     with running(service) as address, httpx.Client(base_url=address) as ask:
         tagged = ask.post("/v1/tag", content=song.read_bytes(), headers={"Content-Type": "audio/flac"})
@@ -256,7 +256,7 @@ def test_half_of_it_can_be_served_alone(collection, song, tmp_path, model, store
         assert ask.get("/v1/info").json()["tags"] == (0 if stored else 3)
 
 
-def test_a_retrained_predictor_is_taken_without_a_request_lost(collection, song, tmp_path):
+def test_a_retrained_predictor_is_loaded_without_losing_requests(collection, song, tmp_path):
     data, store = collection
     save_predictor(store, data.root / "changing")
     service = make_service(collection, tmp_path, model="changing")

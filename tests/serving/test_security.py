@@ -1,4 +1,4 @@
-"""Who may ask, and how the service behaves when too many do, or when it has to end."""
+"""Access control, and behaviour under load and at shutdown."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ TRACK = "Low/2018 - Double/01.wav"
 
 
 class WaitingEncoder(OwnEncoder):
-    """Hears only when it may."""
+    """Waits for an event before it encodes."""
 
     def __init__(self):
         super().__init__()
@@ -53,10 +53,10 @@ def until(holds):
         if holds():
             return
         time.sleep(0.01)
-    pytest.fail("did not come true")
+    pytest.fail("timed out")
 
 
-def test_beyond_the_limit_clients_are_sent_away_at_once(slow, song):
+def test_requests_over_the_limit_are_refused_at_once(slow, song):
     encoder, service, address = slow
     with ThreadPoolExecutor(2) as pool:
         inside = [pool.submit(tag, address, song) for _ in range(2)]
@@ -70,7 +70,7 @@ def test_beyond_the_limit_clients_are_sent_away_at_once(slow, song):
     assert tag(address, song).status_code == 200
 
 
-def test_who_hangs_up_frees_the_place(slow, song):
+def test_a_disconnected_client_frees_its_slot(slow, song):
     encoder, service, address = slow
     for _ in range(4):  # twice as many as there are places
         with pytest.raises(httpx.ReadTimeout):
@@ -81,7 +81,7 @@ def test_who_hangs_up_frees_the_place(slow, song):
     assert encoder.windows <= 4 * 2  # the first of those who had gone was under way already; the others were dropped
 
 
-def test_ending_finishes_what_is_under_way(collection, song, tmp_path):
+def test_shutdown_finishes_running_requests(collection, song, tmp_path):
     encoder = WaitingEncoder()
     service = make_service(collection, tmp_path, encoder=encoder)
     with ThreadPoolExecutor(1) as pool:
@@ -103,13 +103,13 @@ def guarded(collection, tmp_path_factory):
 
 @pytest.mark.parametrize("path", ["/v1/tracks", "/v1/info", "/metrics", f"/v1/tracks/{TRACK}/audio", "/v1/nowhere"])
 @pytest.mark.parametrize("shown", [None, "Bearer wrong", "Basic s3cret", "Bearer", "Bearer \xff"])
-def test_without_the_token_there_is_nothing(guarded, path, shown):
+def test_everything_requires_the_token(guarded, path, shown):
     answer = guarded.get(path, headers={} if shown is None else {"Authorization": shown.encode("latin-1")})
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_with_the_token_or_its_session(guarded):
+def test_token_and_session_give_access(guarded):
     right = {"Authorization": "Bearer s3cret"}
     assert guarded.get("/v1/tracks", headers=right).status_code == 200
     cookie = guarded.post("/v1/session", headers=right).headers["set-cookie"]
@@ -127,7 +127,7 @@ def test_with_the_token_or_its_session(guarded):
 @pytest.mark.parametrize(
     ("host", "status"), [("evil.example", 421), ("localhost:99", 200), ("music.home", 200), ("[::1]:8", 200)]
 )
-def test_only_under_its_own_name(guarded, host, status):
+def test_unknown_host_headers_are_refused(guarded, host, status):
     assert guarded.get("/healthz", headers={"Host": host}).status_code == status
 
 
@@ -145,12 +145,12 @@ def test_pages_of_other_sites(guarded):
     assert (before.status_code, "POST" in before.headers["access-control-allow-methods"]) == (204, True)
 
 
-def test_by_default_no_other_site_may_read(address):
+def test_no_cross_origin_access_by_default(address):
     answer = httpx.get(f"{address}/v1/tags", headers={"Origin": "https://friend.example"})
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-def test_a_page_loads_nothing_from_elsewhere(address):
+def test_content_security_policy(address):
     policy = dict(part.split(" ", 1) for part in httpx.get(address).headers["content-security-policy"].split("; "))
     assert policy["default-src"] == "'none'" and policy["script-src"] == "'self'"
     assert httpx.get(f"{address}/docs").status_code == 404

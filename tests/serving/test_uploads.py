@@ -1,4 +1,4 @@
-"""Files of strangers: whatever they are, the service answers, goes on, and keeps nothing."""
+"""Malformed, huge and hostile uploads: the service responds, continues, and leaves no files behind."""
 
 import http.client
 import socket
@@ -75,7 +75,7 @@ def test_damaged_files(ask, kinds, data):
 @given(
     name=st.text(max_size=300) | st.sampled_from(["../../x.flac", "/etc/passwd", "C:\\x.wav", "a\0.flac", "x" * 5000])
 )
-def test_names_lead_nowhere(ask, service, song, name):
+def test_file_names_cannot_choose_paths(ask, service, song, name):
     disposition = (
         f'form-data; name="file"; filename="{name}"'.encode("utf-8", "replace").replace(b"\r", b"").replace(b"\n", b"")
     )
@@ -92,12 +92,12 @@ def test_names_lead_nowhere(ask, service, song, name):
     b"--b", b"--b--", b"\r\n", b"\r\n\r\n", b'Content-Disposition: form-data; name="file"; filename="x"', b":", b"\0", 
     b"x" * 20_000,
 ])).map(b"".join))  # fmt: skip
-def test_forms_that_are_none(ask, body):
+def test_malformed_forms(ask, body):
     answer = ask.post("/v1/tag", content=body, headers={"Content-Type": "multipart/form-data; boundary=b"})
     assert 400 <= answer.status_code < 500
 
 
-def test_what_is_too_much_is_refused(ask, song):
+def test_limits_of_size_and_number(ask, song):
     limit = 3_000_000
     assert tag(ask, b"\0" * (limit + 1)).status_code == 413
     assert tag(ask, iter([b"\0" * 1_000_000] * 5)).status_code == 413  # of no declared length
@@ -111,14 +111,14 @@ def test_what_is_too_much_is_refused(ask, song):
 
 
 @pytest.mark.parametrize("kind", ["flac", "opus", "mp3-without-xing", "aac", "webm"])
-def test_much_silence_in_few_bytes(ask, kind, tmp_path):
+def test_long_audio_in_a_small_file(ask, kind, tmp_path):
     content = write(tmp_path, kind, np.zeros((100 * 48_000, 1), np.float32), 48_000).read_bytes()
     answer = tag(ask, content)
     assert (answer.status_code, "longer than the 1 minutes" in answer.text) == (422, True)
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(2**31 - 1, 1), (1, 1), (44_100, 500), (0, 1), (44_100, 0)])
-def test_headers_that_lie(ask, rate, channels):
+def test_false_audio_headers(ask, rate, channels):
     sound = bytes(2_000_000)
     head = struct.pack("<IHHIIHH", 16, 1, channels, rate, (rate * channels) % 2**32, max(1, channels) % 2**16, 8)
     content = (
@@ -156,7 +156,7 @@ def send_half(address, song, size):
     return connection
 
 
-def test_a_client_that_goes_while_it_sends(address, song, service):
+def test_a_client_that_disconnects_while_sending(address, song, service):
     connection = send_half(address, song, len(song))
     for _ in range(200):
         if list(service.upload_folder.iterdir()):
