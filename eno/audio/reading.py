@@ -19,15 +19,7 @@ from eno.audio.windows import WindowPolicy, fill_window
 
 @dataclass(frozen=True)
 class DecodedWindows:
-    """The windows of a track, decoded.
-
-    Attributes
-    ----------
-    samples : np.ndarray [shape=(n, window_samples), dtype=float32]
-        Mono audio.
-    starts_s : np.ndarray [shape=(n,), dtype=float64]
-        Start of each window, in seconds from the start of the track.
-    """
+    """Mono windows [shape=(n, window_samples), dtype=float32], and where they start in the track [shape=(n,)]."""
 
     samples: np.ndarray
     starts_s: np.ndarray
@@ -36,16 +28,7 @@ class DecodedWindows:
 def probe(path: Path | str, *, listen: bool = True) -> AudioInfo:
     """Return format and length of a file, and whether its channels cancel.
 
-    Parameters
-    ----------
-    path : Path or str
-    listen : bool
-        Decode a few spans to find out how the file is mixed down.
-
-    Raises
-    ------
-    AudioError
-        The file cannot be read as audio.
+    `listen` decodes a few spans to find out how the file is mixed down. Raises AudioError if it cannot be read.
     """
     with open_audio(Path(path)) as audio:
         return audio.info(listen=listen)
@@ -58,11 +41,9 @@ def decode(path: Path | str, *, sample_rate: int, start: int = 0, samples: int |
     ----------
     path : Path or str
     sample_rate : int
-        Samples per second of the result, which `start` and `samples` are counted at.
-    start : int
-        First sample.
-    samples : int, optional
-        Length of the span; to the end of the file by default.
+        Samples per second of the result.
+    start, samples : int
+        First sample and length, at `sample_rate`; to the end of the file by default.
 
     Raises
     ------
@@ -82,10 +63,8 @@ def read_windows(
     Parameters
     ----------
     path : Path or str
-    sample_rate : int
-        Samples per second of the windows.
-    window_samples : int
-        Length of a window.
+    sample_rate, window_samples : int
+        Samples per second, and of a window.
     policy : WindowPolicy
         Which windows.
     padding : {"repeat", "repeatpad"}

@@ -25,15 +25,7 @@ _SLOT_BYTES = 16 * 2**20
 
 
 class FileStamp(NamedTuple):
-    """What identifies the file that a track was embedded from.
-
-    Attributes
-    ----------
-    size, mtime_ns : int
-        Bytes, and time of modification in nanoseconds since 1970.
-    samples_hash : str
-        Hash of the decoded samples that the encoder received.
-    """
+    """Identity of an embedded file: bytes, time of modification in nanoseconds, and hash of the decoded samples."""
 
     size: int
     mtime_ns: int
@@ -41,15 +33,7 @@ class FileStamp(NamedTuple):
 
 
 class TrackRequest(NamedTuple):
-    """A file to decode.
-
-    Attributes
-    ----------
-    file : str
-        Its path.
-    known_hash : str or None
-        If the samples still have this hash, no windows are handed over.
-    """
+    """Path of a file to decode. If its samples still have the known hash, its windows are not wanted."""
 
     file: str
     known_hash: str | None
@@ -65,19 +49,10 @@ class TrackHead(NamedTuple):
 def track_pool(
     spec: EncoderSpec, policy: WindowPolicy, *, workers: int, nice: int = 0, file_timeout_s: float = FILE_TIMEOUT_S
 ) -> WorkerPool:
-    """Make a pool of workers that decode tracks; run it with ``request=`` a function that returns a `TrackRequest`.
+    """Return a pool of workers that decode tracks, given `TrackRequest` messages.
 
-    Chunks hold the `TrackHead` of a track, then its windows. The result of a track is its `FileStamp`, without any
-    chunks where its samples have the known hash.
-
-    Parameters
-    ----------
-    spec : EncoderSpec
-        The encoder that takes the windows.
-    policy : WindowPolicy
-        Which windows of a track.
-    workers, nice, file_timeout_s
-        See `eno.audio.worker_pool.WorkerPool`.
+    The first chunk of a track is its `TrackHead`, the others are its windows, and the result is its `FileStamp`. There
+    are no chunks if the samples have the known hash.
     """
     windows = max(1, min(_SLOT_WINDOWS, _SLOT_BYTES // (4 * spec.window_samples)))
     return WorkerPool(

@@ -62,12 +62,7 @@ def even_starts(length: int, window: int, count: int) -> np.ndarray:
 def fill_window(samples: np.ndarray, window_samples: int, padding: str) -> np.ndarray:
     """Extend audio [shape=(..., n)] that is shorter than a window to the length of one, by repeating it.
 
-    Parameters
-    ----------
-    samples : np.ndarray [shape=(..., n)]
-    window_samples : int
-    padding : {"repeat", "repeatpad"}
-        See `eno.spec.EncoderSpec`.
+    `padding` is ``"repeat"`` or ``"repeatpad"``, see `eno.spec.EncoderSpec`.
 
     Examples
     --------

@@ -9,54 +9,27 @@ import contextlib
 import logging
 import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from multiprocessing import connection, parent_process
+from multiprocessing import connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from eno.audio.decoder_messages import STDERR, cause_in
+from eno.audio.processes import end_with_parent
 from eno.errors import AudioError
 
 
-@dataclass(frozen=True, kw_only=True)
-class WorkerSettings:
-    """What the workers of a pool do; see `eno.audio.worker_pool.WorkerPool`.
-
-    Attributes
-    ----------
-    work : callable
-        Picklable function of a task.
-    slots : int
-        Results that may be handed over before the first of them is released.
-    slot_shape : tuple of int
-        Rows of a slot and float32 values of a row.
-    nice : int
-        Added to the niceness of the process.
-    memory_bytes : int or None
-        Memory that it may allocate beyond what it needs to start.
-    """
+class WorkerSettings(NamedTuple):
+    """What the workers of a pool have in common; see `eno.audio.worker_pool.WorkerPool`."""
 
     work: Callable[[Any], Any]
     slots: int
     slot_shape: tuple[int, int]
     nice: int
     memory_bytes: int | None
-
-
-def end_with_parent() -> None:
-    """Exit when the parent process does, even out of a decoder that hangs."""
-
-    def watch() -> None:
-        if (parent := parent_process()) is not None:
-            connection.wait([parent.sentinel])
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def run_worker(pipe: connection.Connection, memory: Any, stderr_file: str, settings: WorkerSettings) -> None:
@@ -68,16 +41,7 @@ def run_worker(pipe: connection.Connection, memory: Any, stderr_file: str, setti
     anything else that the work yields, then ``("done", job, result)``, ``("failed", job, reason)`` or
     ``("dropped", job, None)``.
 
-    Parameters
-    ----------
-    pipe : Connection
-        To the pool.
-    memory : shared ctypes array of float32
-        The slots.
-    stderr_file : str
-        An empty file, which receives the standard error of this process.
-    settings : WorkerSettings
-        Those of the pool.
+    `memory` is a shared ctypes array of float32 for the slots; standard error goes into `stderr_file`, which is empty.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
     end_with_parent()

@@ -7,17 +7,20 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from eno.audio.track_decoding import TrackHead
 from eno.audio.windows import WindowPolicy
+from eno.audio.worker_pool import WorkerPool
 from eno.encoders import Encoder
 from eno.errors import AudioError, EnoError
 from eno.inference.predictor import EnoPredictor
-from eno.serving.decoding import DecodeProcess, Wanted
+from eno.serving.decoding import Upload, read_upload, upload_pool
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +99,7 @@ class EncoderQueue:
     max_duration_s : float
         Longer files are refused.
     decode_timeout_s : float
-        See `eno.serving.decoding.DecodeProcess`.
+        See `eno.serving.decoding.upload_pool`.
     on_batch : callable
         Called with the number of windows of each batch.
     """
@@ -116,23 +119,23 @@ class EncoderQueue:
         self._files: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         # Bounded, so that decoders wait for a slow encoder instead of filling the memory with windows.
         self._model: queue.Queue[_Chunk | _Call | None] = queue.Queue(2 * decoders)
-        self._processes = [DecodeProcess(encoder.spec, timeout_s=decode_timeout_s) for _ in range(decoders)]
+        self._pools = [upload_pool(encoder.spec, timeout_s=decode_timeout_s) for _ in range(decoders)]
         self._threads = [threading.Thread(target=self._encode_all, name="eno-model", daemon=True)]
         self._threads += [
-            threading.Thread(target=self._decode_all, args=(process,), name="eno-decode", daemon=True)
-            for process in self._processes
+            threading.Thread(target=self._decode_all, args=(pool,), name="eno-decode", daemon=True)
+            for pool in self._pools
         ]
 
     def start(self) -> None:
         """Start threads and worker processes; EnoError if a process cannot be started."""
-        for process in self._processes:
-            process.start()
+        for pool in self._pools:
+            pool.start()
         for thread in self._threads:
             thread.start()
 
     def close(self) -> None:
         """Finish the files and calls in the queue, then stop."""
-        for _ in self._processes:
+        for _ in self._pools:
             self._files.put(None)
         for thread in self._threads[1:]:
             thread.join()
@@ -157,28 +160,30 @@ class EncoderQueue:
         self._model.put(call)
         return call.future
 
-    def _decode_all(self, process: DecodeProcess) -> None:
+    def _decode_all(self, pool: WorkerPool) -> None:
         while (job := self._files.get()) is not None:
             if not job.needed():
                 continue
             try:
-                self._decode(process, job)
+                self._decode(pool, job)
             except EnoError as error:
                 job.end(error)
             except Exception as error:
                 logger.exception("decoding failed")
                 job.end(error)
-        process.close()
+        pool.close()
 
-    def _decode(self, process: DecodeProcess, job: _Job) -> None:
-        wanted = Wanted(path=job.path, policy=job.policy, max_duration_s=self._max_duration_s)
-        with process.open(wanted, needed=job.needed) as opened:
-            job.starts_s, job.duration_s = opened.starts_s, opened.duration_s
-            for chunk in opened.chunks:
-                if not job.needed():
+    def _decode(self, pool: WorkerPool, job: _Job) -> None:
+        upload = Upload(job.path, job.policy, self._max_duration_s)
+        with closing(read_upload(pool, upload, needed=job.needed)) as contents:
+            for content in contents:
+                if isinstance(content, TrackHead):
+                    job.duration_s, job.starts_s = content
+                elif job.needed():
+                    job.peak = max(job.peak, float(np.abs(content).max()))
+                    self._model.put(_Chunk(job, content))
+                else:
                     return
-                job.peak = max(job.peak, float(np.abs(chunk).max()))
-                self._model.put(_Chunk(job, chunk))
 
     def _encode_all(self) -> None:
         while (first := self._model.get()) is not None:

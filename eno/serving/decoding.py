@@ -7,11 +7,11 @@ for the file any more.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,124 +28,62 @@ _MAX_RATE, _MAX_CHANNELS = 768_000, 64  # beyond these a header lies, and a wind
 _MEMORY_BYTES = 3 * 2**30
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """The windows that are wanted of a file; a file longer than `max_duration_s` is refused."""
+class Upload(NamedTuple):
+    """A file, the windows that are wanted of it, and the longest duration that is allowed."""
 
     path: Path
     policy: WindowPolicy
     max_duration_s: float
 
 
-@dataclass(frozen=True, eq=False)
-class Opened:
-    """A file that is being decoded.
+def upload_pool(spec: EncoderSpec, *, timeout_s: float) -> WorkerPool:
+    """Return a pool of one worker, for one thread, in which all windows of a file may take `timeout_s` to decode."""
+    return WorkerPool(
+        partial(decode_upload, spec, timeout_s),
+        workers=1,
+        slot_shape=(_CHUNK_WINDOWS, spec.window_samples),
+        memory_bytes=_MEMORY_BYTES,
+        timeout_s=timeout_s,
+        attempts=1,
+    )
 
-    Attributes
-    ----------
-    duration_s : float
-        Its duration.
-    starts_s : np.ndarray [shape=(n,), dtype=float64]
-        Where its windows begin.
-    chunks : iterator of np.ndarray [shape=(m, window_samples), dtype=float32]
-        The windows, some at a time. Raises AudioError.
+
+def read_upload(
+    pool: WorkerPool, upload: Upload, *, needed: Callable[[], bool] = lambda: True
+) -> Generator[TrackHead | np.ndarray, None, None]:
+    """Yield the head of a file, then its windows [shape=(m, window_samples), dtype=float32], some at a time.
+
+    Raises
+    ------
+    AudioError
+        The file cannot be read, is too long, or takes too long to decode; or `needed` has returned False.
+    EnoError
+        The worker cannot be started.
     """
-
-    duration_s: float
-    starts_s: np.ndarray
-    chunks: Iterator[np.ndarray]
-
-
-class DecodeProcess:
-    """One worker process, started on first use and again after it had to be ended. For one thread at a time.
-
-    Parameters
-    ----------
-    spec : EncoderSpec
-        The encoder that takes the windows.
-    timeout_s : float
-        Longest time that decoding all windows of a file may take.
-    """
-
-    def __init__(self, spec: EncoderSpec, *, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._pool = WorkerPool(
-            partial(decode_upload, spec, timeout_s),
-            workers=1,
-            slot_shape=(_CHUNK_WINDOWS, spec.window_samples),
-            memory_bytes=_MEMORY_BYTES,
-            timeout_s=timeout_s,
-            attempts=1,
-        )
-
-    @contextmanager
-    def open(self, wanted: Wanted, *, needed: Callable[[], bool] = lambda: True) -> Iterator[Opened]:
-        """Decode a file.
-
-        Parameters
-        ----------
-        wanted : Wanted
-            Which windows of which file.
-        needed : callable
-            Decoding is given up once it returns False.
-
-        Yields
-        ------
-        Opened
-            Valid inside the context.
-
-        Raises
-        ------
-        AudioError
-            The file cannot be read, is too long, or takes too long to decode; or it is no longer needed.
-        EnoError
-            The process cannot be started.
-        """
-        with closing(self._contents(wanted, needed)) as contents:
-            head = next(contents)
-            assert isinstance(head, TrackHead)
-            yield Opened(head.duration_s, head.starts_s, contents)  # type: ignore[arg-type]
-
-    def _contents(self, wanted: Wanted, needed: Callable[[], bool]) -> Generator[TrackHead | np.ndarray, None, None]:
-        with closing(self._pool.run([wanted], cancelled=lambda: not needed())) as events:
-            for event in events:
-                if isinstance(event, Chunk):
-                    content = event.content.copy() if isinstance(event.content, np.ndarray) else event.content
-                    event.release()
-                    yield content
-                elif isinstance(event, TaskFailed):
-                    raise AudioError(
-                        wanted.path, _too_slow(self._timeout_s) if event.cause == "timeout" else event.reason
-                    )
-                else:
-                    return
-        raise AudioError(wanted.path, "is no longer needed")
-
-    def start(self) -> None:
-        """Start the process, if it is not running; EnoError if that fails."""
-        self._pool.start()
-
-    def close(self) -> None:
-        """End the process."""
-        self._pool.close()
+    with closing(pool.run([upload], cancelled=lambda: not needed())) as events:
+        for event in events:
+            if isinstance(event, Chunk):
+                content = event.content.copy() if isinstance(event.content, np.ndarray) else event.content
+                event.release()
+                yield content
+            elif isinstance(event, TaskFailed):
+                raise AudioError(upload.path, event.reason)
+            else:
+                return
+    raise AudioError(upload.path, "is no longer needed")
 
 
-def decode_upload(spec: EncoderSpec, timeout_s: float, wanted: Wanted) -> Generator[TrackHead | np.ndarray, None, None]:
-    """Decode the windows of an upload; what the worker runs."""
+def decode_upload(spec: EncoderSpec, timeout_s: float, upload: Upload) -> Generator[TrackHead | np.ndarray, None, None]:
+    """Decode the windows of a file; what the worker runs."""
     began = time.process_time()
-    with open_audio(wanted.path, max_duration_s=wanted.max_duration_s) as audio:
+    with open_audio(upload.path, max_duration_s=upload.max_duration_s) as audio:
         info = audio.info(listen=False)
         if info.sample_rate > _MAX_RATE or info.channels > _MAX_CHANNELS:
-            raise AudioError(
-                wanted.path, f"claims {info.sample_rate:,} samples per second in {info.channels} channels: not music"
-            )
-        windows = OpenWindows(audio, spec.sample_rate, spec.window_samples, wanted.policy, spec.padding)
+            claimed = f"{info.sample_rate:,} samples per second in {info.channels} channels"
+            raise AudioError(upload.path, f"claims {claimed}: not music")
+        windows = OpenWindows(audio, spec.sample_rate, spec.window_samples, upload.policy, spec.padding)
         yield TrackHead(windows.duration_s, windows.starts_s)
         for window in windows:
             if time.process_time() - began > timeout_s:
-                raise AudioError(wanted.path, _too_slow(timeout_s))
+                raise AudioError(upload.path, f"took longer than {timeout_s:g} s to decode; it may be damaged")
             yield window
-
-
-def _too_slow(timeout_s: float) -> str:
-    return f"took longer than {timeout_s:g} s to decode; it may be damaged"

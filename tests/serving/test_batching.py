@@ -13,7 +13,7 @@ from eno.audio.reading import read_windows
 from eno.audio.windows import WindowPolicy
 from eno.errors import AudioError
 from eno.serving.batching import EncoderQueue
-from eno.serving.decoding import DecodeProcess, Wanted
+from eno.serving.decoding import Upload, read_upload, upload_pool
 from eno.serving.errors import Problem
 from eno.serving.service import RequestLimit
 from eno.serving.uploads import UploadFolder
@@ -120,39 +120,41 @@ def test_values_that_are_not_finite_are_an_error(queue, songs):
         queue.encode_file(songs[0], WindowPolicy(), None).result(30)
 
 
-TWO_WINDOWS = WindowPolicy(count=2)
+MANY_WINDOWS = WindowPolicy(hop_s=0.01)  # more than are decoded ahead
 
 
-def wanted(path, policy=TWO_WINDOWS):
-    return Wanted(path=path, policy=policy, max_duration_s=60)
+def upload(path, policy):
+    return Upload(path, policy, max_duration_s=60)
 
 
 def test_a_file_that_hangs_times_out_and_the_next_is_decoded(songs, tmp_path):
     os.mkfifo(tmp_path / "hangs.wav")
-    process = DecodeProcess(ProjectionEncoder().spec, timeout_s=0.5)
-    with pytest.raises(AudioError, match=r"took longer than 0\.5 s"), process.open(wanted(tmp_path / "hangs.wav")):
-        pass
-    with pytest.raises(AudioError, match="no longer needed"):
-        process.open(wanted(tmp_path / "hangs.wav"), needed=lambda: False).__enter__()
-    with process.open(wanted(songs[0])) as opened:
-        assert len(next(opened.chunks)) == 2
-    process.close()
+    hangs = upload(tmp_path / "hangs.wav", MANY_WINDOWS)
+    with upload_pool(ProjectionEncoder().spec, timeout_s=0.5) as pool:
+        with pytest.raises(AudioError, match=r"no progress for 0\.5 s"):
+            next(read_upload(pool, hangs))
+        with pytest.raises(AudioError, match="no longer needed"):
+            next(read_upload(pool, hangs, needed=lambda: False))
+        _, chunk = read_upload(pool, upload(songs[0], WindowPolicy(count=2)))
+        assert len(chunk) == 2
 
 
 def test_a_crash_of_the_decoder_affects_only_its_file(songs):
-    process = DecodeProcess(ProjectionEncoder().spec, timeout_s=10)
-    with process.open(wanted(songs[0], WindowPolicy(hop_s=0.01))) as opened:  # more windows than are decoded ahead
-        (worker,) = process._pool._workers
+    with upload_pool(ProjectionEncoder().spec, timeout_s=10) as pool:
+        contents = read_upload(pool, upload(songs[0], MANY_WINDOWS))
+        next(contents)
+        (worker,) = pool._workers
         worker.process.kill()
         worker.process.join()
         with pytest.raises(AudioError, match="crashed the process"):
-            list(opened.chunks)
-    for _ in range(2):  # also after one that was not read to its end
-        with process.open(wanted(songs[1], WindowPolicy(hop_s=0.01))) as opened:
-            assert opened.duration_s == 3.0
-        (worker,) = process._pool._workers
-        assert worker.process.is_alive()
-    process.close()
+            list(contents)
+        for _ in range(2):  # also after one that was not read to its end
+            contents = read_upload(pool, upload(songs[1], MANY_WINDOWS))
+            assert next(contents).duration_s == 3.0
+            (worker,) = pool._workers
+            contents.close()
+            assert pool._workers == [worker]
+            assert worker.process.is_alive()
 
 
 def test_requests_over_the_limit_are_refused():

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -43,8 +43,6 @@ class EmbedProgress:
         Tracks that are done, including failed ones; those that failed; and all tracks of this run.
     audio_s : float
         Duration of the tracks that were embedded.
-    seconds : float
-        Time since the start.
     """
 
     done: int
@@ -90,16 +88,16 @@ class EmbedReport:
         Time that the run took, and duration of the tracks that it embedded.
     """
 
-    found: int
-    embedded: int
-    skipped: int
-    failed: int
-    left: int
-    changed: int
-    vanished: int
-    failures: list[Failure]
-    seconds: float
-    audio_s: float
+    found: int = 0
+    embedded: int = 0
+    skipped: int = 0
+    failed: int = 0
+    left: int = 0
+    changed: int = 0
+    vanished: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    seconds: float = 0.0
+    audio_s: float = 0.0
 
     @property
     def coverage(self) -> float:
@@ -124,9 +122,8 @@ def embed_folder(
         One audio folder or several; see `eno.data.library.files.find_tracks`. While one of several holds no audio
         files, perhaps because it is not mounted, no track is taken for deleted.
     encoder : Encoder
-        The encoder of the store.
     store : EmbeddingStore
-        Receives vectors and failures. Tracks that it holds are skipped, so an interrupted run can be continued.
+        A store of this encoder. Tracks that it holds are skipped, so an interrupted run can be continued.
     executor : Executor, optional
         Does the work; by default in this process, with worker processes that decode.
     retry_failed : bool
@@ -157,7 +154,7 @@ def embed_folder(
             held = beside.submit(store.tracks, also_gone=True)
             tracks = find_tracks(audio_roots)
         if not tracks:  # more likely an unmounted share than a deleted collection, so nothing is changed
-            return _nothing(time.monotonic() - began)
+            return EmbedReport(seconds=time.monotonic() - began)
         for folder in tracks.empty_roots:
             message = "%s holds no audio files. In case it is not mounted, no track is deleted."
             logger.warning(message, printable(folder))
@@ -186,12 +183,6 @@ def embed_folder(
         failures=sorted(failures.values(), key=lambda failure: failure.track_id),
         seconds=time.monotonic() - began,
         audio_s=run.audio_s,
-    )
-
-
-def _nothing(seconds: float) -> EmbedReport:
-    return EmbedReport(
-        found=0, embedded=0, skipped=0, failed=0, left=0, changed=0, vanished=0, failures=[], seconds=seconds, audio_s=0
     )
 
 
