@@ -26,16 +26,12 @@ class DevicesExecutor:
     ----------
     spec : EncoderSpec
         The encoder, which every process loads.
-    policy : WindowPolicy
-        Which windows of a track.
     devices : sequence of str
         Device names as in PyTorch: ``["cuda:0", "cuda:1"]``.
-    dtype : str
-        See `eno.devices.resolve_dtype`.
     workers : int, optional
         Decoding processes of all devices together; one per core by default.
-    file_timeout_s : float
-        See `eno.audio.worker_pool.WorkerPool`.
+    policy, dtype, file_timeout_s
+        See `eno.embeddings.job.pipeline.LocalExecutor` and `eno.devices.resolve_dtype`.
     """
 
     def __init__(

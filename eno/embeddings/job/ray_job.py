@@ -47,14 +47,12 @@ class RayExecutor:
     ----------
     spec : EncoderSpec
         The encoder, which every actor loads.
-    policy : WindowPolicy
-        Which windows of a track.
     device, dtype : str
         See `eno.devices`. With ``"auto"`` an actor has a GPU if the cluster has any; with ``"cpu"`` never.
     workers : int, optional
         Decoding processes of each actor, which reserves as many cores; 8 with a GPU, else 1 by default.
-    file_timeout_s : float
-        See `eno.audio.worker_pool.WorkerPool`.
+    policy, file_timeout_s
+        See `eno.embeddings.job.pipeline.LocalExecutor`.
     max_actors : int, optional
         Limit of actors; by default as many as the cluster has room for, even while it grows.
     share : int, optional

@@ -46,15 +46,12 @@ class EmbeddingStore:
 
     Attributes
     ----------
-    folder : Folder
     spec : EncoderSpec
         The encoder of the vectors.
     policy : WindowPolicy
         Which windows of every track the store holds.
     dtype : {"float16", "float32"}
         Precision of the values on disk.
-    ledger : Ledger
-        Failures, changes of files, and the parts that were written.
     """
 
     def __init__(self, folder: Folder, spec: EncoderSpec, policy: WindowPolicy, dtype: str) -> None:
@@ -78,10 +75,8 @@ class EmbeddingStore:
         path : Path or str
             A folder that is missing or empty; or a URI of a file system that pyarrow knows, such as
             ``s3://bucket/folder``.
-        spec : EncoderSpec
-            The encoder of the vectors.
-        policy : WindowPolicy
-            Which windows of every track the store will hold.
+        spec, policy
+            The encoder of the vectors, and the windows of every track.
         dtype : {"float16", "float32"}
             Precision of the values. Half precision takes half the space and keeps 3 to 4 digits.
 
@@ -101,13 +96,7 @@ class EmbeddingStore:
 
     @classmethod
     def open(cls, path: Path | str) -> EmbeddingStore:
-        """Open an existing store.
-
-        Raises
-        ------
-        StoreError
-            There is no store, or its manifest is damaged or newer than this version of eno.
-        """
+        """Open an existing store; StoreError if there is none, or its manifest is damaged or too new."""
         folder = Folder(path)
         return cls(folder, *read_manifest(folder))
 
@@ -145,13 +134,7 @@ class EmbeddingStore:
             )
 
     def writing(self) -> WriterLock:
-        """Lock the store for writing; a context manager. Removes what a killed writer left unfinished.
-
-        Raises
-        ------
-        StoreError
-            On entering: another process is writing, or the store is read-only.
-        """
+        """Lock the store for writing, see `WriterLock`, and remove what a killed writer left unfinished."""
         return _Writing(self)
 
     def append(
@@ -223,10 +206,7 @@ class EmbeddingStore:
     def tracks(self, *, also_gone: bool = False) -> pa.Table:
         """Read the tracks in the store: one row per track, sorted by ``track_id``.
 
-        Parameters
-        ----------
-        also_gone : bool
-            Include tracks whose files have been deleted and whose vectors therefore no longer count.
+        `also_gone` includes tracks whose files were deleted, so that their vectors no longer count.
 
         Returns
         -------
@@ -344,13 +324,7 @@ class EmbeddingStore:
         return names.to_pylist(), means
 
     def view(self, ids: Sequence[str]) -> RowView:
-        """Return the vectors of `matrix`, but leave them on disk until they are indexed.
-
-        Raises
-        ------
-        StoreError
-            An id is not in the store, or a part is damaged.
-        """
+        """Return the vectors of `matrix`, but leave them on disk until they are indexed."""
         names, means = self._means()
         places = pc.index_in(pa.array(ids, pa.string()), value_set=names)
         if places.null_count:
