@@ -1,4 +1,4 @@
-"""From the vectors of an encoder to calibrated probabilities of tags: of a file's windows, of the tracks of a store."""
+"""Calibrated tag probabilities from vectors: of windows, or of the tracks of a store."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ _TRACKS_AT_ONCE = 8192
 
 
 def vectors_for(head: Head, store: EmbeddingStore, ids: Sequence[str]) -> Vectors:
-    """Return the vectors of a store's tracks in the form that a head takes.
+    """Return vectors of tracks, in the order of `ids` and in the form that a head takes.
 
     Returns
     -------
     Vectors
-        Single windows, in memory, if ``head.takes_windows``; else each track's mean, left on disk. In the order of
-        `ids`.
+        Single windows, in memory, if ``head.takes_windows``; else each track's mean, left on disk.
 
     Raises
     ------
@@ -52,14 +51,14 @@ def mean_vector(spec: EncoderSpec, windows: np.ndarray) -> np.ndarray:
 
 
 class VectorTagger:
-    """What turns vectors into calibrated probabilities; a base class of predictors with and without an encoder.
+    """Base class of predictors, with or without an encoder: a head, its calibration and names of the labels.
 
     Attributes
     ----------
     spec : EncoderSpec
         The encoder on whose vectors the head was trained.
     calibration : Calibration or None
-        Of tracks; None where the head's probabilities are used as they are.
+        Of tracks; None if the head's probabilities are used as they are.
     """
 
     spec: EncoderSpec
@@ -73,51 +72,19 @@ class VectorTagger:
         return np.full(len(self.labels), 0.5) if self.calibration is None else self.calibration.thresholds
 
     def predict_vectors(self, X: Vectors) -> np.ndarray:
-        """Return calibrated probabilities for vectors in the form that the head takes.
-
-        Parameters
-        ----------
-        X : Vectors [shape=(n, dim) or (n, layers, dim)]
-            See `vectors_for`.
-
-        Returns
-        -------
-        np.ndarray [shape=(n, num_labels), dtype=float32]
-            In the order of ``labels.all_labels``.
-        """
+        """Return calibrated probabilities [shape=(n, num_labels), dtype=float32] for vectors, see `vectors_for`."""
         probabilities = self.head.predict_proba(X)
         return probabilities if self.calibration is None else self.calibration.apply(probabilities)
 
     def predict_windows(self, tracks: Sequence[np.ndarray]) -> np.ndarray:
-        """Return calibrated probabilities for tracks, from the vectors of all their windows.
-
-        Parameters
-        ----------
-        tracks : sequence of np.ndarray [shape=(m, layers, dim) each]
-            Vectors as the encoder returns them.
-
-        Returns
-        -------
-        np.ndarray [shape=(n, num_labels), dtype=float32]
-        """
+        """Return calibrated probabilities of tracks from the vectors of their windows [shape=(m, layers, dim) each]."""
         if not self.head.takes_windows:
             return self.predict_vectors(np.stack([mean_vector(self.spec, windows) for windows in tracks]))
         counts = np.array([len(windows) for windows in tracks])
         return self.predict_vectors(Bags(_without_single_layer(np.concatenate(tracks)), counts))
 
     def predict_tracks(self, store: EmbeddingStore, ids: Sequence[str]) -> np.ndarray:
-        """Return calibrated probabilities for tracks of a store.
-
-        Parameters
-        ----------
-        store : EmbeddingStore
-            Vectors of the predictor's encoder.
-        ids : sequence of str
-            Distinct tracks.
-
-        Returns
-        -------
-        np.ndarray [shape=(n, num_labels), dtype=float32]
+        """Return calibrated probabilities of distinct tracks of a store [shape=(n, num_labels), dtype=float32].
 
         Raises
         ------
@@ -137,7 +104,7 @@ class VectorTagger:
         Yields
         ------
         rows : np.ndarray [shape=(b,), dtype=int64]
-            Places in `ids`. Each is yielded once.
+            Positions in `ids`, each once.
         probabilities : np.ndarray [shape=(b, num_labels), dtype=float32]
         """
         store.require(self.spec)

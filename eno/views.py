@@ -1,4 +1,4 @@
-"""Some rows of a large array, without a copy of them."""
+"""A view of some rows of a large array."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import numpy as np
 
 
 class RowView:
-    """Rows of vectors that stay where they are until they are asked for.
+    """Rows of vectors that are read only when they are indexed.
 
     Parameters
     ----------
     source : array-like
-        What gives rows when it is indexed: an array, also a memory-mapped one, or another source of rows.
+        An array, memory-mapped or not, or another source of rows.
     rows : np.ndarray [shape=(n,), dtype=int64]
-        Which of them.
 
     Attributes
     ----------

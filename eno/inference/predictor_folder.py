@@ -24,6 +24,7 @@ from eno.inference.predictions import TagPredictor
 from eno.models import Head, IdentityHead, load_head
 from eno.models.aggregation import AGGREGATIONS
 from eno.models.calibration.calibrate import Calibration
+from eno.models.heads import check_format
 from eno.spec import EncoderSpec
 
 _FORMAT = 1
@@ -114,10 +115,7 @@ def read_description(folder: Path) -> Description:
         raise ModelError(f"{folder}: not a predictor ({PREDICTOR} is missing). 'eno train' writes one.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != _FORMAT:
-            raise ModelError(
-                f"{path}: has format {content['format']}, but this eno reads format {_FORMAT}. Update eno."
-            )
+        check_format(path, content["format"], _FORMAT)
         spec = EncoderSpec.from_dict(_with_location(content["encoder"], folder))
         album = content.get("album", "mean_logit")
         if album not in AGGREGATIONS:

@@ -40,9 +40,8 @@ class Perceptron(nn.Module):
         self.shape, self.pooling = shape, pooling
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("scale", torch.ones(shape))
-        self.register_buffer(
-            "prior", torch.full((labels,), torch.nan)
-        )  # logits of the base rates of constant labels; NaN for the others
+        # Logits of the base rates of constant labels; NaN for the others.
+        self.register_buffer("prior", torch.full((labels,), torch.nan))
         self.layer_weights = nn.Parameter(torch.zeros(shape[0])) if len(shape) == 2 else None
         dim = shape[-1]
         layers: list[nn.Module] = []

@@ -6,6 +6,7 @@ Each folder beside this file is named after the commit that wrote it; its README
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -459,7 +460,13 @@ def test_an_evaluation_gives_the_same_figures_again(shared):
     written = json.loads((folder / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
     collection = Collection(open_store(shared, "stats"), data.splits, LabelEncoder.load(folder / "label_encoder.json"))
     found = evaluate_predictor(folder, collection, resamples=written["resamples"], device="cpu")
-    assert_says_the_same(as_json(found), written)
+    content = as_json(found)
+    # The wording of findings has changed since; their figures have not.
+    findings, earlier = content.pop("findings"), written.pop("findings")
+    assert [one["found"] for one in findings] == [one["found"] for one in earlier]
+    figures = [[re.findall(r"[\d.]+\d", one["evidence"]) for one in part] for part in (findings, earlier)]
+    assert figures[0] == figures[1]
+    assert_says_the_same(content, written)
     labels = pq.read_table(folder / "evaluation" / "per_label.parquet")
     assert_says_the_same(found.per_label.to_pylist(), labels.to_pylist())
 
