@@ -132,7 +132,7 @@ def test_nothing_is_written_without_write(eno, tmp_path):
     before = contents(tmp_path)
     code, shown, problem = eno("write-tags", "music/one", "--model", "model")
     assert code == 0, problem
-    assert "3 files: 3 would change, 0 unchanged, 0 failed." in shown and "--write does that" in shown
+    assert "3 files: 3 would change, 0 unchanged, 0 failed." in shown and "Add --write to write the tags" in shown
     assert contents(tmp_path) == before
 
 
