@@ -14,6 +14,7 @@ from eno.errors import SimilarityError
 from eno.files import AudioRoots, printable
 
 _LISTED = 10
+_AROUND_STEM, _NUMBER = r"^.*/|\.[^./]*$", r"^[0-9][0-9.-]*[ ._-]+"
 
 
 def find_track(
@@ -26,7 +27,7 @@ def find_track(
     """Return the id of the track that a name stands for.
 
     A name is, in this order: a track id; the path of an existing file below one of `audio_roots`; the end of a track
-    id, from a ``/`` on; or a title. Ends and titles match regardless of case.
+    id, from a ``/`` on; a title; or a file name without its extension and track number. Case is ignored.
 
     Parameters
     ----------
@@ -44,6 +45,8 @@ def find_track(
     --------
     >>> find_track("alison.flac", ["Slowdive/Souvlaki/Alison.flac", "Slowdive/Souvlaki/40 Days.flac"])
     'Slowdive/Souvlaki/Alison.flac'
+    >>> find_track("Alison", ["Slowdive/Souvlaki/01 - Alison.flac", "Slowdive/Souvlaki/10 Dagger.flac"])
+    'Slowdive/Souvlaki/01 - Alison.flac'
     """
     found = match_track(name, ids, titles, audio_roots=audio_roots)
     if found is None:
@@ -77,6 +80,9 @@ def match_track(
     if titles is not None and not pc.any(matching).as_py():
         titles = titles if isinstance(titles, pa.Array | pa.ChunkedArray) else pa.array(titles, pa.string())
         matching = pc.fill_null(pc.equal(pc.utf8_lower(titles), wanted), False)
+    if not pc.any(matching).as_py():
+        stems = pc.replace_substring_regex(paths, _AROUND_STEM, "")
+        matching = pc.or_(pc.equal(stems, wanted), pc.equal(pc.replace_substring_regex(stems, _NUMBER, ""), wanted))
     found: list[str] = ids.filter(matching).to_pylist()
     if len(found) <= 1:
         return found[0] if found else None

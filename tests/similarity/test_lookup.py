@@ -26,6 +26,17 @@ def test_the_end_of_a_path_comes_before_a_title():
     assert find_track("Alison.flac", IDS, ["x", "y", "Alison.flac"]) == IDS[1]
 
 
+@pytest.mark.parametrize(
+    "name", ["01 - Alison.flac", "1-02 alison.mp3", "03.Alison.ogg", "Alison.wav", "99 Luftballons.flac"]
+)
+def test_untagged_files_are_found_by_their_names(name):
+    ids = ["a/b.flac", f"Slowdive/{name}"]
+    stem = name.rpartition(".")[0]
+    wanted = "99 Luftballons" if "99" in name else "Alison"
+    assert find_track(wanted, ids) == find_track(stem, ids, [None, "Another Title"]) == ids[1]
+    assert match_track("lison", ids) is None
+
+
 def test_files_are_found_below_any_of_several_folders(tmp_path):
     for folder, name in (("first", IDS[0]), ("second", IDS[2]), ("elsewhere", IDS[1])):
         (tmp_path / folder / name).parent.mkdir(parents=True)
