@@ -1,4 +1,4 @@
-"""A corpus that anyone can build: real scores, rendered to audio, with labels that are true."""
+"""A demo corpus that anyone can build: real scores rendered to audio, with correct labels."""
 
 from eno.demo.corpus import CORPUS_VERSION, CorpusSummary, build_corpus
 

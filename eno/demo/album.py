@@ -1,4 +1,4 @@
-"""One album: its place, its labels and its row in the metadata."""
+"""An album of the demo corpus: its folder, its labels and its metadata."""
 
 from __future__ import annotations
 
@@ -14,16 +14,7 @@ from eno.demo.performance import Performance
 
 @dataclass(frozen=True)
 class Album:
-    """One album: tunes alike in style, metre and mode, all played in one way.
-
-    Attributes
-    ----------
-    name : str
-    tunes : tuple of Tune
-    performances : tuple of Performance
-        One a tune.
-    rendering : Rendering
-    """
+    """Tunes of the same style, metre and mode with one performance each, all rendered alike."""
 
     name: str
     tunes: tuple[Tune, ...]
@@ -43,7 +34,7 @@ class Album:
 
     @property
     def descriptors(self) -> list[str]:
-        """What is true of every track of the album."""
+        """Descriptors that hold for every track of the album."""
         first = self.tunes[0]
         words = [f"{first.metre} metre", first.style.source.texture, self.rendering.program.family]
         words.append(self.rendering.tempo)
@@ -57,7 +48,7 @@ class Album:
         return words
 
     def row(self, duration_s: float) -> dict[str, Any]:
-        """Describe the album as Lute's JSON does."""
+        """Return the album in the format of Lute's JSON."""
         artist = self.rendering.program.name
         credited = list(dict.fromkeys(tune.credit for tune in self.tunes))
         return {
@@ -79,7 +70,7 @@ class Album:
 
 
 def slug(name: str) -> str:
-    """Spell a name as Lute's file names do: ``"Shan'ge, Vol. 2"`` → ``"shange-vol-2"``."""
+    """Convert a name to the form of Lute's file names: ``"Shan'ge, Vol. 2"`` → ``"shange-vol-2"``."""
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", ascii_name.replace("'", "")).strip("-")
 

@@ -1,4 +1,4 @@
-"""Samples → files in the formats of a music collection."""
+"""Write audio files in the formats of a music collection."""
 
 from __future__ import annotations
 
@@ -11,26 +11,16 @@ from numpy.typing import NDArray
 
 
 def write_audio(path: Path, audio: NDArray[np.float32], rate: int, *, suffix: str, kbps: int | None = None) -> None:
-    """Write samples as a file of some format.
+    """Write audio [shape=(samples, channels)] in the format of a suffix: .mp3, .ogg, .opus or .flac.
 
-    Parameters
-    ----------
-    path : Path
-        The file; its name does not matter.
-    audio : np.ndarray [shape=(samples, channels), dtype=float32]
-    rate : int
-        Samples a second; 48,000 for Opus.
-    suffix : {".mp3", ".ogg", ".opus", ".flac"}
-        Format.
-    kbps : int, optional
-        Kbit/s of MP3, constant; 128 by default.
+    `path` may have any name. Opus needs a rate of 48,000 Hz; `kbps` is the constant bit rate of MP3, by default 128.
     """
     if suffix == ".mp3":
         _write_mp3(path, audio, rate, kbps or 128)
         return
     container, coding = {".ogg": ("OGG", "VORBIS"), ".opus": ("OGG", "OPUS"), ".flac": ("FLAC", "PCM_16")}[suffix]
     with sf.SoundFile(path, "w", rate, audio.shape[1], coding, format=container) as file:
-        # libsndfile's Vorbis encoder crashes when it is given a minute at once.
+        # libsndfile's Vorbis encoder crashes on a minute of audio in one call.
         for start in range(0, len(audio), rate):
             file.write(audio[start : start + rate])
 

@@ -1,4 +1,4 @@
-"""Which of music21's bundled scores the demo corpus draws on, and the genres that they are known to have."""
+"""The scores bundled with music21 that the demo corpus uses, and their known genres."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ METRES: Mapping[str, tuple[str, float]] = {
     "12/8": ("compound", 1.5),
     "6/4": ("compound", 3.0),
 }
-"""Written metre → its class and its beat in quarter notes; tunes in other metres are left out."""
+"""Written metre → class and beat in quarter notes; tunes in other metres are skipped."""
 
 CREDITS: Mapping[str, tuple[str, str]] = {
     "airdsAirs": ("Aird's Airs", "Collection"),
@@ -41,20 +41,19 @@ CREDITS: Mapping[str, tuple[str, str]] = {
     "ryansMammoth": ("Ryan's Mammoth Collection", "Collection"),
     "trecento": ("Polyphonic Music of the Fourteenth Century", "Collection"),
 }
-"""Folder of music21's corpus → who is credited for its tunes, and as what."""
+"""Folder of music21's corpus → name and role of the credit for its tunes."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Scores that were encoded alike.
+    """Scores from one edition.
 
     Attributes
     ----------
     files : str
-        Pattern below music21's corpus folder.
-    texture : {"monophonic", "polyphonic"}
+        Pattern relative to music21's corpus folder.
     modes : bool
-        Whether the written mode can be trusted. In the other sources the encoders left a default.
+        Whether the written mode is reliable; other sources contain a default value.
     """
 
     files: str
@@ -64,17 +63,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Style:
-    """A kind of music in the corpus: the genre facts that all of its tunes share.
+    """A style of music, whose tunes share the same genres.
 
     Attributes
     ----------
     name : str
-        Stem of the album titles.
-    source : Source
+        Start of the album titles.
     primary, secondary : tuple of str
-        Genres, spelled as RateYourMusic spells them where it has them.
+        Genres, spelled as on RateYourMusic where it has them.
     weight : int
-        Albums of this style in a hundred.
+        Albums of this style per hundred.
     where : mapping of str to str
         Regular expressions that the header's title (``T``) and fields must match.
     """
@@ -89,20 +87,17 @@ class Style:
 
 @dataclass(frozen=True)
 class Tune:
-    """One score that can be rendered.
+    """A score that can be rendered.
 
     Attributes
     ----------
     id : str
-        Path below music21's corpus folder and position in the file, ``"ryansMammoth/X.abc#0"``.
-    title : str
-    style : Style
-    metre : str
-        ``"duple"``, ``"triple"`` or ``"compound"``.
+        Path in music21's corpus folder and position in the file, ``"ryansMammoth/X.abc#0"``.
+    metre : {"duple", "triple", "compound"}
     beat_q : float
         The written beat in quarter notes.
     mode : {"major", "minor"} or None
-        None where the written mode cannot be trusted.
+        None if the written mode is not reliable.
     """
 
     id: str
@@ -114,7 +109,7 @@ class Tune:
 
     @property
     def credit(self) -> tuple[str, str]:
-        """Who is credited, and in which role."""
+        """Credited name and role."""
         return CREDITS[self.id.split("/")[0]]
 
 
@@ -139,7 +134,7 @@ SCOTTISH = ("Scottish Folk Music",)
 
 CHINA = r"^China"
 GERMANY = r"^(Europa, )?Mitteleuropa, Deutschland(?!.*([;/]|Niederlande))"
-# Aird's airs were printed in Glasgow; tunes that name another country in their title are left out.
+# Aird's airs were printed in Glasgow; tunes with another country in their title are excluded.
 SCOTS = r"^(?!.*\b(Irish|English|French|German|Italian|Turk|Indian|American|Russian|Dutch|Negro|Welch))"
 AIRS = r"^([1-5]?\d?\d|6[01]\d|62[0-5])$"  # O'Neill's first section, numbers 1 to 625
 MASS = r"(Kyrie|Gloria|Credo|Sanctus|Agnus).*PMFC.(12|13|23)"
@@ -170,14 +165,14 @@ STYLES: tuple[Style, ...] = (
     Style("Hornpipes from O'Neill's", ONEILL, IRISH, ("Hornpipe",), 3, {"R": r"^hornpipe$"}),
     Style("Trecento Songs", TRECENTO, MEDIEVAL, ("Ars nova",), 1, {"T": r"PMFC.0"}),
 )
-"""The styles in the order in which albums are given to them."""
+"""The styles in the order in which albums are allocated to them."""
 
 ALLA_BREVE = frozenset({"Reel", "Hornpipe", "Clog"})
-"""Dances that are felt in two even where a collection writes 4/4 for 2/2."""
+"""Dances in 2/2, even if a collection writes 4/4."""
 
 
 def corpus_folder() -> Path:
-    """Folder of the scores inside the installed music21, found without importing it."""
+    """Return the folder of scores in the installed music21, without importing it."""
     spec = importlib.util.find_spec("music21")
     if spec is None or spec.origin is None:
         raise MissingExtra("demo", "music21")
@@ -185,18 +180,7 @@ def corpus_folder() -> Path:
 
 
 def list_tunes() -> dict[Style, list[Tune]]:
-    """List the tunes of every style, by what their headers say.
-
-    Returns
-    -------
-    dict of Style to list of Tune
-        Styles in the order of `STYLES`, tunes in the order of their files.
-
-    Raises
-    ------
-    MissingExtra
-        music21 is not installed.
-    """
+    """List the tunes of every style according to their headers, in the order of their files."""
     folder = corpus_folder()
     headers: dict[Path, list[Header]] = {}
     tunes: dict[Style, list[Tune]] = {}
@@ -212,7 +196,7 @@ def list_tunes() -> dict[Style, list[Tune]]:
 
 
 def _tune(path: str, header: Header, style: Style) -> Tune | None:
-    """Make the tune if its header fits the style, leaves no doubt about metre and mode, and has one voice."""
+    """Return the tune if its header fits the style and its metre, mode and texture are unambiguous."""
     values = {"T": header.title, **header.fields}
     if not all(re.search(want, values.get(key, ""), re.IGNORECASE) for key, want in style.where.items()):
         return None
@@ -232,7 +216,7 @@ def _tune(path: str, header: Header, style: Style) -> Tune | None:
 
 def _clean_title(title: str) -> str:
     title = "".join(letter for letter in title.replace("_", " ") if letter.isprintable()).strip(' ".,')
-    title = re.sub(r",? S\. ?\d.*$", "", title)  # Essen: "Trulala, S. 116", the page of the source
+    title = re.sub(r",? S\. ?\d.*$", "", title)  # Essen adds the page of the source: "Trulala, S. 116"
     title = re.sub(r"^(.*), (the|a|an)$", r"\2 \1", title, flags=re.IGNORECASE)
     title = re.sub(r"[\s-]*-[\s-]*(jig|reel|hornpipe|clog|strathspey)s?\.?$", "", title, flags=re.IGNORECASE)
     return " ".join((string.capwords(title) if title.isupper() else title).strip(" .,-").split())

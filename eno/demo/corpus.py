@@ -1,4 +1,4 @@
-"""The demo corpus: albums of real tunes, rendered, with the layout and the metadata of a user's own music."""
+"""Build the demo corpus: rendered albums of real tunes, in the layout and with the metadata of a user's own music."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import importlib.util
 import json
 import multiprocessing
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -21,19 +20,19 @@ from eno.demo.album import Album
 from eno.demo.catalogue import Tune
 from eno.demo.plan import Reading, plan_albums, try_read
 from eno.demo.render import Job, render
-from eno.demo.soundfont import find_soundfont, mend_root_keys
+from eno.demo.soundfont import corrected_soundfont, find_soundfont
 from eno.errors import ConfigError, MissingExtra
 from eno.files import write_json, write_json_lines
 
 CORPUS_VERSION = 2
-"""Raised by every change of the code after which the same arguments give another corpus."""
+"""Increased by every change of the code that changes the corpus of the same arguments."""
 
 _UNFINISHED = "corpus.unfinished.json"
 
 Progress = Callable[[str, int, int], None]
-"""Called with ``"reading scores"`` or ``"rendering"``, the number done and the number there are.
+"""Called with ``"reading scores"`` or ``"rendering"``, the number done and the total.
 
-Scores are read in several rounds, each counted by itself, until there are enough that suit.
+Scores are read in several rounds, which are counted separately, until enough are usable.
 """
 
 _T = TypeVar("_T")
@@ -42,15 +41,7 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True)
 class CorpusSummary:
-    """What was built, or found.
-
-    Attributes
-    ----------
-    root : Path
-    albums, tracks : int
-    reused : bool
-        The corpus was there already.
-    """
+    """Size and folder of a corpus; `reused` if it had already been built."""
 
     root: Path
     albums: int
@@ -67,37 +58,26 @@ def build_corpus(
     workers: int | None = None,
     on_progress: Progress | None = None,
 ) -> CorpusSummary:
-    """Render tunes from music21's bundled scores into albums, with metadata as Lute has it.
+    """Render tunes from music21's bundled scores to albums, with metadata in the format of Lute.
 
-    Written are ``raw/audio/<file_name of the album>/<number> - <title>.<ogg or flac>``,
-    ``raw/metadata/lute.jsonl`` (for ``eno import lute``) and, last, ``corpus.json``. An interrupted build goes on where
-    it stopped.
+    Files are ``raw/audio/<file_name of the album>/<number> - <title>.<ogg or flac>``, ``raw/metadata/lute.jsonl`` (for
+    ``eno import lute``) and finally ``corpus.json``. An interrupted build is continued.
 
     Parameters
     ----------
-    root : Path
-        Folder of the corpus; made if it is missing.
     tracks : int
-        Number of tracks, about six an album.
-    duration_s : float
-        Length of every track.
+        Number of tracks, about six per album.
     seed : int
-        The same seed gives the same albums and the same samples.
+        The same seed yields the same albums and samples.
     workers : int, optional
-        Processes; one for each core by default. The result does not depend on it.
-    on_progress : callable, optional
-        See `Progress`.
-
-    Returns
-    -------
-    CorpusSummary
+        Worker processes; by default one per core. The result does not depend on it.
 
     Raises
     ------
     MissingExtra
         music21, symusic or pretty_midi is not installed.
     ConfigError
-        The folder holds something else, or there are not enough tunes.
+        The folder contains something else, or there are not enough tunes.
     """
     if min(tracks, duration_s, workers or 1) < 1:
         raise ConfigError(f"Tracks, seconds and workers must be at least 1; got {tracks=}, {duration_s=}, {workers=}.")
@@ -112,8 +92,8 @@ def build_corpus(
     if started.is_file():
         _expect(started, recipe)
     elif (root / "raw").exists():
-        raise ConfigError(f"{root / 'raw'} was not made by this command: choose another folder.")
-    albums, skipped = _render_albums(root, recipe, soundfont, workers or os.cpu_count() or 1, on_progress)
+        raise ConfigError(f"{root / 'raw'}: was not created by the demo. Choose another folder.")
+    albums, skipped = _render_albums(root, recipe, workers or os.cpu_count() or 1, on_progress)
     metadata = root / "raw" / "metadata"
     metadata.mkdir(parents=True, exist_ok=True)
     write_json_lines(metadata / "lute.jsonl", (album.row(duration_s) for album in albums))
@@ -123,29 +103,18 @@ def build_corpus(
 
 
 def planned_albums(root: Path, *, workers: int | None = None) -> list[Album]:
-    """Plan the albums of a finished corpus once more: which tune became which track, and how it was played.
-
-    Parameters
-    ----------
-    root : Path
-        Folder of the corpus.
-    workers : int, optional
-        Processes that read scores; one for each core by default.
-
-    Returns
-    -------
-    list of Album
+    """Recompute the albums of a finished corpus, with the tune and performance of every track.
 
     Raises
     ------
     MissingExtra
         music21, symusic or pretty_midi is not installed.
     ConfigError
-        There is no finished corpus, or it was made with other versions of the packages or of eno.
+        There is no finished corpus, or it was built with other versions of the packages or of eno.
     """
     finished = root / "corpus.json"
     if not finished.is_file():
-        raise ConfigError(f"{root}: holds no finished demo corpus ({finished.name} is missing). 'make demo' makes one.")
+        raise ConfigError(f"{root}: no finished demo corpus ({finished.name} is missing). Build it with: make demo")
     recipe = _expect(finished, {"version": CORPUS_VERSION, **_versions(_require_packages())})
     with worker_pool(workers or os.cpu_count() or 1) as run:
         albums, _ = plan_albums(
@@ -158,9 +127,9 @@ def planned_albums(root: Path, *, workers: int | None = None) -> list[Album]:
 
 
 def _render_albums(
-    root: Path, recipe: dict[str, Any], soundfont: Path, workers: int, on_progress: Progress | None
+    root: Path, recipe: dict[str, Any], workers: int, on_progress: Progress | None
 ) -> tuple[list[Album], dict[str, str]]:
-    """Plan the albums and render the tracks that are not there yet."""
+    """Plan the albums and render the missing tracks."""
     report = on_progress or (lambda stage, done, total: None)
     with worker_pool(workers) as run:
 
@@ -171,10 +140,8 @@ def _render_albums(
         jobs = [job for number, album in enumerate(albums) for job in _jobs(album, number, root, recipe)]
         root.mkdir(parents=True, exist_ok=True)
         write_json(root / _UNFINISHED, recipe)
-        with tempfile.TemporaryDirectory() as scratch:
-            mended = Path(scratch) / soundfont.name
-            mended.write_bytes(mend_root_keys(soundfont.read_bytes()))
-            results = run(functools.partial(_render_once, soundfont=mended), jobs)
+        with corrected_soundfont() as soundfont:
+            results = run(functools.partial(_render_once, soundfont=soundfont), jobs)
             for _ in _counted("rendering", results, len(jobs), report):
                 pass
     return albums, skipped
@@ -209,12 +176,12 @@ def _versions(soundfont: Path) -> dict[str, str]:
 
 
 def _expect(path: Path, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Read a manifest; raise unless it has the wanted values."""
+    """Read a manifest; raise `ConfigError` unless it has the expected values."""
     found: dict[str, Any] = json.loads(path.read_text("utf-8"))
     differing = [key for key, value in wanted.items() if found.get(key) != value]
     if differing:
         sides = ", ".join(f"{key} {found.get(key)!r} instead of {wanted[key]!r}" for key in differing)
-        raise ConfigError(f"{path} is of another corpus: {sides}. Choose another folder, or delete this one.")
+        raise ConfigError(f"{path}: belongs to another corpus: {sides}. Choose another folder or delete this one.")
     return found
 
 
@@ -226,11 +193,11 @@ def _counted(stage: str, results: Iterable[_R], total: int, report: Progress) ->
 
 @contextmanager
 def worker_pool(workers: int) -> Iterator[Callable[[Callable[[_T], _R], Sequence[_T]], Iterable[_R]]]:
-    """Give a map that keeps the order, over processes if there are several."""
+    """Return an order-preserving map over worker processes, or the built-in one for a single worker."""
     if workers == 1:
         yield map
         return
-    # Spawned, because forking a process that has threads (torch, pyarrow) can hang.
+    # Spawn, since forking a process with threads (torch, pyarrow) can hang.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as executor:
         try:
             yield functools.partial(executor.map, chunksize=4)

@@ -1,4 +1,4 @@
-"""What an album is played on, and how: chosen without looking at the music."""
+"""Instruments and renderings of albums, drawn independently of the music."""
 
 from __future__ import annotations
 
@@ -10,16 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Program:
-    """One General MIDI program; its name is the name of the ensemble that plays the album.
-
-    Attributes
-    ----------
-    number : int
-        From 0, as in a program change.
-    name : str
-    family : str
-        The album's descriptor.
-    """
+    """A General MIDI program, numbered from 0. Its name is the album's artist, its family a descriptor."""
 
     number: int
     name: str
@@ -28,19 +19,14 @@ class Program:
 
 @dataclass(frozen=True)
 class Rendering:
-    """How one album sounds.
+    """How an album is rendered.
 
     Attributes
     ----------
-    program : Program
-    tempo : str
-        A key of `TEMPI`.
-    register : str
-        A key of `REGISTERS`.
+    tempo, register : str
+        Keys of `TEMPI` and `REGISTERS`.
     reverb_s : float
-        Time in which the room's echo fades by 60 dB; 0 for none.
-    channels : int
-        1 or 2.
+        Reverberation time (RT60) in seconds; 0 for none.
     suffix : {".ogg", ".flac"}
         Vorbis or 16-bit FLAC.
     """
@@ -54,13 +40,13 @@ class Rendering:
 
 
 TEMPI: Mapping[str, float] = {"slow": 54.0, "moderate": 84.0, "fast": 126.0}
-"""Tempo descriptor → beats a minute, in the beat of the written metre; a track differs by up to 5 %."""
+"""Tempo descriptor → beats per minute of the written metre; tracks vary by up to 5 %."""
 
 REGISTERS: Mapping[str, float] = {"low": 41.0, "middle": 53.0, "high": 65.0}
-"""Register → lowest mean MIDI pitch; each is an octave wide, so every tune fits in one transposition."""
+"""Register → lowest mean MIDI pitch; each is an octave wide, so one transposition of every tune fits."""
 
-# Left out are programs that the soundfont plays out of tune or not at all in some register (whistle,
-# shakuhachi, oboe), and those for which it uses the samples of another (honky-tonk and bright piano).
+# Excluded are programs that the soundfont plays out of tune or not at all in some register (whistle, shakuhachi, oboe),
+# and those that share their samples with another (honky-tonk and bright piano).
 _PROGRAMS: Mapping[str, Mapping[int, str]] = {
     "piano": {0: "Grand Piano", 2: "Electric Grand Piano", 4: "Electric Piano", 5: "Chorused Electric Piano"},
     "organ": {16: "Drawbar Organ", 18: "Rock Organ", 19: "Church Organ", 20: "Reed Organ"},
@@ -77,23 +63,11 @@ _PROGRAMS: Mapping[str, Mapping[int, str]] = {
 PROGRAMS: tuple[Program, ...] = tuple(
     Program(number, name, family) for family, names in _PROGRAMS.items() for number, name in names.items()
 )
-"""Ten families of four, so that a split by artist can hold out timbres of every family."""
+"""Ten families of four, so that an artist-disjoint split has held-out timbres of every family."""
 
 
 def draw_renderings(count: int, seed: int) -> list[Rendering]:
-    """Draw how albums sound, every choice independent of the others and of the music.
-
-    Parameters
-    ----------
-    count : int
-        Number of albums.
-    seed : int
-
-    Returns
-    -------
-    list of Rendering
-        Families, programs, tempi and registers are used equally often, as far as the count allows.
-    """
+    """Draw the renderings of albums; all attributes are independent, and their values as balanced as possible."""
     rng = np.random.default_rng([seed, 1])
 
     def draw(*values: float) -> list[float]:

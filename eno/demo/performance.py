@@ -1,4 +1,4 @@
-"""Scores → timed notes, and what can be measured on them."""
+"""Turn scores into timed notes and measure their density and polyphony."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from eno.demo.instruments import REGISTERS, TEMPI, Rendering
 from eno.demo.scores import Score
 
 SPARSE, DENSE = 2.0, 5.0
-"""Onsets a second below which music is called sparse, and above which dense."""
+"""Onsets per second below which music counts as sparse, and above which as dense."""
 
 POLYPHONIC = 0.5
-"""Share of the time in which more than one note sounds, from which on music counts as polyphonic."""
+"""Minimum share of the time with several simultaneous notes for music to count as polyphonic."""
 
 
 @dataclass(frozen=True)
 class Performance:
-    """The notes that one track plays.
+    """The notes of a track.
 
     Attributes
     ----------
     notes : np.ndarray [shape=(n, 4)]
-        Onset and duration in seconds, MIDI pitch, and velocity; in the order of onset.
+        Onset and duration in seconds, MIDI pitch, and velocity, sorted by onset.
     bpm : float
-        Beats a minute.
+        Beats per minute.
     onsets_per_s : float
-        Different onsets a second: a chord counts once.
+        Distinct onsets per second; a chord counts once.
     polyphony : float
-        Share of the time with more than one note, of the time with any.
+        Time with several notes divided by the time with any.
     """
 
     notes: NDArray[np.float64]
@@ -41,7 +41,7 @@ class Performance:
 
     @property
     def density(self) -> str:
-        """``"sparse"``, ``"medium"`` or ``"dense"``."""
+        """One of "sparse", "medium" and "dense"."""
         if self.onsets_per_s < SPARSE:
             return "sparse"
         return "dense" if self.onsets_per_s > DENSE else "medium"
@@ -50,22 +50,9 @@ class Performance:
 def perform(
     score: Score, *, beat_q: float, rendering: Rendering, duration_s: float, rng: np.random.Generator
 ) -> Performance:
-    """Play a score at the tempo and in the register of its album, again and again until the time is up.
+    """Play a score at the tempo and in the register of its album, repeated to fill the duration.
 
-    Parameters
-    ----------
-    score : Score
-    beat_q : float
-        The written beat in quarter notes.
-    rendering : Rendering
-    duration_s : float
-        Length of the track.
-    rng : np.random.Generator
-        Source of the small differences between tracks: up to 5 % of tempo, loudness, timing.
-
-    Returns
-    -------
-    Performance
+    `beat_q` is the written beat in quarter notes; `rng` varies tempo (by up to 5 %), loudness and timing.
     """
     bpm = TEMPI[rendering.tempo] * rng.uniform(0.95, 1.05)
     second_q = bpm * beat_q / 60
@@ -86,7 +73,7 @@ def perform(
 
 
 def _without_unisons(notes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keep the longest of notes that start together on one pitch: a synthesiser would end them together."""
+    """Keep the longest of simultaneous notes on one pitch, as a synthesiser would end them together."""
     order = np.lexsort((-notes[:, 1], notes[:, 2], notes[:, 0].round(3)))
     onsets, pitches = notes[order, 0].round(3), notes[order, 2]
     first = np.insert((np.diff(onsets) != 0) | (np.diff(pitches) != 0), 0, True)
@@ -95,7 +82,7 @@ def _without_unisons(notes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _octaves_up(notes: NDArray[np.float64], lowest: float) -> int:
-    """Find the octaves, in semitones, that bring the mean pitch to `lowest` or less than an octave above."""
+    """Return the octave transposition in semitones that moves the mean pitch into the octave above `lowest`."""
     return 12 * math.ceil((lowest - float(np.average(notes[:, 2], weights=notes[:, 1]))) / 12)
 
 

@@ -1,8 +1,7 @@
-"""Which tunes make which album, and what is true of it.
+"""The plan of the demo corpus: which tunes form which album.
 
-The music is laid out by style, metre and mode without a look at the instruments; the instruments are drawn
-without a look at the music (`eno.demo.instruments`); then the n-th album of the one meets the n-th of the
-other. So nothing about a genre can be read off a timbre or a tempo.
+Tunes are grouped by style, metre and mode, independently of the instruments; renderings are drawn independently of the
+music (`eno.demo.instruments`); then both are paired in order. So neither timbre nor tempo predicts the genre.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ from eno.errors import ConfigError
 
 TRACKS_PER_ALBUM = 6
 MARGIN = 1.2
-"""Tunes read at first for one that is wanted: some are unusable, or known already, or would mix densities."""
+"""Tunes read per tune needed: some are unusable, duplicates, or of another density than the album."""
 
 ROOM = 1.3
-"""Tunes that a group must have for one that is wanted, to be given another album."""
+"""Tunes that a group must have per tune needed before it is allocated another album."""
 
 PITCHES = (24, 93)
-"""Lowest and highest MIDI pitch that every program of the soundfont plays in tune."""
+"""Range of MIDI pitches that every program of the soundfont plays in tune."""
 
 
 @dataclass(eq=False)
 class _Group:
-    """Tunes of one style, metre and mode, of which albums are made."""
+    """Tunes of one style, metre and mode."""
 
     style: Style
     unread: list[Tune]
@@ -49,7 +48,7 @@ Reading = tuple[Score | None, str]
 
 
 def try_read(tune: Tune) -> Reading:
-    """Read a score, or say why it cannot be used."""
+    """Read a score, or return the reason why it cannot be used."""
     try:
         return read_score(tune), ""
     except UnusableScore as error:
@@ -57,18 +56,7 @@ def try_read(tune: Tune) -> Reading:
 
 
 class _Shelf:
-    """Reads tunes for groups, and drops the unusable ones and those met before.
-
-    Parameters
-    ----------
-    read : callable
-        Reads tunes in order, as `try_read` does.
-
-    Attributes
-    ----------
-    skipped : dict of str to str
-        Id of every dropped tune → why.
-    """
+    """Reads tunes for groups; unusable tunes and duplicates go to `skipped`, with the reason by id."""
 
     def __init__(self, read: Callable[[Sequence[Tune]], Iterable[Reading]]) -> None:
         self.skipped: dict[str, str] = {}
@@ -77,7 +65,7 @@ class _Shelf:
         self._melodies: set[tuple[int, ...]] = set()
 
     def fill(self, wanted: Sequence[tuple[_Group, int]]) -> None:
-        """Read a few tunes more than are wanted of each group."""
+        """Read a few more tunes of each group than needed."""
         batch: list[tuple[_Group, Tune]] = []
         for group in dict.fromkeys(group for group, _ in wanted):
             number = math.ceil(MARGIN * sum(size for other, size in wanted if other is group)) + 1
@@ -94,9 +82,9 @@ class _Shelf:
         title = _plain_title(tune.title)
         melody = melodic_shingles(score, tune.beat_q) if score is not None else frozenset()
         if title in self._titles:
-            return "a tune of that title is used already"
+            return "a tune with this title is already used"
         if melody & self._melodies:
-            return "a tune of that melody is used already"
+            return "a tune with this melody is already used"
         self._titles.add(title)
         self._melodies |= melody
         return ""
@@ -109,28 +97,23 @@ def plan_albums(
     seed: int,
     read: Callable[[Sequence[Tune]], Iterable[Reading]] = lambda tunes: map(try_read, tunes),
 ) -> tuple[list[Album], dict[str, str]]:
-    """Plan the whole corpus.
+    """Plan the albums of a corpus; no tune is used twice.
 
     Parameters
     ----------
-    tracks : int
-        Number of tracks; no tune is used for two of them.
-    duration_s : float
-        Length of a track.
-    seed : int
     read : callable
-        Reads tunes in order, as `try_read` does; a process pool can be put here.
+        Reads tunes in order like `try_read`, for example in a process pool.
 
     Returns
     -------
     albums : list of Album
     skipped : dict of str to str
-        Ids of the tunes that were read but could not be used, and why.
+        Id of every tune that was read but cannot be used → reason.
 
     Raises
     ------
     ConfigError
-        There are not enough tunes for so many tracks.
+        There are not enough tunes.
     """
     count = max(1, round(tracks / TRACKS_PER_ALBUM))
     sizes = [tracks // count + (number < tracks % count) for number in range(count)]
@@ -162,7 +145,7 @@ def plan_albums(
 
 
 def _groups(seed: int) -> list[_Group]:
-    """Sort the tunes by style, metre and mode, shuffled within; a tune belongs to its first style only."""
+    """Group the tunes by style, metre and mode in random order; a tune belongs to its first style only."""
     tunes_of: dict[tuple[str, str, str | None], list[Tune]] = {}
     seen: set[str] = set()
     for tunes in list_tunes().values():
@@ -178,7 +161,7 @@ def _groups(seed: int) -> list[_Group]:
 
 
 def _allot(groups: list[_Group], count: int, size: int) -> list[_Group]:
-    """Give each album a group: styles in turn by their weights, and within a style its groups in turn."""
+    """Allocate a group to each album: styles in turn by weight, and within a style its groups in turn."""
     given: Counter[_Group] = Counter()
     credit: Counter[Style] = Counter()
     slots: list[_Group] = []
@@ -186,7 +169,9 @@ def _allot(groups: list[_Group], count: int, size: int) -> list[_Group]:
         room = [group for group in groups if len(group.unread) >= ROOM * size * (given[group] + 1)]
         styles = [style for style in STYLES if any(group.style == style for group in room)]
         if not styles:
-            raise ConfigError(f"There are tunes for about {len(slots) * size} tracks, not for {count * size}.")
+            raise ConfigError(
+                f"There are only enough tunes for about {len(slots) * size} tracks, not for {count * size}."
+            )
         # Smooth weighted round robin: each style's turns are spread over the whole list.
         for style in styles:
             credit[style] += style.weight
@@ -199,19 +184,19 @@ def _allot(groups: list[_Group], count: int, size: int) -> list[_Group]:
 
 
 def _substitute(dry: _Group, groups: list[_Group], tracks: int) -> _Group:
-    """Find a group for an album whose own has no tunes left, of the same style if possible."""
+    """Return a group for an album whose own has no tunes left, of the same style if possible."""
     group = max(groups, key=lambda group: (bool(group.unread) and group.style == dry.style, len(group.unread)))
     if not group.unread:
-        raise ConfigError(f"There are not enough different tunes for {tracks} tracks; try fewer.")
+        raise ConfigError(f"There are not enough distinct tunes for {tracks} tracks. Choose fewer tracks.")
     return group
 
 
 def _choose(
     group: _Group, size: int, rendering: Rendering, duration_s: float, seed: int
 ) -> list[tuple[Tune, Performance]]:
-    """Take the next tunes of the group that suit the instrument and are of one density.
+    """Return the next tunes of the group that suit the instrument and have the same density.
 
-    Without enough of these nothing is taken, unless there is nothing left to read: then densities may mix.
+    If there are too few, return none; but if the group has no unread tunes left, densities may mix.
     """
     played = []
     for tune, score in group.read.items():
@@ -227,7 +212,7 @@ def _choose(
 
 
 def _suits(tune: Tune, performance: Performance) -> bool:
-    """Whether the notes lie in the soundfont's range and have the texture that the album will claim."""
+    """Return whether the notes are in the soundfont's range and have the texture of the album's descriptor."""
     lowest, highest = performance.notes[:, 2].min(), performance.notes[:, 2].max()
     polyphonic = performance.polyphony >= POLYPHONIC
     wanted = tune.style.source.texture == "polyphonic"

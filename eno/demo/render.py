@@ -1,4 +1,4 @@
-"""Timed notes → audio files."""
+"""Render timed notes to audio files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eno.files import replace_file
 
 SAMPLE_RATE = 44_100
 SYNTHESIS_RATE = 2 * SAMPLE_RATE
-"""symusic rounds loops to whole samples, which at 44.1 kHz puts high notes up to 47 cents off; so, up to 23."""
+"""symusic rounds loops to whole samples: at 44.1 kHz high notes are up to 47 cents off, at this rate up to 23."""
 
 PEAK = 10 ** (-3 / 20)
 FADE_S = 0.4
@@ -28,18 +28,7 @@ TICKS_PER_S = 1920
 
 @dataclass(frozen=True)
 class Job:
-    """One track to render.
-
-    Attributes
-    ----------
-    path : Path
-        The file to write.
-    performance : Performance
-    rendering : Rendering
-    duration_s : float
-    seed : tuple of int
-        Of the position in the stereo image and of the room.
-    """
+    """A track to render; `seed` determines its stereo position and its room."""
 
     path: Path
     performance: Performance
@@ -49,14 +38,7 @@ class Job:
 
 
 def render(job: Job, soundfont: Path) -> None:
-    """Render one track to its file, which appears whole or not at all.
-
-    Parameters
-    ----------
-    job : Job
-    soundfont : Path
-        A soundfont whose samples carry their root keys, see `eno.demo.soundfont.mend_root_keys`.
-    """
+    """Render a track to its file, atomically; see `eno.demo.soundfont.move_root_keys` for the soundfont."""
     dry = synthesise(job.performance, job.rendering.program.number, soundfont)
     audio = _place(dry, job)
     length = round(job.duration_s * SAMPLE_RATE)
@@ -69,13 +51,7 @@ def render(job: Job, soundfont: Path) -> None:
 
 
 def synthesise(performance: Performance, program: int, soundfont: Path) -> NDArray[np.float32]:
-    """Play the notes on one General MIDI program.
-
-    Returns
-    -------
-    np.ndarray [shape=(samples,)]
-        At 44.1 kHz, up to the end of the last note; the level is arbitrary.
-    """
+    """Synthesise the notes with a General MIDI program, in mono at 44.1 kHz with arbitrary level."""
     import symusic
 
     track = symusic.Track(program=program)
@@ -85,8 +61,8 @@ def synthesise(performance: Performance, program: int, soundfont: Path) -> NDArr
     score = symusic.Score(TICKS_PER_S // 2)
     score.tempos.append(symusic.Tempo(0, 120))
     score.tracks.append(track)
-    # A new synthesiser each time, which takes 10 ms: it keeps every sample that it has resampled. Given a path,
-    # symusic has no reason to download a soundfont of its own.
+    # A new synthesiser takes 10 ms; an old one would keep all its resampled samples in memory. With a path, symusic
+    # does not download a soundfont of its own.
     rendered = np.asarray(symusic.Synthesizer(soundfont, SYNTHESIS_RATE).render(score, stereo=False))[0]
     mono: NDArray[np.float32] = soxr.resample(rendered, SYNTHESIS_RATE, SAMPLE_RATE)
     if not np.isfinite(mono).all() or np.abs(mono).max() < 1e-4:
@@ -95,12 +71,7 @@ def synthesise(performance: Performance, program: int, soundfont: Path) -> NDArr
 
 
 def _place(dry: NDArray[np.float32], job: Job) -> NDArray[np.float32]:
-    """Put the ensemble into its room.
-
-    Returns
-    -------
-    np.ndarray [shape=(samples, channels)]
-    """
+    """Pan the audio and add reverberation [shape=(samples, channels)]."""
     rng = np.random.default_rng(job.seed)
     channels = job.rendering.channels
     pan = rng.uniform(-0.3, 0.3)

@@ -1,4 +1,4 @@
-"""Scores → notes: music21 parses, the rest of the demo sees arrays only."""
+"""Read the notes of scores with music21 into arrays."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from eno.errors import EnoError
 MIN_NOTES = 24
 MIN_BEATS = 12
 
-# Krumhansl and Kessler's (1982) probe-tone ratings: how well each pitch class fits C major and C minor.
+# Probe-tone ratings of Krumhansl and Kessler (1982) for C major and C minor.
 _MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
 _MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
 
 
 class UnusableScore(EnoError):
-    """A score that cannot go into the corpus; the message says why."""
+    """A score that cannot be used in the corpus, with the reason."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """The notes of one tune.
+    """The notes of a tune.
 
     Attributes
     ----------
     notes : np.ndarray [shape=(n, 4)]
-        Onset and duration in quarter notes, MIDI pitch, and number of the part; in the order of onset.
+        Onset and duration in quarter notes, MIDI pitch, and number of the part, sorted by onset.
     length_q : float
-        Where the tune ends, rests included, in quarter notes.
+        Length of the tune in quarter notes, including rests.
     """
 
     notes: NDArray[np.float64]
@@ -46,14 +46,6 @@ class Score:
 
 def read_score(tune: Tune) -> Score:
     """Parse a tune up to the first change of its metre class.
-
-    Parameters
-    ----------
-    tune : Tune
-
-    Returns
-    -------
-    Score
 
     Raises
     ------
@@ -64,14 +56,14 @@ def read_score(tune: Tune) -> Score:
     file = corpus_folder() / path
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the corpus has overfull bars, which music21 mends
+            warnings.simplefilter("ignore")  # the corpus has overfull bars, which music21 corrects
             if tune.style.source.texture == "monophonic":
                 rows, length_q = list(_abc_notes(_abc_file(file)[int(index)])), None
             else:
                 rows, length_q = _part_notes(file, tune.metre)
     except UnusableScore:
         raise
-    except Exception as error:  # whatever trips a parser over one old file must not end the build
+    except Exception as error:  # one file that the parser fails on must not stop the build
         raise UnusableScore(f"music21 cannot parse it: {error!r}") from error
     if len(rows) < MIN_NOTES:
         raise UnusableScore(f"it has {len(rows)} notes, fewer than {MIN_NOTES}")
@@ -80,18 +72,12 @@ def read_score(tune: Tune) -> Score:
     if score.length_q < MIN_BEATS * tune.beat_q:
         raise UnusableScore(f"it is shorter than {MIN_BEATS} beats")
     if tune.mode is not None and estimated_mode(score) != tune.mode:
-        raise UnusableScore(f"it is written as {tune.mode}, which its notes contradict")
+        raise UnusableScore(f"its written mode is {tune.mode}, but its notes are not")
     return score
 
 
 def estimated_mode(score: Score) -> str:
-    """Estimate the mode from how long each pitch class sounds.
-
-    Returns
-    -------
-    {"major", "minor"}
-        The mode of the key whose Krumhansl–Kessler profile correlates best.
-    """
+    """Return the mode of the key whose Krumhansl–Kessler profile correlates best with the pitch class durations."""
     classes = score.notes[:, 2].astype(int) % 12
     sounding = np.bincount(classes, weights=score.notes[:, 1], minlength=12)
 
@@ -102,22 +88,11 @@ def estimated_mode(score: Score) -> str:
 
 
 def melodic_shingles(score: Score, beat_q: float) -> frozenset[tuple[int, ...]]:
-    """Fingerprint a tune by the melodic runs that its parts begin with.
+    """Return melodic fingerprints of a tune: runs of intervals in semitones from the start of its parts.
 
-    Two settings of one tune share a run even if they differ in key, upbeat, rhythm or continuation; where one
-    is more ornate, they share a run of the notes on the beats. So tunes that share any run count as the same.
-
-    Parameters
-    ----------
-    score : Score
-    beat_q : float
-        The beat in quarter notes.
-
-    Returns
-    -------
-    frozenset of tuple of int
-        Successive intervals in semitones: every 12 among the first 48 notes of each part, and every 10 from
-        beat to beat in the first 32 beats of the highest part.
+    They are the runs of 12 intervals among the first 48 notes of each part, and of 10 intervals between the first 32
+    beats of the highest part. Two settings of a tune share a run even if they differ in key, upbeat, rhythm or
+    ornamentation, so tunes that share any run count as duplicates.
     """
     shingles: set[tuple[int, ...]] = set()
     lines = []
@@ -133,7 +108,7 @@ def melodic_shingles(score: Score, beat_q: float) -> frozenset[tuple[int, ...]]:
 
 
 def _runs(pitches: NDArray[np.float64], length: int) -> set[tuple[int, ...]]:
-    """Take the runs of intervals, but for monotonous ones, which unlike tunes share."""
+    """Return the runs of intervals except monotonous ones, which different tunes share."""
     intervals = np.diff(pitches).astype(int).tolist()
     runs = (tuple(intervals[start : start + length]) for start in range(len(intervals) - length + 1))
     return {run for run in runs if len(set(run)) > 3}
@@ -145,7 +120,7 @@ def _abc_file(path: Path) -> list[str]:
 
 
 def _abc_notes(text: str) -> Iterator[tuple[float, float, float, int]]:
-    """Read the notes from music21's ABC tokens, which takes a tenth of the time that its streams take."""
+    """Read the notes from music21's ABC tokens, which is ten times as fast as its streams."""
     from music21.abcFormat import ABCChord, ABCFile, ABCNote
     from music21.pitch import Pitch
 
@@ -171,7 +146,7 @@ def _abc_notes(text: str) -> Iterator[tuple[float, float, float, int]]:
 
 
 def _part_notes(path: Path, metre: str) -> tuple[list[tuple[float, float, float, int]], float]:
-    """Read the notes of all parts before the metre class changes, ties joined, and where they end."""
+    """Read the notes of all parts up to a change of the metre class, with ties joined, and the end of the last."""
     from music21 import converter
 
     score: Any = converter.parse(path, forceSource=True, storePickle=False)

@@ -19,21 +19,7 @@ BOTH = "musicnn-both"
 
 
 def embed_corpus(audio: Path, folder: Path, names: Sequence[str]) -> dict[str, EmbeddingStore]:
-    """Embed the corpus with some encoders.
-
-    Parameters
-    ----------
-    audio : Path
-        The tracks.
-    folder : Path
-        Receives a store for each encoder.
-    names : sequence of str
-        ``stats``, or ``musicnn-`` and its checkpoint.
-
-    Returns
-    -------
-    dict of str to EmbeddingStore
-        In the order of `names`.
+    """Embed the corpus with the encoders ``stats`` and ``musicnn-<checkpoint>``, into one store each below `folder`.
 
     Raises
     ------
@@ -41,7 +27,7 @@ def embed_corpus(audio: Path, folder: Path, names: Sequence[str]) -> dict[str, E
         A track cannot be embedded, or the user interrupted.
     """
     stores: dict[str, EmbeddingStore] = {}
-    # What holds both checkpoints' vectors comes first: theirs are taken from it, which saves half of the time.
+    # The store of both checkpoints comes first: the others are copied from it, which halves the time.
     for name in sorted(names, key=lambda name: name != BOTH):
         kind, _, checkpoint = name.partition("-")
         encoder = load_encoder(kind, **({"checkpoint": checkpoint} if checkpoint else {}))
@@ -54,7 +40,7 @@ def embed_corpus(audio: Path, folder: Path, names: Sequence[str]) -> dict[str, E
 
 
 def copy_half(both: EmbeddingStore, store: EmbeddingStore, half: int) -> None:
-    """Copy the vectors of one checkpoint out of the store of both, for tracks that are not there yet."""
+    """Copy the vectors of one checkpoint from the store of both, for tracks that are not in `store` yet."""
     missing = sorted(set(both.track_ids()) - set(store.track_ids()))
     if not missing:
         return
@@ -70,5 +56,7 @@ def _embed(name: str, audio: Path, encoder: Encoder, store: EmbeddingStore) -> N
     with progress(name) as show:
         report = embed_folder(audio, encoder, store, on_progress=lambda at: show(at.done, at.total))
     if report.left or report.failed:
-        raise EnoError(f"{report.left} tracks left, {report.failed} failed. The same command goes on from here.")
-    console.print(f"   {name}: embedded {report.embedded}, there before {report.skipped}, in {report.seconds:.0f} s")
+        raise EnoError(f"{report.left} tracks left, {report.failed} failed. Run the same command again to continue.")
+    console.print(
+        f"   {name}: {report.embedded} tracks embedded in {report.seconds:.0f} s, {report.skipped} already done"
+    )

@@ -1,6 +1,7 @@
-"""Copies and renditions of the demo's tracks: what a search for duplicates should find, and what it should not.
+"""Copies and renditions of the demo's tracks, to evaluate the search for duplicates.
 
-A copy is the same recording in another file. A rendition is the same tune played anew.
+A copy is the same recording in another file and should be found; a rendition is another performance of the tune and
+should not.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,13 +26,13 @@ from eno.demo.performance import Performance, perform
 from eno.demo.plan import PITCHES
 from eno.demo.render import Job, render
 from eno.demo.scores import Score, read_score
-from eno.demo.soundfont import find_soundfont, mend_root_keys
+from eno.demo.soundfont import corrected_soundfont
 from eno.errors import CatalogueError, UnknownName
 from eno.files import replace_file
 
 Audio = NDArray[np.float32]  # [shape=(samples, channels)]
 
-_OPUS_RATE = 48_000  # the only one that Opus has
+_OPUS_RATE = 48_000  # the only rate of Opus
 _TRIM_START_S, _TRIM_END_S = 2.5, 4.0
 _PAD_START_S, _PAD_END_S = 2.0, 3.0
 _TRANSPOSITIONS = (-5, -4, -3, -2, 2, 3, 4, 5)  # semitones
@@ -40,14 +40,10 @@ _TRANSPOSITIONS = (-5, -4, -3, -2, 2, 3, 4, 5)  # semitones
 
 @dataclass(frozen=True)
 class Variant:
-    """One file that was made from a track.
+    """A file derived from a track, at ``<destination>/<kind>/<id of the track, with the suffix of its format>``.
 
     Attributes
     ----------
-    path : Path
-        ``<destination>/<kind>/<id of the track, with the suffix of its format>``.
-    source_track_id : str
-        Path of the track below the audio root.
     kind : str
         One of `COPIES` or `RENDITIONS`.
     same_recording : bool
@@ -62,7 +58,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class _Copy:
-    """How a kind of copy is made: what happens to the samples, and the file that they are written to."""
+    """How a kind of copy changes the samples, and in which format it is written."""
 
     suffix: str = ".flac"
     kbps: int | None = None
@@ -106,12 +102,12 @@ _COPIES: Mapping[str, _Copy] = {
 }
 
 COPIES: tuple[str, ...] = tuple(_COPIES)
-"""Kinds of copies: MP3 of 64, 128 and 320 kbit/s, Vorbis, Opus, FLAC; and, as FLAC: 2.5 s less at the start, 4 s less
-at the end, both; 2 s of silence before and 3 s after; softer by 6 and by 12 dB; at other sample rates; in mono."""
+"""Kinds of copies: MP3 with 64, 128 and 320 kbit/s, Vorbis, Opus, FLAC; and in FLAC: without the first 2.5 s, without the
+last 4 s, or without both; padded with 2 s and 3 s of silence; 6 and 12 dB softer; at other sample rates; in mono."""
 
 RENDITIONS: tuple[str, ...] = ("take", "instrument", "tempo", "transposed")
-"""Kinds of renditions: played once more, with another touch, another room and a slightly other tempo; on an instrument
-of another family; at another of the demo's three tempi; two to five semitones higher or lower."""
+"""Kinds of renditions: another take with different loudness, timing and room and a slightly different tempo; on an
+instrument of another family; at another of the demo's three tempi; transposed by two to five semitones."""
 
 
 def write_copies(
@@ -122,37 +118,28 @@ def write_copies(
     kinds: Sequence[str] = COPIES,
     workers: int | None = None,
 ) -> list[Variant]:
-    """Write copies of recordings, as they come about in a collection.
+    """Write copies of recordings as they occur in collections, sorted by track and then by kind.
 
     Parameters
     ----------
     audio_root : Path
-        Folder of the tracks, which libsndfile must be able to read.
-    track_ids : sequence of str
-        Paths below it.
+        Folder of the tracks, which must be readable by libsndfile.
     destination : Path
-        Folder for the copies; made if it is missing. Files of the same name are replaced.
-    kinds : sequence of str
-        Some of `COPIES`.
+        Folder for the copies. Existing files of the same name are replaced.
     workers : int, optional
-        Processes; one for each core by default.
-
-    Returns
-    -------
-    list of Variant
-        By track, then in the order of `kinds`.
+        Worker processes; by default one per core.
 
     Raises
     ------
     UnknownName
         There is no such kind.
     CatalogueError
-        A track is not there.
+        A track does not exist.
     """
     _require_kinds(kinds, COPIES)
     for track_id in track_ids:
         if not (audio_root / track_id).is_file():
-            raise CatalogueError(f"{track_id}: there is no such file below {audio_root}.")
+            raise CatalogueError(f"{track_id}: no such file in {audio_root}.")
     with worker_pool(workers or os.cpu_count() or 1) as run:
         one = functools.partial(_copy_track, audio_root=audio_root, destination=destination, kinds=tuple(kinds))
         return [variant for variants in run(one, track_ids) for variant in variants]
@@ -182,36 +169,27 @@ def write_renditions(
     seed: int = 0,
     workers: int | None = None,
 ) -> list[Variant]:
-    """Play tunes of the demo anew.
+    """Render other performances of the demo's tunes, sorted by track and then by kind.
 
     Parameters
     ----------
     data_root : Path
         Folder of the corpus. Its scores are read again, which takes a minute.
-    track_ids : sequence of str
-        Paths of tracks below its ``raw/audio``.
     destination : Path
-        Folder for the renditions; made if it is missing. Files of the same name are replaced.
-    kinds : sequence of str
-        Some of `RENDITIONS`.
+        Folder for the renditions. Existing files of the same name are replaced.
     seed : int
-        The same seed gives the same samples.
+        The same seed yields the same samples.
     workers : int, optional
-        Processes; one for each core by default.
-
-    Returns
-    -------
-    list of Variant
-        By track, then in the order of `kinds`.
+        Worker processes; by default one per core.
 
     Raises
     ------
     UnknownName
         There is no such kind.
     CatalogueError
-        A track is none of the corpus.
+        A track is not in the corpus.
     ConfigError
-        The corpus is not finished, or was made with other versions of the packages or of eno.
+        The corpus is unfinished, or was built with other versions of the packages or of eno.
     """
     _require_kinds(kinds, RENDITIONS)
     albums = planned_albums(data_root, workers=workers)
@@ -222,7 +200,7 @@ def write_renditions(
     }
     unknown = [track_id for track_id in track_ids if track_id not in tunes]
     if unknown:
-        raise CatalogueError(f"{unknown[0]}: is no track of the corpus in {data_root}.")
+        raise CatalogueError(f"{unknown[0]}: not a track of the corpus in {data_root}.")
     duration_s = json.loads((data_root / "corpus.json").read_text("utf-8"))["duration_s"]
     jobs, variants = [], []
     for track_id in track_ids:
@@ -234,9 +212,7 @@ def write_renditions(
             performance, rendering = _play(score, tune.beat_q, album.rendering, kind, duration_s, draw)
             jobs.append(Job(path, performance, rendering, duration_s, draw))
             variants.append(Variant(path, track_id, kind, same_recording=False))
-    with tempfile.TemporaryDirectory() as scratch, worker_pool(workers or os.cpu_count() or 1) as run:
-        soundfont = Path(scratch) / "mended.sf2"
-        soundfont.write_bytes(mend_root_keys(find_soundfont().read_bytes()))
+    with corrected_soundfont() as soundfont, worker_pool(workers or os.cpu_count() or 1) as run:
         for _ in run(functools.partial(render, soundfont=soundfont), jobs):
             pass
     return variants

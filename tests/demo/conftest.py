@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from eno.demo.soundfont import find_soundfont, mend_root_keys
+from eno.demo.soundfont import find_soundfont, move_root_keys
 
 if any(importlib.util.find_spec(package) is None for package in ("music21", "pretty_midi", "symusic")):
     collect_ignore_glob = ["test_*.py"]
@@ -12,6 +12,6 @@ if any(importlib.util.find_spec(package) is None for package in ("music21", "pre
 
 @pytest.fixture(scope="session")
 def soundfont(tmp_path_factory):
-    path = tmp_path_factory.mktemp("soundfont") / "mended.sf2"
-    path.write_bytes(mend_root_keys(find_soundfont().read_bytes()))
+    path = tmp_path_factory.mktemp("soundfont") / "corrected.sf2"
+    path.write_bytes(move_root_keys(find_soundfont().read_bytes()))
     return path
