@@ -1,8 +1,7 @@
-"""The whole path once, on music that anyone can have: ``python -m eno.demo`` or ``make demo``.
+"""The complete workflow on a demo corpus that anyone can build: ``python -m eno.demo`` or ``make demo``.
 
-Builds the demo corpus, takes it in, embeds it, learns its tags on some of its artists in several ways, and shows how
-well each of them predicts the tags of others. Every step is a public call that works the same on a user's own
-collection.
+It builds the corpus, imports and embeds it, trains several taggers on some of its artists, and compares them on the
+others. Every step is a public call that works in the same way on a user's own collection.
 """
 
 from __future__ import annotations
@@ -13,11 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
-from rich import box
 from rich.markup import escape
-from rich.table import Table
 
 from eno.cnn.feature_files import prepare_features
 from eno.cnn.predictor import CNN, CNNCandidate, FeatureCollection
@@ -32,14 +28,18 @@ from eno.data.lute.importing import import_lute
 from eno.data.matching.matcher import match
 from eno.data.splits.stratify import SPLITS
 from eno.demo.corpus import build_corpus
-from eno.demo.neighbours import draw_map, neighbours_table
 from eno.demo.stores import embed_corpus
+from eno.demo.tables import neighbours_table, tags_table
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import EnoError
 from eno.evaluation.report import REPORT_FILE, write_report
 from eno.exploration import explore
 from eno.exploration.html import write_html
 from eno.inference.predictor import EnoPredictor
+from eno.mapping.map import write_map
+from eno.similarity.index.build import build_index
+from eno.similarity.metadata import TrackMetadata
+from eno.similarity.sounds_like import SoundsLike
 from eno.summary import import_lines, label_lines, match_lines, scan_lines, split_lines
 from eno.training.collection import Collection
 from eno.training.compare import Candidate, ComparisonRow, HeadCandidate, compare_candidates
@@ -47,27 +47,27 @@ from eno.training.comparison import comparison_table, write_comparison
 from eno.training.evaluate import evaluate_predictor
 from eno.training.record import EVALUATION, HeadPlan
 
-_MIN_ALBUMS = 5  # of a hundred, a label on fewer would be learned by heart
-_MIN_ARTISTS = 3  # so that each part can have one
+_MIN_ALBUMS = 5  # of a hundred; a label with fewer could only be memorised
+_MIN_ARTISTS = 3  # one per split
 _TRACKS, _QUICK_TRACKS = 600, 240
 _EPOCHS, _QUICK_EPOCHS = CNNSettings().epochs, 8
 _ENCODERS = ("stats", "musicnn-mtt", "musicnn-msd", "musicnn-both")
 _QUICK_ENCODERS = ("stats", "musicnn-mtt")
 _HEADS = ("linear", "mlp", "lightgbm")
-_SHOWN = 4
+_EXAMPLES = 4
 
 
 def run(
-    root: Annotated[Path | None, typer.Option(help="Folder for all that the demo makes (default: data/demo)")] = None,
-    tracks: Annotated[int | None, typer.Option(min=60, help=f"Tracks of the corpus (default: {_TRACKS})")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder for all files of the demo (default: data/demo)")] = None,
+    tracks: Annotated[int | None, typer.Option(min=60, help=f"Number of tracks (default: {_TRACKS})")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer tracks, encoders and epochs")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of corpus, split and heads")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of corpus, split and training")] = 0,
 ) -> None:
-    """Build the demo corpus, learn its tags from several encoders and from scratch, and compare them."""
+    """Build the demo corpus, train taggers on several encoders and a CNN from scratch, and compare them."""
     began = time.monotonic()
     root = root or Path("data/demo-quick" if quick else "data/demo")
     data = DataRoot(root)
-    _step("1  corpus", "scores of the music21 library, rendered")
+    _step("1  corpus", "scores bundled with music21, rendered to audio")
     with progress("building") as show:
         corpus = build_corpus(
             root,
@@ -75,42 +75,45 @@ def run(
             seed=seed,
             on_progress=lambda stage, done, total: show(done, total, stage),
         )
-    console.print(f"   {corpus.tracks} tracks in {corpus.albums} albums" + ", built before" * corpus.reused)
+    console.print(f"   {corpus.tracks} tracks in {corpus.albums} albums" + ", built earlier" * corpus.reused)
 
-    _step("2  catalogue", "import, scan, match, labels, split: the commands of 'eno'")
+    _step("2  catalogue", "as 'eno import', 'eno scan', 'eno match', 'eno labels' and 'eno split' do it")
     labels = _catalogue(data, seed)
 
-    _step("3  embeddings", "statistics of the signal; musicnn, trained on MagnaTagATune, on the Million Song Dataset")
+    _step(
+        "3  embeddings", "signal statistics; musicnn, trained on MagnaTagATune (mtt) or the Million Song Dataset (msd)"
+    )
     stores = embed_corpus(data.audio, root / "embeddings", _QUICK_ENCODERS if quick else _ENCODERS)
 
-    _step("4  training", f"{', '.join(_HEADS)} on each of them, and a CNN from scratch")
+    _step("4  training", f"{', '.join(_HEADS)} on each of these, and a CNN from scratch")
     rows = _train_all(data, labels, stores, CNNSettings(epochs=_QUICK_EPOCHS if quick else _EPOCHS, seed=seed), seed)
 
-    _step("5  evaluation", "on instruments and tunes that were not heard in training")
-    model, shown = _judge(data, labels, stores, rows)
+    _step("5  evaluation", "on held-out instruments and tunes")
+    model, examples = _evaluate(data, labels, stores, rows)
 
-    _step("6  sounds like", "the nearest of all tracks, by what the last encoder heard")
-    store = list(stores.values())[-1]
-    console.print(neighbours_table(data, store, shown))
-    for name, path in {
-        "data": root,
-        "explored": data.exploration,
-        "vectors": root / "embeddings",
-        "model": model,
-        "report": model / EVALUATION / REPORT_FILE,
-        "map": draw_map(data, store),
-    }.items():
-        console.print(f"{name:<9} {path}")
-    written = write_comparison(rows, root / "models")
-    console.print(f"table     {', '.join(map(str, written))}\n")
+    encoder, store = list(stores.items())[-1]
+    _step("6  similarity", f"cosine similarity of the embeddings of {encoder}")
+    build_index(store)
+    console.print(neighbours_table(SoundsLike.open(store, data_root=data), examples))
+    ids, vectors = store.matrix()
+    write_map(root / "map.html", ids, vectors, metadata=TrackMetadata.read(ids, data).table, audio_roots=data.audio)
+
     console.print(comparison_table(rows))
-    console.print(
-        f"{time.monotonic() - began:.0f} s. To tag a file with the best: .venv/bin/eno tag --model {model} FILE"
-    )
+    for name, path in {
+        "comparison": ", ".join(map(str, write_comparison(rows, root / "models"))),
+        "best model": model,
+        "its report": model / EVALUATION / REPORT_FILE,
+        "collection": data.exploration,
+        "map": root / "map.html",
+        "embeddings": root / "embeddings",
+    }.items():
+        console.print(f"{name:<11} {path}")
+    console.print(f"\nDone in {time.monotonic() - began:.0f} s. Tag a file with the best model:")
+    console.print(f"  .venv/bin/eno tag --model {model} FILE")
 
 
 def _catalogue(data: DataRoot, seed: int) -> LabelEncoder:
-    """Run the steps from Lute's export to the splits, as the commands do."""
+    """Run the steps from Lute's export to the splits."""
     imported = import_lute(data.root / "raw" / "metadata" / "lute.jsonl", data.albums, strict=True)
     _print(import_lines(imported))
     with progress("scanning") as show:
@@ -131,7 +134,7 @@ def _train_all(
     with progress("features") as show:
         features = prepare_features(data, on_progress=show)
     if features.failures:
-        raise EnoError(f"{len(features.failures)} tracks have no features, see {data.features}.")
+        raise EnoError(f"The features of {len(features.failures)} tracks could not be computed; see {data.features}.")
     candidates: list[Candidate] = [
         HeadCandidate(name, Collection(store, data.splits, labels), HeadPlan(head, {"seed": seed}))
         for name, store in stores.items()
@@ -144,21 +147,21 @@ def _train_all(
         )
 
 
-def _judge(
+def _evaluate(
     data: DataRoot, labels: LabelEncoder, stores: dict[str, EmbeddingStore], rows: list[ComparisonRow]
 ) -> tuple[Path, list[str]]:
-    """Write the report of the best by validation, and show what it says about some tracks; where it lies, and which."""
+    """Write the report of the model that is best on the validation split; return its folder and some test tracks."""
     best = next(row for row in rows if row.winner)
     assert best.folder is not None
-    any_store = Collection(next(iter(stores.values())), data.splits, labels)
+    collection = Collection(next(iter(stores.values())), data.splits, labels)
     from_store = best.encoder in stores
-    source = replace(any_store, store=stores[best.encoder]) if from_store else FeatureCollection(data.root)
+    source = replace(collection, store=stores[best.encoder]) if from_store else FeatureCollection(data.root)
     write_report(evaluate_predictor(best.folder, source), best.folder / EVALUATION, audio_roots=data.audio)
-    test = any_store.tracks(SPLITS[-1])
-    # Evenly through the test part, so that they come from different albums.
-    shown = test.ids[:: max(1, len(test.ids) // _SHOWN)][:_SHOWN]
-    _show_tags(EnoPredictor.load(best.folder), data.audio, shown, dict(zip(test.ids, test.truth, strict=True)))
-    return best.folder, shown
+    test = collection.tracks(SPLITS[-1])
+    # Evenly spaced, so that they come from different albums.
+    truth = dict(list(zip(test.ids, test.truth, strict=True))[:: max(1, len(test.ids) // _EXAMPLES)][:_EXAMPLES])
+    console.print(tags_table(EnoPredictor.load(best.folder), data.audio, truth))
+    return best.folder, list(truth)
 
 
 def _print(lines: list[str]) -> None:
@@ -170,22 +173,8 @@ def _step(title: str, explanation: str) -> None:
     console.print(f"\n[bold]{title}[/]  [dim]{explanation}[/]")
 
 
-def _show_tags(predictor: EnoPredictor, audio: Path, ids: list[str], truth: dict[str, np.ndarray]) -> None:
-    table = Table(title="some of these tracks", box=box.SIMPLE_HEAD, show_lines=True)
-    table.add_column("track", ratio=2)
-    table.add_column("true tags", ratio=3)
-    table.add_column("predicted, above their thresholds", ratio=3)
-    for track_id in ids:
-        true = [name for names in predictor.labels.decode(truth[track_id]).values() for name in names]
-        predicted = [tag for tag in predictor.predict_tags(audio / track_id) if tag.probability > tag.threshold]
-        marks = ["[green]✓[/]" if tag.tag in true else "[red]✗[/]" for tag in predicted]
-        named = ", ".join(f"{mark} {tag.tag}" for mark, tag in zip(marks, predicted, strict=True))
-        table.add_row("/".join(track_id.split("/")[-3:]), ", ".join(true), named or "[dim]none[/]")
-    console.print(table)
-
-
 def main() -> None:
-    """Run the demo; an error of eno's own is shown without a traceback."""
+    """Run the demo; print an `EnoError` without a traceback."""
     try:
         typer.run(run)
     except EnoError as error:

@@ -102,8 +102,8 @@ _COPIES: Mapping[str, _Copy] = {
 }
 
 COPIES: tuple[str, ...] = tuple(_COPIES)
-"""Kinds of copies: MP3 with 64, 128 and 320 kbit/s, Vorbis, Opus, FLAC; and in FLAC: without the first 2.5 s, without the
-last 4 s, or without both; padded with 2 s and 3 s of silence; 6 and 12 dB softer; at other sample rates; in mono."""
+"""Kinds of copies: MP3 with 64, 128 and 320 kbit/s, Vorbis, Opus, FLAC; and in FLAC: without the first 2.5 s, the last
+4 s or both; padded with 2 s and 3 s of silence; 6 and 12 dB softer; at other sample rates; in mono."""
 
 RENDITIONS: tuple[str, ...] = ("take", "instrument", "tempo", "transposed")
 """Kinds of renditions: another take with different loudness, timing and room and a slightly different tempo; on an
