@@ -174,7 +174,8 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--labels", type=int, default=10)
     parser.add_argument("--long-tail", action="store_true", help="a large collection: 12 labels a row, 10,000 held out")
-    parser.add_argument("--heads", nargs="+", default=[name for name in HEADS if name not in ("zero_shot", "probabilities")])
+    trained = [name for name in HEADS if name not in ("zero_shot", "probabilities")]
+    parser.add_argument("--heads", nargs="+", default=trained)
     parser.add_argument("--options", type=json.loads, default={}, help='JSON, by head: {"mlp": {"max_epochs": 5}}')
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--no-baseline", action="store_true")
