@@ -28,6 +28,25 @@ def test_public_names_can_be_had_and_are_described(name):
     assert name in dir(eno)
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "eno.data.features:AudioFeatureExtractor",
+        "eno.data.labels:LabelEncoder",
+        "eno.data.dataset:EnoDataset",
+        "eno.models.classifier:SimpleCNN",
+        "eno.training.trainer:train_one_epoch",
+        "eno.training.trainer:validate",
+        "eno.inference.predictor:EnoPredictor",
+    ],
+)
+def test_names_of_the_users_guide_can_be_imported(place):
+    module, name = place.split(":")
+    namespace: dict[str, object] = {}
+    exec(f"from {module} import {name}", namespace)  # as the guide writes it
+    assert callable(namespace[name])
+
+
 def test_other_names_cannot():
     with pytest.raises(AttributeError, match="no attribute 'EnoPredicter'"):
         eno.EnoPredicter  # noqa: B018

@@ -107,6 +107,7 @@ def explore(
     library = where.open(audio_root=audio_root)
     place = out or library.data.exploration
     prepare_output(place)
+    track = None if track is None else library.find_track(track)
     found = summarise(library.data, audio_roots=_explored(library), track=track)
     for table in terminal_tables(found):
         console.print(table)

@@ -25,7 +25,7 @@ from eno.cli.options import (
 )
 from eno.cli.tracked import FORMER_TRACKING, Run, TrackingOptions, tracked, used_of
 from eno.config import load_settings
-from eno.console import console, progress
+from eno.console import console, errors, progress
 from eno.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -171,6 +171,7 @@ def tune(
     splits: SplitsOption = None,
     labels: LabelsOption = None,
     device: DeviceOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Search for better options of a head on the validation split. Run it again to continue the search."""
     library = where.open(store=store, head=head, device=device)
@@ -180,10 +181,10 @@ def tune(
     with tracked(
         tune, "tuning", library, arguments, tracking, name=f"tune {chosen}", used=used_of(library.settings, chosen)
     ) as run:
-        _tune(run)
+        _tune(run, as_json=as_json)
 
 
-def _tune(run: Run) -> None:
+def _tune(run: Run, *, as_json: bool) -> None:
     from eno.files import replace_file
     from eno.training.reports import lineage
     from eno.training.tune import tune as search
@@ -194,7 +195,7 @@ def _tune(run: Run) -> None:
 
     def report(trials: int, best: float, last: float | None) -> None:
         outcome = "failed" if last is None else f"{last:.4f}"
-        console.print(f"trial {trials}: validation mAP {outcome}, best {best:.4f}")
+        errors.print(f"trial {trials}: validation mAP {outcome}, best {best:.4f}")
         experiment.scalar("mAP", "best", best, trials)
         if last is not None:
             experiment.scalar("mAP", "trial", last, trials)
@@ -217,6 +218,9 @@ def _tune(run: Run) -> None:
     experiment.value("validation mAP of the defaults", found.default_value)
     experiment.describe("best options", found.options)
     experiment.artifact(out.name, out)
+    if as_json:
+        print_json({**asdict(found), "head": plan.head, "file": str(out)})
+        return
     console.print(
         f"{found.trials} trials, {found.failed} failed, {found.resumed} from earlier runs; validation mAP "
         f"{found.default_value:.4f} → {found.value:.4f} (optimistic, because the options were chosen on it)"

@@ -96,7 +96,7 @@ def test_options_have_the_names_of_the_table_in_contributing():
 
 
 def test_every_command_that_prints_results_has_json():
-    without = {"init", "serve", "explore", "tune", "tracking import", "weights convert-laion"}
+    without = {"init", "serve", "explore", "tracking import", "weights convert-laion"}
     for name, one in _commands().items():
         options = {option for parameter in one.params for option in parameter.opts}
         assert ("--json" in options) == (name not in without), name
