@@ -112,6 +112,12 @@ class Tracks(Sequence[Track]):
         root = self._roots[self._root_of[place]]
         return Track(printable(name), root, name, *((None, None) if size < 0 else (size, mtime_ns)))
 
+    def warn_of_empty_roots(self) -> None:
+        """Log a warning for every audio folder without files; callers then do not treat missing tracks as deleted."""
+        for root in self.empty_roots:
+            message = "%s contains no audio files. In case it is not mounted, no track is treated as deleted."
+            logger.warning(message, printable(root))
+
     def _warn_of_repeated(self, names: list[str], kept: set[int]) -> None:
         repeated = next(printable(name) for row, name in enumerate(names) if row not in kept)
         first = self[pc.index(self.ids, repeated).as_py()]

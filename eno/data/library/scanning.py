@@ -127,13 +127,12 @@ def scan(
     # Compared with the finished table alone: an interrupted scan has reported nothing.
     before, now = dict(_files(finished)), {track.id: stamp for track, stamp, _ in found}
     removed = before.keys() - now.keys()
-    tables = [known.take(pa.array(kept, pa.int64())), fresh]
-    if removed and tracks.empty_roots:
-        message = "%s contains no audio files. In case it is not mounted, no track is removed from the table."
-        logger.warning(message, ", ".join(map(printable, tracks.empty_roots)))
-        tables.append(finished.filter(pc.is_in(finished["track_id"], value_set=pa.array(list(removed), pa.string()))))
+    missing = {track_id: row for row, (track_id, _) in enumerate(_files(known)) if track_id not in now}
+    if missing and tracks.empty_roots:
+        tracks.warn_of_empty_roots()
+        kept += missing.values()
         removed = set()
-    table = pa.concat_tables(tables).sort_by("track_id")
+    table = pa.concat_tables([known.take(pa.array(kept, pa.int64())), fresh]).sort_by("track_id")
     write_table(destination, table)
     partial.unlink(missing_ok=True)
     unchanged = sum(before.get(track_id) == stamp for track_id, stamp in now.items() if stamp is not None)

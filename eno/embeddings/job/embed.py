@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 import time
@@ -25,9 +24,7 @@ from eno.embeddings.store.ledger import Failure
 from eno.embeddings.store.lock import WriterLock
 from eno.embeddings.store.parts import PART_BYTES
 from eno.encoders import Encoder
-from eno.files import AudioRoots, printable
-
-logger = logging.getLogger(__name__)
+from eno.files import AudioRoots
 
 _FLUSH_S = 60.0
 """Results are written at least this often, so no more work is lost when the job is killed."""
@@ -155,9 +152,7 @@ def embed_folder(
             tracks = find_tracks(audio_roots)
         if not tracks:  # more likely an unmounted share than a deleted collection, so nothing is changed
             return EmbedReport(seconds=time.monotonic() - began)
-        for folder in tracks.empty_roots:
-            message = "%s holds no audio files. In case it is not mounted, no track is deleted."
-            logger.warning(message, printable(folder))
+        tracks.warn_of_empty_roots()
         plan = make_plan(tracks, held.result(), store.ledger, retry_failed=retry_failed)
         run = _Run(store, plan, lock)
         try:

@@ -221,8 +221,8 @@ def _compare(index: SimilarityIndex, tracks: pa.Table) -> tuple[np.ndarray, pa.T
     known = pc.is_valid(places)
     live = np.flatnonzero(index.live)
     if len(live):
-        kept = index.table.select(["part", "audio_hash"]).take(pa.array(live[pc.fill_null(places, 0).to_numpy()]))
-        same_audio = pc.equal(kept["audio_hash"], tracks["samples_hash"])
+        kept = index.table.select(["part", "samples_hash"]).take(pa.array(live[pc.fill_null(places, 0).to_numpy()]))
+        same_audio = pc.equal(kept["samples_hash"], tracks["samples_hash"])
         same = pc.and_(known, pc.coalesce(same_audio, pc.equal(kept["part"], tracks["part"])))
     else:
         same = known

@@ -43,10 +43,11 @@ ROW_SCHEMA = pa.schema(
         ("start_s", pa.float64()),
         ("live", pa.bool_()),
         ("part", pa.int32()),
-        ("audio_hash", pa.string()),
+        ("samples_hash", pa.string()),
     ]
 )
-"""Columns of the table of rows. ``part`` and ``audio_hash`` identify the state of the store that was indexed."""
+"""Columns of the table of rows. ``part`` and ``samples_hash`` identify the state of the store that was indexed."""
+_EARLIER_NAMES = {"audio_hash": "samples_hash"}
 
 
 def index_folder(store: EmbeddingStore, level: str = "tracks") -> Path:
@@ -101,8 +102,10 @@ class SimilarityIndex:
         manifest = Manifest.read(folder)
         path = folder / manifest.rows_file
         try:
-            rows = pq.read_table(path, schema=ROW_SCHEMA)
-        except (OSError, pa.ArrowException) as error:
+            table = pq.read_table(path)
+            names = [_EARLIER_NAMES.get(name, name) for name in table.column_names]
+            rows = table.rename_columns(names).select(ROW_SCHEMA.names).cast(ROW_SCHEMA)
+        except (OSError, KeyError, pa.ArrowException) as error:
             raise SimilarityError(
                 f"{path}: is missing or damaged ({error}). Rebuild the index: eno index build."
             ) from error

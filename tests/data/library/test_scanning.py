@@ -220,3 +220,24 @@ def test_an_empty_audio_folder_removes_no_tracks(library, tmp_path, caplog):
     assert rows(destination) == before
     assert f"{other} contains no audio files" in caplog.text
     assert counts(scan(library, destination)) == (0, 0, 7, 1)
+
+
+def test_an_interrupted_scan_is_resumed_while_a_folder_is_not_mounted(library, tmp_path):
+    destination, other = tmp_path / "tracks.parquet", tmp_path / "usb"
+    other.mkdir()
+    shutil.copy(library / "mp3" / "mp3.mp3", other / "a first.mp3")
+
+    def interrupt(done, total):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan([library, other], destination, on_progress=interrupt)
+    (other / "a first.mp3").rename(tmp_path / "a first.mp3")
+    assert scan([library, other], destination).found == 7
+    assert len(rows(destination)) == 8
+    (tmp_path / "a first.mp3").rename(other / "a first.mp3")
+    assert counts(scan([library, other], destination)) == (0, 0, 8, 0)
+    with pytest.raises(AudioError, match="gone: is not a folder"):
+        scan([library, tmp_path / "gone"], destination)
+    assert len(rows(destination)) == 8
