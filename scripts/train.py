@@ -26,16 +26,17 @@ from pathlib import Path
 from typing import Any
 
 from eno.cnn.predictor import save_cnn_predictor
-from eno.cnn.settings import describe_options
-from eno.cnn.training import CNNSettings, Epoch, train_cnn
+from eno.cnn.settings import CNNSettings, describe_options
+from eno.cnn.training import train_cnn
 from eno.config import load_settings
 from eno.console import errors, progress
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.devices import resolve_device
 from eno.errors import EnoError
+from eno.models.epochs import Epoch
 from eno.tracking.experiment import INTERRUPTED, Command, Experiment, Tracking, open_experiment
-from eno.training.reports import epoch_reporter, report_predictor
+from eno.training.tracker_reports import epoch_reporter, report_predictor
 
 TRACKING = ("tracking", "queue", "project", "name")
 
@@ -118,7 +119,7 @@ def train(chosen: dict[str, Any], experiment: Experiment) -> None:
     if folder != Path():
         trained = save_cnn_predictor(result, data_root)
         experiment.describe("data", {"data_root": str(data_root), "split_hash": trained.record.split_hash})
-        report_predictor(experiment, trained.parts, trained.record, folder)
+        report_predictor(experiment, trained, folder)
     best = result.history[result.best_epoch - 1]
     experiment.value("best epoch", best.number)
     experiment.value("best validation loss", best.val_loss)

@@ -86,7 +86,7 @@ def _embed(run: Run, *, json_log: bool, as_json: bool) -> None:
     from eno.devices import resolve_device
     from eno.embeddings.job.embed import embed_folder
     from eno.embeddings.store.embedding_store import EmbeddingStore
-    from eno.training.reports import progress_reporter, report_embedding
+    from eno.training.tracker_reports import progress_reporter, report_embedding
 
     given = run.arguments
     library = Library(run.library.settings.model_copy(update={"audio_roots": tuple(given["folder"])}))

@@ -29,7 +29,6 @@ from eno.files import AudioRoots
 
 if TYPE_CHECKING:
     from eno.training.collection import PredictionSource
-    from eno.training.compare import Candidate
 
 app = typer.Typer()
 
@@ -77,7 +76,7 @@ def _evaluate(run: Run, *, as_json: bool) -> None:
     from eno.inference.predictor_folder import LABELS
     from eno.training.evaluate import evaluate_predictor
     from eno.training.record import EVALUATION, TrainingRecord
-    from eno.training.reports import lineage, report_evaluation
+    from eno.training.tracker_reports import lineage, report_evaluation
 
     library, given = run.library, run.arguments
     model, split = given["model"], given["split"]
@@ -155,11 +154,11 @@ def compare(
 
 
 def _compare(run: Run, *, as_json: bool) -> None:
-    from eno.cnn.predictor import CNNCandidate
+    from eno.cnn.predictor import cnn_candidate
     from eno.cnn.settings import CNNSettings
-    from eno.training.compare import HeadCandidate, compare_candidates
-    from eno.training.comparison import comparison_table, write_comparison
-    from eno.training.reports import lineage, report_comparison
+    from eno.training.compare import compare_candidates, head_candidate
+    from eno.training.comparison_table import comparison_table, write_comparison
+    from eno.training.tracker_reports import lineage, report_comparison
 
     library, given, out = run.library, run.arguments, run.arguments["out"]
     collections = [
@@ -168,11 +167,9 @@ def _compare(run: Run, *, as_json: bool) -> None:
     ]
     run.experiment.describe("data", {one.store.spec.label: lineage(one) for one in collections})
     plans = [library.plan(name) for name in dict.fromkeys(given["head"])]
-    candidates: list[Candidate] = [
-        HeadCandidate(one.store.spec.label, one, plan) for one in collections for plan in plans
-    ]
+    candidates = [head_candidate(one.store.spec.label, one, plan) for one in collections for plan in plans]
     root = library.settings.data_root
-    baseline = CNNCandidate(root, collections[0].labels, CNNSettings(), plans[0]) if given["cnn"] else None
+    baseline = cnn_candidate(root, collections[0].labels, CNNSettings(), plans[0]) if given["cnn"] else None
     if baseline is not None:
         candidates.append(baseline)
     if len(candidates) < 2:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from eno.library import Library
     from eno.training.collection import Collection
     from eno.training.feedback import Corrections
-    from eno.training.heads import TrainedHead
+    from eno.training.heads import TrainedPredictor
     from eno.training.record import HeadPlan, TrainingRecord
 
 app = typer.Typer()
@@ -135,13 +135,13 @@ def _retrain(
 
     model, out = run.arguments["model"], run.arguments["out"]
 
-    def save(trained: TrainedHead) -> None:
+    def save(trained: TrainedPredictor) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         # Next to its destination, so that the old predictor stays intact until the new one is complete.
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
             made = Path(temporary) / out.name
             trained.save(made)
-            lines = changes(model, made)
+            lines = list(changes(model, made))
             if out.exists():
                 out.rename(Path(temporary) / "before")
             shutil.move(made, out)
@@ -186,7 +186,7 @@ def tune(
 
 def _tune(run: Run, *, as_json: bool) -> None:
     from eno.files import replace_file
-    from eno.training.reports import lineage
+    from eno.training.tracker_reports import lineage
     from eno.training.tune import tune as search
 
     given, experiment, library = run.arguments, run.experiment, run.library
@@ -248,13 +248,13 @@ def _train(
     plan: HeadPlan,
     model: Path,
     *,
-    save: Callable[[TrainedHead], None] | None = None,
+    save: Callable[[TrainedPredictor], None] | None = None,
     corrections: Corrections | None = None,
     as_json: bool,
 ) -> None:
     """Train, save and report a head."""
     from eno.training.heads import train_head
-    from eno.training.reports import epoch_reporter, lineage, report_head
+    from eno.training.tracker_reports import epoch_reporter, lineage, report_predictor
 
     experiment, library = run.experiment, run.library
     experiment.describe("data", lineage(collection))
@@ -266,27 +266,29 @@ def _train(
             collection, plan, device=library.settings.device, checkpoint=model, on_progress=show,
             on_epoch=epoch_reporter(experiment), corrections=corrections,
         )  # fmt: skip
-    if corrections is not None and not as_json:
+    used = trained.record.feedback
+    if corrections is not None and used is not None and not as_json:
+        unused = len(corrections.feedback.latest()) - used["corrections"]
         console.print(
-            f"feedback  {corrections.used} corrections of {corrections.tracks} training tracks, weight "
-            f"{corrections.weight:g}; {corrections.unused} were not used, because their track is not in the training "
-            "split or their tag is not a label"
+            f"feedback  {used['corrections']} corrections of {used['tracks']} training tracks, weight "
+            f"{used['weight']:g}; {unused} were not used, because their track is not in the training split or their "
+            "tag is not a label"
         )
     if save is None:
         trained.save(model)
     else:
         save(trained)
-    report_head(experiment, trained, model)
+    report_predictor(experiment, trained, model)
     _show(trained, model, library, as_json=as_json)
 
 
-def _show(trained: TrainedHead, model: Path, library: Library, *, as_json: bool) -> None:
+def _show(trained: TrainedPredictor, model: Path, library: Library, *, as_json: bool) -> None:
     """Show the validation figures; those of the test split are for 'eno evaluate'."""
     from eno.summary import rules_table
 
     record = trained.record
     names = trained.parts.labels.all_labels
-    failures = {names[label]: reason for label, reason in getattr(trained.head, "failures", {}).items()}
+    failures = {names[label]: reason for label, reason in getattr(trained.parts.head, "failures", {}).items()}
     if as_json:
         print_json({**asdict(record), "model": str(model), "failures": failures})
         return

@@ -1,12 +1,10 @@
-"""A PyTorch dataset of the features and labels of a split."""
+"""PyTorch dataset of the features and labels of a split."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from scipy import sparse
 from torch.utils.data import Dataset
@@ -16,42 +14,40 @@ from eno.cnn.augment import Augment, cut, random_crop
 from eno.cnn.feature_files import MAKE_FEATURES, feature_path, read_failures, read_settings
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
-from eno.data.lute.albums import LABEL_COLUMNS
 from eno.data.splits.artist_split import GROUP, read_split
 from eno.errors import CatalogueError, ConfigError, LabelError
+from eno.training.collection import encode_labels, without_tracks
 
 
 class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """Log-mel spectrograms of the tracks of a split, with the labels of their albums.
 
+    An item is a pair of features [shape=(1, n_mels, frames), dtype=float32] and labels [shape=(num_labels,),
+    dtype=float32]. With `windows`, features have the shape (windows, 1, n_mels, crop_frames).
+
     Parameters
     ----------
     split : {"train", "val", "test"}
-        Labels of ``"train"`` are soft if the vocabulary gives secondary genres a lower weight; the others are 0 or 1.
+        Labels are 0 or 1, except that in ``"train"`` secondary genres have the weight set in the vocabulary.
     data_root : Path or str
-        Folder of ``raw/`` and ``processed/``, with features made by ``scripts/prepare_data.py``.
+        Folder of ``raw/`` and ``processed/``, with features computed by ``scripts/prepare_data.py``.
     crop_frames : int, optional
-        Return random crops of this length, different in every epoch, instead of whole tracks. Only the crop is read;
-        shorter tracks are repeated.
+        Return random crops of this length, different in every epoch, instead of whole tracks. Shorter tracks are
+        repeated.
     windows : int, optional
-        For evaluation: return this many crops, spread evenly over the track, instead of a random one. Then tracks of
-        any length fit into a batch, and no track's result depends on the others in its batch.
+        For evaluation: return this many crops, spread evenly over the track, instead of a random one.
     augment : Augment, optional
         Applied to random crops.
     seed : int
-        Crops and augmentations depend only on the seed, the epoch and the track, not on worker processes or order.
+        Crops and augmentation depend only on the seed, the epoch and the track, not on worker processes or order.
 
     Attributes
     ----------
-    ids : list of str
-        Tracks, in the order of the indices.
     albums, groups : np.ndarray [shape=(n,), dtype=object]
-        The album of each track, and the group of artists that it belongs to.
+        Album and artist group of each track.
     labels : scipy.sparse.csr_array [shape=(n, num_labels), dtype=float32]
     skipped : int
-        Tracks of the split without features.
-    n_mels, sample_rate : int
-        Settings of the features.
+        Number of tracks in the split whose features could not be computed.
 
     Examples
     --------
@@ -83,49 +79,37 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         settings = read_settings(self._root)
         self.n_mels, self.sample_rate = settings["n_mels"], settings["sample_rate"]
         rows = read_split(self._root.splits, split)
-        failed = pa.array([failure.track_id for failure in read_failures(self._root)], pa.string())
-        readable = rows.filter(pc.invert(pc.is_in(rows["track_id"], value_set=failed)))
+        readable = without_tracks(rows, [failure.track_id for failure in read_failures(self._root)])
         self.skipped = len(rows) - len(readable)
         self.ids: list[str] = readable["track_id"].to_pylist()
         self.albums, self.groups = readable["file_name"].to_numpy(), readable[GROUP.name].to_numpy()
         if not self.ids:
             raise LabelError(f"{self._root.splits / split}.parquet: none of its tracks has features.")
-        self._check_features()
-        self.labels: sparse.csr_array = label_encoder.encode_many(*(readable[name] for name in LABEL_COLUMNS))
-        if split != "train":
-            self.labels.data[:] = self.labels.data > 0
-        # In shared memory, so that running worker processes see changes.
-        self._epoch = torch.zeros((), dtype=torch.int64)
-        self._epoch.share_memory_()  # type: ignore[no-untyped-call]
-
-    def _check_features(self) -> None:
         missing = [track_id for track_id in self.ids if not feature_path(self._root, track_id).is_file()]
         if missing:
             raise CatalogueError(
                 f"{self._root.features}: features of {len(missing)} of {len(self.ids)} tracks are missing, for "
                 f"instance {missing[0]}. {MAKE_FEATURES}"
             )
+        self.labels: sparse.csr_array = encode_labels(readable, label_encoder)
+        if split != "train":
+            self.labels.data[:] = self.labels.data > 0
+        # In shared memory, so that running worker processes see changes.
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, on which crops and augmentations depend."""
+        """Set the epoch, which seeds the crops and the augmentation."""
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Read one track.
-
-        Returns
-        -------
-        features : torch.Tensor [shape=(1, n_mels, frames) or (windows, 1, n_mels, crop_frames), dtype=float32]
-            The second shape with `windows`.
-        labels : torch.Tensor [shape=(num_labels,), dtype=float32]
-        """
         stored = self._open(self.ids[index])
         labels = torch.from_numpy(self.labels[[index]].toarray()[0])
         if self.crop_frames is None or self.windows is None:
-            return torch.from_numpy(self._draw(stored, index)), labels
+            return torch.from_numpy(self._random_crop(stored, index)), labels
         starts = even_starts(stored.shape[-1], self.crop_frames, self.windows)
         return torch.from_numpy(np.stack([cut(stored, start, self.crop_frames) for start in starts])), labels
 
@@ -138,13 +122,13 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             raise CatalogueError(f"{path}: cannot be read ({error}). Remove it. {MAKE_FEATURES}") from error
         if stored.dtype != np.float32 or stored.ndim != 3 or stored.shape[:2] != (1, self.n_mels) or not stored.size:
             raise CatalogueError(
-                f"{path}: has {stored.dtype} with the shape {stored.shape}, expected float32 with (1, {self.n_mels}, "
+                f"{path}: found {stored.dtype} of shape {stored.shape}; expected float32 of shape (1, {self.n_mels}, "
                 f"frames). Remove it. {MAKE_FEATURES}"
             )
         return stored
 
-    def _draw(self, stored: np.ndarray, index: int) -> np.ndarray:
-        """Return a random crop, or the whole track, augmented."""
+    def _random_crop(self, stored: np.ndarray, index: int) -> np.ndarray:
+        """Return an augmented random crop, or the whole track without `crop_frames`."""
         rng = np.random.default_rng([self.seed, int(self._epoch), index])
         needed = self.crop_frames
         if needed is not None and self.augment:

@@ -1,4 +1,4 @@
-"""A trained CNN as an encoder whose vectors are the probabilities of its labels."""
+"""A trained CNN as an encoder: its embeddings are the probabilities of its labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eno.errors import ConfigError, ModelError, WeightsError
 from eno.spec import EncoderSpec
 
 HISTORY = "history.json"
-"""Settings and metrics that `eno.cnn.training.train_cnn` writes next to the checkpoint."""
+"""The file next to the checkpoint in which `eno.cnn.training.train_cnn` records settings and metrics."""
 
 DEFAULTS = {"window_s": 3.0, "n_mels": 128, "sample_rate": 16_000}
 """Defaults of `eno.cnn.training.CNNSettings` and ``scripts/prepare_data.py``."""
@@ -34,26 +34,11 @@ class SimpleCNNTagger(TorchEncoder):
     ----------
     model : str
         Checkpoint: a state dict such as ``best_model.pt``.
-    window_s : float, optional
-        Length of a window in seconds; by default that of the training crops.
-    n_mels : int, optional
-        Mel bands of the features; by default as in training.
-    sample_rate : int, optional
-        Sample rate in Hz; by default as in training.
-    batch_size : int, optional
-        Windows per batch; by default 2 on a CPU and 64 on a GPU.
-    device, dtype
+    window_s, n_mels, sample_rate : optional
+        Window length in seconds, mel bands, and sample rate in Hz. By default those of the training, from
+        ``history.json`` next to the checkpoint; without a history of this checkpoint, `DEFAULTS`.
+    device, dtype, batch_size
         See `eno.encoders.torch_encoder.TorchEncoder`.
-
-    Attributes
-    ----------
-    num_labels : int
-        In the order of the vocabulary in training.
-
-    Notes
-    -----
-    The weights do not contain these settings. By default they are read from ``history.json`` next to the checkpoint if
-    it belongs to the same checkpoint, and otherwise taken from `DEFAULTS`.
     """
 
     def __init__(
@@ -70,13 +55,12 @@ class SimpleCNNTagger(TorchEncoder):
         super().__init__(device=device, dtype=dtype, batch_size=batch_size)
         path = Path(model).expanduser()
         given = {"window_s": window_s, "n_mels": n_mels, "sample_rate": sample_rate}
-        options: dict[str, Any] = DEFAULTS | trained_with(path)
+        options: dict[str, Any] = DEFAULTS | _training_settings(path)
         options |= {name: value for name, value in given.items() if value is not None}
         options["window_s"] = float(options["window_s"])
         if not 0.5 <= options["window_s"] <= 600:
             raise ConfigError(f"window_s = {options['window_s']}: expected 0.5 to 600 seconds.")
         network = load_simple_cnn(path, n_mels=options["n_mels"])
-        self.num_labels = network.num_labels
         self._features = AudioFeatureExtractor(options["sample_rate"], options["n_mels"]).to(self.device)
         self._network = self._place(network)
         self.spec = EncoderSpec(
@@ -88,7 +72,7 @@ class SimpleCNNTagger(TorchEncoder):
             window_samples=round(options["window_s"] * options["sample_rate"]),
             layers=("tags",),
             pooling="mean over time and frequency",
-            dim=self.num_labels,
+            dim=network.num_labels,
             location={"model": str(path.absolute())},
         )
 
@@ -99,8 +83,8 @@ class SimpleCNNTagger(TorchEncoder):
         return torch.sigmoid(logits.float()).unsqueeze(1)
 
 
-def trained_with(checkpoint: Path) -> dict[str, Any]:
-    """Return the settings in the history next to a checkpoint, with the keys of `DEFAULTS`; empty for another one's."""
+def _training_settings(checkpoint: Path) -> dict[str, Any]:
+    """Read the options in `DEFAULTS` from the history next to a checkpoint; empty without a matching history."""
     try:
         content = json.loads(checkpoint.with_name(HISTORY).read_text(encoding="utf-8"))
         if content["weights_sha256"] == sha256_of([checkpoint]):
@@ -108,23 +92,12 @@ def trained_with(checkpoint: Path) -> dict[str, Any]:
                 name: int(content["features"][name]) for name in ("n_mels", "sample_rate")
             }
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # the checkpoint may be in any folder, with unrelated files of that name
+        pass  # the folder may contain an unrelated file of that name
     return {}
 
 
 def load_simple_cnn(path: Path | str, *, n_mels: int = 128) -> SimpleCNN:
-    """Load the state dict of a CNN without running code from the file.
-
-    Parameters
-    ----------
-    n_mels : int
-        Mel bands of the features; the weights do not depend on them.
-
-    Raises
-    ------
-    ModelError
-        The file is missing, damaged, contains code, or is of another network.
-    """
+    """Load the state dict of a CNN without running code from the file; `n_mels` is not stored in it."""
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"{path}: no such file. {_TRAIN}")

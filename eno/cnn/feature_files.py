@@ -1,4 +1,4 @@
-"""Feature files of a collection: one NumPy file per track, computed once."""
+"""Precomputed features of a collection, one NumPy file per track."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ _SETTINGS, _FAILURES = "features.json", "failures.jsonl"
 
 @dataclass(frozen=True)
 class FeatureFailure:
-    """A track whose features could not be computed; the reason says what to do."""
+    """A track whose features could not be computed."""
 
     track_id: str
     path: str
@@ -39,13 +39,7 @@ class FeatureFailure:
 
 @dataclass(frozen=True)
 class FeatureReport:
-    """Numbers of tracks: found = made + skipped + failed.
-
-    Attributes
-    ----------
-    skipped : int
-        Tracks with up-to-date features.
-    """
+    """Numbers of tracks: found = made + skipped (up to date) + failed."""
 
     found: int
     made: int
@@ -61,7 +55,7 @@ class _Job:
 
 
 def feature_path(root: DataRoot, track_id: str) -> Path:
-    """Return the path of the feature file of a track."""
+    """Return the path of a track's feature file."""
     return root.features / f"{track_id}.npy"
 
 
@@ -78,36 +72,23 @@ def prepare_features(
 ) -> FeatureReport:
     """Compute the features of all tracks of the splits, as ``processed/features/<track_id>.npy``.
 
-    Files are written atomically, so an interrupted run can be continued. Features that are older than their audio are
-    recomputed, and failed tracks are tried again.
+    An interrupted run can be continued. Features that are older than their audio are recomputed, and failed tracks,
+    which are listed in ``processed/features/failures.jsonl``, are tried again.
 
     Parameters
     ----------
-    root : DataRoot
-        With splits made by ``eno split``.
-    sample_rate, n_mels : int
-        See `eno.cnn.features.AudioFeatureExtractor`.
     num_workers : int, optional
-        Worker processes; one per core by default. A file that crashes its worker fails alone. With 0 everything happens
-        in this process, without a timeout.
-    file_timeout_s : float
-        Longest time that a worker may take for a file.
+        Worker processes; one per core by default. A file that crashes its worker does not affect the others. With 0,
+        this process computes everything, without a timeout.
     audio_roots : AudioRoots, Path, str or iterable of these, optional
         Folders of the audio files; ``raw/audio`` by default.
     on_progress : callable, optional
         Called with the numbers of tracks done and to do.
 
-    Returns
-    -------
-    FeatureReport
-        Failures are also in ``processed/features/failures.jsonl``.
-
     Raises
     ------
     CatalogueError
-        A split cannot be read, or there are features with other settings.
-    ConfigError
-        A setting is out of range.
+        A split cannot be read, or the existing features have other settings.
     """
     extractor = AudioFeatureExtractor(sample_rate, n_mels)
     roots = AudioRoots.of(root.audio if audio_roots is None else audio_roots)
@@ -166,7 +147,7 @@ def _check_settings(root: DataRoot, wanted: dict[str, Any]) -> None:
         sides = ", ".join(f"{key} is {found.get(key)} there and {wanted.get(key)} now" for key in differing)
         raise CatalogueError(
             f"{path}: the existing features have other settings ({sides}). Use the same settings, or remove the folder "
-            f"{root.features} to compute all features again."
+            f"{root.features} to recompute all features."
         )
 
 
@@ -188,7 +169,7 @@ def _extract_all(
     if processes < 1:
         yield from ((job, _extract(extractor, job)) for job in jobs)
         return
-    work = _Extraction(extractor.sample_rate, extractor.n_mels, _extract)
+    work = partial(_extract_in_worker, _extract, extractor.sample_rate, extractor.n_mels)
     with WorkerPool(work, workers=processes, timeout_s=file_timeout_s) as pool:
         for event in pool.run(jobs):
             if isinstance(event, TaskDone):
@@ -197,26 +178,20 @@ def _extract_all(
                 yield event.task, event.reason
 
 
-@dataclass(frozen=True)
-class _Extraction:
-    """The function that a worker process runs."""
-
-    sample_rate: int
-    n_mels: int
-    extract: Callable[[AudioFeatureExtractor, _Job], str | None]
-
-    def __call__(self, job: _Job) -> str | None:
-        return self.extract(_extractor(self.sample_rate, self.n_mels), job)
+def _extract_in_worker(
+    extract: Callable[[AudioFeatureExtractor, _Job], str | None], sample_rate: int, n_mels: int, job: _Job
+) -> str | None:
+    return extract(_worker_extractor(sample_rate, n_mels), job)
 
 
 @cache
-def _extractor(sample_rate: int, n_mels: int) -> AudioFeatureExtractor:
+def _worker_extractor(sample_rate: int, n_mels: int) -> AudioFeatureExtractor:
     torch.set_num_threads(1)  # the other cores process other files
     return AudioFeatureExtractor(sample_rate, n_mels)
 
 
 def _extract(extractor: AudioFeatureExtractor, job: _Job) -> str | None:
-    """Write the features of a track; return the reason if that fails, because one file must not stop the others."""
+    """Write the features of a track. Return the reason of a failure, because one file must not stop the others."""
     try:
         features = extractor.extract(job.audio).numpy()
         job.target.parent.mkdir(parents=True, exist_ok=True)
@@ -226,6 +201,6 @@ def _extract(extractor: AudioFeatureExtractor, job: _Job) -> str | None:
         return printable(error.reason)
     except Exception as error:
         logger.debug("%s", printable(job.audio), exc_info=True)
-        reason = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         return printable(f"features cannot be computed ({reason})")
     return None

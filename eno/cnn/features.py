@@ -1,9 +1,7 @@
 """Log-mel spectrograms, the input of the CNN.
 
-References
-----------
-K. Choi, G. Fazekas and M. Sandler, "Automatic tagging using deep convolutional neural networks", ISMIR 2016, finds
-log-mel spectrograms better than other inputs.
+K. Choi, G. Fazekas and M. Sandler, "Automatic tagging using deep convolutional neural networks", ISMIR 2016, find them
+better than other inputs.
 """
 
 from __future__ import annotations
@@ -20,33 +18,24 @@ from eno.audio.reading import decode
 from eno.errors import ConfigError
 
 FFT_SAMPLES, HOP_SAMPLES = 2048, 512
-"""Frame length and hop in samples: 128 and 32 ms at 16 kHz."""
+"""Frame length and hop: 128 and 32 ms at 16 kHz."""
 
 LOG_OFFSET = 1e-9
-"""Added to the power, so that silence has a logarithm."""
+"""Added to the power, so that the logarithm of silence is finite."""
 
 _FRAMES_AT_ONCE = 8192  # their spectrum takes 100 MB
 
 
 class AudioFeatureExtractor:
-    """Compute log-mel spectrograms.
+    """Compute log-mel spectrograms of audio at `sample_rate` Hz.
 
-    Parameters
-    ----------
-    sample_rate : int
-        In Hz; audio is resampled to it.
-    n_mels : int
-        Number of mel bands.
+    Centred frames of 2048 samples with a hop of 512; power spectrum; triangular filters on HTK's mel scale without
+    normalisation, as by default in torchaudio; ``log(x + 1e-9)``.
 
     Examples
     --------
     >>> AudioFeatureExtractor(n_mels=64).from_waveform(np.zeros(16_000)).shape
     torch.Size([1, 64, 32])
-
-    Notes
-    -----
-    Centred frames of 2048 samples with a hop of 512, so n samples have ``1 + n // 512`` frames; power spectrum;
-    triangular filters on HTK's mel scale without normalisation, as by default in torchaudio; ``log(x + 1e-9)``.
     """
 
     def __init__(self, sample_rate: int = 16_000, n_mels: int = 128) -> None:
@@ -61,7 +50,7 @@ class AudioFeatureExtractor:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything that affects the values; features with equal settings can be combined."""
+        """All parameters that affect the values; only features with equal settings are comparable."""
         return {
             "sample_rate": self.sample_rate,
             "n_mels": self.n_mels,
@@ -71,26 +60,14 @@ class AudioFeatureExtractor:
         }
 
     def extract(self, audio_path: Path | str) -> torch.Tensor:
-        """Decode a file and compute its features.
-
-        Returns
-        -------
-        torch.Tensor [shape=(1, n_mels, frames), dtype=float32]
-        """
+        """Decode and resample a file, and compute its features [shape=(1, n_mels, frames), dtype=float32]."""
         return self.from_waveform(decode(audio_path, sample_rate=self.sample_rate))
 
     def from_waveform(self, samples: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """Compute the features of audio in memory.
+        """Compute the features of mono audio [shape=(..., n)] at `sample_rate`.
 
-        Parameters
-        ----------
-        samples : np.ndarray or torch.Tensor [shape=(..., n)]
-            Mono audio at `sample_rate`; n must be above 1024, because half a frame is mirrored at each end.
-
-        Returns
-        -------
-        torch.Tensor [shape=(1, n_mels, frames) or (..., n_mels, frames), dtype=float32]
-            The first shape for a single waveform of shape (n,).
+        n must be above 1024, because half a frame is mirrored at each end. Returns features [shape=(..., n_mels,
+        frames), dtype=float32]; for a single waveform [shape=(n,)] they have the shape (1, n_mels, frames).
         """
         waveform = torch.as_tensor(samples, dtype=torch.float32)
         waveform = waveform[None] if waveform.ndim == 1 else waveform
@@ -107,17 +84,11 @@ class AudioFeatureExtractor:
         return torch.cat(parts, dim=-1)
 
     def to(self, device: torch.device) -> AudioFeatureExtractor:
-        """Move the computation to a device."""
+        """Run on this device from now on."""
         self.mel_transform.to(device)
         return self
 
 
 def frames_in(samples: int) -> int:
-    """Return the number of frames of audio of this length.
-
-    Examples
-    --------
-    >>> frames_in(160_000)
-    313
-    """
+    """Return the number of frames of audio with this number of samples."""
     return 1 + samples // HOP_SAMPLES

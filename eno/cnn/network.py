@@ -1,4 +1,4 @@
-"""A small convolutional network to train from scratch, the baseline for pretrained encoders."""
+"""A small convolutional network, trained from scratch as a baseline for pretrained encoders."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ from torch import nn
 
 
 class SimpleCNN(nn.Module):
-    """Three convolutions over a log-mel spectrogram, averaged over time and frequency, and two linear layers.
+    """Three convolutions over a log-mel spectrogram, global average pooling, and two linear layers.
 
-    Parameters
-    ----------
-    n_mels : int
-        Mel bands of the spectrograms; because of the averaging, the weights do not depend on it.
-    num_labels : int
+    Because of the pooling, the weights do not depend on `n_mels`.
 
     Examples
     --------
@@ -47,16 +43,6 @@ class SimpleCNN(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Compute the logits of the labels.
-
-        Parameters
-        ----------
-        x : torch.Tensor [shape=(b, 1, n_mels, frames)]
-            Log-mel spectrograms, of at least 4 frames.
-
-        Returns
-        -------
-        torch.Tensor [shape=(b, num_labels)]
-        """
+        """Compute logits [shape=(b, num_labels)] of spectrograms [shape=(b, 1, n_mels, frames)], frames ≥ 4."""
         logits: torch.Tensor = self.classifier(self.conv_layers(x))
         return logits

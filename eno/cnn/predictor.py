@@ -1,4 +1,4 @@
-"""A trained CNN as a calibrated predictor, and as a candidate of a comparison."""
+"""A trained CNN as a calibrated predictor, and as a candidate in a comparison."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from torch.utils.data import DataLoader, Subset
 
 from eno.audio.windows import WindowPolicy
@@ -21,38 +20,28 @@ from eno.data.splits.stratify import SPLITS
 from eno.devices import resolve_device
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import IdentityHead
-from eno.training.collection import SplitPredictions, sample_rows
-from eno.training.compare import TrainedCandidate
-from eno.training.heads import TrainedHead, calibrate
+from eno.training.collection import SplitPredictions, binary, sample_rows
+from eno.training.compare import Candidate
+from eno.training.heads import TrainedPredictor, calibrate_predictor
 from eno.training.record import HeadPlan
 from eno.training.trainer import predict
 
 CNN = "simple_cnn"
-"""Name of the CNN in training records, in place of a head's."""
+"""Name of the CNN in training records, in place of the name of a head."""
 
 _WINDOWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class FeatureCollection:
-    """The features of a data root, for predictions without decoding audio.
-
-    A `eno.training.collection.PredictionSource` for predictors that `save_cnn_predictor` made.
-
-    Attributes
-    ----------
-    data_root : Path or str
-        Folder of ``raw/`` and ``processed/``, with features made by ``scripts/prepare_data.py``.
-    num_workers : int
-        Worker processes that read features.
-    """
+    """The precomputed features of a data root: the `eno.training.collection.PredictionSource` of a CNN predictor."""
 
     data_root: Path | str
     device: str = "auto"
     num_workers: int = 0
 
     def predict(self, parts: PredictorParts, split: str, *, limit: int | None = None) -> SplitPredictions:
-        """Predict the tracks of a split as the predictor would from their files; the mean over windows counts."""
+        """Return the mean probability over windows, as if predicted from audio; see `PredictionSource.predict`."""
         options, windows = parts.spec.options, parts.policy.count
         crop_frames = frames_in(round(options["window_s"] * options["sample_rate"]))
         dataset = EnoDataset(split, self.data_root, parts.labels, crop_frames=crop_frames, windows=windows)
@@ -65,62 +54,28 @@ class FeatureCollection:
             num_workers=self.num_workers,
             multiprocessing_context="spawn" if self.num_workers else None,
         )
-        truth = (dataset.labels[rows].toarray() > 0).astype(np.float32)
         ids = [dataset.ids[row] for row in rows]
-        return SplitPredictions(ids, predict(model, loader, device), truth, dataset.albums[rows], dataset.groups[rows])
+        probabilities, truth = predict(model, loader, device), binary(dataset.labels[rows])
+        return SplitPredictions(ids, probabilities, truth, dataset.albums[rows], dataset.groups[rows])
 
 
-@dataclass(frozen=True)
-class CNNCandidate:
-    """The CNN baseline in a comparison; see `eno.training.compare.Candidate`.
+def cnn_candidate(data_root: Path, labels: LabelEncoder, settings: CNNSettings, plan: HeadPlan) -> Candidate:
+    """Return the CNN baseline as a candidate. Only ``calibration`` and ``album`` of the plan are used."""
 
-    Attributes
-    ----------
-    data_root : Path
-        With features made by ``scripts/prepare_data.py``.
-    plan : HeadPlan
-        Only its ``calibration`` and ``album`` are used.
-    """
+    def train(folder: Path, device: str) -> tuple[TrainedPredictor, SplitPredictions]:
+        result = train_cnn(data_root, labels, folder, replace(settings, device=device))
+        trained = save_cnn_predictor(result, data_root, plan)
+        source = FeatureCollection(data_root, device, settings.num_workers)
+        return trained, source.predict(trained.parts, SPLITS[-1])
 
-    data_root: Path
-    labels: LabelEncoder
-    settings: CNNSettings
-    plan: HeadPlan
-
-    encoder = "CNN"
-    head = "from scratch"
-    folder_name = "cnn"
-
-    @property
-    def splits(self) -> Path:
-        """Folder of the splits."""
-        return DataRoot(self.data_root).splits
-
-    def train(self, folder: Path, device: str) -> TrainedCandidate:
-        """See `eno.training.compare.Candidate.train`."""
-        settings = replace(self.settings, device=device)
-        result = train_cnn(self.data_root, self.labels, folder, settings)
-        trained = save_cnn_predictor(result, self.data_root, self.plan)
-        source = FeatureCollection(self.data_root, device, settings.num_workers)
-        return TrainedCandidate(trained.parts, trained.record, source.predict(trained.parts, SPLITS[-1]), dim=0)
+    return Candidate("CNN", "from scratch", "cnn", DataRoot(data_root).splits, labels, train)
 
 
-def save_cnn_predictor(
-    result: CNNResult, data_root: Path, plan: HeadPlan | None = None, *, policy: WindowPolicy | None = None
-) -> TrainedHead:
+def save_cnn_predictor(result: CNNResult, data_root: Path, plan: HeadPlan | None = None) -> TrainedPredictor:
     """Calibrate a trained CNN on the validation split, and add the files of a predictor to its folder.
 
-    Parameters
-    ----------
-    plan : HeadPlan, optional
-        Only its ``calibration`` and ``album`` are used.
-    policy : WindowPolicy, optional
-        Windows of a file.
-
-    Returns
-    -------
-    TrainedHead
-        The encoder is the network, its vectors are probabilities, and the head returns them unchanged.
+    Only ``calibration`` and ``album`` of the plan are used. The encoder is the network, its embeddings are
+    probabilities, and the head returns them unchanged.
     """
     settings = result.settings
     plan = replace(plan or HeadPlan(CNN), head=CNN, options=asdict(settings))
@@ -129,10 +84,10 @@ def save_cnn_predictor(
         spec=SimpleCNNTagger(model=str(result.model), device=settings.device).spec,
         labels=labels,
         head=IdentityHead(),
-        policy=policy or WindowPolicy(),
+        policy=WindowPolicy(),
         album=plan.album,
     )
-    trained = calibrate(
+    trained = calibrate_predictor(
         parts,
         plan,
         FeatureCollection(data_root, settings.device, settings.num_workers).predict(parts, SPLITS[1]),

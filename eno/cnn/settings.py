@@ -1,4 +1,4 @@
-"""Options of CNN training."""
+"""Options for training the CNN."""
 
 from __future__ import annotations
 
@@ -14,16 +14,12 @@ from eno.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class CNNSettings:
-    """Options for training a `eno.cnn.network.SimpleCNN`; scripts/train.py turns them into its command line.
+    """Options for training a `eno.cnn.network.SimpleCNN`. The command line of scripts/train.py is generated from them.
 
-    Notes
-    -----
-    Each annotation holds the range of an option and its description.
-
-    The defaults were chosen by validation on the demo corpus, for two cores and two minutes: crops of 3 s are as good
-    as those of 5 s in 60 % of the time, and a learning rate of 0.003 is better than 0.001. In so short a training
-    SpecAugment did not help; the other augmentations were not tried. The learning rate schedule "one_cycle" is that of
-    L. N. Smith and N. Topin, "Super-convergence" (2019).
+    The defaults were selected on the validation split of the demo corpus, for a training of two minutes on two cores:
+    crops of 3 s are as good as crops of 5 s in 60 % of the time, and a learning rate of 0.003 is better than 0.001.
+    SpecAugment did not help in such a short training; the other augmentations were not tried. "one_cycle" is the
+    learning rate schedule of L. N. Smith and N. Topin, "Super-convergence" (2019).
     """
 
     epochs: Annotated[int, Field(ge=1, description="maximum number of passes over the training tracks")] = 18
@@ -39,20 +35,20 @@ class CNNSettings:
     val_windows: Annotated[int, Field(ge=1, description="windows per validation track, spread evenly")] = 3
     loss: Annotated[
         Literal["bce", "focal", "asymmetric"],
-        Field(description="binary cross-entropy, or a loss that gives easy decisions less weight"),
+        Field(description="binary cross-entropy, or a loss that reduces the weight of easy decisions"),
     ] = "bce"
     gamma: Annotated[float, Field(ge=0, description="exponent of the focal loss")] = 2.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1, description="0.1 turns targets 1 and 0 into 0.95 and 0.05")] = (
         0.0
     )
     class_weights: Annotated[
-        Literal["none", "balanced", "effective"], Field(description="weighting of the positives of rare labels")
+        Literal["none", "balanced", "effective"], Field(description="how to weight the positives of rare labels")
     ] = "none"
     spec_augment: Annotated[bool, Field(description="mask mel bands and frames")] = False
     pitch_shift: Annotated[float, Field(description="shift the pitch by at most this many semitones")] = 0.0
-    time_stretch: Annotated[float, Field(description="stretch by at most this share, for instance 0.1")] = 0.0
+    time_stretch: Annotated[float, Field(description="maximum change of tempo, for instance 0.1 for ±10 percent")] = 0.0
     mixup: Annotated[
-        float, Field(ge=0, description="mix crops in pairs with shares from Beta(mixup, mixup), for instance 0.2")
+        float, Field(ge=0, description="mix pairs of crops with weights from Beta(mixup, mixup), for instance 0.2")
     ] = 0.0
     num_workers: Annotated[
         int, Field(ge=0, description="worker processes that read features; 0 reads in the training process")
@@ -75,16 +71,10 @@ class CNNSettings:
 
 
 def describe_options() -> dict[str, dict[str, Any]]:
-    """Return for every option of `CNNSettings` its ``type``, ``default``, ``choices`` (or None) and ``help``."""
+    """Return ``type``, ``default``, ``choices`` (or None) and ``help`` of each option of `CNNSettings`."""
     described = {}
     for name, hint in typing.get_type_hints(CNNSettings, include_extras=True).items():
-        kind, field = typing.get_args(hint)
-        default = getattr(CNNSettings, name)
+        (kind, field), default = typing.get_args(hint), getattr(CNNSettings, name)
         choices = typing.get_args(kind) or None
-        described[name] = {
-            "type": type(default),
-            "default": default,
-            "choices": choices,
-            "help": field.description,
-        }
+        described[name] = {"type": type(default), "default": default, "choices": choices, "help": field.description}
     return described

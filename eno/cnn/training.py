@@ -19,7 +19,7 @@ from eno.cnn.encoder import HISTORY
 from eno.cnn.feature_files import read_settings
 from eno.cnn.features import frames_in
 from eno.cnn.network import SimpleCNN
-from eno.cnn.settings import CNNSettings as CNNSettings
+from eno.cnn.settings import CNNSettings
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.devices import resolve_device
@@ -38,17 +38,7 @@ MODEL, LABELS = "best_model.pt", "label_encoder.json"
 
 @dataclass(frozen=True)
 class CNNResult:
-    """A trained CNN.
-
-    Attributes
-    ----------
-    model, label_encoder : Path
-        The best checkpoint, a state dict, and the vocabulary.
-    best_epoch : int
-        Number of the epoch with the lowest validation loss, whose checkpoint was kept.
-    seconds : float
-        Duration of the training.
-    """
+    """A trained CNN: `model` is the checkpoint of `best_epoch` (from 1), the one with the lowest validation loss."""
 
     model: Path
     label_encoder: Path
@@ -70,17 +60,15 @@ def train_cnn(
     """Train a CNN and keep the checkpoint with the lowest validation loss.
 
     Writes ``best_model.pt`` (a state dict), ``label_encoder.json`` and ``history.json``. They are updated atomically
-    after every epoch, so an interrupted training leaves the best checkpoint so far. An earlier training in the folder
-    is replaced; interrupted trainings are not resumed.
+    after every epoch, so an interrupted training leaves its best checkpoint; it cannot be resumed. Files of an earlier
+    training are replaced.
 
     Parameters
     ----------
     data_root : Path or str
-        Folder of ``raw/`` and ``processed/``, with features made by ``scripts/prepare_data.py``.
-    on_epoch : callable, optional
-        Called after every epoch.
+        Folder of ``raw/`` and ``processed/``, with features computed by ``scripts/prepare_data.py``.
     on_step : callable, optional
-        Called after every step with the number of steps done and their maximum.
+        Called after every step with the number of steps done and the maximum number.
     """
     began = time.monotonic()
     settings, folder = settings or CNNSettings(), Path(folder)
@@ -88,10 +76,10 @@ def train_cnn(
         raise LabelError("The vocabulary has no labels, so there is nothing to train on. Build it with: eno labels")
     device = resolve_device(settings.device)
     folder.mkdir(parents=True, exist_ok=True)
-    # Results must depend on the seed alone, and training must not change the global random state.
+    # Results depend only on the seed, and training does not change the global random state.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
-        run = _Run(Path(data_root), labels, settings, device)
+        run = _Training(Path(data_root), labels, settings, device)
         _remove_earlier(folder)
         labels.save(folder / LABELS)
         history: list[Epoch] = []
@@ -111,7 +99,7 @@ def train_cnn(
     return CNNResult(folder / MODEL, folder / LABELS, settings, history, stopping.best, seconds)
 
 
-class _Run:
+class _Training:
     """A network with its data, optimiser and loss."""
 
     def __init__(self, data_root: Path, labels: LabelEncoder, settings: CNNSettings, device: torch.device) -> None:
@@ -163,7 +151,7 @@ class _Run:
         )
 
     def epoch(self, number: int, on_step: Callable[[int, int], None] | None) -> Epoch:
-        """Train on the training tracks once, then evaluate on the validation tracks."""
+        """Train for one epoch, then evaluate on the validation split."""
         began = time.monotonic()
         self._train.set_epoch(number)
         before = (number - 1) * len(self._train_loader)
@@ -178,26 +166,22 @@ class _Run:
             scheduler=self._scheduler,
             on_step=None if on_step is None else lambda step: on_step(before + step, self._steps),
         )
-        logits: list[torch.Tensor] = []
-        truth: list[torch.Tensor] = []
-
-        def collect(some: torch.Tensor, labels: torch.Tensor) -> None:
-            logits.append(some)
-            truth.append(labels)
-
-        val_loss = validate(self.model, self._val_loader, self._loss_fn, self._device, on_batch=collect)
+        batches: list[tuple[torch.Tensor, torch.Tensor]] = []
+        val_loss = validate(
+            self.model, self._val_loader, self._loss_fn, self._device, on_batch=lambda *batch: batches.append(batch)
+        )
+        logits, truth = (torch.cat(tensors).numpy() for tensors in zip(*batches, strict=True))
         return Epoch(
             number=number,
             train_loss=train_loss,
             val_loss=val_loss,
-            val_map=macro_map(torch.cat(truth).numpy(), torch.cat(logits).numpy()),
+            val_map=macro_map(truth, logits),
             learning_rate=self._optimizer.param_groups[0]["lr"],
             seconds=time.monotonic() - began,
         )
 
 
 def _remove_earlier(folder: Path) -> None:
-    """Remove the files of an earlier training, so that files of two trainings are never mixed."""
     history = folder / HISTORY
     if history.is_file():
         try:

@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from eno.cnn.feature_files import prepare_features
-from eno.cnn.predictor import CNN, CNNCandidate, FeatureCollection
+from eno.cnn.predictor import CNN, FeatureCollection, cnn_candidate
 from eno.cnn.settings import CNNSettings
 from eno.console import console, errors, progress
 from eno.data.catalogue import choose_labels, split_tracks
@@ -42,8 +42,8 @@ from eno.similarity.metadata import TrackMetadata
 from eno.similarity.sounds_like import SoundsLike
 from eno.summary import import_lines, label_lines, match_lines, scan_lines, split_lines
 from eno.training.collection import Collection
-from eno.training.compare import Candidate, ComparisonRow, HeadCandidate, compare_candidates
-from eno.training.comparison import comparison_table, write_comparison
+from eno.training.compare import ComparisonRow, compare_candidates, head_candidate
+from eno.training.comparison_table import comparison_table, write_comparison
 from eno.training.evaluate import evaluate_predictor
 from eno.training.record import EVALUATION, HeadPlan
 
@@ -135,12 +135,12 @@ def _train_all(
         features = prepare_features(data, on_progress=show)
     if features.failures:
         raise EnoError(f"The features of {len(features.failures)} tracks could not be computed; see {data.features}.")
-    candidates: list[Candidate] = [
-        HeadCandidate(name, Collection(store, data.splits, labels), HeadPlan(head, {"seed": seed}))
+    candidates = [
+        head_candidate(name, Collection(store, data.splits, labels), HeadPlan(head, {"seed": seed}))
         for name, store in stores.items()
         for head in _HEADS
     ]
-    cnn = CNNCandidate(data.root, labels, settings, HeadPlan(CNN))
+    cnn = cnn_candidate(data.root, labels, settings, HeadPlan(CNN))
     with progress("training") as show:
         return compare_candidates(
             [*candidates, cnn], data.root / "models", reference=cnn, audio_roots=data.audio, on_progress=show

@@ -26,7 +26,7 @@ from eno.tagging import vectors_for
 
 @dataclass(frozen=True)
 class LabelledTracks:
-    """Vectors of tracks and the labels of their albums.
+    """Embeddings of tracks and the labels of their albums.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class LabelledTracks:
     Y : scipy.sparse.csr_array [shape=(n, num_labels), dtype=float32]
         0 to 1; secondary genres may have a lower weight.
     albums, groups : np.ndarray [shape=(n,), dtype=object]
-        The album of each track, and the group of artists that it belongs to.
+        Album and artist group of each track.
     """
 
     ids: list[str]
@@ -47,19 +47,16 @@ class LabelledTracks:
     @property
     def truth(self) -> np.ndarray:
         """Labels for evaluation: 1 whatever the weight [shape=(n, num_labels), dtype=float32]."""
-        truth: np.ndarray = (self.Y.toarray() > 0).astype(np.float32)
-        return truth
+        return binary(self.Y)
 
 
 @dataclass(frozen=True, eq=False)
 class SplitPredictions:
-    """Predictions for the tracks of a split, before calibration.
+    """Uncalibrated predictions for the tracks of a split; `albums` and `groups` as in `LabelledTracks`.
 
     Attributes
     ----------
     probabilities, truth : np.ndarray [shape=(n, num_labels), dtype=float32]
-    albums, groups : np.ndarray [shape=(n,), dtype=object]
-        As in `LabelledTracks`.
     """
 
     ids: list[str]
@@ -78,30 +75,15 @@ class SplitPredictions:
 
 
 class PredictionSource(Protocol):
-    """Prepared inputs of a predictor, vectors or features, with which it can be evaluated."""
+    """Precomputed embeddings or features, on which a predictor can be evaluated."""
 
     def predict(self, parts: PredictorParts, split: str, *, limit: int | None = None) -> SplitPredictions:
-        """Predict the tracks of a split, with the predictor's own vocabulary.
-
-        Parameters
-        ----------
-        split : {"train", "val", "test"}
-        limit : int, optional
-            Use a random sample of this size; always the same one.
-        """
+        """Predict the tracks of a split with the predictor's own vocabulary, or a fixed random sample of `limit`."""
 
 
 @dataclass(frozen=True)
 class Collection:
-    """An embedding store, a split of its tracks, and the labels to train on.
-
-    Attributes
-    ----------
-    splits : Path
-        Folder of ``train.parquet``, ``val.parquet`` and ``test.parquet``.
-    labels : LabelEncoder
-        The vocabulary.
-    """
+    """An embedding store, the folder of its splits, and the vocabulary to train on."""
 
     store: EmbeddingStore
     splits: Path
@@ -112,20 +94,18 @@ class Collection:
 
         Parameters
         ----------
-        split : {"train", "val", "test"}
         head : Head, optional
-            Return the vectors that this head takes, see `eno.tagging.vectors_for`; without it the mean of each track.
+            The head to prepare the embeddings for, see `eno.tagging.vectors_for`. By default the mean of each track.
 
         Raises
         ------
         StoreError
-            Tracks of the split are missing in the store, and not among its failures.
+            Tracks of the split are neither in the store nor among its failures.
         CatalogueError
-            The split cannot be read, or is empty.
+            The split cannot be read.
         """
         rows = read_split(self.splits, split)
-        failed = pa.array([failure.track_id for failure in self.store.ledger.failures()], pa.string())
-        rows = rows.filter(pc.invert(pc.is_in(rows["track_id"], value_set=failed)))
+        rows = without_tracks(rows, [failure.track_id for failure in self.store.ledger.failures()])
         if len(rows) == 0:
             raise LabelError(f"{self.splits / split}.parquet: none of its tracks could be embedded.")
         rows = rows.sort_by("track_id")
@@ -139,33 +119,37 @@ class Collection:
         )
 
     def predict(self, parts: PredictorParts, split: str, *, limit: int | None = None) -> SplitPredictions:
-        """See `PredictionSource.predict`.
-
-        Raises
-        ------
-        FingerprintMismatch
-            The store was made by another encoder than that of the predictor.
-        """
+        """See `PredictionSource`; raises FingerprintMismatch if the predictor's encoder is not that of the store."""
         self.store.require(parts.spec)
         tracks = replace(self, labels=parts.labels).tracks(split, head=parts.head)
         rows = sample_rows(len(tracks.ids), limit)
-        probabilities = parts.head.predict_proba(tracks.X[rows])
-        truth = (tracks.Y[rows].toarray() > 0).astype(np.float32)
         ids = [tracks.ids[row] for row in rows]
+        probabilities, truth = parts.head.predict_proba(tracks.X[rows]), binary(tracks.Y[rows])
         return SplitPredictions(ids, probabilities, truth, tracks.albums[rows], tracks.groups[rows])
 
     def sizes(self) -> dict[str, int]:
-        """Return the number of tracks of each split, including those that could not be embedded."""
+        """Return the number of tracks in each split, including those that could not be embedded."""
         return {split: len(read_split(self.splits, split)) for split in SPLITS}
 
 
+def without_tracks(rows: pa.Table, track_ids: Sequence[str]) -> pa.Table:
+    """Return the rows of a split, except those of some tracks."""
+    return rows.filter(pc.invert(pc.is_in(rows["track_id"], value_set=pa.array(track_ids, pa.string()))))
+
+
 def sample_rows(count: int, limit: int | None) -> np.ndarray:
-    """Return at most `limit` of `count` rows, ascending [dtype=int64]; always the same sample."""
+    """Return a fixed random sample of at most `limit` of `count` rows, in ascending order [dtype=int64]."""
     return np.sort(np.random.default_rng(0).permutation(count)[:limit])
 
 
+def binary(labels: sparse.csr_array) -> np.ndarray:
+    """Return weighted labels as 0 or 1 [dtype=float32]."""
+    truth: np.ndarray = (labels.toarray() > 0).astype(np.float32)
+    return truth
+
+
 def encode_labels(rows: pa.Table, labels: LabelEncoder) -> sparse.csr_array:
-    """Return the labels of the tracks of a split table [shape=(n, num_labels), dtype=float32]."""
+    """Encode the labels of the tracks of a split [shape=(n, num_labels), dtype=float32]."""
     return labels.encode_many(*(rows[name] for name in LABEL_COLUMNS))
 
 
@@ -177,6 +161,6 @@ def split_ids(splits: Path) -> pa.Table:
 
 
 def split_hash(tracks: pa.Table) -> str:
-    """Return a hash of `split_ids`, twelve hexadecimal digits; the order of the rows does not matter."""
+    """Hash the table of `split_ids` to twelve hexadecimal digits, regardless of the order of its rows."""
     rows = sorted(zip(tracks["split"].to_pylist(), tracks["track_id"].to_pylist(), strict=True))
     return hashlib.sha256("\n".join(f"{split}\t{track_id}" for split, track_id in rows).encode()).hexdigest()[:12]

@@ -14,7 +14,7 @@ from eno.models.aggregation import aggregate
 from eno.training.collection import PredictionSource, SplitPredictions
 from eno.training.record import TrainingRecord, check_unseen
 
-_DIAGNOSED = 20_000  # training and validation tracks that are predicted, to detect overfitting
+_DIAGNOSED = 20_000  # maximum number of training and validation tracks, to detect overfitting
 
 
 def evaluate_predictor(
@@ -29,24 +29,18 @@ def evaluate_predictor(
 
     Parameters
     ----------
-    folder : Path
-        Made by ``eno train`` or ``scripts/train.py``.
     source : PredictionSource
-        A `eno.training.collection.Collection` with vectors of the predictor's encoder; for a CNN its
+        A `eno.training.collection.Collection` with embeddings of the predictor's encoder; for a CNN a
         `eno.cnn.predictor.FeatureCollection`.
     split : {"test", "val", "train"}
-        Only the test split shows how well new music is tagged.
+        Only the test split estimates the performance on new music.
     resamples : int, optional
         See `eno.evaluation.evaluation.evaluate_predictions`.
 
     Raises
     ------
-    FingerprintMismatch
-        The vectors are those of another encoder.
     ModelError
         The predictor is damaged; or tracks of the test split were in its training or validation split.
-    CatalogueError
-        Splits or features are missing or damaged.
     """
     parts, record = PredictorParts.load(folder, device=device), TrainingRecord.load(folder)
     found = source.predict(parts, split)

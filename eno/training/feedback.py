@@ -1,7 +1,6 @@
-"""Users' corrections of predicted tags: the file that keeps them, and how training uses them.
+"""Users' corrections of predicted tags, stored as JSON Lines and used in training.
 
-The file has one correction per line, as JSON with ``time``, ``track_id``, ``tag``, ``family`` and ``verdict``. Lines
-are only ever appended; the last one about a tag of a track counts.
+Lines are only ever appended. The last one about a tag of a track counts.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ VERDICTS = ("accept", "add", "reject", "withdraw")
 FAMILIES = ("genre", "descriptor")
 
 WEIGHT = 4.0
-"""Default sample weight of a corrected track; tracks that only have the labels of their album weigh 1."""
+"""Default sample weight of a corrected track; other tracks have a weight of 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Correction:
-    """A verdict on a tag of a track: `family` is one of `FAMILIES`, `verdict` one of `VERDICTS`, `time` is ISO 8601."""
+    """A verdict (see `VERDICTS`) on a tag of a track, at a time in ISO 8601."""
 
     time: str
     track_id: str
@@ -57,13 +56,7 @@ class Correction:
 
 
 class Feedback:
-    """The corrections in a file.
-
-    Parameters
-    ----------
-    path : Path
-        Created with the first correction. Malformed lines are skipped with a warning.
-    """
+    """The corrections in a file, which is created with the first one. Malformed lines are skipped with a warning."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -79,7 +72,7 @@ class Feedback:
                 self._latest[correction.subject] = correction
 
     def append(self, corrections: Iterable[Correction]) -> None:
-        """Add corrections. They are on disk when this returns."""
+        """Add corrections and flush them to disk."""
         new = list(corrections)
         lines = "".join(json.dumps(asdict(one)) + "\n" for one in new).encode()  # ASCII, whatever the names contain
         with self._lock:
@@ -93,32 +86,23 @@ class Feedback:
             self._update(new)
 
     def latest(self) -> list[Correction]:
-        """Return the corrections that count, oldest first."""
+        """Return the valid corrections, oldest first."""
         with self._lock:
             return list(self._latest.values())
 
     def of_track(self, track_id: str) -> list[Correction]:
-        """Return the corrections of one track that count, oldest first."""
+        """Return the valid corrections of one track, oldest first."""
         return [one for one in self.latest() if one.track_id == track_id]
 
     def apply(self, ids: list[str], labels: LabelEncoder, truth: np.ndarray) -> np.ndarray:
-        """Correct the labels of tracks in place.
+        """Correct `truth` [shape=(n, num_labels)], the labels of tracks, in place.
 
-        Parameters
-        ----------
-        labels : LabelEncoder
-            The vocabulary. An accepted or added tag also sets the labels that it implies.
-        truth : np.ndarray [shape=(n, num_labels)]
-            Labels of the tracks; modified.
-
-        Returns
-        -------
-        np.ndarray [shape=(n,), dtype=int64]
-            Number of corrections applied to each track.
+        An accepted or added tag also sets the labels that it implies. Returns the number of corrections applied to each
+        track [shape=(n,), dtype=int64].
         """
         rows = {track_id: row for row, track_id in enumerate(ids)}
         counts = np.zeros(len(ids), np.int64)
-        # Rejections last: a user may accept a subgenre and yet reject a genre that it implies.
+        # Rejections last: a user may accept a subgenre but reject a genre that it implies.
         for one in sorted(self.latest(), key=lambda one: one.verdict == "reject"):
             row = rows.get(one.track_id)
             names = ([one.tag], None, None) if one.family == "genre" else (None, None, [one.tag])
@@ -132,68 +116,52 @@ class Feedback:
         return counts
 
 
+@dataclass(frozen=True)
 class Corrections:
-    """Corrections for training: they replace labels of albums, and corrected tracks get a higher sample weight.
+    """Corrections for training: they replace labels of albums. `weight` is the sample weight of corrected tracks."""
 
-    Parameters
-    ----------
-    weight : float
-        Sample weight of a corrected training track; the others have 1.
+    feedback: Feedback
+    weight: float = WEIGHT
 
-    Attributes
-    ----------
-    tracks, used : int
-        Training tracks that `apply` corrected, and the number of corrections applied.
-    unused : int
-        Corrections of other tracks, or of tags that are not in the vocabulary.
-    """
-
-    def __init__(self, feedback: Feedback, *, weight: float = WEIGHT) -> None:
-        if not 0 < weight < np.inf:
-            raise ConfigError(f"The weight of feedback is {weight}; it must be above 0.")
-        self.feedback, self.weight = feedback, float(weight)
-        self.tracks = self.used = 0
-        self.unused = len(feedback.latest())
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < np.inf:
+            raise ConfigError(f"The weight of feedback is {self.weight}; it must be above 0.")
 
     @classmethod
     def read(cls, path: Path, *, weight: float = WEIGHT) -> Corrections:
-        """Read a file of corrections."""
+        """Read a file, which must contain corrections."""
         feedback = Feedback(path)
         if not feedback.latest():
             raise LabelError(f"{path}: has no corrections. Make some on the web page of 'eno serve'.")
-        return cls(feedback, weight=weight)
+        return cls(feedback, weight)
 
-    def apply(self, tracks: LabelledTracks, labels: LabelEncoder) -> tuple[LabelledTracks, np.ndarray]:
-        """Correct the labels of the training split.
-
-        Validation and test labels must stay as they are, so that heads remain comparable.
+    def apply(self, tracks: LabelledTracks, labels: LabelEncoder) -> tuple[LabelledTracks, np.ndarray, dict[str, Any]]:
+        """Correct the labels of the training split; those of the other splits stay, so that heads remain comparable.
 
         Returns
         -------
         tracks : LabelledTracks
             With corrected labels.
         sample_weight : np.ndarray [shape=(n,), dtype=float32]
+        summary : dict
+            For the training record: ``file``, ``weight``, number of corrected ``tracks``, and of ``corrections``
+            applied. Other corrections are of tracks in other splits, or of tags outside the vocabulary.
         """
         corrected = {one.track_id for one in self.feedback.latest()}
         is_corrected = np.array([track_id in corrected for track_id in tracks.ids])
         rows, others = np.flatnonzero(is_corrected), np.flatnonzero(~is_corrected)
         truth = tracks.Y[rows].toarray()
         counts = self.feedback.apply([tracks.ids[row] for row in rows], labels, truth)
-        self.tracks, self.used = int((counts > 0).sum()), int(counts.sum())
-        self.unused = len(self.feedback.latest()) - self.used
         stacked = sparse.vstack([tracks.Y[others], sparse.csr_array(truth)], format="csr")
         sample_weight = np.ones(len(tracks.ids), np.float32)
         sample_weight[rows[counts > 0]] = self.weight
-        return replace(tracks, Y=stacked[np.argsort(np.concatenate([others, rows]))]), sample_weight
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the summary that a training record keeps."""
-        return {
+        summary = {
             "file": str(self.feedback.path),
-            "weight": self.weight,
-            "tracks": self.tracks,
-            "corrections": self.used,
+            "weight": float(self.weight),
+            "tracks": int((counts > 0).sum()),
+            "corrections": int(counts.sum()),
         }
+        return replace(tracks, Y=stacked[np.argsort(np.concatenate([others, rows]))]), sample_weight, summary
 
 
 def _read(path: Path) -> Iterable[Correction]:

@@ -1,4 +1,4 @@
-"""Train a head on a collection: fit, calibrate on the validation split, and keep the result as a predictor."""
+"""Train a head on a collection: fit it, calibrate it on the validation split, and save it as a predictor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scipy import sparse
 from eno.data.splits.stratify import SPLITS
 from eno.errors import LabelError, TrainingError
 from eno.inference.predictor_folder import PredictorParts
-from eno.models import Head, create_head
+from eno.models import create_head
 from eno.models.aggregation import aggregate
 from eno.models.average_precision import macro_map
 from eno.models.calibration.calibrate import fit_calibration
@@ -31,19 +31,14 @@ _CHECKPOINT, _ON_EPOCH = "checkpoint", "on_epoch"
 
 
 @dataclass(frozen=True)
-class TrainedHead:
+class TrainedPredictor:
     """A predictor without its encoder, and the record of its training."""
 
     parts: PredictorParts
     record: TrainingRecord
 
-    @property
-    def head(self) -> Head:
-        """The fitted head."""
-        return self.parts.head
-
     def save(self, folder: Path) -> None:
-        """Write the predictor and its record; the evaluation of a predictor that was there before is removed."""
+        """Save the predictor and its record, and remove the evaluation of an earlier predictor from the folder."""
         self.parts.save(folder)
         self.record.save(folder)
 
@@ -57,7 +52,7 @@ def train_head(
     on_progress: Callable[[int, int], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     corrections: Corrections | None = None,
-) -> TrainedHead:
+) -> TrainedPredictor:
     """Fit a head on the training split.
 
     The validation split is used for model selection, early stopping and calibration. The test split is not read.
@@ -65,22 +60,18 @@ def train_head(
     Parameters
     ----------
     checkpoint : Path, optional
-        Folder for checkpoints, for heads that can resume a long training.
+        Parent folder of checkpoints, for heads that can resume a long training.
     on_progress : callable, optional
         Called with the numbers of steps done and in total.
     on_epoch : callable, optional
         Called after every epoch, if the head is trained in epochs.
-    corrections : Corrections, optional
-        Users' corrections, which replace labels of albums.
 
     Raises
     ------
     LabelError
         No training track has any of the labels.
-    ConfigError
-        An option is unknown.
     TrainingError
-        The vectors are unusable, an option has an invalid value, or training diverges.
+        The embeddings are unusable, an option has an invalid value, or training diverges.
     """
     head = create_head(plan.head, device=device, **plan.options)
     head.on_progress = on_progress
@@ -89,9 +80,9 @@ def train_head(
     if checkpoint is not None and hasattr(head, _CHECKPOINT):
         setattr(head, _CHECKPOINT, checkpoint / _CHECKPOINT)
     train, val = (collection.tracks(split, head=head) for split in SPLITS[:2])
-    sample_weight = None
+    sample_weight = feedback = None
     if corrections is not None:
-        train, sample_weight = corrections.apply(train, collection.labels)
+        train, sample_weight, feedback = corrections.apply(train, collection.labels)
     if train.Y.nnz == 0:
         raise LabelError(
             f"{collection.splits}: none of {len(train.ids)} training tracks has any of the labels. "
@@ -106,7 +97,7 @@ def train_head(
         spec=collection.store.spec, labels=collection.labels, head=head, policy=collection.store.policy,
         album=plan.album,
     )  # fmt: skip
-    return calibrate(
+    return calibrate_predictor(
         parts,
         plan,
         SplitPredictions(val.ids, head.predict_proba(val.X), val.truth, val.albums, val.groups),
@@ -114,11 +105,11 @@ def train_head(
         splits=collection.splits,
         train_labels=train.Y,
         began=began,
-        feedback=None if corrections is None else corrections.to_dict(),
+        feedback=feedback,
     )
 
 
-def calibrate(
+def calibrate_predictor(
     parts: PredictorParts,
     plan: HeadPlan,
     val: SplitPredictions,
@@ -128,17 +119,14 @@ def calibrate(
     train_labels: sparse.csr_array,
     began: float,
     feedback: dict[str, Any] | None = None,
-) -> TrainedHead:
+) -> TrainedPredictor:
     """Calibrate a predictor for tracks and for albums on the validation split, and record its training.
 
-    Parameters
-    ----------
-    began : float
-        Start of the training, from `time.monotonic`.
+    `began` is the start of the training, from `time.monotonic`.
     """
     calibration = fit_calibration(val.probabilities, val.truth, groups=val.groups, **plan.calibration)
     _, of_albums = aggregate(calibration.apply(val.probabilities), val.albums, plan.album)
-    rows = first_of_each(val.albums)
+    rows = np.sort(np.unique(val.albums.astype(str), return_index=True)[1])  # the first track of each album
     album_calibration = fit_calibration(of_albums, val.truth[rows], groups=val.groups[rows], **plan.calibration)
     ids = split_ids(splits)
     rules = {name: asdict(estimate) for name, estimate in calibration.estimates.items()}
@@ -158,9 +146,4 @@ def calibrate(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         feedback=feedback,
     )
-    return TrainedHead(replace(parts, calibration=calibration, album_calibration=album_calibration), record)
-
-
-def first_of_each(albums: np.ndarray) -> np.ndarray:
-    """Return the row of each album's first track [dtype=int64], in the order of the albums in `aggregate`."""
-    return np.sort(np.unique(albums.astype(str), return_index=True)[1])
+    return TrainedPredictor(replace(parts, calibration=calibration, album_calibration=album_calibration), record)

@@ -1,4 +1,4 @@
-"""The record of a training, kept with the predictor so that the training can be repeated and compared."""
+"""The record of a training, saved with the predictor so that the training can be repeated and compared."""
 
 from __future__ import annotations
 
@@ -30,16 +30,10 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class HeadPlan:
-    """A head to train, with its options.
+    """A head to train (one of `eno.models.HEADS`) with its options.
 
-    Attributes
-    ----------
-    head : str
-        One of `eno.models.HEADS`.
-    calibration : dict
-        Options of `eno.models.calibration.calibrate.fit_calibration`.
-    album : str
-        How probabilities of tracks are combined into those of an album; see `eno.models.aggregation.aggregate`.
+    `calibration` has options of `eno.models.calibration.calibrate.fit_calibration`; `album` is how tracks are
+    aggregated into albums, see `eno.models.aggregation.aggregate`.
     """
 
     head: str
@@ -57,27 +51,19 @@ class TrainingRecord:
     options : dict
         Options of the head that were set.
     calibration : dict
-        Options of `eno.models.calibration.calibrate.fit_calibration`, and ``album``.
-    store, splits : str
-        Paths.
+        As in `HeadPlan`, with its ``album``.
     encoder : str
         Name and fingerprint.
-    split_hash : str
-        See `eno.training.collection.split_hash`.
     tracks : dict of str to int
-        Tracks in each split.
+        Number of tracks in each split.
     train_positives : list of int
-        Training tracks with each label.
+        Number of training tracks with each label.
     seconds : float
         Time to fit and calibrate.
     validation : dict
-        Metrics on the validation split: ``map_macro``, and under ``rules`` the results of each threshold rule.
-    eno : str
-        Version.
-    created : str
-        ISO 8601.
+        On the validation split: ``map_macro``, and under ``rules`` the results of each threshold rule.
     feedback : dict or None
-        See `eno.training.feedback.Corrections.to_dict`.
+        See `eno.training.feedback.Corrections.apply`.
     """
 
     head: str
@@ -97,12 +83,12 @@ class TrainingRecord:
 
     @property
     def plan(self) -> HeadPlan:
-        """The plan that repeats this training."""
+        """The plan to repeat this training."""
         calibration = dict(self.calibration)
         return HeadPlan(self.head, self.options, calibration, calibration.pop("album"))
 
     def save(self, folder: Path) -> None:
-        """Write the record and the split of every track to a predictor's folder."""
+        """Save the record and the split of every track in a predictor's folder."""
         for name in (METRICS_FILE, PER_LABEL_FILE, REPORT_FILE):  # of the previous predictor
             (folder / EVALUATION / name).unlink(missing_ok=True)
         write_table(folder / _TRACKS, split_ids(Path(self.splits)))
@@ -110,7 +96,7 @@ class TrainingRecord:
 
     @classmethod
     def load(cls, folder: Path) -> TrainingRecord:
-        """Read what `save` wrote."""
+        """Load the record of a predictor."""
         path = folder / _RECORD
         if not path.is_file():
             raise ModelError(f"{folder}: has no training record ({_RECORD} is missing). Train with: eno train")
@@ -124,7 +110,7 @@ class TrainingRecord:
 
 
 def trained_tracks(folder: Path) -> pa.Table:
-    """Read the splits on which a predictor was trained: columns ``track_id`` and ``split``."""
+    """Load the splits with which a predictor was trained: columns ``track_id`` and ``split``."""
     try:
         table = pq.read_table(folder / _TRACKS)
         names = ["split" if name == "part" else name for name in table.column_names]  # "part" until eno 0.1
@@ -147,12 +133,8 @@ def check_unseen(folder: Path, track_ids: list[str]) -> None:
         )
 
 
-def changes(old: Path, new: Path) -> list[str]:
+def changes(old: Path, new: Path) -> Iterator[str]:
     """Describe the differences between the trainings of two predictors, one per line."""
-    return list(_changes(old, new))
-
-
-def _changes(old: Path, new: Path) -> Iterator[str]:
     before, after = TrainingRecord.load(old), TrainingRecord.load(new)
     for name in ("encoder", "store", "splits", "head"):
         if getattr(before, name) != getattr(after, name):

@@ -17,7 +17,7 @@ Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 """Batches of features and labels, such as a `torch.utils.data.DataLoader`."""
 
 LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Takes logits and labels [shape=(b, k)] and returns their mean loss."""
+"""Returns the mean loss of logits and labels [shape=(b, k)]."""
 
 _EPSILON = 1e-7  # the logit of 1 is infinite
 
@@ -34,7 +34,7 @@ def train_one_epoch(
     scheduler: Any = None,
     on_step: Callable[[int], None] | None = None,
 ) -> float:
-    """Train on every batch once.
+    """Train on every batch once, and return the mean loss per row; NaN if there are no rows.
 
     Parameters
     ----------
@@ -42,21 +42,12 @@ def train_one_epoch(
         Maps features to logits. Must be on `device`.
     dataloader : iterable of (torch.Tensor [shape=(b, 1, n_mels, frames)], torch.Tensor [shape=(b, k)])
         Features and labels.
-    loss_fn : callable
-        Takes logits and labels, returns their mean loss.
     mixup : float
-        Alpha of `eno.models.epochs.mixup`, which mixes log-mel spectrograms as they are; 0 for none.
-    rng : numpy.random.Generator, optional
-        For mixup.
+        Alpha of `eno.models.epochs.mixup`, drawn from `rng`; 0 for none.
     scheduler : optional
         A scheduler of `torch.optim.lr_scheduler`, stepped after every batch.
     on_step : callable, optional
         Called after every batch with the number of batches so far.
-
-    Returns
-    -------
-    float
-        Mean loss per row, so a short last batch has less weight; NaN if there are no rows.
 
     Raises
     ------
@@ -94,22 +85,15 @@ def validate(
     *,
     on_batch: Callable[[torch.Tensor, torch.Tensor], None] | None = None,
 ) -> float:
-    """Compute the loss without training.
+    """Return the mean loss per row without training; NaN if there are no rows.
 
     Parameters
     ----------
-    model, loss_fn
-        As in `train_one_epoch`.
     dataloader
-        As in `train_one_epoch`, or with several windows per track [shape=(b, windows, 1, n_mels, frames)]: then the
-        loss is that of the mean probability over the windows, which is what is predicted.
+        As in `train_one_epoch`, or with several windows per track [shape=(b, windows, 1, n_mels, frames)], whose
+        probabilities are averaged before the loss.
     on_batch : callable, optional
         Called with the logits and labels of every batch [shape=(b, k)], on the CPU.
-
-    Returns
-    -------
-    float
-        Mean loss per row; NaN if there are no rows.
     """
     model.eval()
     total, rows = 0.0, 0
@@ -128,7 +112,7 @@ def validate(
 
 
 def predict(model: nn.Module, dataloader: Batches, device: torch.device | str) -> np.ndarray:
-    """Return the probabilities of every row [shape=(n, k), dtype=float32]; features as in `validate`."""
+    """Predict probabilities [shape=(n, k), dtype=float32] of features as in `validate`."""
     model.eval()
     with torch.no_grad():
         found = [torch.sigmoid(track_logits(model, features.to(device))).cpu() for features, _ in dataloader]
@@ -137,7 +121,7 @@ def predict(model: nn.Module, dataloader: Batches, device: torch.device | str) -
 
 
 def track_logits(model: nn.Module, features: torch.Tensor) -> torch.Tensor:
-    """Return the logits of tracks [shape=(b, k)]; with several windows, those of their mean probability."""
+    """Compute the logits of tracks [shape=(b, k)]; with several windows, those of the mean probability."""
     if features.ndim != 5:
         logits: torch.Tensor = model(features)
         return logits
@@ -156,7 +140,7 @@ def _explain(
         if not bool(torch.isfinite(values).all()):
             return (
                 f"The loss is {loss} at batch {step} because its {name} contain values that are not finite. Rebuild "
-                f"the {name} ({'scripts/prepare_data.py' if name == 'features' else 'eno labels'})."
+                f"the {name} with: {'python scripts/prepare_data.py' if name == 'features' else 'eno labels'}"
             )
     rate = f" (now {optimizer.param_groups[0]['lr']:g})" if optimizer else ""
     return f"The loss is {loss} at batch {step}. Lower the learning rate{rate}, or check the data."

@@ -1,4 +1,4 @@
-"""Search for better options of a head on the validation split, within a time limit."""
+"""Hyperparameter search for a head on the validation split, within a time limit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ try:
 except ImportError as error:
     raise MissingExtra("tune", "optuna") from error
 
-_GIVE_UP = 5  # stop after this many trials if all failed
+_GIVE_UP = 5  # stop after this many trials if all of them failed
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class TuneResult:
     options : dict
         The best options, for the head's section of ``eno.toml``.
     value, default_value : float
-        Macro mAP on the validation split with the best options, and with those at the start. `value` is optimistic,
-        because the options were selected on the same tracks.
+        Macro mAP on the validation split with the best and with the initial options. `value` is optimistic, because the
+        options were selected on the same tracks.
     trials, failed, resumed : int
-        Trials in total, including earlier runs; trials whose training failed; trials of earlier runs.
+        Number of trials including earlier runs, of failed ones, and of those of earlier runs.
     seconds : float
         Duration of this run.
     """
@@ -73,7 +73,7 @@ def _lightgbm(trial: optuna.Trial) -> dict[str, Any]:
 
 
 SPACES: dict[str, Callable[[optuna.Trial], dict[str, Any]]] = {"mlp": _mlp, "lightgbm": _lightgbm}
-"""Head → its search space. ``linear`` and ``knn`` select their own options when they are fitted."""
+"""Head → its search space. ``linear`` and ``knn`` select their own options during fitting."""
 
 
 def tune(
@@ -88,24 +88,19 @@ def tune(
     seed: int = 0,
     on_trial: Callable[[int, float, float | None], None] | None = None,
 ) -> TuneResult:
-    """Try options until the time is over. Trials are kept, and the next search continues from them.
-
-    The test split is not read.
+    """Search the space of a head (see `SPACES`) with a tree-structured Parzen estimator. The test split is not read.
 
     Parameters
     ----------
-    head : str
-        One of `SPACES`.
     options : dict
         Options of the first trial; options outside the search space keep these values.
     journal : Path
-        File with all trials. It can hold searches over different vectors, splits or labels.
+        File with all trials, from which the next search continues. Searches over different embeddings, splits or labels
+        can share it.
     minutes : float
         No trial starts after this time.
     trials : int, optional
         Maximum number of trials in this run.
-    seed : int
-        Of the search, Optuna's tree-structured Parzen estimator.
     on_trial : callable, optional
         Called with the number of trials, the best macro mAP so far and that of the last trial, None if it failed.
     """
@@ -150,7 +145,6 @@ def tune(
 
 
 def _open(collection: Collection, head: str, options: dict[str, Any], journal: Path, seed: int) -> optuna.Study:
-    """Open the search over these vectors, labels and splits in a journal that may hold others."""
     store, labels = collection.store, collection.labels
     identity = [head, options, store.spec.fingerprint, split_hash(split_ids(collection.splits)), labels.all_labels]
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
@@ -169,9 +163,8 @@ def _result(study: optuna.Study, resumed: int, seconds: float) -> TuneResult:
     done = [(trial, trial.value) for trial in study.trials if trial.value is not None]
     if not done:
         problems = [trial.user_attrs.get("problem", "killed") for trial in study.trials]
-        raise TrainingError(
-            f"None of {len(problems)} trials succeeded: {problems[-1] if problems else 'the time was too short'}"
-        )
+        reason = problems[-1] if problems else "the time was too short for one. Increase --minutes."
+        raise TrainingError(f"None of {len(problems)} trials succeeded: {reason}")
     best, value = max(done, key=lambda one: (one[1], -one[0].number))
     first = next((value for trial, value in done if trial.number == 0), float("nan"))
     return TuneResult(

@@ -11,8 +11,8 @@ from eno.cnn import training as cnn
 from eno.cnn.encoder import DEFAULTS, SimpleCNNTagger
 from eno.cnn.network import SimpleCNN
 from eno.cnn.predictor import FeatureCollection
-from eno.cnn.settings import describe_options
-from eno.cnn.training import CNNSettings, train_cnn
+from eno.cnn.settings import CNNSettings, describe_options
+from eno.cnn.training import train_cnn
 from eno.data.labels.encoder import LabelEncoder
 from eno.errors import CatalogueError, ConfigError, LabelError, TrainingError
 from eno.inference.predictor_folder import PredictorParts

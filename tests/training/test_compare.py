@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from eno.cnn.feature_files import prepare_features
-from eno.cnn.predictor import CNN, CNNCandidate, FeatureCollection, save_cnn_predictor
+from eno.cnn.predictor import CNN, FeatureCollection, cnn_candidate, save_cnn_predictor
 from eno.cnn.settings import CNNSettings
 from eno.cnn.training import train_cnn
 from eno.data.labels.encoder import LabelEncoder
@@ -19,8 +19,8 @@ from eno.evaluation.metrics import evaluate
 from eno.inference.predictor import EnoPredictor
 from eno.inference.predictor_folder import PredictorParts
 from eno.training.collection import Collection
-from eno.training.compare import PREVALENCE, HeadCandidate, compare_candidates
-from eno.training.comparison import comparison_table, conclusion, write_comparison
+from eno.training.compare import PREVALENCE, compare_candidates, head_candidate
+from eno.training.comparison_table import comparison_table, conclusion, write_comparison
 from eno.training.evaluate import evaluate_predictor
 from eno.training.record import HeadPlan, TrainingRecord
 from tests.training.conftest import DESCRIPTORS, GENRES, make_splits, make_store
@@ -49,8 +49,8 @@ def compared(music, tmp_path_factory):
     root, collection = music
     out = tmp_path_factory.mktemp("compare")
     plans = [HeadPlan("linear"), HeadPlan("mlp", {"hidden": [8], "max_epochs": 1, "learning_rate": 1e-6})]
-    candidates = [HeadCandidate("vectors", collection, plan) for plan in plans]
-    cnn = CNNCandidate(root.root, collection.labels, SETTINGS, HeadPlan(CNN))
+    candidates = [head_candidate("vectors", collection, plan) for plan in plans]
+    cnn = cnn_candidate(root.root, collection.labels, SETTINGS, HeadPlan(CNN))
     seen = []
     rows = compare_candidates(
         [*candidates, cnn],
@@ -115,7 +115,7 @@ class TestCompare:
         assert comparison_table(rows).row_count == len(rows)
 
     def test_without_a_cnn_the_baseline_is_the_reference(self, music, tmp_path):
-        rows = compare_candidates([HeadCandidate("vectors", music[1], HeadPlan("linear"))], tmp_path, device="cpu")
+        rows = compare_candidates([head_candidate("vectors", music[1], HeadPlan("linear"))], tmp_path, device="cpu")
         assert [row.difference is None for row in rows] == [False, True]
         assert rows[1].encoder == PREVALENCE
         assert rows[1].metrics["roc_auc_macro"].value == 0.5
@@ -123,13 +123,13 @@ class TestCompare:
 
     def test_bad_input(self, music, tmp_path):
         _, collection = music
-        one = HeadCandidate("a", collection, HeadPlan("linear"))
+        one = head_candidate("a", collection, HeadPlan("linear"))
         with pytest.raises(ConfigError, match="called 'a linear'"):
             compare_candidates([one, one], tmp_path)
         other = Collection(collection.store, collection.splits, LabelEncoder(GENRES, []))
         with pytest.raises(ConfigError, match="a linear and b linear cannot be compared"):
-            compare_candidates([one, HeadCandidate("b", other, HeadPlan("linear"))], tmp_path)
-        cnn = CNNCandidate(tmp_path, collection.labels, SETTINGS, HeadPlan(CNN))
+            compare_candidates([one, head_candidate("b", other, HeadPlan("linear"))], tmp_path)
+        cnn = cnn_candidate(tmp_path, collection.labels, SETTINGS, HeadPlan(CNN))
         with pytest.raises(ConfigError, match="a linear and CNN from scratch cannot be compared because they have"):
             compare_candidates([one, cnn], tmp_path)
         with pytest.raises(ConfigError, match="nothing to compare"):

@@ -35,15 +35,14 @@ def feedback(collection, tmp_path):
 
 
 def test_labels_and_weights_of_training_tracks(collection, feedback):
-    corrections = Corrections(feedback, weight=3)
     train, calm = collection.tracks("train"), collection.labels.all_labels.index("calm")
-    corrected, weight = corrections.apply(train, collection.labels)
+    corrected, weight, used = Corrections(feedback, weight=3).apply(train, collection.labels)
     expected = train.Y.toarray()
     expected[:, calm] = 1 - (expected[:, calm] > 0)
     np.testing.assert_array_equal(corrected.Y.toarray(), expected)
     assert weight.tolist() == [3.0] * len(train.ids)
-    assert (corrections.tracks, corrections.used, corrections.unused) == (len(train.ids), len(train.ids), 2)
-    untouched, weight = Corrections(Feedback(feedback.path.with_name("none"))).apply(train, collection.labels)
+    assert (used["tracks"], used["corrections"], len(feedback.latest())) == (*[len(train.ids)] * 2, len(train.ids) + 2)
+    untouched, weight, _ = Corrections(Feedback(feedback.path.with_name("none"))).apply(train, collection.labels)
     np.testing.assert_array_equal(untouched.Y.toarray(), train.Y.toarray())
     assert weight.tolist() == [1.0] * len(train.ids)
 
@@ -51,7 +50,7 @@ def test_labels_and_weights_of_training_tracks(collection, feedback):
 def test_a_head_is_trained_on_corrected_labels(collection, feedback):
     calm = collection.labels.all_labels.index("calm")
     before, after = (
-        train_head(collection, PLAN, device="cpu", corrections=corrections).head.predict_proba(
+        train_head(collection, PLAN, device="cpu", corrections=corrections).parts.head.predict_proba(
             collection.tracks("test").X
         )
         for corrections in (None, Corrections(feedback))
@@ -68,7 +67,7 @@ def test_a_higher_weight_has_more_effect(collection, tmp_path):
     feedback.append([correction(train.ids[row], "calm", "reject")])
     light, heavy = (
         train_head(collection, PLAN, device="cpu", corrections=Corrections(feedback, weight=weight))
-        .head.predict_proba(train.X[[row]])[0, calm]
+        .parts.head.predict_proba(train.X[[row]])[0, calm]
         for weight in (1, 50)
     )  # fmt: skip
     assert heavy < light - 0.1

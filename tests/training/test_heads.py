@@ -100,7 +100,7 @@ class TestEvaluation:
 class TestChanges:
     def test_none(self, collection, model, tmp_path):
         train_head(collection, TrainingRecord.load(model).plan, device="cpu").save(tmp_path)
-        assert changes(model, tmp_path) == []
+        assert list(changes(model, tmp_path)) == []
 
     def test_labels_tracks_vectors_and_options(self, model, tmp_path):
         vectors = make_splits(tmp_path / "splits", genres=["jazz", "rock"], turned=True)
@@ -166,4 +166,4 @@ def test_lightgbm_leaves_no_checkpoint_behind(collection, tmp_path):
     trained = train_head(collection, plan, checkpoint=tmp_path / "model")
     trained.save(tmp_path / "model")
     assert not (tmp_path / "model" / "checkpoint").exists()
-    assert np.isfinite(trained.head.predict_proba(collection.tracks("test").X)).all()
+    assert np.isfinite(trained.parts.head.predict_proba(collection.tracks("test").X)).all()

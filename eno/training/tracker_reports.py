@@ -12,19 +12,17 @@ import numpy as np
 from eno.tracking.experiment import Experiment, NoExperiment, RegisteredModel
 from eno.version import __version__
 
-if TYPE_CHECKING:  # a command imports only what it reports
+if TYPE_CHECKING:  # a command should import only what it reports
     from eno.embeddings.job.embed import EmbedProgress, EmbedReport
     from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.evaluation.evaluation import Evaluation, Level
-    from eno.inference.predictor_folder import PredictorParts
     from eno.models import Head
     from eno.models.epochs import Epoch
     from eno.training.collection import Collection
     from eno.training.compare import ComparisonRow
-    from eno.training.heads import TrainedHead
-    from eno.training.record import TrainingRecord
+    from eno.training.heads import TrainedPredictor
 
-_HEADLINE = (
+_METRICS = (
     "map_macro", "map_micro", "roc_auc_macro", "f1_macro", "f1_micro", "precision_macro", "recall_macro",
     "precision_micro", "recall_micro", "lrap", "hamming_loss", "ece",
 )  # fmt: skip
@@ -39,7 +37,7 @@ _POINTS = 200  # of a curve over an embedding job
 
 
 def lineage(collection: Collection) -> dict[str, Any]:
-    """Describe the data of a run: the store with its fingerprint, the splits with their hash, the vocabulary."""
+    """Describe the data of a run: the store and its encoder, the splits, and the vocabulary."""
     from eno.training.collection import split_hash, split_ids
 
     store, labels = collection.store, collection.labels
@@ -57,7 +55,7 @@ def lineage(collection: Collection) -> dict[str, Any]:
 
 
 def epoch_reporter(experiment: Experiment) -> Callable[[Epoch], None] | None:
-    """Return a callback that plots losses, mAP and learning rate after each epoch; None without a tracker."""
+    """Return a callback that reports losses, mAP and learning rate after each epoch; None without a tracker."""
     if isinstance(experiment, NoExperiment):
         return None
 
@@ -70,14 +68,9 @@ def epoch_reporter(experiment: Experiment) -> Callable[[Epoch], None] | None:
     return report
 
 
-def report_head(experiment: Experiment, trained: TrainedHead, folder: Path) -> None:
-    """Report a head that was trained and saved in a folder."""
-    report_predictor(experiment, trained.parts, trained.record, folder)
-    _report_choices(experiment, trained.head)
-
-
-def report_predictor(experiment: Experiment, parts: PredictorParts, record: TrainingRecord, folder: Path) -> None:
-    """Report a predictor that was saved in a folder: validation metrics, thresholds, and the model itself."""
+def report_predictor(experiment: Experiment, trained: TrainedPredictor, folder: Path) -> None:
+    """Report a predictor saved in a folder: validation metrics, thresholds, selected options, and the model itself."""
+    parts, record = trained.parts, trained.record
     labels = parts.labels.all_labels
     experiment.value("validation mAP", record.validation["map_macro"])
     experiment.value("seconds to fit", record.seconds)
@@ -98,10 +91,11 @@ def report_predictor(experiment: Experiment, parts: PredictorParts, record: Trai
         tags=("eno", record.head, f"split {record.split_hash}"),
     )
     experiment.model(model)
+    _report_selection(experiment, parts.head)
 
 
-def _report_choices(experiment: Experiment, head: Head, name: str = "") -> None:
-    """Report the settings that a head without epochs tried, and those it chose."""
+def _report_selection(experiment: Experiment, head: Head, name: str = "") -> None:
+    """Report the settings that a head tried on the validation split, labels that failed, and weights of a blend."""
     tried = getattr(head, "val_map", None)
     if tried:
         rows = [(", ".join(map(str, key)) if isinstance(key, tuple) else key, value) for key, value in tried.items()]
@@ -115,18 +109,18 @@ def _report_choices(experiment: Experiment, head: Head, name: str = "") -> None:
         weights = np.asarray(getattr(head, "weights", ())).tolist()
         experiment.table("weights of the blend", ("head", "weight"), list(zip(names, weights, strict=True)))
         for member, title in zip(members, names, strict=True):
-            _report_choices(experiment, member, f"{title}: ")
+            _report_selection(experiment, member, f"{title}: ")
 
 
 def report_evaluation(experiment: Experiment, found: Evaluation, folder: Path) -> None:
-    """Report an evaluation whose files were written to a folder."""
+    """Report an evaluation and its files in a folder."""
     from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE
 
     for kind, level in (("track", found.tracks), ("album", found.albums)):
-        for name in _HEADLINE:
+        for name in _METRICS:
             experiment.value(f"{kind} {name}", getattr(level.metrics, name))
     experiment.value("chance mAP", found.chance)
-    rows = [[name, *_with_interval(found.tracks, name), *_with_interval(found.albums, name)] for name in _HEADLINE]
+    rows = [[name, *_with_interval(found.tracks, name), *_with_interval(found.albums, name)] for name in _METRICS]
     experiment.table("metrics", ("metric", "tracks", "low", "high", "albums", "low", "high"), rows)
     _plot(experiment, found)
     experiment.table(
@@ -173,13 +167,12 @@ def _plot(experiment: Experiment, found: Evaluation) -> None:
 def _with_interval(level: Level, name: str) -> list[float | None]:
     interval = level.intervals.get(name)
     ends = (None, None) if interval is None else (interval.low, interval.high)
-    values = (getattr(level.metrics, name), *ends)
-    return [None if value is None or not np.isfinite(value) else round(float(value), 4) for value in values]
+    return [None if value is None else round(float(value), 4) for value in (getattr(level.metrics, name), *ends)]
 
 
 def report_comparison(experiment: Experiment, rows: Sequence[ComparisonRow], files: Sequence[Path]) -> None:
-    """Report a comparison that was written to some files."""
-    from eno.training.comparison import comparison_cells, conclusion
+    """Report a comparison and its files."""
+    from eno.training.comparison_table import comparison_cells, conclusion
 
     experiment.table("comparison", *comparison_cells(rows))
     experiment.describe("conclusion", {"conclusion": conclusion(rows)})
@@ -190,7 +183,7 @@ def report_comparison(experiment: Experiment, rows: Sequence[ComparisonRow], fil
 
 
 def progress_reporter(experiment: Experiment) -> Callable[[EmbedProgress], None]:
-    """Return a callback that plots the progress of an embedding job with a limited number of points."""
+    """Return a callback that reports the progress of an embedding job at a limited number of points."""
     last = 0
 
     def report(at: EmbedProgress) -> None:
@@ -207,7 +200,7 @@ def progress_reporter(experiment: Experiment) -> Callable[[EmbedProgress], None]
 
 
 def report_embedding(experiment: Experiment, report: EmbedReport, store: EmbeddingStore) -> None:
-    """Report an embedding job that has ended, and its store."""
+    """Report a finished embedding job and its store."""
     for name in _EMBEDDING_VALUES:
         experiment.value(name, getattr(report, name))
     experiment.value("coverage", report.coverage)

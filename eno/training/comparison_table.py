@@ -1,4 +1,4 @@
-"""Show a comparison as a table: in the terminal, as Markdown, HTML and CSV."""
+"""The table of a comparison: in the terminal, as Markdown, HTML and CSV."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from eno.evaluation.bootstrap import Interval
+from eno.evaluation.bootstrap import HEADLINE, Interval
 from eno.files import replace_file
 from eno.reporting import page
 from eno.training.compare import PREVALENCE, ComparisonRow
@@ -23,11 +23,10 @@ _HEADINGS = (
     "encoder", "head", "inputs", "val mAP", "test mAP", "difference", "macro F1", "macro F1 at 0.5", "micro F1",
     "ROC-AUC", "time to fit", "time per file", "size",
 )  # fmt: skip
-_METRICS = ("map_macro", "f1_macro", "f1_micro", "roc_auc_macro")
 
 
 def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
-    """Return the main columns for a terminal of 80 columns, with confidence intervals below the values."""
+    """Return the main columns for a terminal 80 characters wide, with confidence intervals below the values."""
     shown = Table(title="held-out tracks", caption=conclusion(rows), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     shown.add_column("encoder", overflow="fold")
     shown.add_column("head", overflow="fold")
@@ -74,12 +73,12 @@ def _with_ci(interval: Interval) -> str:
 
 
 def comparison_cells(rows: Sequence[ComparisonRow]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return the headings and rows of the whole table as text."""
+    """Return the headings and rows of the full table as text."""
     return _HEADINGS, [_cells(row) for row in rows]
 
 
 def write_comparison(rows: Sequence[ComparisonRow], folder: Path) -> list[Path]:
-    """Write the table as Markdown, HTML and CSV, and return the paths of the files."""
+    """Write the table as Markdown, CSV and HTML, and return the paths of the files."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = (_HEADINGS, ("---",) * len(_HEADINGS), *(_cells(row) for row in rows))
     markdown = "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -113,15 +112,12 @@ def _cells(row: ComparisonRow, shown: Callable[[Interval], Any] = str) -> tuple[
 
 def _as_csv(rows: Sequence[ComparisonRow]) -> str:
     text = io.StringIO()
-    ends = [f"{name}{end}" for name in (*_METRICS, "difference") for end in ("", "_low", "_high")]
+    ends = [f"{name}{end}" for name in (*HEADLINE, "difference") for end in ("", "_low", "_high")]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["encoder", "head", "dim", "winner", "val_map", *ends, "f1_fixed", "fit_s", "tag_s", "size_bytes"])
     for row in rows:
-        bounds = [
-            value
-            for one in (*(row.metrics[name] for name in _METRICS), row.difference)
-            for value in (("", "", "") if one is None else (one.value, one.low, one.high))
-        ]
+        shown = (*(row.metrics[name] for name in HEADLINE), row.difference)
+        bounds = [value for one in shown for value in ((one.value, one.low, one.high) if one else ("", "", ""))]
         writer.writerow([
             row.encoder, row.head, row.dim, row.winner, row.val_map, *bounds, row.f1_fixed, row.fit_s, row.tag_s,
             row.size_bytes,
