@@ -449,7 +449,7 @@ def test_records_of_trainings_are_read(name, shared):
     assert_says_the_same(asdict(record), {key: value for key, value in written.items() if key != "format"})
     assert record.split_hash == EXPECTED["split_hash"]
     assert len(trained_tracks(folder)) == expected["trained_tracks"]
-    assert changes(folder, folder) == []
+    assert list(changes(folder, folder)) == []
     check_unseen(folder, read_split(DataRoot(shared / "data").splits, "test")["track_id"].to_pylist())
     if expected["head"]:
         create_head(record.plan.head, **record.plan.options)  # the options are still options
