@@ -2,10 +2,13 @@
 # make test   set up, then every check: lint, format, types, import layers, tests
 # make test-full   the same, and the tests with networks of the published sizes (a minute more)
 #
+# Tests run in WORKERS processes, each of which needs about 2 GB of memory.
+#
 # PyTorch comes first, so that nothing pulls another build of it. For a certain build, say so:
 #   make demo TORCH="torch==2.9.1 --index-url https://…/whl/cu128"
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -55,7 +58,7 @@ proto:
 	$(BIN)/python -m grpc_tools.protoc --proto_path=eno/data/lute --descriptor_set_out=eno/data/lute/lute.binpb lute.proto
 
 pytest:
-	$(BIN)/pytest $(PYTEST)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

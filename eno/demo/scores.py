@@ -145,6 +145,7 @@ def _abc_notes(text: str) -> Iterator[tuple[float, float, float, int]]:
         yield held
 
 
+@functools.lru_cache(maxsize=1024)  # half a second each, and renditions read their scores again
 def _part_notes(path: Path, metre: str) -> tuple[list[tuple[float, float, float, int]], float]:
     """Read the notes of all parts up to a change of the metre class, with ties joined, and the end of the last."""
     from music21 import converter

@@ -17,7 +17,7 @@ FULL = pytest.param(600, marks=pytest.mark.full_size)
 @pytest.fixture(scope="module", params=[150, FULL])
 def plan(request):
     """Albums of a corpus of some tracks; the demo's default is 600."""
-    albums, _ = plan_albums(request.param, duration_s=30.0, seed=0)
+    albums, _ = plan_albums(request.param, duration_s=30.0, seed=3)
     return albums
 
 
@@ -97,7 +97,7 @@ def test_every_tag_has_enough_albums_and_artists_to_split(plan):
 
 
 def test_renderings_are_independent_of_the_music(plan):
-    drawn = draw_renderings(len(plan), seed=0)
+    drawn = draw_renderings(len(plan), seed=3)
     assert [album.rendering for album in plan] == drawn
 
     def information(genres, sounds):

@@ -8,6 +8,7 @@ import nbformat
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from jupyter_client import KernelManager
 from nbclient import NotebookClient
 from sklearn.metrics import average_precision_score, f1_score
 
@@ -56,17 +57,29 @@ def store(root):
     return made
 
 
+@pytest.fixture(scope="module")
+def kernel(root, tmp_path_factory):
+    """One kernel for all notebooks, since each would import PyTorch and transformers again."""
+    folder = str(tmp_path_factory.mktemp("jupyter"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("ENO_DATA_ROOT", str(root.root)), ("IPYTHONDIR", folder), ("JUPYTER_RUNTIME_DIR", folder)):
+            patch.setenv(name, value)
+        manager = KernelManager(kernel_name="python3")
+        manager.start_kernel(cwd=str(FOLDER))
+        yield manager
+        manager.shutdown_kernel(now=True)
+
+
 @pytest.fixture
-def run(root, tmp_path, monkeypatch):
-    """Run a notebook; gives what it printed, and the tables that it showed, by the rows' first words."""
-    monkeypatch.setenv("ENO_DATA_ROOT", str(root.root))
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads of so small a network mostly wait for each other
+def run(kernel):
+    """Run a notebook with no variables of another; return what it printed, its tables and the number of pictures."""
 
     def run(name):
         notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
-        NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(FOLDER)}}).execute()
+        notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
+        client = NotebookClient(notebook, km=kernel, timeout=600)
+        client.execute()
+        client.kc.stop_channels()
         outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
         printed = "".join(out["text"] for out in outputs if out.get("name") == "stdout")
         tables = [out["data"]["text/html"] for out in outputs if "text/html" in out.get("data", {})]
@@ -192,7 +205,7 @@ def test_evaluation(run, root, store):
     assert len(re.findall(r"^.+: P=[\d.]+, R=[\d.]+$", printed, re.MULTILINE)) == judged.sum()
 
     untested = [name for name, some in zip(labels.all_labels, truth.any(axis=0), strict=True) if not some]
-    assert f"{len(untested)} of {len(labels)} labels are on no test track" in printed
+    assert f"{len(untested)} of {len(labels)} labels have no test tracks" in printed
     assert "over-fitting: FOUND" in printed  # thirty tracks are learned by heart
     assert len(re.findall(r"^\w+: mlp - linear = ", printed, re.MULTILINE)) == 4
     report = pq.read_table(folder / "evaluation" / "per_label.parquet")
