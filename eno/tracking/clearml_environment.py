@@ -1,4 +1,4 @@
-"""ClearML's configuration, read without its SDK, which takes a second to import and hooks into the process."""
+"""ClearML's configuration, read without the SDK, which takes a second to import and hooks into the process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def on_worker() -> bool:
 
 
 def configured() -> bool:
-    """Whether a configuration file or environment variables name a server and credentials for the SDK."""
+    """Whether the SDK would find credentials in a configuration file or in environment variables."""
     if on_worker() or (_variable("API_ACCESS_KEY") and _variable("API_SECRET_KEY")) or _variable("AUTH_TOKEN"):
         return True
     named = _variable("CONFIG_FILE")
@@ -21,7 +21,7 @@ def configured() -> bool:
 
 
 def offline_by_environment() -> bool:
-    """Whether ``CLEARML_OFFLINE_MODE`` requests sessions on disk."""
+    """Whether ``CLEARML_OFFLINE_MODE`` is set."""
     return (_variable("OFFLINE_MODE") or "").lower() not in ("", "0", "false", "no", "off")
 
 

@@ -1,8 +1,8 @@
-"""Track runs with ClearML, in a separate process.
+"""Track runs with ClearML, whose SDK runs in a separate process.
 
 The SDK hooks into forks, signals, exceptions and the exit of the process that imports it, and can block for minutes if
-the server does not answer. Here it is imported only by `eno.tracking.clearml_worker`. The run writes lines to a pipe
-through a queue that never blocks, and at the end it waits no longer than `Tracking.close_s`.
+the server does not answer. The run therefore writes JSON lines to a pipe to `eno.tracking.clearml_worker`, through a
+queue that never blocks, and at the end it waits no longer than `Tracking.close_s`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from eno.tracking.experiment import Command, Curve, Experiment, RegisteredModel,
 from eno.tracking.git_state import script_of
 
 _ROOT = Path(version.__file__).parents[1]
-_QUEUE_SIZE = 100_000  # messages; any more are dropped and counted
-_ANSWER_TIMEOUT_S = 300.0  # for reading the settings on a worker, or for putting a run into a queue
+_QUEUE_SIZE = 100_000  # messages; further ones are dropped and counted
+_ANSWER_TIMEOUT_S = 300.0  # for reading the settings on a worker, or for enqueueing a run
 
-# The SDK uses pandas for tables if it is installed, which doubles its start-up time and memory. It gets lists instead.
+# The SDK imports pandas if it is installed, which doubles start-up time and memory. Tables are sent as lists instead.
 _PROGRAM = "import sys; sys.modules['pandas'] = None; from eno.tracking.clearml_worker import main; main()"
 
 _NOT_CONFIGURED = (
@@ -44,7 +44,7 @@ _NOT_CONFIGURED = (
 
 
 def open_clearml(tracking: Tracking, command: Command, *, say: Callable[[str], None]) -> ClearMLExperiment | None:
-    """Start a ClearML task; see `eno.tracking.experiment.open_experiment`. None if tracking is not configured."""
+    """Start a ClearML task, see `eno.tracking.experiment.open_experiment`; None if tracking is not configured."""
     offline = tracking.mode == "offline" or (tracking.mode == "auto" and offline_by_environment() and not on_worker())
     if tracking.queue is not None and (offline or tracking.mode == "off" or not configured()):
         raise ConfigError(
@@ -68,19 +68,9 @@ def open_clearml(tracking: Tracking, command: Command, *, say: Callable[[str], N
 
 
 class ClearMLExperiment(Experiment):
-    """A ClearML task.
+    """A ClearML task, or with `offline` a session on disk to import later.
 
-    Parameters
-    ----------
-    offline : bool
-        Write a session to import later instead of connecting to a server.
-    say : callable
-        Shows a line to the user.
-
-    Attributes
-    ----------
-    models : list of str
-        Ids of the models that the server has registered so far.
+    `models` are the ids of the models registered so far.
     """
 
     def __init__(self, tracking: Tracking, command: Command, *, offline: bool, say: Callable[[str], None]) -> None:
@@ -142,16 +132,16 @@ class ClearMLExperiment(Experiment):
 
     def lines(self, title: str, curves: Mapping[str, Curve], *, x: str, y: str, markers: bool = False) -> None:
         """See `Experiment.lines`."""
-        points = {name: [_floats(values) for values in curve] for name, curve in curves.items()}
+        points = {name: [_finite(values) for values in curve] for name, curve in curves.items()}
         self._send("lines", title=title, curves=points, x=x, y=y, markers=markers)
 
     def matrix(self, title: str, values: Sequence[Sequence[float]], names: Sequence[str], *, x: str, y: str) -> None:
         """See `Experiment.matrix`."""
-        self._send("matrix", title=title, values=[_floats(row) for row in values], names=list(names), x=x, y=y)
+        self._send("matrix", title=title, values=[_finite(row) for row in values], names=list(names), x=x, y=y)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """See `Experiment.table`."""
-        self._send("table", title=title, rows=[list(columns), *([_cell(value) for value in row] for row in rows)])
+        self._send("table", title=title, rows=[list(columns), *map(_finite, rows)])
 
     def artifact(self, name: str, path: Path) -> None:
         """See `Experiment.artifact`."""
@@ -199,7 +189,6 @@ class ClearMLExperiment(Experiment):
             self._dropped += 1
 
     def _write(self) -> None:
-        """Write queued messages to the process until the last one, or until the pipe breaks."""
         pipe = self._process.stdin
         assert pipe is not None
         with contextlib.suppress(OSError, ValueError):
@@ -208,7 +197,6 @@ class ClearMLExperiment(Experiment):
                 pipe.flush()
 
     def _read(self) -> None:
-        """Handle the answers of the process until it ends."""
         pipe = self._process.stdout
         assert pipe is not None
         with contextlib.suppress(OSError, ValueError):
@@ -249,12 +237,12 @@ class ClearMLExperiment(Experiment):
         for thread in self._threads:
             thread.join(1.0)
         for file in (self._process.stdin, self._process.stdout, self._log):
-            with contextlib.suppress(OSError):  # buffered data that a killed process no longer reads
+            with contextlib.suppress(OSError):  # buffered data that a killed process cannot read
                 file.close()  # type: ignore[union-attr]
 
 
 def _start(log: Any, *, offline: bool) -> subprocess.Popen[str]:
-    # If another package has loaded the SDK here, this variable would make the new process report to that one's task.
+    # If another package has loaded the SDK here, this variable would make the new process report to the same task.
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_PROC_MASTER_ID")}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
     if offline:
@@ -268,12 +256,12 @@ def _start(log: Any, *, offline: bool) -> subprocess.Popen[str]:
         stderr=log,
         env=environment,
         encoding="utf-8",
-        start_new_session=True,  # Ctrl-C must only reach the run, which then ends this process
+        start_new_session=True,  # Ctrl-C must only reach the run, which then ends the new process
     )
 
 
 def as_text(value: Any) -> str:
-    """Return a setting as ClearML shows it: None as an empty text, structures as JSON."""
+    """Format a setting for ClearML: None as an empty string, structures as JSON."""
     if value is None:
         return ""
     return str(value) if isinstance(value, str | os.PathLike) else json.dumps(value, default=str)
@@ -283,9 +271,7 @@ def _as_json(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else str(value)
 
 
-def _floats(values: Sequence[float] | np.ndarray) -> list[float | None]:
-    return [float(value) if math.isfinite(value) else None for value in values]
-
-
-def _cell(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _finite(values: Sequence[Any] | np.ndarray) -> list[Any]:
+    """Replace NaN and infinities, which JSON does not have, by None."""
+    listed = values.tolist() if isinstance(values, np.ndarray) else values
+    return [None if isinstance(value, float) and not math.isfinite(value) else value for value in listed]

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from clearml import Task
+from clearml.backend_api import Session
 
 from eno.errors import TrackingError
 
@@ -18,18 +19,7 @@ _TASK = "task.json"
 
 
 def import_session(session: Path) -> tuple[str, str]:
-    """Create a task on the server from an offline session.
-
-    Parameters
-    ----------
-    session : Path
-        The zip file that ``--tracking offline`` wrote. It may have been moved.
-
-    Returns
-    -------
-    task_id, address : str
-        Of the new task.
-    """
+    """Create a task on the server from the zip file of an offline session, and return the task's id and URL."""
     with tempfile.TemporaryDirectory(prefix="eno-session-") as temporary:
         folder = Path(temporary)
         _unpack(session, folder)
@@ -48,7 +38,7 @@ def import_session(session: Path) -> tuple[str, str]:
 
 
 def _unpack(session: Path, folder: Path) -> None:
-    """Unpack a session and replace the model's original path, so that the SDK finds the file and uploads it."""
+    """Unpack a session and replace the original paths of models, so that the SDK finds and uploads the files."""
     try:
         with zipfile.ZipFile(session) as packed:
             packed.extractall(folder)
@@ -56,15 +46,9 @@ def _unpack(session: Path, folder: Path) -> None:
         for model in content.get("offline_output_models", []):
             weights = model["weights"]
             weights["weights_filename"] = str(folder / "models" / PurePath(weights["weights_filename"]).name)
-            weights["upload_uri"] = _files_server()
+            weights["upload_uri"] = str(Session.get_files_server_host())
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise TrackingError(
             f"{session}: is not a session written by --tracking offline ({error}). Expected its zip file."
         ) from error
     (folder / _TASK).write_text(json.dumps(content), encoding="utf-8")
-
-
-def _files_server() -> str:
-    from clearml.backend_api import Session
-
-    return str(Session.get_files_server_host())

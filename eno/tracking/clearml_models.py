@@ -19,32 +19,23 @@ _TIMEOUT_S = 600
 
 
 def fetch_predictor(source: str) -> Path | None:
-    """Download a predictor and unpack it in eno's cache.
+    """Download a predictor into eno's cache and return its folder.
 
-    Parameters
-    ----------
-    source : str
-        The id of a ClearML model: 32 hexadecimal digits.
-
-    Returns
-    -------
-    Path or None
-        The predictor's folder; None if `source` is not such an id.
+    None if `source` is not the id of a ClearML model: 32 hexadecimal digits.
     """
     return _unpack(_download(source), source) if _ID.fullmatch(source) else None
 
 
 def _download(model_id: str) -> Path:
-    # In a separate process: the SDK hooks into the process that imports it, and can block for minutes.
+    # In a separate process, because the SDK hooks into the process that imports it, and can block for minutes.
     command = [sys.executable, "-m", __name__, model_id]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
+        if done.returncode == 0:
+            return Path(done.stdout.splitlines()[-1])
         reason = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
     except subprocess.TimeoutExpired:
         reason = f"no answer within {_TIMEOUT_S} s"
-    else:
-        if done.returncode == 0:
-            return Path(done.stdout.splitlines()[-1])
     raise ModelError(
         f"ClearML model {model_id} could not be downloaded ({reason}). Check the id, and that ClearML is configured "
         "(clearml-init)."
@@ -52,7 +43,7 @@ def _download(model_id: str) -> Path:
 
 
 def _unpack(archive: Path, name: str) -> Path:
-    """Unpack a zip file in the cache atomically, next to earlier versions of the same model."""
+    """Unpack a zip file into the cache atomically, next to earlier versions of the same model."""
     if not zipfile.is_zipfile(archive):
         raise ModelError(f"ClearML model {name} is not a predictor. Register one with 'eno train' or scripts/serve.py.")
     with archive.open("rb") as file:

@@ -1,11 +1,11 @@
-"""The preprocessing module for ClearML Serving: pass this file to ``--engine custom --preprocess``.
+"""Preprocessing module for ClearML Serving, to be passed to ``--engine custom --preprocess``.
 
 The model is a predictor registered by ``scripts/serve.py`` or by a tracked ``eno train``. A request is one of
 
-- the bytes of an audio file, bare or in a form (``curl --data-binary @song.mp3``, ``curl -F file=@song.mp3``);
+- the bytes of an audio file, raw or in a form (``curl --data-binary @song.mp3``, ``curl -F file=@song.mp3``);
 - JSON ``{"audio": "<base64>", "name": "song.mp3"}``;
-- JSON ``{"embeddings": [[…], …]}``: for each track one vector of the predictor's encoder, or all of its windows if
-  the head takes windows.
+- JSON ``{"embeddings": [[…], …]}``: for each track one vector of the predictor's encoder, or one per window if the head
+  takes windows.
 
 JSON may also contain ``threshold`` and ``top``. URLs in a request are never fetched.
 """
@@ -42,8 +42,7 @@ class Preprocess:
     """Predict tags for audio or embeddings.
 
     ClearML Serving creates one instance, sets ``model_endpoint`` and calls `load`; then, for each request, it calls
-    `preprocess`, `process` and `postprocess`. A ValueError is returned to the client with status 422. ``state`` belongs
-    to one request.
+    `preprocess`, `process` and `postprocess` with the same ``state``. A ValueError becomes a response with status 422.
     """
 
     model_endpoint: Any = None
@@ -53,7 +52,7 @@ class Preprocess:
         self._max_bytes = int(os.environ.get("ENO_SERVING_MAX_BYTES", MAX_BYTES))
 
     def load(self, local_file_name: str) -> EnoPredictor:
-        """Load a predictor from its folder, as unpacked by ClearML, or from a zip file of it."""
+        """Load a predictor from a folder or a zip file."""
         place, device = Path(local_file_name), os.environ.get("ENO_DEVICE", "auto")
         with tempfile.TemporaryDirectory(prefix="eno-predictor-") as folder:
             if place.is_file():
@@ -68,18 +67,7 @@ class Preprocess:
         self._predictor = None
 
     def preprocess(self, body: Any, state: dict[str, Any], collect_custom_statistics_fn: Statistics = None) -> Any:
-        """Parse a request; see the module.
-
-        Returns
-        -------
-        tuple of bytes and str, or np.ndarray, or Bags
-            Audio and its file extension, or vectors.
-
-        Raises
-        ------
-        ValueError
-            The request is malformed.
-        """
+        """Parse a request: return audio and its file extension, or vectors."""
         fields = body if isinstance(body, dict) else {}
         state["threshold"] = _number(fields, "threshold", None, 0, 1)
         state["top"] = int(_number(fields, "top", _TOP, 0, 1_000_000) or 0)
@@ -116,13 +104,9 @@ class Preprocess:
     def postprocess(
         self, data: np.ndarray, state: dict[str, Any], collect_custom_statistics_fn: Statistics = None
     ) -> dict[str, Any]:
-        """Turn probabilities into the answer.
+        """Return ``genres`` and ``descriptors`` above their thresholds, and the most probable ``tags``.
 
-        Returns
-        -------
-        dict
-            ``genres`` and ``descriptors`` above their thresholds, and in ``tags`` the most probable tags with
-            probability and threshold; for embeddings a list of these under ``tracks``.
+        For embeddings these are in a list under ``tracks``.
         """
         answers = [self._answer(row, state) for row in data]
         encoder = self._loaded().encoder.spec.label
@@ -179,7 +163,7 @@ def _decoded(text: Any) -> bytes:
 
 
 def _from_form(body: bytes) -> tuple[bytes, str]:
-    """Content and name of the first file in a form; anything that is not a form is returned as it is."""
+    """Return the content and name of the first file in a form, or a body that is not a form unchanged."""
     line = body[:100].split(b"\r\n", 1)[0]
     if not (line.startswith(b"--") and body.rstrip().endswith(line + b"--")):
         return body, ""

@@ -1,7 +1,4 @@
-"""The process in which ClearML's SDK runs. It executes the commands that it reads as lines of JSON.
-
-Only `eno.tracking.clearml_experiment.ClearMLExperiment` starts it.
-"""
+"""The process with ClearML's SDK, which executes the JSON lines of a `eno.tracking.clearml_experiment`."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ _NOT_PACKED = ("evaluation", "checkpoint")
 
 
 class _Model(OutputModel):
-    """An output model that works offline, where the SDK would ask the server for the model."""
+    """An output model that also works offline, where the SDK would ask the server for the model."""
 
     @property
     def published(self) -> bool:
@@ -41,7 +38,7 @@ class _Model(OutputModel):
 
 
 class _Session:
-    """One task. Each message names one of the public methods."""
+    """One task. Each public method executes one kind of message."""
 
     def __init__(self, answer: Callable[..., None]) -> None:
         self._answer = answer
@@ -69,7 +66,7 @@ class _Session:
         )
         self._logger: Logger = self._task.get_logger()
         if not running_remotely():
-            self._task.update_task({"script": _script(script)})  # set_script fails if there is none yet
+            self._task.update_task({"script": _script(script)})  # set_script fails if none is set yet
         if offline:
             self._session = f"{self._task.get_offline_mode_folder()}.zip"
         else:
@@ -170,7 +167,7 @@ def _script(script: dict[str, str]) -> dict[str, Any]:
 
 
 def _pack(folder: Path, archive: Path) -> None:
-    """Archive the files from which a predictor is loaded, in a fixed order."""
+    """Archive the files of a predictor, in a fixed order."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder)

@@ -1,7 +1,6 @@
-"""The interface between a run and an experiment tracker: settings, curves, metrics, files and the resulting model.
+"""The interface to experiment trackers, to which training, evaluation and embedding report.
 
-Training, evaluation and embedding report to an `Experiment` and do not know which tracker is behind it. By default
-there is none (`NoExperiment`); `eno.tracking.clearml_experiment.ClearMLExperiment` sends everything to ClearML.
+By default a run is not tracked (`NoExperiment`); `eno.tracking.clearml_experiment` sends everything to ClearML.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ import numpy as np
 from eno.registry import import_class
 
 CLEARML = "eno.tracking.clearml_experiment:open_clearml"
-"""The function that opens a ClearML experiment; imported when it is needed, because that module builds on this one."""
+"""The function that opens a ClearML experiment, imported on demand because that module depends on this one."""
 
 Curve = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
-"""Values on the x axis and on the y axis, equally many."""
+"""Values on the x axis and on the y axis."""
 
 INTERRUPTED = "interrupted"
 """The problem to report when the user stops a run: it is marked as stopped, not as failed."""
@@ -36,14 +35,12 @@ class Tracking:
     ----------
     mode : {"auto", "online", "offline", "off"}
         ``auto`` is online if ClearML is configured, offline if ``CLEARML_OFFLINE_MODE`` is set, and otherwise off.
-    project : str, optional
-        Default: one for each kind of run, such as ``eno/training``.
-    name : str, optional
-        Default: a description of the command.
+    project, name : str, optional
+        By default ``eno/<kind>`` and the name of the `Command`.
     queue : str, optional
-        Queue whose worker is to execute the run instead of this process.
+        Queue of the worker that executes the run instead of this process.
     close_s : float
-        Longest time, in seconds, that the end of a run waits for pending uploads.
+        Maximum time in seconds to wait for pending uploads at the end of a run.
     """
 
     mode: str = "auto"
@@ -60,12 +57,11 @@ class Command:
     Attributes
     ----------
     kind : {"training", "tuning", "comparison", "evaluation", "embeddings", "serving"}
-        Decides the default project, ``eno/<kind>``.
     name : str
         Default name of the run.
     entry : tuple of str
-        Arguments of the Python interpreter: ``("-m", "eno", "train", …)``, or a script of the repository. A worker
-        takes a script's arguments from the section ``Args``.
+        Arguments of the Python interpreter: ``("-m", "eno", "train", …)``, or a script of the repository, whose
+        arguments are in the section ``Args``.
     """
 
     kind: str
@@ -75,18 +71,10 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredModel:
-    """A predictor for the model registry.
+    """A predictor for the model registry, uploaded as one archive.
 
-    Attributes
-    ----------
-    folder : Path
-        The predictor, which is uploaded as one archive.
-    labels : tuple of str
-        Its vocabulary.
-    fingerprint : str
-        Name and fingerprint of its encoder.
-    publish : bool
-        Mark it as final: ready for deployment and no longer editable.
+    `fingerprint` is the name and fingerprint of its encoder. `publish` marks it as final: ready for deployment and no
+    longer editable.
     """
 
     name: str
@@ -98,19 +86,14 @@ class RegisteredModel:
 
 
 class Experiment(Protocol):
-    """Receives the results of a run. No method raises or blocks, except `connect` on a worker."""
+    """A tracked run. No method raises or blocks, except `connect` on a worker."""
 
     @property
     def queued(self) -> bool:
-        """Whether the run was put into a queue by `connect`, so that this process has nothing left to do."""
+        """Whether `connect` enqueued the run, so that this process has nothing left to do."""
 
     def connect(self, sections: Sections) -> dict[str, dict[str, str]]:
-        """Show the settings.
-
-        Returns
-        -------
-        dict of str to dict of str to str
-            Settings that were edited in the tracker, as text. Empty except on a worker.
+        """Record the settings. On a worker, return those that were edited in the tracker, as text.
 
         Raises
         ------
@@ -137,7 +120,7 @@ class Experiment(Protocol):
         """Keep a copy of a file or folder."""
 
     def describe(self, name: str, content: Mapping[str, Any]) -> None:
-        """Record facts as JSON, such as the data that was used."""
+        """Record information as JSON, such as the data that was used."""
 
     def tag(self, *tags: str) -> None:
         """Add tags to the run."""
@@ -150,12 +133,12 @@ class Experiment(Protocol):
 
 
 class NoExperiment(Experiment):
-    """Discard everything."""
+    """Track nothing."""
 
     queued = False
 
     def connect(self, sections: Sections) -> dict[str, dict[str, str]]:
-        """Change nothing."""
+        """Return no changes."""
         return {}
 
     def _ignore(self, *_: Any, **__: Any) -> None:
@@ -165,17 +148,12 @@ class NoExperiment(Experiment):
 
 
 def open_experiment(tracking: Tracking, command: Command, *, say: Callable[[str], None]) -> Experiment:
-    """Start tracking a run.
+    """Start tracking a run; return a `NoExperiment` if tracking is off or not configured.
 
     Parameters
     ----------
     say : callable
-        Shows a line to the user: where the run can be seen, or why it is not tracked.
-
-    Returns
-    -------
-    Experiment
-        `NoExperiment` if tracking is off or not configured.
+        Shows a line to the user: the URL of the run, or why it is not tracked.
 
     Raises
     ------
@@ -184,5 +162,4 @@ def open_experiment(tracking: Tracking, command: Command, *, say: Callable[[str]
     """
     if tracking.mode == "off" and tracking.queue is None:
         return NoExperiment()
-    experiment: Experiment | None = import_class(CLEARML)(tracking, command, say=say)
-    return experiment or NoExperiment()
+    return import_class(CLEARML)(tracking, command, say=say) or NoExperiment()

@@ -1,4 +1,4 @@
-"""Describe the code that is running, so that a worker on another machine can run the same."""
+"""Describe the running code, so that a worker on another machine can run the same version."""
 
 from __future__ import annotations
 
@@ -18,23 +18,13 @@ _DISTRIBUTIONS = ("eno-music", "eno")  # the second up to version 0.1
 
 
 def script_of(entry: tuple[str, ...]) -> dict[str, str]:
-    """Describe what a worker has to run.
+    """Describe what a worker has to run: the `entry` of a `eno.tracking.experiment.Command` in eno's code.
 
-    Only eno's own code is described: by repository and commit if it is a git checkout, else by version. Neither
-    uncommitted changes nor the current directory are read.
-
-    Parameters
-    ----------
-    entry : tuple of str
-        See `eno.tracking.experiment.Command`.
-
-    Returns
-    -------
-    dict of str to str
-        ``repository``, ``branch``, ``commit``, ``working_dir``, ``entry_point``, ``code`` (a script, if there is no
-        repository) and ``packages`` (one requirement per line).
+    If that is a git checkout, it is described by ``repository``, ``branch`` and ``commit``; else ``code`` is a script
+    that runs the installed version. ``packages`` has one requirement per line. Uncommitted changes and the current
+    directory are not read.
     """
-    checkout = _checkout(Path(version.__file__).parents[1])
+    checkout = _checkout()
     entry_point, code = shlex.join(entry), ""
     if not checkout and entry[:2] == ("-m", "eno"):
         entry_point = _SCRIPT
@@ -44,17 +34,16 @@ def script_of(entry: tuple[str, ...]) -> dict[str, str]:
 
 
 def uncommitted() -> bool:
-    """Whether eno is a checkout with changes that a worker will not see."""
-    root = Path(version.__file__).parents[1]
-    return bool(_checkout(root)) and bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+    """Whether eno is a checkout with changes that a worker does not get."""
+    return bool(_checkout()) and bool(_git("status", "--porcelain", "--untracked-files=no"))
 
 
 def requirement() -> str:
-    """Return the requirement from which pip installs exactly this eno, or nothing if it is unknown.
+    """Return the requirement from which pip installs exactly this version of eno; empty if unknown.
 
-    Never the bare name: pip would install whatever an index has under it.
+    It is never the bare name, under which an index may have something else.
     """
-    checkout = _checkout(Path(version.__file__).parents[1])
+    checkout = _checkout()
     if checkout:
         short = re.fullmatch(r"([^/@:]+@[^/:]+):(?!//)(.+)", checkout["repository"])  # git@host:path
         address = f"ssh://{short[1]}/{short[2]}" if short else checkout["repository"]
@@ -66,18 +55,22 @@ def requirement() -> str:
         return ""
 
 
-def _checkout(root: Path) -> dict[str, str]:
-    if not (root / ".git").exists():
+def _checkout() -> dict[str, str]:
+    if not (_root() / ".git").exists():
         return {}
-    address, commit = _git(root, "remote", "get-url", "origin"), _git(root, "rev-parse", "HEAD")
+    address, commit = _git("remote", "get-url", "origin"), _git("rev-parse", "HEAD")
     if not address or not commit:
         return {}
-    branch = _git(root, "rev-parse", "--abbrev-ref", "HEAD")
+    branch = _git("rev-parse", "--abbrev-ref", "HEAD")
     return {"repository": _without_password(address), "branch": branch, "commit": commit}
 
 
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
+def _root() -> Path:
+    return Path(version.__file__).parents[1]
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(_root()), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -93,13 +86,13 @@ def _without_password(address: str) -> str:
 
 
 def _distribution() -> str:
-    """The name under which eno is installed."""
+    """Return the name under which eno is installed."""
     installed = [name for name in _DISTRIBUTIONS if next(iter(metadata.Distribution.discover(name=name)), None)]
     return [*installed, *_DISTRIBUTIONS][0]
 
 
 def _packages() -> list[str]:
-    """Requirements of eno in the installed versions, without local version labels such as +cpu."""
+    """Pin eno's requirements to the installed versions, without local version labels such as +cpu."""
     found = []
     for requirement in metadata.requires(_distribution()) or []:
         name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
