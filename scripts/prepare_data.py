@@ -1,6 +1,6 @@
-"""Compute the log-mel spectrograms on which the CNN is trained: ``processed/features/<track_id>.npy``.
+"""Compute the log-mel spectrograms for training the CNN, as ``processed/features/<track_id>.npy``.
 
-Run ``eno split`` first. The script can be stopped at any time; the same command continues.
+Run ``eno split`` first. The script can be stopped at any time; run the same command to continue.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from eno.errors import EnoError
 def main() -> int:
     """Compute missing features and print a summary; return 1 if any track failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data_root", "--data-root", type=Path, help="folder of raw/ and processed/ (from eno.toml)")
+    parser.add_argument(
+        "--data_root", "--data-root", type=Path, help="folder of raw/ and processed/ (default: from eno.toml)"
+    )
     parser.add_argument("--audio_root", "--audio-root", type=Path, action="append",
-                        help="folder of the audio files; may be repeated (raw/audio)")  # fmt: skip
-    parser.add_argument("--sample_rate", type=int, default=16_000, help="sample rate in Hz (16000)")
-    parser.add_argument("--n_mels", type=int, default=128, help="mel bands (128)")
-    parser.add_argument("--num_workers", type=int, help="worker processes (one per core)")
+                        help="folder of audio files; can be repeated (default: raw/audio)")  # fmt: skip
+    parser.add_argument("--sample_rate", type=int, default=16_000, help="sample rate in Hz (default: 16000)")
+    parser.add_argument("--n_mels", type=int, default=128, help="number of mel bands (default: 128)")
+    parser.add_argument("--num_workers", type=int, help="worker processes (default: one per core)")
     chosen = parser.parse_args()
     try:
         root = DataRoot(chosen.data_root or load_settings().data_root)
@@ -44,7 +46,7 @@ def main() -> int:
         errors.print("stopped; run the same command to continue")
         return 130
     console.print(
-        f"{report.found} tracks: {report.made} computed, {report.skipped} already there, {len(report.failures)} failed"
+        f"{report.found} tracks: {report.made} computed, {report.skipped} up to date, {len(report.failures)} failed"
     )
     for failure in report.failures:
         console.print(f"{failure.path}: {failure.reason}", markup=False)

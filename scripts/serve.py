@@ -4,7 +4,7 @@ For example::
 
     python scripts/serve.py models/eno --name eno-v1
 
-ClearML must be configured (``clearml-init``). The script deploys nothing itself; the printed commands do.
+ClearML must be configured (``clearml-init``). The script itself only registers the model.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from eno.console import errors
 from eno.data.labels.encoder import LabelEncoder
 from eno.errors import EnoError, TrackingError
 from eno.inference.predictor_folder import LABELS, read_description
-from eno.tracking.clearml_experiment import ClearMLExperiment, open_clearml
+from eno.tracking.clearml_experiment import open_clearml
 from eno.tracking.experiment import Command, RegisteredModel, Tracking
 from eno.tracking.git_state import requirement
 
 PREPROCESS = Path(__file__).parents[1] / "eno" / "tracking" / "clearml_serving.py"
-CLOSE_S = 600  # time for the upload, which is the whole purpose of the run
+CLOSE_S = 600  # maximum time for the upload
 
 
 def parse() -> argparse.Namespace:
@@ -36,7 +36,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--project", default="eno/serving", help="ClearML project")
     parser.add_argument("--publish", action="store_true", help="mark the model as final")
     parser.add_argument("--service", default="SERVICE_ID", help="id of an existing serving service")
-    parser.add_argument("--endpoint", default="tag", help="its address is /serve/ENDPOINT/VERSION")
+    parser.add_argument("--endpoint", default="tag", help="name of the endpoint, /serve/ENDPOINT/VERSION")
     parser.add_argument("--version", default="1", help="version of the endpoint")
     return parser.parse_args()
 
@@ -47,7 +47,7 @@ def register(folder: Path, *, name: str, project: str, publish: bool = False) ->
     tracking = Tracking(mode="online", project=project, name=f"register {name}", close_s=CLOSE_S)
     command = Command("serving", f"register {name}", ("scripts/serve.py", str(folder)))
     experiment = open_clearml(tracking, command, say=lambda line: errors.print(line, markup=False))
-    assert isinstance(experiment, ClearMLExperiment)
+    assert experiment is not None  # mode="online"
     model = RegisteredModel(
         name=name,
         folder=folder,
@@ -76,7 +76,7 @@ def commands(model_id: str, *, service: str, endpoint: str, version: str) -> lis
 
 
 def main() -> int:
-    """Register the predictor and print the next commands."""
+    """Register the predictor and print the commands that deploy it."""
     chosen = parse()
     try:
         model_id = register(chosen.model, name=chosen.name, project=chosen.project, publish=chosen.publish)
@@ -85,7 +85,7 @@ def main() -> int:
         return 1
     package = requirement() or "the package from which you installed eno"
     print(f"# model {model_id}")
-    print("# once, on a machine where clearml is configured; 'create' prints the SERVICE_ID for the next command:")
+    print("# once, on a machine with ClearML configured; 'create' prints the SERVICE_ID for the next command:")
     print("pip install clearml-serving")
     print("\n".join(commands(model_id, service=chosen.service, endpoint=chosen.endpoint, version=chosen.version)))
     print("# in the environment of the clearml-serving-inference container:")

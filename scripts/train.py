@@ -1,21 +1,21 @@
-"""Train the CNN baseline on the features that ``scripts/prepare_data.py`` made.
+"""Train the CNN baseline on the features computed by ``scripts/prepare_data.py``.
 
 A quick check with little data and few epochs::
 
     python scripts/train.py --epochs 2 --batch_size 4
 
-The results are ``best_model.pt``, ``label_encoder.json`` and ``history.json``. The training can be stopped at any time;
-the best checkpoint so far is kept. With ``--folder`` the results become a predictor with calibration and thresholds,
-which ``eno tag --model`` accepts.
+Writes ``best_model.pt``, ``label_encoder.json`` and ``history.json``. The training can be stopped at any time; the best
+checkpoint so far is kept. With ``--folder`` the results become a predictor with calibration and thresholds, for
+``eno tag --model``.
 
-If ClearML is configured, the training is a task in the project eno/training, with its arguments in the section Args: a
-task that is cloned, edited and enqueued is trained with the edited arguments. Both of these train on a worker::
+If ClearML is configured, the training is a task in the project eno/training, with its arguments in the section Args.
+When that task is cloned, edited and enqueued, the edited arguments are used. Both of these train on a worker::
 
     python scripts/train.py --epochs 50 --queue default
     clearml-task --project eno/training --name full-train-v1 --script scripts/train.py --queue default --args epochs=50
 
-clearml-task adds a call to the worker's copy of the script, which also reports machine load and checkpoints
-(``--skip-task-init`` prevents that). It also sends uncommitted changes; ``--queue`` of this script does not.
+Unlike ``--queue``, clearml-task also sends uncommitted changes, and inserts a call into the worker's copy of the script
+that reports machine load and checkpoints (``--skip-task-init`` prevents that).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
                         help="folder of raw/ and processed/ (default: from eno.toml)")  # fmt: skip
     parser.add_argument("--folder", type=Path, default=Path(), help="folder for the results")
     parser.add_argument("--tracking", choices=("auto", "online", "offline", "off"), default=argparse.SUPPRESS,
-                        help="track with ClearML, as an offline session, or not (default: auto)")  # fmt: skip
+                        help="track with ClearML, in an offline session, or not (default: auto)")  # fmt: skip
     parser.add_argument("--queue", default=argparse.SUPPRESS, help="ClearML queue whose worker trains instead")
     parser.add_argument("--project", default=argparse.SUPPRESS, help="ClearML project (default: eno/training)")
     parser.add_argument("--name", default=argparse.SUPPRESS, help="name of the ClearML task (default: train the CNN)")
@@ -85,7 +85,7 @@ def track(options: dict[str, Any]) -> Experiment:
 
 
 def edited(chosen: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
-    """Show the arguments, and return them with those that were edited in ClearML."""
+    """Record the arguments, and return them with the changes that were made in ClearML."""
     changed = experiment.connect({"Args": chosen}).get("Args", {})
     if not changed:
         return chosen
@@ -100,7 +100,7 @@ def edited(chosen: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
 
 
 def train(chosen: dict[str, Any], experiment: Experiment) -> None:
-    """Train, save the predictor and print where it is."""
+    """Train, save and report the CNN."""
     folder, data_root = Path(chosen.pop("folder")), Path(chosen.pop("data_root"))
     settings = CNNSettings(**chosen)
     print(f"Using device: {resolve_device(settings.device)}", flush=True)
@@ -128,10 +128,10 @@ def train(chosen: dict[str, Any], experiment: Experiment) -> None:
 
 
 def main() -> int:
-    """Train, or let a worker do so."""
+    """Train here, or enqueue the training for a worker."""
     chosen = vars(parser().parse_args())
     options = {name: chosen.pop(name) for name in TRACKING if name in chosen}
-    options = {name: value for name, value in options.items() if value}  # clearml-task passes empty ones
+    options = {name: value for name, value in options.items() if value}  # clearml-task passes empty strings
     experiment: Experiment | None = None
     problem: str | None = "ended by an error"
     try:

@@ -1,4 +1,4 @@
-"""The scripts of the guide, run as a reader runs them."""
+"""The scripts of the guide, run from the command line."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SPLITS = ["train"] * 4 + ["val"] * 2 + ["test"]
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Seven tracks of two seconds: noise is rock, tones are jazz."""
+    """Seven tracks of two seconds; noise is labelled rock and tones jazz."""
     data = DataRoot(tmp_path_factory.mktemp("data"))
     album = data.audio / "album"
     album.mkdir(parents=True)
@@ -42,7 +42,6 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def run(monkeypatch, tmp_path, capsys):
-    """Run a script in an empty folder; return its exit code and output."""
     monkeypatch.chdir(tmp_path)
 
     def run(name, *options):
@@ -57,10 +56,10 @@ def run(monkeypatch, tmp_path, capsys):
 def test_the_steps_of_the_guide(root, run, tmp_path):
     code, printed, shown = run("prepare_data.py", "--data_root", root.root, "--num_workers", 1)
     assert code == 0
-    assert "7 tracks: 7 computed, 0 already there, 0 failed" in printed
+    assert "7 tracks: 7 computed, 0 up to date, 0 failed" in printed
     assert "features: 7 of 7" in shown
     code, printed, _ = run("prepare_data.py", "--data-root", root.root)
-    assert "7 tracks: 0 computed, 7 already there, 0 failed" in printed
+    assert "7 tracks: 0 computed, 7 up to date, 0 failed" in printed
 
     quick = ("--epochs", 2, "--batch_size", 4, "--crop_s", 1, "--device", "cpu")
     code, printed, _ = run("train.py", *quick, "--data_root", root.root)
@@ -77,7 +76,7 @@ def test_the_steps_of_the_guide(root, run, tmp_path):
     assert found == {"genres": ["jazz", "rock"], "descriptors": []}
 
 
-def test_options_reach_the_training(root, run, tmp_path):
+def test_command_line_options_are_used_in_training(root, run, tmp_path):
     run("prepare_data.py", "--data_root", root.root, "--num_workers", 1)
     options = ["--loss", "focal", "--class_weights", "balanced", "--spec_augment", "--pitch_shift", "2",
                "--time_stretch", "0.1", "--mixup", "0.2", "--learning_rate", "0.01", "--seed", "3"]  # fmt: skip
@@ -90,7 +89,7 @@ def test_options_reach_the_training(root, run, tmp_path):
     assert wanted.items() <= settings.items()
 
 
-def test_a_failing_file_is_named_and_sets_the_exit_code(root, run):
+def test_a_file_that_fails_is_listed_and_the_exit_code_is_1(root, run):
     broken = root.audio / "album" / "0.wav"
     intact = broken.read_bytes()
     try:
@@ -121,7 +120,7 @@ def test_errors_have_no_traceback(run, tmp_path, script, options, message):
     assert "Traceback" not in shown
 
 
-def test_ctrl_c_leaves_the_best_checkpoint_so_far(root, run, tmp_path, monkeypatch):
+def test_ctrl_c_keeps_the_best_checkpoint_so_far(root, run, tmp_path, monkeypatch):
     from eno.cnn import training as cnn
 
     def train_cnn(*args, on_epoch, **options):

@@ -24,21 +24,21 @@ def peak(features):
 
 @pytest.mark.parametrize("frequency_hz", [440, 1000, 3000])
 @pytest.mark.parametrize("semitones", [-7, -3, 2, 5])
-def test_a_shifted_sine_peaks_where_the_higher_sine_does(frequency_hz, semitones):
+def test_a_shifted_sine_peaks_in_the_same_band_as_the_higher_sine(frequency_hz, semitones):
     shifted = pitch_shift(log_mel(sine(frequency_hz)), semitones, sample_rate=RATE)
     expected = log_mel(sine(frequency_hz * 2 ** (semitones / 12)))
     assert abs(peak(shifted) - peak(expected)) <= 1
     assert peak(shifted) != peak(log_mel(sine(frequency_hz)))
 
 
-def test_no_shift_and_no_stretch_change_nothing():
+def test_zero_shift_and_stretch_are_the_identity():
     features = np.random.default_rng(0).standard_normal((1, 64, 50)).astype(np.float32)
     np.testing.assert_allclose(pitch_shift(features, 0.0, sample_rate=RATE), features, atol=1e-5)
     np.testing.assert_array_equal(time_stretch(features, 1.0), features)
 
 
 @given(frames=st.integers(2, 400), rate=st.floats(0.5, 1.5))
-def test_frames_scale_with_the_tempo_and_values_stay_between_their_neighbours(frames, rate):
+def test_stretching_interpolates_linearly(frames, rate):
     ramp = np.arange(frames, dtype=np.float32)[None, None]
     stretched = time_stretch(ramp, rate)
     assert stretched.shape == (1, 1, max(1, round(frames / rate)))
@@ -46,7 +46,7 @@ def test_frames_scale_with_the_tempo_and_values_stay_between_their_neighbours(fr
     np.testing.assert_allclose(stretched[0, 0], expected, atol=1e-3)
 
 
-def test_a_stretched_pulse_beats_faster():
+def test_stretching_by_a_rate_above_1_raises_the_tempo():
     clicks = np.zeros(4 * RATE)
     clicks[:: RATE // 4] = 1.0  # every 250 ms
     fast = np.zeros(4 * RATE)
@@ -73,7 +73,7 @@ def test_masks_replace_bands_and_frames_by_the_mean():
         for mask, widths in ((of_bands, bands), (of_frames, frames)):
             assert (np.diff(np.flatnonzero(mask)) == 1).all()
             widths.append(mask.sum())
-    # Widths are drawn from 0 to the maximum, all alike.
+    # Widths are uniform from 0 to the maximum.
     assert (min(bands), max(bands), min(frames), max(frames)) == (0, 16, 0, 30)
     assert np.mean(bands) == pytest.approx(8, abs=1)
     assert np.mean(frames) == pytest.approx(15, abs=2)
@@ -88,20 +88,20 @@ def test_the_original_is_not_modified():
 
 
 @given(frames=st.integers(1, 200), stretch=st.floats(0.01, 0.5), seed=st.integers(0, 1000))
-def test_enough_is_read_for_the_fastest_stretch(frames, stretch, seed):
+def test_frames_needed_suffice_for_the_fastest_stretch(frames, stretch, seed):
     augment = Augment(time_stretch=stretch)
     features = np.zeros((1, 8, augment.frames_needed(frames)), np.float32)
     assert augment(features, np.random.default_rng(seed), sample_rate=RATE, frames=frames).shape == (1, 8, frames)
 
 
-def test_crops_start_anywhere():
+def test_crops_start_at_any_frame():
     features = np.arange(10, dtype=np.float32)[None, None]
     rng = np.random.default_rng(0)
     assert {int(random_crop(features, 4, rng)[0, 0, 0]) for _ in range(200)} == set(range(7))
     np.testing.assert_array_equal(random_crop(features, 13, rng)[0, 0], [*range(10), 0, 1, 2])
 
 
-def test_the_seed_decides():
+def test_results_depend_on_the_seed():
     features = np.random.default_rng(0).standard_normal((1, 32, 60)).astype(np.float32)
     augment = Augment(time_stretch=0.2, pitch_shift=3, spec_augment=True)
     first, again, other = (augment(features, np.random.default_rng(seed), sample_rate=RATE) for seed in (1, 1, 2))

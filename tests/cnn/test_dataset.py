@@ -23,12 +23,11 @@ def stored(root, track_id):
 
 
 def is_crop(crop, whole):
-    """Whether the crop is a run of frames of the whole."""
     places = range(whole.shape[-1] - crop.shape[-1] + 1)
     return any(np.array_equal(whole[..., i : i + crop.shape[-1]], crop) for i in places)
 
 
-def test_whole_tracks_as_they_were_stored(root):
+def test_whole_tracks_equal_the_feature_files(root):
     dataset = EnoDataset("train", str(root.root), LABELS)
     assert (len(dataset), dataset.n_mels, dataset.sample_rate) == (6, 16, 16_000)
     for index, track_id in enumerate(dataset.ids):
@@ -38,8 +37,8 @@ def test_whole_tracks_as_they_were_stored(root):
 
 
 def test_labels_are_soft_in_training_and_binary_elsewhere(root):
-    train, val = (EnoDataset(part, root.root, LABELS) for part in ("train", "val"))
-    # Track 0 is loud, and high only by a secondary genre, which weighs half.
+    train, val = (EnoDataset(split, root.root, LABELS) for split in ("train", "val"))
+    # Track 0 is loud; high is its secondary genre, with a weight of 0.5.
     assert train[0][1].tolist() == [0.5, 0, 1]
     assert val[0][1].tolist() == [1, 0, 1]
     assert train[3][1].tolist() == [0, 0.5, 0]
@@ -61,19 +60,19 @@ def test_crops_come_from_their_track_and_differ_between_epochs(root):
     assert not np.array_equal(np.stack([other[index][0] for index in range(6)]), epochs[0])
 
 
-def test_workers_change_nothing(root):
+def test_worker_processes_do_not_change_the_result(root):
     augment = Augment(time_stretch=0.2, pitch_shift=2, spec_augment=True)
     dataset = EnoDataset("train", root.root, LABELS, crop_frames=20, augment=augment)
     options = {"num_workers": 2, "persistent_workers": True, "multiprocessing_context": "spawn"}
     loader = DataLoader(dataset, batch_size=2, **options)
-    for epoch in (1, 2):  # the processes are those of the first epoch
+    for epoch in (1, 2):  # in the same worker processes
         dataset.set_epoch(epoch)
         found = torch.cat([features for features, _ in loader])
         assert found.shape == (6, 1, 16, 20)
         torch.testing.assert_close(found, torch.stack([dataset[index][0] for index in range(6)]), rtol=0, atol=0)
 
 
-def test_a_track_shorter_than_a_crop_repeats_itself(root):
+def test_a_track_shorter_than_a_crop_is_repeated(root):
     whole = stored(root, "train/00.ogg")
     length = whole.shape[-1]
     features, _ = EnoDataset("train", root.root, LABELS, crop_frames=2 * length + 5)[0]
@@ -90,7 +89,7 @@ def test_windows_are_those_of_the_predictor(root):
     single = EnoDataset("val", root.root, LABELS, crop_frames=20, windows=1)[0][0]
     start = WindowPolicy(count=1).starts(stored(root, "val/00.ogg").shape[-1], 20, 1)[0]
     np.testing.assert_array_equal(single[0], stored(root, "val/00.ogg")[..., start : start + 20])
-    # Tracks of different lengths make one batch, even those that are shorter than a window.
+    # Tracks of different lengths fit into one batch, even if they are shorter than a window.
     long = EnoDataset("val", root.root, LABELS, crop_frames=60, windows=4)
     assert next(iter(DataLoader(long, batch_size=5)))[0].shape == (5, 4, 1, 16, 60)
 
@@ -120,7 +119,7 @@ class TestBadInput:
         with pytest.raises(CatalogueError, match=r"dev\.parquet: no such file"):
             EnoDataset("dev", root.root, LABELS)
 
-    def test_no_track_left(self, root):
+    def test_no_track_has_features(self, root):
         failure = {"track_id": "test/00.ogg", "path": "x", "reason": "breaks off"}
         (root.features / "failures.jsonl").write_text(json.dumps(failure) + "\n")
         with pytest.raises(LabelError, match=r"test\.parquet: none of its tracks has features"):

@@ -19,8 +19,7 @@ def checkpoint(tmp_path):
     return save_simple_cnn(tmp_path / "best_model.pt", num_labels=6)
 
 
-def note(checkpoint, **changes):
-    """Write the history that training leaves beside a checkpoint."""
+def write_history(checkpoint, **changes):
     content = {
         "weights_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "settings": {"crop_s": 2.0},
@@ -37,7 +36,7 @@ def test_vectors_are_the_probabilities_of_the_network(checkpoint):
     features = torch.stack([AudioFeatureExtractor().from_waveform(window) for window in windows])
     with torch.no_grad():
         expected = torch.sigmoid(network.eval()(features)).numpy()
-    assert features.shape == (3, 1, 128, 32)  # of a crop of 1 s in training too
+    assert features.shape == (3, 1, 128, 32)  # as for a training crop of 1 s
     np.testing.assert_allclose(tagger.encode(windows)[:, 0], expected, atol=1e-6)
 
 
@@ -50,21 +49,21 @@ def test_spec(checkpoint):
 
 class TestTrainingSettings:
     def test_are_read_from_the_history(self, checkpoint):
-        note(checkpoint)
+        write_history(checkpoint)
         spec = load_encoder("simple_cnn", model=str(checkpoint), device="cpu").spec
         assert (spec.window_s, spec.sample_rate, spec.options["n_mels"]) == (2.0, 22_050, 64)
-        # What the spec says does not need the history any more.
+        # The spec is enough to load the encoder without the history.
         checkpoint.with_name("history.json").unlink()
         assert load_encoder("simple_cnn", device="cpu", **spec.options, **spec.location).spec == spec
 
     def test_options_override_them(self, checkpoint):
-        note(checkpoint)
+        write_history(checkpoint)
         spec = SimpleCNNTagger(model=str(checkpoint), window_s=3, device="cpu").spec
         assert (spec.window_s, spec.options["n_mels"]) == (3.0, 64)
 
     @pytest.mark.parametrize("changes", [{"weights_sha256": "0" * 64}, {"settings": None}])
     def test_an_unrelated_history_is_ignored(self, checkpoint, changes):
-        note(checkpoint, **changes)
+        write_history(checkpoint, **changes)
         assert SimpleCNNTagger(model=str(checkpoint), device="cpu").spec.window_s == 3.0
 
 
@@ -98,14 +97,14 @@ class TestBadCheckpoints:
         with pytest.raises(ModelError, match=r"best_model\.pt: is not the state dict of a SimpleCNN"):
             load_simple_cnn(checkpoint)
 
-    @pytest.mark.parametrize("change", ["lacks", "more", "shape", "no tensor"])
-    def test_of_another_network(self, checkpoint, change):
+    @pytest.mark.parametrize("change", ["missing", "extra", "shape", "no tensor"])
+    def test_another_network(self, checkpoint, change):
         weights = torch.load(checkpoint, weights_only=True)
         name = "conv_layers.0.weight"
-        if change == "lacks":
+        if change == "missing":
             del weights[name]
         else:
-            name = "extra.weight" if change == "more" else name
+            name = "extra.weight" if change == "extra" else name
             weights[name] = "x" if change == "no tensor" else torch.zeros(3, 3)
         torch.save(weights, checkpoint)
         with pytest.raises(ModelError, match=rf"best_model\.pt: is the state dict of another network .*{name}"):

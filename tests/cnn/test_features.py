@@ -20,7 +20,7 @@ from tests.audio_files import music, write
 
 
 def guides_recipe(waveform, rate, *, resample=False):
-    """The extraction of the guide, step by step [shape=(1, 128, frames)]."""
+
     if resample:
         waveform = T.Resample(rate, 16_000)(waveform)
     waveform = waveform.mean(dim=0, keepdim=True)
@@ -36,7 +36,7 @@ class TestExtractor:
         assert found.dtype == torch.float32
         torch.testing.assert_close(found, guides_recipe(torch.from_numpy(samples.T), 16_000), rtol=1e-5, atol=1e-5)
 
-    def test_is_close_to_it_where_torchaudio_resamples(self, tmp_path):
+    def test_is_close_to_the_recipe_with_resampling_by_torchaudio(self, tmp_path):
         path = write(tmp_path, "wav-16", music(3.0, 44_100), 44_100)
         samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
         expected = guides_recipe(torch.from_numpy(samples.T), 44_100, resample=True)
@@ -78,7 +78,7 @@ class TestExtractor:
         with pytest.raises(ConfigError, match=f"{next(iter(options))} is"):
             AudioFeatureExtractor(**options)
 
-    def test_a_file_that_is_not_audio(self, tmp_path):
+    def test_a_file_without_audio(self, tmp_path):
         (tmp_path / "x.mp3").write_bytes(b"no music")
         with pytest.raises(AudioError, match=r"x\.mp3"):
             AudioFeatureExtractor().extract(tmp_path / "x.mp3")
@@ -86,7 +86,7 @@ class TestExtractor:
 
 @pytest.fixture
 def collection(tmp_path):
-    """Four tracks in three splits, one of them damaged and one with odd bytes in its name."""
+    """Four tracks in three splits; one is damaged, and one has a name that is not UTF-8."""
     root = DataRoot(tmp_path)
     album = root.audio / "album"
     album.mkdir(parents=True)
@@ -101,7 +101,7 @@ def collection(tmp_path):
 
 
 class TestPrepare:
-    def test_counts_add_up_and_failures_are_in_the_ledger(self, collection):
+    def test_report_and_failures(self, collection):
         shown = []
         report = prepare_features(collection, num_workers=0, on_progress=lambda *numbers: shown.append(numbers))
         assert (report.found, report.made, report.skipped, len(report.failures)) == (4, 3, 0, 1)
@@ -160,7 +160,7 @@ class TestPrepare:
         assert {one.reason for one in report.failures} >= {"features cannot be computed (No space left on device)"}
         assert not [path for path in collection.features.rglob("*") if path.suffix in (".npy", ".tmp")]
 
-    def test_a_file_that_crashes_its_worker_fails_alone(self, collection, monkeypatch):
+    def test_a_file_that_crashes_its_worker_does_not_affect_others(self, collection, monkeypatch):
         monkeypatch.setattr(feature_files, "_extract", _killed_by_b)
         report = prepare_features(collection, num_workers=2)
         assert report.made == 3
@@ -169,8 +169,8 @@ class TestPrepare:
         ]
         assert "crashed the process that decoded it 2 times (killed by SIGKILL)" in report.failures[0].reason
 
-    def test_a_file_that_hangs_fails_alone(self, collection):
-        os.mkfifo(collection.audio / "album" / "hangs.wav")  # opening it waits for a writer that never comes
+    def test_a_file_that_hangs_does_not_affect_others(self, collection):
+        os.mkfifo(collection.audio / "album" / "hangs.wav")  # reading blocks forever
         (collection.audio / "album" / "broken.mp3").unlink()
         (collection.audio / "album" / "broken.mp3").symlink_to("hangs.wav")
         report = prepare_features(collection, num_workers=2, file_timeout_s=1.5)
@@ -186,7 +186,7 @@ class TestPrepare:
         assert (report.made, len(report.failures)) == (3, 1)
         np.testing.assert_allclose(np.load(collection.features / "album" / "b.wav.npy"), alone, atol=1e-5)
 
-    def test_the_ledger_is_json_lines(self, collection):
+    def test_failures_are_json_lines(self, collection):
         prepare_features(collection, num_workers=0)
         lines = (collection.features / "failures.jsonl").read_text().splitlines()
         assert [set(json.loads(line)) for line in lines] == [{"track_id", "path", "reason"}]

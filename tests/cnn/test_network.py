@@ -5,8 +5,6 @@ from eno.cnn.network import SimpleCNN
 
 
 class GuidesCNN(nn.Module):
-    """The network as the guide writes it."""
-
     def __init__(self, num_labels):
         super().__init__()
         self.conv_layers = nn.Sequential(
@@ -23,10 +21,10 @@ class GuidesCNN(nn.Module):
         return self.classifier(self.conv_layers(x))
 
 
-def test_is_the_guides_network():
+def test_equals_the_network_of_the_guide():
     torch.manual_seed(0)
     guides, ours = GuidesCNN(7), SimpleCNN(n_mels=128, num_labels=7)
-    ours.load_state_dict(guides.state_dict())  # so that checkpoints of either load into the other
+    ours.load_state_dict(guides.state_dict())  # checkpoints are interchangeable
     x = torch.randn(3, 1, 128, 50)
     torch.manual_seed(1)
     expected = guides.train()(x)
@@ -36,7 +34,7 @@ def test_is_the_guides_network():
 
 
 def test_number_of_parameters():
-    # Kernels and biases, then scale and shift of the norms, then the two layers.
+    # Kernels and biases, then scale and shift of the batch norms, then the two linear layers.
     convolutions = (9 * 1 + 1) * 32 + (9 * 32 + 1) * 64 + (9 * 64 + 1) * 128
     norms = 2 * (32 + 64 + 128)
     layers = (128 + 1) * 256 + (256 + 1) * 50

@@ -20,17 +20,8 @@ from eno.models import IdentityHead
 from eno.models.losses import CLASS_WEIGHTS, LOSSES
 from tests.spectrograms import LABELS, save_collection
 
-# Crops of 17 frames, which is as little as is allowed.
+# Crops of 17 frames, the minimum.
 QUICK = CNNSettings(epochs=4, batch_size=8, learning_rate=3e-3, crop_s=0.5, val_windows=2, device="cpu")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Steps are so small that threads would mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +55,13 @@ class TestResult:
     def test_the_loss_falls(self, trained):
         losses = [epoch.train_loss for epoch in trained.history]
         assert losses[-1] < 0.8 * losses[0]
-        # Half of the tracks have each label.
+        # Chance is 0.5.
         assert trained.history[trained.best_epoch - 1].val_map > 0.9
 
-    def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(self, root, tmp_path, trained):
+    def test_the_checkpoint_with_the_lowest_validation_loss_is_kept(self, root, tmp_path, trained):
         losses = [epoch.val_loss for epoch in trained.history]
         assert trained.best_epoch == 1 + int(np.argmin(losses))
-        # It is the very network of that epoch: its loss on the validation tracks is the same.
+        # The network of that epoch has the same loss on the validation split.
         found = predict(trained, root, "val", windows=2)
         probabilities, truth = found.probabilities, found.truth
         entropy = -np.where(truth, np.log(probabilities), np.log(1 - probabilities))
@@ -93,25 +84,25 @@ class TestResult:
         probabilities, truth = found.probabilities, found.truth
         assert found.ids == [f"test/{number:02d}.ogg" for number in range(8)]
         assert probabilities.shape == truth.shape == (8, 3)
-        assert truth[0].tolist() == [1, 0, 1]  # a secondary genre is as true
+        assert truth[0].tolist() == [1, 0, 1]  # secondary genres count fully in evaluation
         assert ((probabilities[:, 0] > probabilities[:, 1]) == (truth[:, 0] > 0)).all()
         assert len(found.albums) == len(found.groups) == 8
         some = predict(trained, root, "test", windows=3, limit=5)
         assert some.ids == sorted(some.ids) and len(some.ids) == 5
         np.testing.assert_allclose(some.probabilities, found.select(some.ids).probabilities, rtol=1e-5)
 
-    def test_the_seed_decides(self, root, tmp_path):
+    def test_results_depend_on_the_seed(self, root, tmp_path):
         settings = replace(QUICK, epochs=1, spec_augment=True, pitch_shift=1.0, time_stretch=0.1, mixup=0.3)
         runs = []
         for name, seed in (("one", 1), ("again", 1), ("other", 2)):
-            torch.manual_seed(len(name))  # which must not matter
+            torch.manual_seed(len(name))  # must have no effect
             runs.append(train_cnn(root, LABELS, tmp_path / name, replace(settings, seed=seed)))
         assert runs[0].model.read_bytes() == runs[1].model.read_bytes()
         assert runs[0].history[0].val_loss == runs[1].history[0].val_loss
         assert runs[0].model.read_bytes() != runs[2].model.read_bytes()
 
     @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-    def test_workers_change_nothing(self, root, tmp_path, monkeypatch):
+    def test_worker_processes_do_not_change_the_result(self, root, tmp_path, monkeypatch):
         class ForkingLoader(DataLoader):  # spawned processes take seconds to start
             def __init__(self, *args, multiprocessing_context, **options):
                 context = multiprocessing_context and "fork"
@@ -119,11 +110,11 @@ class TestResult:
 
         monkeypatch.setattr(cnn, "DataLoader", ForkingLoader)
         settings = replace(QUICK, epochs=3, spec_augment=True, time_stretch=0.1, mixup=0.2)
-        alone, helped = (
+        alone, parallel = (
             train_cnn(root, LABELS, tmp_path / str(workers), replace(settings, num_workers=workers))
             for workers in (0, 2)
         )
-        assert alone.model.read_bytes() == helped.model.read_bytes()
+        assert alone.model.read_bytes() == parallel.model.read_bytes()
 
     @pytest.mark.parametrize(
         "options",
@@ -147,7 +138,7 @@ class TestEnd:
         )[1])  # fmt: skip
         result = train_cnn(root, LABELS, tmp_path, replace(QUICK, epochs=9, patience=2))
         assert ([epoch.number for epoch in result.history], result.best_epoch) == ([1, 2, 3, 4], 2)
-        assert result.history[0].val_map is None  # no positives, nothing to rank
+        assert result.history[0].val_map is None  # without positives, mAP is undefined
 
     def test_an_interrupted_training_leaves_the_best_checkpoint_and_the_next_starts_over(self, root, tmp_path, caplog):
         def interrupt(epoch):
@@ -179,7 +170,7 @@ def _interrupt(*numbers):
     raise KeyboardInterrupt
 
 
-def test_defaults_of_a_bare_checkpoint_are_those_of_training():
+def test_defaults_without_a_history_are_those_of_training():
     assert DEFAULTS["window_s"] == CNNSettings().crop_s
 
 
@@ -208,7 +199,7 @@ class TestBadInput:
         with pytest.raises(LabelError, match="The vocabulary has no labels"):
             train_cnn(root, LabelEncoder([], []), tmp_path, QUICK)
 
-    def test_nothing_prepared_leaves_an_earlier_model_alone(self, tmp_path):
+    def test_without_features_an_earlier_model_is_kept(self, tmp_path):
         (tmp_path / "best_model.pt").write_bytes(b"an earlier one")
         with pytest.raises(CatalogueError, match=r"has no features.*prepare_data\.py"):
             train_cnn(tmp_path / "nothing", LABELS, tmp_path, QUICK)

@@ -1,4 +1,4 @@
-"""ClearML Serving, with its own commands and request path, against a stub of the server."""
+"""ClearML Serving with its own commands and request path, on a stub of the server."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ from tests.clearml_stub import clearml_stub, schema_problems
 ROOT = Path(__file__).parents[2]
 LABELS = LabelEncoder(["jazz", "rock"], ["calm"])
 
-# The commands of clearml-serving, and what its container does between start and answer.
+# The commands of clearml-serving, and what its container does to answer a request.
 DEPLOY = """
 import asyncio, base64, contextlib, io, json, shlex, sys
 from clearml_serving.__main__ import cli
@@ -43,7 +43,7 @@ def answer(body):
     try:
         return asyncio.run(processor.process_request("tag", "1", body))
     except ValueError as error:
-        return {"refused": str(error)}
+        return {"rejected": str(error)}
 print("ANSWERS" + json.dumps([answer(body) for body in bodies]))
 """
 
@@ -78,7 +78,7 @@ def loaded(folder):
     return preprocess
 
 
-def ask(preprocess, body):
+def request(preprocess, body):
     state = {}
     return preprocess.postprocess(preprocess.process(preprocess.preprocess(body, state), state), state)
 
@@ -119,23 +119,23 @@ def test_the_printed_commands_deploy_the_predictor(predictor, folder, song, tmp_
         found = {tag["tag"]: tag["probability"] for tag in answer["tags"]}
         assert [found[label] for label in LABELS.all_labels] == pytest.approx(expected.tolist(), abs=1e-5)
         assert {key: answer[key] for key in ("genres", "descriptors")} == predictor.predict(song)
-    assert "cannot be decoded" in answers[2]["refused"]
+    assert "cannot be decoded" in answers[2]["rejected"]
 
 
 def test_a_file_can_be_sent_in_three_ways(predictor, loaded, song):
     audio = song.read_bytes()
     bodies = [audio, form(audio, "song.flac"), {"audio": base64.b64encode(audio).decode(), "name": "song.flac"}]
-    answers = [ask(loaded, body) for body in bodies]
+    answers = [request(loaded, body) for body in bodies]
     assert answers[0] == answers[1] == answers[2]
     assert answers[0]["encoder"] == predictor.encoder.spec.label
-    everything = ask(loaded, bodies[2] | {"threshold": 0.0, "top": 1})
+    everything = request(loaded, bodies[2] | {"threshold": 0.0, "top": 1})
     assert everything["genres"] == ["jazz", "rock"]
     assert len(everything["tags"]) == 1
 
 
 @pytest.mark.parametrize("name", ["../../../etc/x.flac", "a/b.flac", "\0.flac", "x" * 5000 + ".flac"])
 def test_a_file_name_cannot_escape_the_temporary_folder(loaded, song, name):
-    assert ask(loaded, {"audio": base64.b64encode(song.read_bytes()).decode(), "name": name})["tags"]
+    assert request(loaded, {"audio": base64.b64encode(song.read_bytes()).decode(), "name": name})["tags"]
 
 
 @pytest.mark.parametrize(
@@ -155,14 +155,14 @@ def test_a_file_name_cannot_escape_the_temporary_folder(loaded, song, name):
 )
 def test_malformed_requests_are_rejected_with_a_reason(loaded, body, message):
     with pytest.raises(ValueError, match=message):
-        ask(loaded, body)
+        request(loaded, body)
 
 
-def test_vectors_that_are_not_finite_and_large_files_are_rejected(folder, predictor, monkeypatch):
+def test_non_finite_vectors_and_large_files_are_rejected(folder, predictor, monkeypatch):
     monkeypatch.setenv("ENO_SERVING_MAX_BYTES", "10")
     preprocess = Preprocess()
     preprocess.load(str(folder))
     with pytest.raises(ValueError, match="the file has 11 bytes; the limit is 10"):
-        ask(preprocess, b"x" * 11)
+        request(preprocess, b"x" * 11)
     with pytest.raises(ValueError, match="must be finite"):
-        ask(preprocess, {"embeddings": [[float("nan")] * predictor.encoder.spec.dim]})
+        request(preprocess, {"embeddings": [[float("nan")] * predictor.encoder.spec.dim]})

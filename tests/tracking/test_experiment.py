@@ -1,4 +1,4 @@
-"""Tracking with the unmodified ClearML SDK: offline, and by its requests to a stub. No test needs a server."""
+"""Tracking with the unmodified ClearML SDK, offline and with a stub of the server."""
 
 import io
 import json
@@ -73,7 +73,7 @@ def to_train(collection, tmp_path):
 
 
 def read_session(path):
-    """Return a session's task, its events, and the names of its files."""
+
     with zipfile.ZipFile(path) as packed:
         task = json.loads(packed.read("task.json"))
         events = [event for line in packed.read("metrics.jsonl").splitlines() for event in json.loads(line)]
@@ -89,7 +89,11 @@ def curves(events):
 
 
 def session_of(result):
-    (line,) = (line for line in result.stderr.splitlines() if line.startswith("tracking: session"))
+    return session_file(result.stderr.splitlines())
+
+
+def session_file(lines):
+    (line,) = (line for line in lines if line.startswith("tracking: session"))
     return Path(line.removeprefix("tracking: session ").partition(";")[0])
 
 
@@ -98,7 +102,7 @@ def hyperparameters(task):
             task["hyperparams"].items()}  # fmt: skip
 
 
-def test_a_training_and_its_evaluation_offline_and_imported_later(to_train, run, collection, tmp_path, monkeypatch):
+def test_offline_training_and_evaluation_can_be_imported_later(to_train, run, collection, tmp_path, monkeypatch):
     trained = session_of(run(*to_train, "--tracking", "offline", "--name", "first"))
     task, events, files = read_session(trained)
     assert (task["project_name"], task["name"], task["type"]) == ("eno/training", "first", "training")
@@ -124,8 +128,8 @@ def test_a_training_and_its_evaluation_offline_and_imported_later(to_train, run,
     assert {"predictor"} == {one["key"] for one in task["execution"]["artifacts"]}
     assert "models/predictor.zip" in files
 
-    judged = session_of(run("evaluate", tmp_path / "model", "--tracking", "offline", "--resamples", 5))
-    task, events, files = read_session(judged)
+    evaluated = session_of(run("evaluate", tmp_path / "model", "--tracking", "offline", "--resamples", 5))
+    task, events, files = read_session(evaluated)
     assert (task["project_name"], task["type"]) == ("eno/evaluation", "testing")
     figures = json.loads((tmp_path / "model" / "evaluation" / "metrics.json").read_text())
     ((_, value),) = curves(events)["Summary", "track map_macro"]
@@ -141,7 +145,7 @@ def test_a_training_and_its_evaluation_offline_and_imported_later(to_train, run,
     moved = trained.rename(tmp_path / "elsewhere.zip")
     with clearml_stub() as (stub, environment):
         imported = subprocess.run(
-            [sys.executable, "-m", "eno", "tracking", "import", moved, judged],
+            [sys.executable, "-m", "eno", "tracking", "import", moved, evaluated],
             capture_output=True, text=True, check=True, cwd=ROOT, env={**os.environ, **environment},
         )  # fmt: skip
         assert imported.stdout.count("task    ") == 2
@@ -158,7 +162,7 @@ def test_a_training_and_its_evaluation_offline_and_imported_later(to_train, run,
     assert np.array_equal(*(head.predict_proba(X) for head in heads))
 
 
-def test_a_task_that_is_cloned_and_edited_runs_with_the_edited_settings(to_train, run, stub, tmp_path, monkeypatch):
+def test_an_edited_task_runs_with_the_edited_settings(to_train, run, stub, tmp_path, monkeypatch):
     run(*to_train, "--tracking", "online", "--project", "mine")
     (task,) = stub.tasks.values()
     assert task["status"] == "completed"
@@ -179,7 +183,7 @@ def test_a_task_that_is_cloned_and_edited_runs_with_the_edited_settings(to_train
     assert {"tasks.create", "tasks.edit", "tasks.add_or_update_artifacts", "models.create"} <= set(checked)
 
 
-def test_a_queue_gets_the_command_and_nothing_runs_locally(to_train, run, stub, tmp_path):
+def test_an_enqueued_command_does_not_run_locally(to_train, run, stub, tmp_path):
     run(*to_train, "--queue", "default")
     (task,) = stub.tasks.values()
     assert task["status"] == "queued"
@@ -301,7 +305,7 @@ def hooks():
     return sys.excepthook, signals, sys.stdout.write, "clearml" in sys.modules
 
 
-def test_tracking_is_off_with_a_hint_if_it_is_not_configured(monkeypatch, tmp_path):
+def test_without_configuration_tracking_is_off_and_a_hint_is_shown(monkeypatch, tmp_path):
     lines, before = [], hooks()
     assert isinstance(open_experiment(Tracking(), COMMAND, say=lines.append), NoExperiment)
     (line,) = lines
@@ -318,7 +322,7 @@ def test_tracking_is_off_with_a_hint_if_it_is_not_configured(monkeypatch, tmp_pa
     assert isinstance(experiment, ClearMLExperiment)
     experiment.close()
     assert session_file(lines).is_file()
-    assert hooks() == before  # which the SDK would have changed
+    assert hooks() == before  # the SDK would change them
 
 
 def test_importing_a_session_needs_a_server(run, tmp_path):
@@ -327,13 +331,8 @@ def test_importing_a_session_needs_a_server(run, tmp_path):
     assert "Run: clearml-init" in str(problem)
 
 
-def session_file(lines):
-    (line,) = (line for line in lines if line.startswith("tracking: session"))
-    return Path(line.removeprefix("tracking: session ").partition(";")[0])
-
-
 @pytest.mark.parametrize("head", ["mlp", "linear", "lightgbm", "knn", "blend"])
-def test_settings_that_come_back_unedited_change_nothing(head):
+def test_unedited_settings_change_nothing(head):
     chosen = load_settings(None, [f"head={head}", "mlp.hidden=[64, 32]", "data_root=some where", "windows.count=3"])
     sections = sections_of(chosen, used_of(chosen, head))
     texts = {section: {name: as_text(value) for name, value in values.items()} for section, values in sections.items()}
@@ -341,14 +340,14 @@ def test_settings_that_come_back_unedited_change_nothing(head):
     assert again.data_root == chosen.data_root and again.windows == chosen.windows
     fresh = create_head(head, **again.options_of(head)), create_head(head, **chosen.options_of(head))
     plain = [json.dumps(one.get_params(), default=list, sort_keys=True) for one in fresh]
-    if head != "blend":  # its options are those of its heads, now with all defaults
+    if head != "blend":  # its options include those of its heads, now with all defaults
         assert plain[0] == plain[1]
     assert with_changes(Settings(), {"mlp": {"max_epochs": ""}}).model_dump() == Settings().model_dump()
     with pytest.raises(ConfigError, match=r"mlp.dropout = '2': .*less than 1"):
         with_changes(chosen, {"mlp": {"dropout": "2"}})
 
 
-def test_epochs_are_reported_and_reporting_changes_nothing():
+def test_epochs_are_reported_and_training_is_the_same():
     rng = np.random.default_rng(0)
     X, X_val = rng.standard_normal((120, 6)).astype(np.float32), rng.standard_normal((40, 6)).astype(np.float32)
     Y, Y_val = ((values[:, :3] > 0).astype(np.float32) for values in (X, X_val))

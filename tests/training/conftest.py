@@ -1,4 +1,4 @@
-"""A collection with learnable labels: albums of four tracks by thirty artists."""
+"""A collection whose labels depend on the vectors: 60 albums of four tracks by 30 artists."""
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +15,11 @@ GENRES, DESCRIPTORS = ["jazz", "rock", "techno"], ["calm", "loud"]
 ALBUMS, TRACKS, DIM = 60, 4, 6
 
 
-def make_splits(folder, *, genres=GENRES, turned=False):
-    """Write splits of 20 training, 5 validation and 5 test artists, two albums each; return vectors by track."""
+def make_splits(folder, *, genres=GENRES, shifted=False):
+    """Write splits of 20, 5 and 5 artists with two albums each, and return the vector of each track."""
     rng = np.random.default_rng(0)
     directions = np.random.default_rng(99).standard_normal((DIM, len(GENRES) + len(DESCRIPTORS)))
-    rows, vectors, parts, groups = [], {}, [], []
+    rows, vectors, splits, groups = [], {}, [], []
     for album in range(ALBUMS):
         artist = album // 2
         latent = rng.standard_normal(DIM)
@@ -33,15 +33,14 @@ def make_splits(folder, *, genres=GENRES, turned=False):
                 "track_id": track_id, "file_name": f"album-{album:02d}", "descriptors": names[1],
                 "primary_genres": [name for name in names[0] if name in genres], "secondary_genres": [],
             })  # fmt: skip
-            place = (artist + 5) % 30 if turned else artist
-            parts.append("train" if place < 20 else "val" if place < 25 else "test")
+            place = (artist + 5) % 30 if shifted else artist
+            splits.append("train" if place < 20 else "val" if place < 25 else "test")
             groups.append(f"artist {artist}")
-    write_splits(folder, pa.Table.from_pylist(rows, schema=SPLIT_SCHEMA), np.array(parts), groups)
+    write_splits(folder, pa.Table.from_pylist(rows, schema=SPLIT_SCHEMA), np.array(splits), groups)
     return vectors
 
 
 def make_store(path, vectors, *, seed=0, windows=2):
-    """Fill a store: some windows of each track, whose mean is its vector."""
     encoder = ProjectionEncoder(dim=DIM, seed=seed)
     store = EmbeddingStore.create(path, encoder.spec, policy=WindowPolicy(count=windows), dtype="float32")
     ids = [track_id for track_id in vectors for _ in range(windows)]

@@ -40,7 +40,7 @@ def test_vectors_and_labels_are_in_the_same_order(splits, tmp_path):
     }
     np.testing.assert_array_equal(rows["0.mp3"][0], encoder.projection[0])
     np.testing.assert_array_equal(rows["1.mp3"][0], encoder.projection[1])
-    # A secondary genre weighs less in training, but is as true.
+    # A secondary genre has a lower weight in training, but counts fully in evaluation.
     assert (rows["0.mp3"][1].tolist(), rows["0.mp3"][2].tolist()) == ([1, 0.5, 0], [1, 1, 0])
     assert (rows["1.mp3"][1].tolist(), rows["1.mp3"][2].tolist()) == ([0, 1, 0], [0, 1, 0])
 
@@ -63,7 +63,7 @@ def test_tracks_that_could_not_be_embedded_are_skipped(splits, tmp_path):
     assert loaded.Y.toarray().tolist() == [[0, 1, 0]]
 
 
-def test_windows_belong_to_their_tracks(collection):
+def test_windows_are_grouped_by_track(collection):
     means = collection.tracks("val")
     windows = collection.tracks("val", head=MLPHead(pooling="mean"))
     assert windows.ids == means.ids

@@ -30,7 +30,7 @@ SETTINGS = CNNSettings(epochs=1, crop_s=1.0, device="cpu", batch_size=32, val_wi
 
 @pytest.fixture(scope="module")
 def music(tmp_path_factory):
-    """A data root whose tracks are short noises, and a store of its vectors."""
+    """A data root with one second of noise per track, and a store of its vectors."""
     root = DataRoot(tmp_path_factory.mktemp("music"))
     vectors = make_splits(root.splits)
     rng = np.random.default_rng(0)
@@ -90,15 +90,15 @@ class TestCompare:
     def test_the_winner_is_selected_on_validation(self, compared):
         rows, _, _ = compared
         (winner,) = [row for row in rows if row.winner]
-        assert winner.head == "linear"  # the other one has hardly been trained
+        assert winner.head == "linear"  # the MLP is hardly trained
         for row in rows:
             if row.folder is not None:
                 assert row.val_map == TrainingRecord.load(row.folder).validation["map_macro"]
                 assert row.val_map <= winner.val_map
-        said = conclusion(rows)
-        assert said.startswith("Best on the validation split: vectors linear")
+        text = conclusion(rows)
+        assert text.startswith("Best on the validation split: vectors linear")
         verdict = r"(better than|not significantly different from) the CNN baseline \(difference -?0\.\d+, 95 % CI"
-        assert re.search(verdict, said)
+        assert re.search(verdict, text)
 
     def test_tables(self, compared, tmp_path):
         rows, _, _ = compared
@@ -114,7 +114,7 @@ class TestCompare:
         assert all(f"{row.metrics['map_macro'].value:.3f}" in text for row in rows)
         assert comparison_table(rows).row_count == len(rows)
 
-    def test_without_a_cnn_the_baseline_is_the_reference(self, music, tmp_path):
+    def test_the_prevalence_baseline_is_the_default_reference(self, music, tmp_path):
         rows = compare_candidates([head_candidate("vectors", music[1], HeadPlan("linear"))], tmp_path, device="cpu")
         assert [row.difference is None for row in rows] == [False, True]
         assert rows[1].encoder == PREVALENCE
@@ -137,7 +137,6 @@ class TestCompare:
 
 
 def predict_files(folder, root, split):
-    """Predict a split with a trained CNN from the audio files."""
     predictor = EnoPredictor(folder / "best_model.pt", folder / "label_encoder.json")
     ids = sorted(path.relative_to(root.audio).as_posix() for path in root.audio.rglob("*.flac"))
     wanted = set(read_split(root.splits, split)["track_id"].to_pylist())
@@ -154,7 +153,7 @@ def trained(music, tmp_path_factory):
 
 
 class TestCNNPredictor:
-    def test_predicts_files_like_features_and_is_calibrated(self, music, trained):
+    def test_predictions_from_files_and_features_agree_and_are_calibrated(self, music, trained):
         root, _ = music
         folder, _, parts, record = trained
         test = FeatureCollection(root.root, "cpu").predict(parts, "test")
@@ -166,7 +165,7 @@ class TestCNNPredictor:
         assert json.loads((folder / "training.json").read_text())["options"]["crop_s"] == 1.0
         assert len(predictor.thresholds) == 5
 
-    def test_is_evaluated_on_its_features(self, music, trained):
+    def test_is_evaluated_on_features(self, music, trained):
         root, collection = music
         folder, _, parts, _ = trained
         source = FeatureCollection(root.root, "cpu")
@@ -177,7 +176,7 @@ class TestCNNPredictor:
         assert found.artists == 5
         assert truth.sum() == collection.tracks("test").truth.sum()
 
-    def test_checkpoint_and_vocabulary_make_a_predictor_as_in_the_guide(self, music, trained):
+    def test_a_predictor_from_checkpoint_and_vocabulary_as_in_the_guide(self, music, trained):
         root, _ = music
         folder, *_ = trained
         predictor = EnoPredictor(str(folder / "best_model.pt"), str(folder / "label_encoder.json"))
@@ -190,7 +189,7 @@ class TestCNNPredictor:
         }
         assert predictor.predict(track, threshold=1.0) == {"genres": [], "descriptors": []}
 
-    def test_a_folder_that_was_moved_still_finds_its_network(self, trained, tmp_path):
+    def test_a_moved_folder_can_be_loaded(self, trained, tmp_path):
         folder, *_ = trained
         folder.rename(tmp_path / "moved")
         try:

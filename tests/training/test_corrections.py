@@ -1,4 +1,4 @@
-"""Corrections replace labels of albums in training."""
+"""Corrections replace the labels of albums in training."""
 
 import numpy as np
 import pytest
@@ -79,23 +79,23 @@ def test_train_and_retrain_use_the_file(collection, feedback, tmp_path):
     options = ["--head", "linear", "--set", "linear.l2=[0.1]", "--set", "tracking.mode=off"]
 
     def run(*command):
-        result = CliRunner().invoke(app, [str(part) for part in (*command, *places)])
+        result = CliRunner().invoke(app, [str(word) for word in (*command, *places)])
         assert result.exit_code == 0, result.output
         return " ".join(result.output.split())
 
     store = ["--store", collection.store.path]
     run("train", *store, *options, "--model", tmp_path / "plain")
-    told = run("train", *store, *options, "--model", tmp_path / "said", "--feedback", feedback.path,
+    output = run("train", *store, *options, "--model", tmp_path / "corrected", "--feedback", feedback.path,
                "--feedback-weight", 2)  # fmt: skip
-    assert "160 corrections of 160 training tracks, weight 2; 2 were not used" in told
-    record = TrainingRecord.load(tmp_path / "said")
+    assert "160 corrections of 160 training tracks, weight 2; 2 were not used" in output
+    record = TrainingRecord.load(tmp_path / "corrected")
     assert record.feedback == {"file": str(feedback.path), "weight": 2.0, "tracks": 160, "corrections": 160}
     assert any(
-        line.startswith("feedback: none → 160 tracks") for line in changes(tmp_path / "plain", tmp_path / "said")
+        line.startswith("feedback: none → 160 tracks") for line in changes(tmp_path / "plain", tmp_path / "corrected")
     )
-    told = run("retrain", tmp_path / "said", "--tracking", "off")
-    assert "changed nothing" in told
-    assert PredictorParts.load(tmp_path / "said").labels == collection.labels
+    output = run("retrain", tmp_path / "corrected", "--tracking", "off")
+    assert "changed nothing" in output
+    assert PredictorParts.load(tmp_path / "corrected").labels == collection.labels
 
 
 def test_bad_input(tmp_path, feedback):

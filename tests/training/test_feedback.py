@@ -15,7 +15,7 @@ def correction(track_id, tag, verdict, family="genre"):
     return Correction(time="2025-01-01T00:00:00+00:00", track_id=track_id, tag=tag, family=family, verdict=verdict)
 
 
-def test_the_last_correction_counts_also_after_reading_the_file_again(tmp_path):
+def test_the_last_correction_counts_even_after_reloading(tmp_path):
     feedback = Feedback(tmp_path / "new" / "feedback.jsonl")
     feedback.append([correction("a", "rock", "reject"), correction("b\\xff\n", "calm", "add", "descriptor")])
     feedback.append(
@@ -24,7 +24,7 @@ def test_the_last_correction_counts_also_after_reading_the_file_again(tmp_path):
     for read in (feedback, Feedback(feedback.path)):
         assert [(one.track_id, one.verdict) for one in read.latest()] == [("b\\xff\n", "add"), ("a", "accept")]
         assert [one.tag for one in read.of_track("a")] == ["Rock"]
-    assert len(feedback.path.read_bytes().splitlines()) == 5  # nothing is lost
+    assert len(feedback.path.read_bytes().splitlines()) == 5  # lines are only appended
 
 
 def test_a_truncated_line_does_not_affect_others(tmp_path, caplog):

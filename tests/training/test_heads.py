@@ -1,4 +1,4 @@
-"""Training a head, its record, its evaluation, and training it again."""
+"""Training a head: the record, the evaluation, and retraining."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def test_the_test_split_is_not_read(collection, monkeypatch):
     read = []
     tracks = Collection.tracks
     monkeypatch.setattr(
-        Collection, "tracks", lambda self, part, **rest: read.append(part) or tracks(self, part, **rest)
+        Collection, "tracks", lambda self, split, **rest: read.append(split) or tracks(self, split, **rest)
     )
     train_head(collection, PLAN, device="cpu")
     assert read == ["train", "val"]
@@ -78,15 +78,15 @@ class TestEvaluation:
         assert found.tracks.metrics == expected
         assert found.fixed == evaluate(test.truth, raw)
         names, of_albums = aggregate(probabilities, test.albums, "mean")
-        album_truth = test.truth[::4]  # four tracks an album, which share its labels
+        album_truth = test.truth[::4]  # the four tracks of an album share its labels
         of_albums = parts.album_calibration.apply(of_albums)
         assert found.albums.metrics == evaluate(album_truth, of_albums, thresholds=parts.album_calibration.thresholds)
         assert (found.artists, found.aggregation, len(names)) == (5, "mean", 10)
         interval = found.tracks.intervals["map_macro"]
         assert interval.low < interval.value < interval.high
 
-    def test_tracks_that_were_seen_in_training_are_rejected(self, collection, model, tmp_path):
-        make_splits(tmp_path / "splits", turned=True)
+    def test_tracks_seen_in_training_are_rejected(self, collection, model, tmp_path):
+        make_splits(tmp_path / "splits", shifted=True)
         other = Collection(collection.store, tmp_path / "splits", collection.labels)
         with pytest.raises(ModelError, match=r"40 of these 40 test tracks .* eno retrain"):
             evaluate_predictor(model, other, device="cpu")
@@ -98,24 +98,24 @@ class TestEvaluation:
 
 
 class TestChanges:
-    def test_none(self, collection, model, tmp_path):
+    def test_no_changes(self, collection, model, tmp_path):
         train_head(collection, TrainingRecord.load(model).plan, device="cpu").save(tmp_path)
         assert list(changes(model, tmp_path)) == []
 
     def test_labels_tracks_vectors_and_options(self, model, tmp_path):
-        vectors = make_splits(tmp_path / "splits", genres=["jazz", "rock"], turned=True)
+        vectors = make_splits(tmp_path / "splits", genres=["jazz", "rock"], shifted=True)
         store = make_store(tmp_path / "store", vectors, seed=1)
         labels = LabelEncoder(["jazz", "rock"], [*DESCRIPTORS, "new"])
         plan = HeadPlan("linear", {"l2": [0.1]}, {"rule": "scut"}, "mean")
         train_head(Collection(store, tmp_path / "splits", labels), plan, device="cpu").save(tmp_path / "new")
-        said = "\n".join(changes(model, tmp_path / "new"))
-        assert "encoder: projection-" in said
-        assert "option l2: [0.1, 0.01] → [0.1]" in said
-        assert "labels: +1 (new)" in said
-        assert "labels: -1 (techno)" in said
-        assert "train tracks: +40 (album-50/0.flac" in said
-        assert "train tracks: -40 (album-30/0.flac" in said
-        assert "test tracks: +40" in said
+        text = "\n".join(changes(model, tmp_path / "new"))
+        assert "encoder: projection-" in text
+        assert "option l2: [0.1, 0.01] → [0.1]" in text
+        assert "labels: +1 (new)" in text
+        assert "labels: -1 (techno)" in text
+        assert "train tracks: +40 (album-50/0.flac" in text
+        assert "train tracks: -40 (album-30/0.flac" in text
+        assert "test tracks: +40" in text
 
     def test_saving_removes_the_previous_report(self, collection, model, tmp_path):
         shutil.copytree(model, tmp_path / "model")
@@ -127,12 +127,12 @@ class TestChanges:
 
 
 class TestBadInput:
-    def test_no_label_is_on_any_track(self, collection):
+    def test_no_track_has_any_label(self, collection):
         other = Collection(collection.store, collection.splits, LabelEncoder(["polka"], []))
         with pytest.raises(LabelError, match="none of 160 training tracks has any of the labels"):
             train_head(other, PLAN, device="cpu")
 
-    def test_wrong_values_name_the_head(self, collection):
+    def test_an_invalid_option_is_reported_with_the_head(self, collection):
         with pytest.raises(TrainingError, match=r"The head 'mlp' cannot be fitted .* expected one of bce"):
             train_head(collection, HeadPlan("mlp", {"loss": "hinge"}), device="cpu")
 
@@ -161,7 +161,7 @@ class TestBadInput:
             PredictorParts.load(tmp_path / "model", device="cpu")
 
 
-def test_lightgbm_leaves_no_checkpoint_behind(collection, tmp_path):
+def test_lightgbm_removes_its_checkpoint(collection, tmp_path):
     plan = HeadPlan("lightgbm", {"rounds": 5})
     trained = train_head(collection, plan, checkpoint=tmp_path / "model")
     trained.save(tmp_path / "model")

@@ -12,15 +12,6 @@ from eno.training.trainer import predict, track_logits, train_one_epoch, validat
 LOSS = nn.BCEWithLogitsLoss()
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Steps are so small that threads would mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def model():
     torch.manual_seed(0)
@@ -28,14 +19,12 @@ def model():
 
 
 def toy(rows=50):
-    """Features [shape=(rows, 1, 3, 4)] whose first two values say which of two labels they have."""
+    """Features [shape=(rows, 1, 3, 4)]: the signs of the first two values are the labels."""
     x = torch.randn(rows, 1, 3, 4, generator=torch.Generator().manual_seed(1))
     return TensorDataset(x, (x[:, 0, 0, :2] > 0).float())
 
 
-class Seen(nn.Module):
-    """Remembers what it was given, and in which mode it was."""
-
+class Recorder(nn.Module):
     def __init__(self):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(1))
@@ -56,18 +45,18 @@ class TestTraining:
         assert losses[-1] < 0.6 * losses[0]
         assert validate(model, loader, LOSS, "cpu") < 0.3 * before
 
-    def test_a_short_last_batch_counts_by_its_rows(self, model):
+    def test_the_loss_is_a_mean_over_rows_not_batches(self, model):
         data = toy(10)
         frozen = torch.optim.SGD(model.parameters(), lr=0.0)
-        model[3].p = 0.0  # so that the mode does not matter
+        model[3].p = 0.0  # no dropout in training either
         whole = LOSS(model(data.tensors[0]), data.tensors[1]).item()
         for batch_size in (3, 4, 10):
             loader = DataLoader(data, batch_size=batch_size)
             assert train_one_epoch(model, loader, frozen, LOSS, "cpu") == pytest.approx(whole, rel=1e-6)
             assert validate(model, loader, LOSS, "cpu") == pytest.approx(whole, rel=1e-6)
 
-    def test_modes(self):
-        model = Seen()
+    def test_training_and_evaluation_mode(self):
+        model = Recorder()
         loader = DataLoader(toy(4), batch_size=4)
         train_one_epoch(model, loader, torch.optim.SGD(model.parameters(), lr=0.1), LOSS, "cpu")
         validate(model, loader, LOSS, "cpu")
@@ -90,7 +79,7 @@ class TestTraining:
         assert steps == [1, 2, 3]
         assert optimizer.param_groups[0]["lr"] == 0.125
 
-    def test_no_batches_give_nan(self, model):
+    def test_the_loss_of_no_batches_is_nan(self, model):
         assert math.isnan(train_one_epoch(model, [], torch.optim.SGD(model.parameters(), lr=0.1), LOSS, "cpu"))
         assert math.isnan(validate(model, [], LOSS, "cpu"))
 
@@ -116,7 +105,7 @@ class TestNotANumber:
 
 class TestMixup:
     def run(self, alpha, seed=0):
-        model = Seen()
+        model = Recorder()
         targets = []
 
         def loss_fn(logits, labels):
@@ -129,17 +118,17 @@ class TestMixup:
         train_one_epoch(model, loader, optimizer, loss_fn, "cpu", mixup=alpha, rng=rng)
         return torch.stack(model.inputs).flatten(2), torch.stack(targets)
 
-    def test_features_and_labels_are_mixed_in_pairs_with_one_share(self):
+    def test_pairs_of_features_and_labels_are_mixed_with_one_weight_per_batch(self):
         mixed, labels = self.run(0.4)
         torch.testing.assert_close(mixed.sum(dim=2), torch.ones(20, 8))
-        assert ((mixed > 0).sum(dim=2) <= 2).all()  # of the row itself, and of one other
-        torch.testing.assert_close(labels, mixed[..., :2])  # here labels are the first features
+        assert ((mixed > 0).sum(dim=2) <= 2).all()  # the row itself and at most one other
+        torch.testing.assert_close(labels, mixed[..., :2])  # the labels are the first features
         shares = mixed.diagonal(dim1=1, dim2=2)
         of_batch = [{round(share, 5) for share in row if share < 0.99999} for row in shares.tolist()]
         assert all(len(different) <= 1 for different in of_batch)
         assert len(set.union(*of_batch)) > 10
 
-    def test_shares_follow_the_beta_distribution(self):
+    def test_weights_follow_the_beta_distribution(self):
         rng = np.random.default_rng(3)
         expected = []
         for _ in range(20):
@@ -148,13 +137,13 @@ class TestMixup:
         found = [row[row < 0.99999][0].item() for row in self.run(0.4, seed=3)[0].diagonal(dim1=1, dim2=2)]
         np.testing.assert_allclose(found, expected, rtol=1e-4)
 
-    def test_none_by_default(self):
+    def test_is_off_by_default(self):
         mixed, _ = self.run(0.0)
         torch.testing.assert_close(mixed, torch.eye(8).expand(20, 8, 8))
 
 
 class TestWindows:
-    def test_a_track_is_the_mean_of_the_probabilities_of_its_windows(self, model):
+    def test_the_probability_of_a_track_is_the_mean_over_its_windows(self, model):
         model.eval()
         windows = torch.randn(5, 3, 1, 3, 4)
         each = torch.stack([torch.sigmoid(model(windows[:, i])) for i in range(3)]).mean(dim=0)

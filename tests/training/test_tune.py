@@ -20,16 +20,16 @@ def search(collection, tmp_path, **options):
     return found, trials
 
 
-def test_the_best_options_are_selected_on_validation_and_never_worse_than_the_defaults(collection, tmp_path):
+def test_the_best_options_on_validation_are_at_least_as_good_as_the_defaults(collection, tmp_path):
     found, trials = search(collection, tmp_path)
     assert found.trials == len(trials) == 4
     assert found.value == max(last for _, _, last in trials)
     assert found.default_value == trials[0][2]
     assert found.value >= found.default_value
-    train, val = (collection.tracks(part) for part in ("train", "val"))
+    train, val = (collection.tracks(split) for split in ("train", "val"))
     head = MLPHead(**found.options, device="cpu").fit(train.X, train.Y, val.X, val.truth, groups=train.groups)
     assert macro_map(val.truth, head.predict_proba(val.X)) == pytest.approx(found.value)
-    assert found.options["max_epochs"] == 2  # what is not searched stays
+    assert found.options["max_epochs"] == 2  # outside the search space
 
 
 def test_a_search_continues_from_earlier_trials(collection, tmp_path):
@@ -38,7 +38,7 @@ def test_a_search_continues_from_earlier_trials(collection, tmp_path):
     assert (first.trials, again.resumed, again.trials) == (4, 4, 8)
     assert again.value >= first.value
     fewer = Collection(collection.store, collection.splits, LabelEncoder(["jazz"], []))
-    assert search(fewer, tmp_path)[0].resumed == 0  # another problem is another search
+    assert search(fewer, tmp_path)[0].resumed == 0  # with other labels it is another search
 
 
 def test_failed_trials_are_counted_and_the_search_continues(collection, tmp_path, monkeypatch):
