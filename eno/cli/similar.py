@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _PER_ARTIST = 2
+_REMEDIES = {"per_artist": "--per-artist 0", "per_album": "--per-album 0", "same_album": "--same-album"}
 _QUERY = "Query"
 
 
@@ -225,17 +226,13 @@ def _open(library: Library, folder: Path | None, windows: bool, *, tagged: bool,
 def _tags(library: Library, folder: Path) -> TagTable:
     """Read or predict the tags of the tracks from their vectors."""
     from eno.inference.predictor_folder import PredictorParts, read_description
-    from eno.similarity.tag_table import make_tag_table, read_tag_table, table_key, with_predictor
+    from eno.similarity.tag_table import open_tag_table
 
     store, model = library.store(), library.settings.model
     store.require(read_description(model).spec)
-    key = table_key(model, store)
     parts = PredictorParts.load(model, device=library.settings.device)
-    table = read_tag_table(folder, key)
-    if table is None:
-        errors.print(f"predicting the tags of {shown(store.path)}, once for this predictor")
-        table = make_tag_table(folder, key, store, parts)
-    return with_predictor(table, parts)
+    note = f"predicting the tags of {shown(store.path)}, once for this predictor"
+    return open_tag_table(folder, model, store, parts, on_predict=lambda: errors.print(note))
 
 
 def _load_encoder(
@@ -249,7 +246,9 @@ def _load_encoder(
 
 
 def _show(found: SearchResult, sounds: SoundsLike, *, as_json: bool, playlist: bool) -> None:
-    for note in (*sounds.notes, *found.notes):
+    remedies = [_REMEDIES[name] for name in found.excluded_by if name in _REMEDIES]
+    hints = [f"Try {' or '.join(remedies)}."] if remedies else []
+    for note in (*sounds.notes, *found.notes, *hints):
         errors.print(f"[yellow]{shown(note)}[/]")
     if as_json:
         for one in found:

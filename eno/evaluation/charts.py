@@ -32,7 +32,7 @@ def precision_recall_curves(curves: list[PrecisionRecall]) -> str:
 
 
 def precision_by_frequency(table: pa.Table) -> str:
-    """Draw the average precision of each label against its number of training tracks."""
+    """Draw the average precision of each label over its number of training tracks."""
     rows = [row for row in table.to_pylist() if row["average_precision"] is not None]
     with figure(WIDTH, 3.4) as drawn:
         axes = drawn.subplots()
@@ -52,7 +52,7 @@ def precision_by_frequency(table: pa.Table) -> str:
 
 
 def threshold_curves(curve: ThresholdCurve, metrics: Metrics, common: float | None) -> str:
-    """Draw F1 over a common threshold, and F1 with the thresholds in use."""
+    """Draw F1 over a common threshold, with F1 at the thresholds in use as a reference."""
     with figure(WIDTH, 3.4) as drawn:
         axes = drawn.subplots()
         for name, values, now, colour in (
@@ -72,7 +72,7 @@ def threshold_curves(curve: ThresholdCurve, metrics: Metrics, common: float | No
 
 
 def reliability_diagram(curve: Reliability) -> str:
-    """Draw observed frequency against predicted probability, and the number of decisions per bin."""
+    """Draw observed frequencies over predicted probabilities, and the number of decisions per bin."""
     with figure(WIDTH, 4.4) as drawn:
         axes, below = drawn.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1, label="perfectly calibrated")

@@ -34,28 +34,17 @@ _OTHERS = {
     "ece": "calibration error, all decisions",
     "ece_macro": "calibration error, by label",
 }
-_ALL, _WORST, _BEST = 150, 60, 20  # up to the first number all labels are listed, otherwise the worst and the best
-_MORE = 8  # labels listed on a card
-_MAPPED = 3  # fewer labels are not worth a heat map
+_ALL, _WORST, _BEST = 150, 60, 20  # if there are more labels than the first number, only the worst and best are listed
+_LISTED = 8  # labels on a card
+_MIN_MAPPED = 3  # labels in a heat map
 _COLUMNS = ("mAP", "F1 macro", "F1 micro", "ROC-AUC")
 
 
 def write_html(found: Evaluation, path: Path, *, audio_roots: AudioRoots | Path | None = None) -> None:
-    """Write the report.
+    """Write the report; the same evaluation yields the same bytes.
 
-    Parameters
-    ----------
-    found : Evaluation
-        The same evaluation yields the same bytes.
-    path : Path
-        The file to write.
-    audio_roots : AudioRoots or Path, optional
-        Folders of the tracks. With them the page plays the worst errors, by links that are relative to the page.
-
-    Raises
-    ------
-    MissingExtra
-        matplotlib is not installed.
+    If `audio_roots` are passed, the page plays the tracks of the worst errors, by links relative to the page. Raises
+    MissingExtra without matplotlib.
     """
     chapters = [
         *(_overview(found), _diagnosis(found), _ranking(found), _thresholds(found), _albums(found)),
@@ -108,7 +97,7 @@ def _parts(title: str, level: Level) -> Table:
 
 
 def _diagnosis(found: Evaluation) -> Chapter:
-    return Chapter("Diagnosis", "Checks for the common issues.", [[Cards([_finding(one) for one in found.findings])]])
+    return Chapter("Diagnosis", "Checks for common issues.", [[Cards([_finding(one) for one in found.findings])]])
 
 
 def _finding(finding: Finding) -> Card:
@@ -165,7 +154,7 @@ def _confusion(found: Evaluation) -> list[Chapter]:
         rows.append(
             [Table("predicted in place of another label", ("predicted", "true, missed", "tracks", "lift"), cells)]
         )
-    if len(found.error_map.labels) >= _MAPPED:
+    if len(found.error_map.labels) >= _MIN_MAPPED:
         drawn = lift_map("Errors on the same tracks; grey: never", found.error_map.labels, found.error_map.lift)
         rows.append([Picture("co-occurrence of errors", drawn)])
     explanation = (
@@ -200,13 +189,13 @@ def _error(error: WorstError, path: Path, audio_roots: AudioRoots | Path | None)
 
 
 def _few(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - _MORE} more" if len(names) > _MORE else ""
-    return ", ".join(names[:_MORE]) + more or "nothing"
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more or "nothing"
 
 
 def _labels(found: Evaluation) -> Chapter:
     rows = [row for row in found.per_label.to_pylist() if row["average_precision"] is not None]
-    title = f"all {len(rows)} labels, the worst first"
+    title = f"all {len(rows)} labels, worst first"
     if len(rows) > _ALL:
         title = f"the {_WORST} worst and the {_BEST} best of {len(rows)} labels"
         rows = [*rows[:_WORST], *rows[-_BEST:]]

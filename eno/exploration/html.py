@@ -11,12 +11,12 @@ from eno.reporting.page import Chapter, Picture, Table, write_page
 
 _HEAD_BARS = 25
 
-# Chapter → its explanation, and the beginnings of the titles of its tables.
+# Chapter → its explanation, and how the titles of its tables begin.
 _CHAPTERS = {
     "Overview": ("Size of the collection.", ("overview", "albums by decade", "splits")),
     "Labels": (
         "Few labels are frequent, most are rare. 'eno labels' drops labels with too few albums for training; the "
-        "tables show what each minimum would keep.",
+        "tables show how many remain with each minimum.",
         ("genres", "descriptors"),
     ),
     "Co-occurrence": (
@@ -32,13 +32,7 @@ _CHAPTERS = {
 
 
 def write_html(found: Exploration, path: Path) -> None:
-    """Write the report. The same figures yield the same bytes.
-
-    Raises
-    ------
-    MissingExtra
-        matplotlib is not installed.
-    """
+    """Write the report; the same statistics yield the same bytes. Raises MissingExtra without matplotlib."""
     tables, pictures = sections(found), _pictures(found)
     chapters = []
     for title, (explanation, beginnings) in _CHAPTERS.items():

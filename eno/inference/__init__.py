@@ -1,1 +1,1 @@
-"""Prediction: from audio files to tags, and tags as lines for other programs."""
+"""Prediction: from audio files to tags, and tags in the formats of other programs."""

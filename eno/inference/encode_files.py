@@ -1,4 +1,4 @@
-"""Encode many files: decoded ahead in threads, encoded in batches, returned in their order."""
+"""Encode many files: threads decode ahead, and batches of several files are encoded together."""
 
 from __future__ import annotations
 
@@ -26,30 +26,20 @@ def encode_files(
     batch_windows: int,
     threads: int | None = None,
 ) -> Generator[list[Encoded], None, None]:
-    """Decode files ahead in threads, and encode the windows of several files in one batch.
+    """Encode files in batches; yields lists of files in their order, each with its vectors or an AudioError.
 
     Parameters
     ----------
     paths : iterable of Path or str
-        Read lazily, only as far ahead as there are threads.
+        Consumed lazily, two files ahead per thread.
     read : callable
-        File → windows [shape=(n, window_samples)]; raises AudioError.
+        File → windows [shape=(n, window_samples)]; may raise AudioError.
     encode : callable
         Windows → vectors [shape=(n, layers, dim)].
     batch_windows : int
-        A batch is encoded as soon as it has this many windows. The windows of a file stay together.
+        Minimum number of windows in a batch. The windows of a file stay together.
     threads : int, optional
-        Threads that decode; by default one for each core, at most 8.
-
-    Yields
-    ------
-    list of (Path, np.ndarray or AudioError)
-        Files in their order, with the vectors of their windows.
-
-    Raises
-    ------
-    ValueError
-        `batch_windows` or `threads` is below 1.
+        Decoding threads; by default one per core, at most 8.
     """
     threads = min(usable_cores(), _MAX_THREADS) if threads is None else threads
     if batch_windows < 1 or threads < 1:

@@ -1,4 +1,4 @@
-"""Predicted tags as lines for other programs: CSV, beets and MusicBrainz Picard."""
+"""Predicted tags in the formats of other programs: CSV, beets and MusicBrainz Picard."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ CSV_COLUMNS = ("path", "family", "tag", "probability", "threshold")
 
 
 def csv_lines(path: str, tags: Sequence[TagProbability]) -> str:
-    """Return one CSV line for each tag, with the columns `CSV_COLUMNS`, without the last line break."""
-    rows = [(path, tag.family, tag.tag, f"{tag.probability:.4f}", f"{tag.threshold:.4f}") for tag in tags]
-    return _csv(rows)
+    """Return one CSV line per tag with the columns `CSV_COLUMNS`, without the last line break."""
+    return _csv([(path, tag.family, tag.tag, f"{tag.probability:.4f}", f"{tag.threshold:.4f}") for tag in tags])
 
 
 def csv_header() -> str:
@@ -26,9 +25,9 @@ def csv_header() -> str:
 
 
 def beets_line(path: str, tags: Sequence[TagProbability]) -> str:
-    """Return a shell command that sets ``genres``, and the flexible field ``mood``, of a file in beets' library.
+    """Return a shell command that sets ``genres`` and the flexible field ``mood`` of a file in beets' library.
 
-    ``-W -M`` keeps beets from writing tags to the file and from moving it. beets separates lists by ``"; "``.
+    With ``-W -M`` beets neither writes to the file nor moves it. beets separates lists by ``"; "``.
     """
     query = f"path:{os.path.abspath(path)}"
     fields = [f"{name}={'; '.join(values)}" for name, values in _values(tags, "genres").items() if values]
@@ -36,7 +35,7 @@ def beets_line(path: str, tags: Sequence[TagProbability]) -> str:
 
 
 def picard_line(path: str, tags: Sequence[TagProbability]) -> str:
-    """Return a JSON object with the path and lists under Picard's tag names, ``genre`` and ``mood``."""
+    """Return a JSON object with the path, and the tags as lists under Picard's names ``genre`` and ``mood``."""
     return json.dumps({"path": path, **_values(tags, "genre")})
 
 

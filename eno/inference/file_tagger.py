@@ -25,57 +25,28 @@ _BATCH_WINDOWS = 64
 
 
 class FileTagger(TagPredictor):
-    """A `TagPredictor` that reads and encodes audio files. Its subclass sets the attributes.
+    """A `TagPredictor` that reads and encodes audio files; `policy` chooses their windows.
 
-    Attributes
-    ----------
-    policy : WindowPolicy
-        Which windows of a file are encoded.
+    All methods that read a file raise an AudioError if it cannot be read as audio.
     """
 
     encoder: Encoder
     policy: WindowPolicy
 
     def predict(self, path: Path | str, threshold: float | None = None) -> dict[str, list[str]]:
-        """Return the tags of a file.
+        """Return the tags of a file as ``{"genres": [...], "descriptors": [...]}``.
 
-        Parameters
-        ----------
-        path : Path or str
-        threshold : float, optional
-            Tags with a probability strictly above it are returned. By default each tag has its own calibrated
-            threshold, or 0.5 without calibration.
-
-        Returns
-        -------
-        dict
-            ``{"genres": [...], "descriptors": [...]}``.
-
-        Raises
-        ------
-        AudioError
-            The file cannot be read as audio.
+        These are the tags with a probability strictly above `threshold`; by default above the calibrated threshold of
+        each tag, or 0.5 without calibration.
         """
         return self.labels.decode(self.predict_proba(path), self.thresholds if threshold is None else threshold)
 
     def predict_tags(self, path: Path | str) -> list[TagProbability]:
-        """Return all tags of a file with probabilities and thresholds, the most probable first.
-
-        Raises
-        ------
-        AudioError
-            The file cannot be read as audio.
-        """
+        """Return all tags of a file with probabilities and thresholds, the most probable first."""
         return self.name_tags(self.predict_proba(path))
 
     def predict_proba(self, path: Path | str) -> np.ndarray:
-        """Return the probabilities of a file [shape=(num_labels,), dtype=float32], ordered as ``labels.all_labels``.
-
-        Raises
-        ------
-        AudioError
-            The file cannot be read as audio.
-        """
+        """Return the probabilities of a file [shape=(num_labels,), dtype=float32], ordered as ``labels.all_labels``."""
         return cast(np.ndarray, self.predict_windows([self._encode(path)])[0])
 
     def predict_many(
@@ -86,26 +57,10 @@ class FileTagger(TagPredictor):
         batch_windows: int = _BATCH_WINDOWS,
         threads: int | None = None,
     ) -> Iterator[Prediction]:
-        """Tag many files, with several being decoded and encoded at a time.
+        """Tag many files, decoding and encoding several at a time; yields their predictions in order.
 
-        Parameters
-        ----------
-        paths : iterable of Path or str
-            Read lazily, a few files ahead of the results.
-        threshold : float, optional
-            As in `predict`.
-        batch_windows, threads
-            See `eno.inference.encode_files.encode_files`.
-
-        Yields
-        ------
-        Prediction
-            One for each path, in order. A file that cannot be read has an `error`, and does not stop the others.
-
-        Raises
-        ------
-        ValueError
-            `batch_windows` or `threads` is below 1.
+        The prediction for a file that cannot be read has an `error`. `threshold` is that of `predict`; see
+        `eno.inference.encode_files.encode_files` for the other parameters.
         """
         thresholds = self.thresholds if threshold is None else threshold
         for path, found in self._probabilities_of(paths, batch_windows, threads):
@@ -115,19 +70,14 @@ class FileTagger(TagPredictor):
                 yield Prediction(path, self.labels.decode(found, thresholds), self.name_tags(found), found)
 
     def predict_embeddings(self, X: Vectors, threshold: float | None = None) -> list[dict[str, list[str]]]:
-        """Return the tags of each row of `X`, as in `predict`; see `predict_vectors` for `X`."""
+        """Return the tags of each row of `X`, see `predict` and `predict_vectors`."""
         thresholds = self.thresholds if threshold is None else threshold
         return [self.labels.decode(row, thresholds) for row in self.predict_vectors(X)]
 
     def predict_album(self, paths: Iterable[Path | str], threshold: float | None = None) -> dict[str, list[str]]:
-        """Return the tags of an album, combined from its files; as `predict`, with the thresholds of albums.
+        """Return the tags of an album as `predict` does, with probabilities from all files and thresholds for albums.
 
-        Files that cannot be read are skipped with a warning.
-
-        Raises
-        ------
-        AudioError
-            No file can be read as audio.
+        Unreadable files are skipped with a warning; if no file is readable, an AudioError is raised.
         """
         thresholds = self.album_thresholds if threshold is None else threshold
         return self.labels.decode(self.predict_album_proba(paths), thresholds)
@@ -138,7 +88,7 @@ class FileTagger(TagPredictor):
         for _, found in self._probabilities_of(paths):
             if isinstance(found, AudioError):
                 failed = found
-                logger.warning("skipped in its album: %s", found)
+                logger.warning("skipped: %s", found)
             else:
                 tracks.append(found)
         if not tracks:
@@ -147,18 +97,7 @@ class FileTagger(TagPredictor):
         return probabilities
 
     def embed(self, path: Path | str) -> np.ndarray:
-        """Return the mean vector over the windows of a file, which is what most heads take.
-
-        Returns
-        -------
-        np.ndarray [shape=(dim,) or (layers, dim), dtype=float32]
-            The second shape if the encoder returns more than one layer.
-
-        Raises
-        ------
-        AudioError
-            The file cannot be read as audio.
-        """
+        """Return the mean vector of a file's windows [shape=(dim,), or (layers, dim) with several layers]."""
         return mean_vector(self.spec, self._encode(path))
 
     def _probabilities_of(
@@ -175,7 +114,6 @@ class FileTagger(TagPredictor):
                     yield path, found if isinstance(found, AudioError) else next(rows)
 
     def _encode(self, path: Path | str) -> np.ndarray:
-        """Return the vectors of the windows of a file [shape=(windows, layers, dim)]."""
         return self.encoder.encode(self._read(path))
 
     def _read(self, path: Path | str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Predicted tags with their names, for tracks and for albums."""
+"""Predicted tags of tracks and albums."""
 
 from __future__ import annotations
 
@@ -16,32 +16,24 @@ from eno.tagging import VectorTagger
 
 @dataclass(frozen=True)
 class TagProbability:
-    """The probability of one tag of one track.
-
-    Attributes
-    ----------
-    family : str
-        ``"genre"`` or ``"descriptor"``.
-    threshold : float
-        The tag is predicted if its probability is strictly above.
-    """
+    """The probability of a tag of a track, which has the tag if it is strictly above `threshold`."""
 
     tag: str
-    family: str
+    family: str  # "genre" or "descriptor"
     probability: float
     threshold: float = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The tags of one file of many, or the error that occurred.
+    """The tags of one of many files, or an error.
 
     Attributes
     ----------
     named : dict
-        The predicted tags, ``{"genres": [...], "descriptors": [...]}``; empty lists after an error.
+        The predicted tags, as in `eno.inference.file_tagger.FileTagger.predict`.
     tags : list of TagProbability
-        All tags, the most probable first; empty after an error.
+        All tags, the most probable first.
     probabilities : np.ndarray [shape=(num_labels,), dtype=float32] or None
         In the order of ``labels.all_labels``; None after an error.
     """
@@ -54,14 +46,9 @@ class Prediction:
 
 
 class TagPredictor(VectorTagger):
-    """A `VectorTagger` that names tags and combines the tracks of albums; base class of predictors.
+    """A `VectorTagger` that names tags, and combines the tracks of an album by `eno.models.aggregation.aggregate`.
 
-    Attributes
-    ----------
-    album_calibration : Calibration or None
-        Of albums; None if combined probabilities are used as they are.
-    album : str
-        How the probabilities of an album's tracks are combined, see `eno.models.aggregation.aggregate`.
+    `album` is the method; the combined probabilities are calibrated if there is an `album_calibration`.
     """
 
     album_calibration: Calibration | None
@@ -73,10 +60,7 @@ class TagPredictor(VectorTagger):
         return np.full(len(self.labels), 0.5) if self.album_calibration is None else self.album_calibration.thresholds
 
     def name_tags(self, probabilities: np.ndarray, *, album: bool = False) -> list[TagProbability]:
-        """Return all tags of a track, or of an album, the most probable first.
-
-        `probabilities` has the shape (num_labels,).
-        """
+        """Return all tags of a track, or of an album, from its probabilities [shape=(num_labels,)], highest first."""
         thresholds = self.album_thresholds if album else self.thresholds
         columns = self.labels.all_labels, self.labels.families, probabilities.tolist(), thresholds.tolist()
         return sorted((TagProbability(*row) for row in zip(*columns, strict=True)), key=lambda tag: -tag.probability)
@@ -84,9 +68,6 @@ class TagPredictor(VectorTagger):
     def combine_tracks(
         self, probabilities: np.ndarray, albums: Sequence[str] | np.ndarray
     ) -> tuple[list[str], np.ndarray]:
-        """Return the distinct albums, and their calibrated probabilities from those of their tracks.
-
-        See `eno.models.aggregation.aggregate` for parameters and shapes.
-        """
+        """Return distinct albums and their calibrated probabilities; see `eno.models.aggregation.aggregate`."""
         names, combined = aggregate(probabilities, albums, self.album)
         return names, combined if self.album_calibration is None else self.album_calibration.apply(combined)

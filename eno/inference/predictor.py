@@ -21,21 +21,19 @@ __all__ = ["EnoPredictor", "Prediction", "TagProbability"]
 
 
 class EnoPredictor(FileTagger):
-    """An encoder, a head and a vocabulary, which tag audio files.
-
-    Threads may share a predictor.
+    """Tags audio files with an encoder, a head and a vocabulary. Threads may share a predictor.
 
     Parameters
     ----------
-    encoder : Encoder, or Path or str
-        Or ``best_model.pt`` of ``scripts/train.py``; then `head` is the path of ``label_encoder.json``, and nothing
-        else is needed.
-    head : Head
+    encoder : Encoder, Path or str
+        An encoder, or the path of the ``best_model.pt`` of ``scripts/train.py``. In the latter case `head` is the path
+        of ``label_encoder.json``, and no other argument is needed.
+    head : Head, Path or str
         `eno.models.IdentityHead` if the encoder returns probabilities, as with musicnn's own tags.
     policy : WindowPolicy, optional
         Which windows of a file are encoded; should be the policy that the head was trained with.
     calibration, album_calibration : Calibration, optional
-        Calibration and thresholds of tracks and of albums.
+        Calibration and thresholds for tracks and for albums.
     album : str
         How the probabilities of an album's tracks are combined, see `eno.models.aggregation.aggregate`.
 
@@ -78,15 +76,9 @@ class EnoPredictor(FileTagger):
     def musicnn(
         cls, vocabulary: Literal["mtt", "msd"] = "mtt", *, device: str = "auto", policy: WindowPolicy | None = None
     ) -> EnoPredictor:
-        """Return musicnn's own tagger, which needs no training. Probabilities are means over the windows.
+        """Return musicnn's own tagger for the 50 tags of MagnaTagATune or of the Million Song Dataset.
 
-        Parameters
-        ----------
-        vocabulary : {"mtt", "msd"}
-            The 50 tags of MagnaTagATune or of the Million Song Dataset.
-        device : str
-            See `eno.devices.resolve_device`.
-        policy : WindowPolicy, optional
+        It needs no training. Probabilities are means over windows.
         """
         from eno.encoders.musicnn.encoder import MusiCNN, tag_labels  # torch takes seconds to import
 
@@ -111,12 +103,7 @@ class EnoPredictor(FileTagger):
         tags : LabelEncoder or iterable of str
             Plain strings become descriptors.
         templates, policy
-            See `eno.inference.zero_shot.zero_shot_head` and `EnoPredictor`.
-
-        Raises
-        ------
-        ConfigError
-            The encoder takes no text, there are no tags, or a template has no ``{}``.
+            See `eno.inference.zero_shot.zero_shot_head`, which also lists the exceptions, and `EnoPredictor`.
         """
         from eno.inference.zero_shot import zero_shot_head
 
@@ -124,10 +111,7 @@ class EnoPredictor(FileTagger):
         return cls(encoder, zero_shot_head(encoder, labels, templates), labels, policy=policy)
 
     def save(self, folder: Path | str) -> None:
-        """Save the predictor to a folder; see `eno.inference.predictor_folder`.
-
-        Of the encoder only settings and fingerprint are saved, not its weights.
-        """
+        """Save the predictor to a folder, without the encoder's weights; see `eno.inference.predictor_folder`."""
         PredictorParts(
             spec=self.encoder.spec,
             labels=self.labels,
@@ -139,31 +123,12 @@ class EnoPredictor(FileTagger):
         ).save(folder)
 
     @classmethod
-    def from_pretrained(
-        cls,
-        source: Path | str,
-        *,
-        device: str = "auto",
-        dtype: str = "auto",
-        encoder: Encoder | None = None,
-        **location: Any,
-    ) -> EnoPredictor:
+    def from_pretrained(cls, source: Path | str, **options: Any) -> EnoPredictor:
         """Load a predictor from a folder, the Hugging Face hub or ClearML's model registry.
 
-        Parameters
-        ----------
-        source : Path or str
-            A folder written by `save` or ``eno train``; ``user/name`` or ``user/name@revision`` on the hub; or
-            the id of a ClearML model. See `eno.inference.sources.find_predictor`.
-        device, dtype, encoder, **location
-            As in `load`.
-
-        Raises
-        ------
-        ModelError, FingerprintMismatch
-            As in `load`; ModelError also if the download fails.
+        See `eno.inference.sources.find_predictor` for `source`, and `load` for `options`.
         """
-        return cls.load(find_predictor(source), device=device, dtype=dtype, encoder=encoder, **location)
+        return cls.load(find_predictor(source), **options)
 
     @classmethod
     def load(
@@ -183,7 +148,7 @@ class EnoPredictor(FileTagger):
         device, dtype : str
             See `eno.encoders.load_encoder`.
         encoder : Encoder, optional
-            The encoder, if it is loaded already. Required for encoders that are not part of eno, because a file must
+            The encoder, if it is already loaded. Required for encoders that are not part of eno, because a file must
             not decide which code runs.
         **location
             ``model`` and ``revision`` of the encoder's weights, if they have moved. With a new model, the saved
@@ -192,7 +157,7 @@ class EnoPredictor(FileTagger):
         Raises
         ------
         ModelError
-            The folder holds no predictor, or a damaged one, or one that needs an encoder that is not part of eno.
+            The folder holds no predictor or a damaged one, or `encoder` is missing.
         FingerprintMismatch
             The encoder differs from the one that the head was trained on.
         """
@@ -202,7 +167,7 @@ class EnoPredictor(FileTagger):
             if is_own(spec.name):
                 raise ModelError(
                     f"{folder}: needs the encoder {spec.name!r}, which is not part of eno. If you trust its code, "
-                    f"specify --encoder {spec.name}, or load(folder, encoder=load_encoder({spec.name!r}))."
+                    f"specify --encoder {spec.name}, or in Python load(folder, encoder=load_encoder({spec.name!r}))."
                 )
             place = location if "model" in location else spec.location | location
             encoder = load_encoder(spec.name, device=device, dtype=dtype, **spec.options, **place)

@@ -34,7 +34,7 @@ _CALIBRATION, _ALBUM_CALIBRATION = "calibration.json", "album_calibration.json"
 
 @dataclass(frozen=True, kw_only=True)
 class PredictorParts(TagPredictor):
-    """A predictor without its encoder: all that tagging vectors needs. See `eno.inference.predictor.EnoPredictor`."""
+    """A predictor without its encoder, for tagging vectors. See `eno.inference.predictor.EnoPredictor`."""
 
     spec: EncoderSpec
     labels: LabelEncoder
@@ -45,10 +45,10 @@ class PredictorParts(TagPredictor):
     album: str = "mean_logit"
 
     def save(self, folder: Path | str) -> None:
-        """Save the predictor, replacing one that is in the folder."""
+        """Save the predictor, replacing any that is in the folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        # Without this file the folder holds no predictor: after a crash there is none, rather than half of two.
+        # The folder is not a predictor without this file, so a crash cannot leave a mixture of two predictors.
         (folder / PREDICTOR).unlink(missing_ok=True)
         self.labels.save(folder / LABELS)
         self.head.save(folder / HEAD)
@@ -61,13 +61,7 @@ class PredictorParts(TagPredictor):
 
     @classmethod
     def load(cls, folder: Path | str, *, device: str = "auto") -> PredictorParts:
-        """Load what `save` wrote.
-
-        Raises
-        ------
-        ModelError
-            The folder holds no predictor, or a damaged one.
-        """
+        """Load what `save` wrote; raises a ModelError if that is missing or damaged."""
         folder = Path(folder)
         description = read_description(folder)
         labels = LabelEncoder.load(folder / LABELS)
@@ -88,28 +82,16 @@ class PredictorParts(TagPredictor):
 
 @dataclass(frozen=True)
 class Description:
-    """The content of ``predictor.json``.
-
-    Attributes
-    ----------
-    has_head : bool
-        Whether there is a folder for the head. Early predictors whose vectors are probabilities have none.
-    """
+    """The content of ``predictor.json``."""
 
     spec: EncoderSpec
     policy: WindowPolicy
-    has_head: bool
+    has_head: bool  # false only in early predictors whose vectors are probabilities
     album: str
 
 
 def read_description(folder: Path) -> Description:
-    """Read ``predictor.json``, without loading encoder or head.
-
-    Raises
-    ------
-    ModelError
-        The folder holds no predictor, or a damaged one.
-    """
+    """Read ``predictor.json`` alone; raises a ModelError if it is missing or damaged."""
     path = folder / PREDICTOR
     if not path.is_file():
         raise ModelError(f"{folder}: not a predictor ({PREDICTOR} is missing). 'eno train' writes one.")

@@ -15,7 +15,7 @@ SOURCES = {
     "clearml": "eno.tracking.clearml_models:fetch_predictor",
     "hub": "eno.inference.sources:fetch_from_hub",
 }
-"""Source → ``module:function``. The function takes a name and returns a folder, or None for names of other kinds."""
+"""Source → ``module:function``. The function takes a name and returns a folder, or None for names of another kind."""
 
 PREDICTOR_FILES = (
     "predictor.json",
@@ -30,24 +30,19 @@ PREDICTOR_FILES = (
     "head/*.txt",
     "head/*.faiss",
 )
-"""Patterns of the files that are downloaded from the hub: no code, and best_model.pt is only read as tensors."""
+"""Which files are downloaded from the hub: no code, and best_model.pt is only read as tensors."""
 
 _REPOSITORY = re.compile(r"(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
 
 
 def find_predictor(source: Path | str) -> Path:
-    """Return the local folder of a predictor, downloading it if necessary.
+    """Return the local folder of a predictor, downloading it if necessary; raises a ModelError if that fails.
 
     Parameters
     ----------
     source : Path or str
         A folder; the id of a ClearML model (32 hexadecimal digits); or a repository on the Hugging Face hub,
         ``user/name`` or ``user/name@revision``. An existing folder takes precedence.
-
-    Raises
-    ------
-    ModelError
-        The download failed, or what was downloaded is not a predictor.
     """
     folder = Path(source)
     if not folder.exists() and isinstance(source, str):
@@ -59,18 +54,10 @@ def find_predictor(source: Path | str) -> Path:
 
 
 def fetch_from_hub(source: str) -> Path | None:
-    """Download a predictor from the Hugging Face hub, or take it from the hub's cache.
+    """Download a predictor from the Hugging Face hub, unless the hub's cache has it; raises a ModelError on failure.
 
-    Parameters
-    ----------
-    source : str
-        ``user/name``, optionally followed by ``@`` and a branch, tag or commit. If there is a local folder ``user``,
-        the name is treated as a path.
-
-    Raises
-    ------
-    ModelError
-        The hub cannot be reached, or has no such repository or revision.
+    `source` is ``user/name``, optionally followed by ``@`` and a branch, tag or commit. If there is a local folder
+    ``user``, the name is treated as a path.
     """
     repository = _REPOSITORY.fullmatch(source)
     if repository is None or Path(source).parent.is_dir():

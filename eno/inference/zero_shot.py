@@ -16,24 +16,14 @@ from eno.files import read_lines
 from eno.models.zero_shot import ZeroShotHead
 
 DEFAULT_TEMPLATES = ("This audio is a {} song.", "{} music", "a {} track", "The music is {}.")
-"""The first prompt is from CLAP's authors; averaging over others makes the result depend less on its wording."""
+"""The first template is from CLAP's authors; averaging over several makes results less dependent on wording."""
 
 
 def zero_shot_head(encoder: Encoder, labels: LabelEncoder, templates: Sequence[str] | None = None) -> ZeroShotHead:
-    """Create an uncalibrated head from the names of tags.
+    """Create an uncalibrated head from the names of tags; the encoder must have a text tower.
 
-    Parameters
-    ----------
-    encoder : Encoder
-        With a text tower.
-    labels : LabelEncoder
-    templates : sequence of str, optional
-        Prompts, each with ``{}`` for the tag; a tag's vector is their mean. By default `DEFAULT_TEMPLATES`.
-
-    Raises
-    ------
-    ConfigError
-        The encoder takes no text, there are no tags, or a template has no ``{}``.
+    A tag's vector is the mean over prompts made from the `templates`, by default `DEFAULT_TEMPLATES`. A ConfigError is
+    raised if a template has no ``{}`` for the tag, if there are no tags, or if the encoder takes no text.
     """
     templates = list(templates or DEFAULT_TEMPLATES)
     if not isinstance(encoder, TextEncoder):
@@ -53,13 +43,7 @@ def zero_shot_head(encoder: Encoder, labels: LabelEncoder, templates: Sequence[s
 
 
 def read_tags(path: Path) -> LabelEncoder:
-    """Read tags from a text file with one tag per line, or from a vocabulary (.json) that ``eno labels`` wrote.
-
-    Raises
-    ------
-    LabelError
-        The file cannot be read, or holds no tags.
-    """
+    """Read tags from a text file with one tag per line, or from a vocabulary (.json) that ``eno labels`` wrote."""
     if path.suffix == ".json":
         return LabelEncoder.load(path)
     lines = [line.strip() for line in read_lines(path, LabelError)]
@@ -70,21 +54,16 @@ def read_tags(path: Path) -> LabelEncoder:
 
 
 def read_labelled(path: Path, labels: LabelEncoder) -> tuple[list[str], np.ndarray]:
-    """Read labelled tracks from a CSV file with the columns ``track`` and ``tag``, one row for each tag.
+    """Read labelled tracks from a CSV file with the columns ``track`` and ``tag``, one row per tag.
 
-    A track has exactly the tags that it is listed with; a row with an empty tag lists a track without tags. Tags that
-    are not in `labels` are ignored.
+    A track is taken to have no other tags than those listed; a row with an empty tag lists a track without tags. Tags
+    that are not in `labels` are ignored.
 
     Returns
     -------
     tracks : list of str
         In the order of their first rows.
     Y : np.ndarray [shape=(n, num_labels), dtype=float32]
-
-    Raises
-    ------
-    LabelError
-        The file cannot be read, or lacks a column.
     """
     rows = list(csv.DictReader(read_lines(path, LabelError)))
     if not rows or not {"track", "tag"} <= set(rows[0]):

@@ -1,1 +1,1 @@
-"""The map of a collection: every track is a point, similar tracks are neighbours."""
+"""The map of a collection: every track is a point, close to similar tracks."""

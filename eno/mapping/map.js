@@ -4,12 +4,12 @@
      const map = createMap(element, content, { onPick, onHover, onMove });
 
    `element` receives the canvas, which fills it; `content` comes from eno.mapping.map_content. onPick and onHover are
-   called with the row of a track, or -1; onMove is called when tracks have moved on the screen. The returned map has
-   `tracks`; `colourBy` returns the legend. */
+   called with the row of a track, or -1 for none; onMove is called when tracks have moved on the screen. The returned
+   map has the property `tracks`, and its method `colourBy` returns the legend. */
 "use strict";
 
 const createMap = (() => {
-  // Paul Tol's bright colours, which are safe for colour-blind people. After the last one follow rings in the same colours.
+  // Paul Tol's bright colours, which are safe for colour-blind people. Further groups are rings in the same colours.
   const THEMES = {
     light: { paper: "#ffffff", ink: "#222222", plain: "#4477aa", faint: "#c3c7cd", strong: "#c2410c",
              colours: ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377"] },
@@ -43,7 +43,7 @@ const createMap = (() => {
     let [hovered, picked] = [-1, -1];
     let [scheduled, flight, rest, moving, before, share] = [0, 0, 0, false, 0, 1];
 
-    // Shuffled, so that no group covers another, and the first tracks are a random sample.
+    // Shuffled, so that no group covers another, and so that the first tracks are a random sample.
     const order = Uint32Array.from(xs, (_, i) => i);
     for (let i = count - 1, state = 1; i > 0; i--) {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -69,7 +69,7 @@ const createMap = (() => {
       return stamps.get(key);
     }
 
-    function drawTracks(shown, isOne, dim) {
+    function drawTracks(shown, included, dim) {
       const own = looks.map((look) => stampOf(look, dim));
       const side = own[0].side;
       const factor = scale() * ratio;
@@ -79,7 +79,7 @@ const createMap = (() => {
         const i = order[place];
         const x = Math.round(xs[i] * factor + left);
         const y = Math.round(ys[i] * factor + top);
-        if (x > -side && y > -side && x < canvas.width && y < canvas.height && isOne(i)) painter.print(own[codes[i]], x, y);
+        if (x > -side && y > -side && x < canvas.width && y < canvas.height && included(i)) painter.print(own[codes[i]], x, y);
       }
     }
 
@@ -125,7 +125,7 @@ const createMap = (() => {
 
     function draw(now) {
       scheduled = 0;
-      if (moving && before) { // while the map moves, slow machines draw a sample
+      if (moving && before) { // on slow machines only a sample is drawn while the map moves
         if (now - before > SLOW_MS) share = Math.max(share * 0.7, Math.min(1, AT_LEAST / count));
         else if (now - before < QUICK_MS) share = Math.min(1, share * 1.15);
       }
@@ -200,8 +200,8 @@ const createMap = (() => {
       onPick(i);
     }
 
-    function colourBy(wish) {
-      by = wish;
+    function colourBy(chosen) {
+      by = chosen;
       ({ looks, codes } = mapTracks.looks(tracks, by, theme));
       const titled = by && by.column ? looks.map((look, code) => ({ ...look, code })).slice(1) : [];
       names = titled.map(({ name, code }) => ({ name, place: mapTracks.centreOf(code, codes, tracks) }));
@@ -243,7 +243,7 @@ const createMap = (() => {
       lookOf: (i) => codes[i],
       showAll,
       flyTo: (i) => flyTo({ x: xs[i], y: ys[i], zoom: Math.max(view.zoom, Math.min(12, Math.sqrt(count) / 6)) }),
-      /* Dim all rows but these, which alone can be picked; null for none dimmed. */
+      /* Dim all rows but these, and allow picking only these; null for all. */
       highlight(rows) {
         lit = rows && new Uint8Array(count);
         for (const i of rows || []) lit[i] = 1;

@@ -25,7 +25,7 @@ NEIGHBOURS = 8
 """Number of neighbours that the map shows for a track."""
 
 MAP_SCRIPTS = ("map_tracks.js", "map_paint.js", "map_input.js", "map.js", "map_view.js")
-"""The scripts of the map, in this order; the page of the service uses them too."""
+"""The scripts of the map, in the order in which they are loaded; the page of the service also uses them."""
 
 _SCRIPTS = (*MAP_SCRIPTS, "map_page.js")
 _AXES = {
@@ -38,19 +38,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class MapReport:
-    """A map that was written.
-
-    Attributes
-    ----------
-    method : str
-        ``"pca"`` or ``"umap"``.
-    size : int
-        Bytes of the file.
-    """
+    """A map that was written."""
 
     tracks: int
-    method: str
-    size: int
+    method: str  # "pca" or "umap"
+    size: int  # bytes
 
 
 def write_map(
@@ -64,14 +56,14 @@ def write_map(
 ) -> MapReport:
     """Write the map as one HTML file that loads nothing else but audio. The same input yields the same bytes.
 
+    See `draw_map` for the other parameters and the exceptions.
+
     Parameters
     ----------
     path : Path
         The HTML file; its folder is created.
-    ids, vectors, **options
-        As in `draw_map`, which also lists the exceptions.
     audio_roots : AudioRoots, Path or sequence of Path, optional
-        Folders of the tracks. With them the page plays audio, by links that are relative to the page.
+        Folders of the tracks. If they are passed, the page plays audio, by links relative to the page.
     """
     content = draw_map(ids, vectors, **options)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,47 +87,37 @@ def draw_map(
     hierarchy: Hierarchy | None = None,
     on_progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Compute what ``createMap`` of ``map.js`` shows.
+    """Compute the input of ``createMap`` in ``map.js``.
+
+    See `eno.mapping.projection.project` for `method`, `seed` and the exceptions, and
+    `eno.mapping.map_content.map_content` for `metadata`, `tags` and `hierarchy`.
 
     Parameters
     ----------
     ids : list of str
-        Tracks.
+        Track ids.
     vectors : np.ndarray [shape=(n, dim) or (n, layers, dim)]
         Raw vectors of the tracks, from `eno.embeddings.store.embedding_store.EmbeddingStore.matrix`.
     space : Space, optional
-        The space in which neighbours are found, for instance that of an index; by default one fitted on `vectors`.
-    method, seed
-        See `eno.mapping.projection.project`.
-    metadata, tags, hierarchy
-        See `eno.mapping.map_content.map_content`.
+        The space in which neighbours are found, for instance that of an index; by default fitted on `vectors`.
     on_progress : callable
-        Called with the work done and the whole work.
-
-    Raises
-    ------
-    SimilarityError
-        There are no tracks, or too few for UMAP.
-    MissingExtra
-        UMAP was requested and is not installed.
-    ValueError
-        `ids` and `vectors` differ in length.
+        Called with the work done and the total work.
     """
     if len(ids) != len(vectors):
         raise ValueError(f"{len(ids)} ids for {len(vectors)} vectors.")
     method = choose_method(method, len(ids))
-    whole = len(ids) * (2 if method == "umap" else 1)  # the layout of UMAP takes about as long as the neighbours
+    work = len(ids) * (2 if method == "umap" else 1)  # UMAP's layout takes about as long as finding the neighbours
     cosines, rows = nearest_others(
         (space or Space.fit(vectors, seed=seed)).apply(vectors),
         UMAP_NEIGHBOURS,
-        on_progress=lambda done, _total: on_progress(done, whole),
+        on_progress=lambda done, _total: on_progress(done, work),
     )
     projection = project(
         Space.fit(vectors, method=CENTRE, seed=seed).apply(vectors),
         (rows, cosines),
         method=method,
         seed=seed,
-        on_progress=lambda done, total: on_progress(len(ids) + len(ids) * done // total, whole),
+        on_progress=lambda done, total: on_progress(len(ids) + len(ids) * done // total, work),
     )
     shown = rows[:, :NEIGHBOURS], cosines[:, :NEIGHBOURS]
     return map_content(ids, projection, shown, metadata=metadata, tags=tags, hierarchy=hierarchy)
@@ -144,7 +126,7 @@ def draw_map(
 def _page(content: dict[str, Any], heading: str, about: str) -> bytes:
     folder = importlib.resources.files("eno.mapping")
     scripts = [folder.joinpath(name).read_text("utf-8") for name in _SCRIPTS]
-    # Only these scripts may run, and only audio may be loaded, whatever a name contains.
+    # Only these scripts may run, and only audio may be loaded, even if the escaping of names failed.
     allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
     page = render(
         "mapping/map.html",
@@ -167,6 +149,6 @@ def _audio(roots: AudioRoots, ids: list[str], folder: Path) -> dict[str, Any]:
     if len(roots.folders) > 1:
         exists = ([printed_file(root, name).exists() for root in roots.folders] for name in ids)
         root_of = pack(np.array([found.index(True) if any(found) else 0 for found in exists], np.int64))
-    # The page derives addresses from ids, except for names with bytes that are not UTF-8.
+    # The page derives links from ids, except for names with bytes that are not UTF-8.
     odd = {row: audio_address(roots, name, folder) for row, name in enumerate(ids) if "\\x" in name}
     return {"roots": [audio_address(root, "", folder) for root in roots.folders], "root_of": root_of, "odd": odd}

@@ -1,4 +1,4 @@
-"""The data of a map, packed so that a page can hold a hundred thousand tracks."""
+"""The data of a map, packed so that one page can show a hundred thousand tracks."""
 
 from __future__ import annotations
 
@@ -18,28 +18,19 @@ from eno.files import printable
 from eno.mapping.projection import Projection
 
 FORMAT = 1
-"""Version of the content; increased when older scripts could not show it."""
+"""Version of the content, increased if older scripts cannot show it."""
 
-_STEPS = 65_535  # a coordinate takes two bytes, finer than a screen
+_STEPS = 65_535  # coordinates have two bytes, which is finer than a screen
 _FULL, _WORTH_SHOWING = 255, 0.05
 _FAMILIES = {"genres": "genre", "descriptors": "descriptor"}
 
 
 @dataclass(frozen=True)
 class TagStrengths:
-    """Predicted tags of tracks.
-
-    Attributes
-    ----------
-    families : sequence of str
-        ``"genre"`` or ``"descriptor"`` for each label.
-    probabilities : np.ndarray [shape=(n, labels)]
-    thresholds : np.ndarray [shape=(labels,)]
-        A tag is predicted if its probability is strictly above.
-    """
+    """Predicted tags of tracks: probabilities [shape=(n, labels)], and thresholds [shape=(labels,)]."""
 
     labels: Sequence[str]
-    families: Sequence[str]
+    families: Sequence[str]  # "genre" or "descriptor"
     probabilities: np.ndarray
     thresholds: np.ndarray
 
@@ -53,16 +44,14 @@ def map_content(
     tags: TagStrengths | None = None,
     hierarchy: Hierarchy | None = None,
 ) -> dict[str, Any]:
-    """Collect what the page shows, ready for JSON.
+    """Collect the content of the page, ready for JSON.
 
     Parameters
     ----------
-    ids : sequence of str [length=n]
-    projection : Projection
     neighbours : tuple of np.ndarray [shape=(n, k)]
         Rows and cosine similarities of the nearest tracks.
     metadata : pyarrow.Table, optional
-        ``track_id`` and any of ``title``, ``artist``, ``album``, ``year``, ``genres``, ``descriptors``; in any order.
+        ``track_id`` and any of ``title``, ``artist``, ``album``, ``year``, ``genres`` and ``descriptors``; unordered.
     tags : TagStrengths, optional
         Predicted tags in the order of `ids`, shown instead of those in `metadata`.
     hierarchy : Hierarchy, optional
@@ -71,7 +60,7 @@ def map_content(
     Returns
     -------
     dict
-        Arrays are packed by `pack`. ``columns`` hold one code per track, 0 for none; ``tags`` those of track i from
+        Arrays are packed by `pack`. ``columns`` have one code per track, 0 for none. The ``tags`` of track i are at
         ``starts[i]`` to ``starts[i + 1]``, with strengths from 0 to 255.
     """
     known = _Metadata(ids, metadata)
@@ -109,7 +98,7 @@ def map_content(
 
 
 class _Metadata:
-    """Metadata in the order of the tracks, null where it is missing."""
+    """Metadata in the order of the tracks; null where it is missing."""
 
     def __init__(self, ids: Sequence[str], metadata: pa.Table | None) -> None:
         self._count = len(ids)
@@ -159,7 +148,7 @@ class _Tags:
         named = tags.probabilities > tags.thresholds
         shown = named | (tags.probabilities >= _WORTH_SHOWING)
         rows, codes = np.nonzero(shown)
-        # A probability above its threshold must stay above it after rounding.
+        # Rounding must not move a probability across its threshold.
         thresholds = np.minimum(np.floor(tags.thresholds * _FULL), _FULL - 1).astype(np.int64)
         strengths = np.rint(tags.probabilities[rows, codes] * _FULL).astype(np.int64)
         above = named[rows, codes]
@@ -203,23 +192,21 @@ def _top(genre: str, hierarchy: Hierarchy | None) -> str:
 
 
 def _column(values: Sequence[str | None]) -> dict[str, Any]:
-    """List distinct values, the most frequent first, and each track's value as its place from 1 on, or 0 for none."""
+    """Return distinct values, the most frequent first, and the code of each track: 1 for the first one, 0 for None."""
     counts = Counter(value for value in values if value is not None)
     names = sorted(counts, key=lambda name: (-counts[name], name))
-    places = {name: place for place, name in enumerate(names, 1)}
-    codes = np.array([0 if value is None else places[value] for value in values], np.int64)
-    return {"names": names, "codes": pack(codes)}
+    code_of = {None: 0} | {name: code for code, name in enumerate(names, 1)}
+    return {"names": names, "codes": pack(np.array([code_of[value] for value in values], np.int64))}
 
 
 def _quantised(coordinates: np.ndarray) -> np.ndarray:
     low, high = coordinates.min(axis=0).astype(np.float64), coordinates.max(axis=0).astype(np.float64)
     extent = float((high - low).max()) or 1.0
-    centred = (coordinates - (low + high) / 2) / extent + 0.5
-    quantised: np.ndarray = np.rint(centred * _STEPS).astype(np.int64)
-    return quantised
+    centred: np.ndarray = (coordinates - (low + high) / 2) / extent + 0.5
+    return np.rint(centred * _STEPS).astype(np.int64)
 
 
 def pack(values: np.ndarray) -> dict[str, str]:
-    """Pack non-negative integers as base64, little-endian, in the smallest type that holds the largest."""
+    """Pack non-negative integers as base64, little-endian, in the smallest type that can represent the largest."""
     bits = next(bits for bits in (8, 16, 32) if values.max(initial=0) < 2**bits)
     return {"type": f"u{bits}", "data": base64.b64encode(values.astype(f"<u{bits // 8}").tobytes()).decode()}

@@ -1,10 +1,10 @@
-/* The page around a map: search, legend, and the card of the selected track. */
+/* The page of a map: search, legend, and the card of the selected track. */
 "use strict";
 
 (() => {
   const [LISTED, WAIT_MS] = [60, 120];
-  const { part, make } = mapView;
-  const content = JSON.parse(part("content").textContent);
+  const { byId, make } = mapView;
+  const content = JSON.parse(byId("content").textContent);
   let [texts, matches, chosen, pressed, waiting] = [null, null, -1, null, 0];
   const { map, creditsOf, colourBy, fillColours } = mapView.show(content, { onPick: showCard, onColour: forget, legendEntry });
   const { tracks } = map;
@@ -23,7 +23,7 @@
   // The selected track
 
   function showCard(row) {
-    const card = part("card");
+    const card = byId("card");
     card.hidden = row < 0;
     card.dataset.row = row;
     if (row < 0) return card.replaceChildren();
@@ -80,7 +80,7 @@
 
   function press(button, code) {
     pressed = pressed === code ? null : code;
-    for (const one of part("legend").querySelectorAll("button"))
+    for (const one of byId("legend").querySelectorAll("button"))
       one.setAttribute("aria-pressed", pressed !== null && one === button);
     highlight();
   }
@@ -105,7 +105,7 @@
   function search() {
     waiting = 0;
     prepare();
-    const words = plain(part("search").value).split(/\s+/).filter(Boolean);
+    const words = plain(byId("search").value).split(/\s+/).filter(Boolean);
     matches = null;
     if (words.length) {
       matches = [];
@@ -117,14 +117,14 @@
   }
 
   function listMatches() {
-    part("found").hidden = part("matches").hidden = !matches;
-    part("search").setAttribute("aria-expanded", Boolean(matches));
-    part("legend").hidden = Boolean(matches);
+    byId("found").hidden = byId("matches").hidden = !matches;
+    byId("search").setAttribute("aria-expanded", Boolean(matches));
+    byId("legend").hidden = Boolean(matches);
     const count = matches ? matches.length : 0;
     const more = count > LISTED ? `, showing the first ${LISTED}` : "";
-    part("found").textContent = `${count.toLocaleString()} of ${tracks.count.toLocaleString()} tracks match${more}`;
+    byId("found").textContent = `${count.toLocaleString()} of ${tracks.count.toLocaleString()} tracks match${more}`;
     map.canvas.dataset.matches = matches ? count : "";
-    part("matches").replaceChildren(...(matches || []).slice(0, LISTED).map((row) => {
+    byId("matches").replaceChildren(...(matches || []).slice(0, LISTED).map((row) => {
       const button = line(row);
       button.tabIndex = -1;
       button.setAttribute("role", "option");
@@ -137,23 +137,23 @@
   }
 
   function choose(place) {
-    const buttons = part("matches").querySelectorAll("button");
+    const buttons = byId("matches").querySelectorAll("button");
     chosen = Math.max(-1, Math.min(buttons.length - 1, place));
     buttons.forEach((button, i) => {
       button.setAttribute("aria-selected", i === chosen);
       button.id = `match-${i}`;
     });
-    if (chosen < 0) return part("search").removeAttribute("aria-activedescendant");
-    part("search").setAttribute("aria-activedescendant", `match-${chosen}`);
+    if (chosen < 0) return byId("search").removeAttribute("aria-activedescendant");
+    byId("search").setAttribute("aria-activedescendant", `match-${chosen}`);
     buttons[chosen].scrollIntoView({ block: "nearest" });
   }
 
-  part("search").addEventListener("focus", () => setTimeout(prepare));
-  part("search").addEventListener("input", () => {
+  byId("search").addEventListener("focus", () => setTimeout(prepare));
+  byId("search").addEventListener("input", () => {
     clearTimeout(waiting);
     waiting = setTimeout(search, tracks.count > 5000 ? WAIT_MS : 0);
   });
-  part("search").addEventListener("keydown", (event) => {
+  byId("search").addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step && matches) choose(Math.max(0, chosen + step));
     else if (event.key === "Enter") {
@@ -161,7 +161,7 @@
       if (waiting) search();
       if (chosen >= 0) goTo(matches[chosen]);
     } else if (event.key === "Escape") {
-      part("search").value = "";
+      byId("search").value = "";
       search();
     } else return;
     event.preventDefault();

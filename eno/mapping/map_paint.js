@@ -1,10 +1,10 @@
-/* Paints many small marks directly into pixels, which is much faster than canvas drawing without a graphics card. */
+/* Paints many small marks directly into pixels, which is much faster than the canvas API without a graphics card. */
 "use strict";
 
 const mapPaint = (() => {
   const channels = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
 
-  /* The pixels of a disc or ring, antialiased by the distance from the edge. */
+  /* Return the pixels of a disc or ring, antialiased by the distance from the edge. */
   function makeStamp({ colour, ring }, radius, opacity) {
     const side = Math.ceil(2 * radius + 2);
     const hole = ring ? radius - Math.max(1, radius * 0.55) : -1;
@@ -19,7 +19,7 @@ const mapPaint = (() => {
     return { side, marked, redBlue: (blue << 16) | red, green: green << 8 };
   }
 
-  /* `margin` in pixels around the canvas saves clipping marks at the edge. */
+  /* With a `margin` in pixels around the canvas, marks at the edge need no clipping. */
   function makePainter(pen, margin) {
     const { width, height } = pen.canvas;
     const stride = width + 2 * margin;

@@ -1,9 +1,9 @@
-/* The tracks of a map: unpack eno.mapping.map_content, assign colours, and look tracks up by position. */
+/* The tracks of a map: unpack eno.mapping.map_content, assign colours, and find tracks by position. */
 "use strict";
 
 const mapTracks = (() => {
-  const GRADES = 4; // shades for the probability of a tag, besides the faintest
-  // A group is named on the map if it has this share of all tracks, and this share of the group is in one place.
+  const GRADES = 4; // shades for the probability of a tag, not counting the faintest
+  // A group is named on the map if it has this share of all tracks, and if this share of the group is in one place.
   const [MANY, TOGETHER] = [0.01, 0.5];
 
   function unpack({ type, data }) {
@@ -11,7 +11,7 @@ const mapTracks = (() => {
     return new { u8: Uint8Array, u16: Uint16Array, u32: Uint32Array }[type](bytes.buffer);
   }
 
-  /* Positions, names, tags and neighbours by the row of a track. */
+  /* Return positions, names, tags and neighbours by the row of a track. */
   function read(content) {
     const count = content.count;
     const column = ({ names, codes }) => ({ names, codes: unpack(codes) });
@@ -71,7 +71,7 @@ const mapTracks = (() => {
     return `#${mixed.map((part) => part.toString(16).padStart(2, "0")).join("")}`;
   }
 
-  /* The looks, which are also the legend, and the code of each track's look. Look 0 is for all other tracks.
+  /* Return the looks, which are also the legend, and the code of each track's look. Look 0 is for all other tracks.
      `by` is null, { column: name } or { tag: code }. */
   function looks(tracks, by, theme) {
     const chosen = [{ name: "tracks", colour: by ? theme.faint : theme.plain, ring: false }];
@@ -127,7 +127,7 @@ const mapTracks = (() => {
     };
   }
 
-  /* Position for the name of a look, where most of its tracks are; null if they are few or scattered. */
+  /* Return the position for the name of a look, where most of its tracks are; null if they are few or scattered. */
   function centreOf(look, codes, { xs, ys }) {
     const side = 16;
     const wide = side + 2; // with a margin of one cell
@@ -148,7 +148,7 @@ const mapTracks = (() => {
     const mean = (values) => close.reduce((sum, i) => sum + values[i], 0) / close.length;
     const [x, y] = [mean(xs), mean(ys)];
     const away = (i) => (xs[i] - x) ** 2 + (ys[i] - y) ** 2;
-    const middle = close.reduce((best, i) => (away(i) < away(best) ? i : best)); // the mean itself may lie between two groups
+    const middle = close.reduce((best, i) => (away(i) < away(best) ? i : best)); // the mean itself may be between two groups
     return { x: xs[middle], y: ys[middle] };
   }
 

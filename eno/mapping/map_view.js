@@ -1,13 +1,13 @@
-/* Shared by all pages with a map: creating elements, the tooltip of a track, the colours and their legend. */
+/* Shared by all pages with a map: creating elements, the tooltip of a track, colours and their legend. */
 "use strict";
 
 const mapView = (() => {
   const FAMILIES = ["genre", "descriptor"];
   const TIP_TAGS = 8;
 
-  const part = (id) => document.getElementById(id);
+  const byId = (id) => document.getElementById(id);
 
-  /* Names are inserted as text, never as HTML. */
+  /* Create an element. Text is never parsed as HTML. */
   function make(kind, { text = "", children = [], data = {}, ...properties } = {}) {
     const made = Object.assign(document.createElement(kind), properties);
     Object.assign(made.dataset, data);
@@ -22,7 +22,7 @@ const mapView = (() => {
      when the colours have changed. Call `fillColours` once. */
   function show(content, { onPick, onColour = () => {}, legendEntry }) {
     let tipped = -1;
-    const map = createMap(part("map"), content, { onPick, onHover: showTip, onMove: placeTip });
+    const map = createMap(byId("map"), content, { onPick, onHover: showTip, onMove: placeTip });
     const { tracks } = map;
 
     const creditsOf = (row) =>
@@ -30,18 +30,18 @@ const mapView = (() => {
 
     function showTip(row) {
       tipped = row;
-      part("tip").hidden = row < 0;
+      byId("tip").hidden = row < 0;
       if (row < 0) return;
       const tags = tracks.tagsOf(row).slice(0, TIP_TAGS).map((tag) => tag.name).join(", ");
       const lines = [make("b", { text: tracks.title(row) }), make("div", { text: creditsOf(row) })];
-      part("tip").replaceChildren(...lines, make("div", { className: "faint", text: tags }));
-      part("tip").dataset.row = row;
+      byId("tip").replaceChildren(...lines, make("div", { className: "faint", text: tags }));
+      byId("tip").dataset.row = row;
       placeTip();
     }
 
     function placeTip() {
       if (tipped < 0) return;
-      const tip = part("tip");
+      const tip = byId("tip");
       const { x, y } = map.screenOf(tipped);
       const [right, bottom] = [map.canvas.clientWidth - tip.offsetWidth - 4, map.canvas.clientHeight - tip.offsetHeight - 4];
       const below = y + 16 <= bottom ? y + 16 : y - 16 - tip.offsetHeight;
@@ -51,13 +51,13 @@ const mapView = (() => {
 
     /* `value` is "column NAME", "tag CODE" or "". */
     function colourBy(value) {
-      part("colour").value = value;
+      byId("colour").value = value;
       const [kind, name] = [value.split(" ", 1)[0], value.slice(value.indexOf(" ") + 1)];
       const by = { column: { column: name }, tag: { tag: Number(name) } }[kind] || null;
       const looks = map.colourBy(by).map((look, code) => ({ ...look, code })).filter((look) => look.count);
       const ordered = [...looks.filter((look) => look.code), ...looks.filter((look) => !look.code)];
       onColour();
-      part("legend").replaceChildren(...ordered.map((look) => {
+      byId("legend").replaceChildren(...ordered.map((look) => {
         const entry = legendEntry(look);
         entry.classList.toggle("ring", look.ring);
         entry.style.setProperty("--mark", look.colour);
@@ -74,13 +74,13 @@ const mapView = (() => {
         return make("optgroup", { label: `tag: ${family}`, children });
       });
       const filled = groups.filter((group) => group.children.length);
-      part("colour").append(...columns, ...filled, make("option", { value: "", text: "nothing" }));
-      part("colour").addEventListener("change", (event) => colourBy(event.target.value));
-      colourBy(part("colour").value);
+      byId("colour").append(...columns, ...filled, make("option", { value: "", text: "nothing" }));
+      byId("colour").addEventListener("change", (event) => colourBy(event.target.value));
+      colourBy(byId("colour").value);
     }
 
     return { map, creditsOf, colourBy, fillColours };
   }
 
-  return { part, make, credits, show };
+  return { byId, make, credits, show };
 })();

@@ -1,4 +1,4 @@
-"""Lay vectors out in the plane, by principal components or UMAP."""
+"""Project vectors to two dimensions, by PCA or UMAP."""
 
 from __future__ import annotations
 
@@ -18,38 +18,22 @@ METHODS: tuple[Method, ...] = ("auto", "pca", "umap")
 """``auto`` is UMAP if it is installed and there are at least 50 tracks, otherwise PCA."""
 
 UMAP_NEIGHBOURS = 15
-"""Number of neighbours of a track that UMAP keeps close."""
+"""Number of neighbours per track that UMAP keeps close."""
 
 _ENOUGH = 50  # with fewer tracks UMAP's layout depends mostly on its initialisation
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Vectors laid out in the plane.
-
-    Attributes
-    ----------
-    coordinates : np.ndarray [shape=(n, 2), dtype=float32]
-        Both axes have the same scale.
-    method : str
-        ``"pca"`` or ``"umap"``.
-    explained : tuple of float
-        Share of the variance along each axis; empty for UMAP.
-    """
+    """Coordinates in two dimensions [shape=(n, 2), dtype=float32], with the same scale on both axes."""
 
     coordinates: np.ndarray
-    method: str
-    explained: tuple[float, ...] = ()
+    method: str  # "pca" or "umap"
+    explained: tuple[float, ...] = ()  # fraction of the variance along each axis; empty for UMAP
 
 
 def choose_method(method: Method, tracks: int) -> Method:
-    """Check a method for a number of tracks, and resolve ``"auto"``.
-
-    Raises
-    ------
-    SimilarityError
-        There are no tracks, or too few for UMAP.
-    """
+    """Resolve ``"auto"`` for a number of tracks; raises a SimilarityError if they are too few."""
     if method not in METHODS:
         raise UnknownName("method", method, METHODS)
     if tracks == 0:
@@ -69,22 +53,22 @@ def project(
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Projection:
-    """Lay vectors out in the plane.
+    """Project vectors to two dimensions.
 
     Parameters
     ----------
     vectors : np.ndarray [shape=(n, dim)]
         Unit vectors. They should not be whitened, because whitening makes all directions equally important.
     neighbours : tuple of np.ndarray [shape=(n, k)], optional
-        Rows and cosine similarities of the neighbours that UMAP keeps close; by default the nearest of `vectors`. They
-        may come from another space, for instance a whitened one.
+        Rows and cosine similarities of the neighbours that UMAP keeps close, possibly found in another space; by
+        default the nearest neighbours among `vectors`.
     method : {"auto", "pca", "umap"}
-        The first two principal components [1]_ preserve distances along them. UMAP [2]_ keeps neighbours together;
+        PCA [1]_ preserves distances along the first two principal components. UMAP [2]_ keeps neighbours together;
         distances between groups mean little.
     seed : int
-        For UMAP.
+        Only used by UMAP.
     on_progress : callable
-        Called with UMAP's epochs done and their total.
+        Called with the number of UMAP's epochs done and their total.
 
     Raises
     ------
@@ -102,10 +86,10 @@ def project(
     principal = _principal(vectors)
     if method == "pca":
         return principal
-    from eno.mapping.umap_layout import lay_out
+    from eno.mapping.umap_layout import umap_layout
 
     neighbours = neighbours or nearest_others(vectors, UMAP_NEIGHBOURS)[::-1]
-    coordinates = lay_out(*neighbours, start=principal.coordinates, seed=seed, on_progress=on_progress)
+    coordinates = umap_layout(*neighbours, start=principal.coordinates, seed=seed, on_progress=on_progress)
     return Projection(coordinates, "umap")
 
 

@@ -22,7 +22,7 @@ _SPREAD = 10.0  # of the initial coordinates, the same as UMAP's own
 
 
 class _EpochSink(io.TextIOBase):
-    """Passes the numbers that tqdm prints to a callback."""
+    """Passes the numbers that tqdm writes to a callback."""
 
     def __init__(self, on_progress: Callable[[int, int], None]) -> None:
         self._on_progress = on_progress
@@ -34,7 +34,7 @@ class _EpochSink(io.TextIOBase):
         return len(text)
 
 
-def lay_out(
+def umap_layout(
     rows: np.ndarray,
     cosines: np.ndarray,
     *,
@@ -42,22 +42,16 @@ def lay_out(
     seed: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> np.ndarray:
-    """Lay tracks out in the plane so that neighbours stay together.
+    """Return coordinates [shape=(n, 2), dtype=float32] with which neighbours stay together.
 
     Parameters
     ----------
-    rows : np.ndarray [shape=(n, k), dtype=int64]
-        The nearest neighbours of each track.
-    cosines : np.ndarray [shape=(n, k)]
-        Their cosine similarities.
+    rows, cosines : np.ndarray [shape=(n, k)]
+        The nearest neighbours of each track, and their cosine similarities.
     start : np.ndarray [shape=(n, 2)]
         Initial coordinates; principal components preserve the large-scale structure.
     on_progress : callable
         Called with the number of epochs done and their total.
-
-    Returns
-    -------
-    np.ndarray [shape=(n, 2), dtype=float32]
     """
     itself = np.arange(len(rows))[:, np.newaxis]
     known = np.hstack([itself, rows]), np.hstack([np.zeros_like(itself, np.float32), np.clip(1 - cosines, 0, 2)])
@@ -70,10 +64,10 @@ def lay_out(
         precomputed_knn=known,
         random_state=seed,
         n_jobs=1,
-        verbose=True,  # shows epochs with tqdm, and prints messages that are not wanted
+        verbose=True,  # for the progress bar; other messages are discarded below
         tqdm_kwds={"file": _EpochSink(on_progress), "bar_format": "{n_fmt} {total_fmt}", "mininterval": 0.5},
     )
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.filterwarnings("ignore", message=".*knn_search_index.*")  # only needed to add tracks to the layout
-        # Neighbours and initial coordinates are given, so UMAP does not use the vectors themselves.
+        # With known neighbours and initial coordinates, UMAP does not use the vectors, so any array will do.
         return np.asarray(layout.fit_transform(start), np.float32)

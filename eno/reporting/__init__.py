@@ -1,1 +1,1 @@
-"""HTML reports: pages made with Jinja2 (`page.py`), charts made with matplotlib (`plotting.py`)."""
+"""HTML reports: pages (Jinja2) and charts (matplotlib)."""

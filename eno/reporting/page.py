@@ -1,7 +1,4 @@
-"""HTML pages made with Jinja2. Everything that is inserted into a template is escaped.
-
-Templates lie beside the modules that use them; ``reporting/report.html`` is the layout of all reports.
-"""
+"""HTML pages from Jinja2 templates, with all inserted values escaped."""
 
 from __future__ import annotations
 
@@ -21,13 +18,7 @@ from eno.files import AudioRoots, printable, replace_file
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a report.
-
-    Attributes
-    ----------
-    rows : sequence of sequence
-        A cell is text, an int, or an estimate with the attributes ``value``, ``low`` and ``high`` (NaN if unknown).
-    """
+    """A table of a report. Its cells are str, int, or objects with ``value``, ``low`` and ``high`` (NaN if unknown)."""
 
     kind: ClassVar[str] = "table"
     title: str
@@ -42,7 +33,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a report, with its address as `eno.reporting.plotting` returns it."""
+    """A picture of a report; its address is a data URI from `eno.reporting.plotting`."""
 
     kind: ClassVar[str] = "picture"
     caption: str
@@ -51,29 +42,19 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """A boxed paragraph of a report.
-
-    Attributes
-    ----------
-    details : sequence of (str, str)
-        Terms in bold, each with its text.
-    state : str
-        ``"found"`` and ``"fine"`` are coloured.
-    file, audio : str or None
-        Name of an audio file, and its address for a link and a player.
-    """
+    """A boxed paragraph of a report."""
 
     title: str
     text: str
-    details: Sequence[tuple[str, str]] = ()
-    state: str = ""
-    file: str | None = None
-    audio: str | None = None
+    details: Sequence[tuple[str, str]] = ()  # terms in bold, each with its text
+    state: str = ""  # "found" and "fine" are coloured
+    file: str | None = None  # name of an audio file
+    audio: str | None = None  # its link, also for a player
 
 
 @dataclass(frozen=True)
 class Cards:
-    """Cards side by side, below a heading if there is one."""
+    """Cards side by side, with an optional heading."""
 
     kind: ClassVar[str] = "cards"
     cards: Sequence[Card]
@@ -82,7 +63,7 @@ class Cards:
 
 @dataclass(frozen=True)
 class Chapter:
-    """A chapter of a report; what is in one row stands side by side where there is room."""
+    """A chapter of a report; the blocks of a row are side by side if there is room."""
 
     title: str
     explanation: str
@@ -90,14 +71,14 @@ class Chapter:
 
     @property
     def anchor(self) -> str:
-        """Fragment that links to the chapter."""
+        """URL fragment of the chapter."""
         return self.title.lower().replace(" ", "-")
 
 
 def write_page(path: Path, title: str, heading: str, chapters: Sequence[Chapter], *, hints: Sequence[str] = ()) -> None:
-    """Write a report as one HTML file without scripts that loads nothing else; its folder is created.
+    """Write a report as one self-contained HTML file without scripts; the same content yields the same bytes.
 
-    The same content yields the same bytes. `hints` are lines above the first chapter.
+    `hints` are paragraphs above the first chapter.
     """
     page = render("reporting/report.html", title=title, heading=heading, chapters=chapters, hints=hints)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +87,7 @@ def write_page(path: Path, title: str, heading: str, chapters: Sequence[Chapter]
 
 
 def render(template: str, **values: Any) -> str:
-    """Render a template, named by its path below the package ``eno``."""
+    """Render a template, named by its path in the package ``eno``."""
     return _environment().get_template(template).render(values)
 
 
@@ -127,12 +108,12 @@ def _environment() -> Environment:
 
 
 def _finalize(value: object) -> object:
-    # Names on disk may hold bytes that are not UTF-8.
+    # File names may have bytes that are not UTF-8.
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def audio_address(audio_roots: AudioRoots | Path, track_id: str, folder: Path) -> str:
-    """Return the link from a page in `folder` to the file of a track."""
+    """Return the link from a page in `folder` to the audio file of a track."""
     roots = AudioRoots(tuple(Path(os.path.realpath(root)) for root in AudioRoots.of(audio_roots).folders))
     track = roots.file(track_id)
     try:
@@ -143,10 +124,10 @@ def audio_address(audio_roots: AudioRoots | Path, track_id: str, folder: Path) -
 
 
 def is_numeric(rows: Sequence[Sequence[object]], column: int) -> bool:
-    """Return whether a column holds numbers; the first column holds names."""
+    """Return whether all cells of a column are numbers; the first column never counts as numeric."""
     return column > 0 and all(str(row[column])[:1] in "-0123456789…" for row in rows)
 
 
 def as_text(cell: object) -> str:
-    """Return a cell as text, integers with thousands separators."""
+    """Return the text of a cell, with thousands separators in integers."""
     return f"{cell:,}" if isinstance(cell, int) else str(cell)

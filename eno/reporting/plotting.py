@@ -1,4 +1,4 @@
-"""The common style of the charts of reports, and their encoding as data URIs."""
+"""The style of the charts in reports, and their encoding as data URIs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ except ImportError as error:
 
 INK, GRID, BLUE, ORANGE = "#333333", "#dddddd", "#2f6f9f", "#c2691c"
 WIDTH = 4.8
-"""Inches; text stays legible when the chart is scaled down to a phone."""
+"""In inches, so that text stays legible when a chart is scaled down on a phone."""
 
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "eno",  # reproducible bytes
@@ -35,25 +35,25 @@ _STYLE: dict[Any, Any] = {
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
     "font.size": 9,
-    "text.parse_math": False,  # names may hold dollar signs
+    "text.parse_math": False,  # names may contain dollar signs
 }
 _MAX_NAME = 30
 
 
 @contextmanager
 def figure(width: float, height: float) -> Iterator[Figure]:
-    """Create a figure, sized in inches, with the style of the reports."""
+    """Create a figure in the style of the reports; width and height are in inches."""
     with mpl.rc_context(_STYLE):
         yield Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
 def svg(drawn: Figure) -> str:
-    """Encode a figure as a data URI of an SVG, for charts with few elements."""
+    """Encode a figure with few elements as the data URI of an SVG."""
     return _encode(drawn, "svg", "image/svg+xml", metadata={"Date": None, "Creator": None})
 
 
 def png(drawn: Figure) -> str:
-    """Encode a figure as a data URI of a PNG, for charts with many points."""
+    """Encode a figure with many points as the data URI of a PNG."""
     return _encode(drawn, "png", "image/png", dpi=110, metadata={"Software": None})
 
 
@@ -71,7 +71,7 @@ def plain_logarithmic(axis: Axis, most: float) -> None:
 
 
 def lift_map(title: str, labels: Sequence[str], lift: np.ndarray) -> str:
-    """Draw a heat map of the lift [shape=(k, k)] of pairs of labels, as a data URI; 0 and NaN are grey."""
+    """Draw a heat map of the lift [shape=(k, k)] of pairs of labels, with grey for 0 and NaN, as a data URI."""
     names = [shorten(name) for name in labels]
     longest, cells = max(map(len, names), default=0), max(len(names), 5)
     with figure(1.7 + 0.06 * longest + 0.26 * cells, 0.8 + 0.06 * longest + 0.24 * cells) as drawn:
@@ -89,7 +89,7 @@ def lift_map(title: str, labels: Sequence[str], lift: np.ndarray) -> str:
 
 
 def shorten(name: str) -> str:
-    """Shorten a name to 30 characters, with "?" for letters that the font lacks."""
+    """Shorten a name to 30 characters, and replace letters that the font lacks by "?"."""
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     path = mpl.font_manager.findfont("DejaVu Sans")
     known = mpl.font_manager.get_font(path).get_charmap()

@@ -1,4 +1,4 @@
-"""The HTTP service: routes, web page, metrics and health checks around one `eno.serving.service.Service`."""
+"""The HTTP service: routes, web page, metrics and health checks of a `eno.serving.service.Service`."""
 
 from __future__ import annotations
 
@@ -20,16 +20,13 @@ from eno.serving.security import COOKIE, Access, SecurityMiddleware
 from eno.serving.service import Service
 from eno.version import __version__
 
-_DESCRIPTION = "Tags music with your own words, and finds similar tracks."
-_ASSETS = ("index.html", "style.css", "parts.js", "track.js", "collection_map.js", "app.js")
+_DESCRIPTION = "Tags music with your own vocabulary, and finds similar tracks."
+_ASSETS = ("index.html", "style.css", "common.js", "track.js", "collection_map.js", "app.js")
 _KINDS = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
 
 
 def create_app(service: Service, access: Access | None = None) -> FastAPI:
-    """Create the ASGI app of a service, which is started and closed with the app.
-
-    Without `access` everybody who reaches the port may use it.
-    """
+    """Create the ASGI app, which starts and closes the service. By default anyone who reaches the port may use it."""
     access = access or Access()
 
     @contextlib.asynccontextmanager
@@ -39,7 +36,7 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
             yield
         await service.close()
 
-    # FastAPI's documentation pages would load scripts from other hosts; /openapi.json is served.
+    # FastAPI's documentation pages would load scripts from other hosts. /openapi.json is available.
     app = FastAPI(
         title="eno", version=__version__, description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
     )

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,26 +20,17 @@ from eno.audio.worker_pool import WorkerPool
 from eno.encoders import Encoder
 from eno.errors import AudioError, EnoError
 from eno.inference.predictor import EnoPredictor
-from eno.serving.decoding import Upload, read_upload, upload_pool
+from eno.serving.decoding import DecodeTask, read_upload, upload_pool
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedFile:
-    """A file's vectors, and its probabilities if a predictor was passed.
+    """The encoded windows of a file [shape=(n, layers, dim)], and where they start.
 
-    Attributes
-    ----------
-    vectors : np.ndarray [shape=(n, layers, dim), dtype=float32]
-        One row for each window.
-    starts_s : np.ndarray [shape=(n,), dtype=float64]
-        Start of each window.
-    duration_s : float
-        Length of the whole file.
-    peak : float
-        Largest absolute sample in the windows.
-    probabilities : np.ndarray [shape=(num_labels,), dtype=float32] or None
+    `peak` is the largest absolute sample of the windows; `probabilities` [shape=(num_labels,)] is None without a
+    predictor.
     """
 
     vectors: np.ndarray
@@ -63,14 +54,15 @@ class _Job:
     def needed(self) -> bool:
         return not self.future.done()
 
+    def is_whole(self) -> bool:
+        return sum(map(len, self.vectors)) == len(self.starts_s)
+
     def end(self, outcome: EncodedFile | BaseException) -> None:
-        try:
+        with suppress(InvalidStateError):  # the request was cancelled
             if isinstance(outcome, BaseException):
                 self.future.set_exception(outcome)
             else:
                 self.future.set_result(outcome)
-        except InvalidStateError:  # the request was cancelled
-            return
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,22 +78,10 @@ class _Call:
 
 
 class EncoderQueue:
-    """Encodes files and runs other work of the model, one batch at a time.
+    """Encodes files, and calls other functions that use the model, one batch at a time.
 
-    The length of the queue is not limited here but by `eno.serving.service.RequestLimit`, before files are received.
-
-    Parameters
-    ----------
-    decoders : int
-        Worker processes that decode.
-    batch_windows : int
-        Windows per batch if that many are waiting. A batch does not wait to be filled.
-    max_duration_s : float
-        Longer files are refused.
-    decode_timeout_s : float
-        See `eno.serving.decoding.upload_pool`.
-    on_batch : callable
-        Called with the number of windows of each batch.
+    `eno.serving.service.RequestLimit` limits the length of the queue. See `eno.serving.service.Limits` for the numbers.
+    `on_batch` is called with the number of windows of each batch; a batch does not wait to be filled.
     """
 
     def __init__(
@@ -143,12 +123,9 @@ class EncoderQueue:
         self._threads[0].join()
 
     def encode_file(self, path: Path, policy: WindowPolicy, predictor: EnoPredictor | None) -> Future[EncodedFile]:
-        """Encode a file, and tag it with a predictor of the same encoder.
+        """Encode a file, and tag it if a predictor (of the same encoder) is passed.
 
-        Returns
-        -------
-        Future of EncodedFile
-            Its work is dropped if it is cancelled. Its exception is an AudioError if the file cannot be read.
+        The future fails with an AudioError if the file cannot be read. If it is cancelled, the file is skipped.
         """
         job = _Job(path, policy, predictor)
         self._files.put(job)
@@ -174,8 +151,8 @@ class EncoderQueue:
         pool.close()
 
     def _decode(self, pool: WorkerPool, job: _Job) -> None:
-        upload = Upload(job.path, job.policy, self._max_duration_s)
-        with closing(read_upload(pool, upload, needed=job.needed)) as contents:
+        task = DecodeTask(job.path, job.policy, self._max_duration_s)
+        with closing(read_upload(pool, task, needed=job.needed)) as contents:
             for content in contents:
                 if isinstance(content, TrackHead):
                     job.duration_s, job.starts_s = content
@@ -190,18 +167,18 @@ class EncoderQueue:
             if isinstance(first, _Call):
                 self._run(first)
                 continue
-            chunks, then = self._gather(first)
+            chunks, call = self._gather(first)
             try:
                 self._encode(chunks)
             except Exception as error:
                 logger.exception("encoding failed")
                 for chunk in chunks:
                     chunk.job.end(error)
-            if isinstance(then, _Call):
-                self._run(then)
+            if call is not None:
+                self._run(call)
 
     def _gather(self, first: _Chunk) -> tuple[list[_Chunk], _Call | None]:
-        """Take further chunks from the queue without waiting for them."""
+        """Take chunks from the queue up to a full batch or a call, without waiting for more."""
         chunks, count = [first], len(first.windows)
         while count < self._batch_windows:
             try:
@@ -235,7 +212,7 @@ class EncoderQueue:
         ends = np.cumsum([len(chunk.windows) for chunk in chunks])[:-1]
         for chunk, part in zip(chunks, np.split(vectors, ends), strict=True):
             chunk.job.vectors.append(part)
-        whole = [job for job in dict.fromkeys(chunk.job for chunk in chunks) if _is_whole(job)]
+        whole = [job for job in dict.fromkeys(chunk.job for chunk in chunks) if job.is_whole()]
         for predictor in dict.fromkeys(job.predictor for job in whole):
             self._finish([job for job in whole if job.predictor is predictor], predictor)
 
@@ -249,7 +226,3 @@ class EncoderQueue:
                 job.end(EncodedFile(vectors, job.starts_s, job.duration_s, job.peak, found))
             else:
                 job.end(AudioError(job.path, "cannot be encoded: the encoder returned values that are not finite"))
-
-
-def _is_whole(job: _Job) -> bool:
-    return sum(map(len, job.vectors)) == len(job.starts_s)

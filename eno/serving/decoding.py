@@ -1,7 +1,6 @@
 """Decode uploaded files in worker processes, where a file that hangs, crashes or exhausts a decoder fails alone.
 
-Windows arrive a few at a time, so a file of any length takes little memory, and decoding stops as soon as nobody waits
-for the file any more.
+Windows are passed on in chunks, so that a long file takes little memory, and a cancelled request stops its decoding.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from eno.errors import AudioError
 from eno.spec import EncoderSpec
 
 _CHUNK_WINDOWS = 16
-_MAX_RATE, _MAX_CHANNELS = 768_000, 64  # beyond these a header lies, and a window would take gigabytes
+_MAX_RATE, _MAX_CHANNELS = 768_000, 64  # a false header with more would make a window take gigabytes
 _MEMORY_BYTES = 3 * 2**30
 
 
-class Upload(NamedTuple):
-    """A file, the windows that are wanted of it, and the longest duration that is allowed."""
+class DecodeTask(NamedTuple):
+    """Which windows of which file to decode, unless it lasts longer than `max_duration_s`."""
 
     path: Path
     policy: WindowPolicy
@@ -37,7 +36,7 @@ class Upload(NamedTuple):
 
 
 def upload_pool(spec: EncoderSpec, *, timeout_s: float) -> WorkerPool:
-    """Return a pool of one worker, for one thread, in which all windows of a file may take `timeout_s` to decode."""
+    """Return a pool of one worker process, which may take `timeout_s` to decode a file. Only one thread may use it."""
     return WorkerPool(
         partial(decode_upload, spec, timeout_s),
         workers=1,
@@ -49,9 +48,9 @@ def upload_pool(spec: EncoderSpec, *, timeout_s: float) -> WorkerPool:
 
 
 def read_upload(
-    pool: WorkerPool, upload: Upload, *, needed: Callable[[], bool] = lambda: True
+    pool: WorkerPool, task: DecodeTask, *, needed: Callable[[], bool] = lambda: True
 ) -> Generator[TrackHead | np.ndarray, None, None]:
-    """Yield the head of a file, then its windows [shape=(m, window_samples), dtype=float32], some at a time.
+    """Yield duration and window starts of a file, then chunks of its windows [shape=(m, window_samples)].
 
     Raises
     ------
@@ -60,30 +59,32 @@ def read_upload(
     EnoError
         The worker cannot be started.
     """
-    with closing(pool.run([upload], cancelled=lambda: not needed())) as events:
+    with closing(pool.run([task], cancelled=lambda: not needed())) as events:
         for event in events:
             if isinstance(event, Chunk):
                 content = event.content.copy() if isinstance(event.content, np.ndarray) else event.content
                 event.release()
                 yield content
             elif isinstance(event, TaskFailed):
-                raise AudioError(upload.path, event.reason)
+                raise AudioError(task.path, event.reason)
             else:
                 return
-    raise AudioError(upload.path, "is no longer needed")
+    raise AudioError(task.path, "is no longer needed")
 
 
-def decode_upload(spec: EncoderSpec, timeout_s: float, upload: Upload) -> Generator[TrackHead | np.ndarray, None, None]:
-    """Decode the windows of a file; what the worker runs."""
+def decode_upload(
+    spec: EncoderSpec, timeout_s: float, task: DecodeTask
+) -> Generator[TrackHead | np.ndarray, None, None]:
+    """Decode a file; runs in the worker process."""
     began = time.process_time()
-    with open_audio(upload.path, max_duration_s=upload.max_duration_s) as audio:
+    with open_audio(task.path, max_duration_s=task.max_duration_s) as audio:
         info = audio.info(listen=False)
         if info.sample_rate > _MAX_RATE or info.channels > _MAX_CHANNELS:
-            claimed = f"{info.sample_rate:,} samples per second in {info.channels} channels"
-            raise AudioError(upload.path, f"claims {claimed}: not music")
-        windows = OpenWindows(audio, spec.sample_rate, spec.window_samples, upload.policy, spec.padding)
+            found, most = f"{info.sample_rate:,} Hz, {info.channels} channels", f"{_MAX_RATE:,} Hz, {_MAX_CHANNELS}"
+            raise AudioError(task.path, f"is not music according to its header ({found}; at most {most} are accepted)")
+        windows = OpenWindows(audio, spec.sample_rate, spec.window_samples, task.policy, spec.padding)
         yield TrackHead(windows.duration_s, windows.starts_s)
         for window in windows:
             if time.process_time() - began > timeout_s:
-                raise AudioError(upload.path, f"took longer than {timeout_s:g} s to decode; it may be damaged")
+                raise AudioError(task.path, f"took longer than {timeout_s:g} s to decode; it may be damaged")
             yield window

@@ -24,17 +24,7 @@ _INTERNAL = "Internal error. The log of the service has the details."
 
 
 class Problem(Exception):
-    """An error response.
-
-    Parameters
-    ----------
-    status : int
-        HTTP status.
-    detail : str
-        What was found, what was expected, and what to do.
-    **members
-        Further members of the JSON object.
-    """
+    """An error response: HTTP status, message, headers, and further members of the JSON object."""
 
     def __init__(self, status: int, detail: str, *, headers: dict[str, str] | None = None, **members: Any) -> None:
         super().__init__(detail)
@@ -51,7 +41,7 @@ class Problem(Exception):
 
 
 def of_error(error: EnoError) -> Problem:
-    """Describe what is wrong with a request. Faults of the service are logged, and not described to the client."""
+    """Turn an error into a response. The client sees the cause only if it can correct it; other causes are logged."""
     if isinstance(error, AudioError):
         return Problem(422, f"The file {error.reason}.")  # without its path, which is temporary
     if isinstance(error, SimilarityError | ConfigError | UnknownName):

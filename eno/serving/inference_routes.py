@@ -1,4 +1,4 @@
-"""The routes of ``/v1`` that need the model. Their number is limited; their work ends when the client disconnects."""
+"""The routes of ``/v1`` that use the model. Concurrent requests are limited; a disconnected client cancels its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eno.serving.service import Service, while_connected
 from eno.serving.track_routes import TheFilters, TheService, TheSnapshot, TheSounds
 from eno.serving.uploads import Upload, receive_uploads
 from eno.similarity import queries, query_audio
-from eno.similarity.query import Query as Sought
+from eno.similarity.query import Query as TextQuery
 
 router = APIRouter(prefix="/v1", responses=problem_responses(400, 401, 403, 408, 413, 415, 421, 422, 500, 503))
 
@@ -44,8 +44,7 @@ Top = Annotated[int, Query(ge=0, le=1000, description="Tags per family, besides 
 async def _encode_all(
     service: Service, uploads: list[Upload], policy: WindowPolicy, predictor: EnoPredictor | None
 ) -> list[EncodedFile | AudioError]:
-    """Encode several files, a few at a time, so that a request with many does not block the others."""
-    slots = asyncio.Semaphore(service.limits.decoders)
+    slots = asyncio.Semaphore(service.limits.decoders)  # so that a request with many files does not block the others
 
     async def encode(upload: Upload) -> EncodedFile | AudioError:
         async with slots:
@@ -76,22 +75,22 @@ async def tag(request: Request, service: TheService, snapshot: TheSnapshot, top:
 
 @router.post("/similar", openapi_extra=_TAKES_FILES, responses=problem_responses(404))
 async def similar_to_file(
-    request: Request, service: TheService, snapshot: TheSnapshot, sounds: TheSounds, chosen: TheFilters, top: Top = 10
+    request: Request, service: TheService, snapshot: TheSnapshot, sounds: TheSounds, filters: TheFilters, top: Top = 10
 ) -> schemas.SimilarToFile:
     """Find tracks similar to an audio file, and tag the file."""
     with service.request_limit.enter():
         async with receive_uploads(request, service.upload_folder, service.limits.uploads) as uploads:
             if len(uploads) > 1:
-                raise Problem(422, f"The form holds {len(uploads)} files; send one at a time.")
+                raise Problem(422, f"The form has {len(uploads)} files; send one per request.")
             work = service.encode_file(uploads[0], sounds.store.policy, snapshot.predictor)
             encoded = await while_connected(request, work)
         if encoded.peak < query_audio.SILENCE:
-            raise Problem(422, "The windows read from this file are silent, so it has no meaningful neighbours.")
+            raise Problem(422, "This file is silent in all windows that were read, so it has no meaningful neighbours.")
 
         def find() -> schemas.Neighbours:
-            of_file = query_audio.EncodedAudio(encoded.vectors, encoded.starts_s, encoded.duration_s)
-            query = queries.of_audio(sounds.tracks, of_file, snapshot.encoder, name=uploads[0].name)
-            return serialise.neighbours(sounds.nearest(query, **chosen.options))
+            audio = query_audio.EncodedAudio(encoded.vectors, encoded.starts_s, encoded.duration_s)
+            query = queries.of_audio(sounds.tracks, audio, snapshot.encoder, name=uploads[0].name)
+            return serialise.neighbours(sounds.nearest(query, **filters.options))
 
         found = await asyncio.to_thread(find)
     return schemas.SimilarToFile(**dict(found), file=serialise.tagged(uploads[0], snapshot.predictor, encoded, top=top))
@@ -102,17 +101,17 @@ async def search(
     request: Request,
     service: TheService,
     sounds: TheSounds,
-    chosen: TheFilters,
+    filters: TheFilters,
     text: Annotated[str, Query(min_length=1, max_length=500, examples=["sad piano with rain"])],
 ) -> schemas.Neighbours:
     """Find tracks by a description; needs an encoder with a text tower (clap, laion)."""
 
-    async def encode_text() -> Sought:
+    async def encode_text() -> TextQuery:
         call = await asyncio.to_thread(service.encoder_queue.call, lambda: sounds.text(text))
-        sought: Sought = await asyncio.wrap_future(call)
-        return sought
+        query: TextQuery = await asyncio.wrap_future(call)
+        return query
 
     with service.request_limit.enter():
         query = await while_connected(request, encode_text())
-        found = await asyncio.to_thread(lambda: sounds.nearest(query, **chosen.options))
+        found = await asyncio.to_thread(lambda: sounds.nearest(query, **filters.options))
     return serialise.neighbours(found)

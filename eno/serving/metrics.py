@@ -12,21 +12,7 @@ _WINDOWS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """The metrics of one service.
-
-    Attributes
-    ----------
-    requests, seconds
-        Responses by method, route and status, and the time that each took.
-    active : Gauge
-        Requests that wait for the model or are being processed.
-    batches : Histogram
-        Windows per batch of the encoder.
-    files : Counter
-        Encoded files, by outcome.
-    reloads : Counter
-        Reloads of predictor and index, by outcome.
-    """
+    """The metrics of one service."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -70,7 +56,7 @@ class MetricsMiddleware:
         try:
             await self._app(scope, receive, send_counted)
         finally:
-            # The route, not the path: one time series for each track would fill the memory.
+            # Labelled by route, not by path, because a time series for each track would fill the memory.
             route = getattr(scope.get("route"), "path", "none")
             method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "OPTIONS") else "other"
             self._metrics.requests.labels(method, route, status).inc()

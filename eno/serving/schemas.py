@@ -1,4 +1,4 @@
-"""Bodies of requests and responses, for validation and for OpenAPI."""
+"""Bodies of requests and responses, for validation and OpenAPI."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class SimilarToFile(Neighbours):
 
 
 class TagInfo(_Model):
-    """A tag of the vocabulary."""
+    """A tag of the vocabulary, and how common it is."""
 
     tag: str
     family: Family

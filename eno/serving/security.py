@@ -17,8 +17,7 @@ from eno.serving.errors import Problem
 
 COOKIE = "eno_session"
 
-_OPEN = ("/", "/healthz", "/readyz", "/openapi.json")
-_OPEN_FOLDERS = ("/assets/",)
+_PUBLIC = ("/", "/healthz", "/readyz", "/openapi.json")  # and /assets/
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -41,10 +40,10 @@ class Access:
     Attributes
     ----------
     token : str or None
-        Bearer token that clients must send; None lets in everybody who reaches the port.
+        Bearer token that clients must send; None admits everybody who can reach the port.
     hosts : tuple of str
-        Accepted Host headers, without ports; empty for any. This prevents DNS rebinding, where the page of another
-        site reads a local service under that site's name.
+        Accepted Host headers, without ports; empty for any. This prevents DNS rebinding, by which another site's page
+        could read a local service.
     origins : tuple of str
         Other sites whose pages may use the service (CORS); ``"*"`` for all.
     """
@@ -54,7 +53,7 @@ class Access:
     origins: tuple[str, ...] = ()
 
     def session(self) -> str:
-        """Return the value of the session cookie, which stands for the token."""
+        """Return the value of the session cookie, derived from the token."""
         return hmac.new((self.token or "").encode(), b"eno session", hashlib.sha256).hexdigest()
 
 
@@ -95,15 +94,10 @@ class SecurityMiddleware:
         foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
         if foreign and scope["method"] not in _SAFE and not self._allowed(headers.get("origin")):
             return Problem(403, _CROSS_SITE)
-        if self._access.token is None or _is_open(scope["path"]) or scope["method"] == "OPTIONS":
+        public = scope["path"] in _PUBLIC or scope["path"].startswith("/assets/") or scope["method"] == "OPTIONS"
+        if public or self._access.token is None or _has_token(headers, self._access):
             return None
-        if _has_token(headers, self._access):
-            return None
-        return Problem(
-            401,
-            _NO_TOKEN,
-            headers={"WWW-Authenticate": "Bearer"},
-        )
+        return Problem(401, _NO_TOKEN, headers={"WWW-Authenticate": "Bearer"})
 
     def _allowed(self, origin: str | None) -> bool:
         return origin is not None and ("*" in self._access.origins or origin in self._access.origins)
@@ -121,7 +115,7 @@ class SecurityMiddleware:
 
 
 def local_names(host: str, names: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the hosts for `Access`: on a loopback address its names and `names`, otherwise `names` only.
+    """Return the accepted hosts of `Access`: `names`, and on a loopback address also its own names.
 
     Examples
     --------
@@ -139,10 +133,6 @@ def _host(header: str) -> str:
         return urlsplit(f"//{header}").hostname or ""
     except ValueError:
         return ""
-
-
-def _is_open(path: str) -> bool:
-    return path in _OPEN or path.startswith(_OPEN_FOLDERS)
 
 
 def _has_token(headers: Headers, access: Access) -> bool:

@@ -1,4 +1,4 @@
-"""From results to the bodies of responses."""
+"""Turn results into the bodies of responses."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def tagged(
 
 
 def neighbours(found: SearchResult) -> schemas.Neighbours:
-    """Return similar tracks."""
+    """Return the tracks that a search found."""
     listed = [
         schemas.Neighbour(
             **{name: getattr(one, name) for name in _TRACK_FIELDS}, score=round(one.score, 4), shared=list(one.shared)
@@ -65,7 +65,7 @@ def corrections(found: Sequence[Correction]) -> list[schemas.CorrectionOut]:
 
 
 def known_tags(snapshot: Snapshot) -> list[schemas.TagInfo]:
-    """Return the vocabulary of the predictor, or without one that of the catalogue."""
+    """Return the predictor's vocabulary, or without a predictor the tags of the catalogue."""
     if snapshot.predictor is not None:
         counts = snapshot.catalogue.counts if snapshot.catalogue is not None else {}
         labels = snapshot.predictor.labels
@@ -81,7 +81,7 @@ def known_tags(snapshot: Snapshot) -> list[schemas.TagInfo]:
 
 
 def spelling(snapshot: Snapshot, tag: str, family: str | None) -> tuple[str, str] | None:
-    """Return a tag in the spelling of the vocabulary, and its family; None for an unknown tag without a family."""
+    """Return a tag as the vocabulary spells it, and its family; None if it is unknown and `family` is None."""
     for one in known_tags(snapshot):
         if label_key(one.tag) == label_key(tag) and family in (None, one.family):
             return one.tag, one.family

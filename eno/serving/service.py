@@ -1,4 +1,4 @@
-"""The service behind the routes: the models and tracks in use, their reloading, and the limits of what is accepted."""
+"""The service behind the routes: models and tracks in use, their reloading, and limits on requests."""
 
 from __future__ import annotations
 
@@ -37,50 +37,19 @@ _SMOOTHING = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What the service accepts.
-
-    Attributes
-    ----------
-    uploads : UploadLimits
-        Limits of one request.
-    max_duration_s : float
-        Length of one file.
-    decode_timeout_s : float
-        Time to decode one file.
-    max_waiting : int
-        Requests that need the model at the same time, waiting ones included.
-    decoders : int
-        Worker processes that decode.
-    batch_windows : int
-        Windows per batch of the encoder.
-    watch_s : float
-        Interval at which predictor and index are checked for changes; 0 for never.
-    """
+    """Limits and resources of the service."""
 
     uploads: UploadLimits = field(default_factory=UploadLimits)
-    max_duration_s: float = 7200.0
-    decode_timeout_s: float = 60.0
-    max_waiting: int = 64
-    decoders: int = 2
+    max_duration_s: float = 7200.0  # of a file
+    decode_timeout_s: float = 60.0  # for a file
+    max_waiting: int = 64  # concurrent requests that use the model or wait for it
+    decoders: int = 2  # worker processes
     batch_windows: int = 64
-    watch_s: float = 2.0
+    watch_s: float = 2.0  # interval of checking predictor and index for changes; 0 for never
 
 
 class RequestLimit:
-    """Limits how many requests use or wait for the model. For the thread of the event loop only.
-
-    Parameters
-    ----------
-    most : int
-        Requests that are accepted at the same time.
-    on_change : callable
-        Called with the number of accepted requests.
-
-    Attributes
-    ----------
-    active : int
-        Requests that are accepted now.
-    """
+    """Limits how many requests (`active`) use or wait for the model. Only for the thread of the event loop."""
 
     def __init__(self, most: int, *, on_change: Callable[[int], None] = lambda active: None) -> None:
         self._most, self._on_change = most, on_change
@@ -88,13 +57,7 @@ class RequestLimit:
 
     @contextmanager
     def enter(self) -> Iterator[None]:
-        """Accept a request.
-
-        Raises
-        ------
-        Problem
-            There are too many: 503, with Retry-After.
-        """
+        """Accept a request for the duration of the context, or raise a Problem with status 503 and Retry-After."""
         if self.active >= self._most:
             wait_s = max(1, min(60, math.ceil(self._mean_s / 2)))
             raise Problem(
@@ -114,27 +77,19 @@ class RequestLimit:
 
 
 class Service:
-    """What the routes use. Start it inside an event loop.
+    """The state that the routes share. Start it inside an event loop.
 
     Parameters
     ----------
-    sources : Sources
-        Where predictor, store and catalogue are.
-    encoder : Encoder
-        The encoder of predictor and store.
+    sources, encoder
+        See `eno.serving.snapshot.Snapshot.open`, which also lists the exceptions.
     feedback : Path
         File of corrections.
-    limits : Limits, optional
 
     Attributes
     ----------
     snapshot : Snapshot
-        The models and tracks in use. A request reads this once, and keeps it to its end.
-
-    Raises
-    ------
-    EnoError
-        Predictor, store or index is missing or damaged, or they do not belong together.
+        The models and tracks in use. A request reads this once, and uses it to its end.
     """
 
     def __init__(self, sources: Sources, encoder: Encoder, *, feedback: Path, limits: Limits | None = None) -> None:
@@ -158,12 +113,12 @@ class Service:
 
     @property
     def upload_folder(self) -> Path:
-        """Folder for uploads of requests that are being processed."""
+        """Folder for the uploads of running requests."""
         assert self._uploads is not None
         return self._uploads.path
 
     async def start(self) -> None:
-        """Start threads and worker processes, and watch for changes."""
+        """Start threads and worker processes, and watch predictor and index for changes."""
         self._uploads = await asyncio.to_thread(UploadFolder)
         await asyncio.to_thread(self.encoder_queue.start)
         self._draw_map()
@@ -171,11 +126,11 @@ class Service:
             self._watching = asyncio.create_task(self._watch())
 
     def _draw_map(self) -> None:
-        # Before anybody asks for it: it takes seconds.
+        # In advance, because it takes seconds.
         threading.Thread(target=self.snapshot.draw_map, name="eno-map", daemon=True).start()
 
     async def close(self) -> None:
-        """Finish the requests that were accepted, and stop."""
+        """Finish accepted requests, and stop."""
         self.stopping = True
         if self._watching is not None:
             self._watching.cancel()
@@ -186,13 +141,7 @@ class Service:
             await asyncio.to_thread(self._uploads.remove)
 
     async def encode_file(self, upload: Upload, policy: WindowPolicy, predictor: EnoPredictor | None) -> EncodedFile:
-        """Encode and tag a file. Its work is dropped if the caller is cancelled.
-
-        Raises
-        ------
-        AudioError
-            The file cannot be read.
-        """
+        """Encode and tag a file, as `eno.serving.batching.EncoderQueue.encode_file` does."""
         try:
             encoded = await asyncio.wrap_future(self.encoder_queue.encode_file(upload.path, policy, predictor))
         except AudioError:
@@ -202,13 +151,10 @@ class Service:
         return encoded
 
     async def reload(self) -> bool:
-        """Load predictor and index from disk again. Running requests keep those that they began with.
+        """Load predictor and index from disk again; running requests keep their snapshot.
 
-        Returns
-        -------
-        bool
-            False if they cannot be used, for instance because the predictor needs another encoder; then the previous
-            ones stay in use.
+        Returns False if they cannot be used, for instance because the predictor needs another encoder. The previous
+        ones then stay in use.
         """
         async with self._reloading:
             stamp = await asyncio.to_thread(self.sources.stamp)
@@ -231,7 +177,7 @@ class Service:
             await asyncio.sleep(self.limits.watch_s)
             try:
                 now = await asyncio.to_thread(self.sources.stamp)
-                # None stands for a predictor that is half written; and what has just changed may change again.
+                # A None in the stamp means half written; and a file that has just changed may change again.
                 if now != self._stamp and now == before and None not in now:
                     await self.reload()
                 before = now
@@ -240,17 +186,14 @@ class Service:
 
 
 def default_decoders() -> int:
-    """Return the default number of worker processes that decode: half of the cores, at most 8."""
+    """Return the default number of decoding processes: half of the cores, at most 8."""
     return max(1, min(8, usable_cores() // 2))
 
 
 async def while_connected(request: Request, work: Awaitable[_T]) -> _T:
-    """Await something as long as the client is connected. The body of the request must have been read.
+    """Await `work`; if the client disconnects, cancel it and raise ClientDisconnect.
 
-    Raises
-    ------
-    ClientDisconnect
-        The client has disconnected; the work is cancelled.
+    The body of the request must have been read.
     """
     working, leaving = asyncio.ensure_future(work), asyncio.create_task(_disconnected(request))
     try:

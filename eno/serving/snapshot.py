@@ -1,4 +1,4 @@
-"""The predictor, index and catalogue that requests use, replaced together when one of them changes on disk."""
+"""Predictor, index and catalogue in use, replaced together when one of them changes on disk."""
 
 from __future__ import annotations
 
@@ -31,38 +31,22 @@ from eno.similarity.tag_table import open_tag_table
 
 logger = logging.getLogger(__name__)
 
-_MAP_TRACKS = 100_000  # a random sample of a larger collection is drawn
+_MAP_TRACKS = 100_000  # of a larger collection, a random sample is drawn
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Where predictor, store and catalogue are.
+    """Where predictor, store and catalogue are."""
 
-    Attributes
-    ----------
-    model : Path or None
-        Folder of a predictor; without it files are not tagged.
-    store : Path or str or None
-        Embedding store; without it there are no tracks.
-    index : Path or None
-        Index with one vector for each track; by default the one in the store.
-    data_root : Path or None
-        Data root with the tables of the catalogue.
-    audio_roots : AudioRoots or Path or None
-        Folders of the tracks; by default ``raw/audio`` in the data root.
-    map_method : str
-        See `eno.mapping.projection.project`.
-    """
-
-    model: Path | None = None
-    store: Path | str | None = None
-    index: Path | None = None
+    model: Path | None = None  # folder of a predictor; None: files are not tagged
+    store: Path | str | None = None  # None: there are no tracks
+    index: Path | None = None  # an index of tracks; None: the one in the store
     data_root: Path | None = None
-    audio_roots: AudioRoots | Path | None = None
+    audio_roots: AudioRoots | Path | None = None  # None: raw/audio in the data root
     map_method: Method = "auto"
 
     def stamp(self) -> tuple[tuple[int, int] | None, ...]:
-        """Return a value that changes with predictor and index; it holds None if one is missing or half written."""
+        """Return modification times and inodes of predictor and index; None for one that is missing or half written."""
         paths = [] if self.model is None else [self.model / PREDICTOR]
         if self.store is not None:
             paths.append((self.index or index_folder(EmbeddingStore.open(self.store))) / MANIFEST)
@@ -79,26 +63,14 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """What one request uses from its beginning to its end.
-
-    Attributes
-    ----------
-    predictor : EnoPredictor or None
-        None without a model.
-    sounds : SoundsLike or None
-        Similarity search; None without a store.
-    catalogue : TrackCatalogue or None
-        None without a store.
-    map_json : Future of bytes
-        Result of `draw_map`: the JSON of `eno.mapping.map.draw_map`, compressed by gzip.
-    """
+    """The models and tracks that a request uses to its end. Without a store there are neither search nor catalogue."""
 
     encoder: Encoder
     predictor: EnoPredictor | None
     sounds: SoundsLike | None
     catalogue: TrackCatalogue | None
     map_method: Method = "auto"
-    map_json: Future[bytes] = field(default_factory=Future)
+    map_json: Future[bytes] = field(default_factory=Future)  # compressed by gzip
 
     @classmethod
     def open(cls, sources: Sources, encoder: Encoder) -> Snapshot:
@@ -142,7 +114,7 @@ class Snapshot:
         return cls(encoder, predictor, sounds, catalogue, sources.map_method)
 
     def draw_map(self) -> None:
-        """Draw the map and set `map_json`. Takes seconds to minutes; call it once, in its own thread."""
+        """Compute `map_json`, which takes seconds to minutes; call this once, in a thread of its own."""
         if self.sounds is None:
             return
         try:

@@ -20,16 +20,9 @@ _NAMES = ("title", "artist", "album")
 
 
 class TrackCatalogue:
-    """The tracks of an index, in its order.
+    """The tracks of an index of tracks, in its order.
 
-    Parameters
-    ----------
-    tracks : IndexedTracks
-        Of an index with one vector for each track.
-    predictor : EnoPredictor or None
-        The predictor of ``tracks.tags``.
-    audio_roots : AudioRoots or Path, optional
-        Folders of the tracks; without them no audio is served.
+    `predictor` is the one that predicted ``tracks.tags``. Without `audio_roots` no audio is served.
     """
 
     def __init__(
@@ -45,7 +38,6 @@ class TrackCatalogue:
 
     @cached_property
     def _texts(self) -> pa.Array:
-        """The searchable text of each track."""
         table = self._tracks.metadata.table.take(pa.array(self._tracks.metadata_rows[self.rows]))
         columns = [pc.fill_null(table[name].cast(pa.string()), "") for name in (*_NAMES, "track_id")]
         texts = pc.utf8_normalize(pc.binary_join_element_wise(*columns, "\n"), "NFKD")
@@ -54,12 +46,7 @@ class TrackCatalogue:
     def find(self, words: str, *, offset: int, limit: int) -> tuple[int, list[dict[str, Any]]]:
         """Find tracks whose title, artist, album or path contain all `words`, ignoring case and accents.
 
-        Returns
-        -------
-        total : int
-            Number of tracks found.
-        tracks : list of dict
-            `summary` of up to `limit` of them, from `offset` on.
+        Returns their number, and the `summary` of up to `limit` of them from `offset` on.
         """
         found = self.rows
         for word in _without_accents(words).split():
@@ -68,12 +55,12 @@ class TrackCatalogue:
         return len(found), [self.summary(int(row)) for row in found[offset : offset + limit]]
 
     def row_of(self, track_id: str) -> int | None:
-        """Return the row of a track, or None if there is no such track."""
+        """Return the row of a track, or None if the index lacks it."""
         rows = self._tracks.index.rows_of(track_id)
         return int(rows[0]) if len(rows) else None
 
     def summary(self, row: int) -> dict[str, Any]:
-        """Return the fields of a track in a list."""
+        """Return the fields that lists of tracks show."""
         known = self._metadata(row)
         fields = {name: known.get(name) for name in (*_NAMES, "year", "duration_s")}
         return {"track_id": self._tracks.index.track_id(row), **fields}
@@ -88,14 +75,14 @@ class TrackCatalogue:
         return self._tracks.metadata.row(int(self._tracks.metadata_rows[row]))
 
     def predicted(self, row: int) -> list[TagProbability]:
-        """Return all tags of the predictor for a track, the most probable first; none without a predictor."""
+        """Return all tags of a track with their probabilities, the highest first; [] without a predictor."""
         table, place = self._tracks.tags, int(self._tracks.tag_rows[row])
         if table is None or self._predictor is None or place < 0:
             return []
         return self._predictor.name_tags(np.asarray(table.probabilities[:, place], np.float32))
 
     def audio(self, track_id: str) -> Path | None:
-        """Return the audio file of a track, or None if it is missing or a link leads out of the audio folders."""
+        """Return the audio file of a track; None if it is missing, or a link that leads out of the audio folders."""
         for folder in self._audio_folders:
             path = Path(os.path.realpath(printed_file(folder, track_id)))
             if path.is_file() and any(map(path.is_relative_to, self._audio_folders)):
@@ -104,7 +91,7 @@ class TrackCatalogue:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Number of tracks with each tag: predicted ones, or without a predictor those of the catalogue."""
+        """Number of tracks with each predicted tag, or without a predictor with each tag of the catalogue."""
         table = self._tracks.tags
         if table is None:
             return {tag: count for (_, tag), count in self.known_tags.items()}
@@ -118,7 +105,7 @@ class TrackCatalogue:
 
     @cached_property
     def known_tags(self) -> dict[tuple[str, str], int]:
-        """Number of tracks with each tag of the catalogue, by family and tag."""
+        """(family, tag) → number of tracks, for the tags of the catalogue."""
         found: dict[tuple[str, str], int] = {}
         table = self._tracks.metadata.table.take(pa.array(self._tracks.metadata_rows[self.rows]))
         for family, column in (("genre", "genres"), ("descriptor", "descriptors")):

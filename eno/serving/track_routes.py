@@ -1,4 +1,4 @@
-"""The routes of ``/v1`` about tracks; `eno.serving.inference_routes` has those that need the model."""
+"""The routes of ``/v1`` about tracks, which need no encoder; see `eno.serving.inference_routes` for the others."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def the_service(request: Request) -> Service:
 
 
 def the_snapshot(service: Annotated[Service, Depends(the_service)]) -> Snapshot:
-    """Return what is in use now."""
+    """Return the current snapshot."""
     return service.snapshot
 
 
@@ -67,12 +67,10 @@ class Filters:
         per_artist: Annotated[int, Query(ge=0, le=1000, description="Tracks per artist; 0 for any number")] = 2,
         same_album: Annotated[bool, Query(description="Include tracks of the same album")] = False,
         diversity: Annotated[
-            float, Query(ge=0, le=1, description="How much results shall differ from each other")
+            float, Query(ge=0, le=1, description="Trade similarity for variety among the results")
         ] = 0.0,
         genre: Annotated[list[str] | None, Query(max_length=20, description=_ANY_OF)] = None,
-        descriptor: Annotated[
-            list[str] | None, Query(max_length=20, description="Only tracks with one of these")
-        ] = None,
+        descriptor: Annotated[list[str] | None, Query(max_length=20, description=_ANY_OF)] = None,
     ) -> None:
         where = Where(genres=tuple(genre or ()), descriptors=tuple(descriptor or ()))
         self.options: dict[str, Any] = {
@@ -128,14 +126,14 @@ def tracks(
     return schemas.Tracks(total=total, offset=offset, tracks=[schemas.Track(**one) for one in found])
 
 
-# Longer routes come first, because ids contain slashes.
+# Longer routes come first, because track ids contain slashes.
 @router.get("/tracks/{track_id:path}/similar", responses=problem_responses(404))
 def similar_to_track(
-    track_id: str, catalogue: TheCatalogue, sounds: TheSounds, chosen: TheFilters
+    track_id: str, catalogue: TheCatalogue, sounds: TheSounds, filters: TheFilters
 ) -> schemas.Neighbours:
     """Find tracks similar to a track."""
     _row(catalogue, track_id)
-    return serialise.neighbours(sounds.nearest(queries.of_track(sounds.tracks, track_id), **chosen.options))
+    return serialise.neighbours(sounds.nearest(queries.of_track(sounds.tracks, track_id), **filters.options))
 
 
 @router.get(
@@ -160,7 +158,7 @@ def audio(track_id: str, catalogue: TheCatalogue) -> FileResponse:
 
 @router.get("/tracks/{track_id:path}", responses=problem_responses(404))
 def track(track_id: str, catalogue: TheCatalogue, service: TheService) -> schemas.TrackDetail:
-    """Return a track with its predicted tags."""
+    """Return a track with its predicted tags and its corrections."""
     row = _row(catalogue, track_id)
     return schemas.TrackDetail(
         **catalogue.detail(row),
@@ -173,7 +171,7 @@ def track(track_id: str, catalogue: TheCatalogue, service: TheService) -> schema
     **problem_responses(404), 200: {"description": "Input of createMap in map.js", "content": {"application/json": {}}},
 })  # fmt: skip
 async def collection_map(request: Request, snapshot: TheSnapshot, _catalogue: TheCatalogue) -> Response:
-    """Return the map of the collection, once it is drawn."""
+    """Return the map of the collection; waits until it is drawn."""
     packed = await asyncio.shield(asyncio.wrap_future(snapshot.map_json))  # shared with other requests
     headers = {"Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):

@@ -1,4 +1,4 @@
-"""Uploaded files: streamed to disk, never held in memory, and removed when the request has been answered."""
+"""Uploaded files: streamed to disk rather than held in memory, and removed after the response."""
 
 from __future__ import annotations
 
@@ -7,80 +7,51 @@ import contextlib
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Message, Receive
 
 from eno.serving.errors import Problem
 
 _PREFIX, _LOCK = "eno-serve-", "lock"
-_MAX_FIELDS, _MAX_FIELD_BYTES = 20, 65_536  # of a form, besides its files
+_MAX_FIELDS, _MAX_FIELD_BYTES = 20, 65_536  # other fields of a form
 _AUDIO_BODY = re.compile(r"(audio|video)/|application/(octet-stream|ogg)$")
 
 
 @dataclass(frozen=True, kw_only=True)
 class UploadLimits:
-    """What a request may send.
+    """Limits of one request."""
 
-    Attributes
-    ----------
-    max_bytes : int
-        Size of one file.
-    max_files : int
-        Files in one request.
-    idle_s : float
-        A client that sends nothing for this long is disconnected.
-    """
-
-    max_bytes: int = 200_000_000
+    max_bytes: int = 200_000_000  # of one file
     max_files: int = 16
-    idle_s: float = 30.0
+    idle_s: float = 30.0  # a client that sends nothing for this long is disconnected
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that a client sent.
+    """A file that a client sent."""
 
-    Attributes
-    ----------
-    name : str
-        The client's name for it; for display only.
-    path : Path
-        Temporary file, under a name that the service chose.
-    """
-
-    name: str
-    path: Path
+    name: str  # chosen by the client; only for display
+    path: Path  # temporary file
 
 
 @contextlib.asynccontextmanager
 async def receive_uploads(request: Request, folder: Path, limits: UploadLimits) -> AsyncIterator[list[Upload]]:
-    """Receive the files of a form, or the body of the request as one file.
+    """Receive the files of a form, or the body of the request as one file; yields at least one upload.
 
-    Parameters
-    ----------
-    request : Request
-        Its body is read to the end.
-    folder : Path
-        Receives a folder for this request, which is removed at the end of the context.
-    limits : UploadLimits
-
-    Yields
-    ------
-    list of Upload
-        At least one.
+    They are saved below `folder`, and removed at the end of the context.
 
     Raises
     ------
     Problem
-        The request holds no file, or too much; or the client stopped sending.
+        The request has no file, is malformed or exceeds a limit; or the client stopped sending.
     ClientDisconnect
-        The client has gone.
     """
     place = Path(tempfile.mkdtemp(dir=folder))
     try:
@@ -121,16 +92,37 @@ def _limited(receive: Receive, most: int, limits: UploadLimits) -> Receive:
     return limited
 
 
+class _FormParser(MultiPartParser):
+    complete = False
+
+    def on_end(self) -> None:
+        self.complete = True
+
+
 async def _from_form(request: Request, place: Path, limits: UploadLimits) -> list[Upload]:
+    async def body() -> AsyncGenerator[bytes, None]:
+        async for chunk in request.stream():
+            yield chunk
+        if not parser.complete:  # the parser would skip the last part
+            raise MultiPartException("Its end (the closing boundary) is missing.")
+
+    limited = {"max_files": limits.max_files, "max_fields": _MAX_FIELDS, "max_part_size": _MAX_FIELD_BYTES}
+    parser = _FormParser(request.headers, body(), **limited)
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise Problem(400, f"The form cannot be read. {error.message}") from error
     uploads: list[Upload] = []
-    async with request.form(max_files=limits.max_files, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES) as form:
+    try:
         for _, file in form.multi_items():
             if isinstance(file, UploadFile):
                 if (file.size or 0) > limits.max_bytes:
                     raise _too_large(limits)
                 uploads.append(await asyncio.to_thread(_save, file, place / str(len(uploads))))
+    finally:
+        await form.close()
     if not uploads:
-        raise Problem(422, "The form holds no file. Send audio in fields called 'file', or as the body of the request.")
+        raise Problem(422, "The form has no file. Send audio in fields called 'file', or as the body of the request.")
     return uploads
 
 
@@ -144,7 +136,7 @@ async def _from_body(request: Request, place: Path, limits: UploadLimits) -> lis
 
 def _save(file: UploadFile, path: Path) -> Upload:
     name = file.filename or ""
-    # Decoders go by the content, and only in doubt by the suffix.
+    # Decoders recognise the format by the content, and only in doubt by the suffix.
     if suffix := re.search(r"\.[A-Za-z0-9]{1,5}$", name):
         path = path.with_suffix(suffix.group())
     with path.open("wb") as target:
@@ -182,7 +174,7 @@ class UploadFolder:
 
 
 def _abandoned() -> Iterator[Path]:
-    # The operating system releases a lock when its process ends, however it ends.
+    # The operating system releases the lock when a process ends, even if it crashes.
     for place in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError), (place / _LOCK).open("rb+") as lock:
             if _acquire(lock):

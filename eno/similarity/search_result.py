@@ -48,12 +48,14 @@ class Neighbour:
 class SearchResult:
     """The tracks that a search found, best first; or a playlist in its order.
 
-    `query` describes the query, and `notes` are remarks for the user, for instance why there are fewer results.
+    `query` describes the query, and `notes` are remarks for the user, for instance why there are fewer results. Then
+    `excluded_by` names the parameters of `eno.similarity.sounds_like.SoundsLike.nearest` that excluded the others.
     """
 
     query: str
     neighbours: tuple[Neighbour, ...]
     notes: tuple[str, ...] = ()
+    excluded_by: tuple[str, ...] = ()
 
     def __getitem__(self, place: int) -> Neighbour:
         return self.neighbours[place]

@@ -227,12 +227,14 @@ class SoundsLike:
             diversity=diversity,
             vectors=self.index.vectors,
         )
-        notes = query.notes
-        if len(rows) < k:
-            all_found = len(rows) >= len(self.tracks.names) - len(query.track_ids)
-            reasons = _NO_OTHERS if all_found else _reasons(bool(where), per_artist, per_album, same_album)
-            notes = (*notes, f"Found {len(rows):,} of {k:,} requested. {reasons}")
-        return SearchResult(query.name, describe(self.tracks, query, rows, scores), notes)
+        result = SearchResult(query.name, describe(self.tracks, query, rows, scores), query.notes)
+        if len(rows) == k:
+            return result
+        all_found = len(rows) >= len(self.tracks.names) - len(query.track_ids)
+        reasons = {} if all_found else _reasons(bool(where), per_artist, per_album, same_album)
+        why = _NO_OTHERS if all_found else _excluded(list(reasons.values()))
+        note = f"Found {len(rows):,} of {k:,} requested. {why}"
+        return replace(result, notes=(*result.notes, note), excluded_by=tuple(reasons))
 
     def playlist(
         self,
@@ -286,21 +288,20 @@ class SoundsLike:
         return limits if per_album is None else [*limits, GroupLimit(self.tracks.albums, per_album)]
 
 
-def _reasons(filtered: bool, per_artist: int | None, per_album: int | None, same_album: bool) -> str:
-    """Say what excluded tracks from a result."""
-    reasons, remedies = ["filters"] if filtered else [], []
+def _reasons(filtered: bool, per_artist: int | None, per_album: int | None, same_album: bool) -> dict[str, str]:
+    """Return the parameters that may have excluded tracks from a result, described in words."""
+    reasons = {"where": "filters"} if filtered else {}
     for limit, kind in ((per_artist, "artist"), (per_album, "album")):
         if limit is not None:
-            reasons.append(f"the limit of {limit} per {kind}")
-            remedies.append(f"--per-{kind} 0")
-    if not same_album:
-        reasons.append("skipping the query's own albums")
-        remedies.append("--same-album")
+            reasons[f"per_{kind}"] = f"the limit of {limit} per {kind}"
+    return reasons if same_album else reasons | {"same_album": "skipping the query's own albums"}
+
+
+def _excluded(reasons: list[str]) -> str:
     if not reasons:
         return "The index has no others that match."
     listed = " and ".join([", ".join(reasons[:-1]), reasons[-1]] if len(reasons) > 1 else reasons)
-    hint = f"; try {' or '.join(remedies)}" if remedies else ""
-    return f"{listed[0].upper()}{listed[1:]} excluded the rest{hint}."
+    return f"{listed[0].upper()}{listed[1:]} excluded the rest."
 
 
 def _update_command(index: SimilarityIndex, store: EmbeddingStore) -> str:

@@ -13,7 +13,7 @@ from eno.audio.reading import read_windows
 from eno.audio.windows import WindowPolicy
 from eno.errors import AudioError
 from eno.serving.batching import EncoderQueue
-from eno.serving.decoding import Upload, read_upload, upload_pool
+from eno.serving.decoding import DecodeTask, read_upload, upload_pool
 from eno.serving.errors import Problem
 from eno.serving.service import RequestLimit
 from eno.serving.uploads import UploadFolder
@@ -65,10 +65,10 @@ def vectors(queue, path, policy):
 def test_files_are_encoded_as_without_the_queue(queue, songs, policy):
     waiting = [queue.encode_file(path, policy, None) for path in songs]
     for path, future in zip(songs, waiting, strict=True):
-        heard, (expected, starts_s) = future.result(30), vectors(queue, path, policy)
-        np.testing.assert_allclose(heard.vectors, expected, rtol=1e-5, atol=1e-4)
-        np.testing.assert_array_equal(heard.starts_s, starts_s)
-        assert heard.duration_s == soundfile.info(path).duration
+        encoded, (expected, starts_s) = future.result(30), vectors(queue, path, policy)
+        np.testing.assert_allclose(encoded.vectors, expected, rtol=1e-5, atol=1e-4)
+        np.testing.assert_array_equal(encoded.starts_s, starts_s)
+        assert encoded.duration_s == soundfile.info(path).duration
 
 
 def test_waiting_files_are_encoded_in_one_batch(queue, songs):
@@ -123,33 +123,33 @@ def test_values_that_are_not_finite_are_an_error(queue, songs):
 MANY_WINDOWS = WindowPolicy(hop_s=0.01)  # more than are decoded ahead
 
 
-def upload(path, policy):
-    return Upload(path, policy, max_duration_s=60)
+def task(path, policy):
+    return DecodeTask(path, policy, max_duration_s=60)
 
 
 def test_a_file_that_hangs_times_out_and_the_next_is_decoded(songs, tmp_path):
     os.mkfifo(tmp_path / "hangs.wav")
-    hangs = upload(tmp_path / "hangs.wav", MANY_WINDOWS)
+    hangs = task(tmp_path / "hangs.wav", MANY_WINDOWS)
     with upload_pool(ProjectionEncoder().spec, timeout_s=0.5) as pool:
         with pytest.raises(AudioError, match=r"no progress for 0\.5 s"):
             next(read_upload(pool, hangs))
         with pytest.raises(AudioError, match="no longer needed"):
             next(read_upload(pool, hangs, needed=lambda: False))
-        _, chunk = read_upload(pool, upload(songs[0], WindowPolicy(count=2)))
+        _, chunk = read_upload(pool, task(songs[0], WindowPolicy(count=2)))
         assert len(chunk) == 2
 
 
 def test_a_crash_of_the_decoder_affects_only_its_file(songs):
     with upload_pool(ProjectionEncoder().spec, timeout_s=10) as pool:
-        contents = read_upload(pool, upload(songs[0], MANY_WINDOWS))
+        contents = read_upload(pool, task(songs[0], MANY_WINDOWS))
         next(contents)
         (worker,) = pool._workers
         worker.process.kill()
         worker.process.join()
         with pytest.raises(AudioError, match="crashed the process"):
             list(contents)
-        for _ in range(2):  # also after one that was not read to its end
-            contents = read_upload(pool, upload(songs[1], MANY_WINDOWS))
+        for _ in range(2):  # also after a file that was not read to its end
+            contents = read_upload(pool, task(songs[1], MANY_WINDOWS))
             assert next(contents).duration_s == 3.0
             (worker,) = pool._workers
             contents.close()

@@ -97,6 +97,16 @@ def test_malformed_forms(ask, body):
     assert 400 <= answer.status_code < 500
 
 
+@pytest.mark.parametrize("share", [0.1, 0.7, 0.99])
+def test_truncated_forms(ask, song, share):
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.flac"\r\n\r\n' + song + b"\r\n"
+    whole = 2 * part + b"--b--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert ask.post("/v1/tag", content=whole, headers=headers).status_code == 200
+    answer = ask.post("/v1/tag", content=whole[: int(share * len(whole))], headers=headers)
+    assert (answer.status_code, "closing boundary) is missing" in answer.json()["detail"]) == (400, True)
+
+
 def test_limits_of_size_and_number(ask, song):
     limit = 3_000_000
     assert tag(ask, b"\0" * (limit + 1)).status_code == 413

@@ -64,8 +64,9 @@ def test_track(similar):
     assert FIRST not in {row["track_id"] for row in rows}
     shared = {row["track_id"]: row["shared"] for row in rows}
     assert shared["V/Slow Songs/01.wav"] == ["Slowcore", "melancholic"]
-    artists = [row["artist"] for row in similar(FIRST, "--json")[1]]
-    assert artists.count("Low") == 2
+    result, rows = similar(FIRST, "--json")
+    assert [row["artist"] for row in rows].count("Low") == 2
+    assert "Try --per-artist 0 or --same-album." in result.stderr
 
 
 def test_file_passage_and_windows(similar, collection, tmp_path):

@@ -160,8 +160,9 @@ class TestFilters:
         answer = sounds.like(FIRST, k=99, where=Where(artists=("sigur ros",)), per_artist=None)
         assert len(answer) == 3
         assert answer.notes == (
-            "Found 3 of 99 requested. Filters and skipping the query's own albums excluded the rest; try --same-album.",
+            "Found 3 of 99 requested. Filters and skipping the query's own albums excluded the rest.",
         )
+        assert answer.excluded_by == ("where", "same_album")
 
     @pytest.mark.parametrize(
         "options", [{"k": 0}, {"per_artist": 0}, {"per_album": -1}, {"diversity": 1.1}, {"diversity": float("nan")}]

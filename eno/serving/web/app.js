@@ -1,27 +1,27 @@
-/* The page: views, search, and files that are chosen or dropped. */
+/* The page: views, search, and tagging of chosen or dropped files. */
 "use strict";
 
 (() => {
-  const { part, make, ask, say } = eno;
+  const { byId, make, ask, showStatus } = eno;
   const PAGE = 50;
-  let [info, asked, tagged] = [null, 0, null];
+  let [info, latest, tagged] = [null, 0, null];
 
-  /* Show the view in the address. A response that arrives after the view has changed is ignored. */
+  /* Show the view named in the address. A response that arrives after another view was requested is ignored. */
   async function show() {
-    const number = ++asked;
+    const number = ++latest;
     const [, view = "", rest = ""] = location.hash.match(/^#\/(\w*)\/?(.*)$/) || [];
-    say("");
-    part("panel").setAttribute("aria-busy", "true");
+    showStatus("");
+    byId("panel").setAttribute("aria-busy", "true");
     try {
       const draw = await (views[view] || views[""])(rest);
-      if (number !== asked) return;
+      if (number !== latest) return;
       draw();
-      part("panel").scrollTop = 0;
-      if (view) part("panel").focus({ preventScroll: true });
+      byId("panel").scrollTop = 0;
+      if (view) byId("panel").focus({ preventScroll: true });
     } catch (error) {
-      if (number === asked) say(error.message, { problem: true });
+      if (number === latest) showStatus(error.message, { problem: true });
     } finally {
-      if (number === asked) part("panel").setAttribute("aria-busy", "false");
+      if (number === latest) byId("panel").setAttribute("aria-busy", "false");
     }
   }
 
@@ -35,7 +35,7 @@
 
   const views = {
     async ""() {
-      return info.tracks ? list("", `${info.tracks.toLocaleString()} tracks`) : () => part("panel").replaceChildren(welcome());
+      return info.tracks ? list("", `${info.tracks.toLocaleString()} tracks`) : () => byId("panel").replaceChildren(welcome());
     },
     async name(rest) {
       return list(decoded(rest));
@@ -44,9 +44,9 @@
       const text = decoded(rest);
       const found = await ask(`/v1/search?k=50&text=${encodeURIComponent(text)}`);
       return () => {
-        fields(text, "text");
+        fillSearch(text, "text");
         const rows = found.neighbours.map((one) => eno.row(one, { note: one.score.toFixed(2), shared: one.shared }));
-        part("panel").replaceChildren(make("h2", { text: `Tracks for “${text}”` }), make("ul", { className: "rows", children: rows }));
+        byId("panel").replaceChildren(make("h2", { text: `Tracks for “${text}”` }), make("ul", { className: "rows", children: rows }));
         collectionMap.highlight(found.neighbours.map((one) => one.track_id));
       };
     },
@@ -73,26 +73,26 @@
     return make("p", { text: "Drop an audio file here or choose one above to tag it." });
   }
 
-  function fields(text, how) {
-    part("search").value = text;
-    if (!part("how").hidden) part("how").value = how;
+  function fillSearch(text, how) {
+    byId("search").value = text;
+    if (!byId("how").hidden) byId("how").value = how;
     document.title = text ? `${text} – eno` : "eno";
   }
 
   async function list(words, heading = "") {
     const found = await ask(page(words, 0));
     return () => {
-      fields(words, "name");
+      fillSearch(words, "name");
       const rows = make("ul", { id: "found", className: "rows" });
       const more = make("button", { type: "button", className: "more", text: "More" });
       const add = ({ tracks, offset, total }) => {
         rows.append(...tracks.map((track) => eno.row(track)));
         more.hidden = offset + tracks.length >= total;
-        more.onclick = () => ask(page(words, offset + tracks.length)).then(add, (error) => say(error.message, { problem: true }));
+        more.onclick = () => ask(page(words, offset + tracks.length)).then(add, (error) => showStatus(error.message, { problem: true }));
       };
       add(found);
       const title = heading || `${found.total.toLocaleString()} track${found.total === 1 ? "" : "s"} for “${words}”`;
-      part("panel").replaceChildren(make("h2", { text: title }), rows, more);
+      byId("panel").replaceChildren(make("h2", { text: title }), rows, more);
       collectionMap.highlight(words ? found.tracks.map((track) => track.track_id) : null);
       collectionMap.pick("");
     };
@@ -102,15 +102,15 @@
 
   // Files
 
-  async function take(file) {
+  async function tagFile(file) {
     if (!file) return;
-    if (file.size > info.max_bytes) return say(`“${file.name}” exceeds the limit of ${Math.round(info.max_bytes / 1e6)} MB.`, { problem: true });
+    if (file.size > info.max_bytes) return showStatus(`“${file.name}” exceeds the limit of ${Math.round(info.max_bytes / 1e6)} MB.`, { problem: true });
     const form = new FormData();
     form.append("file", file);
     const control = new AbortController();
     const cancel = make("button", { type: "button", text: "Cancel" });
     cancel.addEventListener("click", () => control.abort());
-    say(`Analysing “${file.name}” …`, { children: [cancel] });
+    showStatus(`Analysing “${file.name}” …`, { children: [cancel] });
     try {
       const options = { method: "POST", body: form, signal: control.signal };
       const answer = await ask(info.tracks ? "/v1/similar?k=10" : "/v1/tag", options);
@@ -119,61 +119,61 @@
       if (location.hash === "#/file") show();
       else location.hash = "#/file";
     } catch (error) {
-      say(error.name === "AbortError" ? "" : error.message, { problem: true });
+      showStatus(error.name === "AbortError" ? "" : error.message, { problem: true });
     }
   }
 
-  part("choose").addEventListener("click", () => part("file").click());
-  part("file").addEventListener("change", () => {
-    take(part("file").files[0]);
-    part("file").value = "";
+  byId("choose").addEventListener("click", () => byId("file").click());
+  byId("file").addEventListener("change", () => {
+    tagFile(byId("file").files[0]);
+    byId("file").value = "";
   });
-  let inside = 0; // every element below the pointer fires dragenter and dragleave
-  const holds = (event) => event.dataTransfer && [...event.dataTransfer.types].includes("Files");
-  addEventListener("dragenter", (event) => holds(event) && (part("drop").hidden = ++inside === 0));
-  addEventListener("dragleave", (event) => holds(event) && (part("drop").hidden = --inside <= 0));
-  addEventListener("dragover", (event) => holds(event) && event.preventDefault());
+  let inside = 0; // every element under the pointer fires dragenter and dragleave
+  const hasFiles = (event) => event.dataTransfer && [...event.dataTransfer.types].includes("Files");
+  addEventListener("dragenter", (event) => hasFiles(event) && (byId("drop").hidden = ++inside === 0));
+  addEventListener("dragleave", (event) => hasFiles(event) && (byId("drop").hidden = --inside <= 0));
+  addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
   addEventListener("drop", (event) => {
-    if (!holds(event)) return;
+    if (!hasFiles(event)) return;
     event.preventDefault();
     inside = 0;
-    part("drop").hidden = true;
-    take(event.dataTransfer.files[0]);
+    byId("drop").hidden = true;
+    tagFile(event.dataTransfer.files[0]);
   });
 
   // Search
 
-  part("search-form").addEventListener("submit", (event) => {
+  byId("search-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    const text = part("search").value.trim();
-    const how = part("how").hidden ? "name" : part("how").value;
+    const text = byId("search").value.trim();
+    const how = byId("how").hidden ? "name" : byId("how").value;
     location.hash = text ? `#/${how}/${encodeURIComponent(text)}` : "#/";
   });
-  part("how").addEventListener("change", () => {
-    part("search").placeholder = part("how").value === "text" ? "Sad piano with rain" : "Title, artist, album";
+  byId("how").addEventListener("change", () => {
+    byId("search").placeholder = byId("how").value === "text" ? "Sad piano with rain" : "Title, artist, album";
   });
   addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.target.closest("input, select, textarea")) return;
     event.preventDefault();
-    part("search").focus();
+    byId("search").focus();
   });
   addEventListener("hashchange", show);
 
   async function start() {
     info = await ask("/v1/info");
-    part("how").hidden = !info.text;
-    part("search-form").hidden = !info.tracks;
-    part("choose").hidden = !info.tags && !info.tracks;
+    byId("how").hidden = !info.text;
+    byId("search-form").hidden = !info.tracks;
+    byId("choose").hidden = !info.tags && !info.tracks;
     await trackView.loadTags();
     await show();
     if (!info.tracks) return;
-    const drawing = setTimeout(() => say("Drawing the map …"), 1500);
+    const drawing = setTimeout(() => showStatus("Drawing the map …"), 1500);
     const content = await ask("/v1/map").finally(() => clearTimeout(drawing));
-    if (part("status").textContent === "Drawing the map …") say("");
+    if (byId("status").textContent === "Drawing the map …") showStatus("");
     collectionMap.start(content, (id) => (location.hash = eno.link(id)));
     const [, id] = location.hash.match(/^#\/track\/(.*)$/) || [];
     if (id) collectionMap.pick(decoded(id));
   }
 
-  start().catch((error) => say(error.message, { problem: true }));
+  start().catch((error) => showStatus(error.message, { problem: true }));
 })();

@@ -2,13 +2,13 @@
 "use strict";
 
 const collectionMap = (() => {
-  const { part, make } = mapView;
+  const { byId, make } = mapView;
   const rows = new Map();
   let [view, silent] = [null, false];
 
-  /* Show the map; `onPick` is called with the id of a track. */
+  /* Show the map. `onPick` is called with the id of a track. */
   function start(content, onPick) {
-    part("map-side").hidden = false;
+    byId("map-side").hidden = false;
     view = mapView.show(content, {
       onPick: (row) => row >= 0 && !silent && onPick(view.map.tracks.id(row)),
       legendEntry: (look) => make("span", { text: look.name }),

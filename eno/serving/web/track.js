@@ -2,16 +2,16 @@
 "use strict";
 
 const trackView = (() => {
-  const { part, make, ask, post, say } = eno;
+  const { byId, make, ask, post, showStatus } = eno;
   const FAMILIES = { genre: "Genres", descriptor: "Descriptors" };
   const percent = (share) => `${Math.round(share * 100)} %`;
-  const BESIDES = 3; // tags below their thresholds that are shown at first
-  const all = new Set(); // families with all tags shown
-  let known = [];
+  const UNLIKELY_SHOWN = 3; // tags below their thresholds that are shown at first
+  const expanded = new Set(); // families with all tags shown
+  let vocabulary = [];
 
   /* Load the vocabulary for suggestions. */
   async function loadTags() {
-    known = (await ask("/v1/tags")).tags;
+    vocabulary = (await ask("/v1/tags")).tags;
   }
 
   function bar(tag) {
@@ -23,14 +23,14 @@ const trackView = (() => {
     return made;
   }
 
-  function tagRow(tag, said, correct) {
+  function tagRow(tag, corrected, correct) {
     const name = make("button", { type: "button", className: "name", text: tag.tag, title: `Colour the map by ${tag.tag}` });
     name.addEventListener("click", () => collectionMap.colourByTag(tag.tag));
-    const graded = tag.probability !== undefined;
-    const children = [name, graded ? bar(tag) : make("span"), make("small", { text: graded ? percent(tag.probability) : "added" })];
+    const predicted = tag.probability !== undefined;
+    const children = [name, predicted ? bar(tag) : make("span"), make("small", { text: predicted ? percent(tag.probability) : "added" })];
     if (correct) {
       const verdicts = [["yes", "✓", tag.named ? "accept" : "add"], ["no", "✗", "reject"]].map(([kind, text, verdict]) => {
-        const pressed = said === verdict || (kind === "yes" && ["accept", "add"].includes(said));
+        const pressed = corrected === verdict || (kind === "yes" && ["accept", "add"].includes(corrected));
         const button = make("button", { type: "button", className: kind, text, data: { verdict } });
         button.setAttribute("aria-pressed", pressed);
         button.setAttribute("aria-label", `${tag.tag}: ${kind === "yes" ? "correct" : "wrong"}`);
@@ -39,11 +39,11 @@ const trackView = (() => {
       });
       children.push(make("span", { className: "verdict", children: verdicts }));
     }
-    const classes = [tag.named && "named", said === "reject" && "rejected"].filter(Boolean).join(" ");
+    const classes = [tag.named && "named", corrected === "reject" && "rejected"].filter(Boolean).join(" ");
     return make("li", { className: classes, children, data: { tag: tag.tag, family: tag.family } });
   }
 
-  /* Lists of tags by family; with `correct` they have buttons for corrections. */
+  /* Lists of tags by family, with buttons for corrections if `correct` is passed. */
   function tagLists(tags, corrections = [], correct = null) {
     const verdicts = new Map(corrections.map((one) => [`${one.family} ${one.tag}`, one.verdict]));
     const listed = new Set(tags.map((tag) => `${tag.family} ${tag.tag}`));
@@ -53,11 +53,11 @@ const trackView = (() => {
       if (!rows.length) return [];
       const verdict = (tag) => verdicts.get(`${tag.family} ${tag.tag}`);
       const others = rows.filter((tag) => !tag.named && !verdict(tag));
-      const hidden = new Set(all.has(family) ? [] : others.slice(BESIDES));
+      const hidden = new Set(expanded.has(family) ? [] : others.slice(UNLIKELY_SHOWN));
       const items = rows.filter((tag) => !hidden.has(tag)).map((tag) => tagRow(tag, verdict(tag), correct));
-      const more = make("button", { type: "button", className: "more", text: `${hidden.size} less likely`, data: { more: family } });
+      const more = make("button", { type: "button", className: "more", text: `Show ${hidden.size} less likely`, data: { more: family } });
       more.addEventListener("click", () => {
-        all.add(family);
+        expanded.add(family);
         more.before(...[...hidden].map((tag) => tagRow(tag, undefined, correct)));
         more.remove();
       });
@@ -67,7 +67,7 @@ const trackView = (() => {
   }
 
   function addForm(correct) {
-    const words = make("datalist", { id: "words", children: known.map((one) => make("option", { value: one.tag })) });
+    const words = make("datalist", { id: "words", children: vocabulary.map((one) => make("option", { value: one.tag })) });
     const input = make("input", { id: "add", placeholder: "Another tag", required: true, maxLength: 200, autocomplete: "off" });
     input.setAttribute("list", "words");
     input.setAttribute("aria-label", "Another tag");
@@ -77,7 +77,7 @@ const trackView = (() => {
     family.setAttribute("aria-label", "Kind of tag");
     const plain = (text) => text.trim().toLowerCase();
     input.addEventListener("input", () => {
-      const found = known.find((one) => plain(one.tag) === plain(input.value));
+      const found = vocabulary.find((one) => plain(one.tag) === plain(input.value));
       if (found) family.value = found.family;
       family.disabled = Boolean(found);
     });
@@ -111,23 +111,23 @@ const trackView = (() => {
         const { verdict: kind } = document.activeElement.dataset;
         Object.assign(track, await ask(eno.address(track.track_id)));
         drawTags(track);
-        say("");
-        if (!focused) return part("add").focus();
-        const again = [...part("tags").querySelectorAll("[data-tag]")].find((one) => one.dataset.tag === focused.dataset.tag);
+        showStatus("");
+        if (!focused) return byId("add").focus();
+        const again = [...byId("tags").querySelectorAll("[data-tag]")].find((one) => one.dataset.tag === focused.dataset.tag);
         const button = again && again.querySelector(`[data-verdict=${kind}]`);
         if (button) button.focus(); // keep the keyboard focus
       } catch (error) {
-        say(error.message, { problem: true });
+        showStatus(error.message, { problem: true });
       }
     };
-    part("tags").replaceChildren(...tagLists(track.tags, track.corrections, correct), addForm(correct));
+    byId("tags").replaceChildren(...tagLists(track.tags, track.corrections, correct), addForm(correct));
   }
 
   function showTrack(track, found) {
     const catalogue = [...track.genres, ...track.descriptors];
     const chips = make("p", { className: "chips", children: [make("small", { text: "from the catalogue " })] });
     chips.append(...catalogue.map((text) => make("span", { text })));
-    part("panel").replaceChildren(
+    byId("panel").replaceChildren(
       heading(track, track.audio ? [eno.playButton(track)] : []),
       make("p", { children: [make("small", { text: track.track_id })] }),
       ...(catalogue.length ? [chips] : []),
@@ -139,7 +139,7 @@ const trackView = (() => {
 
   function showFile(file, found) {
     const seconds = file.duration_s ? `${Math.floor(file.duration_s / 60)}:${String(Math.floor(file.duration_s % 60)).padStart(2, "0")}` : "";
-    part("panel").replaceChildren(
+    byId("panel").replaceChildren(
       heading({ track_id: file.name, title: file.name, artist: seconds }, []),
       make("div", { id: "tags", children: tagLists(file.tags) }),
       ...neighbourList(found),

@@ -1,8 +1,8 @@
-/* What the views share: requests to the service, rows of tracks, and the player. */
+/* Shared by the views: requests to the service, rows of tracks, and the player. */
 "use strict";
 
 const eno = (() => {
-  const { part, make, credits } = mapView;
+  const { byId, make, credits } = mapView;
 
   class Problem extends Error {
     constructor(status, detail) {
@@ -20,12 +20,12 @@ const eno = (() => {
       throw new Problem(0, "Cannot reach the service.");
     }
     if (answer.status === 401) {
-      await token();
+      await askForToken();
       return ask(path, options);
     }
     if (answer.ok) return answer.status === 204 ? null : answer.json();
-    const told = await answer.json().catch(() => ({}));
-    throw new Problem(answer.status, told.detail || `The service returned status ${answer.status}.`);
+    const body = await answer.json().catch(() => ({}));
+    throw new Problem(answer.status, body.detail || `The service returned status ${answer.status}.`);
   }
 
   const post = (path, value) =>
@@ -33,18 +33,18 @@ const eno = (() => {
 
   let asking = null;
 
-  /* Ask the user for the token; all requests that need it wait for the same dialog. */
-  function token() {
+  /* Ask the user for the token. All requests that need it wait for the same dialog. */
+  function askForToken() {
     asking ||= new Promise((done) => {
-      part("token-dialog").showModal();
-      part("token-form").onsubmit = async (event) => {
+      byId("token-dialog").showModal();
+      byId("token-form").onsubmit = async (event) => {
         event.preventDefault();
-        const headers = { Authorization: `Bearer ${part("token").value}` };
+        const headers = { Authorization: `Bearer ${byId("token").value}` };
         const answer = await fetch("/v1/session", { method: "POST", headers }).catch(() => ({ ok: false }));
-        part("token-problem").textContent = answer.ok ? "" : "Wrong token.";
+        byId("token-problem").textContent = answer.ok ? "" : "Wrong token.";
         if (!answer.ok) return;
-        part("token-dialog").close();
-        part("token").value = "";
+        byId("token-dialog").close();
+        byId("token").value = "";
         asking = null;
         done();
       };
@@ -52,9 +52,9 @@ const eno = (() => {
     return asking;
   }
 
-  function say(text, { problem = false, children = [] } = {}) {
-    part("status").className = problem ? "problem" : "";
-    part("status").replaceChildren(...(text ? [make("span", { text }), ...children] : []));
+  function showStatus(text, { problem = false, children = [] } = {}) {
+    byId("status").className = problem ? "problem" : "";
+    byId("status").replaceChildren(...(text ? [make("span", { text }), ...children] : []));
   }
 
   // Tracks
@@ -87,29 +87,29 @@ const eno = (() => {
   let current = null;
 
   function play(track) {
-    const audio = part("audio");
+    const audio = byId("audio");
     if (current && current.track_id === track.track_id) {
       if (audio.paused) audio.play().catch(() => {});
       else audio.pause();
       return;
     }
     current = track;
-    part("player").hidden = false;
-    part("playing").href = link(track.track_id);
-    part("playing").replaceChildren(titleOf(track), make("small", { text: credits(track) }));
+    byId("player").hidden = false;
+    byId("playing").href = link(track.track_id);
+    byId("playing").replaceChildren(titleOf(track), make("small", { text: credits(track) }));
     audio.src = address(track.track_id, "/audio");
-    audio.play().catch(() => {}); // its error event reports the reason
+    audio.play().catch(() => {}); // the error event below reports the reason
   }
 
   function mark(button) {
-    const plays = current !== null && button.dataset.play === current.track_id && !part("audio").paused;
+    const plays = current !== null && button.dataset.play === current.track_id && !byId("audio").paused;
     button.setAttribute("aria-pressed", plays);
     button.textContent = plays ? "❚❚" : "▶";
   }
 
   for (const kind of ["play", "pause", "ended", "emptied"])
-    part("audio").addEventListener(kind, () => document.querySelectorAll("[data-play]").forEach(mark));
-  part("audio").addEventListener("error", () => current && say(`“${titleOf(current)}” cannot be played.`, { problem: true }));
+    byId("audio").addEventListener(kind, () => document.querySelectorAll("[data-play]").forEach(mark));
+  byId("audio").addEventListener("error", () => current && showStatus(`“${titleOf(current)}” cannot be played.`, { problem: true }));
 
-  return { part, make, ask, post, say, address, link, titleOf, credits, playButton, row, Problem };
+  return { byId, make, ask, post, showStatus, address, link, titleOf, credits, playButton, row, Problem };
 })();
