@@ -202,8 +202,7 @@ def _column(values: Sequence[str | None]) -> dict[str, Any]:
 def _quantised(coordinates: np.ndarray) -> np.ndarray:
     low, high = coordinates.min(axis=0).astype(np.float64), coordinates.max(axis=0).astype(np.float64)
     extent = float((high - low).max()) or 1.0
-    centred: np.ndarray = (coordinates - (low + high) / 2) / extent + 0.5
-    return np.rint(centred * _STEPS).astype(np.int64)
+    return np.asarray(np.rint(((coordinates - (low + high) / 2) / extent + 0.5) * _STEPS), np.int64)
 
 
 def pack(values: np.ndarray) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Many files, many threads, and vectors without files."""
+"""Tagging many files, tagging in many threads, and tagging of embeddings."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ LABELS = LabelEncoder(["shoegaze"], ["melancholic", "noisy"])
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Six songs of different lengths, with unreadable files between them."""
+    """Six songs of different lengths, and two unreadable files."""
     folder = tmp_path_factory.mktemp("songs")
     paths = []
     for seed in range(6):
@@ -31,8 +31,7 @@ def files(tmp_path_factory):
     return [paths[0], folder / "broken.flac", *paths[1:], folder / "missing.mp3"]
 
 
-def made(encoder, head, *, windows=False):
-    """A predictor with a trained head."""
+def train_predictor(encoder, head, *, windows=False):
     rng = np.random.default_rng(0)
     X, Y = rng.standard_normal((120, encoder.spec.dim)).astype(np.float32), rng.integers(0, 2, (40, 3))
     bags = Bags(X, np.full(40, 3))
@@ -43,7 +42,7 @@ def made(encoder, head, *, windows=False):
 @pytest.fixture(scope="module", params=[False, True], ids=["means", "windows"])
 def predictor(request):
     options = {"pooling": "attention"} if request.param else {}
-    return made(ProjectionEncoder(), MLPHead(hidden=(8,), max_epochs=2, **options), windows=request.param)
+    return train_predictor(ProjectionEncoder(), MLPHead(hidden=(8,), max_epochs=2, **options), windows=request.param)
 
 
 @pytest.mark.parametrize("batch_windows", [1, 7, 1000])
@@ -100,18 +99,16 @@ def test_tags_of_embeddings_equal_those_of_files(predictor, files):
 
 @pytest.mark.parametrize("head", ["mlp", "lightgbm", "linear", "knn", "blend"])
 def test_threads_share_a_predictor(files, head):
-    shared = made(ProjectionEncoder(), create_head(head, **{"mlp": {"max_epochs": 2}}.get(head, {})))
-    in_threads_as_alone(shared, [path for path in files if path.stem.isdigit()])
+    shared = train_predictor(ProjectionEncoder(), create_head(head, **{"mlp": {"max_epochs": 2}}.get(head, {})))
+    check_in_threads(shared, [path for path in files if path.stem.isdigit()])
 
 
-def test_threads_share_an_encoder_whose_cores_have_not_started_yet(files):
+def test_threads_share_an_encoder_that_has_not_been_used_yet(files):
     encoder = MusiCNN(checkpoint="mtt", output="tags", batch_size=1)
-    in_threads_as_alone(
-        EnoPredictor(encoder, IdentityHead(), tag_labels("mtt"), policy=WindowPolicy(count=2)), files[2:3]
-    )
+    check_in_threads(EnoPredictor(encoder, IdentityHead(), tag_labels("mtt"), policy=WindowPolicy(count=2)), files[2:3])
 
 
-def in_threads_as_alone(shared, songs):
+def check_in_threads(shared, songs):
     together = threading.Barrier(8)
 
     def work(_):

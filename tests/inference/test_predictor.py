@@ -118,7 +118,6 @@ class TestOwnHead:
 
 @pytest.fixture(scope="module")
 def calibrated(trained):
-    """The same head with calibration: slopes, offsets and a threshold for each label."""
     k = len(trained.labels)
     of_tracks = Calibration(
         np.full(k, 2.0), np.full(k, -0.5), np.array([0.2, 0.9, 1.0]), np.zeros(k, bool), "platt", "scut"
@@ -176,7 +175,9 @@ class TestCalibrated:
         np.testing.assert_array_equal(loaded.thresholds, [0.2, 0.9, 1.0])
         np.testing.assert_array_equal(loaded.album_thresholds, [0.0, 0.5, 0.3])
         EnoPredictor(loaded.encoder, loaded.head, loaded.labels).save(tmp_path)
-        np.testing.assert_array_equal(EnoPredictor.load(tmp_path).thresholds, [0.5] * 3)  # nothing old is left over
+        np.testing.assert_array_equal(
+            EnoPredictor.load(tmp_path).thresholds, [0.5] * 3
+        )  # the old calibration is removed
 
     def test_heads_that_take_windows(self, trained, song):
         rng = np.random.default_rng(0)
@@ -188,7 +189,7 @@ class TestCalibrated:
         np.testing.assert_allclose(predictor.predict_proba(song), head.predict_proba(Bags(vectors, [3]))[0], atol=1e-6)
 
 
-def test_network_and_vocabulary_must_have_as_many_labels(tmp_path):
+def test_network_and_vocabulary_must_have_the_same_number_of_labels(tmp_path):
     torch.save(SimpleCNN(128, 4).state_dict(), tmp_path / "best_model.pt")
     LabelEncoder(["jazz"], ["calm"]).save(tmp_path / "label_encoder.json")
     with pytest.raises(ModelError, match=r"best_model\.pt: has 4 outputs, but .* has 2 labels"):

@@ -16,8 +16,8 @@ from tests.command import eno
 from tests.fakes import ProjectionEncoder
 
 
-class Dictionary(ProjectionEncoder):
-    """An encoder whose texts have vectors that tell what was asked."""
+class TextHashEncoder(ProjectionEncoder):
+    """Encodes texts as pseudo-random vectors, and records them."""
 
     logit_scale = 10.0
 
@@ -33,7 +33,7 @@ class Dictionary(ProjectionEncoder):
 
 class TestPrompts:
     def test_a_tag_is_the_mean_of_its_prompts(self):
-        encoder = Dictionary()
+        encoder = TextHashEncoder()
         head = zero_shot_head(encoder, LabelEncoder([], ["jazz", "dub"]), ["{} music", "a {} song"])
         assert set(encoder.asked) == {"jazz music", "a jazz song", "dub music", "a dub song", "music", "a song"}
         assert len(encoder.asked) == 6
@@ -46,15 +46,15 @@ class TestPrompts:
             np.testing.assert_allclose(row, mean / np.linalg.norm(mean), atol=1e-6)
 
     def test_a_prompt_that_is_the_tag_alone(self):
-        encoder = Dictionary()
+        encoder = TextHashEncoder()
         zero_shot_head(encoder, LabelEncoder([], ["jazz"]), ["{}"])
         assert set(encoder.asked) == {"jazz", "music"}
 
     def test_errors(self):
         with pytest.raises(ConfigError, match=r"The prompt 'music' has no \{\}"):
-            zero_shot_head(Dictionary(), LabelEncoder([], ["jazz"]), ["music"])
+            zero_shot_head(TextHashEncoder(), LabelEncoder([], ["jazz"]), ["music"])
         with pytest.raises(ConfigError, match="no tags"):
-            zero_shot_head(Dictionary(), LabelEncoder([], []))
+            zero_shot_head(TextHashEncoder(), LabelEncoder([], []))
         with pytest.raises(ConfigError, match="'projection' cannot encode text"):
             zero_shot_head(ProjectionEncoder(), LabelEncoder([], ["jazz"]))
 
@@ -83,7 +83,7 @@ class TestFiles:
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory):
-    """Six files, a CLAP, and a settings file that names it."""
+    """Six files, a CLAP checkpoint, and a settings file that refers to it."""
     root = tmp_path_factory.mktemp("collection")
     (root / "audio").mkdir()
     for i, wave in enumerate(music(12 * 48_000, 48_000, count=6)):
@@ -102,7 +102,7 @@ TAGS = ("--tags", "shoegaze, dream pop,jazz", "--encoder", "clap")
 
 
 class TestCommand:
-    def test_any_words(self, collection):
+    def test_any_words_can_be_tags(self, collection):
         result = eno("tag", "audio/0.flac", *TAGS, cwd=collection)
         assert result.returncode == 0, result.stderr
         file, tags = result.stdout.splitlines()
@@ -129,18 +129,18 @@ class TestCommand:
             expected, abs=1e-4
         )
 
-    def test_calibrated_and_kept(self, collection):
+    def test_calibrate_and_save(self, collection):
         rows = ["track,tag", *(f"audio/{i}.flac,{'jazz' if i % 2 else ''}" for i in range(6))]
         (collection / "some.csv").write_text("\n".join(rows))
         calibrated = rows_of(
             eno("tag", "audio", *TAGS, "--calibrate", "some.csv", "--save", "mine", "--json", cwd=collection)
         )
-        assert 0.3 < np.mean([row["tags"]["jazz"] for row in calibrated]) < 0.6  # half of them are
-        assert np.mean([row["tags"]["shoegaze"] for row in calibrated]) < 0.2  # none is
+        assert 0.3 < np.mean([row["tags"]["jazz"] for row in calibrated]) < 0.6  # half of the tracks are jazz
+        assert np.mean([row["tags"]["shoegaze"] for row in calibrated]) < 0.2  # no track is
         again = rows_of(eno("tag", "audio", "--model", "mine", "--json", cwd=collection))
         assert again == calibrated
 
-    def test_calibrated_on_a_store_and_kept_for_files(self, collection):
+    def test_calibrate_on_a_store_and_tag_files(self, collection):
         more = ("--set", "windows.count=3")
         assert eno("embed", "audio", "--encoder", "clap", "--store", "three", *more, cwd=collection).returncode == 0
         (collection / "ids.csv").write_text("track,tag\n" + "".join(f"{i}.flac,jazz\n" for i in range(4)))

@@ -63,14 +63,14 @@ def draw(path, ids, *, dim=8, **options):
 
 
 class TestContent:
-    def drawn(self, ids, **options):
+    def content(self, ids, **options):
         vectors = np.random.default_rng(1).normal(size=(len(ids), 6)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         projection, neighbours = project(vectors, method="pca"), nearest_others(vectors, 3)[::-1]
         return map_content(ids, projection, neighbours, **options), projection, neighbours
 
     def test_coordinates_and_neighbours_survive_packing(self):
-        content, projection, (rows, cosines) = self.drawn([f"{i}.flac" for i in range(300)])
+        content, projection, (rows, cosines) = self.content([f"{i}.flac" for i in range(300)])
         places = np.stack([unpack(content[axis]) for axis in "xy"], axis=1) / 65535
         extent = (projection.coordinates.max(axis=0) - projection.coordinates.min(axis=0)).max()
         moved = places * extent - projection.coordinates
@@ -81,13 +81,13 @@ class TestContent:
         np.testing.assert_allclose(percent / 100, np.maximum(cosines, 0), atol=0.0051)
 
     def test_tracks_without_metadata_are_named_by_their_paths(self):
-        content, *_ = self.drawn(["a/One/1.mp3", "a/One/2.mp3", "3.mp3"])
+        content, *_ = self.content(["a/One/1.mp3", "a/One/2.mp3", "3.mp3"])
         assert content["files"] == ("1.mp3", "2.mp3", "3.mp3")
         assert content["columns"]["album"]["names"] == ["One"]
         assert unpack(content["columns"]["album"]["codes"]).tolist() == [1, 1, 0]
         assert content["tags"]["names"] == []
 
-    def test_metadata_is_found_by_id_whatever_their_order(self):
+    def test_metadata_is_joined_by_track_id(self):
         metadata = pa.table({
             "track_id": ["c", "a", "other"],
             "artist": ["Zed", "Ann", "Nobody"],
@@ -96,7 +96,7 @@ class TestContent:
             "year": [1991, None, 2000],
         })  # fmt: skip
         hierarchy = Hierarchy([("Shoegaze", "Dream Pop"), ("Dream Pop", "Pop")])
-        content, *_ = self.drawn(["a", "b", "c"], metadata=metadata, hierarchy=hierarchy)
+        content, *_ = self.content(["a", "b", "c"], metadata=metadata, hierarchy=hierarchy)
         assert unpack(content["years"]).tolist() == [0, 0, 1991]
         artist = content["columns"]["artist"]
         assert [artist["names"][code - 1] if code else None for code in unpack(artist["codes"])] == ["Ann", None, "Zed"]
@@ -114,7 +114,7 @@ class TestContent:
         probabilities[:, 1] = thresholds[1] - 1e-4
         names = [f"tag {i}" for i in range(30)]
         strengths = TagStrengths(names, ["genre"] * 10 + ["descriptor"] * 20, probabilities, thresholds)
-        tags = self.drawn([str(i) for i in range(40)], tags=strengths)[0]["tags"]
+        tags = self.content([str(i) for i in range(40)], tags=strengths)[0]["tags"]
         starts, codes, kept = unpack(tags["starts"]), unpack(tags["codes"]), unpack(tags["strengths"])
         for i in range(40):
             own = slice(starts[i], starts[i + 1])
@@ -140,7 +140,7 @@ class TestPage:
         policy = next(attributes["content"] for _, attributes in page.elements if "http-equiv" in attributes)
         assert "default-src 'none'" in policy
 
-    def test_the_same_input_gives_the_same_bytes(self, tmp_path):
+    def test_the_same_input_yields_the_same_bytes(self, tmp_path):
         for name in "ab":
             draw(tmp_path / name, ["x/1.mp3", "x/2.mp3"])
         assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

@@ -23,7 +23,7 @@ IDS = [f"{i:02d}/Album {i % 2}/track.flac" for i in range(COUNT)]
 
 @pytest.fixture
 def root(tmp_path):
-    """A store of two albums that sound different, and a catalogue that knows one of them."""
+    """A store of two albums that sound different, only one of which is in the catalogue."""
     spec = ProjectionEncoder().spec
     vectors = np.random.default_rng(0).normal(size=(COUNT, 1, spec.dim)).astype(np.float32)
     vectors[::2, 0, 0] += 5
@@ -70,7 +70,7 @@ def test_tags_of_a_predictor(root):
     ]
     expected = head.predict_proba(store.matrix(IDS)[1]) > 0.5
     assert [set(names) for names in named] == [
-        {name for name, said in zip(labels.all_labels, row, strict=True) if said} for row in expected
+        {name for name, above in zip(labels.all_labels, row, strict=True) if above} for row in expected
     ]
     assert (expected == truth).mean() > 0.9
 

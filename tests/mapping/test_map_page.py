@@ -145,13 +145,13 @@ def test_colouring_by_a_tag_changes_pixels_and_the_legend(page):
     page.locator("#legend button").first.click()
     dimmed = pixels(page)
     assert max(by_tag, key=by_tag.get) == max(dimmed, key=dimmed.get) == "255,255,255"
-    assert dimmed["255,255,255"] == by_tag["255,255,255"]  # the others are fainter, not gone
+    assert dimmed["255,255,255"] == by_tag["255,255,255"]  # the others are fainter, but visible
     assert dimmed != by_tag
 
 
 def test_dark_mode(page):
     page.emulate_media(color_scheme="dark")
-    for _ in range(20):  # the page hears of it a little later
+    for _ in range(20):  # the page is notified a little later
         found = pixels(page)
         if max(found, key=found.get) == "22,24,28":
             return
@@ -164,7 +164,7 @@ def test_wheel_drag_and_keys_move_the_map(page):
     page.mouse.move(x, y)
     page.mouse.wheel(0, -400)
     wait(page, "enoMap.view().zoom > 1.5")
-    assert spot(page, row) == pytest.approx((x, y), abs=0.5)  # what is under the pointer stays there
+    assert spot(page, row) == pytest.approx((x, y), abs=0.5)  # zooming keeps the point under the pointer
     page.mouse.down()
     page.mouse.move(x + 50, y + 30, steps=4)
     page.mouse.up()

@@ -1,4 +1,4 @@
-"""A service of a small collection: 24 tracks, a predictor, audio files."""
+"""A service with a small collection: 24 tracks, their audio and a predictor."""
 
 import contextlib
 import socket
@@ -29,10 +29,10 @@ LIMITS = Limits(
 )
 
 
-def save_predictor(store, folder, *, wanted=("SR", "Low", "Grouper"), encoder=None):
-    """Train a predictor of the folders of tracks."""
+def save_predictor(store, folder, *, folders=("SR", "Low", "Grouper"), encoder=None):
+    """Train a predictor whose labels stand for folders of tracks."""
     names, vectors = store.matrix()
-    truth = np.array([[name.startswith(one) for one in wanted] for name in names], np.float32)
+    truth = np.array([[name.startswith(one) for one in folders] for name in names], np.float32)
     head = create_head("knn", k=(3,))
     head.fit(vectors, truth, vectors, truth)
     EnoPredictor(encoder or OwnEncoder(), head, LABELS, policy=POLICY).save(folder)
@@ -40,7 +40,6 @@ def save_predictor(store, folder, *, wanted=("SR", "Low", "Grouper"), encoder=No
 
 @pytest.fixture(scope="session")
 def collection(tmp_path_factory):
-    """Data root and store."""
     data, store = build(tmp_path_factory.mktemp("served"), OwnEncoder())
     build_index(store)
     save_predictor(store, data.root / "model")
@@ -60,7 +59,6 @@ def make_service(collection, folder, *, encoder=None, model="model", stored=True
 
 @contextlib.contextmanager
 def running(service, access=None):
-    """Run a service on a local port; yields its address."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         config = uvicorn.Config(create_app(service, access), log_level="warning", timeout_graceful_shutdown=20)

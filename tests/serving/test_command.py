@@ -20,7 +20,7 @@ OWN = "tests.similarity.small_collection:OwnEncoder"
 ROOT = Path(__file__).parents[2]
 
 
-def refused(*arguments):
+def error_of(*arguments):
     result = CliRunner().invoke(app, ["serve", *map(str, arguments)])
     assert isinstance(result.exception, EnoError), result.output
     return result.exception
@@ -28,19 +28,19 @@ def refused(*arguments):
 
 def test_errors_are_reported_before_the_server_starts(collection, tmp_path):
     data, store = collection
-    assert isinstance(refused(), ConfigError)
-    assert isinstance(refused("--model", tmp_path), ModelError)
-    assert "name it: --encoder" in str(refused("--store", store.path))
+    assert isinstance(error_of(), ConfigError)
+    assert isinstance(error_of("--model", tmp_path), ModelError)
+    assert "name it: --encoder" in str(error_of("--store", store.path))
     save_predictor(store, tmp_path / "other", encoder=OwnEncoder(seed=1))
-    other = refused("--store", store.path, "--model", tmp_path / "other", "--encoder", OWN)
+    other = error_of("--store", store.path, "--model", tmp_path / "other", "--encoder", OWN)
     assert isinstance(other, FingerprintMismatch)
     (tmp_path / "token").write_text(" \n")
-    assert "token is empty" in str(refused("--model", data.root / "model", "--token-file", tmp_path / "token"))
+    assert "token is empty" in str(error_of("--model", data.root / "model", "--token-file", tmp_path / "token"))
 
 
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    error = refused("--model", "x")
+    error = error_of("--model", "x")
     assert isinstance(error, MissingExtra) and ".[serve]" in str(error)
 
 
@@ -79,9 +79,9 @@ def test_serve_reload_and_stop(collection, tmp_path):
             process.send_signal(signal.SIGHUP)
             until(lambda: 'eno_reloads_total{outcome="done"} 1.0' in ask.get("/metrics").text)
         process.send_signal(signal.SIGTERM)
-        told, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=30)
         assert process.returncode in (0, -signal.SIGTERM)
-        assert f"http://127.0.0.1:{port}/" in told and "Traceback" not in told
+        assert f"http://127.0.0.1:{port}/" in output and "Traceback" not in output
     finally:
         process.kill()
         process.wait()

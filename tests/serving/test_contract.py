@@ -31,7 +31,7 @@ def test_responses_conform_to_the_schema(path, address, document):
         @settings(max_examples=15, suppress_health_check=list(HealthCheck), database=None)
         @given(case=schema[path][method.upper()].as_strategy())
         def answered(case):
-            # Bytes may be no music and a word no tag, which no schema can say: then the answer is 422.
+            # A schema cannot express that bytes are not music or that a tag is unknown; the response is then 422.
             case.call_and_validate(base_url=address, timeout=30, excluded_checks=[positive_data_acceptance])
 
         answered()

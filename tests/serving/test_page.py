@@ -122,7 +122,7 @@ def test_a_neighbour_plays_and_can_be_opened(page):
     wait(page, f"document.querySelector('#panel').innerText.includes({json.dumps(TRACK)})")
 
 
-def test_the_map_opens_tracks_and_follows(page):
+def test_the_map_opens_tracks_and_follows_the_open_track(page):
     row = page.evaluate("""() => {
         const spots = [...Array(24).keys()].map(collectionMap.map.screenOf);
         const far = (a, b) => (a === b ? 1e9 : Math.hypot(a.x - b.x, a.y - b.y));
@@ -144,7 +144,7 @@ def test_the_map_opens_tracks_and_follows(page):
 
 
 def test_corrections_are_stored_shown_and_withdrawn(page, served):
-    def said():
+    def corrections():
         return [(one.tag, one.verdict) for one in Feedback(served[0].feedback.path).latest()]
 
     open_track(page, TRACK)
@@ -152,18 +152,18 @@ def test_corrections_are_stored_shown_and_withdrawn(page, served):
     reject.focus()
     page.keyboard.press("Enter")
     wait(page, "document.querySelector('[data-tag=Slowcore].rejected')")
-    assert said() == [("Slowcore", "reject")]
+    assert corrections() == [("Slowcore", "reject")]
     assert reject.evaluate("one => one === document.activeElement")
     accept.click()
     wait(page, "document.querySelector('[data-tag=Slowcore] .yes[aria-pressed=true]')")
-    assert said()[0][1] in ("accept", "add")
+    assert corrections()[0][1] in ("accept", "add")
     accept.click()
     wait(page, "document.querySelector('[data-tag=Slowcore] .yes[aria-pressed=false]')")
-    assert said() == []
+    assert corrections() == []
     page.fill("#add", "night drive <b>")
     page.press("#add", "Enter")
     wait(page, "document.querySelector('[data-tag=\"night drive <b>\"]')")
-    assert said() == [("night drive <b>", "add")]
+    assert corrections() == [("night drive <b>", "add")]
     page.reload()
     wait(page, "document.querySelector('[data-tag=\"night drive <b>\"] .yes[aria-pressed=true]')")
 
@@ -204,7 +204,7 @@ def test_on_a_phone_the_page_fits_and_follows_dark_mode(browser, served):
         wait(page, "!document.querySelector('#audio').paused")
 
 
-def test_a_token_is_asked_for_once(browser, collection, tmp_path):
+def test_the_token_is_requested_once(browser, collection, tmp_path):
     service = make_service(collection, tmp_path)
     with running(service, Access(token="s3cret")) as address, browser.new_context() as context:
         page = context.new_page()
@@ -216,7 +216,7 @@ def test_a_token_is_asked_for_once(browser, collection, tmp_path):
             wait(page, f"document.querySelector('#token-dialog').open === {'true' if token == 'wrong' else 'false'}")
         wait(page, "document.querySelectorAll('#found li').length === 24 && collectionMap.map")
         page.locator("#found button").first.click()
-        wait(page, "document.querySelector('#audio').currentTime > 0")  # the player shows it too
+        wait(page, "document.querySelector('#audio').currentTime > 0")  # the player has access too
         page.reload()
         wait(page, "document.querySelectorAll('#found li').length === 24")
         assert not page.evaluate("document.querySelector('#token-dialog').open")

@@ -65,7 +65,7 @@ def test_tags_are_those_of_the_predictor(ask, predictor, song):
         assert (found["threshold"], found["named"]) == (tag.threshold, tag.probability > tag.threshold)
 
 
-def test_each_of_many_files_has_tags_or_a_problem(ask, predictor, song):
+def test_each_file_has_tags_or_a_problem(ask, predictor, song):
     files = [("file", ("a.flac", song.read_bytes())), ("x", ("b.mp3", b"no music")), ("file", ("c", song.read_bytes()))]
     answer = ask.post("/v1/tag", files=files)
     assert answer.status_code == 200
@@ -78,7 +78,7 @@ def test_each_of_many_files_has_tags_or_a_problem(ask, predictor, song):
     assert alone.json()["detail"] == second["problem"]["detail"]
 
 
-def test_a_file_is_compared(ask, sounds, song):
+def test_neighbours_of_a_file(ask, sounds, song):
     answer = ask.post("/v1/similar?k=4&per_artist=0", content=song.read_bytes(), headers={"Content-Type": "audio/flac"})
     expected = sounds.like(song, k=4, per_artist=None)
     found = answer.json()
@@ -136,7 +136,9 @@ def test_tags_are_counted(ask, predictor, collection):
     named = predictor.predict_vectors(collection[1].matrix()[1]) > predictor.thresholds
     found = {tag["tag"]: tag["tracks"] for tag in ask.get("/v1/tags").json()["tags"]}
     assert list(found) == predictor.labels.all_labels
-    assert [found[tag] for tag in found] == pytest.approx(named.sum(axis=0), abs=1)  # kept in half precision
+    assert [found[tag] for tag in found] == pytest.approx(
+        named.sum(axis=0), abs=1
+    )  # probabilities are cached in half precision
 
 
 def test_whole_audio_and_ranges(ask, collection):
@@ -195,7 +197,7 @@ def test_map_of_the_collection(ask, collection):
     assert len(gzip.compress(bare.content)) < len(bare.content)
 
 
-def test_corrections_are_kept_and_shown(ask, service):
+def test_corrections_are_saved_and_shown(ask, service):
     body = {"track_id": TRACK, "tag": "slowCORE", "verdict": "reject"}
     answer = ask.post("/v1/feedback", json=body)
     assert (answer.status_code, answer.json()["tag"], answer.json()["family"]) == (201, "Slowcore", "genre")
@@ -268,7 +270,7 @@ def test_a_retrained_predictor_is_loaded_without_losing_requests(collection, son
             return {tag["tag"]: tag["probability"] for tag in answer.json()["files"][0]["tags"]}
 
         before = tag()
-        save_predictor(store, data.root / "changing", wanted=("Grouper", "SR", "Low"))
+        save_predictor(store, data.root / "changing", folders=("Grouper", "SR", "Low"))
         expected = EnoPredictor.load(data.root / "changing", encoder=OwnEncoder()).predict_proba(song)
         for _ in range(200):
             after = tag()
@@ -277,7 +279,7 @@ def test_a_retrained_predictor_is_loaded_without_losing_requests(collection, son
         assert [after[label] for label in service.snapshot.predictor.labels.all_labels] == pytest.approx(
             expected.tolist(), abs=1e-4
         )
-        save_predictor(store, data.root / "changing", encoder=OwnEncoder(seed=1))  # of another encoder
+        save_predictor(store, data.root / "changing", encoder=OwnEncoder(seed=1))
         for _ in range(200):
             assert tag() == after
             if 'outcome="refused"} 1.0' in ask.get("/metrics").text:

@@ -64,7 +64,7 @@ def test_requests_over_the_limit_are_refused_at_once(slow, song):
         refused = tag(address, song)
         assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
         assert int(refused.headers["Retry-After"]) >= 1
-        assert httpx.get(f"{address}/v1/tracks").status_code == 200  # what needs no model goes on
+        assert httpx.get(f"{address}/v1/tracks").status_code == 200  # requests without the model still work
         encoder.may.set()
         assert [one.result().status_code for one in inside] == [200, 200]
     assert tag(address, song).status_code == 200
@@ -72,13 +72,13 @@ def test_requests_over_the_limit_are_refused_at_once(slow, song):
 
 def test_a_disconnected_client_frees_its_slot(slow, song):
     encoder, service, address = slow
-    for _ in range(4):  # twice as many as there are places
+    for _ in range(4):  # twice the limit
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{address}/v1/tag", content=song, headers={"Content-Type": "audio/wav"}, timeout=0.5)
         until(lambda: service.request_limit.active == 0 and not list(service.upload_folder.iterdir()))
     encoder.may.set()
     assert tag(address, song).status_code == 200
-    assert encoder.windows <= 4 * 2  # the first of those who had gone was under way already; the others were dropped
+    assert encoder.windows <= 4 * 2  # only the first cancelled file had reached the encoder
 
 
 def test_shutdown_finishes_running_requests(collection, song, tmp_path):

@@ -23,7 +23,7 @@ def ask(address):
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(ask, service):
+def nothing_is_left_behind(ask, service):
     yield
     for _ in range(200):
         if not list(service.upload_folder.iterdir()) and "eno_model_requests 0.0" in ask.get("/metrics").text:
@@ -68,7 +68,7 @@ def test_damaged_files(ask, kinds, data):
         content[data.draw(st.integers(0, min(len(content) - 1, 2000)))] = data.draw(st.integers(0, 255))
     answer = tag(ask, bytes(content[: data.draw(st.integers(0, len(content)))]))
     assert answer.status_code in (200, 422)
-    assert "served" not in answer.text and "/tmp" not in answer.text  # no path of the service's own
+    assert "served" not in answer.text and "/tmp" not in answer.text  # no path of the service
 
 
 @settings(max_examples=40)
@@ -110,7 +110,7 @@ def test_truncated_forms(ask, song, share):
 def test_limits_of_size_and_number(ask, song):
     limit = 3_000_000
     assert tag(ask, b"\0" * (limit + 1)).status_code == 413
-    assert tag(ask, iter([b"\0" * 1_000_000] * 5)).status_code == 413  # of no declared length
+    assert tag(ask, iter([b"\0" * 1_000_000] * 5)).status_code == 413  # without a Content-Length
     assert ask.post("/v1/tag", files={"file": bytes(limit + 1)}).status_code == 413
     assert ask.post("/v1/tag", files=[("file", ("a", song))] * 4).status_code == 400
     assert ask.post("/v1/tag", data={"x": "y" * 100_000}, files={"file": song}).status_code == 400
@@ -152,7 +152,7 @@ def test_huge_headers(address, header):
             "POST", "/v1/tag", body=b"x", headers={header: "multipart/form-data; boundary=" + "a" * 200_000}
         )
         assert 400 <= connection.getresponse().status < 500
-    except (ConnectionError, http.client.HTTPException):  # hung up on, which is as good
+    except (ConnectionError, http.client.HTTPException):  # closing the connection is fine too
         pass
     finally:
         connection.close()
