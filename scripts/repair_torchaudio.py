@@ -1,8 +1,8 @@
-"""Make torchaudio importable beside a CPU build of PyTorch.
+"""Make torchaudio importable with a CPU build of PyTorch.
 
-torchaudio's wheels on the package index are linked against CUDA. Beside a CPU build of PyTorch their compiled
-extension cannot be loaded, and the whole import fails, although eno uses the Python part alone. This removes
-the extension, and only where it cannot be loaded.
+torchaudio's wheels on the package index are linked against CUDA. With a CPU build of PyTorch their compiled extension
+cannot be loaded and the import fails, although eno only needs the Python part. This script removes the extension, but
+only if it cannot be loaded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Try the import in a fresh process; on failure remove the compiled files and try again."""
+    """Try the import in a new process; if it fails, remove the compiled files and try again."""
     package = importlib.util.find_spec("torchaudio")
     if package is None or package.origin is None:
         sys.exit("torchaudio is not installed in this environment.")
@@ -22,10 +22,10 @@ def main() -> int:
         return 0
     for library in sorted((Path(package.origin).parent / "lib").glob("*.so")):
         library.unlink()
-        print(f"removed {library.name}: torchaudio's extension is linked to CUDA, this PyTorch has none")
+        print(f"removed {library.name}: torchaudio's extension needs CUDA, which this PyTorch lacks")
     if _imports():
         return 0
-    sys.exit("torchaudio still cannot be imported; install the build that belongs to this PyTorch.")
+    sys.exit("torchaudio still cannot be imported. Install the build that matches this PyTorch.")
 
 
 def _imports() -> bool:

@@ -100,7 +100,7 @@ def run(
 
     console.print(comparison_table(rows))
     for name, path in {
-        "comparison": ", ".join(map(str, write_comparison(rows, root / "models"))),
+        "comparison": write_comparison(rows, root / "models")[-1],
         "best model": model,
         "its report": model / EVALUATION / REPORT_FILE,
         "collection": data.exploration,

@@ -1,10 +1,10 @@
-"""Windows per second of every encoder: eno from waveforms in memory, against the loop that the models' cards show.
+"""Windows per second of every encoder, compared with the reference code on the models' cards.
 
-That loop computes the features with transformers' extractor, which works on the CPU, and then runs the model; for stats
-it is librosa called feature by feature. Both get the same windows, in the same process, on the same machine, and must
-give the same vectors. The weights are random unless folders or hub ids are named: they do not change the speed.
+The reference computes the features with transformers' extractor on the CPU and then runs the model; for stats it calls
+librosa feature by feature. Both get the same windows in the same process and must return the same vectors. Weights are
+random unless folders or hub ids are specified; they do not affect the speed.
 
-Run it with nothing else on the machine: ``python scripts/bench/encoders.py [--device cuda] [--only clap-base]``.
+Run it on an idle machine: ``python scripts/bench/encoders.py [--device cuda] [--only clap-base]``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import argparse
 import resource
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -28,24 +27,26 @@ from transformers.utils.logging import disable_progress_bar
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from timing import fastest
+
 from eno.devices import resolve_device
 from eno.encoders import Encoder, load_encoder
 from eno.encoders.checkpoints import locate
 from tests.checkpoints import music, save_clap, save_mert
 
-Loop = Callable[[np.ndarray], np.ndarray]
+Reference = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Case:
-    """An encoder of eno and the loop that it is measured against."""
+    """An encoder of eno and its reference code."""
 
     encoder: Encoder
-    reference: Loop
+    reference: Reference
 
 
 def clap_case(folder: Path, device: torch.device, dtype: str) -> Case:
-    """CLAP by `ClapProcessor` and `ClapModel`."""
+    """CLAP with `ClapProcessor` and `ClapModel`."""
     encoder = load_encoder("clap", model=str(folder), device=str(device), dtype=dtype)
     extractor = ClapProcessor.from_pretrained(folder).feature_extractor
     model = ClapModel.from_pretrained(folder).to(device).eval()
@@ -61,7 +62,7 @@ def clap_case(folder: Path, device: torch.device, dtype: str) -> Case:
 
 
 def mert_case(folder: Path, device: torch.device, dtype: str) -> Case:
-    """MERT by `Wav2Vec2FeatureExtractor` and the model, with the means of the same layers."""
+    """MERT with `Wav2Vec2FeatureExtractor` and the model, and means of the same layers."""
     encoder: Any = load_encoder("mert", model=str(folder), device=str(device), dtype=dtype)
     extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
     model = HubertModel.from_pretrained(locate(str(folder)).folder, config=encoder._network.config).to(device).eval()
@@ -78,7 +79,7 @@ def mert_case(folder: Path, device: torch.device, dtype: str) -> Case:
 
 
 def hf_case(folder: str, device: torch.device, dtype: str) -> Case:
-    """Any model of ``hf:`` that takes waveforms, by its own extractor and model."""
+    """Any ``hf:`` model of waveforms with its own extractor."""
     encoder: Any = load_encoder(f"hf:{folder}", device=str(device), dtype=dtype)
     extractor = AutoFeatureExtractor.from_pretrained(folder)
     layers = [int(name.split()[1]) for name in encoder.spec.layers]
@@ -95,7 +96,7 @@ def hf_case(folder: str, device: torch.device, dtype: str) -> Case:
 
 
 def stats_case() -> Case:
-    """Librosa's functions one by one, each from the waveform."""
+    """Librosa's functions, each from the waveform."""
 
     def describe(window: np.ndarray) -> np.ndarray:
         common: dict[str, Any] = {"y": window, "sr": 22_050}
@@ -113,29 +114,17 @@ def stats_case() -> Case:
     return Case(load_encoder("stats"), lambda windows: np.stack([describe(window) for window in windows])[:, None])
 
 
-def fastest(*works: Callable[[], object], device: torch.device, least_s: float = 3.0) -> list[float]:
-    """Seconds of the fastest run of each, taking turns, so that a change of the machine's pace meets all alike."""
-    times: list[list[float]] = [[] for _ in works]
-    while len(times[0]) < 2 or sum(times[0]) < least_s:
-        for work, mine in zip(works, times, strict=True):
-            began = time.perf_counter()
-            work()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            mine.append(time.perf_counter() - began)
-    return [min(mine) for mine in times]
-
-
-def front_end_share(encoder: Any, windows: np.ndarray, device: torch.device) -> float:
-    """Share of the time that CLAP's log-mel spectrogram takes."""
-    audio = torch.from_numpy(windows).to(device)
+def front_end_share(encoder: Any, windows: np.ndarray, wait: Callable[[], object]) -> float:
+    """Share of the time that the log-mel spectrogram of CLAP or musicnn takes."""
+    audio = torch.from_numpy(windows).to(encoder.device)
     with torch.inference_mode():
-        front_end, whole = fastest(lambda: encoder._front_end(audio), lambda: encoder.encode(windows), device=device)
+        front_end, whole = fastest(lambda: encoder._front_end(audio), lambda: encoder.encode(windows), wait=wait)
     return front_end / whole
 
 
 def measure(name: str, case: Case, batches: list[int], device: torch.device) -> None:
-    """Print windows per second of both ways for all batch sizes."""
+    """Print windows per second of eno and of the reference for all batch sizes."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     encoder: Any = case.encoder
     spec = encoder.spec
     print(f"{name}: {spec.window_s:g} s windows, {len(spec.layers)} x {spec.dim}")
@@ -147,23 +136,23 @@ def measure(name: str, case: Case, batches: list[int], device: torch.device) -> 
         ours, theirs = encoder.encode(windows), case.reference(windows)
         common = min(ours.shape[-1], theirs.shape[-1])
         difference = np.abs(ours[..., :common] - theirs[..., :common]).max() / np.abs(theirs).max()
-        fast, slow = fastest(partial(encoder.encode, windows), partial(case.reference, windows), device=device)
+        fast, slow = fastest(partial(encoder.encode, windows), partial(case.reference, windows), wait=wait)
         print(
             f"  batch {batch:>3}: eno {batch / fast:7.2f} windows/s, reference {batch / slow:7.2f}: "
-            f"{slow / fast:5.2f} times as fast; largest difference {difference:.1e} of the largest value"
+            f"{slow / fast:5.2f} times as fast; maximum difference {difference:.1e} of the maximum value"
         )
     if hasattr(encoder, "_front_end"):
-        print(f"  front end: {100 * front_end_share(encoder, windows, device):.1f} % of the time")
+        print(f"  front end: {100 * front_end_share(encoder, windows, wait):.1f} % of the time")
 
 
 def main() -> None:
-    """Measure what was asked for and print the peak of memory."""
+    """Measure the chosen encoders and print the peak memory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default="auto", help="of eno's side; the reference computes in float32")
+    parser.add_argument("--dtype", default="auto", help="for eno; the reference computes in float32")
     parser.add_argument("--batches", type=int, nargs="+", help="default: 1 8 32, and 128 256 on a GPU")
     parser.add_argument("--only", nargs="+", default=["clap-tiny", "clap-base", "mert-95M", "mert-330M", "stats"])
-    parser.add_argument("--hf", nargs="*", default=[], help="folders or ids of further models that take waveforms")
+    parser.add_argument("--hf", nargs="*", default=[], help="folders or ids of other models of waveforms")
     arguments = parser.parse_args()
     device = resolve_device(arguments.device)
     disable_progress_bar()

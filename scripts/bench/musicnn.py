@@ -1,9 +1,9 @@
-"""How fast eno embeds with musicnn, against the obvious ways, in one run.
+"""Speed of eno's musicnn compared with the straightforward implementation.
 
-The network: ours against the layers in the order of the paper (convolution, ReLU, normalisation, maximum), which must
-give the same values. The decoding: the spans of eight windows against the whole file, decoded and resampled.
+The network is compared with its layers in the order of the paper (convolution, ReLU, normalisation, maximum), which
+must return the same values; decoding eight windows of a file is compared with decoding and resampling the whole file.
 
-Run it with nothing else on the machine: ``python scripts/bench/musicnn.py [--threads N]``.
+Run it on an idle machine: ``python scripts/bench/musicnn.py [--threads N]``.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from __future__ import annotations
 import argparse
 import resource
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
 import torch
+from timing import fastest
 from torch.nn.functional import pad
 
 from eno.audio.reading import read_windows
@@ -31,7 +30,7 @@ WINDOWS = 8
 
 
 def plain_network(weights: dict[str, torch.Tensor], patches: torch.Tensor) -> torch.Tensor:
-    """Compute the penultimate features literally: every layer on every value, in the published order."""
+    """Compute the penultimate features with all layers in the published order."""
 
     def norm(x: torch.Tensor, index: int) -> torch.Tensor:
         name = f"batch_normalization_{index}" if index else "batch_normalization"
@@ -59,32 +58,22 @@ def plain_network(weights: dict[str, torch.Tensor], patches: torch.Tensor) -> to
     return norm(hidden, 10)
 
 
-def fastest(work: Callable[[], object], repeats: int = 5) -> float:
-    """Seconds of the fastest of some runs, after one to warm up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return min(times)
-
-
 def bench_network(windows: np.ndarray) -> None:
-    """Print the time of the network for eight windows, ours against the plain order."""
+    """Print the time of both networks for eight windows."""
     weights, _ = load_weights("msd")
     encoder, front_end, network = MusiCNN(checkpoint="msd"), LogMel(), MusicnnNetwork(weights).eval()
     with torch.inference_mode():
         patches = front_end(torch.from_numpy(windows))
         difference = (plain_network(weights, patches) - network(patches).penultimate).abs().max().item()
-        plain = fastest(lambda: plain_network(weights, front_end(torch.from_numpy(windows))))
-    ours = fastest(lambda: encoder.encode(windows))
+        plain, ours = fastest(
+            lambda: plain_network(weights, front_end(torch.from_numpy(windows))), lambda: encoder.encode(windows)
+        )
     print(f"network, {WINDOWS} windows: plain {plain:.3f} s, eno {ours:.3f} s: {plain / ours:.1f} times as fast")
-    print(f"  largest difference of the penultimate features {difference:.1e}")
+    print(f"  maximum difference of the penultimate features {difference:.1e}")
 
 
 def bench_decoding(folder: Path, minutes: float = 4.0) -> None:
-    """Print the time of decoding eight windows of a long file, against decoding all of it."""
+    """Print the time to decode eight windows of a long file, and all of it."""
     rate = 44_100
     noise = np.random.default_rng(0).standard_normal((rate, 2)).astype(np.float32) * 0.1
     for suffix, subtype in ((".flac", "PCM_16"), (".mp3", "MPEG_LAYER_III"), (".ogg", "VORBIS")):
@@ -100,13 +89,15 @@ def bench_decoding(folder: Path, minutes: float = 4.0) -> None:
         def spans(path: Path = path) -> None:
             read_windows(path, sample_rate=16_000, window_samples=WINDOW_SAMPLES, policy=WindowPolicy(count=WINDOWS))
 
-        all_of_it, needed = fastest(whole, 3), fastest(spans, 3)
-        ratio = all_of_it / needed
-        print(f"decoding {minutes:.0f} min of {suffix}: whole {all_of_it:.3f} s, eno {needed:.3f} s: {ratio:.1f} times")
+        all_s, spans_s = fastest(whole, spans)
+        ratio = all_s / spans_s
+        print(
+            f"decoding {minutes:.0f} min of {suffix}: all {all_s:.3f} s, eno {spans_s:.3f} s: {ratio:.1f} times as fast"
+        )
 
 
 def main() -> None:
-    """Run both and print the peak of memory."""
+    """Run both and print the peak memory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     torch.set_num_threads(parser.parse_args().threads)

@@ -1,8 +1,8 @@
-"""How far vectors in bfloat16 drift from those in float32, for every encoder.
+"""Difference between vectors in bfloat16 and in float32, for every encoder.
 
-Prints, over windows of made-up music or of files, the cosine between both, the largest difference as a share of the
-largest value, and how often the nearest other window stays the same. musicnn has its trained weights; the others have
-random ones unless a model is named, which tells of the arithmetic, not of what training made of it.
+For windows of synthetic music or of files it prints the cosine similarity of both, the maximum difference relative to
+the maximum value, and how often the nearest neighbour stays the same. musicnn has trained weights; the others have
+random weights unless a model is specified, which shows the effect of the arithmetic only.
 
 Run it with ``python scripts/bench/precision.py [--device cuda] [--model clap=laion/larger_clap_general] [FILES]``.
 """
@@ -28,7 +28,7 @@ from tests.checkpoints import music, save_clap, save_mert
 
 
 def cases(root: Path, models: dict[str, str]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Encoders and their options by name of the row."""
+    """Return encoders and their options by name of the row."""
     generated: dict[str, tuple[str, dict[str, Any]]] = {
         "musicnn mtt": ("musicnn", {"checkpoint": "mtt"}),
         "musicnn msd": ("musicnn", {"checkpoint": "msd"}),
@@ -44,7 +44,7 @@ def cases(root: Path, models: dict[str, str]) -> dict[str, tuple[str, dict[str, 
 
 
 def windows_for(spec: EncoderSpec, files: list[str], count: int) -> np.ndarray:
-    """Windows of the files, or of made-up music where there are none."""
+    """Return windows of the files, or of synthetic music without files."""
     if not files:
         return music(spec.window_samples, spec.sample_rate, count=count)
     return np.concatenate(
@@ -62,7 +62,7 @@ def windows_for(spec: EncoderSpec, files: list[str], count: int) -> np.ndarray:
 
 
 def nearest(vectors: np.ndarray) -> np.ndarray:
-    """Index of the nearest other window, by cosine."""
+    """Return the index of each window's nearest neighbour by cosine similarity."""
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = unit @ unit.T
     np.fill_diagonal(cosines, -2)
@@ -71,17 +71,17 @@ def nearest(vectors: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """Print one row for each encoder and layer."""
+    """Print a row for each encoder and layer."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="*", help="audio; made-up music without")
+    parser.add_argument("files", nargs="*", help="audio files (default: synthetic music)")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--count", type=int, default=8, help="windows of made-up music")
+    parser.add_argument("--count", type=int, default=8, help="windows of synthetic music")
     parser.add_argument(
         "--model", nargs="*", default=[], metavar="ENCODER=MODEL", help="checkpoints with trained weights"
     )
     arguments = parser.parse_args()
     disable_progress_bar()
-    print(f"{'encoder':<34}{'layer':<14}{'mean cosine':>12}{'least':>11}{'largest diff':>14}{'same neighbour':>16}")
+    print(f"{'encoder':<34}{'layer':<14}{'mean cosine':>12}{'minimum':>11}{'max. diff.':>14}{'same neighbour':>16}")
     with tempfile.TemporaryDirectory() as root:
         models = dict(one.split("=", 1) for one in arguments.model)
         for name, (encoder, options) in cases(Path(root), models).items():
