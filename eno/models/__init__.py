@@ -1,7 +1,7 @@
-"""Heads: vectors → tag probabilities. One module for each kind of head.
+"""Heads: embeddings → tag probabilities. Every kind of head has its own module.
 
-A head is created by name (`create_head`), loaded from its folder (`load_head`), or made from its class
-(``from eno.models import MLPHead``). Its module, and with it the library it needs, is imported only then.
+Create a head by name (`create_head`), load a saved one (`load_head`), or import its class
+(``from eno.models import MLPHead``). Its module, and the library it needs, are imported only then.
 """
 
 from __future__ import annotations

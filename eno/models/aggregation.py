@@ -1,4 +1,4 @@
-"""Probabilities of albums from those of their tracks."""
+"""Aggregate the probabilities of tracks into those of albums."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SMALLEST = 1e-7  # probabilities are clipped, so that one certain track does no
 def aggregate(
     probabilities: np.ndarray, albums: Sequence[str] | np.ndarray, how: str = "mean_logit"
 ) -> tuple[list[str], np.ndarray]:
-    """Aggregate probabilities of tracks into probabilities of their albums.
+    """Return the albums, in the order of their first track, and their probabilities [shape=(m, k), dtype=float32].
 
     Parameters
     ----------
@@ -25,19 +25,6 @@ def aggregate(
         Of tracks, each in 0 … 1.
     albums : sequence of str [length=n]
         The album of each track.
-    how : {"mean_logit", "mean", "max", "median_logit"}
-        See `Aggregation`.
-
-    Returns
-    -------
-    names : list of str [length=m]
-        The albums, in the order of their first track.
-    probabilities : np.ndarray [shape=(m, k), dtype=float32]
-
-    Raises
-    ------
-    ValueError
-        There is no such aggregation, there are no tracks, or the number of albums differs from that of the tracks.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Average precision and the area under the ROC curve of labels: for early stopping, model selection and evaluation."""
+"""Average precision and ROC-AUC per label, for early stopping, model selection and evaluation."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ def has_both_classes(truth: np.ndarray) -> np.ndarray:
 
 
 def average_precision_and_auc(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return average precision and ROC-AUC of every label.
+    """Return average precision and ROC-AUC of every label, as scikit-learn defines them [shape=(k,), dtype=float64].
+
+    Both are NaN for a label without positives, the ROC-AUC also without negatives.
 
     Parameters
     ----------
     truth, scores : np.ndarray [shape=(n, k)]
-        Labels, positive above 0; and scores, higher for more likely positives. Equal scores share one rank.
-
-    Returns
-    -------
-    average_precision, roc_auc : np.ndarray [shape=(k,), dtype=float64]
-        NaN where the label has no positives; the area also where it has no negatives.
+        Labels, positive above 0, and scores, which are higher for more likely positives. Ties share a rank.
     """
+    if truth.shape != scores.shape:
+        raise ValueError(f"truth has the shape {truth.shape}, scores {scores.shape}; expected the same.")
     ranked = [_rank(truth[:, label] > 0, scores[:, label]) for label in range(truth.shape[1])]
     precisions, areas = np.array(ranked, np.float64).reshape(-1, 2).T
     return precisions, areas
@@ -42,25 +41,9 @@ def _rank(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     return float(np.mean(true / reached)), float(area)
 
 
-def average_precisions(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return the average precision of every label, as `sklearn.metrics.average_precision_score` defines it.
-
-    Parameters
-    ----------
-    truth, scores : np.ndarray [shape=(n, k)]
-        See `average_precision_and_auc`.
-
-    Returns
-    -------
-    np.ndarray [shape=(k,), dtype=float64]
-        NaN where a label has no positives.
-    """
-    if truth.shape != scores.shape:
-        raise ValueError(f"truth has the shape {truth.shape}, scores {scores.shape}; expected the same.")
-    return average_precision_and_auc(truth, scores)[0]
-
-
 def macro_map(truth: np.ndarray, scores: np.ndarray) -> float | None:
     """Return the mean average precision over labels with positives and negatives; None if there are no such labels."""
     rankable = has_both_classes(truth)
-    return float(average_precisions(truth[:, rankable], scores[:, rankable]).mean()) if rankable.any() else None
+    return (
+        float(average_precision_and_auc(truth[:, rankable], scores[:, rankable])[0].mean()) if rankable.any() else None
+    )

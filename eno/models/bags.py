@@ -1,7 +1,4 @@
-"""Bags of windows, as in multiple-instance learning: a track is a bag, its windows are the instances.
-
-Labels belong to the bag; which of its windows they come from is unknown.
-"""
+"""Bags of windows, as in multiple-instance learning: labels belong to a track (the bag), not to its windows."""
 
 from __future__ import annotations
 
@@ -9,7 +6,9 @@ import numpy as np
 
 
 class Bags:
-    """Vectors of the windows of tracks.
+    """Embeddings of the windows of tracks.
+
+    The shape is that of the means over windows, ``(n, dim)`` or ``(n, layers, dim)``.
 
     Parameters
     ----------
@@ -17,11 +16,6 @@ class Bags:
         Windows of all tracks, grouped by track.
     counts : np.ndarray [shape=(n,), dtype=int]
         Number of windows of each track, at least 1.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        ``(n, dim)`` or ``(n, layers, dim)``, as of the tracks' means, which a head without pooling takes.
 
     Examples
     --------
@@ -56,15 +50,7 @@ class Bags:
         return means.astype(np.float32, copy=False)
 
     def padded(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return an array with a row per track.
-
-        Returns
-        -------
-        values : np.ndarray [shape=(n, most, dim) or (n, most, layers, dim), dtype=float32]
-            Padded with zeros.
-        real : np.ndarray [shape=(n, most), dtype=bool]
-            Where there is a window and no padding.
-        """
+        """Return windows, padded with zeros [shape=(n, most, ...), dtype=float32], and a mask of the real ones."""
         real = np.arange(self.counts.max(initial=1)) < self.counts[:, None]
         values = np.zeros((*real.shape, *self.windows.shape[1:]), np.float32)
         values[real] = self.windows

@@ -1,4 +1,4 @@
-"""The base class of heads: options as in scikit-learn, saving and loading."""
+"""The base class of heads: parameters as in scikit-learn, saving and loading."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _ARRAYS = "head.safetensors"
 class BaseHead:
     """Base class of heads.
 
-    A subclass keeps every parameter of its ``__init__`` in an attribute of the same name, and defines `_fit` and
-    `predict_proba`. For saving and loading it defines `_state` and `_restore`, and `_write_files` and `_read_files` if
-    JSON and arrays are not enough.
+    A subclass stores every parameter of its ``__init__`` in an attribute of the same name, and implements `_fit` and
+    `predict_proba`. To be saved it implements `_state` and `_restore`, and, if JSON and arrays are not enough,
+    `_write_files` and `_read_files`.
     """
 
     name: ClassVar[str]
@@ -49,17 +49,11 @@ class BaseHead:
         return False
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the options of this head by name; `deep` has no effect, and is there for scikit-learn's `clone`."""
+        """Return the options by name; `deep` has no effect, but scikit-learn's `clone` passes it."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def set_params(self, **options: Any) -> Self:
-        """Change options for the next `fit`.
-
-        Raises
-        ------
-        ValueError
-            There is no such option.
-        """
+        """Change options for the next `fit`; an unknown one raises a ValueError."""
         known = self.get_params()
         for name, value in options.items():
             if name not in known:
@@ -82,7 +76,7 @@ class BaseHead:
         Raises
         ------
         ValueError
-            Shapes do not match, there are too few rows, a value is not finite, or an option has a wrong value.
+            Shapes do not match, there are too few rows, a value is not finite, or an option is invalid.
         TrainingError
             Training diverges, or fails for all labels.
         """
@@ -95,13 +89,7 @@ class BaseHead:
         raise NotImplementedError
 
     def save(self, folder: Path | str) -> None:
-        """Write the fitted head into a folder: ``head.json``, ``head.safetensors`` and what its library writes.
-
-        Raises
-        ------
-        NotFitted
-            `fit` was not called yet.
-        """
+        """Write the fitted head into a folder: ``head.json``, ``head.safetensors``, and files of its library."""
         if self._shape is None:
             raise NotFitted(type(self).__name__)
         folder = Path(folder)
@@ -116,13 +104,7 @@ class BaseHead:
 
     @classmethod
     def load(cls, folder: Path | str, *, device: str = "auto") -> Self:
-        """Load a head that `save` wrote, to run on `device` (see `eno.devices.resolve_device`).
-
-        Raises
-        ------
-        ModelError
-            A file is missing or damaged, or a newer version of eno wrote it.
-        """
+        """Load a saved head onto `device` (see `eno.devices.resolve_device`); raises a ModelError if it is damaged."""
         folder = Path(folder)
         content = read_head_file(folder)
         try:
@@ -145,11 +127,11 @@ class BaseHead:
         return cls(**options)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return what was fitted: values for JSON, and arrays."""
+        """Return the fitted state: values for JSON, and arrays."""
         return {}, {}
 
     def _restore(self, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take back what `_state` returned. Heads saved by eno 0.1 lack ``shape``; those override this for it."""
+        """Restore what `_state` returned. Heads that eno 0.1 saved without ``shape`` override this."""
         self._shape = tuple(content["shape"])
 
     def _write_files(self, folder: Path) -> None:
@@ -159,7 +141,7 @@ class BaseHead:
         pass
 
     def _check(self, X: Vectors) -> None:
-        """Raise NotFitted, or ValueError if vectors do not have the shape of those that the head was fitted on."""
+        """Raise NotFitted, or a ValueError if the shape of the vectors differs from that in training."""
         if self._shape is None:
             raise NotFitted(type(self).__name__)
         if tuple(X.shape[1:]) != self._shape:

@@ -1,4 +1,4 @@
-"""A weighted mean of several heads' logits."""
+"""A blend of heads: the weighted mean of their logits."""
 
 from __future__ import annotations
 
@@ -31,28 +31,25 @@ class BlendHead(BaseHead):
     heads : sequence of str
         Names of different heads.
     options : mapping of str to mapping, optional
-        Options of each head, by its name. From ``eno.toml`` it is filled in with the sections of the heads.
+        Options of each head, by its name. ``eno train`` fills it from the heads' sections of ``eno.toml``.
     seed : int
-        Seed of the draw of held-out rows; also of heads whose options have none.
-    device : str
-        See `eno.devices.resolve_device`.
+        Seed of the held-out rows; also of heads whose options have none.
 
     Attributes
     ----------
     members : list of Head
-        The fitted heads.
     weights : np.ndarray [shape=(len(members),), dtype=float64]
-        At least 0, with sum 1, and with the lowest log-loss on the validation rows. All equal if no validation row has
-        a label.
+        The non-negative weights with sum 1 and the lowest log-loss on the validation rows. All equal if no validation
+        row has a label.
 
     Notes
     -----
-    All heads are fitted on the same training rows. Their own model selection and early stopping use the same validation
-    rows as the weights, which favours heads that choose among many options if there are few such rows.
+    All heads are fitted on the same rows. They use the same validation rows for model selection and early stopping as
+    the blend for its weights; with few of them, this favours heads that select among many options.
 
     Examples
     --------
-    Blend heads that are fitted already::
+    Blend fitted heads::
 
         BlendHead.of([linear, mlp]).fit_weights(X_val, Y_val)
     """
@@ -74,7 +71,7 @@ class BlendHead(BaseHead):
 
     @classmethod
     def of(cls, members: Sequence[Head]) -> Self:
-        """Blend heads that were fitted on the same vectors and labels; their weights are equal until `fit_weights`."""
+        """Blend heads fitted on the same vectors and labels, with equal weights until `fit_weights`."""
         if not members:
             raise ValueError("A blend needs at least one head.")
         blend = cls(heads=tuple(getattr(member, "name", type(member).__name__) for member in members))
@@ -84,7 +81,7 @@ class BlendHead(BaseHead):
 
     @property
     def takes_windows(self) -> bool:
-        """Whether any of the heads takes windows; the others take their means."""
+        """Whether any of the heads takes windows; the others use their means."""
         return any(member.takes_windows for member in self.members or self._create_members())
 
     def _fit(self, data: TrainingData) -> None:
@@ -115,20 +112,7 @@ class BlendHead(BaseHead):
             member.checkpoint = self.checkpoint.with_name(f"{self.checkpoint.name}-{number}")
 
     def fit_weights(self, X: Vectors, Y: Labels) -> Self:
-        """Fit the weights of heads that are fitted.
-
-        Parameters
-        ----------
-        X, Y
-            Validation rows, on which no head was fitted; see `eno.models.Head.fit`.
-
-        Raises
-        ------
-        NotFitted
-            There are no heads yet.
-        ValueError
-            Shapes do not match, or a value is not finite.
-        """
+        """Fit only the weights, on validation rows that no head was fitted on."""
         if not self.members:
             raise NotFitted(type(self).__name__)
         X, labels = check_labelled(X, Y)
@@ -177,14 +161,7 @@ def _rows(X: Vectors, rows: np.ndarray) -> Vectors:
 
 
 def _best_weights(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return the weights with the lowest log-loss, at least 0 and with sum 1 [shape=(members,)].
-
-    Parameters
-    ----------
-    logits : np.ndarray [shape=(members, n, k)]
-    truth : np.ndarray [shape=(n, k)]
-        Labels, 0 to 1.
-    """
+    """Minimise log-loss over non-negative weights with sum 1, from logits [shape=(members, n, k)] and labels (n, k)."""
     flat, y = logits.reshape(len(logits), -1), truth.ravel()
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:

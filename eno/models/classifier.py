@@ -1,4 +1,4 @@
-"""The guide imports the CNN from here; the code is in `eno.cnn.network`."""
+"""The guide imports the CNN from here; its code is in `eno.cnn.network`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What models that are trained in epochs share: the record of an epoch, early stopping and mixup."""
+"""Training in epochs: the record of an epoch, early stopping, mixup."""
 
 from __future__ import annotations
 
@@ -12,20 +12,16 @@ import torch
 class Epoch:
     """Results of one pass over the training data.
 
+    Fields after `train_loss` are None where not measured; eno 0.1 saved only the loss and `val_map`.
+
     Attributes
     ----------
     number : int
-        Starts at 1.
-    train_loss : float
-        Mean over the pass.
-    val_loss : float or None
-        On the validation data after the pass; None in heads saved by eno 0.1.
+        From 1.
     val_map : float or None
-        Macro mean average precision on the validation data; None if no label has both positives and negatives there.
+        Macro mAP on the validation data; None if no label has both positives and negatives there.
     learning_rate : float or None
-        At the end of the pass; None in heads saved by eno 0.1.
-    seconds : float or None
-        Time for training and validation, if it was measured.
+        At the end of the epoch.
     """
 
     number: int
@@ -37,13 +33,7 @@ class Epoch:
 
 
 class EarlyStopping:
-    """Keep track of the best epoch, and stop after `patience` epochs without improvement.
-
-    Attributes
-    ----------
-    best : int
-        Number of the best epoch so far; 0 before the first.
-    """
+    """Remember the best epoch (0 before the first), and stop after `patience` epochs without improvement."""
 
     def __init__(self, patience: int) -> None:
         self._patience = patience
@@ -51,7 +41,7 @@ class EarlyStopping:
         self.best = 0
 
     def improved(self, number: int, score: float | None) -> bool:
-        """Whether this epoch is the best so far. Higher scores are better; without a score the latest epoch is best."""
+        """Whether this epoch is the best so far. Without a score, the latest epoch is the best."""
         if score is not None and self._best_score is not None and score <= self._best_score:
             return False
         self._best_score, self.best = score, number
@@ -65,12 +55,8 @@ class EarlyStopping:
 def mixup(alpha: float, rng: np.random.Generator, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Mix the rows of a batch in random pairs (H. Zhang et al., "mixup: Beyond empirical risk minimization", 2018).
 
-    Parameters
-    ----------
-    alpha : float
-        The share of the first row of each pair is drawn from Beta(alpha, alpha), once for the batch.
-    *tensors : torch.Tensor [shape=(b, ...)]
-        Inputs, targets, sample weights, all mixed with the same share and pairs; of boolean masks, the union.
+    One share, drawn from Beta(alpha, alpha), and the same pairs are used for all tensors [shape=(b, ...)], such as
+    inputs, targets and weights. Boolean masks are united.
     """
     share = float(rng.beta(alpha, alpha))
     partners = torch.from_numpy(rng.permutation(len(tensors[0]))).to(tensors[0].device)

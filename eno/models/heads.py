@@ -1,4 +1,4 @@
-"""Heads by name: created, and read back from their folders."""
+"""Create heads by name, and load them from their folders."""
 
 from __future__ import annotations
 
@@ -18,21 +18,16 @@ FORMAT = 2
 
 
 def create_head(name: str, **options: Any) -> Head:
-    """Create a head by name.
+    """Create a head by its name in `HEADS`, with the options that its class documents.
 
-    Parameters
-    ----------
-    name : str
-        One of `HEADS`.
-    **options
-        Options of that head; its class documents them.
+    For `device` see `eno.devices.resolve_device`.
 
     Raises
     ------
     UnknownName
         There is no such head.
     ConfigError
-        The head has no such option.
+        An option is unknown or missing.
     """
     head_class = find_class("head", name, HEADS)
     check_options("head", name, head_class, options)
@@ -40,12 +35,12 @@ def create_head(name: str, **options: Any) -> Head:
 
 
 def load_head(folder: Path | str, *, device: str = "auto") -> Head:
-    """Load a fitted head of any kind from its folder, to compute on `device` (see `eno.devices.resolve_device`).
+    """Load a saved head of any kind onto `device` (see `eno.devices.resolve_device`).
 
     Raises
     ------
     ModelError
-        The folder holds no head, or it is damaged, or a newer version of eno wrote it.
+        The folder has no head, or it is damaged, or from a newer version of eno.
     UnknownName
         This version of eno has no such head.
     """
@@ -53,13 +48,7 @@ def load_head(folder: Path | str, *, device: str = "auto") -> Head:
 
 
 def read_head_file(folder: Path) -> dict[str, Any]:
-    """Read ``head.json``.
-
-    Raises
-    ------
-    ModelError
-        It is missing or damaged, or a newer version of eno wrote it.
-    """
+    """Read ``head.json``; raises a ModelError if it is missing, damaged, or from a newer version of eno."""
     path = folder / HEAD_FILE
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -71,7 +60,7 @@ def read_head_file(folder: Path) -> dict[str, Any]:
 
 
 def check_format(path: Path, found: Any, supported: int) -> None:
-    """Raise ModelError if a newer version of eno wrote a file."""
+    """Raise a ModelError if the format of a file is newer than `supported`."""
     if not isinstance(found, int) or found > supported:
         raise ModelError(
             f"{path}: has format {found!r}; this version of eno reads up to format {supported}. "

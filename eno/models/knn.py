@@ -1,4 +1,4 @@
-"""The k-nearest-neighbour head: the training rows vote."""
+"""The k-nearest-neighbour head."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from scipy import sparse
 from eno.files import replace_file
 from eno.models.average_precision import macro_map
 from eno.models.base import BaseHead
-from eno.models.options import Count, NonNegative, Positive
 from eno.models.training_data import TrainingData, chunks, take
-from eno.models.types import Vectors
+from eno.models.types import Count, NonNegative, Positive, Vectors
 
 _INDEX = "neighbours.faiss"
 # Up to this many training rows search is exact: in batches it takes no longer than inverted lists, of which many have
@@ -33,16 +32,14 @@ class KNNHead(BaseHead):
     Parameters
     ----------
     k : int or sequence of int
-        Numbers of neighbours to choose from, by macro mAP on the validation rows.
+        Candidates for the number of neighbours; macro mAP on the validation rows selects one.
     temperatures : float or sequence of float
-        Temperatures to choose from, likewise. A neighbour's vote has the weight
-        ``exp((cos - cos of the nearest) / temperature)``.
+        Candidates for the temperature, likewise. The weight of a neighbour is
+        ``exp((similarity - highest similarity) / temperature)``.
     smoothing : float
         Weight of the label's base rate in the vote; the nearest neighbour has weight 1.
     seed : int
-        Seed of the draw of held-out rows if there are no validation rows.
-    device : str
-        Has no effect: FAISS searches on the CPU.
+        Seed of the held-out rows if there are no validation rows.
 
     Attributes
     ----------
@@ -53,12 +50,8 @@ class KNNHead(BaseHead):
     Notes
     -----
     Similarity is the cosine of standardised vectors; the layers of an encoder are concatenated. Search is exact up to
-    300,000 training rows, and uses inverted lists above that. A training row finds itself, so probabilities of training
-    rows are too good.
-
-    References
-    ----------
-    FAISS: M. Douze et al., "The Faiss library", 2024, https://arxiv.org/abs/2401.08281.
+    300,000 training rows, and uses inverted lists above (FAISS: M. Douze et al., https://arxiv.org/abs/2401.08281).
+    Probabilities of training rows are too good, because each finds itself.
     """
 
     name = "knn"
@@ -139,7 +132,7 @@ class KNNHead(BaseHead):
         return np.ascontiguousarray(standardised / np.maximum(lengths, 1e-12), np.float32)
 
     def _search(self, X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return cosines and rows of the k nearest training rows [shape=(n, k)]; fewer if there are not as many."""
+        """Return cosines and indices of the k nearest training rows [shape=(n, k)]."""
         k = min(k, self._index.ntotal)
         if len(X) == 0:
             return np.zeros((0, k), np.float32), np.zeros((0, k), np.int64)

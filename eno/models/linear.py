@@ -12,9 +12,8 @@ from eno.devices import resolve_device
 from eno.models.average_precision import macro_map
 from eno.models.base import BaseHead
 from eno.models.linear_fit import Objective, Solver, Weights
-from eno.models.options import Count, NonNegative
 from eno.models.training_data import TrainingData, chunks, take
-from eno.models.types import Vectors
+from eno.models.types import Count, NonNegative, Vectors
 
 _SELECTION_ROWS = 20_000  # training rows on which the penalty is chosen
 _VAL_ROWS = 10_000  # more would hardly change the mean
@@ -28,28 +27,24 @@ class LinearHead(BaseHead):
     Parameters
     ----------
     l2 : sequence of float
-        L2 penalties to choose from, by macro mAP on the validation rows. The penalty is half the squared norm of the
-        weights per training row. Penalties are tried from the strongest on, until two in a row are worse.
+        Candidates for the L2 penalty, from which macro mAP on the validation rows selects one; see Notes.
     max_iterations : int
-        Iterations of L-BFGS for each penalty. It starts from the solution of the next stronger one.
+        Iterations of L-BFGS per penalty, starting from the solution for the next stronger one.
     seed : int
-        Seed of the draw of held-out rows and of rows for model selection.
-    device : str
-        See `eno.devices.resolve_device`.
+        Seed of the held-out rows and of the samples for model selection.
 
     Attributes
     ----------
     chosen_l2 : float
     val_map : dict of float to float
-        Macro mAP on the validation rows by penalty, of those that were tried on all rows; empty if they have no
-        positives.
+        Macro mAP on the validation rows by penalty; empty if they have no positives.
 
     Notes
     -----
-    With more than 20,000 training rows the penalty is chosen on a sample of that size; it and the next weaker one are
-    then fitted on all rows, with a coarser tolerance that hardly changes the ranking. Vectors may lie on disk: every
-    iteration reads them in chunks. The layers of an encoder are concatenated. For each label the minimum is that of
-    `sklearn.linear_model.LogisticRegression` with ``C = 1 / (l2 * n)``.
+    The solution is that of `sklearn.linear_model.LogisticRegression` with ``C = 1 / (l2 * n)``. Penalties are tried
+    from the strongest on, until two in a row are worse. With more than 20,000 training rows, the penalty is selected on
+    a sample of that size; it and the next weaker one are then fitted on all rows, with a coarser tolerance that hardly
+    changes the ranking. The layers of an encoder are concatenated.
     """
 
     name = "linear"
@@ -107,7 +102,7 @@ class LinearHead(BaseHead):
         validate: Callable[[Weights], float | None],
         tolerance: float,
     ) -> Weights:
-        """Fit with each penalty, from the strongest on, and return the weights with the best validation mAP."""
+        """Fit with each penalty, strongest first, and return the weights with the best validation mAP."""
         self.val_map, best, kept, worse = {}, -1.0, weights, 0
         for done, penalty in enumerate(penalties, 1):
             weights = solver.solve(objective, weights, penalty, max_iterations=self.max_iterations, tolerance=tolerance)

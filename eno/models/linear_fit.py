@@ -1,4 +1,4 @@
-"""Fitting of multi-label logistic regression: all labels at once, on vectors that may lie on disk."""
+"""Solver for multi-label logistic regression on vectors that may be on disk."""
 
 from __future__ import annotations
 
@@ -19,29 +19,16 @@ _MAX_AXES = 4096  # dimensions; beyond, computing the principal axes costs more 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights for standardised vectors.
-
-    Attributes
-    ----------
-    coefficients : np.ndarray [shape=(dim, k), dtype=float64]
-    intercepts : np.ndarray [shape=(k,), dtype=float64]
-    """
+    """Coefficients [shape=(dim, k), dtype=float64] and intercepts [shape=(k,)] for standardised vectors."""
 
     coefficients: np.ndarray
     intercepts: np.ndarray
 
 
 class Objective:
-    """Mean binary cross-entropy per row of each label, and its gradient.
+    """Mean binary cross-entropy per row of each label, and its gradient, on some rows and labels of the training data.
 
-    Parameters
-    ----------
-    data : TrainingData
-    rows, labels : np.ndarray [dtype=int64]
-        Training rows and labels to use.
-    mean, scale : np.ndarray [shape=(dim,), dtype=float32]
-        See `TrainingData.moments`. Every chunk is standardised when it is read, which costs little and saves a second
-        copy of all vectors.
+    Chunks are standardised whenever they are read, which is cheap and saves a second copy of all vectors.
     """
 
     def __init__(
@@ -77,7 +64,7 @@ class Objective:
             yield piece
 
     def __call__(self, coefficients: torch.Tensor, intercepts: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the losses of the labels [shape=(k,)], and their gradients by coefficients and intercepts."""
+        """Return the loss of each label [shape=(k,)], and the gradients of coefficients and intercepts."""
         losses = torch.zeros(len(intercepts), dtype=torch.float64, device=self.device)
         by_coefficients, by_intercepts = torch.zeros_like(coefficients), torch.zeros_like(intercepts)
         for at, X in zip(self._pieces, self.vectors(), strict=True):
@@ -92,17 +79,11 @@ class Objective:
 
 
 class Solver:
-    """Preconditioned L-BFGS along the principal axes of the vectors.
+    """Preconditioned L-BFGS along the principal axes of the vectors of `objective`, which may be a sample.
 
-    The curvature of a label's loss along an axis of variance v is about p (1 - p) v, where p is its base rate. Dividing
-    coordinates by its square root conditions frequent and rare labels alike, so that tens of iterations suffice instead
+    The curvature of a label's loss along an axis with variance v is about p (1 - p) v, where p is its base rate.
+    Scaling coordinates by its square root conditions frequent and rare labels alike: tens of iterations suffice instead
     of hundreds. The minimum does not change.
-
-    Parameters
-    ----------
-    objective : Objective
-        Its rows determine the axes; they may be a sample.
-    base_rates : np.ndarray [shape=(k,), dtype=float64]
     """
 
     def __init__(self, objective: Objective, base_rates: np.ndarray) -> None:
@@ -125,9 +106,9 @@ class Solver:
     def solve(
         self, objective: Objective, start: Weights, l2: float, *, max_iterations: int, tolerance: float
     ) -> Weights:
-        """Minimise an objective with an L2 penalty of ``l2 / 2`` times the squared norm of each label's coefficients.
+        """Minimise the loss plus ``l2 / 2`` times the squared norm of each label's coefficients.
 
-        It begins at `start` and stops when a step lowers the loss by less than `tolerance` times the initial loss.
+        It stops when a step lowers the loss by less than `tolerance` times the initial loss.
         """
         if start.coefficients.size == 0:
             return start

@@ -1,11 +1,7 @@
 """Losses for multi-label training.
 
-References
-----------
-Focal: T.-Y. Lin et al., "Focal loss for dense object detection", ICCV 2017. Asymmetric: T. Ridnik et al., "Asymmetric
-loss for multi-label classification", ICCV 2021. Effective numbers: Y. Cui et al., "Class-balanced loss based on
-effective number of samples", CVPR 2019. Smoothing: C. Szegedy et al., "Rethinking the Inception architecture for
-computer vision", CVPR 2016.
+Focal: T.-Y. Lin et al., ICCV 2017. Asymmetric: T. Ridnik et al., ICCV 2021. Effective numbers: Y. Cui et al.,
+"Class-balanced loss based on effective number of samples", CVPR 2019. Label smoothing: C. Szegedy et al., CVPR 2016.
 """
 
 from __future__ import annotations
@@ -34,12 +30,10 @@ class MultiLabelLoss(nn.Module):
 
     Parameters
     ----------
-    name : {"bce", "focal", "asymmetric"}
-        See `Loss`.
     gamma : float
         Focusing parameter of the focal loss; 0 makes it binary cross-entropy.
     gamma_negative, gamma_positive, clip : float
-        Of the asymmetric loss: focusing parameters, and the shift of the probabilities of negatives. All 0 make it
+        Focusing parameters of the asymmetric loss, and the shift of the probabilities of negatives. If all are 0, it is
         binary cross-entropy.
     label_smoothing : float
         How far targets are moved towards 0.5: with 0.1, 1 becomes 0.95 and 0 becomes 0.05.
@@ -109,21 +103,10 @@ class MultiLabelLoss(nn.Module):
 
 
 def positive_weights(kind: ClassWeights, positives: np.ndarray, rows: int) -> np.ndarray | None:
-    """Return weights for the positives of each label relative to its negatives.
+    """Return weights for the positives of each label relative to its negatives [shape=(k,), dtype=float32].
 
-    Parameters
-    ----------
-    kind : {"none", "balanced", "effective"}
-        See `ClassWeights`.
-    positives : np.ndarray [shape=(k,)]
-        Number of training rows with each label.
-    rows : int
-        Number of all training rows.
-
-    Returns
-    -------
-    np.ndarray [shape=(k,), dtype=float32] or None
-        Between 1/100 and 100; None if all are 1.
+    They are limited to 1/100 … 100; None means that all are 1. `positives` counts the training rows with each label
+    [shape=(k,)], `rows` all training rows.
     """
     if kind not in CLASS_WEIGHTS:
         raise ValueError(f"class_weights = {kind!r}: expected one of {', '.join(CLASS_WEIGHTS)}.")

@@ -1,4 +1,4 @@
-"""The multi-layer perceptron head, the default."""
+"""The multi-layer perceptron, the default head."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from eno.models.bags import Bags
 from eno.models.base import BaseHead
 from eno.models.epochs import EarlyStopping, Epoch, mixup
 from eno.models.losses import ClassWeights, Loss, MultiLabelLoss, positive_weights
-from eno.models.options import Count, NonNegative, Positive, Share
 from eno.models.perceptron import Perceptron, Pooling
 from eno.models.training_data import TrainingData, chunks, take
-from eno.models.types import Vectors
+from eno.models.types import Count, NonNegative, Positive, Share, Vectors
 
 _VAL_ROWS = 10_000  # for early stopping; more would hardly change the mean
 _ROWS_SEEN = 4_500_000  # in all epochs together: fifteen epochs over 300,000 tracks
@@ -35,38 +34,32 @@ class MLPHead(BaseHead):
     Parameters
     ----------
     hidden : sequence of int
-        Widths of the hidden layers; none makes it a logistic regression.
+        Widths of the hidden layers; without any, it is logistic regression.
     dropout : float
         Dropout of the hidden layers.
-    learning_rate : float
-        Peak learning rate of AdamW; it decays to 0 along a cosine.
-    weight_decay : float
-        Weight decay of AdamW.
-    warm_up : float
-        Fraction of all steps in which the learning rate rises linearly.
+    learning_rate, weight_decay : float
+        Of AdamW. The learning rate rises linearly over a fraction `warm_up` of all steps, then decays to 0 along a
+        cosine.
     batch_size : int, optional
         Rows per step; by default 1 % of the training rows, from 64 to 1024.
     max_epochs : int, optional
-        Maximum number of epochs; by default 200, fewer from 22,500 rows on, and 15 from 300,000.
+        By default 200, fewer from 22,500 training rows on, and 15 from 300,000.
     patience : int
         Early stopping: epochs without a better macro mAP on the validation rows. The best epoch is kept.
     loss : {"bce", "focal", "asymmetric"}
-        Loss function: binary cross-entropy, focal, or asymmetric. See `eno.models.losses.MultiLabelLoss`.
+        Binary cross-entropy, focal or asymmetric loss; see `eno.models.losses.MultiLabelLoss`.
     loss_options : mapping, optional
         Further options of the loss, such as ``{"gamma": 1.0}``.
     class_weights : {"none", "balanced", "effective"}
-        Weights of the positives of rare labels. See `eno.models.losses.positive_weights`.
+        Weights of the positives of rare labels; see `eno.models.losses.positive_weights`.
     label_smoothing : float
         How far targets are moved towards 0.5.
     mixup : float
-        Alpha of the Beta distribution for mixup of rows within a batch; 0 turns it off.
+        Alpha of `eno.models.epochs.mixup`; 0 turns it off.
     pooling : {"none", "mean", "attention", "max"}
-        How the windows of a track are pooled inside the network; 'none' takes the mean vector of each track. The others
-        train on windows (`eno.models.bags.Bags`).
+        How the network pools the windows of a track (`eno.models.bags.Bags`); "none" takes the mean of each track.
     seed : int
         Seed of the initial weights, row order, dropout and mixup.
-    device : str
-        See `eno.devices.resolve_device`.
 
     Attributes
     ----------
@@ -83,13 +76,8 @@ class MLPHead(BaseHead):
 
     Notes
     -----
-    If X is (n, layers, dim), a weight for each layer is trained. Vectors are read batch by batch, so that a
-    memory-mapped matrix stays on disk. Early stopping uses a sample of at most 10,000 validation rows.
-
-    References
-    ----------
-    One hidden layer of 512 with dropout is the probe of the MARBLE benchmark (R. Yuan et al., NeurIPS 2023). Mixup:
-    H. Zhang et al., ICLR 2018. Pooling of windows: see `eno.models.perceptron.Perceptron`.
+    The layers of an encoder are averaged with learned weights. Early stopping uses at most 10,000 validation rows. One
+    hidden layer of 512 with dropout is the probe of the MARBLE benchmark (R. Yuan et al., NeurIPS 2023).
     """
 
     name = "mlp"
@@ -205,7 +193,7 @@ class MLPHead(BaseHead):
     def _batches(
         self, data: TrainingData, size: int, random: np.random.Generator, device: torch.device
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor]]:
-        """Yield vectors, which windows are real, labels and weights of all training rows, shuffled."""
+        """Yield vectors, which windows are real, labels and weights, shuffled."""
         weights = data.weights / max(float(data.weights.mean()), 1e-12)
         order = random.permutation(len(data))
         for first in range(0, len(order), size):
@@ -276,7 +264,7 @@ def _loss(loss_fn: MultiLabelLoss, probabilities: np.ndarray, truth: np.ndarray)
 
 
 def _renamed(weights: dict[str, Any]) -> dict[str, Any]:
-    """Rename weights of the first heads of eno 0.1: one sequence of layers, and deviations instead of scales."""
+    """Convert weights of the first heads of eno 0.1: one sequence of layers, and deviations instead of scales."""
     if "output.bias" in weights:
         return weights
     last = max((name for name in weights if name.endswith(".bias")), key=lambda name: int(name.split(".")[1]))

@@ -11,22 +11,15 @@ Pooling: TypeAlias = Literal["none", "mean", "attention", "max"]
 
 
 class Perceptron(nn.Module):
-    """Standardisation, a weighted sum over the encoder's layers if there are several, hidden layers, logits.
+    """Standardisation, a weighted mean over the encoder's layers if there are several, hidden layers, logits.
 
     Parameters
     ----------
     shape : tuple of int
         Shape of one vector: ``(dim,)`` or ``(layers, dim)``.
-    labels : int
-        Number of logits.
-    hidden, dropout
-        See `eno.models.mlp.MLPHead`.
     pooling : {"none", "mean", "attention", "max"}
-        Pooling of the last hidden layer over a track's windows; "none" takes one vector per track.
-
-    Notes
-    -----
-    "attention" is gated attention: M. Ilse et al., "Attention-based deep multiple instance learning", ICML 2018.
+        Pooling of the last hidden layer over a track's windows; "none" takes one vector per track. "attention" is gated
+        attention: M. Ilse et al., "Attention-based deep multiple instance learning", ICML 2018.
     """
 
     mean: torch.Tensor
@@ -58,9 +51,8 @@ class Perceptron(nn.Module):
         Parameters
         ----------
         X : torch.Tensor [shape=(b, *shape) or (b, windows, *shape)]
-            Vectors of tracks, or of their windows.
         real : torch.Tensor [shape=(b, windows), dtype=bool], optional
-            Which windows are real and not padding, if X has windows.
+            Which windows are not padding, if X has windows.
         """
         standardised = (X - self.mean) * self.scale
         if self.layer_weights is not None:
@@ -82,7 +74,7 @@ class Perceptron(nn.Module):
 
 
 class _GatedAttention(nn.Module):
-    """A score of every window [shape=(b, windows)]."""
+    """A score for every window [shape=(b, windows)]."""
 
     def __init__(self, dim: int, width: int = 128) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Training and validation rows of a head, checked; vectors stay on disk until they are needed."""
+"""Checked training and validation rows; vectors are read in chunks, so that they can be on disk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HELD_OUT = 0.1  # share of the training rows, where no validation rows are pass
 
 
 def take(X: Vectors, rows: slice | np.ndarray) -> np.ndarray:
-    """Read rows as an array [dtype=float32]; of windows, their means."""
+    """Read rows as an array [dtype=float32]; of windows, the mean per track."""
     found = X[rows]
     return np.asarray(found.means() if isinstance(found, Bags) else found, np.float32)
 
@@ -32,18 +32,9 @@ def chunks(rows: int, size: int = ROWS_AT_ONCE) -> Iterator[slice]:
 
 
 def check_labelled(X: Vectors, Y: Labels) -> tuple[Vectors, sparse.csr_array]:
-    """Check vectors and labels.
+    """Check vectors and labels, and convert labels to a sparse array [shape=(n, k), dtype=float32].
 
-    Returns
-    -------
-    X : Vectors
-        The same; converted to an array if it has no shape.
-    Y : scipy.sparse.csr_array [shape=(n, k), dtype=float32]
-
-    Raises
-    ------
-    ValueError
-        Shapes do not match, a value is not finite, or a label is outside 0 … 1.
+    Raises a ValueError if shapes do not match, a value is not finite, or a label is outside 0 … 1.
     """
     if not hasattr(X, "shape"):
         X = np.asarray(X, np.float32)
@@ -69,10 +60,9 @@ class TrainingData:
     Attributes
     ----------
     X, X_val : Vectors
-        Vectors, of which only `rows` and `rows_val` are used. Both are the same where validation rows were held out.
+        Of which only `rows` and `rows_val` are used; the same if the validation rows were held out from training.
     Y, Y_val : scipy.sparse.csr_array [shape=(n, k), (n_val, k), dtype=float32]
         Labels of those rows.
-    rows, rows_val : np.ndarray [dtype=int64]
     weights : np.ndarray [shape=(n,), dtype=float32]
         Weights of the training rows.
     """
@@ -97,14 +87,7 @@ class TrainingData:
         sample_weight: np.ndarray | None,
         seed: int,
     ) -> TrainingData:
-        """Check the arguments of `eno.models.Head.fit`; hold out a tenth of the rows if there are none for validation.
-
-        Raises
-        ------
-        ValueError
-            See `check_labelled`; or there are too few rows, or validation differs from training in labels or
-            dimensions.
-        """
+        """Check the arguments of `eno.models.Head.fit`; without validation rows, hold out a tenth of the rows."""
         X, labels = check_labelled(X, Y)
         for name, values in (("groups", groups), ("sample_weight", sample_weight)):
             if values is not None and len(values) != len(X):
@@ -138,12 +121,9 @@ class TrainingData:
         return len(self.rows)
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return what standardises vectors: the mean of every dimension and the inverse of its standard deviation.
+        """Return the mean and the inverse standard deviation of every dimension, for standardisation [dtype=float32].
 
-        Returns
-        -------
-        mean, scale : np.ndarray [shape=(dim,) or (layers, dim), dtype=float32]
-            The scale of a constant dimension is 0, so that rounding noise is not amplified.
+        The inverse is 0 for a constant dimension, so that rounding errors are not amplified.
         """
         total = np.zeros(self.shape)
         for rows in chunks(len(self)):
@@ -157,7 +137,7 @@ class TrainingData:
         return mean.astype(np.float32), scale.astype(np.float32)
 
     def positives(self) -> np.ndarray:
-        """Return the number of training rows with each label, whatever its value [shape=(k,), dtype=int64]."""
+        """Return the number of training rows with each label, counting soft labels as 1 [shape=(k,), dtype=int64]."""
         return np.bincount(self.Y.indices, minlength=self.Y.shape[1])
 
     def constant_labels(self) -> np.ndarray:
@@ -181,7 +161,7 @@ class TrainingData:
 
 
 def _hold_out(rows: int, groups: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return held-out rows and the others."""
+    """Return held-out and remaining rows."""
     random = np.random.default_rng(seed)
     wanted = max(1, round(_HELD_OUT * rows))
     if groups is None:

@@ -1,7 +1,5 @@
-"""Tags by their names alone: vectors of audio against vectors of text.
+"""Zero-shot tags: embeddings of audio are compared with embeddings of text.
 
-References
-----------
 Prompts and their ensembles: A. Radford et al., "Learning transferable visual models from natural language supervision",
 ICML 2021, section 3.1.4. For audio: Y. Wu et al., ICASSP 2023, https://arxiv.org/abs/2211.06687.
 """
@@ -16,8 +14,8 @@ from scipy.special import expit
 
 from eno.models.base import BaseHead
 from eno.models.calibration.scaling import fit_scaling
-from eno.models.training_data import take
-from eno.models.types import Labels, Vectors
+from eno.models.training_data import TrainingData, take
+from eno.models.types import Vectors
 
 _MIN_ROWS = 4
 # Prior standard deviations of a tag's slope and offset around those of all tags. That of the slope is small: logits are
@@ -31,9 +29,9 @@ class ZeroShotHead(BaseHead):
     Parameters
     ----------
     prompts : np.ndarray [shape=(k, dim)]
-        A text vector for every tag.
+        A text embedding for every tag.
     neutral : np.ndarray [shape=(dim,)]
-        The vector of the same texts without a tag.
+        The text embedding of the prompt without a tag.
     logit_scale : float
         Factor of the cosines in the encoder's training.
 
@@ -47,8 +45,9 @@ class ZeroShotHead(BaseHead):
     Notes
     -----
     A tag's logit is ``logit_scale * (cos(x, prompt) - cos(x, neutral))``, as if the encoder chose between "a shoegaze
-    song" and "a song". `fit` calibrates it by Platt scaling that is shrunk towards the slope and offset of all tags
-    (`eno.models.calibration.scaling.fit_scaling`), so that a few labelled tracks suffice.
+    song" and "a song". `fit` calibrates it by Platt scaling shrunk towards the slope and offset of all tags
+    (`eno.models.calibration.scaling.fit_scaling`), so that a few labelled tracks suffice. It uses validation rows like
+    training rows, and ignores groups and weights.
     """
 
     name = "zero_shot"
@@ -61,40 +60,22 @@ class ZeroShotHead(BaseHead):
         self.calibrated = False
         self._shape = self.prompts.shape[1:]
 
-    def fit(
-        self,
-        X: Vectors,
-        Y: Labels,
-        X_val: Vectors | None = None,
-        Y_val: Labels | None = None,
-        *,
-        groups: np.ndarray | None = None,
-        sample_weight: np.ndarray | None = None,
-    ) -> Self:
-        """Calibrate on labelled rows, including validation rows; groups and weights have no effect.
-
-        Raises
-        ------
-        ValueError
-            Shapes do not match, or there are fewer than four rows.
-        """
-        X, labels = take(X, slice(None)), sparse.csr_array(Y)
-        if X_val is not None and Y_val is not None:
-            X = np.concatenate([X, take(X_val, slice(None))])
-            labels = sparse.vstack([labels, sparse.csr_array(Y_val)])
-        if labels.shape != (len(X), len(self.prompts)):
-            raise ValueError(f"Y has the shape {labels.shape}; expected {(len(X), len(self.prompts))}.")
+    def _fit(self, data: TrainingData) -> None:
+        X = np.concatenate([take(data.X, data.rows), take(data.X_val, data.rows_val)])
+        labels = sparse.vstack([data.Y, data.Y_val], format="csr")
+        if labels.shape[1] != len(self.prompts):
+            raise ValueError(f"Y has {labels.shape[1]} labels; expected {len(self.prompts)}, one per prompt.")
         if len(X) < _MIN_ROWS:
             raise ValueError(f"Calibration needs at least {_MIN_ROWS} labelled rows; there are {len(X)}.")
-        truth = sparse.csr_array(labels.T > 0)
-        self.slopes, self.offsets, _ = (
-            values.astype(np.float32)
-            for values in fit_scaling(
-                np.ascontiguousarray(self._logits(X).T), truth, method="platt", min_positives=0, deviations=_DEVIATIONS
-            )
+        slopes, offsets, _ = fit_scaling(
+            np.ascontiguousarray(self._logits(X).T),
+            sparse.csr_array(labels.T > 0),
+            method="platt",
+            min_positives=0,
+            deviations=_DEVIATIONS,
         )
+        self.slopes, self.offsets = slopes.astype(np.float32), offsets.astype(np.float32)
         self.calibrated = True
-        return self
 
     def predict_proba(self, X: Vectors) -> np.ndarray:
         """See `eno.models.Head.predict_proba`."""

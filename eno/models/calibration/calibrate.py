@@ -1,4 +1,4 @@
-"""Calibrated probabilities, and the threshold of every label."""
+"""Calibrated probabilities, and a threshold for every label."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _FORMAT = 1
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Calibration of a head's probabilities, and thresholds for decisions.
+    """Calibration of a head's probabilities, and thresholds for predictions.
 
     Attributes
     ----------
     slopes, offsets : np.ndarray [shape=(k,), dtype=float64]
-        A calibrated logit is ``slope * logit + offset``. Slopes are above 0, so the ranking within a label is kept.
+        A calibrated logit is ``slope * logit + offset``. Slopes are above 0, which keeps the ranking within a label.
     thresholds : np.ndarray [shape=(k,), dtype=float64]
         A label is predicted if its calibrated probability is strictly above; 1 if it never is.
     pooled : np.ndarray [shape=(k,), dtype=bool]
@@ -61,13 +61,7 @@ class Calibration:
         return np.flatnonzero(self.thresholds >= NEVER)
 
     def apply(self, probabilities: np.ndarray) -> np.ndarray:
-        """Calibrate probabilities of a head [shape=(n, k), dtype=float32].
-
-        Raises
-        ------
-        ValueError
-            The number of labels is not that of the calibration.
-        """
+        """Calibrate probabilities of a head [shape=(n, k), dtype=float32]."""
         return scale(self._checked(probabilities), self.slopes, self.offsets)
 
     def decide(self, calibrated: np.ndarray) -> np.ndarray:
@@ -88,18 +82,7 @@ class Calibration:
 
     @classmethod
     def load(cls, path: Path | str, *, labels: int | None = None) -> Self:
-        """Read what `save` wrote.
-
-        Parameters
-        ----------
-        labels : int, optional
-            Expected number of labels.
-
-        Raises
-        ------
-        ModelError
-            The file is missing or damaged, has another number of labels, or was written by a newer version of eno.
-        """
+        """Read what `save` wrote; raises a ModelError if it is damaged, newer, or has another number of labels."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse)
             check_format(Path(path), content.pop("format"), _FORMAT)
@@ -148,40 +131,29 @@ def fit_calibration(
     Parameters
     ----------
     probabilities : np.ndarray [shape=(n, k)]
-        Of a head, for rows that it was not fitted on and that are not used for testing.
+        Of a head, for rows that are used neither for fitting it nor for testing.
     Y : np.ndarray or sparse array of scipy [shape=(n, k)]
         Labels, positive above 0.
     groups : np.ndarray [shape=(n,)], optional
         Groups that are held out together, such as artists.
     method : {"platt", "temperature", "none"}
-        Calibration: 'platt' fits a slope and an offset of the logit for each label, 'temperature' one slope for all.
-        Platt scaling is shrunk towards the slope and offset of all labels, more so for labels with fewer positives.
+        "platt" fits a slope and an offset of the logit for each label, shrunk towards those of all labels, more so for
+        labels with fewer positives. "temperature" fits one slope for all labels.
     rule : {"expected", "expected_macro", "micromacro", "scut", "pcut", "global", "fixed"}
-        Rule that chooses the thresholds. ``"expected"``: the highest sum of micro and macro F1 that is expected under
-        the calibrated probabilities. It does not use the labels again, and so does not overfit to a few positives.
-        ``"expected_macro"``: the same for macro F1 alone, which predicts labels that are hard to recognise more often.
-        ``"micromacro"``: the highest sum on the labels themselves. ``"global"``: likewise, with one threshold for all
-        labels. ``"scut"``: the highest F1 of each label. ``"pcut"``: each label is predicted as often as it occurs.
-        ``"fixed"``: 0.5. Labels without positives use the threshold of ``"global"`` if the rule needs positives.
+        Rule that chooses the thresholds. "expected": the highest sum of micro and macro F1 that is expected under the
+        calibrated probabilities. It does not use the labels again, and so does not overfit to a few positives.
+        "expected_macro": the same for macro F1 alone, which predicts hard labels more often. "micromacro": the highest
+        sum on the labels themselves. "global": likewise, with one threshold for all labels. "scut": the highest F1 of
+        each label. "pcut": each label is predicted as often as it occurs. "fixed": 0.5. Rules that need positives fall
+        back to "global" for labels without any.
     precision_floor : float, optional
-        Precision that every label must have on held-out rows. Thresholds are raised to the lowest with that precision,
-        and to 1 if there is none.
+        Minimum precision of every label on held-out rows. Thresholds are raised to the lowest that has it, or to 1.
     folds : int
-        Folds of the cross-fitting. Thresholds of ``"scut"`` and ``"micromacro"`` are means over them.
+        Folds of the cross-fitting. Thresholds of "scut" and "micromacro" are means over them.
     min_positives : int
         Labels with fewer positives or negatives use the slope and offset of all labels.
     seed : int
         Seed of the division into folds.
-
-    Returns
-    -------
-    Calibration
-        Fitted on all rows.
-
-    Raises
-    ------
-    ValueError
-        Shapes do not match, a probability is NaN or outside 0 … 1, or an option has a wrong value.
     """
     _check_options(method, rule, precision_floor, folds)
     columns, truth = _check_rows(probabilities, Y)

@@ -13,44 +13,14 @@ from eno.models.calibration.thresholds import AVERAGED, RULES, Scores, choose_th
 
 @dataclass(frozen=True)
 class RuleEstimate:
-    """Out-of-fold F1 of a threshold rule: neither thresholds nor calibration were fitted on the rows.
-
-    Attributes
-    ----------
-    f1_macro : float
-        Mean over labels with positives and negatives.
-    f1_micro : float
-        Over all decisions.
-    """
+    """Out-of-fold F1 of a threshold rule: macro, over labels with positives and negatives, and micro."""
 
     f1_macro: float
     f1_micro: float
 
 
 def divide(rows: int, groups: np.ndarray | None, *, folds: int, seed: int) -> np.ndarray:
-    """Divide rows into folds of about equal size.
-
-    Parameters
-    ----------
-    rows : int
-        Number of rows.
-    groups : np.ndarray [shape=(rows,)], optional
-        Groups that are kept together.
-    folds : int
-        Maximum number of folds.
-    seed : int
-        Of the assignment of groups to folds.
-
-    Returns
-    -------
-    np.ndarray [shape=(rows,), dtype=int64]
-        Fold of every row, from 0.
-
-    Raises
-    ------
-    ValueError
-        The number of groups is not that of the rows.
-    """
+    """Return the fold of each row [shape=(rows,)], from 0. Groups stay whole, and folds have similar sizes."""
     if groups is not None and len(groups) != rows:
         raise ValueError(f"groups has {len(groups)} values for {rows} rows.")
     members = np.arange(rows) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]

@@ -1,7 +1,5 @@
 """Platt scaling: a slope and an offset of the logit for each label, shrunk towards those of all labels.
 
-References
-----------
 J. Platt, "Probabilistic outputs for support vector machines", 1999. C. Guo et al., "On calibration of modern neural
 networks", ICML 2017.
 """
@@ -32,7 +30,7 @@ _MAX_HALVINGS = 40
 
 
 def logits_of(probabilities: np.ndarray) -> np.ndarray:
-    """Return logits [dtype=float32] that are finite for 0 and 1 too."""
+    """Return logits [dtype=float32], which are finite even for 0 and 1."""
     edges = np.float32(_EDGE), np.float32(1 - _EDGE)
     result: np.ndarray = logit(np.clip(np.asarray(probabilities, np.float32), *edges))
     return result
@@ -58,7 +56,7 @@ def fit_scaling(
     deviations: tuple[float, float] = DEVIATIONS,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fit slopes and offsets for logits.
+    """Return the slope and offset of each label [shape=(k,), dtype=float64], and which labels use the pooled ones.
 
     Parameters
     ----------
@@ -66,21 +64,12 @@ def fit_scaling(
         One row per label.
     truth : scipy.sparse.csr_array [shape=(k, n)]
         The stored entries are the positives.
-    method : {"platt", "temperature", "none"}
+    method, min_positives
         See `eno.models.calibration.calibrate.fit_calibration`.
-    min_positives : int
-        Labels with fewer positives or fewer negatives use the pooled slope and offset of all labels.
     deviations : tuple of float
         See `DEVIATIONS`; infinity turns shrinkage off.
     seed : int
         Seed of the sample for the pooled fit.
-
-    Returns
-    -------
-    slopes, offsets : np.ndarray [shape=(k,), dtype=float64]
-        A calibrated logit is ``slope * logit + offset``, with slopes above 0.
-    pooled : np.ndarray [shape=(k,), dtype=bool]
-        Labels that use the pooled fit.
     """
     labels, rows = logits.shape
     if method == "none" or truth.nnz == 0:
@@ -128,7 +117,7 @@ def _fit_labels(z: np.ndarray, truth: sparse.csr_array, common: np.ndarray, prec
 
 
 def _target_sums(z: np.ndarray, truth: sparse.csr_array, *, smoothed: bool) -> np.ndarray:
-    """Return the sums over rows of target times logit, and of targets: the sufficient statistics of the labels."""
+    """Return the sufficient statistics of each label [shape=(k, 2)]: the sums of target times logit, and of targets."""
     positives = np.diff(truth.indptr).astype(np.float64)
     negatives = z.shape[1] - positives
     # Platt's smoothed targets: as if there were one more positive and one more negative.
@@ -140,7 +129,7 @@ def _target_sums(z: np.ndarray, truth: sparse.csr_array, *, smoothed: bool) -> n
 
 
 def _newton_above(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.ndarray) -> np.ndarray:
-    """Fit with Newton's method; labels whose slope would be too small are fitted again with the smallest slope."""
+    """Fit with Newton's method, and again with the slope fixed at the minimum for labels whose slope would be lower."""
     fitted = _newton(z, sums, prior, precision)
     low = fitted[:, 0] < _MIN_SLOPE
     if low.any():
@@ -155,18 +144,10 @@ def _newton(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.nd
     Parameters
     ----------
     z : np.ndarray [shape=(k, n), dtype=float64]
-        The variable.
     sums : np.ndarray [shape=(k, 2)]
         See `_target_sums`.
-    prior : np.ndarray [shape=(k, 2)]
-        Prior mean of slope and offset; iteration begins there.
-    precision : np.ndarray [shape=(2,)]
-        Prior precision.
-
-    Returns
-    -------
-    np.ndarray [shape=(k, 2), dtype=float64]
-        Slope and offset of each label.
+    prior, precision : np.ndarray [shape=(k, 2), (2,)]
+        Prior mean, where iteration starts, and prior precision of slope and offset.
     """
     found = prior.copy()
     loss = _loss(z, sums, prior, precision, found)
@@ -205,7 +186,7 @@ def _newton(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.nd
 
 
 def _loss(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Return log-loss plus the penalty of the prior [shape=(k,)]."""
+    """Log-loss plus the penalty of the prior [shape=(k,)]."""
     losses = np.logaddexp(0, at[:, :1] * z + at[:, 1:]).sum(axis=1) - np.einsum("kp,kp->k", sums, at)
     result: np.ndarray = losses + 0.5 * (precision * np.square(at - prior)).sum(axis=1)
     return result

@@ -1,7 +1,5 @@
 """Rules that choose a threshold for every label.
 
-References
-----------
 SCut, PCut: Y. Yang, "A study of thresholding strategies for text categorization", SIGIR 2001. Joint micro and macro F1:
 L.-C. Lin and C.-J. Lin, CIKM 2023. Expected F1: Z. C. Lipton, C. Elkan and B. Naryanaswamy, "Optimal thresholding of
 classifiers to maximize F1 measure", ECML PKDD 2014.
@@ -25,15 +23,7 @@ _PASSES = 10  # over all labels; two or three usually suffice
 
 
 class Scores:
-    """Sorted probabilities of every label, and of its positives.
-
-    Parameters
-    ----------
-    probabilities : np.ndarray [shape=(k, n)]
-        One row per label.
-    truth : scipy.sparse.csr_array [shape=(k, n)]
-        The stored entries are the positives.
-    """
+    """Sorted probabilities of every label and of its positives, from arrays with one row per label."""
 
     def __init__(self, probabilities: np.ndarray, truth: sparse.csr_array) -> None:
         self.ranked = np.sort(probabilities, axis=1)
@@ -45,7 +35,7 @@ class Scores:
 
     @cached_property
     def curves(self) -> list[Curve]:
-        """The curve of each label, at the thresholds that can be best."""
+        """The curve of each label, at the thresholds that can be optimal."""
         return [self._curve(label) for label in range(len(self.ranked))]
 
     def _curve(self, label: int) -> Curve:
@@ -64,14 +54,14 @@ class Scores:
 
 @dataclass(frozen=True)
 class Curve:
-    """Decisions of one label at descending thresholds.
+    """Predictions of one label at descending thresholds.
 
     Attributes
     ----------
     thresholds : np.ndarray [shape=(m,), dtype=float64]
-        Midpoints between probabilities; nothing is above the first.
+        Midpoints between probabilities; no probability is above the first.
     hits, predicted : np.ndarray [shape=(m,)]
-        True positives and predicted rows at each; expected numbers under calibrated probabilities for "expected".
+        True positives and predicted rows at each threshold; for "expected", their expectations.
     positives : float
         Number of positives, or its expectation.
     """
@@ -93,7 +83,7 @@ def _fixed(scores: Scores) -> np.ndarray:
 
 
 def _global(scores: Scores) -> np.ndarray:
-    """Choose one threshold for all labels, with the highest sum of micro and macro F1."""
+    """One threshold for all labels, with the highest sum of micro and macro F1."""
     found = np.concatenate(scores.positives)
     grid = np.unique(np.quantile(found, np.linspace(0, 1, _GRID), method="lower"))
     below, (hits, predicted) = np.zeros(len(grid)), np.zeros((2, len(scores.ranked), len(grid)))
@@ -109,12 +99,10 @@ def _global(scores: Scores) -> np.ndarray:
 
 
 def _scut(scores: Scores) -> np.ndarray:
-    """Choose the threshold with the highest F1 of each label."""
     return np.array([curve.thresholds[np.argmax(curve.f1)] for curve in scores.curves])
 
 
 def _pcut(scores: Scores) -> np.ndarray:
-    """Choose the threshold at which each label is predicted as often as it occurs."""
     rows = scores.ranked.shape[1]
     result = np.full(len(scores.ranked), NEVER)
     for label, (ranked, count) in enumerate(zip(scores.ranked, scores.counts, strict=True)):
@@ -125,12 +113,10 @@ def _pcut(scores: Scores) -> np.ndarray:
 
 
 def _micromacro(scores: Scores) -> np.ndarray:
-    """Choose thresholds with the highest sum of micro and macro F1."""
     return _climb(lambda label: scores.curves[label], scores.counts)
 
 
 def _expected(scores: Scores) -> np.ndarray:
-    """Choose thresholds with the highest sum of micro and macro F1 that is expected under the probabilities."""
     expected = scores.ranked.sum(axis=1, dtype=np.float64)
     predicted = np.arange(scores.ranked.shape[1] + 1)
 
@@ -147,14 +133,9 @@ def _expected(scores: Scores) -> np.ndarray:
 
 
 def _climb(curve_of: Callable[[int], Curve], counts: np.ndarray) -> np.ndarray:
-    """Maximise the sum of micro and macro F1 by coordinate ascent, from the threshold with each label's highest F1.
+    """Maximise the sum of micro and macro F1 by coordinate ascent, from the highest F1 of each label.
 
-    Parameters
-    ----------
-    curve_of : callable
-        From the index of a label.
-    counts : np.ndarray [shape=(k,)]
-        Positives of each label. The most frequent label is changed first.
+    The most frequent labels, by `counts` of positives [shape=(k,)], are changed first.
     """
     labels, total, usable = len(counts), counts.sum(), max(int((counts > 0).sum()), 1)
     chosen, hits, predicted, thresholds = np.zeros(labels, np.int64), *np.zeros((3, labels))
@@ -179,7 +160,7 @@ def _climb(curve_of: Callable[[int], Curve], counts: np.ndarray) -> np.ndarray:
 
 
 def _expected_macro(scores: Scores) -> np.ndarray:
-    """Choose the threshold with the highest expected F1 of each label, which is half that F1 (Lipton et al.)."""
+    """The threshold with the highest expected F1 is half that F1 (Lipton et al.)."""
     result = np.empty(len(scores.ranked))
     sizes = np.arange(1, scores.ranked.shape[1] + 1)
     for label, ranked in enumerate(scores.ranked):
@@ -219,21 +200,11 @@ def choose_thresholds(rule: str, scores: Scores) -> np.ndarray:
 
 
 def raise_to_precision(scores: Scores, thresholds: np.ndarray, floor: float) -> np.ndarray:
-    """Raise each threshold to the lowest one with at least this precision, `NEVER` if there is none.
+    """Raise each threshold to the lowest one with a precision of at least `floor`, to `NEVER` if there is none.
 
-    Parameters
-    ----------
-    scores : Scores
-        Out-of-fold calibrated probabilities.
-    thresholds : np.ndarray [shape=(k,)]
-    floor : float
-        0 … 1.
-
-    Notes
-    -----
-    The lowest of many thresholds with the required precision would have less on other rows. Therefore the lower end of
-    the Wilson interval of one standard error must reach the floor: for 0.8 that takes at least four predictions, all of
-    them right.
+    The lowest of many thresholds with the required precision would have a lower one on other rows. Therefore the lower
+    end of the Wilson interval of one standard error must reach the floor: for 0.8 this takes at least four predictions,
+    all correct.
     """
     raised = np.full(len(thresholds), NEVER)
     for label, threshold in enumerate(thresholds.tolist()):

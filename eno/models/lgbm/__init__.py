@@ -1,1 +1,1 @@
-"""Gradient-boosted trees, one set for each label."""
+"""Gradient-boosted trees."""

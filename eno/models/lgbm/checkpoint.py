@@ -1,4 +1,4 @@
-"""Checkpoints: trained labels on disk, from which an interrupted training resumes."""
+"""Checkpoints of the labels trained so far, from which interrupted training resumes."""
 
 from __future__ import annotations
 
@@ -23,15 +23,7 @@ _LABELS = "label-*.json"
 
 
 class LabelCheckpoint:
-    """A folder with a file for every trained label, all with the same data and settings.
-
-    Parameters
-    ----------
-    folder : Path
-        Created if it is missing. Labels with another key are removed.
-    key : str
-        See `key_of`.
-    """
+    """A folder with one file per trained label. Labels with another key (see `key_of`) are removed."""
 
     def __init__(self, folder: Path, key: str) -> None:
         self._folder = folder

@@ -18,9 +18,8 @@ from eno.files import replace_file
 from eno.models.base import BaseHead
 from eno.models.lgbm.checkpoint import LabelCheckpoint, key_of
 from eno.models.lgbm.labels import BoostingOptions, LabelTrees, train_in_threads
-from eno.models.options import Count, Positive
 from eno.models.training_data import TrainingData, chunks, take
-from eno.models.types import Vectors
+from eno.models.types import Count, Positive, Vectors
 
 logger = logging.getLogger(__name__)
 
@@ -30,52 +29,40 @@ _EXECUTORS = ("local", "ray")
 
 
 class LightGBMHead(BaseHead):
-    """One-vs-rest LightGBM.
+    """One-vs-rest LightGBM (G. Ke et al., NeurIPS 2017).
 
     Parameters
     ----------
-    num_leaves : int
-        Maximum number of leaves per tree.
+    num_leaves, min_data_in_leaf : int
+        Maximum number of leaves per tree, and minimum number of training rows per leaf.
     learning_rate : float
         Shrinkage of every tree.
     feature_fraction : float
-        Fraction of the dimensions that are sampled for each tree.
-    min_data_in_leaf : int
-        Minimum number of training rows in a leaf.
+        Fraction of the dimensions that is sampled for each tree.
     max_bin : int
         Maximum number of bins per dimension.
     rounds : int
         Maximum number of trees per label.
     early_stopping : int
-        Early stopping: rounds without a better average precision of the label on the validation rows.
+        Rounds without a better average precision of the label on the validation rows after which training stops.
     min_judged : int
-        Validation positives that a label needs for early stopping; with fewer, the best round would be found by chance.
+        Validation positives that a label needs for early stopping; with fewer, the best round would be chance.
     max_rows : int
         Training rows per label: all positives, and a sample of the negatives. Probabilities are corrected for it.
     seed : int
-        Seed of the sampling of features and negatives, and of the draw of held-out rows.
+        Seed of the sampling of dimensions and negatives, and of the held-out rows.
     threads : int, optional
         Labels that are trained at once; by default one per core. On Ray the cluster decides.
     executor : {"local", "ray"}
-        Train on this machine or on a Ray cluster (see `eno.models.lgbm.ray`). The result is the same.
+        Train on this machine or on a Ray cluster (see `eno.models.lgbm.ray`), with the same result.
     checkpoint : Path or str, optional
-        Folder for the labels trained so far; it is removed at the end. An interrupted training with the same data and
-        settings resumes from it.
-    device : str
-        Has no effect: trees are trained on the CPU.
+        Folder for the labels trained so far, removed at the end. Interrupted training with the same data and settings
+        resumes from it.
 
     Attributes
     ----------
     failures : dict of int to str
         Index of every label whose training failed, and the reason; its base rate is predicted.
-
-    Notes
-    -----
-    Vectors are binned once and may lie on disk; see `eno.models.lgbm.labels.LabelTrainer`.
-
-    References
-    ----------
-    G. Ke et al., "LightGBM: A highly efficient gradient boosting decision tree", NeurIPS 2017.
     """
 
     name = "lightgbm"

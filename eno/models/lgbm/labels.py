@@ -25,11 +25,11 @@ class LabelTrees(NamedTuple):
     Attributes
     ----------
     label : int
-        Its index.
+        Index of the label.
     trees : str
-        In LightGBM's text format; empty if training failed.
+        In LightGBM's text format.
     shift : float
-        Correction of the logit for the negatives that were left out.
+        Correction of the logit for negatives that were not sampled.
     failure : str
         Why training failed; empty if it did not.
     """
@@ -69,25 +69,10 @@ class Rows(lgb.Sequence):
 
 
 class LabelTrainer:
-    """Trains labels one by one; several threads may do so at once.
+    """Train labels one by one, possibly in several threads.
 
     LightGBM's `Dataset`, which sorts every value into a bin, is built once. Training of a label takes a subset of its
-    rows, which copies bins instead of values, so trainings share nothing that they write to.
-
-    Parameters
-    ----------
-    pieces, pieces_val : sequence of Rows
-        Training and validation vectors, in the order of their labels.
-    Y, Y_val : scipy.sparse.csc_array [shape=(n, k), (n_val, k), dtype=float32]
-    weights : np.ndarray [shape=(n,), dtype=float32]
-        Weights of the training rows.
-    threads : int
-        For binning.
-
-    Raises
-    ------
-    lightgbm.basic.LightGBMError
-        A parameter has a value that LightGBM does not accept.
+    rows, which copies bins instead of values, so threads share nothing that they write to.
     """
 
     def __init__(
@@ -112,7 +97,7 @@ class LabelTrainer:
         self._validation.construct()
 
     def train(self, label: int) -> LabelTrees:
-        """Train one label."""
+        """Train one label; a LightGBMError is returned as its failure."""
         options, y, y_val = self._options, _column(self._Y, label), _column(self._Y_val, label)
         rows, kept = choose_rows(y, options.max_rows, (options.seed, label))
         rows_val, _ = choose_rows(y_val, _VAL_ROWS, (options.seed, label))
@@ -134,7 +119,7 @@ class LabelTrainer:
 
 
 def _sample(pieces: Sequence[Rows], seed: int) -> np.ndarray:
-    """Return vectors on which the bounds of bins are chosen."""
+    """Return the vectors that determine the bounds of bins."""
     starts = np.cumsum([0, *map(len, pieces)])
     rows = np.sort(np.random.default_rng(seed).permutation(starts[-1])[:_BINNING_ROWS])
     cuts = np.searchsorted(rows, starts)
@@ -143,7 +128,7 @@ def _sample(pieces: Sequence[Rows], seed: int) -> np.ndarray:
 
 
 def _boost(booster: lgb.Booster, rounds: int, early_stopping: int | None) -> int:
-    """Add trees, and return how many of them to keep."""
+    """Add trees, and return the number of them to keep."""
     best, best_score = rounds, -1.0
     for done in range(1, rounds + 1):
         booster.update()
@@ -157,28 +142,15 @@ def _boost(booster: lgb.Booster, rounds: int, early_stopping: int | None) -> int
     return best
 
 
-def choose_rows(y: np.ndarray, most: int, seed: tuple[int, ...]) -> tuple[np.ndarray, float]:
-    """Choose training rows of a label: all positives, and as many negatives as fit, but at least as many as positives.
+def choose_rows(y: np.ndarray, max_rows: int, seed: tuple[int, ...]) -> tuple[np.ndarray, float]:
+    """Return the training rows of a label, in ascending order as LightGBM requires, and the fraction of negatives kept.
 
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,)]
-    most : int
-        Maximum number of rows, unless more than half of them are positives.
-    seed : tuple of int
-        Of the draw of negatives.
-
-    Returns
-    -------
-    rows : np.ndarray [dtype=int64]
-        Ascending, as LightGBM requires.
-    kept : float
-        Share of the negatives that are among them.
+    All positives are used, and a random sample of negatives up to `max_rows` in all, but at least as many as positives.
     """
     positive = y > 0
     negatives = np.flatnonzero(~positive)
     count = len(y) - len(negatives)
-    wanted = max(most - count, count)
+    wanted = max(max_rows - count, count)
     if len(negatives) <= wanted:
         return np.arange(len(y)), 1.0
     chosen = np.random.default_rng(seed).choice(negatives, wanted, replace=False)
@@ -195,7 +167,7 @@ def _column(Y: sparse.csc_array, label: int) -> np.ndarray:
 def train_in_threads(
     data: TrainingData, options: BoostingOptions, labels: Sequence[int], threads: int
 ) -> Iterator[LabelTrees]:
-    """Train labels in threads of this process, and yield them in the order in which they finish."""
+    """Train labels in threads of this process, and yield them as they finish."""
     trainer = LabelTrainer(
         [Rows(data.X, data.rows)],
         [Rows(data.X_val, data.rows_val)],

@@ -20,15 +20,8 @@ _trainers: dict[str, LabelTrainer] = {}  # of the worker process: at most one
 def train_on_ray(data: TrainingData, options: BoostingOptions, labels: Sequence[int]) -> Iterator[LabelTrees]:
     """Do the same as `eno.models.lgbm.labels.train_in_threads` on a Ray cluster, or on a local Ray if there is none.
 
-    ``$RAY_ADDRESS`` names the cluster, as for any program that uses Ray; eno must be installed there. Vectors and
-    labels are put into Ray's object store. Each worker process bins the vectors once, and trains with one thread.
-
-    Raises
-    ------
-    MissingExtra
-        Ray is not installed.
-    EnoError
-        A task failed for another reason than its label.
+    ``$RAY_ADDRESS`` selects the cluster; eno must be installed there. Vectors and labels are put into Ray's object
+    store. Each worker process bins the vectors once, and trains with one thread.
     """
     try:
         import ray
