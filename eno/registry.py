@@ -1,4 +1,4 @@
-"""Look up the class of an encoder or head by name, and check the options for it."""
+"""Look up the class of an encoder or head by name, and check its options."""
 
 from __future__ import annotations
 
@@ -32,19 +32,9 @@ HEADS = {
 
 
 def find_class(kind: str, name: str, table: Mapping[str, str], *, also: Iterable[str] = ()) -> Any:
-    """Import the class that a table of ``name: "module:class"`` lists under a name.
+    """Import the class under a name in a table of ``name: "module:class"``.
 
-    Parameters
-    ----------
-    kind : str
-        For the message, for example ``"encoder"``.
-    also : iterable of str
-        Further valid forms of a name, for the message.
-
-    Raises
-    ------
-    UnknownName
-        The table has no such name.
+    An unknown name raises UnknownName, whose message mentions the `kind` ("encoder") and further valid forms (`also`).
     """
     if name not in table:
         raise UnknownName(kind, name, [*table, *also])
@@ -58,23 +48,9 @@ def import_class(place: str) -> Any:
 
 
 def check_options(kind: str, name: str, cls: Any, options: Iterable[str], *, runtime: Iterable[str] = ()) -> None:
-    """Check that a class accepts options of these names and that no required one is missing.
+    """Raise a ConfigError unless the signature of a class has all options and no other required parameter.
 
-    Parameters
-    ----------
-    kind, name : str
-        For the message.
-    cls : type
-        The class; its signature lists the options.
-    options : iterable of str
-        Names of the options.
-    runtime : iterable of str
-        Parameters that are not options.
-
-    Raises
-    ------
-    ConfigError
-        An option is unknown or missing.
+    `kind` and `name` are for the message; `runtime` names parameters that are not options.
     """
     given = set(options)
     parameters = inspect.signature(cls).parameters

@@ -27,12 +27,8 @@ class EncoderSpec:
         Options that affect the vectors. ``load_encoder(name, **options, **location)`` loads the same encoder.
     revision : str
         Version of the published weights and of eno's code for them.
-    weights_sha256 : str
-        Hash of the weights as published.
-    sample_rate : int
-        Required sample rate of the windows, in Hz.
-    window_samples : int
-        Length of a window.
+    sample_rate, window_samples : int
+        Sample rate in Hz and length of the windows.
     layers : tuple of str
         Names of the vectors of one window, in order.
     pooling : str
@@ -42,8 +38,7 @@ class EncoderSpec:
     padding : {"repeat", "repeatpad"}
         How a track shorter than a window is padded: looped, or repeated a whole number of times, then silence.
     location : dict
-        Where the weights are: ``model`` and ``revision``. Not part of the fingerprint, as the path may differ between
-        machines.
+        ``model`` and ``revision`` of the weights. Not part of the fingerprint, as paths differ between machines.
     gain_invariant : bool
         Whether the vector is independent of the level of the audio.
     normalized : bool

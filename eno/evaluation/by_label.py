@@ -1,4 +1,4 @@
-"""Metrics of single labels, of families of labels and of frequency bands."""
+"""Metrics of single labels, of families of labels, and of frequency bands."""
 
 from __future__ import annotations
 
@@ -7,13 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from eno.evaluation.metrics import (
-    Metrics,
-    calibration_errors,
-    check_predictions,
-    evaluate,
-    precision_recall_f1,
-)
+from eno.evaluation.metrics import Metrics, calibration_errors, check_predictions, evaluate, precision_recall_f1
 from eno.models.average_precision import average_precision_and_auc, has_both_classes
 
 FAMILIES = ("genres", "descriptors")
@@ -41,7 +35,7 @@ PER_LABEL_SCHEMA = pa.schema(
         ("threshold", pa.float64()),
     ]
 )
-"""Columns of ``per_label.parquet``, one row per label. ``prevalence`` is the share of test rows with the label, and
+"""Columns of ``per_label.parquet``, one row per label: ``prevalence`` is the share of test rows with the label,
 ``lift`` average precision divided by that of a random ranking. Null if a label has no positives or no negatives."""
 
 
@@ -53,8 +47,8 @@ def families(num_labels: int, num_genres: int) -> np.ndarray:
 def frequency_bands(train_positives: np.ndarray) -> np.ndarray:
     """Divide labels into frequency bands by their number of training rows [shape=(k,), dtype=str].
 
-    The head is the most frequent labels with the first third of all positives, the torso those with the second third,
-    and the tail all others. Labels with the same frequency share a band.
+    The head has the most frequent labels with the first third of all positives, the torso those with the second third,
+    the tail all others. Equally frequent labels share a band.
 
     Examples
     --------
@@ -77,7 +71,7 @@ def breakdown(
     num_genres: int,
     train_positives: np.ndarray,
 ) -> dict[str, Metrics | None]:
-    """Evaluate families of labels and frequency bands separately.
+    """Evaluate `FAMILIES` and `BANDS` separately; None if none of their labels has positives and negatives.
 
     Parameters
     ----------
@@ -87,11 +81,6 @@ def breakdown(
         The first `num_genres` labels are genres, the others descriptors.
     train_positives : np.ndarray [shape=(k,)]
         Number of training rows with each label.
-
-    Returns
-    -------
-    dict of str to Metrics or None
-        For `FAMILIES` and `BANDS` with labels; None if none of them has positives and negatives.
     """
     y, p, limits = check_predictions(truth, probabilities, thresholds)
     own_family, own_band = families(y.shape[1], num_genres), frequency_bands(train_positives)
@@ -113,13 +102,7 @@ def per_label(
     num_genres: int,
     train_positives: np.ndarray,
 ) -> pa.Table:
-    """Evaluate each label; for parameters see `breakdown`.
-
-    Returns
-    -------
-    pyarrow.Table
-        Columns of `PER_LABEL_SCHEMA`. The lowest average precision comes first, nulls last.
-    """
+    """Return a table of `PER_LABEL_SCHEMA`, lowest average precision first; for parameters see `breakdown`."""
     y, p, limits = check_predictions(truth, probabilities, thresholds)
     usable = has_both_classes(y)
     predicted = p > limits

@@ -1,4 +1,4 @@
-"""Curves of the report, with as few points as a chart needs."""
+"""Data of the report's charts, reduced to as many points as a chart needs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,7 @@ _GRID = np.arange(1, 100) / 100
 
 @dataclass(frozen=True, eq=False)
 class PrecisionRecall:
-    """Precision against recall at falling thresholds.
-
-    Attributes
-    ----------
-    name : str
-        A label, or "all decisions".
-    average_precision : float
-    recall, precision : np.ndarray [shape=(points,)]
-        Recall ascends.
-    """
+    """Precision against ascending recall [shape=(points,)], of a label or of "all decisions"."""
 
     name: str
     average_precision: float
@@ -33,15 +24,7 @@ class PrecisionRecall:
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """Predicted probabilities against observed frequencies.
-
-    Attributes
-    ----------
-    decisions : np.ndarray [shape=(bins,)]
-        Number of decisions.
-    predicted, observed : np.ndarray [shape=(bins,)]
-        Mean probability and share of positives; NaN in an empty bin.
-    """
+    """Number of decisions, mean probability and share of positives per bin [shape=(bins,)]; NaN in an empty bin."""
 
     decisions: np.ndarray
     predicted: np.ndarray
@@ -50,13 +33,7 @@ class Reliability:
 
 @dataclass(frozen=True, eq=False)
 class ThresholdCurve:
-    """F1 with one threshold for all labels.
-
-    Attributes
-    ----------
-    thresholds, f1_macro, f1_micro : np.ndarray [shape=(99,)]
-        Thresholds are 0.01 … 0.99.
-    """
+    """F1 with one threshold for all labels, at thresholds 0.01 … 0.99 [shape=(99,)]."""
 
     thresholds: np.ndarray
     f1_macro: np.ndarray
@@ -81,7 +58,7 @@ def reliability_curve(truth: np.ndarray, probabilities: np.ndarray) -> Reliabili
 
 
 def threshold_curve(truth: np.ndarray, probabilities: np.ndarray) -> ThresholdCurve:
-    """Compute F1 at common thresholds, for labels with positives and negatives [shape=(n, k)]."""
+    """Compute F1 with common thresholds, for labels with positives and negatives [shape=(n, k)]."""
     labels, grid = truth.shape[1], _GRID.astype(probabilities.dtype)
     hits, chosen = np.empty((2, len(grid), labels))
     for label in range(labels):

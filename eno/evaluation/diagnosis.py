@@ -20,15 +20,7 @@ _SMALLEST = 1e-7
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Labels and probabilities of some tracks.
-
-    Attributes
-    ----------
-    truth : np.ndarray [shape=(n, k)]
-        Positive above 0.
-    probabilities : np.ndarray [shape=(n, k)]
-        Calibrated if the predictor is.
-    """
+    """Labels of some tracks, positive above 0, and probabilities, calibrated if the predictor is [shape=(n, k)]."""
 
     truth: np.ndarray
     probabilities: np.ndarray
@@ -40,10 +32,8 @@ class Finding:
 
     Attributes
     ----------
-    issue : str
     found : bool or None
         None if it could not be checked.
-    evidence : str
     remedy : str
         What to try; empty unless the issue was found.
     """
@@ -63,25 +53,16 @@ def diagnose(
     train: Predictions | None = None,
     val: Predictions | None = None,
 ) -> list[Finding]:
-    """Check for common issues of multi-label training.
+    """Check for common issues of multi-label training, and return the result of every check.
 
     Parameters
     ----------
-    labels : sequence of str [length=k]
-    test : Predictions
-        For held-out tracks.
+    test, train, val : Predictions
+        For test, training and validation tracks. Without `val`, training is compared with `test`.
     thresholds : np.ndarray [shape=(k,)]
         A label is predicted if its probability is strictly above.
     train_positives : np.ndarray [shape=(k,)]
         Number of training tracks with each label.
-    train, val : Predictions, optional
-        For training and validation tracks. Without `val`, training is compared with `test`.
-
-    Returns
-    -------
-    list of Finding
-        All issues, found or not: under-fitting, over-fitting, class imbalance, labels without test tracks, constant
-        predictions, miscalibration.
     """
     held_out, name = (test, "test") if val is None else (val, "validation")
     return [
@@ -109,26 +90,15 @@ def _fit(train: Predictions | None, held_out: Predictions, name: str) -> list[Fi
         f"log-loss is {train_loss:.4f} and {other_loss:.4f}, over {both.sum()} labels"
     )
     under = (train_map - chance) / max(1 - chance, _SMALLEST) < _UNDER_FITTING and gap < _SMALL_GAP
-    return [
-        Finding(
-            issues[0],
-            under,
-            evidence,
-            "a larger head or longer training (--set mlp.hidden=[1024,1024], --set mlp.max_epochs=200), less "
-            "regularisation (--set mlp.dropout=0), or vectors of another encoder (eno embed --encoder …)"
-            if under
-            else "",
-        ),
-        Finding(
-            issues[1],
-            gap > _LARGE_GAP,
-            evidence,
-            "more regularisation (--set mlp.dropout=0.5, --set mlp.weight_decay=0.01, --set mlp.mixup=0.2, --set "
-            "lightgbm.num_leaves=7), a smaller head (--head linear), or more albums"
-            if gap > _LARGE_GAP
-            else "",
-        ),
-    ]
+    larger = (
+        "a larger head or longer training (--set mlp.hidden=[1024,1024], --set mlp.max_epochs=200), less "
+        "regularisation (--set mlp.dropout=0), or another encoder (eno embed --encoder …)"
+    )
+    smaller = (
+        "more regularisation (--set mlp.dropout=0.5, --set mlp.weight_decay=0.01, --set mlp.mixup=0.2, --set "
+        "lightgbm.num_leaves=7), a smaller head (--head linear), or more albums"
+    )
+    return [_finding(issues[0], under, evidence, larger), _finding(issues[1], gap > _LARGE_GAP, evidence, smaller)]
 
 
 def _quality(part: Predictions, labels: np.ndarray) -> tuple[float, float]:
@@ -201,15 +171,17 @@ def _calibration(test: Predictions) -> Finding:
         return Finding(issue, None, "no label has both positives and negatives among the test tracks")
     error, predicted, observed = calibration_errors(y, p)[0], float(p.mean(dtype=np.float64)), float(y.mean())
     found = error > _ECE or not 1 / _RATIO < predicted / observed < _RATIO
-    return Finding(
+    return _finding(
         issue,
         found,
         f"the expected calibration error is {error:.3f}; the mean probability of a label is {predicted:.1%}, and "
         f"{observed:.1%} of labels are true",
-        "calibration on more validation tracks (eno split --set split.val=0.25, --set calibration.method=platt)"
-        if found
-        else "",
+        "calibration on more validation tracks (eno split --set split.val=0.25, --set calibration.method=platt)",
     )
+
+
+def _finding(issue: str, found: bool, evidence: str, remedy: str) -> Finding:
+    return Finding(issue, found, evidence, remedy if found else "")
 
 
 def _named(names: Sequence[str]) -> str:

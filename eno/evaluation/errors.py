@@ -15,12 +15,10 @@ _MIN_TRACKS = 2  # two errors on a single track mean little
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """A label that is predicted in place of another.
+    """A label that is predicted in place of a missed one.
 
     Attributes
     ----------
-    predicted, missed : str
-        The false positive and the false negative.
     tracks : int
         Number of tracks with both errors.
     lift : float
@@ -35,12 +33,10 @@ class ConfusedPair:
 
 @dataclass(frozen=True, eq=False)
 class ErrorMap:
-    """Labels with errors on the same tracks.
+    """The labels with the most errors, ordered so that those with coinciding errors are next to each other.
 
     Attributes
     ----------
-    labels : list of str
-        Those with the most errors. Labels whose errors coincide are next to each other.
     lift : np.ndarray [shape=(m, m)]
         Frequency of coinciding errors divided by that of independent errors; NaN on the diagonal.
     """
@@ -73,19 +69,10 @@ class WorstError:
 def confused_pairs(
     labels: Sequence[str], truth: np.ndarray, predicted: np.ndarray, *, top: int = 20
 ) -> list[ConfusedPair]:
-    """Find labels that are predicted where another one is missed.
+    """Find pairs of a false positive and a false negative that coincide more often than by chance.
 
-    Parameters
-    ----------
-    labels : sequence of str [length=k]
-    truth, predicted : np.ndarray [shape=(n, k), dtype=bool]
-    top : int
-        Maximum number of pairs.
-
-    Returns
-    -------
-    list of ConfusedPair
-        Those with the most tracks in excess of independent errors, and at least two tracks.
+    Pairs with the largest excess come first; pairs on a single track are omitted. `truth` and `predicted` are boolean
+    [shape=(n, k)].
     """
     wrong, missed = _matrix(predicted & ~truth), _matrix(truth & ~predicted)
     both = sparse.coo_array(wrong.T @ missed)
@@ -122,22 +109,13 @@ def worst_errors(
     *,
     top: int = 8,
 ) -> list[WorstError]:
-    """Find the most confident errors, on different albums.
+    """Find the most confident false positives, then false negatives: `top` of each, one per album and two per label.
 
     Parameters
     ----------
-    labels : sequence of str [length=k]
     track_ids, albums : sequence of str [length=n]
     truth : np.ndarray [shape=(n, k), dtype=bool]
-    probabilities : np.ndarray [shape=(n, k)]
-    thresholds : np.ndarray [shape=(k,)]
-    top : int
-        Maximum number of each kind, with one per album and two per label.
-
-    Returns
-    -------
-    list of WorstError
-        False positives, then false negatives.
+    probabilities, thresholds : np.ndarray [shape=(n, k), (k,)]
     """
     predicted = probabilities > thresholds
     found = []

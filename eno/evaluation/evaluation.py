@@ -1,4 +1,4 @@
-"""Evaluation of one model from its predictions for held-out tracks."""
+"""Evaluation of a model by its predictions for held-out tracks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from eno.models.aggregation import AGGREGATIONS, aggregate
 from eno.models.average_precision import has_both_classes
 
 FIXED = 0.5
-"""Threshold for uncalibrated probabilities, as the reference for calibration."""
+"""Threshold for uncalibrated probabilities, the reference for calibration."""
 
 _BUDGET = 10_000_000_000  # resampled decisions: 500 times 20,000 tracks of 1,000 labels
 _MIN_RESAMPLES = 100
@@ -37,16 +37,7 @@ _MIN_POSITIVES = 5  # of a label with a curve
 
 @dataclass(frozen=True)
 class Level:
-    """Metrics of tracks, or of albums.
-
-    Attributes
-    ----------
-    metrics : Metrics
-    intervals : dict of str to Interval
-        See `eno.evaluation.bootstrap.intervals`.
-    parts : dict of str to Metrics or None
-        See `eno.evaluation.by_label.breakdown`.
-    """
+    """Metrics of tracks or albums, with confidence intervals, and by `eno.evaluation.by_label.breakdown`."""
 
     metrics: Metrics
     intervals: dict[str, Interval]
@@ -59,7 +50,6 @@ class Evaluation:
 
     Attributes
     ----------
-    tracks, albums : Level
     artists, resamples : int
         Number of artists (or groups of artists), and of bootstrap resamples.
     aggregation : str
@@ -71,19 +61,13 @@ class Evaluation:
     fixed : Metrics or None
         Of tracks, with uncalibrated probabilities and a threshold of 0.5.
     gain : dict of str to Interval
-        Difference in F1 to that through calibration and thresholds; empty for an uncalibrated model.
+        How much calibration and thresholds improve F1 over `fixed`; empty for an uncalibrated model.
     per_label : pyarrow.Table
         See `eno.evaluation.by_label.PER_LABEL_SCHEMA`.
-    findings : list of Finding
-    confused : list of ConfusedPair
-    error_map : ErrorMap
-    worst : list of WorstError
     precision_recall : list of PrecisionRecall
         All decisions, then some of the best and of the worst labels.
-    reliability : Reliability
-    thresholds : ThresholdCurve
     common_threshold : float or None
-        The threshold of all labels, if it is the same.
+        The threshold, if it is the same for all labels.
     """
 
     tracks: Level
@@ -130,15 +114,12 @@ def evaluate_predictions(
 
     Parameters
     ----------
-    labels : sequence of str [length=k]
     num_genres : int
         The first `num_genres` labels are genres, the others descriptors.
     track_ids, albums, groups : sequence of str [length=n]
         Tracks, the album of each, and its artist or group of artists.
-    truth : np.ndarray [shape=(n, k)]
-        Labels, positive above 0.
-    probabilities : np.ndarray [shape=(n, k)]
-        Calibrated if the predictor is.
+    truth, probabilities : np.ndarray [shape=(n, k)]
+        Labels, positive above 0, and probabilities, calibrated if the predictor is.
     thresholds : float or np.ndarray [shape=(k,)]
         A label is predicted if its probability is strictly above.
     train_positives : np.ndarray [shape=(k,)]
@@ -150,14 +131,12 @@ def evaluate_predictions(
     aggregation : str
         One of `eno.models.aggregation.AGGREGATIONS`.
     album_probabilities : np.ndarray [shape=(m, k)], optional
-        Calibrated probabilities of albums, in the order of their first track; by default those of tracks are
+        Calibrated probabilities of albums, in the order of their first track. By default, those of tracks are
         aggregated.
     album_thresholds : np.ndarray [shape=(k,)], optional
         By default those of tracks.
     resamples : int, optional
         Number of bootstrap resamples; by default 1000, fewer with more than 10 million decisions, but at least 100.
-    seed : int
-        Of the resampling.
 
     Raises
     ------
@@ -165,8 +144,6 @@ def evaluate_predictions(
         No label has positives and negatives.
     ModelError
         A prediction is not finite.
-    ValueError
-        Shapes do not match.
     """
     _check(labels, train_positives, track_ids=track_ids, albums=albums, groups=groups, truth=truth)
     if not np.isfinite(probabilities).all():
@@ -185,6 +162,10 @@ def evaluate_predictions(
         found = intervals(y, p, limits, owners, resamples=draws, seed=seed)
         parts = breakdown(y, p, thresholds=limits, num_genres=num_genres, train_positives=counts)
         return Level(metrics, found, parts)
+
+    def gain(raw: np.ndarray) -> dict[str, Interval]:
+        metrics, options = ("f1_macro", "f1_micro"), {"resamples": draws, "seed": seed}
+        return paired_difference(y, p, raw, owners, thresholds_a=limits, thresholds_b=FIXED, metrics=metrics, **options)
 
     _, first = np.unique(np.asarray(albums).astype(str), return_index=True)
     first.sort()
@@ -206,7 +187,7 @@ def evaluate_predictions(
         aggregations={way: evaluate(album_truth, one, thresholds=limits) for way, one in by_way.items()},
         chance=float(usable_y.mean()),
         fixed=None if raw is None else evaluate(y, raw, thresholds=FIXED),
-        gain={} if raw is None else _gain(y, p, raw, owners, limits, draws, seed),
+        gain={} if raw is None else gain(raw),
         per_label=table,
         findings=diagnose(labels, Predictions(y, p), thresholds=limits, train_positives=counts, train=train, val=val),
         confused=confused_pairs(labels, y, predicted),
@@ -232,28 +213,12 @@ def _check(labels: Sequence[str], train_positives: np.ndarray, *, truth: np.ndar
     _check_usable(truth, "test tracks")
 
 
-def _check_usable(truth: np.ndarray, what: str) -> None:
+def _check_usable(truth: np.ndarray, rows: str) -> None:
     if not has_both_classes(truth).any():
         raise LabelError(
-            f"None of the {truth.shape[1]} labels has both positives and negatives among the {len(truth)} {what}, so "
+            f"None of the {truth.shape[1]} labels has both positives and negatives among the {len(truth)} {rows}, so "
             "there is nothing to evaluate. Hold out more artists: eno split --set split.test=0.25"
         )
-
-
-def _gain(
-    y: np.ndarray, p: np.ndarray, raw: np.ndarray, owners: np.ndarray, limits: np.ndarray, resamples: int, seed: int
-) -> dict[str, Interval]:
-    return paired_difference(
-        y,
-        p,
-        raw,
-        owners,
-        thresholds_a=limits,
-        thresholds_b=FIXED,
-        metrics=("f1_macro", "f1_micro"),
-        resamples=resamples,
-        seed=seed,
-    )
 
 
 def _extremes(labels: Sequence[str], y: np.ndarray, p: np.ndarray, table: pa.Table) -> list[PrecisionRecall]:

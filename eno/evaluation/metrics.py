@@ -1,7 +1,7 @@
-"""Multi-label metrics, as defined by scikit-learn.
+"""Multi-label metrics, as scikit-learn defines them.
 
 They are computed from counts and one sort per label: scikit-learn's own functions take most of a minute for 20,000
-tracks and 1,000 labels, and interpret a single label as two classes.
+tracks and 1,000 labels, and treat a single label as two classes.
 """
 
 from __future__ import annotations
@@ -23,32 +23,21 @@ _VALUES_AT_ONCE = 4_000_000  # probabilities that are ranked together
 class Metrics:
     """Metrics of one set of predictions, over the labels with positives and negatives.
 
+    Means over labels (macro), over all decisions together (micro), and over rows with a label (samples). Precision is 0
+    where nothing is predicted.
+
     Attributes
     ----------
-    precision_macro, recall_macro, f1_macro : float
-        Means over labels; 0 for a label that is never predicted.
-    precision_micro, recall_micro, f1_micro : float
-        Over all decisions together.
-    precision_samples, recall_samples, f1_samples : float
-        Means over rows with a label; 0 for a row without predictions.
-    map_macro, roc_auc_macro : float
-        Means over labels of average precision and area under the ROC curve.
-    map_micro : float
-        Average precision of all decisions in one ranking.
     lrap : float
         Label ranking average precision, over rows with a label: 1 if each row's labels are ranked first.
     coverage_error : float
-        Mean depth in a row's ranking of labels down to its last true label, over rows with a label.
+        Mean rank of a row's last true label, over rows with a label.
     hamming_loss : float
-        Share of wrong decisions.
+        Fraction of wrong decisions.
     ece, ece_macro : float
-        Expected calibration error over all decisions, and its mean over labels. See `calibration_errors`.
-    rows, rows_without_labels : int
-        Number of rows, and of those without any label.
-    labels : int
-        Number of labels with positives and negatives.
-    without_positives, without_negatives : int
-        Number of labels that were excluded.
+        Expected calibration error over all decisions, and its mean over labels; see `calibration_errors`.
+    labels, without_positives, without_negatives : int
+        Number of labels with positives and negatives, and of excluded ones.
     """
 
     precision_macro: float
@@ -80,10 +69,8 @@ def evaluate(truth: np.ndarray, probabilities: np.ndarray, *, thresholds: float 
 
     Parameters
     ----------
-    truth : np.ndarray [shape=(n, k)]
-        Labels, positive above 0.
-    probabilities : np.ndarray [shape=(n, k)]
-        Each in 0 … 1.
+    truth, probabilities : np.ndarray [shape=(n, k)]
+        Labels, positive above 0, and probabilities, 0 … 1.
     thresholds : float or np.ndarray [shape=(k,)]
         A label is predicted if its probability is strictly above.
 
@@ -133,19 +120,9 @@ def evaluate(truth: np.ndarray, probabilities: np.ndarray, *, thresholds: float 
 def check_predictions(
     truth: np.ndarray, probabilities: np.ndarray, thresholds: float | np.ndarray = 0.5
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Check predictions.
+    """Check predictions for `evaluate`; return boolean labels, probabilities, and a threshold per label [shape=(k,)].
 
-    Returns
-    -------
-    truth : np.ndarray [shape=(n, k), dtype=bool]
-    probabilities : np.ndarray [shape=(n, k)]
-    thresholds : np.ndarray [shape=(k,)]
-        Of the dtype of the probabilities, so that a probability is not above a threshold with the same digits.
-
-    Raises
-    ------
-    ValueError
-        See `evaluate`.
+    Thresholds are converted to the dtype of the probabilities, so that a probability is not above an equal threshold.
     """
     y, p = np.asarray(truth) > 0, np.asarray(probabilities)
     if y.ndim != 2 or y.shape != p.shape:
@@ -161,13 +138,7 @@ def check_predictions(
 
 
 def usable_labels(truth: np.ndarray) -> np.ndarray:
-    """Return which labels have positives and negatives [shape=(k,), dtype=bool].
-
-    Raises
-    ------
-    ValueError
-        None has.
-    """
+    """Return which labels have positives and negatives [shape=(k,), dtype=bool]; raises a ValueError if none has."""
     usable = has_both_classes(truth)
     if not usable.any():
         raise ValueError(f"None of the {truth.shape[1]} labels has both positives and negatives in {len(truth)} rows.")
@@ -194,12 +165,9 @@ def rates(hits: np.ndarray, predicted: np.ndarray, positives: np.ndarray) -> tup
 def calibration_errors(truth: np.ndarray, probabilities: np.ndarray) -> tuple[float, np.ndarray]:
     """Return the expected calibration error over all decisions, and of each label [shape=(k,), dtype=float64].
 
-    Those of labels are higher: errors of different labels do not cancel, and bins hold fewer rows.
-
-    Notes
-    -----
-    The mean over bins of ``|mean probability - share of positives|``, weighted by decisions: C. Guo et al., "On
-    calibration of modern neural networks", ICML 2017, with its 15 bins of equal width.
+    The mean over `BINS` bins of ``|mean probability - share of positives|``, weighted by decisions (C. Guo et al., "On
+    calibration of modern neural networks", ICML 2017). Those of labels are higher: errors of different labels do not
+    cancel, and bins have fewer rows.
     """
     _, predicted, positives = reliability(truth, probabilities)
     decisions = max(1, truth.shape[0])

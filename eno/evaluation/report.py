@@ -1,4 +1,4 @@
-"""Evaluations as files, and as tables for the terminal."""
+"""Write evaluations to files, and show them as tables in the terminal."""
 
 from __future__ import annotations
 
@@ -34,17 +34,10 @@ _COLUMNS = {
 
 
 def write_report(evaluation: Evaluation, folder: Path, *, audio_roots: AudioRoots | Path | None = None) -> None:
-    """Write `METRICS_FILE`, `PER_LABEL_FILE` and `REPORT_FILE` into a folder, which is created if needed.
+    """Write `METRICS_FILE`, `PER_LABEL_FILE` and `REPORT_FILE` into a folder.
 
-    Parameters
-    ----------
-    audio_roots : AudioRoots or Path, optional
-        Folders of the tracks, so that the page can play the worst errors.
-
-    Raises
-    ------
-    MissingExtra
-        matplotlib is not installed; the other two files are written nevertheless.
+    The page plays the worst errors from `audio_roots`. Without matplotlib, MissingExtra is raised after the other two
+    files have been written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / METRICS_FILE, as_json(evaluation))
@@ -96,13 +89,7 @@ def _strict(value: Any) -> Any:
 
 
 def metrics_table(results: Mapping[str, Level | Metrics], *, title: str = "held-out tracks") -> Table:
-    """Return a table of results for 80 columns, with confidence intervals where there are any.
-
-    Parameters
-    ----------
-    results : mapping of str to Level or Metrics
-        By name of their row.
-    """
+    """Return a table for 80 columns with a row per result, with confidence intervals where there are any."""
     levels = {name: one if isinstance(one, Level) else Level(one, {}, {}) for name, one in results.items()}
     table = Table(title=title, caption=_caption(list(levels.values())), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", overflow="fold")

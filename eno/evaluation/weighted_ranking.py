@@ -1,7 +1,7 @@
-"""Average precision and ROC-AUC under many weightings of the same rows at once.
+"""Average precision and ROC-AUC for many weightings of the same rows at once.
 
-The rank of a row does not depend on weights, so the rows of a label are ranked once, and each weighting is a product of
-matrices. That makes a thousand resamples of a thousand labels possible in a minute.
+Ranks do not depend on weights, so the rows of a label are ranked once, and each weighting is a product of matrices. A
+thousand resamples of a thousand labels take a minute.
 """
 
 from __future__ import annotations
@@ -15,23 +15,19 @@ _DENSE = 5  # multiplications of a dense product in the time of one of a sparse 
 def weighted_average_precision_and_auc(
     truth: np.ndarray, scores: np.ndarray, groups: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return average precision and ROC-AUC of one label for each weighting.
+    """Return average precision and ROC-AUC of one label for each weighting [shape=(b,), dtype=float64].
+
+    As scikit-learn's `average_precision_score` and `roc_auc_score` with `sample_weight`; NaN if no positive has a
+    weight, the ROC-AUC also if no negative has one.
 
     Parameters
     ----------
-    truth : np.ndarray [shape=(n,), dtype=bool]
-    scores : np.ndarray [shape=(n,)]
-        Higher for more likely positives. Equal scores share one rank.
+    truth, scores : np.ndarray [shape=(n,)]
+        Whether the label is true, and scores, which are higher for more likely positives. Ties share a rank.
     groups : np.ndarray [shape=(n,), dtype=int]
         Group of each row, 0 … g - 1.
     weights : np.ndarray [shape=(g, b), dtype=float32]
-        Weight of each group in each of the b weightings: whole numbers, which float32 adds exactly up to 2**24.
-
-    Returns
-    -------
-    average_precision, roc_auc : np.ndarray [shape=(b,), dtype=float64]
-        As scikit-learn's `average_precision_score` and `roc_auc_score` with `sample_weight`. NaN if no positive has a
-        weight; the area also if no negative has one.
+        Weight of each group in each weighting: integers, which float32 adds exactly up to 2**24.
     """
     levels, level = np.unique(scores[truth], return_inverse=True)
     if len(levels) == 0:

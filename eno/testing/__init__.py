@@ -1,8 +1,6 @@
-"""Contract checks for heads and encoders, also for those that are not part of eno.
+"""Contract checks for heads and encoders, including your own.
 
 Call them from a test::
-
-    from eno.testing import check_encoder, check_head
 
     def test_my_head():
         check_head(MyHead)
@@ -10,7 +8,7 @@ Call them from a test::
     def test_my_encoder():
         check_encoder(MyEncoder(device="cpu"))
 
-A failed check raises AssertionError with a message; pytest is not needed.
+A failed check raises an AssertionError with a message; pytest is not required.
 """
 
 from eno.testing.encoders import ENCODER_CHECKS, check_encoder

@@ -12,17 +12,10 @@ from eno.testing.expect import expect, expect_close, expect_error
 
 
 def check_encoder(encoder: Encoder) -> None:
-    """Run every check of `ENCODER_CHECKS` on an encoder.
+    """Run every check of `ENCODER_CHECKS` on an encoder in full precision.
 
-    Parameters
-    ----------
-    encoder : Encoder
-        In full precision. It must be loadable by ``load_encoder(spec.name, **spec.options, **spec.location)``.
-
-    Raises
-    ------
-    AssertionError
-        A check failed; the message says which expectation.
+    ``load_encoder(spec.name, **spec.options, **spec.location)`` must load it again. An AssertionError describes a
+    failure.
 
     Examples
     --------
@@ -36,7 +29,7 @@ def check_encoder(encoder: Encoder) -> None:
 def chords(samples: int, sample_rate: int, seed: int = 0, count: int = 1) -> np.ndarray:
     """Return windows of decaying chords with partials and noise [shape=(count, samples), dtype=float32].
 
-    They are not music, but have its range of levels and spectra.
+    Their levels and spectra are in the range of music.
     """
     random = np.random.default_rng(seed)
     time = np.arange(samples) / sample_rate
@@ -51,7 +44,7 @@ def chords(samples: int, sample_rate: int, seed: int = 0, count: int = 1) -> np.
 
 
 def returns_vectors_of_its_spec(encoder: Encoder) -> None:
-    """With the shape that the spec says, as float32, and different for different windows."""
+    """Vectors are float32, have the shape of the spec, and differ between windows."""
     vectors = encoder.encode(_windows(encoder))
     expected = (5, len(encoder.spec.layers), encoder.spec.dim)
     expect(vectors.shape == expected, f"5 windows have vectors of shape {vectors.shape}, expected {expected}.")
@@ -73,7 +66,7 @@ def does_not_depend_on_the_batch(encoder: Encoder) -> None:
 
 
 def takes_silence_clipping_and_offset(encoder: Encoder) -> None:
-    """Vectors are finite."""
+    """Vectors of extreme windows are finite."""
     window = _windows(encoder)[0]
     silence = np.zeros_like(window)
     extremes = np.stack([silence, np.clip(window * 100, -1, 1), silence + 1, silence + 1e-9])
@@ -82,7 +75,7 @@ def takes_silence_clipping_and_offset(encoder: Encoder) -> None:
 
 
 def depends_on_level_as_its_spec_says(encoder: Encoder) -> None:
-    """`EncoderSpec.gain_invariant` is true exactly if louder and softer copies have the same vectors."""
+    """`EncoderSpec.gain_invariant` is true if and only if louder and softer copies have the same vectors."""
     windows = _windows(encoder)
     vectors = encoder.encode(windows)
     changes = [float(np.abs(encoder.encode(windows * gain) - vectors).max()) for gain in (0.25, 2.0)]
@@ -94,13 +87,13 @@ def depends_on_level_as_its_spec_says(encoder: Encoder) -> None:
 
 
 def takes_an_empty_batch(encoder: Encoder) -> None:
-    """No windows have no vectors."""
+    """An empty batch of windows has an empty array of vectors."""
     none = encoder.encode(np.zeros((0, encoder.spec.window_samples), np.float32))
     expect_close(none, np.zeros((0, len(encoder.spec.layers), encoder.spec.dim)), 0, "vectors of an empty batch")
 
 
 def refuses_windows_of_another_length(encoder: Encoder) -> None:
-    """With ValueError, which `EncoderSpec.check_windows` raises."""
+    """Windows of another length raise the ValueError of `EncoderSpec.check_windows`."""
     for change in (-1, 1):
         windows = np.zeros((1, encoder.spec.window_samples + change), np.float32)
         expect_error(
@@ -111,7 +104,7 @@ def refuses_windows_of_another_length(encoder: Encoder) -> None:
 
 
 def is_restored_from_its_spec(encoder: Encoder) -> None:
-    """The spec survives JSON, and loads the same encoder again."""
+    """The spec survives JSON, and loads the same encoder."""
     spec = encoder.spec
     copy = type(spec).from_dict(json.loads(json.dumps(spec.to_dict())))
     expect(copy.fingerprint == spec.fingerprint, "the spec has another fingerprint after to_dict, JSON and from_dict.")

@@ -1,4 +1,4 @@
-"""Expectations that hold without pytest, and with ``python -O``."""
+"""Expectations without pytest, which also hold with ``python -O``."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 
 
 def expect(condition: Any, message: str) -> None:
-    """Raise AssertionError with a message unless a condition holds."""
+    """Raise an AssertionError with a message unless a condition holds."""
     if not condition:
         raise AssertionError(message)
 
 
 def expect_close(found: np.ndarray, expected: np.ndarray, tolerance: float, message: str) -> None:
-    """Raise AssertionError unless arrays have the same shape and their values differ by at most `tolerance`."""
+    """Raise an AssertionError unless arrays have the same shape and values that differ by at most `tolerance`."""
     expect(found.shape == expected.shape, f"{message}: the shape is {found.shape}, expected {expected.shape}.")
     difference = float(np.abs(found - expected).max(initial=0))
     expect(difference <= tolerance, f"{message}: values differ by up to {difference:.3g}, allowed are {tolerance:.3g}.")
 
 
 def expect_error(call: Callable[[], Any], error: type[Exception], message: str) -> None:
-    """Raise AssertionError unless a call raises this error."""
+    """Raise an AssertionError unless a call raises this error."""
     try:
         call()
     except error:

@@ -23,18 +23,10 @@ _SUFFIXES = {".json", ".safetensors", ".txt", ".faiss", ".npy", ".npz", ".parque
 
 
 def check_head(create: Create) -> None:
-    """Run every check of `HEAD_CHECKS` on a head.
+    """Run every check of `HEAD_CHECKS` on a head; an AssertionError describes a failure.
 
-    Parameters
-    ----------
-    create : callable
-        Returns a head that is not fitted: a class, or a function that passes options. It should be fitted within
-        seconds on 600 rows of 12 dimensions.
-
-    Raises
-    ------
-    AssertionError
-        A check failed; the message says which expectation.
+    `create` returns an unfitted head: a class, or a function that passes options. It should fit 600 rows of 12
+    dimensions within seconds.
 
     Examples
     --------
@@ -58,7 +50,7 @@ def half_spaces(
 
 
 def generalises_to_held_out_rows(create: Create) -> None:
-    """Mean ROC-AUC above 0.9 where logistic regression reaches about 0.97."""
+    """Mean ROC-AUC is above 0.9 where logistic regression reaches about 0.97."""
     head, (X_test, Y_test) = create(), half_spaces(1)
     expect(head.fit(*half_spaces()) is head, "fit must return the head itself.")
     area = _auc(Y_test, head.predict_proba(X_test))
@@ -66,7 +58,7 @@ def generalises_to_held_out_rows(create: Create) -> None:
 
 
 def returns_probabilities(create: Create) -> None:
-    """Of shape (n, k) and type float32, with the frequency of the labels on average."""
+    """Probabilities are float32 and have the frequencies of the labels on average."""
     X, Y = half_spaces()
     probabilities = create().fit(X, Y).predict_proba(X)
     expect(probabilities.dtype == np.float32, f"probabilities have the type {probabilities.dtype}, expected float32.")
@@ -75,7 +67,7 @@ def returns_probabilities(create: Create) -> None:
 
 
 def fits_the_same_twice(create: Create) -> None:
-    """Whatever else draws random numbers; and the global generators of PyTorch and NumPy are left alone."""
+    """Results do not depend on the global random generators of PyTorch and NumPy, and leave them unchanged."""
     X, Y = half_spaces()
     found = []
     for seed in (1, 2):
@@ -90,7 +82,7 @@ def fits_the_same_twice(create: Create) -> None:
 
 
 def ignores_rows_of_weight_0(create: Create) -> None:
-    """Rows with inverted labels and weight 0 do not hurt."""
+    """Rows with inverted labels and weight 0 do no harm."""
     X, Y = half_spaces()
     weights = np.repeat([1.0, 0.0], len(X))
     head = create().fit(np.concatenate([X, X]), np.concatenate([Y, 1 - Y]), *half_spaces(2), sample_weight=weights)
@@ -100,7 +92,7 @@ def ignores_rows_of_weight_0(create: Create) -> None:
 
 
 def takes_layers(create: Create) -> None:
-    """Of shape (n, layers, dim), as encoders with several layers return them."""
+    """Vectors can have layers [shape=(n, layers, dim)]."""
     X, Y = half_spaces()
     layers = np.stack([X, np.random.default_rng(5).standard_normal(X.shape).astype(np.float32)], axis=1)
     head = create().fit(layers, Y)
@@ -120,14 +112,14 @@ def takes_soft_labels(create: Create) -> None:
 
 
 def takes_sparse_labels(create: Create) -> None:
-    """SciPy's sparse arrays mean the same as dense ones."""
+    """SciPy's sparse arrays are equivalent to dense ones."""
     X, Y = half_spaces()
     dense = create().fit(X, Y).predict_proba(X)
     expect_close(create().fit(X, sparse.csr_array(Y)).predict_proba(X), dense, 0, "sparse instead of dense labels")
 
 
 def takes_vectors_from_anywhere(create: Create) -> None:
-    """From a memory-mapped file of half precision, a view of a store, or as windows whose mean is used."""
+    """Vectors can be in a memory-mapped file of half precision, a view of a store, or windows that are averaged."""
     X, Y = half_spaces(n=300)
     X = X.astype(np.float16).astype(np.float32)
     order = np.random.default_rng(0).permutation(len(X))
@@ -144,7 +136,7 @@ def takes_vectors_from_anywhere(create: Create) -> None:
 
 
 def takes_more_labels_than_rows(create: Create) -> None:
-    """24 rows with 100 labels."""
+    """24 rows with 100 labels can be fitted."""
     X, Y = half_spaces(n=24)
     probabilities = create().fit(X, np.tile(Y, (1, 20))).predict_proba(X)
     expect(probabilities.shape == (24, 100), f"the shape is {probabilities.shape}, expected (24, 100).")
@@ -153,7 +145,7 @@ def takes_more_labels_than_rows(create: Create) -> None:
 
 
 def takes_constant_dimensions(create: Create) -> None:
-    """Dimensions that never change."""
+    """Dimensions can be constant."""
     X, Y = half_spaces()
     padded = np.hstack([X, np.full((len(X), 3), 1e4, np.float32)])
     probabilities = create().fit(padded, Y).predict_proba(padded)
@@ -161,7 +153,7 @@ def takes_constant_dimensions(create: Create) -> None:
 
 
 def predicts_base_rates_of_constant_labels(create: Create) -> None:
-    """Of labels with only positives or only negatives, by Laplace's rule of succession."""
+    """The base rate of labels with only positives or only negatives follows Laplace's rule of succession."""
     X, Y = half_spaces()
     Y[:, 1], Y[:, 2] = 0, 1
     probabilities = create().fit(X, Y, X, Y).predict_proba(X)[:, 1:3]
@@ -170,21 +162,21 @@ def predicts_base_rates_of_constant_labels(create: Create) -> None:
 
 
 def saves_and_loads_without_pickle(create: Create) -> None:
-    """The same probabilities, from files that cannot run code."""
+    """A loaded head returns the same probabilities, and its files cannot run code."""
     X, Y = half_spaces()
     head = create().fit(X, Y)
     expect_close(_saved_and_loaded(head).predict_proba(X), head.predict_proba(X), 2e-7, "saved and loaded")
 
 
 def refuses_to_predict_before_fit(create: Create) -> None:
-    """With NotFitted."""
+    """Prediction and saving raise NotFitted before `fit`."""
     expect_error(lambda: create().predict_proba(np.zeros((1, 12), np.float32)), NotFitted, "predict_proba before fit")
     with tempfile.TemporaryDirectory() as folder:
         expect_error(lambda: create().save(folder), NotFitted, "save before fit")
 
 
 def refuses_wrong_arrays(create: Create) -> None:
-    """With ValueError: shapes that do not match, values that are not finite, labels outside 0 … 1, too few rows."""
+    """Wrong shapes, values that are not finite, labels outside 0 … 1 and single rows raise a ValueError."""
     X, Y = half_spaces(n=60)
     broken = X.copy()
     broken[2, 3] = np.nan
