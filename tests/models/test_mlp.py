@@ -1,4 +1,4 @@
-"""What is special to the MLP: windows, losses, the course of training."""
+"""The MLP: windows, losses, training."""
 
 import json
 
@@ -15,22 +15,21 @@ from eno.models.mlp import _rate
 from tests.models.test_heads import problem
 
 
-def one_window_tells(seed, tracks=500, dim=10):
-    """Tracks of three to six windows; one of them says what the label is, the others are loud noise."""
+def one_informative_window(seed, tracks=500, dim=10):
     rng = np.random.default_rng(seed)
     counts = rng.integers(3, 7, tracks)
     windows = rng.standard_normal((counts.sum(), dim)).astype(np.float32)
     Y = (rng.random((tracks, 1)) < 0.5).astype(np.float32)
-    telling = np.cumsum(counts) - counts + rng.integers(0, counts)
-    windows[telling, 0] = 4.0  # here is the window that counts
-    windows[telling, 1] = np.where(Y[:, 0] > 0, 1.5, -1.5) + 0.3 * rng.standard_normal(tracks)
+    informative = np.cumsum(counts) - counts + rng.integers(0, counts)
+    windows[informative, 0] = 4.0  # marks the window whose second dimension has the label
+    windows[informative, 1] = np.where(Y[:, 0] > 0, 1.5, -1.5) + 0.3 * rng.standard_normal(tracks)
     return Bags(windows, counts), Y
 
 
 @pytest.fixture(scope="module")
 def scores():
-    (X, Y), (X_test, Y_test) = one_window_tells(0), one_window_tells(1)
-    options = {"hidden": (32,), "dropout": 0.0, "max_epochs": 60, "learning_rate": 5e-3, "device": "cpu"}
+    (X, Y), (X_test, Y_test) = one_informative_window(0), one_informative_window(1)
+    options = {"hidden": (32,), "dropout": 0.0, "max_epochs": 30, "learning_rate": 1e-2, "device": "cpu"}
     heads = {pooling: MLPHead(pooling=pooling, **options) for pooling in ("none", "mean", "attention", "max")}
     for pooling, head in heads.items():
         head.fit(X.means() if pooling == "none" else X, Y)
@@ -41,21 +40,21 @@ def scores():
 
 
 class TestWindows:
-    def test_attention_and_maximum_find_the_window_that_counts(self, scores):
+    def test_attention_and_maximum_find_the_informative_window(self, scores):
         found, _ = scores
         assert found["attention"] > 0.97
         assert found["max"] > 0.97
         assert found["none"] < 0.93
 
     @pytest.mark.parametrize("pooling", ["mean", "attention", "max"])
-    def test_a_track_is_judged_by_itself_in_any_order(self, scores, pooling, tmp_path):
+    def test_predictions_do_not_depend_on_other_tracks_or_their_order(self, scores, pooling, tmp_path):
         head = scores[1][pooling]
-        X, _ = one_window_tells(2, tracks=9)
+        X, _ = one_informative_window(2, tracks=9)
         together = head.predict_proba(X)
         alone = np.concatenate([head.predict_proba(X[np.array([i])]) for i in range(len(X))])
         np.testing.assert_allclose(together, alone, atol=1e-6)
-        turned = Bags(X.windows[::-1], X.counts[::-1])
-        np.testing.assert_allclose(head.predict_proba(turned)[::-1], together, atol=1e-6)
+        reversed_bags = Bags(X.windows[::-1], X.counts[::-1])
+        np.testing.assert_allclose(head.predict_proba(reversed_bags)[::-1], together, atol=1e-6)
         head.save(tmp_path)
         np.testing.assert_allclose(load_head(tmp_path).predict_proba(X), together, atol=1e-6)
 
@@ -64,7 +63,7 @@ class TestWindows:
         X = np.random.default_rng(0).standard_normal((4, 10)).astype(np.float32)
         np.testing.assert_allclose(head.predict_proba(X), head.predict_proba(Bags(X, np.ones(4, int))), atol=1e-6)
 
-    def test_arrays_are_no_windows(self):
+    def test_arrays_without_windows_are_refused(self):
         with pytest.raises(ValueError, match="needs windows"):
             MLPHead(pooling="max").fit(*problem(n=50))
         with pytest.raises(ValueError, match="expected one of none, mean, attention, max"):
@@ -72,7 +71,7 @@ class TestWindows:
 
 
 class TestLosses:
-    def test_focal_loss_without_focus_is_cross_entropy(self):
+    def test_focal_loss_with_gamma_0_is_cross_entropy(self):
         X, Y = problem(n=200)
         options = {"hidden": (8,), "max_epochs": 5, "device": "cpu"}
         plain = MLPHead(**options).fit(X, Y).predict_proba(X)
@@ -80,24 +79,24 @@ class TestLosses:
         np.testing.assert_allclose(focal, plain, atol=1e-5)
         assert np.abs(MLPHead(**options, loss="focal").fit(X, Y).predict_proba(X) - plain).max() > 0.01
 
-    def test_balanced_weights_let_rare_labels_be_predicted(self):
+    def test_balanced_weights_raise_recall_of_rare_labels(self):
         X, Y = problem(n=1500)
         rare = Y[:, 4] > 0
-        options = {"hidden": (16,), "max_epochs": 20, "learning_rate": 5e-3, "device": "cpu"}
+        options = {"hidden": (16,), "max_epochs": 10, "learning_rate": 1e-2, "device": "cpu"}
         plain = MLPHead(**options).fit(X, Y).predict_proba(X)
         balanced = MLPHead(**options, class_weights="balanced").fit(X, Y).predict_proba(X)
         assert rare.mean() < 0.2
         assert (balanced[rare, 4] > 0.5).mean() > (plain[rare, 4] > 0.5).mean() + 0.1
 
-    def test_mixing_rows_keeps_what_is_learned(self):
+    def test_mixup_still_learns(self):
         (X, Y), (X_test, Y_test) = problem(0), problem(1)
-        options = {"hidden": (32,), "max_epochs": 40, "learning_rate": 5e-3, "device": "cpu"}
+        options = {"hidden": (32,), "max_epochs": 15, "learning_rate": 1e-2, "device": "cpu"}
         mixed = MLPHead(**options, mixup=0.4).fit(X, Y).predict_proba(X_test)
         assert roc_auc_score(Y_test, mixed) > 0.9
         assert (mixed != MLPHead(**options).fit(X, Y).predict_proba(X_test)).any()
 
-    def test_smoothing_keeps_probabilities_off_the_ends(self):
-        X, _ = problem(n=800)
+    def test_label_smoothing_keeps_probabilities_from_0_and_1(self):
+        X, _ = problem(n=400)
         Y = (X[:, :2] > 0).astype(np.float32)
         options = {
             "hidden": (32,),
@@ -115,7 +114,7 @@ class TestLosses:
 
 
 class TestTraining:
-    def test_rate_rises_then_falls_along_a_cosine(self):
+    def test_learning_rate_warms_up_then_decays_along_a_cosine(self):
         rates = np.array([_rate(step, 1000, 0.1) for step in range(1000)])
         assert rates.argmax() in (99, 100)
         assert rates[49] == pytest.approx(0.5)
@@ -131,25 +130,25 @@ class TestTraining:
         head.fit(*problem(n=60))
         assert seen == [(1, 3), (2, 3), (3, 3)]
 
-    def test_divergence_is_named(self):
+    def test_divergence_is_reported(self):
         X, Y = problem(n=200)
         with pytest.raises(TrainingError, match=r"Try a learning_rate below 1e\+30"):
             MLPHead(learning_rate=1e30, max_epochs=5, weight_decay=0.0, device="cpu").fit(X, Y)
 
-    def test_large_validation_parts_are_drawn_from(self, monkeypatch):
+    def test_large_validation_split_is_sampled(self, monkeypatch):
         monkeypatch.setattr("eno.models.mlp._VAL_ROWS", 50)
         X, Y = problem()
         head = MLPHead(hidden=(8,), max_epochs=2, device="cpu")
-        judged = []
+        sampled = []
         apply = head._apply
-        monkeypatch.setattr(head, "_apply", lambda network, X, rows: judged.append(rows) or apply(network, X, rows))
+        monkeypatch.setattr(head, "_apply", lambda network, X, rows: sampled.append(rows) or apply(network, X, rows))
         head.fit(X, Y, *problem(1, n=300))
-        assert all(len(set(rows)) == 50 for rows in judged)
-        np.testing.assert_array_equal(judged[0], judged[1])
+        assert all(len(set(rows)) == 50 for rows in sampled)
+        np.testing.assert_array_equal(sampled[0], sampled[1])
 
 
-def test_heads_of_the_first_version_are_read(tmp_path):
-    """They had one sequence of layers and deviations, infinite for what never changes."""
+def test_heads_of_the_first_format_are_read(tmp_path):
+    # They had one sequence of layers, and deviations, infinite for constant dimensions.
     X, Y = problem()
     X[:, 3] = 7
     head = MLPHead(hidden=(8, 4), max_epochs=2, device="cpu").fit(X, Y)
@@ -166,8 +165,8 @@ def test_heads_of_the_first_version_are_read(tmp_path):
     np.testing.assert_allclose(load_head(tmp_path).predict_proba(X), head.predict_proba(X), atol=1e-6)
 
 
-def test_layers_of_windows():
-    X, Y = one_window_tells(0, tracks=60)
+def test_windows_with_layers():
+    X, Y = one_informative_window(0, tracks=60)
     layered = Bags(np.stack([X.windows, -X.windows], axis=1), X.counts)
     head = MLPHead(pooling="attention", hidden=(8,), max_epochs=2, device="cpu").fit(layered, Y)
     assert head.predict_proba(layered).shape == (60, 1)
