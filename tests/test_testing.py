@@ -1,4 +1,4 @@
-"""The contract checks find what they are for, and say it."""
+"""The contract checks find violations and describe them."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_heads_that_break_the_contract(head, message):
 
 
 class Wrapped:
-    """Signal statistics, changed by a function of the windows and their vectors."""
+    # Signal statistics, changed by a function of the windows and their vectors.
 
     def __init__(self, change):
         self._encoder, self._change = load_encoder("stats", window_s=2.0), change
@@ -65,7 +65,7 @@ def test_encoders_that_break_the_contract(change, message):
         check_encoder(Wrapped(change))
 
 
-def test_missing_and_other_errors():
+def test_expect_error():
     with pytest.raises(AssertionError, match="before fit: expected NotFitted, but no error was raised"):
         expect_error(lambda: None, NotFitted, "before fit")
     with pytest.raises(AssertionError, match=r"expected NotFitted, got ZeroDivisionError"):

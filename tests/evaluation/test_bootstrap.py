@@ -6,7 +6,7 @@ from eno.evaluation.metrics import evaluate
 
 
 def clustered(random, artists, *, labels=12, tracks=4):
-    """Tracks of one artist share labels and part of their noise."""
+    # Tracks of one artist share labels and part of their noise.
     owner = np.repeat(np.arange(artists), tracks)
     prevalence = np.linspace(0.1, 0.4, labels)
     truth = (random.random((artists, labels)) < prevalence)[owner]
@@ -19,7 +19,7 @@ def data():
     return clustered(np.random.default_rng(0), 15)
 
 
-def test_a_resample_is_judged_as_if_its_rows_were_there_again_and_again(data):
+def test_resamples_equal_copies_of_their_rows(data):
     truth, probabilities, owner = data
     thresholds = np.linspace(0.2, 0.6, truth.shape[1])
     codes, weights = _draws(owner, 20, 1)
@@ -33,7 +33,7 @@ def test_a_resample_is_judged_as_if_its_rows_were_there_again_and_again(data):
             assert found[name][column] == pytest.approx(getattr(expected, name), abs=1e-6), name
 
 
-def test_intervals_hold_the_figure_and_are_the_same_again(data):
+def test_intervals_contain_the_value_and_are_reproducible(data):
     found = intervals(*data[:2], 0.4, data[2], resamples=100, seed=3)
     assert list(found) == list(HEADLINE)
     for name, interval in found.items():
@@ -45,7 +45,7 @@ def test_intervals_hold_the_figure_and_are_the_same_again(data):
     assert all(wide[name].low < one.low and one.high < wide[name].high for name, one in found.items())
 
 
-def test_rows_alone_would_look_surer_than_artists_are():
+def test_resampling_rows_would_be_overconfident():
     truth, probabilities, owner = clustered(np.random.default_rng(0), 40, tracks=10)
     by_artist = intervals(truth, probabilities, 0.4, owner, resamples=200)
     by_row = intervals(truth, probabilities, 0.4, np.arange(len(owner)), resamples=200)
@@ -54,23 +54,23 @@ def test_rows_alone_would_look_surer_than_artists_are():
         assert widths[0] < 0.6 * widths[1], name
 
 
-def test_intervals_cover_what_such_test_parts_give():
+def test_coverage_of_intervals():
     random = np.random.default_rng(0)
-    parts = [clustered(random, 60) for _ in range(80)]
-    expected = {name: np.mean([getattr(evaluate(*one[:2]), name) for one in parts]) for name in HEADLINE}
-    found = [intervals(*one[:2], 0.5, one[2], resamples=100) for one in parts]
+    samples = [clustered(random, 60) for _ in range(60)]
+    expected = {name: np.mean([getattr(evaluate(*one[:2]), name) for one in samples]) for name in HEADLINE}
+    found = [intervals(*one[:2], 0.5, one[2], resamples=100) for one in samples]
     for name, value in expected.items():
         share = np.mean([one[name].low <= value <= one[name].high for one in found])
-        assert 0.84 <= share <= 1, (name, share)  # of 95 %, with few artists and 80 trials
+        assert 0.84 <= share <= 1, (name, share)  # nominally 95 %; few artists, and 60 trials
 
 
-def test_a_model_is_no_better_than_itself(data):
+def test_difference_to_itself_is_zero(data):
     truth, probabilities, owner = data
     for one in paired_difference(truth, probabilities, probabilities, owner, resamples=50).values():
         assert one == Interval(0.0, 0.0, 0.0)
 
 
-def test_a_paired_difference_is_surer_than_two_intervals():
+def test_paired_difference_is_narrower_than_separate_intervals():
     truth, probabilities, owner = clustered(np.random.default_rng(0), 60)
     worse = np.clip(probabilities + 0.2 * np.random.default_rng(1).normal(size=truth.shape), 0, 1)
     difference = paired_difference(truth, probabilities, worse, owner, resamples=200)["map_macro"]
@@ -80,7 +80,7 @@ def test_a_paired_difference_is_surer_than_two_intervals():
     assert difference.high - difference.low < alone[0].high - alone[0].low
 
 
-def test_thresholds_of_both_sides_count(data):
+def test_each_model_has_its_thresholds(data):
     truth, probabilities, owner = data
     found = paired_difference(
         truth,
@@ -96,13 +96,13 @@ def test_thresholds_of_both_sides_count(data):
     assert found["f1_micro"].value == pytest.approx(each[0] - each[1])
 
 
-def test_of_one_artist_nothing_can_be_said_about_others(data):
+def test_one_artist_has_no_interval(data):
     found = intervals(*data[:2], 0.5, ["a"] * len(data[0]))["map_macro"]
     assert np.isnan([found.low, found.high]).all()
     assert str(found) == f"{found.value:.3f}"
 
 
-def test_resamples_without_any_positive_are_left_out():
+def test_resamples_without_positives_are_excluded():
     truth, owner = np.array([[1], [0], [0], [0]]), np.arange(4)  # a third of the resamples lack the only positive
     found = intervals(truth, np.array([[0.9], [0.1], [0.2], [0.3]]), 0.5, owner, resamples=50)
     assert found["map_macro"] == Interval(1.0, 1.0, 1.0)

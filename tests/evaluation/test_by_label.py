@@ -27,7 +27,7 @@ def test_bands_divide_the_positives_into_thirds(counts):
     assert ranks == sorted(ranks)
 
 
-def test_families_and_bands_are_judged_apart(data):
+def test_families_and_bands_are_evaluated_separately(data):
     truth, p = data
     limits = np.linspace(0.2, 0.8, 8)
     counts = np.array([400, 100, 90, 5, 100, 80, 4, 3])
@@ -40,14 +40,14 @@ def test_families_and_bands_are_judged_apart(data):
     assert sum(parts[band].labels for band in BANDS) == 6
 
 
-def test_a_part_that_cannot_be_judged_is_none_and_one_without_labels_is_missing(data):
+def test_constant_parts_are_none_and_empty_ones_missing(data):
     truth, p = data
     parts = breakdown(truth[:, :4], p[:, :4], num_genres=4, train_positives=np.array([50, 50, 50, 0]))
     assert parts["tail"] is None
     assert set(parts) == {"genres", "head", "tail"}
 
 
-def test_each_label_as_scikit_learn_has_it(data):
+def test_each_label_equals_scikit_learn(data):
     truth, p = data
     limits = np.linspace(0.2, 0.8, 8)
     names = [f"label {i}" for i in range(8)]
@@ -72,7 +72,7 @@ def test_each_label_as_scikit_learn_has_it(data):
         assert row["threshold"] == pytest.approx(limits[i])
 
 
-def test_the_worst_come_first_and_what_cannot_be_judged_last(data):
+def test_lowest_average_precision_comes_first_and_nulls_last(data):
     found = per_label(list("abcdefgh"), *data, num_genres=3, train_positives=np.ones(8))
     precisions = found["average_precision"].to_pylist()
     assert precisions[-2:] == [None, None]

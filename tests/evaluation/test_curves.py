@@ -13,7 +13,7 @@ def data():
     return truth, np.clip(0.3 * truth + 0.7 * random.random(truth.shape), 0, 1).astype(np.float32).round(2)
 
 
-def test_precision_and_recall_lie_on_the_curve_of_scikit_learn(data):
+def test_points_are_on_the_curve_of_scikit_learn(data):
     truth, p = data[0][:, 2], data[1][:, 2]
     found = precision_recall("x", 0.5, truth, p)
     precision, recall, _ = sk.precision_recall_curve(truth, p)
@@ -23,19 +23,19 @@ def test_precision_and_recall_lie_on_the_curve_of_scikit_learn(data):
     assert (np.diff(found.recall) > 0).all()
 
 
-def test_long_curves_have_few_points():
+def test_long_curves_are_thinned():
     random = np.random.default_rng(0)
     assert len(precision_recall("x", 0.5, random.random(9000) < 0.3, random.random(9000)).recall) <= 200
 
 
-def test_the_threshold_curve_is_what_each_threshold_gives(data):
+def test_threshold_curve_equals_evaluation_at_each_threshold(data):
     found = threshold_curve(*data)
     for i in (0, 29, 49, 98):
         expected = evaluate(*data, thresholds=float(found.thresholds[i]))
         assert (found.f1_macro[i], found.f1_micro[i]) == pytest.approx((expected.f1_macro, expected.f1_micro))
 
 
-def test_reliability_is_what_the_calibration_error_is_made_of(data):
+def test_reliability_adds_up_to_the_calibration_error(data):
     found = reliability_curve(*data)
     full = found.decisions > 0
     gaps = np.abs(found.predicted - found.observed)[full]

@@ -13,8 +13,7 @@ ISSUES = [
 ]  # fmt: skip
 
 
-def part(seed, signal, rows=400):
-    """Calibrated predictions with a given strength of signal."""
+def predictions(seed, signal, rows=400):
     random = np.random.default_rng(seed)
     logits = random.normal(size=(rows, 6)) * signal - 1
     truth = random.random(logits.shape) < 1 / (1 + np.exp(-logits))
@@ -29,31 +28,31 @@ def found(test, *, thresholds=0.3, **parts):
     return {one.issue: one for one in findings}
 
 
-def test_nothing_is_wrong():
-    good = found(part(0, 4), train=part(1, 4), val=part(2, 4))
+def test_good_predictions_have_no_issues():
+    good = found(predictions(0, 4), train=predictions(1, 4), val=predictions(2, 4))
     assert not any(one.found for one in good.values())
     assert "each of the 6 labels" in good["class imbalance"].evidence
 
 
-def test_under_fitting_is_poor_on_both_sides():
-    findings = found(part(0, 0.5), train=part(1, 0.5), val=part(2, 0.5))
+def test_under_fitting():
+    findings = found(predictions(0, 0.5), train=predictions(1, 0.5), val=predictions(2, 0.5))
     assert [findings[one].found for one in ISSUES[:2]] == [True, False]
     assert "in training" in findings["under-fitting"].evidence
     assert "in validation" in findings["under-fitting"].evidence
 
 
-def test_over_fitting_is_good_on_one_side():
-    findings = found(part(0, 1), train=part(1, 8))
+def test_over_fitting():
+    findings = found(predictions(0, 1), train=predictions(1, 8))
     assert [findings[one].found for one in ISSUES[:2]] == [False, True]
     assert "in test" in findings["over-fitting"].evidence
 
 
-def test_without_training_tracks_neither_is_checked():
-    assert [found(part(0, 4))[one].found for one in ISSUES[:2]] == [None, None]
+def test_fit_is_not_checked_without_training_tracks():
+    assert [found(predictions(0, 4))[one].found for one in ISSUES[:2]] == [None, None]
 
 
-def test_labels_that_are_never_predicted_are_named_with_their_training_tracks():
-    test = part(0, 4)
+def test_labels_that_are_never_predicted_are_listed_with_their_training_tracks():
+    test = predictions(0, 4)
     test.probabilities[:, [1, 5]] /= 5
     finding = found(test)["class imbalance"]
     assert finding.found
@@ -62,8 +61,8 @@ def test_labels_that_are_never_predicted_are_named_with_their_training_tracks():
     assert "median number of their training tracks is 7.5, that of the other labels 35" in finding.evidence
 
 
-def test_labels_without_test_tracks_and_constant_ones_are_named():
-    test = part(0, 4)
+def test_untested_and_constant_labels_are_listed():
+    test = predictions(0, 4)
     test.truth[:, 2] = False
     test.probabilities[:, 3] = 0.25
     findings = found(test)
@@ -76,23 +75,25 @@ def test_labels_without_test_tracks_and_constant_ones_are_named():
 
 @pytest.mark.parametrize("power", [0.5, 2])
 def test_miscalibration(power):
-    test = part(0, 4)
+    test = predictions(0, 4)
     finding = found(Predictions(test.truth, test.probabilities**power))["miscalibration"]
     assert finding.found
     assert "calibration error is 0." in finding.evidence
 
 
-def test_one_track_and_no_positives_do_not_crash():
+def test_one_track_without_positives():
     findings = found(Predictions(np.zeros((1, 6)), np.full((1, 6), 0.2)))
     assert findings["labels without test tracks"].found
     assert findings["miscalibration"].found is None
 
 
 def test_remedies_are_existing_settings():
-    test = Predictions(part(0, 1).truth, np.full((400, 6), 0.01, np.float32))
+    test = Predictions(predictions(0, 1).truth, np.full((400, 6), 0.01, np.float32))
     test.truth[:, 2] = False
-    poor = found(test, train=part(1, 0.2), val=part(2, 0.2))
-    remedies = " ".join(one.remedy for one in (*poor.values(), *found(part(0, 1), train=part(1, 8)).values()))
+    poor = found(test, train=predictions(1, 0.2), val=predictions(2, 0.2))
+    remedies = " ".join(
+        one.remedy for one in (*poor.values(), *found(predictions(0, 1), train=predictions(1, 8)).values())
+    )
     words = remedies.replace("(", " ").replace(")", " ").split()
     settings = [after.rstrip(",;:") for word, after in pairwise(words) if word == "--set"]
     assert len(settings) > 10

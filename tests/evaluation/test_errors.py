@@ -13,11 +13,11 @@ def test_confused_pairs_by_hand():
     predicted = np.array(
         [[0, 1, 0, 0]] * 2 + [[1, 0, 0, 0]] + [[0, 0, 1, 1]] * 2 + [[0, 1, 0, 0]] + [[0] * 4] * 2, bool
     )
-    # rock is wrong on three of eight tracks and opera missed on two, both on two: by chance it would be 3 · 2 / 8.
+    # Of eight tracks rock is wrong on three, opera missed on two, and both on two; by chance it would be 3 · 2 / 8.
     assert confused_pairs(LABELS, truth, predicted) == [ConfusedPair("rock", "opera", 2, pytest.approx(2 * 8 / 6))]
 
 
-def test_confused_pairs_are_what_counting_finds():
+def test_confused_pairs_equal_explicit_counts():
     random = np.random.default_rng(0)
     truth, predicted = random.random((2, 60, 4)) < 0.4
     expected = {}
@@ -35,11 +35,11 @@ def test_confused_pairs_are_what_counting_finds():
     assert confused_pairs(LABELS, truth, predicted, top=1) == found[:1]
 
 
-def test_the_error_map_has_lift():
+def test_error_map():
     random = np.random.default_rng(0)
     truth = random.random((50, 4)) < 0.4
     predicted = truth ^ (random.random((50, 4)) < [0.3, 0.2, 0, 0.5])
-    predicted[:, 1] = truth[:, 1] ^ (predicted != truth)[:, 0]  # rock goes wrong with opera
+    predicted[:, 1] = truth[:, 1] ^ (predicted != truth)[:, 0]  # errors of rock coincide with those of opera
     found = error_map(LABELS, truth, predicted)
     assert set(found.labels) == {"opera", "rock", "dark"}
     errors = dict(zip(LABELS, (predicted != truth).T, strict=True))
@@ -54,13 +54,13 @@ def test_the_error_map_has_lift():
     assert error_map(LABELS, truth, truth).labels == []
 
 
-def test_the_worst_errors_are_the_surest_of_different_albums():
+def test_worst_errors_are_the_most_confident_of_different_albums():
     truth = np.array([[1, 0, 0, 0], [1, 0, 0, 1], [0, 0, 1, 0], [0, 0, 0, 0]], bool)
     p = np.array([[0.9, 0.8, 0.1, 0.1], [0.2, 0.95, 0.1, 0.9], [0.1, 0.6, 0.4, 0.1], [0.1, 0.7, 0.1, 0.1]])
     found = worst_errors(
         LABELS, ["t0", "t1", "t2", "t3"], ["a", "a", "b", "c"], truth, p, np.array([0.5, 0.5, 0.45, 0.5])
     )
-    # rock: surest on t1, of whose album t0 is too; then t3; a third time it is not shown.
+    # rock: most confident on t1, whose album excludes t0, then on t3; no label has more than two errors.
     assert [(one.kind, one.track_id, one.label) for one in found] == [
         ("wrong", "t1", "rock"),
         ("wrong", "t3", "rock"),

@@ -39,7 +39,7 @@ def predictions():
     }
 
 
-def test_everything_agrees_with_its_parts(predictions):
+def test_evaluation_agrees_with_its_parts(predictions):
     found = evaluate_predictions(**predictions)
     truth, p, limits = (predictions[name] for name in ("truth", "probabilities", "thresholds"))
     assert found.tracks.metrics == evaluate(truth, p, thresholds=limits)
@@ -56,7 +56,7 @@ def test_everything_agrees_with_its_parts(predictions):
     assert [one.name for one in found.precision_recall[:1]] == ["all decisions"]
 
 
-def test_the_files(predictions, tmp_path):
+def test_files_of_the_report(predictions, tmp_path):
     found = evaluate_predictions(**predictions)
     write_report(found, tmp_path / "new")
     text = (tmp_path / "new" / METRICS_FILE).read_text("utf-8")
@@ -67,7 +67,7 @@ def test_the_files(predictions, tmp_path):
     assert pq.read_table(tmp_path / "new" / PER_LABEL_FILE).equals(found.per_label)
 
 
-def test_the_page_needs_nothing_else_and_escapes_everything(predictions, tmp_path):
+def test_page_is_self_contained_and_escaped(predictions, tmp_path):
     audio = tmp_path / "raw audio"
     write_report(evaluate_predictions(**predictions), tmp_path / "models" / "x", audio_roots=audio)
     page = Page((tmp_path / "models" / "x" / REPORT_FILE).read_text("utf-8"))
@@ -87,7 +87,7 @@ def test_the_page_needs_nothing_else_and_escapes_everything(predictions, tmp_pat
         assert label in page.text
 
 
-def test_links_lead_to_files_whatever_their_names(predictions, tmp_path):
+def test_links_to_files_with_unusual_names(predictions, tmp_path):
     from urllib.parse import unquote_to_bytes
 
     file = (
@@ -99,7 +99,7 @@ def test_links_lead_to_files_whatever_their_names(predictions, tmp_path):
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     truth, p = predictions["truth"], predictions["probabilities"]
-    truth[0, 0], p[0, 0] = False, 0.999  # the surest error
+    truth[0, 0], p[0, 0] = False, 0.999  # the most confident error
     write_report(evaluate_predictions(**predictions), tmp_path, audio_roots=tmp_path / "audio")
     page = Page((tmp_path / REPORT_FILE).read_text("utf-8"))
     address = next(one for one in page.addresses if "odd" in one)
@@ -107,7 +107,7 @@ def test_links_lead_to_files_whatever_their_names(predictions, tmp_path):
     assert ODD.rsplit("/", 1)[1] in page.text
 
 
-def test_the_same_evaluation_gives_the_same_bytes(predictions, tmp_path):
+def test_reports_are_reproducible(predictions, tmp_path):
     for name in ("a", "b"):
         write_report(evaluate_predictions(**predictions), tmp_path / name)
     for file in (METRICS_FILE, PER_LABEL_FILE, REPORT_FILE):
@@ -115,14 +115,14 @@ def test_the_same_evaluation_gives_the_same_bytes(predictions, tmp_path):
     assert "<audio" not in (tmp_path / "a" / REPORT_FILE).read_text("utf-8")
 
 
-def test_training_tracks_are_for_the_diagnosis(predictions):
-    learned = Predictions(predictions["truth"], predictions["truth"] * 0.9 + 0.05)
-    findings = evaluate_predictions(**predictions, train=learned).findings
+def test_training_tracks_are_used_for_the_diagnosis(predictions):
+    train = Predictions(predictions["truth"], predictions["truth"] * 0.9 + 0.05)
+    findings = evaluate_predictions(**predictions, train=train).findings
     assert [one.found for one in findings[:2]] == [False, True]
 
 
 @pytest.mark.parametrize("case", ["one artist", "one label", "constant", "one threshold", "perfect", "few labels"])
-def test_small_and_odd_test_parts_have_reports(predictions, tmp_path, case):
+def test_edge_cases_have_reports(predictions, tmp_path, case):
     if case == "one artist":
         predictions["groups"] = ["a"] * 72
     elif case in ("one label", "few labels"):
@@ -149,25 +149,25 @@ def test_small_and_odd_test_parts_have_reports(predictions, tmp_path, case):
         assert next(one for one in found.findings if one.issue == "constant predictions").found
 
 
-def test_one_album_and_no_positives_are_said(predictions):
+def test_constant_labels_are_refused(predictions):
     for truth in (np.zeros((72, 6)), np.tile([1, 1, 0, 0, 1, 0], (72, 1))):
         with pytest.raises(LabelError, match=r"None of the 6 labels .* 72 test tracks"):
             evaluate_predictions(**predictions | {"truth": truth})
 
 
-def test_predictions_that_are_no_numbers_are_said(predictions):
+def test_nan_predictions_are_refused(predictions):
     predictions["probabilities"][[3, 5], 2] = np.nan
     with pytest.raises(ModelError, match=r"NaN for 2 of 72 tracks, first artist 0/album 1/3 track.flac"):
         evaluate_predictions(**predictions)
 
 
 @pytest.mark.parametrize("name", ["track_ids", "albums", "groups", "labels", "train_positives"])
-def test_lengths_must_agree(predictions, name):
+def test_lengths_must_match(predictions, name):
     with pytest.raises(ValueError, match=f"{name} has"):
         evaluate_predictions(**predictions | {name: predictions[name][1:]})
 
 
-def test_the_table_fits_a_terminal(predictions):
+def test_table_fits_80_columns(predictions):
     found = evaluate_predictions(**predictions)
     with (console := Console(width=80)).capture() as captured:
         console.print(

@@ -10,9 +10,9 @@ TRUTH = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]])
 SCORES = np.array([[0.9, 0.8, 0.7], [0.4, 0.6, 0.1], [0.6, 0.2, 0.1], [0.1, 0.1, 0.1]])
 
 
-def test_by_hand():
+def test_values_computed_by_hand():
     result = evaluate(TRUTH, SCORES)
-    # The third label has no positive, so it is counted and left out.
+    # The third label has no positive, so it is excluded and counted.
     assert (result.labels, result.without_positives, result.without_negatives) == (2, 1, 0)
     assert (result.rows, result.rows_without_labels) == (4, 1)
     # Above 0.5: label 0 in rows 0, 2 (one right of two, one of two found), label 1 in rows 0, 1 (likewise).
@@ -33,7 +33,7 @@ def test_by_hand():
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 9]), st.integers(2, 6))
-def test_as_scikit_learn_has_it(seed, digits, labels):
+def test_equals_scikit_learn(seed, digits, labels):
     random = np.random.default_rng(seed)
     truth = random.random((40, labels)) < np.linspace(0.1, 0.6, labels)
     truth[:2] = [[True], [False]]  # so that all labels have positives and negatives
@@ -56,16 +56,16 @@ def test_as_scikit_learn_has_it(seed, digits, labels):
     assert result.hamming_loss == pytest.approx(sk.hamming_loss(truth, predicted))
 
 
-def test_one_label_is_one_label():
+def test_single_label():
     result = evaluate(TRUTH[:, :1], SCORES[:, :1])  # scikit-learn would average the label and its absence
     assert (result.precision_macro, result.recall_macro, result.f1_macro, result.f1_micro) == (0.5, 0.5, 0.5, 0.5)
     assert (result.lrap, result.coverage_error, result.recall_samples) == (1, 1, 0.5)
 
 
-def test_calibration_errors_by_the_definition():
+def test_calibration_errors_by_definition():
     random = np.random.default_rng(0)
-    truth, promised = random.random((300, 4)) < 0.3, random.random((300, 4)).astype(np.float32)
-    promised[:3] = [[0], [1], [0.5]]
+    truth, probabilities = random.random((300, 4)) < 0.3, random.random((300, 4)).astype(np.float32)
+    probabilities[:3] = [[0], [1], [0.5]]
 
     def by_definition(y, p):
         total = 0.0
@@ -75,32 +75,32 @@ def test_calibration_errors_by_the_definition():
                 total += abs(p[inside].mean() - y[inside].mean()) * inside.mean()
         return total
 
-    overall, by_label = calibration_errors(truth, promised)
-    assert overall == pytest.approx(by_definition(truth.ravel(), promised.ravel()))
-    np.testing.assert_allclose(by_label, [by_definition(truth[:, i], promised[:, i]) for i in range(4)], rtol=1e-6)
-    assert reliability(truth, promised)[0].sum() == truth.size
+    overall, by_label = calibration_errors(truth, probabilities)
+    assert overall == pytest.approx(by_definition(truth.ravel(), probabilities.ravel()))
+    np.testing.assert_allclose(by_label, [by_definition(truth[:, i], probabilities[:, i]) for i in range(4)], rtol=1e-6)
+    assert reliability(truth, probabilities)[0].sum() == truth.size
 
 
-def test_probabilities_that_keep_their_promise_have_no_error():
+def test_calibrated_probabilities_have_no_calibration_error():
     random = np.random.default_rng(0)
-    promised = random.random((200_000, 1))
-    assert calibration_errors(random.random((200_000, 1)) < promised, promised)[0] < 0.005
-    assert calibration_errors(random.random((200_000, 1)) < promised**2, promised)[0] > 0.1
+    probabilities = random.random((200_000, 1))
+    assert calibration_errors(random.random((200_000, 1)) < probabilities, probabilities)[0] < 0.005
+    assert calibration_errors(random.random((200_000, 1)) < probabilities**2, probabilities)[0] > 0.1
 
 
-def test_thresholds_are_strict_also_in_single_precision():
+def test_thresholds_are_strict_even_in_single_precision():
     assert evaluate(TRUTH, np.full((4, 3), 0.5)).recall_micro == 0
     assert evaluate(TRUTH, np.full((4, 3), 0.1, np.float32), thresholds=0.1).recall_micro == 0
     assert evaluate(TRUTH, np.full((4, 3), 0.1, np.float32), thresholds=np.full(3, 0.1)).recall_micro == 0
 
 
-def test_each_label_has_its_threshold():
+def test_thresholds_per_label():
     result = evaluate(TRUTH, SCORES, thresholds=np.array([0.3, 0.9, 0]))
     assert result.recall_macro == 0.5  # all of the first, none of the second
     assert result.precision_micro == pytest.approx(2 / 3)
 
 
-def test_prevalence_ranks_nothing():
+def test_prevalence_baseline_is_a_random_ranking():
     baseline = prevalence_baseline(TRUTH, 4)
     np.testing.assert_allclose(baseline, [[0.5, 0.5, 0]] * 4)
     assert evaluate(TRUTH, baseline).roc_auc_macro == 0.5
@@ -108,7 +108,7 @@ def test_prevalence_ranks_nothing():
 
 
 @pytest.mark.parametrize("truth", [np.zeros((3, 2)), np.ones((3, 2)), np.zeros((0, 2)), np.zeros((3, 0))])
-def test_nothing_to_judge(truth):
+def test_nothing_to_evaluate(truth):
     with pytest.raises(ValueError, match=rf"None of the {truth.shape[1]} labels .* in {len(truth)} rows"):
         evaluate(truth, np.zeros(truth.shape))
 

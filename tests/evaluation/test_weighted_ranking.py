@@ -10,7 +10,7 @@ from eno.models.average_precision import average_precision_and_auc
 
 @settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 9]), st.integers(1, 20))
-def test_weighted_rankings_are_those_of_scikit_learn(seed, digits, groups):
+def test_weighted_rankings_equal_scikit_learn(seed, digits, groups):
     random = np.random.default_rng(seed)
     truth = random.random(40) < 0.3
     scores = random.random(40).round(digits).astype(np.float32)  # one digit: many ties
@@ -34,7 +34,7 @@ def test_weighted_rankings_are_those_of_scikit_learn(seed, digits, groups):
 
 @settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 9]))
-def test_plain_rankings_are_those_of_scikit_learn(seed, digits):
+def test_unweighted_rankings_equal_scikit_learn(seed, digits):
     random = np.random.default_rng(seed)
     truth = random.random((30, 5)) < [0, 0.1, 0.3, 0.9, 1]
     scores = random.random((30, 5)).round(digits)
@@ -49,7 +49,7 @@ def test_plain_rankings_are_those_of_scikit_learn(seed, digits):
             assert np.isnan(area)
 
 
-def test_many_groups_take_the_sparse_way_to_the_same_figures():
+def test_sparse_and_dense_products_agree():
     random = np.random.default_rng(0)
     truth, scores = random.random(3000) < 0.02, random.random(3000).round(2)
     weights = random.integers(0, 3, (3000, 6)).astype(np.float32)

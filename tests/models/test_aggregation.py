@@ -17,30 +17,30 @@ ALBUMS = ["b", "a", "b", "b"]
         ("median_logit", [[0.6, 0.5]]),
     ],
 )
-def test_by_hand(how, expected):
+def test_values_computed_by_hand(how, expected):
     names, albums = aggregate(TRACKS, ALBUMS, how)
     assert names == ["b", "a"]
     assert albums.dtype == np.float32
     np.testing.assert_allclose(albums, [*expected, [0.2, 0.5]], rtol=1e-6)
 
 
-def test_the_median_of_two_lies_between_their_logits():
+def test_median_of_two_is_the_mean_of_their_logits():
     _, albums = aggregate(np.array([[0.2], [0.5]]), ["a", "a"], "median_logit")
     np.testing.assert_allclose(albums, [[1 / 3]], rtol=1e-6)  # odds 1/4 and 1: their geometric mean is 1/2
 
 
 @pytest.mark.parametrize("how", AGGREGATIONS)
-def test_certainty_stays_finite_and_an_album_of_equal_tracks_is_its_tracks(how):
+def test_equal_tracks_keep_their_probability_even_0_and_1(how):
     _, albums = aggregate(np.array([[0.0, 1.0, 0.3]] * 3), ["a"] * 3, how)
     np.testing.assert_allclose(albums, [[0, 1, 0.3]], atol=2e-7)
 
 
-def test_one_certain_track_does_not_decide_alone():
+def test_one_certain_track_does_not_dominate():
     _, albums = aggregate(np.array([[1.0], [0.01], [0.01], [0.01], [0.01], [0.01]]), ["a"] * 6)
     assert albums[0, 0] < 0.5
 
 
-def test_what_cannot_be_aggregated():
+def test_invalid_arguments():
     with pytest.raises(ValueError, match="expected one of mean_logit, mean, max, median_logit"):
         aggregate(TRACKS, ALBUMS, "sum")
     with pytest.raises(ValueError, match=r"\(4, 2\); expected 3 rows"):

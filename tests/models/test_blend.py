@@ -1,4 +1,4 @@
-"""Blends: weights against a search of the simplex, members as if fitted alone."""
+"""Blends: weights against a grid search, members against heads fitted alone."""
 
 import itertools
 
@@ -16,7 +16,7 @@ from eno.models.blend import BlendHead
 
 
 class Fixed(BaseHead):
-    """Gives the same logits, whatever the row says, but for its number."""
+    # X contains indices of rows of the logits.
 
     def __init__(self, logits):
         self.logits = logits
@@ -35,7 +35,7 @@ def fixed_members(n: int = 400, k: int = 3):
 
 
 class TestWeights:
-    def test_are_the_best_of_the_simplex(self):
+    def test_have_the_lowest_log_loss_of_a_grid(self):
         members, X, Y = fixed_members()
         blend = BlendHead.of(members).fit_weights(X, Y)
         losses = {
@@ -51,14 +51,14 @@ class TestWeights:
         assert blend.weights[2] < 0.05  # pure noise
         assert blend.weights.sum() == pytest.approx(1)
 
-    def test_are_equal_until_they_are_chosen_and_where_they_cannot_be(self):
+    def test_are_equal_before_fitting_and_without_positives(self):
         members, X, Y = fixed_members()
         blend = BlendHead.of(members)
         logits = np.mean([one.logits for one in members], axis=0)
         np.testing.assert_allclose(blend.predict_proba(X), expit(logits), atol=1e-5)
         assert blend.fit_weights(X, Y * 0).weights.tolist() == [1 / 3] * 3
 
-    def test_a_head_that_does_not_count_is_not_asked(self):
+    def test_a_head_with_weight_0_is_not_evaluated(self):
         members, X, Y = fixed_members()
         blend = BlendHead.of([Fixed(logit(0.98 * Y + 0.01)), Fixed(-members[0].logits)]).fit_weights(X, Y)
         assert blend.weights.tolist() == [1, 0]
@@ -72,7 +72,7 @@ def rows(seed: int, n: int = 300):
     return X, (X[:, :3] + rng.standard_normal((n, 3)) > 0.5).astype(np.float32)
 
 
-def test_members_are_what_they_would_be_alone():
+def test_members_equal_heads_fitted_alone():
     (X, Y), (X_val, Y_val) = rows(0), rows(1)
     options = {"linear": {"l2": (0.1,)}, "knn": {"k": (3, 9)}}
     blend = BlendHead(heads=("linear", "knn"), options=options, seed=3, device="cpu").fit(X, Y, X_val, Y_val)
@@ -84,7 +84,7 @@ def test_members_are_what_they_would_be_alone():
     assert again.heads == ("linear", "knn")
 
 
-def test_members_share_the_rows_that_are_held_out():
+def test_members_share_the_held_out_rows():
     X, Y = rows(0)
     groups = np.arange(len(X)) // 5
     blend = BlendHead(heads=("linear", "knn"), device="cpu").fit(X, Y, groups=groups)
@@ -92,7 +92,7 @@ def test_members_share_the_rows_that_are_held_out():
     np.testing.assert_array_equal(blend.members[1].predict_proba(X), alone.predict_proba(X))
 
 
-def test_members_that_take_windows_get_them_and_the_others_their_means():
+def test_only_members_that_take_windows_get_them():
     X, Y = rows(0, 60)
     spread = np.random.default_rng(0).standard_normal((60, 1, 6)).astype(np.float32)
     bags = Bags(
@@ -116,7 +116,7 @@ def test_saved_and_loaded(tmp_path):
     assert loaded.members[1].k == [3, 9]
 
 
-def test_progress_is_that_of_all_members():
+def test_progress_covers_all_members():
     seen = []
     blend = BlendHead(heads=("linear", "mlp"), options={"mlp": {"max_epochs": 3}}, device="cpu")
     blend.on_progress = lambda done, total: seen.append(done / total)
@@ -141,12 +141,12 @@ def test_wrong_options_are_refused(options, error, message):
         BlendHead(**options).fit(*rows(0, 20))
 
 
-def test_no_heads_are_refused():
+def test_blend_without_heads_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         BlendHead.of([])
 
 
-def test_options_of_members_are_those_of_their_sections(tmp_path):
+def test_options_of_members_come_from_their_sections(tmp_path):
     file = tmp_path / "eno.toml"
     file.write_text("[blend]\nheads = ['knn', 'linear']\nseed = 5\n[knn]\nk = [3]\n[mlp]\ndropout = 0.1\n")
     options = load_settings(file).options_of("blend")

@@ -23,7 +23,7 @@ def test_early_stopping(scores, best, epochs):
     assert (stopping.best, number) == (best, epochs)
 
 
-def test_mixup_mixes_all_tensors_alike_and_unites_masks():
+def test_mixup_uses_the_same_pairs_for_all_tensors():
     x = torch.eye(6)
     mask = x > 0
     mixed, labels, weights, united = mixup(0.5, np.random.default_rng(0), x, 2 * x, torch.ones(6), mask)

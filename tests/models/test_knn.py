@@ -1,4 +1,4 @@
-"""Votes of neighbours against scikit-learn's."""
+"""The k-nearest-neighbour head against scikit-learn."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from eno.models.knn import KNNHead
 
 
 def clusters(seed: int, n: int, dim: int = 16, labels: int = 6):
-    """Rows around centres; a label is on those of two centres. Dimensions have very different units."""
+    """Return rows around centres, two per label, in dimensions with very different units."""
     fixed = np.random.default_rng(99)
     centres, units = 2 * fixed.standard_normal((2 * labels, dim)), fixed.lognormal(0, 3, dim)
     rng = np.random.default_rng(seed)
@@ -25,14 +25,14 @@ def directions(X, X_test):
 
 
 class TestVotes:
-    def test_are_scikit_learns_if_all_neighbours_count_alike(self):
+    def test_equal_scikit_learn_with_uniform_weights(self):
         (X, Y), (X_test, _) = clusters(0, 300), clusters(1, 50)
         ours = KNNHead(k=7, temperatures=1e9, smoothing=0).fit(X, Y, X[:1], Y[:1] * 0).predict_proba(X_test)
         rows, rows_test = directions(X, X_test)
         theirs = KNeighborsClassifier(7).fit(rows, Y).predict_proba(rows_test)
         np.testing.assert_allclose(ours, np.stack([column[:, 1] for column in theirs], axis=1), atol=1e-6)
 
-    def test_weigh_by_similarity_sample_weight_and_prior(self):
+    def test_are_weighted_by_similarity_sample_weight_and_base_rate(self):
         (X, Y), (X_test, _) = clusters(0, 200), clusters(1, 20)
         weights = np.random.default_rng(0).uniform(0.5, 2, len(X)).astype(np.float32)
         head = KNNHead(k=9, temperatures=0.2, smoothing=1.5)
@@ -44,13 +44,13 @@ class TestVotes:
         expected = (np.einsum("nk,nkl->nl", votes, Y[neighbours]) + 1.5 * prior) / (votes.sum(1, keepdims=True) + 1.5)
         np.testing.assert_allclose(ours, expected, atol=1e-5)
 
-    def test_more_neighbours_than_rows_are_all_rows(self):
+    def test_k_above_the_number_of_rows_uses_all_rows(self):
         X, Y = clusters(0, 30)
         probabilities = KNNHead(k=500, temperatures=1e9, smoothing=0).fit(X, Y, X, Y).predict_proba(X)
         np.testing.assert_allclose(probabilities, np.tile(Y.mean(axis=0), (30, 1)), atol=1e-6)
 
 
-def test_k_and_temperature_are_those_that_validation_likes_best():
+def test_k_and_temperature_maximise_validation_map():
     rng = np.random.default_rng(0)
     X, X_val = (rng.standard_normal((n, 2)).astype(np.float32) for n in (1500, 600))
     Y, Y_val = ((rng.random((len(rows), 1)) < np.where(rows[:, :1] > 0, 0.7, 0.3)) * 1.0 for rows in (X, X_val))
@@ -61,7 +61,7 @@ def test_k_and_temperature_are_those_that_validation_likes_best():
 
 
 @pytest.mark.parametrize("labels", [0, 1])
-def test_validation_that_cannot_rank_leaves_what_is_in_the_middle(labels):
+def test_constant_labels_in_validation_select_the_middle_options(labels):
     X, Y = clusters(0, 60)
     head = KNNHead().fit(X, Y, X[:5], np.full((5, 6), labels))
     assert head.chosen_k == 20
@@ -74,7 +74,7 @@ class TestInvertedLists:
         monkeypatch.setattr(knn, "_EXACT", 1000)
         return KNNHead(k=10, temperatures=0.3)
 
-    def test_find_nearly_what_a_search_through_all_rows_finds(self, head, monkeypatch):
+    def test_approximate_exact_search(self, head, monkeypatch):
         (X, Y), (X_test, _) = clusters(0, 4000), clusters(1, 300)
         found = head.fit(X, Y, X_test[:1], Y[:1] * 0).predict_proba(X_test)
         assert head._index.nlist == 253
@@ -82,7 +82,7 @@ class TestInvertedLists:
         exact = KNNHead(k=10, temperatures=0.3).fit(X, Y, X_test[:1], Y[:1] * 0).predict_proba(X_test)
         assert np.abs(found - exact).mean() < 0.01
 
-    def test_lists_with_fewer_rows_than_asked_for(self, head, monkeypatch):
+    def test_lists_can_have_fewer_rows_than_k(self, head, monkeypatch):
         monkeypatch.setattr(knn, "_PROBED", 0)
         X, Y = clusters(0, 1500)
         probabilities = head.fit(X, Y, X, Y).predict_proba(X)

@@ -1,4 +1,4 @@
-"""Logistic regression: that of scikit-learn, for all labels at once."""
+"""Logistic regression of all labels at once against scikit-learn."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from tests.models.test_heads import problem
 
 class TestLinear:
     @pytest.mark.parametrize("l2", [1.0, 0.01])
-    def test_is_scikit_learns_logistic_regression(self, l2):
+    def test_equals_scikit_learn(self, l2):
         X, Y = problem(n=800)
         ours = LinearHead(l2=(l2,), max_iterations=2000, device="cpu").fit(X, Y, X[:1], Y[:1] * 0).predict_proba(X)
         standardised = StandardScaler().fit_transform(X)
@@ -22,7 +22,7 @@ class TestLinear:
         theirs = np.stack([model.fit(standardised, y).predict_proba(standardised)[:, 1] for y in Y.T], axis=1)
         np.testing.assert_allclose(ours, theirs, atol=2e-3)
 
-    def test_chooses_the_strength_that_validation_likes_best(self):
+    def test_penalty_maximises_validation_map(self):
         rng = np.random.default_rng(0)
         X, X_val = rng.standard_normal((80, 60)).astype(np.float32), rng.standard_normal((2000, 60)).astype(np.float32)
         Y, Y_val = ((X[:, :3] + rng.standard_normal((80, 3)) > 0) * 1.0, (X_val[:, :3] > 0) * 1.0)
@@ -31,8 +31,8 @@ class TestLinear:
         assert head.chosen_l2 > 0.001  # 60 dimensions and 80 rows
         assert evaluate(Y_val, head.predict_proba(X_val)).map_macro == pytest.approx(head.val_map[head.chosen_l2])
 
-    def test_correlated_dimensions_and_rare_labels_need_few_steps(self):
-        """Of an encoder: a few directions vary a thousand times more than others, and labels are frequent or rare."""
+    def test_correlated_dimensions_and_rare_labels_converge_in_few_steps(self):
+        # As of an encoder: variances differ a thousandfold between directions, and labels are frequent or rare.
         rng = np.random.default_rng(0)
         X = rng.standard_normal((4000, 30)) * np.geomspace(1, 1e-3, 30) @ rng.standard_normal((30, 30)) + 50
         standardised = StandardScaler().fit_transform(X)
@@ -43,7 +43,7 @@ class TestLinear:
         theirs = np.stack([model.fit(standardised, y).predict_proba(standardised)[:, 1] for y in Y.T], axis=1)
         np.testing.assert_allclose(ours, theirs, atol=5e-3)
 
-    def test_vectors_on_disk_are_read_in_pieces(self, tmp_path, monkeypatch):
+    def test_vectors_on_disk_are_read_in_chunks(self, tmp_path, monkeypatch):
         X, Y = problem()
         expected = LinearHead(device="cpu").fit(X, Y)
         monkeypatch.setattr(linear_fit, "_LOGITS_AT_ONCE", 5 * 256)
@@ -54,7 +54,7 @@ class TestLinear:
         assert again.chosen_l2 == expected.chosen_l2
         np.testing.assert_allclose(again.predict_proba(X), expected.predict_proba(X), atol=1e-4)
 
-    def test_penalty_chosen_on_a_sample_is_fitted_on_all_rows(self, monkeypatch):
+    def test_penalty_selected_on_a_sample_is_fitted_on_all_rows(self, monkeypatch):
         X, Y = problem(n=1500, dim=40)
         X_val, Y_val = problem(1, dim=40)
         monkeypatch.setattr(linear, "_SELECTION_ROWS", 200)

@@ -1,4 +1,4 @@
-"""Losses against formulas written out from the papers, and values computed by hand."""
+"""Losses against the formulas of the papers, and values computed by hand."""
 
 import math
 
@@ -20,7 +20,6 @@ def spread(seed=0):
 
 
 def mean_over(formula, logits, targets):
-    """Mean of ``formula(p, y)``, in double precision and one element at a time."""
     pairs = zip(logits.double().flatten().tolist(), targets.double().flatten().tolist(), strict=True)
     return np.mean([formula(1 / (1 + math.exp(-logit)), y) for logit, y in pairs])
 
@@ -45,7 +44,7 @@ class TestFormulas:
             mean_over(formula, logits, targets), rel=1e-5
         )
 
-    def test_focal_where_it_can_be_computed_in_the_head(self):
+    def test_focal_by_hand(self):
         # p = 1/2 and gamma = 2: a quarter of log 2.
         loss = MultiLabelLoss("focal", gamma=2.0)(torch.zeros(1, 2), torch.tensor([[0.0, 1.0]]))
         assert loss.item() == pytest.approx(math.log(2) / 4)
@@ -68,7 +67,7 @@ class TestFormulas:
             MultiLabelLoss(positive_weights=np.ones(6)),
         ],
     )
-    def test_without_their_weights_all_are_binary_cross_entropy(self, same):
+    def test_neutral_parameters_equal_binary_cross_entropy(self, same):
         logits, targets = spread()
         torch.testing.assert_close(same(logits, targets), nn.BCEWithLogitsLoss()(logits, targets))
 
@@ -76,18 +75,18 @@ class TestFormulas:
         expected = nn.BCEWithLogitsLoss()(LOGITS, TARGETS * 0.9 + 0.05)
         torch.testing.assert_close(MultiLabelLoss(label_smoothing=0.1)(LOGITS, TARGETS), expected)
 
-    def test_weights_of_positives_are_pytorchs(self):
+    def test_positive_weights_equal_those_of_pytorch(self):
         logits, targets = spread()
         weights = np.array([0.5, 1, 2, 4, 8, 16], np.float32)
         expected = nn.BCEWithLogitsLoss(pos_weight=torch.from_numpy(weights))(logits, targets)
         torch.testing.assert_close(MultiLabelLoss(positive_weights=weights)(logits, targets), expected)
 
-    def test_the_weight_of_a_single_label_counts_too(self):
+    def test_single_label_is_weighted(self):
         logits, targets = LOGITS[:, :1], TARGETS[:, :1]
         expected = nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.0]))(logits, targets)
         torch.testing.assert_close(MultiLabelLoss(positive_weights=np.array([3.0]))(logits, targets), expected)
 
-    def test_weights_of_rows_count_like_copies(self):
+    def test_row_weights_are_equivalent_to_copies(self):
         logits, targets = spread()
         weights = torch.tensor([2.0] + [1.0] * 19)
         found = MultiLabelLoss()(logits, targets, weights) * 20 / 21
@@ -106,7 +105,7 @@ class TestEveryLoss:
         assert torch.isfinite(loss)
         assert torch.isfinite(logits.grad).all()
 
-    def test_a_step_down_the_gradient_brings_logits_nearer_to_the_targets(self, name):
+    def test_gradient_descent_moves_logits_towards_targets(self, name):
         logits, targets = spread()
         logits.requires_grad_()
         MultiLabelLoss(name)(logits, targets).backward()
@@ -116,7 +115,7 @@ class TestEveryLoss:
 
 
 class TestPositiveWeights:
-    def test_balanced_positives_weigh_as_much_as_their_negatives(self):
+    def test_balanced_weights_equal_those_of_negatives(self):
         np.testing.assert_allclose(positive_weights("balanced", np.array([10, 50, 80]), 100), [9, 1, 0.25])
 
     def test_effective_numbers(self):
@@ -127,11 +126,11 @@ class TestPositiveWeights:
         found = positive_weights("effective", positives, rows)
         np.testing.assert_allclose(found, (1 / effective) / (1 / effective).mean(), rtol=1e-5)
 
-    def test_none_is_none_and_extremes_are_bounded(self):
+    def test_none_and_bounds(self):
         assert positive_weights("none", np.array([1]), 10) is None
         np.testing.assert_allclose(positive_weights("balanced", np.array([0, 1, 10**6]), 10**6), [100, 100, 0.01])
 
-    def test_wrong_names(self):
+    def test_unknown_names(self):
         with pytest.raises(ValueError, match="class_weights = 'heavy': expected one of none, balanced, effective"):
             positive_weights("heavy", np.array([1]), 10)
         with pytest.raises(ValueError, match="loss = 'hinge': expected one of bce, focal, asymmetric"):

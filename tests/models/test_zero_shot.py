@@ -1,4 +1,4 @@
-"""The zero-shot head against what is known of its inputs, and against another optimiser."""
+"""The zero-shot head against known parameters, and against scikit-learn."""
 
 import json
 
@@ -19,7 +19,7 @@ def unit(vectors):
 
 @pytest.fixture
 def space():
-    """A space with five tags, and 4,000 tracks whose labels follow from it with a known slope and offsets."""
+    # Five tags, and 4,000 tracks whose labels are drawn with a known slope and offsets.
     random = np.random.default_rng(0)
     prompts, neutral = unit(random.standard_normal((5, 32))), unit(random.standard_normal(32))
     X = unit(random.standard_normal((4000, 32)) + 2 * prompts[random.integers(0, 5, 4000)])
@@ -29,21 +29,20 @@ def space():
     return ZeroShotHead(prompts=prompts, neutral=neutral, logit_scale=20.0), X.astype(np.float32), Y, slope, offsets
 
 
-def test_probability_is_that_of_the_tag_against_nothing(space):
+def test_probability_is_a_softmax_over_prompts_with_and_without_the_tag(space):
     head, X, *_ = space
-    # Softmax over two texts, with and without the tag, as zero-shot classification does it.
     for k in range(5):
         both = 20 * X @ np.stack([head.prompts[k], head.neutral]).T
         expected = np.exp(both[:, 0]) / np.exp(both).sum(axis=1)
         np.testing.assert_allclose(head.predict_proba(X)[:, k], expected, atol=1e-5)
 
 
-def test_length_of_vectors_does_not_matter(space):
+def test_vectors_are_normalised(space):
     head, X, *_ = space
     np.testing.assert_allclose(head.predict_proba(7 * X), head.predict_proba(X), atol=1e-5)
 
 
-def test_calibration_finds_the_truth(space):
+def test_calibration_recovers_known_parameters(space):
     head, X, Y, slope, offsets = space
     assert not head.calibrated
     head.fit(X, sparse.csr_array(Y))
@@ -53,7 +52,7 @@ def test_calibration_finds_the_truth(space):
     np.testing.assert_allclose(head.predict_proba(X).mean(axis=0), Y.mean(axis=0), atol=0.01)
 
 
-def test_one_tag_is_platt_scaling(space):
+def test_calibration_of_one_tag_is_platt_scaling(space):
     head, X, Y, *_ = space
     one = ZeroShotHead(prompts=head.prompts[:1], neutral=head.neutral, logit_scale=20.0)
     logits = one._logits(X)
@@ -62,7 +61,7 @@ def test_one_tag_is_platt_scaling(space):
     np.testing.assert_allclose(one.predict_proba(X)[:, 0], expected.predict_proba(logits)[:, 1], atol=0.002)
 
 
-def test_few_tracks_improve_on_none_and_unseen_tags_stay_sensible(space):
+def test_few_tracks_improve_and_tags_without_positives_stay_finite(space):
     head, X, Y, *_ = space
 
     def brier(some):
@@ -77,7 +76,7 @@ def test_few_tracks_improve_on_none_and_unseen_tags_stay_sensible(space):
     assert np.isfinite(head.offsets).all()
 
 
-def test_order_within_a_tag_is_kept(space):
+def test_calibration_keeps_the_ranking_within_a_tag(space):
     head, X, Y, *_ = space
     before = head.predict_proba(X[:100]).argsort(axis=0)
     np.testing.assert_array_equal(head.fit(X[:20], Y[:20]).predict_proba(X[:100]).argsort(axis=0), before)
@@ -95,7 +94,7 @@ def test_saved_and_loaded(space, tmp_path):
         load_head(tmp_path)
 
 
-def test_bad_input(space):
+def test_invalid_arguments(space):
     head, X, Y, *_ = space
     with pytest.raises(ValueError, match=r"fitted on \(n, 32\)"):
         head.predict_proba(X[:, :30])

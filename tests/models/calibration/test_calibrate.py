@@ -1,4 +1,4 @@
-"""Calibration and thresholds against other implementations, exhaustive search, and fresh data."""
+"""Calibration and thresholds against other implementations, exhaustive search, and new data."""
 
 import json
 
@@ -18,7 +18,7 @@ from eno.models.calibration.thresholds import NEVER, RULES, Scores, choose_thres
 
 
 def problem(n: int, k: int, seed: int = 0, *, rarest: float = 0.02, decimals: int | None = None):
-    """Probabilities of a head that is too sure of itself, each label in its own way, and a long tail of labels."""
+    """Return overconfident probabilities, with a different bias per label, and labels with a long tail."""
     labels = np.random.default_rng(99)
     base = logit(np.geomspace(0.35, rarest, k)) - 0.8
     strength, slope, offset = labels.uniform(0.5, 3, k), labels.lognormal(0.3, 0.4, k), labels.normal(0.3, 0.5, k)
@@ -38,7 +38,6 @@ def f1_of(truth, decided) -> np.ndarray:
 
 
 def f1(P, Y, thresholds) -> tuple[float, float]:
-    """Macro, over labels with positives, and micro."""
     decided = np.greater(P, thresholds)
     return f1_of(Y, decided)[Y.any(axis=0)].mean(), f1_of(Y.ravel(), decided.ravel())
 
@@ -55,10 +54,10 @@ class TestScaling:
 
     @staticmethod
     def targets(y) -> np.ndarray:
-        """Platt 1999, section 2.2."""
+        # Platt 1999, section 2.2.
         return np.where(y > 0, (y.sum() + 1) / (y.sum() + 2), 1 / ((1 - y).sum() + 2))
 
-    def test_platt_is_scikit_learns_logistic_regression_on_platts_targets(self):
+    def test_platt_equals_logistic_regression_on_smoothed_targets(self):
         P, Y = problem(700, 4)
         slopes, offsets, _ = self.fit(P, Y, method="platt", deviations=(np.inf, np.inf))
         for label, y in enumerate(Y.T):
@@ -68,7 +67,7 @@ class TestScaling:
             )
             np.testing.assert_allclose([slopes[label], offsets[label]], [model.coef_[0, 0], model.intercept_[0]], 2e-3)
 
-    def test_few_positives_are_held_back_by_a_normal_prior_around_the_pooled_fit(self):
+    def test_few_positives_are_shrunk_to_the_pooled_fit(self):
         P, Y = problem(60, 5)
         common = [column[0] for column in self.fit(P, Y, method="platt", min_positives=61)[:2]]
         slopes, offsets, pooled = self.fit(P, Y, method="platt")
@@ -83,7 +82,7 @@ class TestScaling:
 
             np.testing.assert_allclose([slopes[label], offsets[label]], minimize(loss, common).x, atol=1e-3)
 
-    def test_pooled_fit_is_that_of_one_label(self):
+    def test_pooled_fit_equals_that_of_one_label(self):
         P, Y = problem(60, 5)
         slopes, offsets, pooled = self.fit(P, Y, method="platt", min_positives=61)
         assert pooled.all()
@@ -96,7 +95,7 @@ class TestScaling:
 
         np.testing.assert_allclose([slopes[0], offsets[0]], minimize(loss, [1, 0]).x, atol=1e-3)
 
-    def test_temperature_is_what_a_search_along_it_finds(self):
+    def test_temperature_minimises_log_loss(self):
         P, Y = problem(4000, 6)
         slopes, offsets, _ = self.fit(P, Y, method="temperature")
         z = logits_of(P).astype(float)
@@ -104,7 +103,7 @@ class TestScaling:
         np.testing.assert_allclose(slopes, 1 / best.x, rtol=1e-3)
         assert not offsets.any()
 
-    def test_slope_and_offset_that_logits_were_spoiled_by_are_undone(self):
+    def test_known_distortion_of_logits_is_recovered(self):
         rng = np.random.default_rng(0)
         true = rng.normal(-1, 2, (40_000, 3))
         Y = rng.random(true.shape) < expit(true)
@@ -112,12 +111,12 @@ class TestScaling:
         np.testing.assert_allclose(slopes, [2, 0.5, 1], rtol=0.05)
         np.testing.assert_allclose(offsets, [0.5, 0, -2], atol=0.1)
 
-    def test_order_within_a_label_stays_even_where_the_head_is_wrong(self):
+    def test_ranking_is_kept_even_if_it_is_inverted(self):
         P, Y = problem(300, 4)
         slopes, _, _ = self.fit(1 - P, Y, method="platt")
         assert (slopes > 0).all()
 
-    def test_separable_labels_end_somewhere(self):
+    def test_separable_labels_have_finite_parameters(self):
         P = np.linspace(0.001, 0.999, 200, dtype=np.float32)[:, None]
         slopes, offsets, _ = self.fit(P, P > 0.5, method="platt", deviations=(np.inf, np.inf))
         assert np.isfinite([slopes, offsets]).all()
@@ -125,55 +124,55 @@ class TestScaling:
 
 class TestRules:
     @pytest.mark.parametrize("decimals", [None, 1])
-    def test_scut_is_the_best_of_all_midpoints(self, decimals):
+    def test_scut_has_the_highest_f1_of_all_midpoints(self, decimals):
         P, Y = problem(80, 30, decimals=decimals)
         decided = np.greater(P, choose_thresholds("scut", scores_of(P, Y)))
         for label in np.flatnonzero(Y.any(axis=0)):
             trials = f1_of(Y[:, [label]], P[:, [label]] > midpoints(P[:, label]))
             assert f1_score(Y[:, label], decided[:, label]) == pytest.approx(max(trials))
 
-    def test_global_is_the_best_single_midpoint(self):
+    def test_global_has_the_highest_f1_of_single_midpoints(self):
         P, Y = problem(80, 6)
         thresholds = choose_thresholds("global", scores_of(P, Y))
         assert len(set(thresholds)) == 1
         best = max(sum(f1(P, Y, t)) for t in midpoints(P.ravel()))
         assert sum(f1(P, Y, thresholds)) == pytest.approx(best)
 
-    def test_pcut_predicts_as_often_as_labels_are_there(self):
+    def test_pcut_predicts_labels_as_often_as_they_occur(self):
         P, Y = problem(500, 20)
         decided = np.greater(P, choose_thresholds("pcut", scores_of(P, Y)))
         np.testing.assert_array_equal(decided.sum(axis=0), Y.sum(axis=0))
 
-    def test_expected_macro_is_the_best_of_all_midpoints_if_probabilities_are_right(self):
+    def test_expected_macro_has_the_highest_expected_f1_of_all_midpoints(self):
         P, Y = problem(120, 10)
         P, expected = P.astype(np.float64), P.sum(axis=0, dtype=np.float64)
         thresholds = choose_thresholds("expected_macro", scores_of(P, Y))
         for label in range(10):
             p = P[:, label]
-            promised = {t: 2 * p[p > t].sum() / ((p > t).sum() + expected[label]) for t in midpoints(p)}
-            np.testing.assert_array_equal(p > thresholds[label], p > max(promised, key=promised.get))
+            expected_f1 = {t: 2 * p[p > t].sum() / ((p > t).sum() + expected[label]) for t in midpoints(p)}
+            np.testing.assert_array_equal(p > thresholds[label], p > max(expected_f1, key=expected_f1.get))
 
-    def test_expected_is_what_no_midpoint_of_any_label_can_raise(self):
+    def test_expected_is_a_coordinatewise_maximum(self):
         P, Y = problem(60, 6, rarest=0.1)
 
-        def promised(thresholds) -> float:
+        def expected_f1(thresholds) -> float:
             decided = np.greater(P, thresholds)
             hits, predicted, positives = (P * decided).sum(axis=0), decided.sum(axis=0), P.sum(axis=0)
             micro = 2 * hits.sum() / (predicted.sum() + positives.sum())
             return micro + np.mean(2 * hits / (predicted + positives))
 
         thresholds = choose_thresholds("expected", scores_of(P, Y))
-        reached = promised(thresholds)
+        reached = expected_f1(thresholds)
         for label in range(6):
             others = np.delete(np.arange(6), label)
             for trial in midpoints(P[:, label]):
                 moved = np.empty(6)
                 moved[others], moved[label] = thresholds[others], trial
-                assert promised(moved) <= reached + 1e-6
-        assert reached > promised(choose_thresholds("expected_macro", scores_of(P, Y)))
+                assert expected_f1(moved) <= reached + 1e-6
+        assert reached > expected_f1(choose_thresholds("expected_macro", scores_of(P, Y)))
 
     @pytest.mark.parametrize("decimals", [None, 1])
-    def test_micromacro_is_never_worse_in_the_sum_on_the_rows_it_was_learned_from(self, decimals):
+    def test_micromacro_has_the_highest_sum_on_its_own_rows(self, decimals):
         for seed in range(10):
             P, Y = problem(80, 12, seed, rarest=0.1, decimals=decimals)
             P, Y = P[:, Y.any(axis=0)], Y[:, Y.any(axis=0)]
@@ -181,26 +180,26 @@ class TestRules:
             assert max(reached.values()) == pytest.approx(reached["micromacro"])
 
     @pytest.mark.parametrize("rule", ["scut", "micromacro", "pcut"])
-    def test_labels_without_positives_take_the_threshold_for_all(self, rule):
+    def test_labels_without_positives_use_the_global_threshold(self, rule):
         P, Y = problem(100, 5)
         Y[:, 2] = 0
         scores = scores_of(P, Y)
         assert choose_thresholds(rule, scores)[2] == choose_thresholds("global", scores)[2]
 
-    def test_default_beats_one_half_on_few_validation_rows(self):
+    def test_default_is_better_than_one_half_with_few_validation_rows(self):
         gains = []
         for seed in range(4):
             (P, Y), (P_test, Y_test) = problem(85, 70, seed), problem(2000, 70, 100 + seed)
             calibration = fit_calibration(P, Y)
-            learned = f1(calibration.apply(P_test), Y_test, calibration.thresholds)
-            gains.append(np.subtract(learned, f1(P_test, Y_test, np.full(70, 0.5))))
+            calibrated = f1(calibration.apply(P_test), Y_test, calibration.thresholds)
+            gains.append(np.subtract(calibrated, f1(P_test, Y_test, np.full(70, 0.5))))
         macro, micro = np.mean(gains, axis=0)
         assert macro > 0.03
         assert micro > 0
 
 
-class TestHoldingOut:
-    def test_groups_stay_whole_and_folds_are_even(self):
+class TestCrossFitting:
+    def test_groups_stay_whole_and_folds_have_similar_sizes(self):
         rng = np.random.default_rng(0)
         groups = np.array([f"artist {i}" for i in rng.zipf(1.7, 1000) % 150])
         folds = divide(1000, groups, folds=5, seed=0)
@@ -211,33 +210,33 @@ class TestHoldingOut:
         assert (divide(1000, groups, folds=5, seed=1) != folds).any()
 
     @pytest.mark.parametrize(("groups", "count"), [(None, 3), (["a", "a", "b"], 2), (["a", "a", "a"], 1)])
-    def test_no_more_folds_than_groups(self, groups, count):
+    def test_there_are_no_more_folds_than_groups(self, groups, count):
         assert divide(3, groups, folds=5, seed=0).max() + 1 == count
 
-    def test_estimates_are_of_rows_that_nothing_was_learned_from(self):
+    def test_estimates_are_out_of_fold(self):
         P, Y = problem(90, 12, rarest=0.1)
         groups = np.arange(90) // 4
         calibration = fit_calibration(P, Y, groups=groups, method="none", rule="scut", folds=3)
         folds, decided, thresholds = divide(90, groups, folds=3, seed=0), np.empty(Y.shape, bool), []
         for fold in range(3):
-            learned = folds != fold
-            thresholds.append(choose_thresholds("scut", scores_of(P[learned], Y[learned])))
-            decided[~learned] = P[~learned] > thresholds[-1]
+            training = folds != fold
+            thresholds.append(choose_thresholds("scut", scores_of(P[training], Y[training])))
+            decided[~training] = P[~training] > thresholds[-1]
         estimate = calibration.estimates["scut"]
         assert estimate.f1_macro == pytest.approx(f1_score(Y, decided, average="macro", zero_division=0.0))
         assert estimate.f1_micro == pytest.approx(f1_score(Y, decided, average="micro", zero_division=0.0))
         np.testing.assert_allclose(calibration.thresholds, np.mean(thresholds, axis=0))
         assert set(calibration.estimates) == set(RULES)
 
-    def test_what_rules_learn_by_heart_does_not_count(self):
+    def test_estimates_do_not_reward_overfitting(self):
         rng = np.random.default_rng(0)
         P, Y = rng.random((60, 40)).astype(np.float32), (rng.random((60, 40)) < 0.1).astype(np.float32)
-        learned_by_heart = f1(P, Y, choose_thresholds("scut", scores_of(P, Y)))[0]
-        assert fit_calibration(P, Y, method="none").estimates["scut"].f1_macro < learned_by_heart - 0.08
+        overfitted = f1(P, Y, choose_thresholds("scut", scores_of(P, Y)))[0]
+        assert fit_calibration(P, Y, method="none").estimates["scut"].f1_macro < overfitted - 0.08
 
 
 class TestPrecisionFloor:
-    def test_holds_on_fresh_data(self):
+    def test_holds_on_new_data(self):
         (P, Y), (P_test, Y_test) = problem(6000, 12), problem(40_000, 12, seed=1)
         calibration = fit_calibration(P, Y, precision_floor=0.8)
         decided = calibration.decide(calibration.apply(P_test))
@@ -247,13 +246,13 @@ class TestPrecisionFloor:
         precision = precision_score(Y_test[:, often], decided[:, often], average=None)
         assert (precision > 0.75).all()
         assert precision.mean() > 0.8
-        # No higher than need be: precision is bought with recall. Where it is there anyway, nothing is raised.
+        # Thresholds are raised no more than necessary, and not at all where precision suffices.
         plain = fit_calibration(P, Y)
         raised = calibration.thresholds > plain.thresholds
         assert precision[raised[often] & ~np.isin(np.flatnonzero(often), calibration.never)].mean() < 0.9
         np.testing.assert_array_equal(np.maximum(calibration.thresholds, plain.thresholds), calibration.thresholds)
 
-    def test_labels_that_never_reach_it_are_never_predicted(self):
+    def test_labels_that_cannot_reach_it_are_never_predicted(self):
         P, Y = problem(400, 8)
         P[:, 3] = np.random.default_rng(1).random(400)
         Y[:, 3] = np.random.default_rng(2).random(400) < 0.1
@@ -263,7 +262,7 @@ class TestPrecisionFloor:
 
 
 class TestCalibration:
-    def test_calibrated_probabilities_are_nearer_to_frequencies(self):
+    def test_calibration_error_falls(self):
         (P, Y), (P_test, Y_test) = problem(1000, 8), problem(20_000, 8, seed=1)
         errors = {}
         for method in METHODS:
@@ -285,7 +284,7 @@ class TestCalibration:
         "case",
         ["one row", "one group", "two rows", "one class", "constant", "0 and 1", "wide", "nothing", "everything"],
     )
-    def test_whatever_the_rows_are(self, case, rule, method, tmp_path):
+    def test_edge_cases(self, case, rule, method, tmp_path):
         P, Y = problem({"one row": 1, "two rows": 2, "wide": 5}.get(case, 40), 30 if case == "wide" else 4)
         groups = np.zeros(len(P)) if case == "one group" else None
         match case:
@@ -309,12 +308,12 @@ class TestCalibration:
         loaded = Calibration.load(tmp_path / "calibration.json", labels=Y.shape[1])
         np.testing.assert_array_equal(loaded.decide(loaded.apply(P)), calibration.decide(calibrated))
 
-    def test_sparse_and_soft_labels_are_the_same_labels(self):
+    def test_sparse_and_soft_labels_are_equivalent(self):
         P, Y = problem(100, 5)
         one, other = fit_calibration(P, Y), fit_calibration(P, sparse.csr_array(Y * 0.5))
         np.testing.assert_array_equal(one.thresholds, other.thresholds)
 
-    def test_labels_without_positives_are_calibrated_like_all_others(self):
+    def test_labels_without_positives_use_the_pooled_fit(self):
         P, Y = problem(200, 6)
         Y[:, 4] = 0
         calibration = fit_calibration(P, Y)

@@ -1,4 +1,4 @@
-"""LightGBM: what is shared between labels changes none of them, and an interrupted training goes on."""
+"""LightGBM: labels are independent, and interrupted training resumes."""
 
 import os
 import signal
@@ -34,8 +34,8 @@ def assert_same_head(one, other):
 
 
 class TestLabels:
-    def test_is_lightgbm_itself_label_by_label(self):
-        """Subsets of one Dataset give what a Dataset for each label gives."""
+    def test_equals_lightgbm_on_each_label(self):
+        # Subsets of one Dataset are equivalent to a Dataset per label.
         X, Y = problem(n=900)
         head = LightGBMHead(rounds=25, feature_fraction=1.0).fit(X, Y, X[:5], np.zeros((5, 5)))
         for label in range(5):
@@ -43,7 +43,7 @@ class TestLabels:
             booster = lightgbm.train(parameters, lightgbm.Dataset(X, Y[:, label].copy(), params=parameters), 25)
             np.testing.assert_allclose(head.predict_proba(X)[:, label], booster.predict(X), atol=1e-6)
 
-    def test_keeps_the_best_of_every_fifth_round(self):
+    def test_best_of_every_fifth_round_is_kept(self):
         X, Y = problem(n=300, labels=1)
         X_val, Y_val = problem(1, n=2000, labels=1)
         options = {"rounds": 200, "early_stopping": 200, "feature_fraction": 1.0, "learning_rate": 0.3}
@@ -64,7 +64,7 @@ class TestLabels:
         (booster,) = LightGBMHead(**options | {"early_stopping": 5}).fit(X, Y, X_val, Y_val)._boosters
         assert booster.num_trees() == 5 * (np.argmax(np.diff(scores) <= 0) + 1)
 
-    def test_labels_of_few_validation_rows_are_not_stopped_early(self):
+    def test_labels_with_few_validation_positives_are_not_stopped_early(self):
         X, Y = problem(n=300)
         X_val, Y_val = problem(1, n=100)
         few = int(Y_val.sum(axis=0).max())
@@ -74,7 +74,7 @@ class TestLabels:
         assert {booster.num_trees() for booster in all_rounds._boosters} == {60}
         assert max(booster.num_trees() for booster in stopped._boosters) < 60
 
-    def test_label_without_positives_in_validation_is_learned(self):
+    def test_labels_constant_in_validation_are_trained(self):
         X, Y = problem()
         X_val, Y_val = problem(1)
         Y_val[:, 1], Y_val[:, 2] = 0, 1
@@ -87,7 +87,7 @@ class TestLabels:
         options = {"rounds": 12, "feature_fraction": 0.5, "max_rows": 200}
         assert_same_head(LightGBMHead(**options).fit(X, Y), LightGBMHead(**options, threads=threads).fit(X, Y))
 
-    def test_vectors_on_disk_are_read_in_pieces(self, tmp_path, monkeypatch, capfd):
+    def test_vectors_on_disk_are_read_in_chunks(self, tmp_path, monkeypatch, capfd):
         X, Y = problem(n=900)
         monkeypatch.setattr(lgbm_labels, "_BINNING_ROWS", 100)
         expected = LightGBMHead(rounds=10, feature_fraction=0.5).fit(X, Y)
@@ -95,11 +95,11 @@ class TestLabels:
         np.save(tmp_path / "X.npy", X)
         mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
         assert_same_head(LightGBMHead(rounds=10, feature_fraction=0.5).fit(mapped, sparse.csr_array(Y)), expected)
-        assert capfd.readouterr() == ("", "")  # LightGBM says nothing of its own
+        assert capfd.readouterr() == ("", "")  # no output of LightGBM
 
 
 class TestNegatives:
-    def test_all_positives_and_a_draw_of_negatives(self):
+    def test_all_positives_and_a_sample_of_negatives(self):
         y = np.zeros(1000, np.float32)
         y[::50] = 0.5
         rows, kept = choose_rows(y, 100, (0, 1))
@@ -108,13 +108,13 @@ class TestNegatives:
         assert (np.diff(rows) > 0).all()
         assert not np.array_equal(rows, choose_rows(y, 100, (0, 2))[0])
 
-    def test_as_many_negatives_as_positives_at_least(self):
+    def test_at_least_as_many_negatives_as_positives(self):
         y = np.arange(1000) < 400
         rows, kept = choose_rows(y, 100, (0,))
         assert (len(rows), kept) == (800, 400 / 600)
         assert choose_rows(~y, 100, (0,))[1] == 1.0
 
-    def test_left_out_negatives_do_not_change_how_frequent_a_label_is(self):
+    def test_sampling_of_negatives_does_not_change_base_rates(self):
         X, Y = problem(n=6000, labels=3)
         rare = (Y[:, :1] * (np.random.default_rng(3).random((len(X), 1)) < 0.1)).astype(np.float32)
         Y = np.hstack([Y, rare])
@@ -129,7 +129,7 @@ class TestNegatives:
 
 
 class TestFailures:
-    def test_label_that_fails_is_isolated_and_reported(self, monkeypatch, tmp_path):
+    def test_failed_label_is_isolated_and_reported(self, monkeypatch, tmp_path):
         X, Y = problem()
         fail_at(monkeypatch, Y[:, 2], lightgbm.basic.LightGBMError("bad luck"))
         head = LightGBMHead(rounds=10, feature_fraction=0.5).fit(X, Y, X, Y)
@@ -146,7 +146,7 @@ class TestFailures:
         with pytest.raises(TrainingError, match="failed for all 1 labels: bad luck"):
             LightGBMHead().fit(X, Y, X, Y)
 
-    def test_options_that_lightgbm_does_not_take(self):
+    def test_options_that_lightgbm_rejects(self):
         with pytest.raises(TrainingError, match=r"LightGBM: .*num_leaves"):
             LightGBMHead(num_leaves=1).fit(*problem())
         with pytest.raises(TrainingError, match="max_bin"):
@@ -161,7 +161,6 @@ class TestFailures:
 
 
 def fail_at(monkeypatch, column, error):
-    """Have the training of one label fail."""
     subset = LabelTrainer._subset
 
     def failing(self, data, rows, y):
@@ -194,8 +193,7 @@ LightGBMHead(**OPTIONS, checkpoint=sys.argv[1]).fit(*problem())
 
 
 @pytest.fixture
-def learned(monkeypatch):
-    """Indices of the labels that are trained."""
+def trained_labels(monkeypatch):
     numbers, train = [], LabelTrainer.train
 
     def spy(self, label):
@@ -207,26 +205,26 @@ def learned(monkeypatch):
 
 
 class TestCheckpoint:
-    def test_goes_on_after_an_error(self, monkeypatch, tmp_path, learned):
+    def test_resumes_after_an_error(self, monkeypatch, tmp_path, trained_labels):
         X, Y = problem()
         folder = tmp_path / "some" / "where"
         with monkeypatch.context() as patch:
             fail_at(patch, Y[:, 3], RuntimeError("out of luck"))
             with pytest.raises(RuntimeError, match="out of luck"):
                 LightGBMHead(**OPTIONS, checkpoint=folder).fit(X, Y, X, Y)
-        assert learned[:4] == [0, 1, 2, 3]
+        assert trained_labels[:4] == [0, 1, 2, 3]
         steps = []
         head = LightGBMHead(**OPTIONS | {"threads": 2}, checkpoint=folder)
         head.on_progress = lambda *step: steps.append(step)
-        learned.clear()
+        trained_labels.clear()
         head.fit(X, Y, X, Y)
-        assert sorted(learned) == [3, 4]
+        assert sorted(trained_labels) == [3, 4]
         assert steps == [(done, 5) for done in range(1, 6)]
         assert not folder.exists()
         assert_same_head(head, LightGBMHead(**OPTIONS).fit(X, Y, X, Y))
 
     @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-    def test_goes_on_after_being_killed(self, tmp_path, learned):
+    def test_resumes_after_being_killed(self, tmp_path, trained_labels):
         folder = tmp_path / "checkpoint"
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         process = subprocess.Popen([sys.executable, "-c", RUN, str(folder)], env=environment)
@@ -237,14 +235,16 @@ class TestCheckpoint:
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
-        (folder / "label-000001.json").write_text('{"label": 1, "trees": "tr')  # as a broken disk leaves it
+        (folder / "label-000001.json").write_text('{"label": 1, "trees": "tr')  # truncated
         head = LightGBMHead(**OPTIONS, checkpoint=folder).fit(*problem())
-        assert learned == [1, 3, 4]
+        assert trained_labels == [1, 3, 4]
         assert not folder.exists()
         assert_same_head(head, LightGBMHead(**OPTIONS).fit(*problem()))
 
     @pytest.mark.parametrize("change", ["vectors", "labels", "validation", "weights", "settings"])
-    def test_other_data_or_settings_start_anew(self, change, monkeypatch, tmp_path, caplog, learned):
+    def test_other_data_or_settings_start_from_the_beginning(
+        self, change, monkeypatch, tmp_path, caplog, trained_labels
+    ):
         (X, Y), (X_val, Y_val), weights, options = problem(), problem(1), np.ones(600), dict(OPTIONS)
         with monkeypatch.context() as patch:
             fail_at(patch, Y[:, 3], RuntimeError("out of luck"))
@@ -261,15 +261,15 @@ class TestCheckpoint:
                 weights[5] = 2
             case "settings":
                 options["num_leaves"] = 4
-        learned.clear()
+        trained_labels.clear()
         (tmp_path / "notes.txt").write_text("the user's own")
         head = LightGBMHead(**options, checkpoint=tmp_path).fit(X, Y, X_val, Y_val, sample_weight=weights)
-        assert learned == [0, 1, 2, 3, 4]
+        assert trained_labels == [0, 1, 2, 3, 4]
         assert "the checkpoint has other data or settings; training starts from the beginning" in caplog.text
         assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
         assert_same_head(head, LightGBMHead(**options).fit(X, Y, X_val, Y_val, sample_weight=weights))
 
-    def test_is_not_part_of_what_is_saved(self, tmp_path):
+    def test_is_not_saved_with_the_head(self, tmp_path):
         head = LightGBMHead(**OPTIONS, checkpoint=tmp_path / "checkpoint").fit(*problem())
         head.save(tmp_path / "head")
         assert "checkpoint" not in (tmp_path / "head" / "head.json").read_text()
@@ -294,7 +294,7 @@ except Exception as error:
 """
 
 
-def test_ray_trains_the_same():
+def test_ray_trains_the_same_head():
     environment = os.environ | {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(
         [sys.executable, "-c", RUN_ON_RAY], env=environment, capture_output=True, text=True, timeout=300, check=False
