@@ -1,4 +1,4 @@
-"""Checkpoints of full architectures with random weights, in the layouts in which real ones are published."""
+"""Checkpoints with random weights in the published architectures and formats."""
 
 import json
 import math
@@ -75,7 +75,7 @@ def spread_weights(network: torch.nn.Module, seed: int = 0) -> None:
 
 
 def save_clap(folder: Path, size: str = "nano", *, fusion: bool = False, collapsed: bool = False) -> Path:
-    """A CLAP in transformers' format."""
+    """A CLAP in the format of transformers."""
     audio = {**CLAP_SIZES[size], "enable_fusion": fusion, "fusion_type": "aff_2d" if fusion else None}
     text = {**(NANO_TEXT if size == "nano" else {}), **ROBERTA}
     joint = 64 if size == "nano" else 512
@@ -101,7 +101,7 @@ def save_clap(folder: Path, size: str = "nano", *, fusion: bool = False, collaps
 
 
 def music_statistics(layer: torch.nn.Module) -> None:
-    """What a normalisation of decibels would have learned from music."""
+    """Set the statistics of a batch normalisation to those of decibels of music."""
     layer.running_mean.fill_(-30.0)
     layer.running_var.fill_(400.0)
 

@@ -1,4 +1,4 @@
-"""Stand-ins that keep tests of the machinery quick."""
+"""Fakes that keep tests fast."""
 
 import numpy as np
 

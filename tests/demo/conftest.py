@@ -1,4 +1,4 @@
-"""What the tests of the demo corpus share."""
+"""Fixtures of the tests of the demo corpus."""
 
 import importlib.util
 

@@ -24,7 +24,7 @@ class _Interrupted(Exception):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """A corpus whose build was interrupted and lost two files, and the other files that were there by then."""
+    """A corpus whose build was interrupted and lost two files, and the other files of the interrupted build."""
     root = tmp_path_factory.mktemp("demo") / "corpus"
 
     def interrupt(stage, done, total):
@@ -52,7 +52,7 @@ def _albums(root):
     return pq.read_table(root / "albums.parquet")
 
 
-def test_layout_is_that_of_the_guide(corpus):
+def test_layout_and_metadata(corpus):
     root, _ = corpus
     table = _albums(root)
     assert table.schema.equals(ALBUM_SCHEMA)
@@ -72,7 +72,7 @@ def test_layout_is_that_of_the_guide(corpus):
     assert not list(root.rglob("*.tmp"))
 
 
-def test_audio_is_sound(corpus):
+def test_audio_has_level_length_and_fade(corpus):
     root, _ = corpus
     for path in _audio(root):
         audio, rate = sf.read(path, always_2d=True)
@@ -83,14 +83,14 @@ def test_audio_is_sound(corpus):
         assert np.abs(audio[-100:]).max() < 0.02, "no fade at the end"
 
 
-def test_an_interrupted_build_goes_on_where_it_stopped(corpus):
+def test_interrupted_build_is_continued(corpus):
     root, kept = corpus
     assert len(kept) >= 3
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
     assert not (root / "corpus.unfinished.json").exists()
 
 
-def test_the_same_seed_gives_the_same_corpus_whatever_the_workers(corpus, tmp_path):
+def test_corpus_depends_on_the_seed_not_on_the_workers(corpus, tmp_path):
     root, _ = corpus
     build_corpus(tmp_path, **SMALL, workers=1)
     assert _albums(tmp_path).equals(_albums(root))
@@ -119,13 +119,13 @@ def test_a_finished_corpus_is_reused(corpus):
         build_corpus(root, **{**SMALL, "seed": 4})
 
 
-def test_a_folder_with_music_of_ones_own_is_left_alone(tmp_path):
+def test_folder_with_other_music_is_refused(tmp_path):
     (tmp_path / "raw" / "audio").mkdir(parents=True)
     with pytest.raises(ConfigError, match="another folder"):
         build_corpus(tmp_path, **SMALL)
 
 
-def test_nonsense_is_refused(tmp_path):
+def test_invalid_arguments_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="tracks=0"):
         build_corpus(tmp_path, tracks=0)
     with pytest.raises(ConfigError, match="tunes"):

@@ -1,4 +1,4 @@
-"""The instruments of the demo corpus: in tune, different, and as high as they are said to be."""
+"""The instruments of the demo corpus are in tune, distinct, and in the right register."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def _tones(*pitches, length_s=0.5):
 
 
 def test_every_program_plays_in_tune(soundfont):
-    # symusic ignores the root keys of most zones of the soundfont; without the mending these fail.
+    # symusic ignores the root keys of most zones of the soundfont; without the correction these fail.
     for program in PROGRAMS:
         for pitch in (48, 60, 72, PITCHES[1]):
             audio = synthesise(_tones(pitch, length_s=0.6), program.number, soundfont)[2000:22000]

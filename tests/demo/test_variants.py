@@ -45,7 +45,7 @@ def _expected(kind, samples):
 
 
 @pytest.mark.parametrize("kind", COPIES)
-def test_a_copy_is_the_recording_and_what_was_done_to_it(copies, kind):
+def test_copy_is_the_changed_recording(copies, kind):
     samples, paths = copies
     expected, found = _expected(kind, samples), decode(paths[kind], sample_rate=RATE)
     assert abs(len(found) - len(expected)) <= 2
@@ -56,7 +56,7 @@ def test_a_copy_is_the_recording_and_what_was_done_to_it(copies, kind):
     assert lossy == (np.square(difference).mean() > 1e-4 * np.square(expected).mean())
 
 
-def test_copies_have_the_format_that_they_are_named_after(copies):
+def test_copies_have_the_format_of_their_name(copies):
     _, paths = copies
     found = {kind: probe(path) for kind, path in paths.items()}
     for kbps in (64, 128, 320):
@@ -94,7 +94,7 @@ def _tune(performance, beat_q, beats):
     return {(place, pitch % 12) for place, pitch in zip(places[first], performance.notes[first, 2], strict=True)}
 
 
-def test_renditions_are_the_same_tune_played_in_another_way(corpus, albums, monkeypatch, tmp_path):
+def test_renditions_are_other_performances_of_the_tune(corpus, albums, monkeypatch, tmp_path):
     (album,) = albums
     ids = [f"{album.file_name}/{name}" for name in album.track_files]
     jobs = []
@@ -114,7 +114,7 @@ def test_renditions_are_the_same_tune_played_in_another_way(corpus, albums, monk
         assert (abs(np.log(job.performance.bpm / original.bpm)) > 0.2) == (variant.kind == "tempo")
 
 
-def test_a_rendition_is_written_and_the_same_each_time(corpus, albums, monkeypatch, tmp_path):
+def test_renditions_are_reproducible(corpus, albums, monkeypatch, tmp_path):
     monkeypatch.setattr(variants, "planned_albums", lambda root, workers: albums)  # which takes a while
     track_id = next(path.relative_to(corpus / "raw/audio").as_posix() for path in corpus.glob("raw/audio/*/*/*/*/*.*"))
     first, second = (
@@ -127,7 +127,7 @@ def test_a_rendition_is_written_and_the_same_each_time(corpus, albums, monkeypat
     assert abs(np.corrcoef(sounds[0], source)[0, 1]) < 0.9
 
 
-def test_what_is_not_there_is_named(corpus, albums, monkeypatch, tmp_path):
+def test_unknown_kinds_and_missing_tracks_are_named(corpus, albums, monkeypatch, tmp_path):
     with pytest.raises(UnknownName, match="mp3-128"):
         write_copies(corpus / "raw" / "audio", [], tmp_path, kinds=["mp3-129"])
     with pytest.raises(CatalogueError, match=r"album/none\.ogg"):

@@ -1,4 +1,4 @@
-"""Small checkpoints of every kind, made once."""
+"""Small checkpoints of every kind, created once."""
 
 import json
 
@@ -87,7 +87,7 @@ def fused_clap(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small_mert(tmp_path_factory):
-    """Folder of the small MERT whose golden numbers come from MERT's own code."""
+    """Folders of the small MERTs whose stored results come from MERT's own code."""
     return {size: golden_mert(tmp_path_factory.mktemp(size), size) for size in ("95m", "330m")}
 
 
@@ -102,7 +102,7 @@ def golden_mert(folder, size):
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory):
-    """Converted checkpoints go to a cache of the tests' own; downloaded wheels stay where they are."""
+    """Redirect converted checkpoints to a temporary cache; downloaded wheels stay in the user's."""
     from eno.encoders import checkpoints
 
     with pytest.MonkeyPatch.context() as patch:

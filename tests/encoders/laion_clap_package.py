@@ -1,4 +1,4 @@
-"""laion_clap's own code, from its wheel, with stand-ins for what it imports but does not need here.
+"""laion_clap's own code from its wheel, with fakes for modules that it imports but does not need here.
 
 The wheel is only unpacked: installing it would bring NumPy 1 and a dozen packages for training.
 """

@@ -41,7 +41,7 @@ def encoder(arguments):
     return load_encoder(name, device="cpu", **options)
 
 
-def test_every_encoder_is_here():
+def test_every_encoder_is_covered():
     # laion needs its package: test_laion.py, which has it, tests the same.
     assert {case.partition(" ")[0] for case in CASES} == set(ENCODERS) - {"laion"}
 

@@ -45,7 +45,7 @@ class TestAgainstPublishedCode:
         found = standardise(torch.from_numpy(golden["waveform"]))
         np.testing.assert_allclose(found, golden["normalised"], atol=1e-6)
 
-    def test_chosen_layers_are_those_of_all(self, small_mert, size, golden):
+    def test_chosen_layers_equal_those_of_all(self, small_mert, size, golden):
         chosen = MERT(model=str(small_mert[size]), layers=(4, 1), device="cpu")
         assert chosen.spec.layers == ("layer 4", "layer 1")
         np.testing.assert_allclose(chosen.encode(golden["waveform"]), golden["time_mean"][:, [4, 1]], atol=2e-5)
@@ -79,7 +79,7 @@ class TestAgainstPublishedCode:
 def test_published_layout(tmp_path, size, depth, width):
     folder = save_mert(tmp_path, size, num_hidden_layers=depth)
     encoder = MERT(model=str(folder), device="cpu")
-    # No weight is missing or left over, or loading would have failed; and they are where they belong:
+    # Loading has checked that no weight is missing or unexpected; here are their values:
     stored = torch.load(folder / "pytorch_model.bin", weights_only=True)
     loaded = encoder._network.state_dict()
     conv = "encoder.pos_conv_embed.conv.weight"
@@ -108,13 +108,13 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("switch", "value"), [("feature_extractor_cqt", True), ("deepnorm", True), ("attention_relax", 32.0)]
     )
-    def test_what_only_remote_code_can_run(self, tmp_path, switch, value):
+    def test_switches_of_remote_code(self, tmp_path, switch, value):
         folder = golden_mert(tmp_path, "95m")
         edit_json(folder / "config.json", **{switch: value})
         with pytest.raises(WeightsError, match=f"{switch} = {value}.*runs no remote code"):
             MERT(model=str(folder), device="cpu")
 
-    def test_missing_and_left_over_weights(self, tmp_path):
+    def test_missing_and_unexpected_weights(self, tmp_path):
         folder = golden_mert(tmp_path, "95m")
         weights = torch.load(folder / "pytorch_model.bin", weights_only=True)
         for change, message in (
@@ -148,7 +148,7 @@ class TestRefusals:
             MERT(model=str(small_mert["95m"]), device="cpu", **options)
 
 
-def test_remote_code_is_never_looked_at(small_mert, monkeypatch):
+def test_remote_code_is_never_loaded(small_mert, monkeypatch):
     """The configuration names MERT's own classes; a loader that followed it would ask for modelling code."""
     from transformers import dynamic_module_utils
 

@@ -1,4 +1,4 @@
-"""The classical descriptors against librosa's own, and against sounds whose properties are known."""
+"""The classical descriptors against librosa, and on sounds with known properties."""
 
 import sys
 
@@ -27,7 +27,7 @@ def clicks(bpm: float) -> np.ndarray:
     return wave[:SAMPLES]
 
 
-def test_values_are_librosas(encoder):
+def test_values_equal_those_of_librosa(encoder):
     window = music(SAMPLES, RATE)
     mfcc = librosa.feature.mfcc(y=window[0], sr=RATE, n_mfcc=20, n_fft=2048, hop_length=512)
     chroma = librosa.feature.chroma_stft(y=window[0], sr=RATE, tuning=0.0, n_fft=2048, hop_length=512)
@@ -48,7 +48,7 @@ def test_tempo_of_clicks(encoder, bpm):
     assert clarity > 0.5
 
 
-def test_tempo_of_a_steady_sound_is_unclear(encoder):
+def test_tempo_of_a_steady_sound_has_low_strength(encoder):
     noise = 0.1 * np.random.default_rng(0).standard_normal((1, SAMPLES)).astype(np.float32)
     assert encoder.encode(noise)[0, 0, -1] < 0.2
     assert not encoder.encode(np.zeros((1, SAMPLES), np.float32))[0, 0, -2:].any()

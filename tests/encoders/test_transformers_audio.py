@@ -33,7 +33,7 @@ def reference_states(folder, family, windows, rate):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.inference_mode()
-def test_hidden_states_are_those_of_the_reference_loop(small_models, family):
+def test_hidden_states_equal_those_of_the_reference(small_models, family):
     encoder = TransformersAudio(model=str(small_models / family), layers="all", device="cpu")
     spec = encoder.spec
     windows = music(spec.window_samples, spec.sample_rate, count=2)
@@ -55,7 +55,7 @@ def test_ast_window_fills_its_frames_exactly(small_models):
     assert len(extractor._extract_fbank_features(longer, 129)) == 129  # one hop more is one frame more
 
 
-def test_prefix_stands_for_the_option(small_models):
+def test_prefix_sets_the_option_model(small_models):
     folder = str(small_models / "hubert")
     by_prefix = load_encoder(f"hf:{folder}", device="cpu", window_s=1.0)
     by_option = load_encoder("hf", model=folder, device="cpu", window_s=1.0)

@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom on a small demo corpus, and what they say is true."""
+"""The notebooks run from top to bottom on a small demo corpus and print correct results."""
 
 import json
 import re
@@ -246,6 +246,6 @@ def test_sounds_like(run, root, store):
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
-def test_is_kept_without_outputs(path):
+def test_notebook_is_stored_without_outputs(path):
     cells = json.loads(path.read_text("utf-8"))["cells"]
     assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in cells)

@@ -21,7 +21,7 @@ TEXTS = ["shoegaze", "", "a melancholic piano in an empty hall", "x" * 500]
 
 
 def signals():
-    """Sounds that a front end could get wrong, each of a full window."""
+    """Difficult inputs of a front end, one window each."""
     random = np.random.default_rng(0)
     time = np.arange(SAMPLES) / RATE
     chords = music(SAMPLES, RATE)[0]
@@ -42,7 +42,7 @@ def signals():
 @pytest.mark.parametrize("truncation", ["rand_trunc", "fusion"], ids=["slaney", "htk"])
 @pytest.mark.parametrize("fmin", [0, 50])
 @pytest.mark.parametrize("name", signals())
-def test_front_end_is_that_of_transformers(name, fmin, truncation):
+def test_front_end_equals_that_of_transformers(name, fmin, truncation):
     extractor = ClapFeatureExtractor(truncation=truncation, frequency_min=fmin)
     audio = signals()[name].astype(np.float32)
     expected = extractor(audio, sampling_rate=RATE, return_tensors="np")["input_features"][0, 0]
@@ -117,7 +117,7 @@ class TestAgainstTransformers:
 
 
 class TestText:
-    def test_does_not_depend_on_its_neighbours(self, small_clap):
+    def test_vectors_do_not_depend_on_the_batch(self, small_clap):
         encoder = CLAP(model=str(small_clap), device="cpu")
         many = [f"tag number {i}" for i in range(70)]
         together = encoder.encode_text(many)
@@ -126,11 +126,11 @@ class TestText:
         np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
         assert encoder.encode_text([]).shape == (0, encoder.spec.dim)
 
-    def test_pooled_vectors_share_no_space_with_text(self, small_clap):
+    def test_pooled_output_refuses_text(self, small_clap):
         with pytest.raises(ConfigError, match="output = 'projection'"):
             CLAP(model=str(small_clap), output="pooled", device="cpu").encode_text(["jazz"])
 
-    def test_without_tokenizer_audio_works_and_text_says_what_is_missing(self, tmp_path, windows):
+    def test_without_tokenizer_audio_works_and_text_is_refused(self, tmp_path, windows):
         folder = save_clap(tmp_path)
         (folder / "tokenizer.json").unlink()
         encoder = CLAP(model=str(folder), device="cpu")
@@ -138,7 +138,7 @@ class TestText:
         with pytest.raises(WeightsError, match=r"has no tokenizer.*tokenizer\.json"):
             encoder.encode_text(["jazz"])
 
-    def test_collapsed_text_tower_is_refused_with_a_better_one_named(self, tmp_path, windows):
+    def test_collapsed_text_tower_is_refused(self, tmp_path, windows):
         folder = save_clap(tmp_path, collapsed=True)
         with pytest.raises(
             WeightsError, match=r"collapsed.*cosine similarity of (0\.9|1\.0).*laion/larger_clap_general"
@@ -148,7 +148,7 @@ class TestText:
 
 
 class TestIdentity:
-    def test_same_weights_elsewhere_are_the_same_encoder(self, small_clap, tmp_path):
+    def test_same_weights_in_another_folder_have_the_same_fingerprint(self, small_clap, tmp_path):
         elsewhere = tmp_path / "copy"
         elsewhere.mkdir()
         for path in small_clap.iterdir():
@@ -157,20 +157,20 @@ class TestIdentity:
         assert here.fingerprint == there.fingerprint
         assert here.location != there.location
 
-    def test_folder_is_found_from_anywhere(self, small_clap, monkeypatch, tmp_path):
+    def test_location_is_absolute(self, small_clap, monkeypatch, tmp_path):
         monkeypatch.chdir(small_clap.parent)
         spec = CLAP(model=small_clap.name, device="cpu").spec
         monkeypatch.chdir(tmp_path)
         assert CLAP(device="cpu", **spec.location).spec == spec
 
-    def test_other_mel_settings_are_another_encoder(self, small_clap, tmp_path):
+    def test_other_mel_settings_have_another_fingerprint(self, small_clap, tmp_path):
         for path in small_clap.iterdir():
             (tmp_path / path.name).write_bytes(path.read_bytes())
         edit_json(tmp_path / "preprocessor_config.json", frequency_min=20)
         first, second = (CLAP(model=str(folder), device="cpu").spec for folder in (small_clap, tmp_path))
         assert first.fingerprint != second.fingerprint
 
-    def test_outputs_are_told_apart(self, small_clap):
+    def test_outputs_have_different_fingerprints(self, small_clap):
         specs = [CLAP(model=str(small_clap), output=output, device="cpu").spec for output in ("projection", "pooled")]
         assert specs[0].fingerprint != specs[1].fingerprint
         assert [spec.dim for spec in specs] == [64, 128]
@@ -214,7 +214,7 @@ class TestDamage:
         with pytest.raises(WeightsError, match="is a folder, which has no revision 'v1'"):
             CLAP(model=str(small_clap), revision="v1")
 
-    def test_offline_says_what_to_put_where(self, monkeypatch, tmp_path):
+    def test_offline_the_message_says_what_to_do(self, monkeypatch, tmp_path):
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
         with pytest.raises(WeightsError, match=r"hf download laion/larger_clap_general .* preprocessor_config\.json"):

@@ -64,7 +64,7 @@ class TestAgainstGoldenNumbers:
 
 
 class TestConversion:
-    def test_every_tensor_is_accounted_for(self, nano):
+    def test_every_tensor_is_mapped_or_unused(self, nano):
         unused = ("tscam_conv", "head.", "_transform.", "attn_mask", "spectrogram_extractor", "logmel_extractor")
 
         def fingerprints(weights):
@@ -76,7 +76,7 @@ class TestConversion:
             if not any(kind in name for kind in unused)
             for part in (value.chunk(3) if ".qkv." in name else [value])
         ]
-        # By content, so that a mapping to a wrong name cannot hide; names are checked by what the network gives.
+        # Compared by content; the names are checked by the outputs of the network.
         assert fingerprints(source) == fingerprints(load_file(nano / "model.safetensors").values())
 
     @pytest.mark.parametrize("module_prefix", [True, False])
@@ -92,14 +92,14 @@ class TestConversion:
         assert first.keys() == second.keys()
         assert all(torch.equal(first[name], second[name]) for name in first)
 
-    def test_unknown_tensor_is_named_and_nothing_written(self, tmp_path):
+    def test_unknown_tensor_is_named_and_nothing_is_written(self, tmp_path):
         weights = read_laion_checkpoint(NANO) | {"vision_branch.conv.weight": torch.ones(2)}
         torch.save(weights, tmp_path / "more.pt")
         with pytest.raises(WeightsError, match=r"unknown tensors: vision_branch\.conv\.weight"):
             convert_laion(tmp_path / "more.pt", tmp_path / "out", tokenizer=None)
         assert not (tmp_path / "out").exists()
 
-    def test_left_over_tensor_in_the_network_is_found_when_loading(self, tmp_path):
+    def test_unexpected_tensor_of_the_network_is_found_when_loading(self, tmp_path):
         weights = read_laion_checkpoint(NANO) | {"audio_branch.layers.0.blocks.0.norm3.weight": torch.ones(16)}
         torch.save(weights, tmp_path / "more.pt")
         convert_laion(tmp_path / "more.pt", tmp_path / "out", tokenizer=None, text_heads=TEXT_HEADS)
@@ -119,7 +119,7 @@ class TestConversion:
         with pytest.raises(WeightsError, match="other mel bands"):
             convert_laion(tmp_path / "mel.pt", tmp_path / "out", tokenizer=None)
 
-    def test_tokenizer_that_cannot_be_had(self, tmp_path, monkeypatch):
+    def test_missing_tokenizer(self, tmp_path, monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         with pytest.raises(WeightsError, match=r"tokenizer cannot be loaded.*--tokenizer FOLDER.*--no-text"):
             convert_laion(NANO, tmp_path / "out", tokenizer=str(tmp_path / "nothing"))
@@ -147,7 +147,7 @@ class TestSafety:
         with pytest.raises(WeightsError, match=r"is refused.*_reconstruct"):
             read_laion_checkpoint(tmp_path / "array.pt")
 
-    def test_allowance_ends_with_the_reading(self, tmp_path):
+    def test_allowed_types_are_reset_after_reading(self, tmp_path):
         read_laion_checkpoint(NANO)
         with pytest.raises(pickle.UnpicklingError):
             torch.load(NANO, weights_only=True)
@@ -216,7 +216,7 @@ class TestAgainstItsOwnCode:
     """Networks of laion_clap with random weights, saved in its layout, converted, and compared."""
 
     @torch.inference_mode()
-    def test_same_mel_in_same_embedding_out(self, original, converted, windows):
+    def test_same_mel_spectrogram_same_embedding(self, original, converted, windows):
         network = original[0].model
         branch = network.audio_branch
         mel = converted._front_end(torch.from_numpy(windows))
@@ -237,7 +237,7 @@ class TestAgainstItsOwnCode:
         expected = original[0].get_text_embedding(TEXTS)
         np.testing.assert_allclose(converted.encode_text(TEXTS), expected, atol=1e-5)
 
-    def test_the_package_as_an_encoder_gives_the_same_vectors(self, original, converted, windows):
+    def test_encoder_laion_returns_the_same_vectors(self, original, converted, windows):
         encoder = load_encoder("laion", model=str(original[1] / "checkpoint.pt"), device="cpu")
         together = encoder.encode(windows)
         np.testing.assert_allclose(together, converted.encode(windows), atol=1e-4)
@@ -247,7 +247,7 @@ class TestAgainstItsOwnCode:
         np.testing.assert_allclose(encoder.encode(windows[1:2]), together[1:2], atol=1e-6)
         assert np.isfinite(encoder.encode(np.zeros_like(windows[:1]))).all()
         assert together.dtype == np.float32
-        # Rounding to 16 bits, where it is asked for, is that of the package.
+        # On request, audio is rounded to 16 bits as by the package.
         encoder._int16 = True
         with torch.inference_mode():
             expected = original[0].get_audio_embedding_from_data(list(windows))
@@ -255,7 +255,7 @@ class TestAgainstItsOwnCode:
 
 
 class TestMissingPackage:
-    def test_is_named_with_its_extra(self, monkeypatch, tmp_path):
+    def test_message_names_the_extra(self, monkeypatch, tmp_path):
         monkeypatch.setitem(sys.modules, "laion_clap", None)
         with pytest.raises(
             MissingExtra, match=r"package laion-clap, which is not installed.*pip install '\.\[laion\]'"
@@ -278,7 +278,7 @@ class TestMissingPackage:
             (OSError("couldn't connect to the hub"), WeightsError, "could not download roberta-base.*couldn't connect"),
         ],
     )
-    def test_what_fails_inside_the_package_is_explained(self, monkeypatch, error, expected, message):
+    def test_errors_inside_the_package_are_explained(self, monkeypatch, error, expected, message):
         def fail(name):
             raise error
 
