@@ -34,10 +34,16 @@ class SimpleCNNTagger(TorchEncoder):
     ----------
     model : str
         Checkpoint: a state dict such as ``best_model.pt``.
-    window_s, n_mels, sample_rate : optional
-        Window length in seconds, mel bands, and sample rate in Hz. By default those of the training, from
-        ``history.json`` next to the checkpoint; without a history of this checkpoint, `DEFAULTS`.
-    device, dtype, batch_size
+    window_s : float, optional
+        Length of a window in seconds; by default that of the training crops. The defaults of this and the next two
+        come from ``history.json`` next to the checkpoint; without a history of this checkpoint, from `DEFAULTS`.
+    n_mels : int, optional
+        Mel bands of the features; by default as in training.
+    sample_rate : int, optional
+        Sample rate in Hz; by default as in training.
+    batch_size : int, optional
+        Windows per batch; by default 2 on a CPU and 64 on a GPU.
+    device, dtype
         See `eno.encoders.torch_encoder.TorchEncoder`.
     """
 
