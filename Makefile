@@ -17,7 +17,7 @@ BIN := $(VENV)/bin
 .NOTPARALLEL:
 
 demo: $(VENV)/.demo
-	$(BIN)/python -m eno.demo $(if $(QUICK),--quick) $(DEMO)
+	$(BIN)/python -m scripts.demo $(if $(QUICK),--quick) $(DEMO)
 
 test: setup browser lint types layers pytest
 

@@ -4,7 +4,7 @@ Copies of some tracks are written (other codecs, trimmed, padded, quieter, resam
 renditions (the same tune in another performance). Distractors are the whole demo and albums of drones. Half of the
 tunes serve to choose thresholds; results are reported on the other half.
 
-Run it after ``python -m eno.demo`` and ``eno embed``: ``python scripts/bench/duplicates.py DATA_ROOT STORE``.
+Run it after ``python -m scripts.demo`` and ``eno embed``: ``python scripts/bench/duplicates.py DATA_ROOT STORE``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from eno.demo.variants import Variant, write_audio, write_copies, write_renditions
 from eno.duplicates.copies import SAME, Pair
 from eno.duplicates.find import MIN_COSINE, NEAREST, NEIGHBOURS, find_duplicates
 from eno.duplicates.recordings import MIN_COHERENCE, MIN_DETAIL, Likeness, Recording, compare
@@ -37,6 +36,7 @@ from eno.similarity.index.ann import train_faiss
 from eno.similarity.index.build import build_index
 from eno.similarity.index.index import SimilarityIndex
 from eno.similarity.index.writer import IndexWriter
+from scripts.demo.variants import Variant, write_audio, write_copies, write_renditions
 
 TWICE = (("trimmed-both", "mp3-64"), ("padded", "opus"), ("22050hz", "mp3-64"), ("mono", "ogg"))
 """Combinations: the first change, and the encoding applied to its result."""

@@ -40,11 +40,11 @@ from eno.audio.windows import WindowPolicy
 from eno.audio.worker_pool import Chunk
 from eno.cores import usable_cores
 from eno.data.library.files import find_tracks
-from eno.demo.corpus import build_corpus
 from eno.embeddings.job.embed import embed_folder
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.encoders import load_encoder
 from eno.encoders.musicnn.weights import load_weights
+from scripts.demo.corpus import build_corpus
 
 POLICY = WindowPolicy()
 MUSICNN_MEL = {"sr": 16_000, "n_fft": 512, "hop_length": 256, "n_mels": 96}

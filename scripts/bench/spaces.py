@@ -35,11 +35,11 @@ import pyarrow.parquet as pq
 from scipy.stats import skew
 
 from eno.data.layout import DataRoot
-from eno.demo.stores import embed_corpus
-from eno.demo.variants import RENDITIONS, write_copies, write_renditions
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.files import write_json
 from eno.similarity.index.space import DEFAULT_METHOD, METHODS, Space
+from scripts.demo.stores import embed_corpus
+from scripts.demo.variants import RENDITIONS, write_copies, write_renditions
 
 ENCODERS = ("stats", "musicnn-mtt", "musicnn-msd", "musicnn-both")
 FORMATS = ("mp3-64", "mp3-320", "ogg", "opus", "22050hz", "mono")

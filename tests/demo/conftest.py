@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from eno.demo.soundfont import find_soundfont, move_root_keys
+from scripts.demo.soundfont import find_soundfont, move_root_keys
 
 if any(importlib.util.find_spec(package) is None for package in ("music21", "pretty_midi", "symusic")):
     collect_ignore_glob = ["test_*.py"]

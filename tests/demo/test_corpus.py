@@ -10,10 +10,10 @@ import soundfile as sf
 
 from eno.data.lute.albums import ALBUM_SCHEMA
 from eno.data.lute.importing import import_lute
-from eno.demo import CorpusSummary, build_corpus
-from eno.demo.album import slug
-from eno.demo.plan import plan_albums
 from eno.errors import ConfigError, MissingExtra
+from scripts.demo import CorpusSummary, build_corpus
+from scripts.demo.album import slug
+from scripts.demo.plan import plan_albums
 
 SMALL = {"tracks": 13, "duration_s": 5.0, "seed": 3}
 

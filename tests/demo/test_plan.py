@@ -6,10 +6,10 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from eno.demo.catalogue import STYLES
-from eno.demo.instruments import PROGRAMS, TEMPI, draw_renderings
-from eno.demo.plan import plan_albums
-from eno.demo.render import SAMPLE_RATE, synthesise
+from scripts.demo.catalogue import STYLES
+from scripts.demo.instruments import PROGRAMS, TEMPI, draw_renderings
+from scripts.demo.plan import plan_albums
+from scripts.demo.render import SAMPLE_RATE, synthesise
 
 FULL = pytest.param(600, marks=pytest.mark.full_size)
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from eno.demo.instruments import PROGRAMS, REGISTERS
-from eno.demo.performance import Performance
-from eno.demo.plan import PITCHES
-from eno.demo.render import SAMPLE_RATE, synthesise
+from scripts.demo.instruments import PROGRAMS, REGISTERS
+from scripts.demo.performance import Performance
+from scripts.demo.plan import PITCHES
+from scripts.demo.render import SAMPLE_RATE, synthesise
 
 
 def _tones(*pitches, length_s=0.5):

@@ -5,10 +5,10 @@ import pytest
 import soundfile
 
 from eno.audio.reading import decode, probe
-from eno.demo import build_corpus, variants
-from eno.demo.corpus import planned_albums
-from eno.demo.variants import COPIES, RENDITIONS, write_copies, write_renditions
 from eno.errors import CatalogueError, ConfigError, UnknownName
+from scripts.demo import build_corpus, variants
+from scripts.demo.corpus import planned_albums
+from scripts.demo.variants import COPIES, RENDITIONS, write_copies, write_renditions
 from tests.audio_files import music
 
 RATE = 16_000  # at which all are compared

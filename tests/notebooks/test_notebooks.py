@@ -22,13 +22,13 @@ from eno.data.lute.albums import LABEL_COLUMNS, read_albums
 from eno.data.lute.importing import import_lute
 from eno.data.matching.matcher import match
 from eno.data.splits.artist_split import read_split
-from eno.demo import build_corpus
 from eno.embeddings.job.embed import embed_folder
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.encoders import load_encoder
 from eno.inference.predictor import EnoPredictor
 from eno.similarity.index.index import SimilarityIndex, index_folder
 from eno.similarity.index.space import DEFAULT_METHOD
+from scripts.demo import build_corpus
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 TRACKS = 96

@@ -6,9 +6,9 @@ import soundfile
 
 from eno.audio.reading import read_windows
 from eno.audio.windows import WindowPolicy
-from eno.demo.variants import write_copies
 from eno.encoders import load_encoder
 from eno.similarity.index.space import METHODS, Space
+from scripts.demo.variants import write_copies
 
 RATE, TRACKS, DURATION_S = 44_100, 12, 3.3
 FORMATS = ("flac", "mp3-64", "ogg", "opus", "22050hz")

@@ -7,9 +7,9 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-from eno.demo.catalogue import Tune
-from eno.demo.instruments import Rendering
-from eno.demo.performance import Performance
+from scripts.demo.catalogue import Tune
+from scripts.demo.instruments import Rendering
+from scripts.demo.performance import Performance
 
 
 @dataclass(frozen=True)

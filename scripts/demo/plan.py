@@ -1,7 +1,7 @@
 """The plan of the demo corpus: which tunes form which album.
 
 Tunes are grouped by style, metre and mode, independently of the instruments; renderings are drawn independently of the
-music (`eno.demo.instruments`); then both are paired in order. So neither timbre nor tempo predicts the genre.
+music (`scripts.demo.instruments`); then both are paired in order. So neither timbre nor tempo predicts the genre.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eno.demo.album import Album
-from eno.demo.catalogue import STYLES, Style, Tune, list_tunes
-from eno.demo.instruments import Rendering, draw_renderings
-from eno.demo.performance import POLYPHONIC, Performance, perform
-from eno.demo.scores import Score, UnusableScore, melodic_shingles, read_score
 from eno.errors import ConfigError
+from scripts.demo.album import Album
+from scripts.demo.catalogue import STYLES, Style, Tune, list_tunes
+from scripts.demo.instruments import Rendering, draw_renderings
+from scripts.demo.performance import POLYPHONIC, Performance, perform
+from scripts.demo.scores import Score, UnusableScore, melodic_shingles, read_score
 
 TRACKS_PER_ALBUM = 6
 MARGIN = 1.2

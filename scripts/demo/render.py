@@ -10,11 +10,11 @@ import soxr
 from numpy.typing import NDArray
 from scipy.signal import oaconvolve
 
-from eno.demo.audio_files import write_audio
-from eno.demo.instruments import Rendering
-from eno.demo.performance import Performance
 from eno.errors import EnoError
 from eno.files import replace_file
+from scripts.demo.audio_files import write_audio
+from scripts.demo.instruments import Rendering
+from scripts.demo.performance import Performance
 
 SAMPLE_RATE = 44_100
 SYNTHESIS_RATE = 2 * SAMPLE_RATE
@@ -38,7 +38,7 @@ class Job:
 
 
 def render(job: Job, soundfont: Path) -> None:
-    """Render a track to its file, atomically; see `eno.demo.soundfont.move_root_keys` for the soundfont."""
+    """Render a track to its file, atomically; see `scripts.demo.soundfont.move_root_keys` for the soundfont."""
     dry = synthesise(job.performance, job.rendering.program.number, soundfont)
     audio = _place(dry, job)
     length = round(job.duration_s * SAMPLE_RATE)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from eno.demo.headers import Header, read_headers
 from eno.errors import MissingExtra
+from scripts.demo.headers import Header, read_headers
 
 Mode = Literal["major", "minor"]
 Texture = Literal["monophonic", "polyphonic"]

@@ -19,16 +19,16 @@ import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
-from eno.demo.audio_files import write_audio
-from eno.demo.corpus import planned_albums, worker_pool
-from eno.demo.instruments import PROGRAMS, TEMPI, Rendering
-from eno.demo.performance import Performance, perform
-from eno.demo.plan import PITCHES
-from eno.demo.render import Job, render
-from eno.demo.scores import Score, read_score
-from eno.demo.soundfont import corrected_soundfont
 from eno.errors import CatalogueError, UnknownName
 from eno.files import replace_file
+from scripts.demo.audio_files import write_audio
+from scripts.demo.corpus import planned_albums, worker_pool
+from scripts.demo.instruments import PROGRAMS, TEMPI, Rendering
+from scripts.demo.performance import Performance, perform
+from scripts.demo.plan import PITCHES
+from scripts.demo.render import Job, render
+from scripts.demo.scores import Score, read_score
+from scripts.demo.soundfont import corrected_soundfont
 
 Audio = NDArray[np.float32]  # [shape=(samples, channels)]
 

@@ -1,4 +1,4 @@
-"""The complete workflow on a demo corpus that anyone can build: ``python -m eno.demo`` or ``make demo``.
+"""The complete workflow on a demo corpus that anyone can build: ``python -m scripts.demo`` or ``make demo``.
 
 It builds the corpus, imports and embeds it, trains several taggers on some of its artists, and compares them on the
 others. Every step is a public call that works in the same way on a user's own collection.
@@ -27,9 +27,6 @@ from eno.data.lute.albums import read_albums
 from eno.data.lute.importing import import_lute
 from eno.data.matching.matcher import match
 from eno.data.splits.stratify import SPLITS
-from eno.demo.corpus import build_corpus
-from eno.demo.stores import embed_corpus
-from eno.demo.tables import neighbours_table, tags_table
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import EnoError
 from eno.evaluation.report import REPORT_FILE, write_report
@@ -46,6 +43,9 @@ from eno.training.compare import ComparisonRow, compare_candidates, head_candida
 from eno.training.comparison_table import comparison_table, write_comparison
 from eno.training.evaluate import evaluate_predictor
 from eno.training.record import EVALUATION, HeadPlan
+from scripts.demo.corpus import build_corpus
+from scripts.demo.stores import embed_corpus
+from scripts.demo.tables import neighbours_table, tags_table
 
 _MIN_ALBUMS = 5  # of a hundred; a label with fewer could only be memorised
 _MIN_ARTISTS = 3  # one per split

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eno.demo.album import Album
-from eno.demo.catalogue import Tune
-from eno.demo.plan import Reading, plan_albums, try_read
-from eno.demo.render import Job, render
-from eno.demo.soundfont import corrected_soundfont, find_soundfont
 from eno.errors import ConfigError, MissingExtra
 from eno.files import write_json, write_json_lines
+from scripts.demo.album import Album
+from scripts.demo.catalogue import Tune
+from scripts.demo.plan import Reading, plan_albums, try_read
+from scripts.demo.render import Job, render
+from scripts.demo.soundfont import corrected_soundfont, find_soundfont
 
 CORPUS_VERSION = 2
 """Increased by every change of the code that changes the corpus of the same arguments."""

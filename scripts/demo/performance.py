@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eno.demo.instruments import REGISTERS, TEMPI, Rendering
-from eno.demo.scores import Score
+from scripts.demo.instruments import REGISTERS, TEMPI, Rendering
+from scripts.demo.scores import Score
 
 SPARSE, DENSE = 2.0, 5.0
 """Onsets per second below which music counts as sparse, and above which as dense."""

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eno.demo.catalogue import METRES, Tune, corpus_folder
-from eno.demo.headers import abc_tunes
 from eno.errors import EnoError
+from scripts.demo.catalogue import METRES, Tune, corpus_folder
+from scripts.demo.headers import abc_tunes
 
 MIN_NOTES = 24
 MIN_BEATS = 12
