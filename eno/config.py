@@ -1,7 +1,7 @@
 """Settings from ``eno.toml`` and the command line.
 
-Every setting has a default, so the file is optional. The options of encoders, heads and calibration are not repeated
-here: their sections are checked against the signature of the class or function that takes them.
+Every setting has a default, so the file is optional. Options of encoders, heads and calibration are checked against the
+signatures of their classes and functions.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from eno.registry import ENCODERS, HEADS, import_class
 
 FILE = "eno.toml"
 OWN = "own"
-"""Section with the options of an encoder that is not part of eno; its keys are whatever that encoder takes."""
+"""Section with the options of an encoder that is not part of eno; any key is allowed."""
 
-_NOT_TRAINED = {"probabilities", "zero_shot"}  # heads that are made in code
+_NOT_TRAINED = {"probabilities", "zero_shot"}
 _TAKE_OPTIONS = {
     **{name: place for name, place in HEADS.items() if name not in _NOT_TRAINED},
     **ENCODERS,
     "calibration": "eno.models.calibration:fit_calibration",
 }
 """Section → the class or function whose keyword arguments are its keys."""
-# Parameters that the program fills in.
+# Parameters that are not up to the user.
 _NOT_OPTIONS = {"device", "dtype", "blend.options", "calibration.groups", "lightgbm.checkpoint"}
 _PATHS = ("data_root", "model", "labels.aliases", "labels.hierarchy")
 _PLACES = ("embeddings", "store", "lute")  # a path or a URI
@@ -45,14 +45,14 @@ class Section(BaseModel):
 
 
 class WindowSettings(Section):
-    """``[windows]``: which windows of a track are encoded; see `eno.audio.windows.WindowPolicy`."""
+    """``[windows]``: which windows of a track are encoded, see `eno.audio.windows.WindowPolicy`."""
 
     count: int = Field(default=8, ge=1)
     hop_s: float | None = Field(default=None, gt=0)
 
 
 class LabelSettings(Section):
-    """``[labels]``: which labels are kept; see `eno.data.labels.vocabulary.build_vocabulary`."""
+    """``[labels]``: which labels are kept, see `eno.data.labels.vocabulary.build_vocabulary`."""
 
     min_albums: int = Field(default=100, ge=1)
     min_artists: int = Field(default=10, ge=1)
@@ -62,7 +62,7 @@ class LabelSettings(Section):
 
 
 class SplitSettings(Section):
-    """``[split]``: shares of the validation and test splits, and the random seed."""
+    """``[split]``: fractions of the validation and test splits, and the random seed."""
 
     val: float = Field(default=0.15, gt=0, lt=0.5)
     test: float = Field(default=0.15, gt=0, lt=0.5)
@@ -70,7 +70,7 @@ class SplitSettings(Section):
 
 
 class IndexSettings(Section):
-    """``[index]``: how a similarity index is built; see `eno.similarity.index.build.build_index`."""
+    """``[index]``: how a similarity index is built, see `eno.similarity.index.build.build_index`."""
 
     kind: Literal["auto", "exact", "ivf", "ivfpq"] | None = None
     memory_mb: float | None = Field(default=None, gt=0)
@@ -79,7 +79,7 @@ class IndexSettings(Section):
 
 
 class TrackingSettings(Section):
-    """``[tracking]``: whether and where runs are tracked; see `eno.tracking.experiment.Tracking`."""
+    """``[tracking]``: whether and where runs are tracked, see `eno.tracking.experiment.Tracking`."""
 
     mode: Literal["auto", "online", "offline", "off"] = "auto"
     project: str | None = None
@@ -96,17 +96,13 @@ class Settings(Section):
     data_root : Path
         Folder of ``raw/`` and ``processed/``.
     lute : str or None
-        Where Lute's albums come from: a file, or ``grpc://host:port``.
-    embeddings : str
-        Folder or URI of the embedding stores.
-    store : str or None
-        The current store; see `eno.library.Library.store_place` for the default.
+        Source of Lute's albums: a file, or ``grpc://host:port``.
+    embeddings, store : str
+        Folder or URI of all embedding stores, and of the current one; see `eno.library.Library.store_place`.
     model : Path
-        Folder of the current predictor.
+        Folder of the current predictor, or its name on the Hugging Face hub or id in ClearML.
     device, dtype : str
         See `eno.encoders.load_encoder`.
-    encoder, head : str
-        Names in the registries.
     album : str
         How the probabilities of tracks are combined into those of their album; see `eno.models.aggregation.aggregate`.
     options : dict
@@ -133,14 +129,13 @@ class Settings(Section):
     _source: str = PrivateAttr(default=FILE)
     _overridden: frozenset[str] = PrivateAttr(default=frozenset())
 
-    def options_of(self, name: str) -> dict[str, Any]:
-        """Return the options that were set for an encoder, a head or ``calibration``, checked and converted.
+    @property
+    def base(self) -> Path:
+        """Folder of the settings file."""
+        return Path(self._source).parent
 
-        Raises
-        ------
-        ConfigError
-            An option is unknown or has a wrong value.
-        """
+    def options_of(self, name: str) -> dict[str, Any]:
+        """Return the options that were set for an encoder, a head or ``calibration``, checked and converted."""
         kind, colon, _ = name.partition(":")
         if colon and kind != "hf":
             return self.options.get(OWN, {})
@@ -168,7 +163,7 @@ def has_options(name: str) -> bool:
 
 @cache
 def options_model(name: str) -> type[BaseModel]:
-    """Build the model that checks the options of an encoder, a head or ``calibration``, from its signature."""
+    """Build the pydantic model of the options of an encoder, a head or ``calibration`` from its signature."""
     target = import_class(_TAKE_OPTIONS[name])
     hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
     fields: dict[str, Any] = {
@@ -185,21 +180,15 @@ def option_defaults(name: str) -> dict[str, Any]:
 
 
 def load_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Settings:
-    """Read the settings.
+    """Read the settings; a mistake in them raises a ConfigError.
 
     Parameters
     ----------
     path : Path, optional
-        The settings file. If it is None, ``$ENO_CONFIG`` is used, or else the first ``eno.toml`` in the current folder
-        and those above it. Relative paths in a file that was found above are relative to its folder; otherwise they
-        are relative to the current folder.
+        The settings file, by default ``$ENO_CONFIG``, or else the nearest ``eno.toml`` in the current folder and those
+        above it. Paths in a file found above are relative to its folder, otherwise to the current folder.
     overrides : iterable of str
-        Settings of the form ``section.key=value`` that take precedence over the file. The value is TOML or plain text.
-
-    Raises
-    ------
-    ConfigError
-        The file is missing or not valid TOML, a key is unknown, or a value is wrong; the message names it.
+        ``section.key=value``, which take precedence over the file. The value is TOML or plain text.
     """
     if path is None and "ENO_CONFIG" in os.environ:
         path = Path(os.environ["ENO_CONFIG"])
@@ -225,18 +214,12 @@ def settings_file() -> Path | None:
 
 
 def make_settings(values: Mapping[str, Any], *, source: str = FILE, overridden: Iterable[str] = ()) -> Settings:
-    """Check settings that are laid out as in the file.
-
-    Raises
-    ------
-    ConfigError
-        A key is unknown or a value is wrong; `source` is named in the message.
-    """
+    """Check settings that are laid out as in the file; a ConfigError mentions `source`."""
     values = dict(values)
     options = {name: values.pop(name) for name in (*_TAKE_OPTIONS, OWN) if name in values}
     for name, section in options.items():
         if not isinstance(section, Mapping):
-            raise ConfigError(f"{source}: {name} = {section!r}: expected a section with keys of its own.")
+            raise ConfigError(f"{source}: {name} = {section!r}: expected a section of options.")
     calibration = dict(options.get("calibration", {}))
     if "album" in calibration:  # its former place
         values.setdefault("album", calibration.pop("album"))

@@ -1,4 +1,4 @@
-"""What commands show while they work."""
+"""Consoles for results and errors, and progress bars."""
 
 from __future__ import annotations
 
@@ -12,24 +12,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 console = Console(highlight=False, soft_wrap=True)
 """Results."""
 errors = Console(highlight=False, soft_wrap=True, stderr=True)
-"""Progress and errors, so that results can be piped on."""
+"""Progress and errors, so that results can be piped."""
 
 _PLAIN_LINES, _PLAIN_S = 10, 30.0
 
 
 @contextmanager
 def progress(label: str) -> Iterator[Callable[..., None]]:
-    """Show how far a job is: a bar on a terminal; elsewhere a plain line for every tenth, and every half minute.
+    """Show the progress of a job: a bar on a terminal, elsewhere a line for every tenth and at least every 30 s.
 
-    Parameters
-    ----------
-    label : str
-        What is being done.
-
-    Yields
-    ------
-    callable
-        Takes the numbers done and to do, and an optional note.
+    Yields a function to call with the number done, the total and an optional note.
     """
     if not errors.is_terminal:
         yield _plain(label)
@@ -39,7 +31,7 @@ def progress(label: str) -> Iterator[Callable[..., None]]:
     task = bar.add_task(label, total=None, note="")
 
     def update(done: int, total: int, note: str = "") -> None:
-        bar.start()  # with the first step, so that nothing is shown where there is nothing to do
+        bar.start()  # not before, so that a job without steps shows nothing
         bar.update(task, completed=done, total=total, note=note)
 
     try:

@@ -1,4 +1,4 @@
-"""A music collection and everything that eno made of it, opened by its settings."""
+"""A music collection with everything that eno has computed for it, located by its settings."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _MANIFEST, _PREDICTOR = "manifest.json", "predictor.json"
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the work, and where it stands.
+    """The state of one step of the workflow.
 
     Attributes
     ----------
     name : str
-        What is there once it is done: ``"scanned"``.
+        A past participle: ``"scanned"``.
     changed : datetime or None
-        When it was last done; None if it never was.
+        When the step was last run; None if it never was.
     stale : bool
         Whether something that it depends on has changed since.
     detail : str
-        What there is, for people to read.
+        Summary of its result, for people.
     command : str
-        What to type to do it, or to bring it up to date.
+        The command that runs it.
     """
 
     name: str
@@ -57,17 +57,14 @@ class Step:
 
     @property
     def due(self) -> bool:
-        """Whether it has to be done, for the first time or again."""
+        """Whether the step has to be run, for the first time or again."""
         return self.changed is None or self.stale
 
 
 class Library:
     """A music collection: its audio folders, metadata, embedding stores, predictor and index.
 
-    Parameters
-    ----------
-    settings : Settings, optional
-        Where everything is; the defaults if not given. See `open` for those of ``eno.toml``.
+    Without settings the defaults apply; `open` reads ``eno.toml``.
 
     Examples
     --------
@@ -85,17 +82,10 @@ class Library:
 
         Parameters
         ----------
-        file : Path or str, optional
-            See `eno.config.load_settings`; by default the nearest ``eno.toml``. Without one the defaults apply.
-        overrides : iterable of str
-            Settings of the form ``section.key=value``.
+        file, overrides
+            See `eno.config.load_settings`; the default file is the nearest ``eno.toml``.
         **settings
-            Attributes of `eno.config.Settings` that take precedence; those that are None are ignored.
-
-        Raises
-        ------
-        ConfigError
-            The file or a setting is wrong.
+            Attributes of `eno.config.Settings` that take precedence; None is ignored.
         """
         loaded = load_settings(None if file is None else Path(file), overrides)
         named = {name: value for name, value in settings.items() if value is not None}
@@ -131,33 +121,21 @@ class Library:
 
     @cached_property
     def tracks(self) -> pa.Table:
-        """The audio files and their tags, as ``eno scan`` found them.
-
-        Raises
-        ------
-        CatalogueError
-            Nothing was scanned yet.
-        """
+        """The audio files and their tags, as ``eno scan`` found them; a CatalogueError if it was not run yet."""
         from eno.data.library.scanning import read_tracks
 
         return read_tracks(self.data.tracks)
 
     @cached_property
     def albums(self) -> pa.Table:
-        """The albums with their genres and descriptors.
-
-        Raises
-        ------
-        CatalogueError
-            Nothing was imported yet.
-        """
+        """The albums with their genres and descriptors; a CatalogueError if none were imported yet."""
         from eno.data.lute.albums import read_albums
 
         return read_albums(self.data.albums)
 
     @cached_property
     def labels(self) -> LabelEncoder:
-        """The vocabulary of ``eno labels``."""
+        """The vocabulary that ``eno labels`` chose."""
         from eno.data.labels.encoder import LabelEncoder
 
         return LabelEncoder.load(self.data.label_encoder)
@@ -179,19 +157,10 @@ class Library:
         return load_encoder(name, device=device or chosen.device, dtype=chosen.dtype, **chosen.options_of(name))
 
     def encoder_of(self, spec: EncoderSpec, name: str | None = None) -> Encoder:
-        """Load the encoder that made some vectors, from where the settings say or else from where it was then.
+        """Load the encoder that computed some vectors.
 
-        Parameters
-        ----------
-        spec : EncoderSpec
-            Of the vectors.
-        name : str, optional
-            The encoder, where it is not part of eno and therefore has to be named.
-
-        Raises
-        ------
-        ConfigError
-            It is not part of eno and was not named.
+        Its weights are read from where the settings say, or else from where they were then. An encoder that is not part
+        of eno must be named, or a ConfigError is raised.
         """
         from eno.encoders import is_own, load_encoder
 
@@ -199,35 +168,33 @@ class Library:
             return self.encoder(name)
         if is_own(spec.name):
             raise ConfigError(
-                f"The store was made by the encoder {spec.name!r}, which is not part of eno. If you trust its code, "
-                f"name it: --encoder {spec.name}"
+                f"The vectors were computed by the encoder {spec.name!r}, which is not part of eno. If you trust its "
+                f"code, name it: --encoder {spec.name}"
             )
-        chosen = self.settings
-        options = chosen.options_of(spec.name)
-        location = {key: value for key, value in options.items() if key in ("model", "revision")}
-        place = location if "model" in location else spec.location | location
-        return load_encoder(spec.name, device=chosen.device, dtype=chosen.dtype, **spec.options, **place)
+        chosen, location = self.settings, self._weights_of(spec.name)
+        location = location if "model" in location else spec.location | location
+        return load_encoder(spec.name, device=chosen.device, dtype=chosen.dtype, **spec.options, **location)
+
+    def _weights_of(self, encoder: str) -> dict[str, Any]:
+        """Return where the settings say that an encoder's weights are."""
+        options = self.settings.options_of(encoder)
+        return {key: options[key] for key in ("model", "revision") if key in options}
 
     def stores(self) -> list[Path]:
-        """Return the folders of the stores below the folder of embeddings, sorted."""
+        """Return the folders of all stores below ``settings.embeddings``, sorted."""
         folder = Path(self.settings.embeddings)
         return sorted(path.parent for path in folder.glob(f"*/*/{_MANIFEST}")) if folder.is_dir() else []
 
     def new_store_place(self, spec: EncoderSpec) -> str:
-        """Return where a store for an encoder is made unless one is named: ``EMBEDDINGS/<audio folder>/<encoder>``."""
+        """Return where a new store is created: in ``settings.store``, or ``EMBEDDINGS/<audio folder>/<encoder>``."""
         named = self.settings.store
         return named or f"{self.settings.embeddings}/{self.audio_roots.folders[0].resolve().name}/{spec.label}"
 
     def store_place(self) -> str:
         """Return the folder or URI of the current store.
 
-        It is the one that the settings name, or else the only one below the folder of embeddings that was made by the
-        encoder of the settings, or else the only one there.
-
-        Raises
-        ------
-        ConfigError
-            There is none, or there are several; the message lists them.
+        This is ``settings.store``, or else the only store of ``settings.encoder`` below ``settings.embeddings``, or
+        else the only store there. A ConfigError is raised if there is none, or several; the message lists them.
         """
         if self.settings.store:
             return self.settings.store
@@ -238,7 +205,7 @@ class Library:
             return str(candidates[0])
         if not found:
             raise ConfigError(
-                f"There is no embedding store in {self.settings.embeddings}. Make one with 'eno embed', or name one "
+                f"There is no embedding store in {self.settings.embeddings}. Create one with 'eno embed', or name one "
                 "with --store."
             )
         names = "\n  ".join(map(str, candidates))
@@ -257,26 +224,33 @@ class Library:
         """Whether the folder of the current predictor holds one."""
         return (self.settings.model / _PREDICTOR).is_file()
 
-    def predictor(self, encoder: str | None = None) -> EnoPredictor:
-        """Load the current predictor.
+    def predictor_folder(self) -> Path:
+        """Return the folder of the current predictor.
 
-        Parameters
-        ----------
-        encoder : str, optional
-            Its encoder, where that is not part of eno.
+        ``settings.model`` may also be its name on the Hugging Face hub or its id in ClearML, from where it is then
+        downloaded; see `eno.inference.sources.find_predictor`.
         """
+        from eno.inference.sources import find_predictor
+
+        model, base = self.settings.model, self.settings.base
+        name = model.relative_to(base) if model.is_relative_to(base) else model  # as it was written in the file
+        if model.exists() or name == Settings.model_fields["model"].default:
+            return model
+        return find_predictor(str(name))
+
+    def predictor(self, encoder: str | None = None) -> EnoPredictor:
+        """Load the current predictor. Its encoder must be named if it is not part of eno."""
         from eno.inference.predictor import EnoPredictor
         from eno.inference.predictor_folder import read_description
 
-        chosen = self.settings
+        chosen, folder = self.settings, self.predictor_folder()
         if encoder is not None:
-            return EnoPredictor.load(chosen.model, device=chosen.device, encoder=self.encoder(encoder))
-        options = chosen.options_of(read_description(chosen.model).spec.name)
-        location = {key: value for key, value in options.items() if key in ("model", "revision")}
-        return EnoPredictor.load(chosen.model, device=chosen.device, dtype=chosen.dtype, **location)
+            return EnoPredictor.load(folder, device=chosen.device, encoder=self.encoder(encoder))
+        location = self._weights_of(read_description(folder).spec.name)
+        return EnoPredictor.load(folder, device=chosen.device, dtype=chosen.dtype, **location)
 
     def plan(self, head: str | None = None) -> HeadPlan:
-        """Return what the settings say about training a head."""
+        """Return the settings for training a head."""
         from eno.training.record import HeadPlan
 
         head, chosen = head or self.settings.head, self.settings
@@ -285,7 +259,7 @@ class Library:
     def collection(
         self, store: str | None = None, *, splits: Path | None = None, labels: Path | None = None
     ) -> Collection:
-        """Open a store together with the splits and the vocabulary that a head is trained on."""
+        """Open a store with the splits and the vocabulary to train a head on."""
         from eno.data.labels.encoder import LabelEncoder
         from eno.embeddings.store.embedding_store import EmbeddingStore
         from eno.training.collection import Collection
@@ -303,18 +277,14 @@ class Library:
         current: bool = False,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> SimilarityIndex:
-        """Open the index of the current store; build it if there is none.
+        """Open the index of the current store, and build it if it does not exist.
 
         Parameters
         ----------
-        folder : Path, optional
-            Where it is, if not in the store.
         windows : bool
-            The index of windows rather than of tracks.
-        current : bool
-            Update it if the store has changed since.
-        on_progress : callable, optional
-            Takes the numbers done and to do while it is built.
+            Open the index of windows rather than the one of tracks.
+        folder, current, on_progress
+            See `eno.similarity.index.build.open_or_build`.
         """
         from eno.similarity.index.build import open_or_build
 
@@ -324,19 +294,11 @@ class Library:
 
     @cached_property
     def sounds_like(self) -> SoundsLike:
-        """Search for similar tracks in the current store; its encoder is loaded when it is first needed."""
+        """Search for similar tracks in the current store, by tracks that it contains."""
         return self.search()
 
     def search(self, index: SimilarityIndex | None = None, **options: Any) -> SoundsLike:
-        """Search for similar tracks in the current store.
-
-        Parameters
-        ----------
-        index : SimilarityIndex, optional
-            That of the store if not given; it is built if there is none.
-        **options
-            See `eno.similarity.sounds_like.SoundsLike`.
-        """
+        """Search an index, by default that of the current store; for the options see `SoundsLike`."""
         from eno.similarity.metadata import TrackMetadata
         from eno.similarity.sounds_like import SoundsLike
 
@@ -346,28 +308,20 @@ class Library:
         return SoundsLike(index, store, metadata=metadata, **options)
 
     def find_track(self, name: str) -> str:
-        """Return the id of the track that a name stands for: its path, the end of its path, or its title.
-
-        Raises
-        ------
-        SimilarityError
-            There is no such track, or there are several; the message lists them.
-        """
+        """Return the id of the scanned track that a name stands for; see `eno.similarity.lookup.find_track`."""
         from eno.similarity.lookup import find_track
 
         table = self.tracks
         titles = table["title"].to_pylist() if "title" in table.column_names else None
         return find_track(name, table["track_id"].to_pylist(), titles)
 
-    # Where the work stands
-
     def status(self) -> list[Step]:
-        """Return the steps of the work, in order, each with its age and the command that does it."""
+        """Return the state of every step of the workflow, in order."""
         return _Steps(self).steps
 
 
 class _Steps:
-    """Collects the steps; each is stale if one that it depends on has changed since."""
+    """Collects the steps. A step is stale if one that it depends on has changed since."""
 
     def __init__(self, library: Library) -> None:
         self._library, self.steps = library, list[Step]()
@@ -396,28 +350,24 @@ class _Steps:
     def _add_store(self) -> None:
         from eno.similarity.index.index import SimilarityIndex, index_folder
 
+        indexed = Step("indexed", None, False, "", "eno index build")
         try:
             store = self._library.store()
-        except ConfigError as error:
-            several = "several stores" in str(error)
-            self._add("embedded", None, (), "eno embed --store STORE" if several else "eno embed")
-            self._add("indexed", None, (), "eno index build")
+        except ConfigError:
+            choice = " --store STORE" * (len(self._library.stores()) > 1)
+            self.steps += [Step("embedded", None, False, "", f"eno embed{choice}"), indexed]
             return
-        place = self._library.store_place()
-        counts = store.summary()
+        place, counts = self._library.store_place(), store.summary()
         failed = f", {counts['failures']} failed" * bool(counts["failures"])
         changed = _latest(Path(place)) if store.folder.local else None
-        self._add(
-            "embedded", changed or datetime.now(UTC), (), "eno embed", f"{counts['tracks']} tracks{failed}, {place}"
-        )
-        folder = index_folder(store) if store.folder.local else None
-        if folder is None or not (folder / _MANIFEST).is_file():
-            self._add("indexed", None, (), "eno index build")
-            return
-        index = SimilarityIndex.open(folder)
-        stale = index.is_older_than(store)
-        detail = f"{len(index):,} tracks"
-        self.steps.append(Step("indexed", _changed(folder / _MANIFEST), stale, detail, "eno index add"))
+        detail = f"{counts['tracks']} tracks{failed}, {place}"
+        self.steps.append(Step("embedded", changed or datetime.now(UTC), False, detail, "eno embed"))
+        manifest = index_folder(store) / _MANIFEST if store.folder.local else None
+        if manifest is not None and manifest.is_file():
+            index = SimilarityIndex.open(manifest.parent)
+            stale = index.is_older_than(store)
+            indexed = Step("indexed", _changed(manifest), stale, f"{len(index):,} tracks", "eno index add")
+        self.steps.append(indexed)
 
 
 def _changed(path: Path) -> datetime | None:
@@ -425,13 +375,13 @@ def _changed(path: Path) -> datetime | None:
 
 
 def _latest(store: Path) -> datetime | None:
-    """When vectors were last added to a local store."""
+    """Return when vectors were last added to a local store."""
     return max(filter(None, map(_changed, (store / "parts").glob("*"))), default=_changed(store / _MANIFEST))
 
 
-def _rows(path: Path, what: str) -> str:
+def _rows(path: Path, noun: str) -> str:
     if not path.is_file():
         return ""
     import pyarrow.parquet as pq
 
-    return f"{pq.read_metadata(path).num_rows:,} {what}"
+    return f"{pq.read_metadata(path).num_rows:,} {noun}"

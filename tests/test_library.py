@@ -100,8 +100,35 @@ class TestStore:
             Library.open(encoder="stats").store_place()
 
     def test_without_one_the_message_says_how_to_make_it(self, folder):
-        with pytest.raises(ConfigError, match="Make one with 'eno embed'"):
+        with pytest.raises(ConfigError, match="Create one with 'eno embed'"):
             Library.open().store()
+
+
+class TestPredictor:
+    @pytest.fixture
+    def requested(self, monkeypatch):
+        names = []
+
+        def download(name, *, revision, allow_patterns):
+            names.append((name, revision))
+            return "snapshot"
+
+        monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+        return names
+
+    def test_a_name_on_the_hub_is_downloaded(self, folder, requested):
+        assert Library.open(model="someone/tagger@v2").predictor_folder() == Path("snapshot")
+        Path("eno.toml").write_text("model = 'someone/tagger'\n")
+        Path("below").mkdir()
+        os.chdir("below")
+        assert Library.open().predictor_folder() == Path("snapshot")
+        assert requested == [("someone/tagger", "v2"), ("someone/tagger", None)]
+
+    def test_a_folder_is_not(self, folder, requested):
+        Path("someone/tagger").mkdir(parents=True)
+        assert Library.open(model="someone/tagger").predictor_folder() == Path("someone/tagger")
+        assert Library.open().predictor_folder() == Path("models/eno")  # even if it does not exist yet
+        assert requested == []
 
 
 class TestTracks:
