@@ -131,7 +131,7 @@ class TestEmbed:
             (["audio", "--device", "cuda:7"], "Device 'cuda:7' cannot be used"),
             (["audio", "--set", "windws.count=3"], "unknown key 'windws'"),
             (["audio", "--config", "other.toml"], "other.toml: cannot be read"),
-            (["nothing"], "holds no audio files"),
+            (["nothing"], "contains no audio files"),
         ],
     )
     def test_mistakes_are_named_without_a_traceback(self, folder, arguments, message):
@@ -304,7 +304,7 @@ class TestCatalogueAndTrain:
             (official / f"{part}.txt").write_text("\n".join(chosen))
         result = eno("split", "--official", "official", "--data-root", ".", cwd=collection)
         assert result.returncode == 0, result.stderr
-        assert "1 names in official are not in the collection, such as gone" in result.stderr
+        assert "1 track ids in official are not in the collection, for example gone" in result.stderr
         assert "train  18 tracks, 6 albums, 6 artists" in result.stdout
         (official / "train.txt").write_text(f"{names[0]}/0.flac")
         (official / "val.txt").write_text(f"{names[0]}/1.flac")
@@ -318,7 +318,7 @@ class TestCatalogueAndTrain:
         [
             (
                 ["train", "--store", "store"],
-                "Training needs albums with genres or descriptors. Import them: eno import lute",
+                "none have been imported. Import them: eno import lute",
             ),
             (["evaluate", "--model", "gone"], "gone: has no training record"),
             (["retrain", "--model", "raw"], "raw: has no training record"),

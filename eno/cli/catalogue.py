@@ -1,4 +1,4 @@
-"""The collection: ``import``, ``scan``, ``match``, ``labels``, ``split``, ``explore``."""
+"""Commands for the collection: ``import``, ``scan``, ``match``, ``labels``, ``split``, ``explore``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from eno.cli.commands import COLLECTION, EnoGroup, command
-from eno.cli.options import AudioRootOption, JsonOption, LibraryOptions, prepare_output, print_json, print_lines, shown
+from eno.cli.options import (
+    AudioRootOption,
+    JsonOption,
+    LibraryOptions,
+    prepare_output,
+    print_json,
+    print_lines,
+    shown,
+    warn,
+)
 from eno.console import console, errors, progress
 from eno.errors import ConfigError
 from eno.files import AudioRoots
@@ -31,15 +40,15 @@ def import_lute_albums(
     where: LibraryOptions,
     source: Annotated[
         str | None,
-        typer.Argument(help="lute.db, JSON Lines, JSON, Parquet, or grpc://host:port (default: lute in eno.toml)"),
+        typer.Argument(help="lute.db, JSON Lines, JSON, Parquet, or grpc://host:port (default: 'lute' in eno.toml)"),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first malformed record")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Import albums of RateYourMusic that Lute collected."""
+    """Import the albums from RateYourMusic that Lute collected."""
     library = where.open(lute=source)
     if library.settings.lute is None:
-        raise ConfigError("Where are Lute's albums? Name the source: eno import lute lute.db")
+        raise ConfigError("The source of Lute's albums is unknown. Specify it: eno import lute lute.db")
     _import(library, strict=strict, as_json=as_json)
 
 
@@ -52,14 +61,14 @@ def scan(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Read tags, length and format of every audio file. Only new and changed files are opened."""
+    """Read the tags, duration and format of every audio file. Only new and changed files are opened."""
     _scan(where.open(audio_root=folder), hash_audio=hash_audio, as_json=as_json)
 
 
 @command(app, panel=COLLECTION)
 def match(
     where: LibraryOptions,
-    review: Annotated[Path | None, typer.Option(help="CSV of your decisions (default: match_review.csv)")] = None,
+    review: Annotated[Path | None, typer.Option(help="CSV file for your decisions (default: match_review.csv)")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the album of every track. Uncertain matches go to a CSV file for you to decide."""
@@ -70,22 +79,20 @@ def match(
 def labels(
     where: LibraryOptions,
     all_albums: Annotated[bool, typer.Option("--all-albums", help="Also count albums without audio")] = False,
-    top: Annotated[int, typer.Option("--top", min=0, help="Rows shown of each table")] = 15,
+    top: Annotated[int, typer.Option("--top", min=0, help="Number of rows per table")] = 15,
     roll_up: Annotated[
-        bool, typer.Option("--roll-up", help="Summarise by the top-level headings of the hierarchy")
+        bool, typer.Option("--roll-up", help="Also count albums per top-level label of the hierarchy")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose the labels that are frequent enough to train on, and show why the others are not."""
+    """Choose the labels that are frequent enough to train on, and show why others are dropped."""
     _labels(where.open(), all_albums=all_albums, top=top, roll_up=roll_up, as_json=as_json)
 
 
 @command(app, panel=COLLECTION)
 def split(
     where: LibraryOptions,
-    official: Annotated[
-        Path | None, typer.Option(help="Folder with the files of a published split to use instead")
-    ] = None,
+    official: Annotated[Path | None, typer.Option(help="Use a published split: a folder with its files")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Split the tracks into training, validation and test sets without shared artists, and check for leaks."""
@@ -95,7 +102,7 @@ def split(
 @command(app, panel=COLLECTION, former={"--output": "--out"})
 def explore(
     where: LibraryOptions,
-    track: Annotated[str | None, typer.Option(help="Track to show a spectrogram of (default: the first one)")] = None,
+    track: Annotated[str | None, typer.Option(help="Track whose spectrogram is shown (default: the first one)")] = None,
     audio_root: AudioRootOption = None,
     out: Annotated[Path | None, typer.Option(help="HTML file (default: processed/exploration.html)")] = None,
 ) -> None:
@@ -121,13 +128,7 @@ def _explored(library: Library) -> AudioRoots | None:
 
 
 def prepare(library: Library) -> None:
-    """Run the steps that training needs and that were not run yet: import, scan, match, labels, split.
-
-    Raises
-    ------
-    ConfigError
-        There are no albums, and the settings do not say where to import them from.
-    """
+    """Run those steps before training that were not run yet: import, scan, match, labels, split."""
     data = library.data
     if (data.splits / "train.parquet").is_file() and data.label_encoder.is_file():
         return
@@ -137,12 +138,12 @@ def prepare(library: Library) -> None:
     ]  # fmt: skip
     if not data.albums.is_file() and library.settings.lute is None:
         raise ConfigError(
-            "Training needs albums with genres or descriptors. Import them: eno import lute lute.db. "
-            "'eno status' shows all steps."
+            "Training needs albums with genres or descriptors, and none have been imported. Import them: "
+            "eno import lute lute.db"
         )
     for made, run in steps:
         if not made.is_file():
-            errors.print(f"[dim]{run.__name__.strip('_')}: not done yet, running it now[/]")
+            errors.print(f"[dim]{run.__name__.strip('_')}: not run yet; running it now[/]")
             run(library)
 
 
@@ -227,10 +228,7 @@ def _split(library: Library, *, official: Path | None = None, as_json: bool = Fa
 
     report, unknown = split_tracks(library.data, official=official, **library.settings.split.model_dump())
     if unknown:
-        example = shown(unknown[0])
-        errors.print(
-            f"[yellow]{len(unknown)} names in {shown(official)} are not in the collection, such as {example}[/]"
-        )
+        warn(f"{len(unknown)} track ids in {official} are not in the collection, for example {unknown[0]}")
     if as_json:
         print_json(asdict(report))
         return

@@ -1,4 +1,4 @@
-"""How commands are declared: groups of options, former spellings, and what every command checks."""
+"""Declare commands: groups of options, deprecated spellings, and checks that all commands share."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import dataclasses
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import typer
-from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 from typer.models import ParameterInfo
 
-from eno.console import errors
+from eno.cli.options import warn
 
 Function = Callable[..., None]
 
-# The order in which commands are listed: that of the work.
 SETUP, COLLECTION, EMBEDDINGS, TRAINING, TAGS, SEARCH, SERVICE = (
     "Setup", "Collection", "Embeddings", "Training", "Tags", "Search", "Service and tracking",
 )  # fmt: skip
+# Commands are listed in workflow order.
 _ORDER = """init status info import scan match labels split explore embed store encoders weights train retrain tune
 evaluate compare tag write-tags similar index duplicates map serve tracking""".split()
 
@@ -35,26 +34,30 @@ class EnoGroup(TyperGroup):
 
 
 class EnoCommand(TyperCommand):
-    """A command that accepts former spellings with a warning, and no option twice.
+    """A command that accepts deprecated spellings with a warning, and refuses options that are repeated.
 
     Attributes
     ----------
     former : mapping of str to str
-        Former spelling of an option → the present one.
+        Former name of an option → its present name.
     former_argument : str or None
-        Option that used to be a positional argument.
+        The option that used to be a positional argument.
     """
 
     former: ClassVar[Mapping[str, str]] = {}
     former_argument: ClassVar[str | None] = None
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the command line; see the class."""
+        """Parse the command line."""
         if ctx.resilient_parsing:  # the shell asks for completions
             return super().parse_args(ctx, args)
         args = [self._present(one) for one in args]
-        values, rest, given = self.make_parser(ctx).parse_args(args=list(args))
-        self._check_repeats(given, values)
+        _, rest, given = self.make_parser(ctx).parse_args(args=list(args))
+        one: Any
+        for one in given:
+            once = one.param_type_name == "option" and not one.multiple and not one.is_flag
+            if once and given.count(one) > 1:
+                raise typer.BadParameter(f"{one.opts[0]} is given {given.count(one)} times; it takes one value.")
         if self.former_argument and rest:
             warn_former(f"{rest[0]} without an option", f"{self.former_argument} {rest[0]}")
             args.remove(rest[0])
@@ -68,16 +71,10 @@ class EnoCommand(TyperCommand):
         warn_former(name, self.former[name])
         return self.former[name] + equals + value
 
-    def _check_repeats(self, given: Sequence[Any], values: Mapping[str, Any]) -> None:
-        for one in given:
-            once = one.param_type_name == "option" and not one.multiple and not one.is_flag
-            if once and given.count(one) > 1:
-                raise typer.BadParameter(f"{one.opts[0]} is given {given.count(one)} times; it takes one value.")
-
 
 def warn_former(before: str, now: str) -> None:
-    """Warn that a former spelling was used."""
-    errors.print(f"[yellow]{escape(before)} is deprecated and will be removed; use {escape(now)}[/]")
+    """Warn about a deprecated spelling."""
+    warn(f"{before} is deprecated and will be removed; use {now}")
 
 
 def command(
@@ -90,16 +87,15 @@ def command(
 ) -> Callable[[Function], Function]:
     """Register a command.
 
-    A parameter whose annotation is a dataclass stands for the options that its fields declare, so that commands can
-    share options; its class variable ``panel`` is their heading in the help.
+    A parameter that is a dataclass stands for one option per field, so that commands can share options; its class
+    variable ``panel`` is their heading in the help.
 
     Parameters
     ----------
-    app : typer.Typer
     name : str, optional
-        Name of the command, if not that of the function.
+        By default that of the function.
     panel : str, optional
-        Heading under which ``eno --help`` lists it.
+        Heading in ``eno --help``.
     former, former_argument
         See `EnoCommand`.
     """
@@ -137,7 +133,7 @@ def _flattened(function: Function) -> Function:
 
     flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     flat.__annotations__ = {one.name: one.annotation for one in parameters}
-    del flat.__wrapped__  # or its signature would be found in place of this one
+    del flat.__wrapped__  # otherwise its signature is used instead of this one
     return flat
 
 
@@ -155,7 +151,7 @@ def _parameters_of(group: Any) -> list[inspect.Parameter]:
 
 
 def _described(hint: Any, panel: str | None = None) -> Any:
-    """Put an option under its group's heading, and hide a default that the help text states itself."""
+    """Put an option under its group's heading. Hide its default if the help text mentions one."""
     for one in getattr(hint, "__metadata__", ()):
         if isinstance(one, ParameterInfo):
             one.rich_help_panel = one.rich_help_panel or panel

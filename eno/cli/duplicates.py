@@ -1,4 +1,4 @@
-"""Files of the same recording: ``duplicates``."""
+"""Find files of the same recording: ``duplicates``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from eno.cli.options import (
     LibraryOptions,
     StoreOption,
     prepare_output,
+    print_failure,
     print_json,
     shown,
+    warn,
 )
 from eno.console import console, progress
 from eno.errors import AudioError, ConfigError
@@ -43,22 +45,20 @@ def duplicates(
     audio_root: AudioRootOption = None,
     index: IndexOption = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write the pairs to a .csv or .json file")
+        Path | None, typer.Option(metavar="FILE", help="Also write all pairs to this .csv or .json file")
     ] = None,
-    neighbours: Annotated[
-        int | None, typer.Option(min=0, help="Nearest neighbours of each track that are candidates …")
-    ] = None,
+    neighbours: Annotated[int | None, typer.Option(min=0, help="Nearest neighbours per track to compare …")] = None,
     min_cosine: Annotated[float | None, typer.Option(min=-1, max=1, help="… above this cosine similarity")] = None,
-    nearest: Annotated[int | None, typer.Option(min=0, help="Nearest neighbours that are always candidates")] = None,
+    nearest: Annotated[int | None, typer.Option(min=0, help="Nearest neighbours to compare at any similarity")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find files of the same recording, whatever their format, and recommend which one to keep. Deletes nothing."""
+    """Find files of the same recording in any format, and recommend which one to keep. Nothing is deleted."""
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
         raise ConfigError(f"--out {shown(out)}: the file name must end in .csv or .json.")
     library = where.open(store=store, audio_root=audio_root)
     roots = library.present_audio_roots
     if audio_root and roots is None:
-        raise AudioError(str(library.audio_roots), "is not a folder; expected the one that was embedded")
+        raise AudioError(str(library.audio_roots), "is not a folder; specify the one that was embedded")
     if out is not None:
         prepare_output(out)
 
@@ -80,12 +80,12 @@ def duplicates(
         for row in found.rows():
             print_json(row)
     else:
-        _print(found, listened=roots is not None)
+        _print(found, compared=roots is not None)
 
 
 @contextmanager
 def _index(library: Library, folder: Path | None) -> Iterator[SimilarityIndex]:
-    """Open an up-to-date index; that of a remote store is temporary, because there is no disk to keep it on."""
+    """Open an up-to-date index. That of a remote store is temporary, since an index must be on a local disk."""
     from eno.similarity.index.build import build_index
 
     store = library.store()
@@ -112,29 +112,29 @@ def _write(found: Duplicates, out: Path) -> None:
         table.writerows(rows)
 
 
-def _print(found: Duplicates, *, listened: bool) -> None:
+def _print(found: Duplicates, *, compared: bool) -> None:
     from eno.duplicates.copies import DIFFERENT, SAME, UNCONFIRMED, why_kept
 
     for group in found.groups:
         console.print(f"[bold]keep[/]  {shown(group[0].track_id)}  ({shown(why_kept(group))})")
         for member in group[1:]:
             console.print(f"      {shown(member.track_id)}  {shown(_reason(member))}")
-    unsure = [pair for pair in found.pairs if pair.decision == UNCONFIRMED]
-    for pair in unsure[:_LISTED] if listened else []:
+    unconfirmed = [pair for pair in found.pairs if pair.decision == UNCONFIRMED]
+    for pair in unconfirmed[:_LISTED] if compared else []:
         console.print(
             f"[yellow]?[/]     {shown(pair.first)} and {shown(pair.second)}: {shown(pair.likeness.reason)} "
             f"(cosine {pair.cosine:.2f})"
         )
     for track_id, reason in found.problems.items():
-        console.print(f"[red]failed[/]  {shown(track_id)}: {shown(reason)}")
+        print_failure(track_id, reason)
     counts = ", ".join(f"{found.count(decision)} {decision}" for decision in (SAME, DIFFERENT, UNCONFIRMED))
     console.print(f"{found.tracks} tracks, {len(found.pairs)} pairs compared: {counts}")
     console.print(f"{len(found.groups)} groups with {sum(len(group) - 1 for group in found.groups)} redundant files")
-    if not listened and found.pairs:
-        console.print("[yellow]The audio was not compared. Name its folder with --audio-root to confirm the pairs.[/]")
+    if not compared and found.pairs:
+        warn("The audio was not compared. Specify its folder with --audio-root to confirm the pairs.")
 
 
 def _reason(member: Member) -> str:
     if member.pair is None:
         return member.behind
-    return f"score {member.pair.likeness.score:.3f}, {member.pair.likeness.overlap:.0%} of the sound; {member.behind}"
+    return f"score {member.pair.likeness.score:.3f}, {member.pair.likeness.overlap:.0%} overlap; {member.behind}"

@@ -1,4 +1,4 @@
-"""Audio to vectors: ``embed``."""
+"""Compute embeddings of the collection: ``embed``."""
 
 from __future__ import annotations
 
@@ -7,41 +7,37 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from eno.cli.commands import EMBEDDINGS, command
-from eno.cli.options import EncoderOption, JsonOption, LibraryOptions, StoreOption, print_json, shown
+from eno.cli.options import (
+    EncoderOption,
+    JsonOption,
+    LibraryOptions,
+    StoreOption,
+    clock,
+    print_failure,
+    print_json,
+    shown,
+    warn,
+)
 from eno.cli.tracked import FORMER_TRACKING, Run, TrackingOptions, tracked
-from eno.console import console, errors, progress
+from eno.console import console, progress
 from eno.errors import AudioError, ConfigError, EnoError
 from eno.library import Library
 
 if TYPE_CHECKING:
     from eno.embeddings.job.embed import EmbedProgress, EmbedReport
     from eno.embeddings.job.executor import Executor
+    from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.encoders import Encoder
 
 app = typer.Typer()
 
 _LOG_S = 10.0
-
-
-class ExecutorName(StrEnum):
-    """Where tracks are embedded."""
-
-    LOCAL = "local"
-    RAY = "ray"
-
-
-class DType(StrEnum):
-    """Precision of the values in a new store."""
-
-    FLOAT16 = "float16"
-    FLOAT32 = "float32"
 
 
 @command(app, panel=EMBEDDINGS, former=FORMER_TRACKING)
@@ -53,23 +49,24 @@ def embed(
     encoder: EncoderOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Retry files that failed before")] = False,
     min_coverage: Annotated[
-        float, typer.Option(min=0, max=1, help="Exit with an error if a smaller share of the files is embedded")
+        float, typer.Option(min=0, max=1, help="Minimum fraction of files to embed; below it, the exit status is 1")
     ] = 0.99,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda; several separated by commas: cuda:0,cuda:1")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Decoding processes (default: one per core)")] = None,
     file_timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds without progress after which decoding a file is given up")
+        float, typer.Option(min=0.1, help="Give up a file if decoding makes no progress for this many seconds")
     ] = 120,
     dtype: Annotated[
-        DType | None, typer.Option("--store-dtype", help="Precision of a new store (default: float16)")
+        Literal["float16", "float32"] | None,
+        typer.Option("--store-dtype", help="Precision of a new store (default: float16)"),
     ] = None,
-    executor: Annotated[ExecutorName, typer.Option(help="This machine, or a Ray cluster")] = ExecutorName.LOCAL,
+    executor: Annotated[Literal["local", "ray"], typer.Option(help="Run on this machine or a Ray cluster")] = "local",
     json_log: Annotated[bool, typer.Option("--json-log", help="Log progress as JSON Lines to stderr")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Embed the collection. Later runs take new and changed files; an interrupted run resumes where it stopped."""
+    """Embed the collection. Later runs embed new and changed files; an interrupted run resumes where it stopped."""
     library = where.open(audio_root=folder, store=store, encoder=encoder, device=device)
     roots = list(library.audio_roots.folders)
     arguments = {"folder": roots, "store": store, "retry_failed": retry_failed, "min_coverage": min_coverage,
@@ -92,21 +89,19 @@ def _embed(run: Run, *, json_log: bool, as_json: bool) -> None:
     library = Library(run.library.settings.model_copy(update={"audio_roots": tuple(given["folder"])}))
     chosen, executor, dtype = library.settings, given["executor"], given["dtype"]
     devices = [name.strip() for name in chosen.device.split(",")]
-    several = len(devices) > 1 or executor == ExecutorName.RAY
-    if executor == ExecutorName.LOCAL:
+    several = len(devices) > 1 or executor == "ray"
+    if executor == "local":
         for name in devices:
-            resolve_device(name)  # also for an encoder that would not use it
+            resolve_device(name)  # fails early, even if the encoder does not use it
     encoder = library.encoder(device="cpu" if several else None)  # several devices load it in their own processes
     place = given["store"] or library.new_store_place(encoder.spec)
-    store = EmbeddingStore.open_or_create(
-        place, encoder.spec, policy=library.window_policy, dtype=dtype and dtype.value
-    )
-    tell = progress_reporter(run.experiment)
+    store = EmbeddingStore.open_or_create(place, encoder.spec, policy=library.window_policy, dtype=dtype)
+    track = progress_reporter(run.experiment)
     with _shown_progress(f"embedding with {chosen.encoder}", json_log) as show:
 
-        def told(at: EmbedProgress) -> None:
+        def report_progress(at: EmbedProgress) -> None:
             show(at)
-            tell(at)
+            track(at)
 
         report = embed_folder(
             library.audio_roots,
@@ -114,7 +109,7 @@ def _embed(run: Run, *, json_log: bool, as_json: bool) -> None:
             store,
             executor=_executor(executor, library, devices, encoder, given["workers"], given["file_timeout"]),
             retry_failed=given["retry_failed"],
-            on_progress=told,
+            on_progress=report_progress,
         )
     report_embedding(run.experiment, report, store)
     if json_log:
@@ -127,7 +122,7 @@ def _embed(run: Run, *, json_log: bool, as_json: bool) -> None:
 
 
 def _executor(
-    name: ExecutorName,
+    name: str,
     library: Library,
     devices: list[str],
     encoder: Encoder,
@@ -136,11 +131,11 @@ def _executor(
 ) -> Executor:
     options: dict[str, Any] = {"workers": workers, "file_timeout_s": file_timeout_s}
     policy, dtype = library.window_policy, library.settings.dtype
-    if name == ExecutorName.RAY:
+    if name == "ray":
         from eno.embeddings.job.ray_job import RayExecutor
 
         if len(devices) > 1:
-            raise ConfigError("--executor ray places its workers itself; use --device auto, cpu or cuda with it.")
+            raise ConfigError("--executor ray assigns devices itself; use --device auto, cpu or cuda with it.")
         return RayExecutor(encoder.spec, policy, device=devices[0], dtype=dtype, **options)
     if len(devices) > 1:
         from eno.embeddings.job.device_processes import DevicesExecutor
@@ -161,16 +156,8 @@ def _shown_progress(label: str, as_json: bool) -> Iterator[Callable[[EmbedProgre
             at.done,
             at.total,
             f"{at.tracks_per_s:.1f} tracks/s, {at.audio_hours_per_hour:.0f} h of audio per hour, "
-            f"{_duration(at.eta_s)} left, {at.failed} failed",
+            f"{'?' if at.eta_s is None else clock(at.eta_s)} left, {at.failed} failed",
         )
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
 def _json_progress() -> Callable[[EmbedProgress], None]:
@@ -190,9 +177,9 @@ def _log(event: str, values: dict[str, Any]) -> None:
     typer.echo(json.dumps({"event": event, "time": time.time(), **values}), err=True)
 
 
-def _print_report(report: EmbedReport, store: Any) -> None:
+def _print_report(report: EmbedReport, store: EmbeddingStore) -> None:
     for failure in report.failures:
-        console.print(f"[red]failed[/]  {shown(failure.path)}: {shown(failure.reason)}")
+        print_failure(failure.path, failure.reason)
     speed = f"{report.audio_s / report.seconds:.0f} s of audio per second" if report.embedded else ""
     console.print(
         f"found {report.found} = embedded {report.embedded} + skipped {report.skipped} + failed {report.failed}"
@@ -200,7 +187,7 @@ def _print_report(report: EmbedReport, store: Any) -> None:
         + f" in {report.seconds:.0f} s, {speed}" * bool(speed)
     )
     if report.changed or report.vanished:
-        console.print(f"{report.changed} of the embedded files had changed; {report.vanished} files no longer exist")
+        console.print(f"{report.changed} files had changed and were embedded again; {report.vanished} no longer exist")
     console.print(f"store   {shown(store.path)}")
 
 
@@ -208,12 +195,12 @@ def _check(report: EmbedReport, library: Library, min_coverage: float) -> None:
     if report.left:
         raise EnoError(f"Interrupted with {report.left} tracks left. Run the same command again to resume.")
     if report.found == 0:
-        raise AudioError(str(library.audio_roots), "holds no audio files, so nothing was embedded")
+        raise AudioError(str(library.audio_roots), "contains no audio files, so nothing was embedded")
     if report.failed:
         message = (
-            f"{report.failed} of {report.found} files failed. Running the command again retries those that have "
-            "changed, and with --retry-failed all of them."
+            f"{report.failed} of {report.found} files failed. The next run retries those that have changed since, and "
+            "with --retry-failed all of them."
         )
         if report.coverage < min_coverage:
             raise EnoError(f"{message} Coverage is {report.coverage:.1%}, below --min-coverage {min_coverage:.1%}.")
-        errors.print(f"[yellow]{message}[/]")
+        warn(message)

@@ -1,4 +1,4 @@
-"""Encoders and their weights: ``encoders``, ``weights convert-laion``."""
+"""List encoders and convert weights: ``encoders``, ``weights convert-laion``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ weights = typer.Typer(help="Convert pretrained weights.", no_args_is_help=True, 
 app.add_typer(weights, name="weights", rich_help_panel=EMBEDDINGS)
 
 _FROM_SETTINGS = "from your settings"
-_ANY_MODEL = "AST, wav2vec 2.0, HuBERT, WavLM, Whisper, EnCodec; sizes and licence are in the model card"
+_ANY_MODEL = "AST, wav2vec 2.0, HuBERT, WavLM, Whisper, EnCodec; for sizes and licences see their model cards"
 
 
 @weights.callback()
@@ -31,7 +31,7 @@ def _weights() -> None:
 
 @command(app, panel=EMBEDDINGS)
 def encoders(where: LibraryOptions, as_json: JsonOption = False) -> None:
-    """List the encoders with their sizes and licences, and whether their weights are downloaded."""
+    """List the encoders, their sizes and licences, and whether their weights are downloaded."""
     from eno.encoders.cards import CARDS, is_present
 
     cards = {(card.encoder, card.model): card for card in CARDS}
@@ -63,14 +63,15 @@ def _describe(card: Card) -> list[str]:
 
 @command(weights, "convert-laion")
 def convert_laion(
-    source: Annotated[Path, typer.Argument(help="Checkpoint of laion_clap, FILE.pt")],
+    source: Annotated[Path, typer.Argument(help="Checkpoint of laion_clap, a .pt file")],
     target: Annotated[Path, typer.Argument(help="Folder for the converted checkpoint")],
     tokenizer: Annotated[
-        str, typer.Option(help="RoBERTa's tokenizer, which the file lacks: a folder, or an id on the Hugging Face hub")
+        str,
+        typer.Option(help="RoBERTa's tokenizer (not in the checkpoint): a folder, or an id on the Hugging Face hub"),
     ] = "roberta-base",
     no_text: Annotated[bool, typer.Option("--no-text", help="Convert without a tokenizer, for audio only")] = False,
 ) -> None:
-    """Convert a laion_clap checkpoint to safetensors in the format of transformers, without running code from it."""
+    """Convert a laion_clap checkpoint to the format of transformers, without running code from it."""
     from eno.encoders import load_encoder
     from eno.encoders.clap.laion_checkpoint import convert_laion as convert
 
@@ -82,7 +83,6 @@ def convert_laion(
 
 def _configured(library: Library, known: set[tuple[str, str]]) -> list[tuple[str, str]]:
     """List the checkpoints in the settings that are not in the table."""
-    set_by_user = [
-        (name, library.settings.options_of(name).get("model")) for name in ("clap", "laion", "mert", "hf", "simple_cnn")
-    ]
-    return [(name, model) for name, model in set_by_user if model is not None and (name, model) not in known]
+    names = ("clap", "laion", "mert", "hf", "simple_cnn")
+    configured = [(name, library.settings.options_of(name).get("model")) for name in names]
+    return [(name, model) for name, model in configured if model is not None and (name, model) not in known]

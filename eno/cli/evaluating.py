@@ -1,11 +1,11 @@
-"""How good predictors are: ``evaluate`` and ``compare``."""
+"""Evaluate predictors: ``evaluate`` and ``compare``."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -33,14 +33,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-class Split(StrEnum):
-    """The splits of a collection."""
-
-    TEST = "test"
-    VAL = "val"
-    TRAIN = "train"
-
-
 @command(app, panel=TRAINING, former={**FORMER_TRACKING, "--part": "--split"}, former_argument="--model")
 def evaluate(
     where: LibraryOptions,
@@ -48,10 +40,10 @@ def evaluate(
     model: ModelOption = None,
     store: Annotated[
         str | None,
-        typer.Option("--store", help="Its vectors (default: the store it was trained on)", rich_help_panel=LIBRARY),
+        typer.Option("--store", help="Embedding store (default: the one it was trained on)", rich_help_panel=LIBRARY),
     ] = None,
-    split: Annotated[Split, typer.Option(help="Split to evaluate on")] = Split.TEST,
-    out: Annotated[Path | None, typer.Option(help="Folder of the report (default: MODEL/evaluation)")] = None,
+    split: Annotated[Literal["test", "val", "train"], typer.Option(help="Split to evaluate on")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Folder for the report (default: MODEL/evaluation)")] = None,
     audio_root: AudioRootOption = None,
     resamples: Annotated[
         int | None, typer.Option(min=1, help="Bootstrap resamples of artists for the confidence intervals")
@@ -60,7 +52,7 @@ def evaluate(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Evaluate a predictor on held-out tracks: metrics, a report on each label, and a page to read."""
+    """Evaluate a predictor on held-out tracks. Writes metrics, a table of all labels, and an HTML report."""
     library = where.open(model=model, device=device, audio_root=audio_root)
     arguments = {"model": library.settings.model, "store": store, "split": split, "out": out,
                  "audio_root": [str(folder) for folder in library.audio_roots.folders], "resamples": resamples,
@@ -90,9 +82,7 @@ def _evaluate(run: Run, *, as_json: bool) -> None:
         collection = library.collection(given["store"] or record.store, splits=splits, labels=model / LABELS)
         run.experiment.describe("data", lineage(collection))
         source = collection
-    found = evaluate_predictor(
-        model, source, split=split.value, resamples=given["resamples"], device=library.settings.device
-    )
+    found = evaluate_predictor(model, source, split=split, resamples=given["resamples"], device=library.settings.device)
     out = given["out"] or model / EVALUATION
     audio = AudioRoots.of(given["audio_root"])
     try:
@@ -100,10 +90,8 @@ def _evaluate(run: Run, *, as_json: bool) -> None:
     finally:
         report_evaluation(run.experiment, found, out)
     if as_json:
-        import json
-
         metrics = json.loads((out / METRICS_FILE).read_text(encoding="utf-8"))
-        print_json({"model": str(model), "split": split.value, "report": str(out / REPORT_FILE), **metrics})
+        print_json({"model": str(model), "split": split, "report": str(out / REPORT_FILE), **metrics})
         return
     levels = {"tracks": found.tracks, "albums": found.albums}
     console.print(metrics_table(levels, title=f"{model.name}, {split} split"))
@@ -135,7 +123,7 @@ def compare(
     cnn: Annotated[
         bool, typer.Option("--cnn", help="Include the CNN baseline, on the features of scripts/prepare_data.py")
     ] = False,
-    out: Annotated[Path, typer.Option(help="Folder of the tables and predictors")] = Path("models/compare"),
+    out: Annotated[Path, typer.Option(help="Folder for the tables and predictors")] = Path("models/compare"),
     audio_root: AudioRootOption = None,
     splits: SplitsOption = None,
     labels: LabelsOption = None,
@@ -173,7 +161,7 @@ def _compare(run: Run, *, as_json: bool) -> None:
     if baseline is not None:
         candidates.append(baseline)
     if len(candidates) < 2:
-        raise ConfigError("There is only one candidate. Name several --store or --head, or add --cnn.")
+        raise ConfigError("There is only one candidate. Specify several --store or --head, or add --cnn.")
     with progress("comparing") as show:
         rows = compare_candidates(
             candidates,

@@ -1,21 +1,20 @@
-"""Looking after stores and indexes: ``store …`` and ``index …``."""
+"""Maintain stores and indexes: ``store …`` and ``index …``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from enum import StrEnum
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from eno.cli.commands import EMBEDDINGS, SEARCH, EnoGroup, command
+from eno.cli.commands import EMBEDDINGS, SEARCH, EnoGroup, command, warn_former
 from eno.cli.options import IndexOption, JsonOption, LibraryOptions, StoreOption, print_json, print_rows, shown
 from eno.console import console, progress
 from eno.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
+    from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.similarity.index.index import SimilarityIndex
 
 app = typer.Typer()
@@ -24,23 +23,33 @@ indexes = typer.Typer(help="Build, update and measure similarity indexes.", no_a
 app.add_typer(stores, name="store", rich_help_panel=EMBEDDINGS)
 app.add_typer(indexes, name="index", rich_help_panel=SEARCH)
 
-WindowsOption = Annotated[bool, typer.Option("--windows", help="The index of windows, which finds passages")]
 
+@dataclass(frozen=True)
+class IndexOptions(LibraryOptions):
+    """Which index a command works on."""
 
-class Kind(StrEnum):
-    """Kinds of index."""
+    store: StoreOption = None
+    windows: Annotated[bool, typer.Option("--windows", help="The index of windows, which finds passages")] = False
+    index: IndexOption = None
 
-    AUTO = "auto"
-    EXACT = "exact"
-    IVF = "ivf"
-    IVFPQ = "ivfpq"
+    @property
+    def level(self) -> str:
+        """What is indexed."""
+        return "windows" if self.windows else "tracks"
 
+    def folder(self, store: EmbeddingStore) -> Path:
+        """Return the folder of the index."""
+        from eno.similarity.index.index import index_folder
 
-def _print(rows: Mapping[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json(rows)
-    else:
-        print_rows(rows)
+        return self.index or index_folder(store, self.level)
+
+    def open_index(self, store: EmbeddingStore) -> SimilarityIndex:
+        """Open the existing index of a store."""
+        from eno.similarity.index.index import SimilarityIndex
+
+        index = SimilarityIndex.open(self.folder(store))
+        index.require(store.spec)
+        return index
 
 
 @command(stores, "info", former_argument="--store")
@@ -48,16 +57,17 @@ def store_info(where: LibraryOptions, store: StoreOption = None, as_json: JsonOp
     """Show the encoder, size and contents of a store."""
     from eno.describe import describe_store
 
-    _print(describe_store(where.open(store=store).store_place()), as_json)
+    print_rows(describe_store(where.open(store=store).store_place()), as_json=as_json)
 
 
 @command(stores, "verify", former_argument="--store")
 def store_verify(where: LibraryOptions, store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Check all parts against their checksums and counts."""
+    """Check the checksums and row counts of a store."""
     from eno.embeddings.store.maintenance import verify_store
 
     opened = where.open(store=store).store()
-    check = verify_store(opened)
+    with progress("verifying") as show:
+        check = verify_store(opened, on_progress=show)
     if as_json:
         print_json(asdict(check))
     else:
@@ -68,7 +78,7 @@ def store_verify(where: LibraryOptions, store: StoreOption = None, as_json: Json
             console.print(f"{check.dead} windows are obsolete; 'eno store compact' removes them")
     if check.problems:
         raise StoreError(
-            f"{opened.path}: has {len(check.problems)} problems. Delete the damaged parts and run 'eno embed' again."
+            f"{opened.path}: {len(check.problems)} problems found. Delete the damaged parts and run 'eno embed' again."
         )
     if not as_json:
         console.print("[green]no problems[/]")
@@ -76,11 +86,12 @@ def store_verify(where: LibraryOptions, store: StoreOption = None, as_json: Json
 
 @command(stores, "compact", former_argument="--store")
 def store_compact(where: LibraryOptions, store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Merge small parts, and remove vectors of deleted and changed files."""
+    """Merge small parts, and remove the vectors of deleted and changed files."""
     from eno.embeddings.store.maintenance import compact_store
 
     opened = where.open(store=store).store()
-    done = compact_store(opened)
+    with progress("compacting") as show:
+        done = compact_store(opened, on_progress=show)
     if as_json:
         print_json(asdict(done))
         return
@@ -98,16 +109,17 @@ def store_export(
     windows: Annotated[bool, typer.Option("--windows", help="Export windows instead of track means")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the vectors as a NumPy array and their ids as CSV."""
-    from eno.cli.commands import warn_former
+    """Write the vectors to a NumPy file, and their ids to a CSV file."""
     from eno.embeddings.store.maintenance import export_store
 
     if len(folder) == 2 and store is None:
         warn_former(f"{folder[0]} without an option", f"--store {folder[0]}")
         store = str(folder.pop(0))
     if len(folder) != 1:
-        raise ConfigError("Name one folder to export to.")
-    rows = export_store(where.open(store=store).store(), folder[0], windows=windows)
+        raise ConfigError("Specify one folder to export to.")
+    opened = where.open(store=store).store()
+    with progress("exporting") as show:
+        rows = export_store(opened, folder[0], windows=windows, on_progress=show)
     if as_json:
         print_json({"rows": rows, "folder": str(folder[0])})
     else:
@@ -116,13 +128,13 @@ def store_export(
 
 @command(indexes, "build", former_argument="--store")
 def index_build(
-    where: LibraryOptions,
-    store: StoreOption = None,
-    windows: WindowsOption = False,
-    index: IndexOption = None,
-    kind: Annotated[Kind | None, typer.Option(help="Exact search, or inverted lists (default: by size)")] = None,
+    where: IndexOptions,
+    kind: Annotated[
+        Literal["auto", "exact", "ivf", "ivfpq"] | None,
+        typer.Option(help="Exhaustive search, or inverted lists (default: depends on the size)"),
+    ] = None,
     memory_mb: Annotated[
-        float | None, typer.Option(min=1, help="Memory that the index may take, which decides its kind")
+        float | None, typer.Option(min=1, help="Memory limit for 'auto', in MB (default: the smallest kind)")
     ] = None,
     space: Annotated[
         str | None, typer.Option(help="Transformation of the vectors: none, standardise, whiten (default: standardise)")
@@ -130,50 +142,43 @@ def index_build(
     seed: Annotated[int | None, typer.Option(help="Random seed")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Build the index of a store. 'eno similar' does this itself if there is none."""
+    """Build the index of a store. 'eno similar' does this by itself if there is none."""
     from eno.similarity.index.build import build_index
 
-    library = where.open(store=store)
-    given = {"kind": kind and kind.value, "memory_mb": memory_mb, "space": space, "seed": seed}
+    library = where.open(store=where.store)
+    given = {"kind": kind, "memory_mb": memory_mb, "space": space, "seed": seed}
     options = library.settings.index.model_dump(exclude_none=True)
     options |= {name: value for name, value in given.items() if value is not None}
     with progress("indexing") as show:
-        built = build_index(library.store(), index, level=_level(windows), on_progress=show, **options)
-    _print(_described(built), as_json)
+        built = build_index(library.store(), where.index, level=where.level, on_progress=show, **options)
+    print_rows(_described(built), as_json=as_json)
 
 
 @command(indexes, "info", former_argument="--store")
 def index_info(
-    where: LibraryOptions,
-    store: StoreOption = None,
-    windows: WindowsOption = False,
-    index: IndexOption = None,
+    where: IndexOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Show what an index contains, and its measured recall."""
-    library = where.open(store=store)
-    found = _open(library.store(), windows, index)
+    store = where.open(store=where.store).store()
+    found = where.open_index(store)
     rows = _described(found)
-    if found.is_older_than(library.store()):
+    if found.is_older_than(store):
         rows["state"] = "older than its store; update it with: eno index add"
-    _print(rows, as_json)
+    print_rows(rows, as_json=as_json)
 
 
 @command(indexes, "add", former_argument="--store")
 def index_add(
-    where: LibraryOptions,
-    store: StoreOption = None,
-    windows: WindowsOption = False,
-    index: IndexOption = None,
+    where: IndexOptions,
     as_json: JsonOption = False,
 ) -> None:
-    """Update an index: add new tracks and remove deleted ones. It is rebuilt only if the collection changed a lot."""
+    """Update an index: add new tracks and remove deleted ones. It is rebuilt only after large changes."""
     from eno.similarity.index.build import update_index
-    from eno.similarity.index.index import index_folder
 
-    opened = where.open(store=store).store()
+    store = where.open(store=where.store).store()
     with progress("indexing") as show:
-        done = update_index(opened, index or index_folder(opened, _level(windows)), on_progress=show)
+        done = update_index(store, where.folder(store), on_progress=show)
     if as_json:
         print_json(asdict(done))
         return
@@ -184,36 +189,21 @@ def index_add(
 
 @command(indexes, "verify", former_argument="--store")
 def index_verify(
-    where: LibraryOptions,
-    store: StoreOption = None,
-    windows: WindowsOption = False,
-    index: IndexOption = None,
+    where: IndexOptions,
     queries: Annotated[int, typer.Option(min=1, help="Number of queries")] = 500,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure recall and query time against exact search, and keep the figures with the index."""
+    """Measure the recall and query time of an index against exhaustive search, and save them in the index."""
     from eno.similarity.index.measure import measure_index
 
-    result = measure_index(_open(where.open(store=store).store(), windows, index), queries=queries)
+    result = measure_index(where.open_index(where.open(store=where.store).store()), queries=queries)
     if as_json:
         print_json(asdict(result))
         return
     console.print(
         f"recall@{result.k} {result.recall:.4f} over {result.queries} queries; time per query {result.p50_ms:.2f} ms "
-        f"(median), {result.p99_ms:.2f} ms (99th percentile); exact search {result.exact_p50_ms:.2f} ms (median)"
+        f"(median), {result.p99_ms:.2f} ms (99th percentile); exhaustive search {result.exact_p50_ms:.2f} ms (median)"
     )
-
-
-def _level(windows: bool) -> str:
-    return "windows" if windows else "tracks"
-
-
-def _open(store: Any, windows: bool, folder: Path | None) -> SimilarityIndex:
-    from eno.similarity.index.index import SimilarityIndex, index_folder
-
-    index = SimilarityIndex.open(folder or index_folder(store, _level(windows)))
-    index.require(store.spec)
-    return index
 
 
 def _described(index: SimilarityIndex) -> dict[str, str]:

@@ -1,10 +1,9 @@
-"""A picture of the collection: ``map``."""
+"""Draw the collection: ``map``."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,7 +13,7 @@ from eno.cli.options import (
     DeviceOption,
     JsonOption,
     LibraryOptions,
-    ModelOption,
+    PredictorOption,
     StoreOption,
     prepare_output,
     print_json,
@@ -31,31 +30,25 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-
-class Layout(StrEnum):
-    """Ways to place the tracks."""
-
-    AUTO = "auto"
-    UMAP = "umap"
-    PCA = "pca"
+Layout = Literal["auto", "umap", "pca"]
 
 
 @command(app, "map", panel=SEARCH, former={"--method": "--layout"}, former_argument="--store")
 def draw(
     where: LibraryOptions,
     store: StoreOption = None,
-    model: ModelOption = None,
+    model: PredictorOption = None,
     audio_root: AudioRootOption = None,
-    out: Annotated[Path, typer.Option(help="The HTML file")] = Path("map.html"),
+    out: Annotated[Path, typer.Option(help="HTML file")] = Path("map.html"),
     layout: Annotated[
-        Layout, typer.Option(help="umap keeps neighbours together (extra 'map'); pca preserves distances")
-    ] = Layout.AUTO,
-    sample: Annotated[int, typer.Option(min=1, help="Draw a random sample of larger collections")] = 100_000,
+        Layout, typer.Option(help="umap keeps neighbours together (extra 'map'); pca preserves large distances")
+    ] = "auto",
+    sample: Annotated[int, typer.Option(min=1, help="Maximum number of tracks, drawn at random")] = 100_000,
     seed: Annotated[int, typer.Option(help="Random seed")] = 0,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw the collection as one HTML page: every track a point, similar tracks close together."""
+    """Draw the collection as an HTML page, on which every track is a point and similar tracks are close together."""
     import numpy as np
 
     from eno.mapping.map import write_map
@@ -75,7 +68,7 @@ def draw(
             ids,
             opened.matrix(ids)[1],
             space=_space(opened),
-            method=layout.value,
+            method=layout,
             seed=seed,
             metadata=TrackMetadata.read(ids, library.data).table,
             tags=None if model is None else _tags(library, opened, ids),
@@ -99,11 +92,10 @@ def _space(store: EmbeddingStore) -> Space | None:
 
 
 def _tags(library: Library, store: EmbeddingStore, ids: list[str]) -> TagStrengths:
-    """Predict the tags of tracks from their vectors."""
     from eno.inference.predictor_folder import PredictorParts
     from eno.mapping.map_content import TagStrengths
 
-    parts = PredictorParts.load(library.settings.model, device=library.settings.device)
+    parts = PredictorParts.load(library.predictor_folder(), device=library.settings.device)
     labels = parts.labels
     return TagStrengths(labels.all_labels, labels.families, parts.predict_tracks(store, ids), parts.thresholds)
 

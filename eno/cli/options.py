@@ -1,4 +1,4 @@
-"""Options that several commands share, and how results reach the terminal. CONTRIBUTING.md has the table of names."""
+"""Options and output that several commands share. CONTRIBUTING.md has the table of option names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar
 import typer
 from rich.markup import escape
 
-from eno.console import console
+from eno.console import console, errors
 from eno.errors import ConfigError
 from eno.files import printable
 from eno.library import Library
@@ -31,6 +31,15 @@ StoreOption = Annotated[
 ]
 ModelOption = Annotated[
     Path | None, typer.Option("--model", help="Folder of the predictor (default: models/eno)", rich_help_panel=LIBRARY)
+]
+PredictorOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        help="Predictor: a folder, user/name on the Hugging Face hub, or the id of a ClearML model "
+        "(default: models/eno)",
+        rich_help_panel=LIBRARY,
+    ),
 ]
 AudioRootOption = Annotated[
     list[Path] | None,
@@ -52,10 +61,11 @@ EncoderOption = Annotated[
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 …")]
 SplitsOption = Annotated[
     Path | None,
-    typer.Option("--splits", help="Folder of the splits (default: of 'eno split')", rich_help_panel=LIBRARY),
+    typer.Option("--splits", help="Folder of the splits (default: those of 'eno split')", rich_help_panel=LIBRARY),
 ]
 LabelsOption = Annotated[
-    Path | None, typer.Option("--labels", help="Vocabulary file (default: of 'eno labels')", rich_help_panel=LIBRARY)
+    Path | None,
+    typer.Option("--labels", help="Vocabulary file (default: that of 'eno labels')", rich_help_panel=LIBRARY),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line", rich_help_panel=RESULT)]
 
@@ -76,9 +86,9 @@ class LibraryOptions:
     ] = None
 
     def open(self, *, audio_root: list[Path] | None = None, **settings: Any) -> Library:
-        """Open the library; settings that are None are left as the file has them."""
+        """Open the library. These settings take precedence over the file, unless they are None."""
         if "" not in sys.path:
-            sys.path.insert(0, "")  # an encoder of the user's own is imported from the current folder
+            sys.path.insert(0, "")  # so that --encoder module:Class finds modules in the current folder
         return Library.open(
             self.config,
             overrides=self.overrides or (),
@@ -94,12 +104,9 @@ def shown(value: Any) -> str:
 
 
 def prepare_output(path: Path) -> None:
-    """Create the folder of an output file and make sure that it can be written, before the work is done.
+    """Create the folder of an output file; raise a ConfigError if the file cannot be written.
 
-    Raises
-    ------
-    ConfigError
-        It cannot be written.
+    Called before long work, which would be lost otherwise.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,11 +118,27 @@ def prepare_output(path: Path) -> None:
         raise ConfigError(f"--out {path}: cannot be written ({error.strerror}). Choose another file.") from error
 
 
-def print_rows(rows: Mapping[str, Any]) -> None:
-    """Print names and values in two columns."""
-    width = max(map(len, rows))
-    for name, value in rows.items():
-        console.print(f"{name:<{width}}  {shown(value)}")
+def clock(seconds: float) -> str:
+    """Format a time as m:ss, or h:mm:ss.
+
+    Examples
+    --------
+    >>> clock(65.2), clock(3723)
+    ('1:05', '1:02:03')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def warn(text: str) -> None:
+    """Print a warning."""
+    errors.print(f"[yellow]{shown(text)}[/]")
+
+
+def print_failure(name: str, reason: str) -> None:
+    """Print why something failed."""
+    console.print(f"[red]failed[/]  {shown(name)}: {shown(reason)}")
 
 
 def print_lines(lines: list[str]) -> None:
@@ -124,6 +147,15 @@ def print_lines(lines: list[str]) -> None:
         console.print(shown(line))
 
 
+def print_rows(rows: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print names and values in two columns, or as JSON."""
+    if as_json:
+        print_json(rows)
+        return
+    width = max(map(len, rows))
+    print_lines([f"{name:<{width}}  {value}" for name, value in rows.items()])
+
+
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print an object as one line of ASCII, so that bytes of names that are not valid UTF-8 survive as escapes."""
+    """Print an object as one line of JSON in ASCII: bytes of file names that are not UTF-8 become escapes."""
     typer.echo(json.dumps(value, default=str))

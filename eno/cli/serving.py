@@ -1,4 +1,4 @@
-"""The HTTP service: ``serve``."""
+"""Run the HTTP service: ``serve``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from eno.cli.options import (
     EncoderOption,
     IndexOption,
     LibraryOptions,
-    ModelOption,
+    PredictorOption,
     StoreOption,
-    shown,
+    warn,
 )
-from eno.console import console, errors, progress
+from eno.console import console, progress
 from eno.errors import ConfigError, MissingExtra
 from eno.library import Library
 
@@ -34,7 +34,6 @@ app = typer.Typer()
 
 _TOKEN = "ENO_TOKEN"
 _MB = 1_000_000
-_ACCESS, _LIMITS = "Access", "Limits"
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class AccessOptions:
     ] = None
 
     def access(self) -> Access:
-        """Read the token, and say which requests are allowed."""
+        """Read the token, and return which requests are allowed."""
         from eno.serving.security import Access, local_names
 
         token = os.environ.get(_TOKEN)
@@ -67,12 +66,12 @@ class AccessOptions:
                 raise ConfigError(f"{self.token_file}: cannot be read ({error}).") from error
         if token is not None and not token.strip():
             place = self.token_file or f"${_TOKEN}"
-            raise ConfigError(f"The token in {place} is empty; put one there, for example 32 random letters.")
+            raise ConfigError(f"The token in {place} is empty. Set one, for example 32 random letters.")
         hosts = local_names(self.host, self.host_name or ())
         if token is None and not hosts:
-            errors.print(
-                f"[yellow]Anyone who can reach {shown(self.host)} can use this service and play the collection. Set a "
-                f"token with --token-file or ${_TOKEN}; without HTTPS others on the network can read it.[/]"
+            warn(
+                f"Anyone who can reach {self.host} can use this service and play the collection. Set a token with "
+                f"--token-file or ${_TOKEN}. Without HTTPS, others on the network can read the token."
             )
         return Access(token=token, hosts=hosts, origins=tuple(self.allow_origin or ()))
 
@@ -83,13 +82,13 @@ class LimitOptions:
 
     panel: ClassVar[str] = "Limits"
 
-    max_mb: Annotated[float, typer.Option(min=0.001, help="Largest file that is accepted, in MB")] = 200.0
-    max_minutes: Annotated[float, typer.Option(min=0.01, help="Longest file that is accepted")] = 120.0
+    max_mb: Annotated[float, typer.Option(min=0.001, help="Maximum size of a file, in MB")] = 200.0
+    max_minutes: Annotated[float, typer.Option(min=0.01, help="Maximum duration of a file")] = 120.0
     max_waiting: Annotated[int, typer.Option(min=1, help="Maximum number of waiting requests")] = 64
     decoders: Annotated[int | None, typer.Option(min=1, help="Decoding processes (default: half the cores)")] = None
 
     def limits(self) -> Limits:
-        """Return these options as the service takes them."""
+        """Return these options as limits of the service."""
         from eno.serving.service import Limits, default_decoders
         from eno.serving.uploads import UploadLimits
 
@@ -106,20 +105,20 @@ def serve(
     where: LibraryOptions,
     access: AccessOptions,
     limits: LimitOptions,
-    model: ModelOption = None,
+    model: PredictorOption = None,
     store: StoreOption = None,
     index: IndexOption = None,
     audio_root: AudioRootOption = None,
     feedback: Annotated[
-        Path | None, typer.Option(help="File for corrections (default: DATA_ROOT/processed/feedback.jsonl)")
+        Path | None, typer.Option(help="File for corrections by users (default: DATA_ROOT/processed/feedback.jsonl)")
     ] = None,
-    layout: Annotated[Layout, typer.Option(help="Layout of the map, see 'eno map'")] = Layout.AUTO,
+    layout: Annotated[Layout, typer.Option(help="Layout of the map, see 'eno map'")] = "auto",
     encoder: EncoderOption = None,
     device: DeviceOption = None,
 ) -> None:
-    """Tag files and find similar tracks over HTTP, with a web page.
+    """Tag files and find similar tracks over HTTP and on a web page.
 
-    Without a store files can be tagged but not searched; without a predictor they can be searched but not tagged.
+    Without a store there is no search, and without a predictor there are no tags.
     """
     try:
         import uvicorn
@@ -139,7 +138,7 @@ def serve(
     loaded = library.encoder_of(_spec(predictor, place), encoder)
     sources = Sources(
         model=predictor, store=place, index=index, data_root=library.settings.data_root,
-        audio_roots=library.audio_roots if audio_root else library.present_audio_roots, map_method=layout.value,
+        audio_roots=library.audio_roots if audio_root else library.present_audio_roots, map_method=layout,
     )  # fmt: skip
     service = Service(sources, loaded, feedback=feedback or library.data.feedback, limits=limits.limits())
     host = f"[{access.host}]" if ":" in access.host else access.host
@@ -149,25 +148,21 @@ def serve(
         host=access.host,
         port=access.port,
         log_level="info",
-        access_log=False,  # /metrics counts requests, and paths tell what somebody listens to
+        access_log=False,  # /metrics counts requests, and paths would reveal what people listen to
         timeout_graceful_shutdown=60,
     )
 
 
 def _sources(library: Library, model: Path | None, store: str | None) -> tuple[Path | None, str | None]:
-    """Decide which predictor and store are served: those that are named, or else those that the library has.
-
-    If only one of them is named, only that one is served.
-    """
-    if model is None and store is None:
-        if library.has_predictor:
-            model = library.settings.model
-        if library.settings.store or library.stores():
-            store = library.store_place()
+    """Return the predictor and store on the command line; if neither is there, those of the library."""
+    if model is not None or store is not None:
+        return library.predictor_folder() if model else None, store
+    model = library.settings.model if library.has_predictor else None
+    store = library.store_place() if library.settings.store or library.stores() else None
     if model is None and store is None:
         raise ConfigError(
-            "There is nothing to serve yet: embed the collection with 'eno embed' and train a predictor with "
-            "'eno train', or name them with --store and --model."
+            "There is nothing to serve yet. Embed the collection with 'eno embed' and train a predictor with "
+            "'eno train', or specify them with --store and --model."
         )
     return model, store
 

@@ -1,4 +1,4 @@
-"""Setting up and looking around: ``init``, ``status``, ``info``."""
+"""Set up a library and inspect it: ``init``, ``status``, ``info``."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ app = typer.Typer()
 
 _CATALOGUE = ("imported", "scanned", "matched", "labelled", "split", "trained")
 _EXAMPLE = """
-# Options of encoders, heads and the other steps have sections; these are some of the defaults:
+# Each encoder, head and other step has a section for its options. Two of the defaults:
 # [windows]
-# count = 8          # windows of a track that are encoded
+# count = 8          # windows per track
 # [labels]
-# min_albums = 100   # a label needs this number of albums
+# min_albums = 100   # minimum number of albums of a label
 """
 
 
@@ -41,7 +41,7 @@ def init(
     encoder: Annotated[str | None, typer.Option("--encoder", help="Encoder by name (default: musicnn)")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing eno.toml")] = False,
 ) -> None:
-    """Write eno.toml to the current folder, so that no other command needs to be told where things are."""
+    """Write eno.toml to the current folder. Other commands then need no paths."""
     from eno.data.library.files import find_tracks
 
     place = Path(FILE)
@@ -50,7 +50,10 @@ def init(
     roots = [path.expanduser().resolve() for path in folder or _default_roots()]
     found = {str(root): len(find_tracks(root)) for root in roots}
     if lute is not None and "://" not in lute:
-        lute = str(_existing(Path(lute)))
+        path = Path(lute).expanduser().resolve()
+        if not path.exists():
+            raise ConfigError(f"{path}: no such file. --lute takes a file of albums, or grpc://host:port.")
+        lute = str(path)
     values = {
         "audio_roots": [str(root) for root in roots],
         "lute": lute,
@@ -68,15 +71,8 @@ def init(
 def _default_roots() -> list[Path]:
     music = Path.home() / "Music"
     if not music.is_dir():
-        raise ConfigError("Where is your music? Name its folder: eno init /path/to/music")
+        raise ConfigError("There is no folder ~/Music. Specify where your music is: eno init /path/to/music")
     return [music]
-
-
-def _existing(path: Path) -> Path:
-    path = path.expanduser().resolve()
-    if not path.exists():
-        raise ConfigError(f"{path}: no such file. --lute takes a file of albums, or grpc://host:port.")
-    return path
 
 
 @command(app, panel=SETUP)
@@ -98,7 +94,7 @@ def status(where: LibraryOptions, as_json: JsonOption = False) -> None:
 
 
 def _age(when: datetime) -> str:
-    """Say how long ago something was.
+    """Format how long ago a time was.
 
     Examples
     --------
@@ -115,7 +111,7 @@ def _age(when: datetime) -> str:
 
 
 def _print_next(library: Library, steps: list[Step] | None = None) -> None:
-    """Print the next command; without albums the steps that need them are passed over."""
+    """Print the next command to run. Without albums, steps that need them are skipped."""
     steps = steps if steps is not None else library.status()
     has_albums = library.settings.lute is not None or library.data.albums.is_file()
     due = [step for step in steps if step.due and (has_albums or step.name not in _CATALOGUE)]
@@ -140,11 +136,11 @@ def info(
 
     library = where.open()
     if not paths:
-        _show(describe_installation(library.settings), as_json)
+        print_rows(describe_installation(library.settings), as_json=as_json)
     failed = 0
     for path in paths or ():
         try:
-            _show(describe(path), as_json)
+            print_rows(describe(path), as_json=as_json)
         except EnoError as error:
             failed += 1
             if as_json:
@@ -154,10 +150,3 @@ def info(
                 errors.print(f"[red]error[/]  {shown(error)}")
     if failed:
         raise EnoError(f"{failed} of {len(paths or ())} could not be described.")
-
-
-def _show(rows: dict[str, str], as_json: bool) -> None:
-    if as_json:
-        print_json(rows)
-    else:
-        print_rows(rows)

@@ -1,16 +1,17 @@
-"""Similarity search: ``similar``."""
+"""Search by similarity: ``similar``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
 from eno.cli.commands import SEARCH, command
 from eno.cli.options import (
+    FILTERS,
     RESULT,
     AudioRootOption,
     DeviceOption,
@@ -18,11 +19,13 @@ from eno.cli.options import (
     IndexOption,
     JsonOption,
     LibraryOptions,
-    ModelOption,
+    PredictorOption,
     StoreOption,
+    clock,
     prepare_output,
     print_json,
     shown,
+    warn,
 )
 from eno.console import console, errors, progress
 from eno.errors import ConfigError
@@ -39,12 +42,11 @@ app = typer.Typer()
 
 _PER_ARTIST = 2
 _REMEDIES = {"per_artist": "--per-artist 0", "per_album": "--per-album 0", "same_album": "--same-album"}
-_QUERY = "Query"
 
 
 @dataclass(frozen=True)
 class QueryOptions:
-    """What the results should sound like, apart from the tracks and files that are named."""
+    """What the results should sound like, besides the tracks and files on the command line."""
 
     panel: ClassVar[str] = "Query"
 
@@ -61,13 +63,7 @@ class QueryOptions:
     like_artist: Annotated[list[str] | None, typer.Option(help="An artist")] = None
 
     def passage(self, seeds: list[str]) -> tuple[float | None, float | None]:
-        """Return start and end of the passage in seconds.
-
-        Raises
-        ------
-        ConfigError
-            There is a passage, but not exactly one track or file.
-        """
+        """Return the start and end of the passage in seconds."""
         from eno.similarity.query_audio import parse_time
 
         if (self.from_time is not None or self.to_time is not None) and (len(seeds) != 1 or self.minus):
@@ -76,7 +72,7 @@ class QueryOptions:
         return start, end
 
     def query(self, sounds: SoundsLike, seeds: list[str]) -> Query:
-        """Combine all of it into one query."""
+        """Combine everything into one query."""
         from eno.similarity.query import combine
 
         start, end = self.passage(seeds)
@@ -92,14 +88,14 @@ class QueryOptions:
 class FilterOptions:
     """Which tracks may be found."""
 
-    panel: ClassVar[str] = "Filters"
+    panel: ClassVar[str] = FILTERS
 
     genre: Annotated[list[str] | None, typer.Option(help="Genre; repeat it for alternatives")] = None
     descriptor: Annotated[list[str] | None, typer.Option(help="Descriptor; repeat it for alternatives")] = None
     artist: Annotated[list[str] | None, typer.Option(help="Artist; repeat it for alternatives")] = None
     album: Annotated[list[str] | None, typer.Option(help="Album title; repeat it for alternatives")] = None
     year: Annotated[str | None, typer.Option(help="Years: 1994, 1990-1999, 1990- or -1999")] = None
-    duration: Annotated[str | None, typer.Option(help="Length: 2:00-5:00, 2:00- or -5:00")] = None
+    duration: Annotated[str | None, typer.Option(help="Duration: 2:00-5:00, 2:00- or -5:00")] = None
     path: Annotated[str | None, typer.Option(help="Start of the track id, or a pattern: '*/live/*'")] = None
     where: Annotated[str | None, typer.Option(help="Any SQL condition: \"rating > 3.5 and codec = 'FLAC'\"")] = None
 
@@ -113,7 +109,7 @@ class FilterOptions:
             descriptors=tuple(self.descriptor or ()),
             artists=tuple(self.artist or ()),
             albums=tuple(self.album or ()),
-            years=_range("--year", self.year, _whole),
+            years=_range("--year", self.year, _year),
             duration_s=_range("--duration", self.duration, parse_time),
             path=self.path,
             expression=self.where,
@@ -122,7 +118,7 @@ class FilterOptions:
 
 @dataclass(frozen=True)
 class ResultOptions:
-    """How many tracks are found, and what is made of them."""
+    """How many tracks are found, and in which form."""
 
     panel: ClassVar[str] = RESULT
 
@@ -135,29 +131,23 @@ class ResultOptions:
     ] = None
     per_album: Annotated[int, typer.Option(min=0, help="Maximum number of tracks per album; 0 for no limit")] = 0
     same_album: Annotated[bool, typer.Option("--same-album", help="Include the query's own albums")] = False
-    diversity: Annotated[float, typer.Option(min=0, max=1, help="Trade similarity for variety: 0 to 1")] = 0.0
-    playlist: Annotated[float | None, typer.Option(metavar="MINUTES", help="Make a playlist of this length")] = None
+    diversity: Annotated[float, typer.Option(min=0, max=1, help="Trade similarity for variety, from 0 to 1")] = 0.0
+    playlist: Annotated[float | None, typer.Option(metavar="MINUTES", help="Create a playlist of this length")] = None
     seed: Annotated[int, typer.Option(help="Random seed of the playlist")] = 0
     m3u: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write an M3U8 playlist file")] = None
-    absolute: Annotated[bool, typer.Option("--absolute", help="Absolute paths in the M3U8 file")] = False
+    absolute: Annotated[bool, typer.Option("--absolute", help="Write absolute paths to the M3U8 file")] = False
 
     def find(self, sounds: SoundsLike, query: Query, where: Where) -> SearchResult:
-        """Search, or make a playlist."""
+        """Search, or create a playlist."""
         default = _PER_ARTIST if self.playlist is None else 0
         most = default if self.per_artist is None else self.per_artist
-        limits = _Limits(
-            where=where, per_artist=most or None, per_album=self.per_album or None, same_album=self.same_album
-        )
+        limits: dict[str, Any] = {
+            "where": where, "per_artist": most or None, "per_album": self.per_album or None,
+            "same_album": self.same_album,
+        }  # fmt: skip
         if self.playlist is None:
             return sounds.nearest(query, k=self.top, diversity=self.diversity, **limits)
         return sounds.playlist(query, minutes=self.playlist, seed=self.seed, **limits)
-
-
-class _Limits(TypedDict):
-    where: Where
-    per_artist: int | None
-    per_album: int | None
-    same_album: bool
 
 
 @command(app, panel=SEARCH, former={"--k": "--top"})
@@ -168,10 +158,10 @@ def similar(
     result: ResultOptions,
     seeds: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TRACK…", help="Tracks by path, end of the path or title, or audio files"),
+        typer.Argument(metavar="TRACK…", help="Tracks (path, end of the path, or title) or audio files"),
     ] = None,
     store: StoreOption = None,
-    model: ModelOption = None,
+    model: PredictorOption = None,
     index: IndexOption = None,
     windows: Annotated[bool, typer.Option("--windows", help="Find passages, using an index of windows")] = False,
     audio_root: AudioRootOption = None,
@@ -209,7 +199,7 @@ def _range(option: str, text: str | None, read: Callable[[str], Any]) -> tuple[A
     return read(first) if first.strip() else None, read(last) if last.strip() else None
 
 
-def _whole(text: str) -> int:
+def _year(text: str) -> int:
     if not text.strip().isdecimal():
         raise ConfigError(f"--year {text!r}: expected a year, as in 1994, 1990-1999, 1990- or -1999.")
     return int(text)
@@ -224,21 +214,20 @@ def _open(library: Library, folder: Path | None, windows: bool, *, tagged: bool,
 
 
 def _tags(library: Library, folder: Path) -> TagTable:
-    """Read or predict the tags of the tracks from their vectors."""
-    from eno.inference.predictor_folder import PredictorParts, read_description
+    from eno.inference.predictor_folder import PredictorParts
     from eno.similarity.tag_table import open_tag_table
 
-    store, model = library.store(), library.settings.model
-    store.require(read_description(model).spec)
+    store, model = library.store(), library.predictor_folder()
     parts = PredictorParts.load(model, device=library.settings.device)
-    note = f"predicting the tags of {shown(store.path)}, once for this predictor"
-    return open_tag_table(folder, model, store, parts, on_predict=lambda: errors.print(note))
+    store.require(parts.spec)
+    message = f"predicting the tags of {shown(store.path)}, once per predictor"
+    return open_tag_table(folder, model, store, parts, on_predict=lambda: errors.print(message))
 
 
 def _load_encoder(
     sounds: SoundsLike, library: Library, query: QueryOptions, seeds: list[str], encoder: str | None
 ) -> None:
-    """Load the encoder only if audio or text has to be encoded, because that takes seconds."""
+    """Load the encoder if audio or text has to be encoded. This takes seconds."""
     names = [*seeds, *(query.minus or ())]
     needed = query.text is not None or query.passage(seeds) != (None, None)
     if needed or any(sounds.find(one) is None and Path(one).is_file() for one in names):
@@ -249,7 +238,7 @@ def _show(found: SearchResult, sounds: SoundsLike, *, as_json: bool, playlist: b
     remedies = [_REMEDIES[name] for name in found.excluded_by if name in _REMEDIES]
     hints = [f"Try {' or '.join(remedies)}."] if remedies else []
     for note in (*sounds.notes, *found.notes, *hints):
-        errors.print(f"[yellow]{shown(note)}[/]")
+        warn(note)
     if as_json:
         for one in found:
             print_json(one.to_dict())
@@ -269,28 +258,15 @@ def _line(one: Neighbour) -> str:
     return f"[bold]{one.score:6.3f}[/] {shown(one.track_id)}{at}" + (f" [dim]{shown(about)}[/]" if about else "")
 
 
-def clock(seconds: float) -> str:
-    """Format a time as m:ss, or h:mm:ss.
-
-    Examples
-    --------
-    >>> clock(65.2), clock(3723)
-    ('1:05', '1:02:03')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
 def _write(path: Path, found: SearchResult, sounds: SoundsLike, absolute: bool) -> None:
     from eno.similarity.playlist import write_m3u
 
     if sounds.audio_roots is None:
-        raise ConfigError("A playlist file needs the paths of the audio files; name their folder with --audio-root.")
+        raise ConfigError("A playlist file needs the paths of the audio files. Specify their folder with --audio-root.")
     missing = write_m3u(path, found, sounds.audio_roots, absolute=absolute)
     if missing:
-        errors.print(
-            f"[yellow]{len(missing)} of {len(found)} files are not in {shown(sounds.audio_roots)}, for example "
-            f"{shown(missing[0])}. Name their folder with --audio-root.[/]"
+        warn(
+            f"{len(missing)} of {len(found)} files are not in {sounds.audio_roots}, for example {missing[0]}. Specify "
+            "their folder with --audio-root."
         )
     errors.print(f"{len(found)} tracks in {shown(path)}")

@@ -1,14 +1,13 @@
-"""Predicting tags: ``tag``, with a trained predictor, with musicnn's own tags, or with any words."""
+"""Predict tags: ``tag``, with a trained predictor, with musicnn's own tags, or with any words."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import typer
 
@@ -19,7 +18,7 @@ from eno.cli.options import (
     EncoderOption,
     JsonOption,
     LibraryOptions,
-    ModelOption,
+    PredictorOption,
     StoreOption,
     print_json,
     shown,
@@ -41,27 +40,12 @@ app = typer.Typer()
 _TOP = 5
 _TEXT_ENCODERS = ("clap", "laion")
 
-
-class Vocabulary(StrEnum):
-    """Tag sets that musicnn was trained on."""
-
-    mtt = "mtt"
-    msd = "msd"
-
-
-class Format(StrEnum):
-    """Output formats of tags."""
-
-    text = "text"
-    jsonl = "jsonl"
-    csv = "csv"
-    beets = "beets"
-    picard = "picard"
+Format = Literal["text", "jsonl", "csv", "beets", "picard"]
 
 
 @dataclass(frozen=True)
 class Words:
-    """Which tags are predicted, if not those of a trained predictor."""
+    """Tags to predict instead of those of a trained predictor."""
 
     tags: Annotated[str | None, typer.Option(help="Any words, separated by commas; needs no training")] = None
     tags_file: Annotated[
@@ -70,16 +54,17 @@ class Words:
     prompt: Annotated[
         list[str] | None, typer.Option(help="Text prompt with {} for the word; repeat it to average several")
     ] = None
-    calibrate: Annotated[
-        Path | None, typer.Option(help="CSV with columns track,tag of some labelled tracks, to calibrate on")
-    ] = None
+    calibrate: Annotated[Path | None, typer.Option(help="CSV file (track,tag) of labelled tracks, to calibrate on")] = (
+        None
+    )
     vocabulary: Annotated[
-        Vocabulary | None, typer.Option(help="musicnn's own tags: MagnaTagATune or Million Song Dataset (default: mtt)")
+        Literal["mtt", "msd"] | None,
+        typer.Option(help="musicnn's own tags: MagnaTagATune or Million Song Dataset (default: mtt)"),
     ] = None
 
     @property
     def given(self) -> bool:
-        """Whether there are words to predict."""
+        """Whether there are any words."""
         return self.tags is not None or self.tags_file is not None
 
 
@@ -104,21 +89,14 @@ class ResultOptions:
             help="Text; JSON Lines; CSV with one row per tag; 'beet modify' commands for beets; JSON Lines with the "
             "tag names of MusicBrainz Picard",
         ),
-    ] = Format.text
+    ] = "text"
 
 
 @dataclass(frozen=True)
 class Tagged:
-    """Tags of a file, of a track in a store, or of an album.
+    """Tags of a track or album by descending probability, or why there are none.
 
-    Attributes
-    ----------
-    name : str
-        File, track id, or folder of the album.
-    members : tuple of str
-        The files or track ids that have these tags.
-    found : list of TagProbability or AudioError
-        All tags by descending probability, or why there are none.
+    `name` is a file, track id or album folder; `members` are the files or track ids that these tags belong to.
     """
 
     name: str
@@ -132,21 +110,21 @@ def tag(
     words: Words,
     result: ResultOptions,
     paths: Annotated[list[Path] | None, typer.Argument(help="Audio files and folders")] = None,
-    model: ModelOption = None,
+    model: PredictorOption = None,
     store: StoreOption = None,
     encoder: EncoderOption = None,
     device: DeviceOption = None,
     save: Annotated[Path | None, typer.Option(help="Save the predictor to this folder, for --model")] = None,
-    album: Annotated[bool, typer.Option("--album", help="Tag each folder as one album, using all its tracks")] = False,
+    album: Annotated[bool, typer.Option("--album", help="Tag each folder as one album")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict the tags of audio files, or of the tracks of a store.
+    """Predict the tags of audio files, or of the tracks in a store.
 
-    Without a trained predictor the tags are musicnn's own.
+    Without a trained predictor, musicnn's own tags are used.
     """
     library = where.open(model=model, store=store, device=device)
     _check_combination(paths, model, words, store)
-    form = Format.jsonl if as_json else result.form
+    form = "jsonl" if as_json else result.form
     predictor = predictor_of(library, encoder, words, trained=model is not None)
     opened = None if store is None else open_store(store, predictor)
     if words.calibrate is not None:
@@ -157,34 +135,27 @@ def tag(
     kept = _chooser(predictor, result.top, result.threshold)
     tagged = from_files(predictor, paths or [], album) if opened is None else from_store(predictor, opened, album)
     for one in tagged:
-        if count == 0 and form is Format.csv:
+        if count == 0 and form == "csv":
             _print_header()
         count += 1
         failed += isinstance(one.found, AudioError)
         _show(one, kept, form, key="folder" if album else "track_id", families=predictor.labels.num_genres > 0)
-    if form is Format.text and not getattr(predictor.head, "calibrated", True):
+    if form == "text" and not getattr(predictor.head, "calibrated", True):
         errors.print(
-            "[dim]These numbers are not calibrated: use them to compare tracks, not tags. --calibrate makes them "
+            "[dim]These scores are not calibrated: use them to compare tracks, not tags. --calibrate turns them into "
             "probabilities.[/]"
         )
     if count == 0:
         places = ", ".join(printable(path) for path in paths or ())
-        raise EnoError(f"No audio files in {places}." if opened is None else f"{store}: holds no tracks yet.")
+        raise EnoError(f"No audio files in {places}." if opened is None else f"{store}: contains no tracks yet.")
     if failed:
         raise EnoError(f"{failed} of {count} {'albums' if album else 'files'} could not be tagged.")
 
 
 def predictor_of(library: Library, encoder: str | None, words: Words | None = None, *, trained: bool) -> EnoPredictor:
-    """Load the predictor of the library, or make one from words, or take musicnn's own tags.
+    """Load the predictor of the library, or create one from words or musicnn's own tags.
 
-    Parameters
-    ----------
-    library : Library
-    encoder : str or None
-        Encoder by name, if not that of the settings or the predictor.
-    words : Words, optional
-    trained : bool
-        Whether a predictor was named; otherwise that of the library is used if it was trained already.
+    `trained` is true if the command line names a predictor. Otherwise that of the library is used if it exists.
     """
     from eno.data.labels.encoder import LabelEncoder
     from eno.encoders import is_own
@@ -203,23 +174,23 @@ def predictor_of(library: Library, encoder: str | None, words: Words | None = No
     if trained or (library.has_predictor and words.vocabulary is None and encoder is None):
         return library.predictor(encoder)
     if encoder not in (None, "musicnn"):
-        raise ConfigError(f"The encoder {encoder!r} has no tags of its own. Name some with --tags, or use --model.")
-    vocabulary = words.vocabulary or Vocabulary.mtt
-    return EnoPredictor.musicnn(vocabulary.value, device=library.settings.device, policy=library.window_policy)
+        raise ConfigError(f"The encoder {encoder!r} has no tags of its own. Specify some with --tags, or use --model.")
+    vocabulary = words.vocabulary or "mtt"
+    return EnoPredictor.musicnn(vocabulary, device=library.settings.device, policy=library.window_policy)
 
 
 def open_store(path: str, predictor: EnoPredictor) -> EmbeddingStore:
-    """Open a store, making sure that its vectors are those of the predictor's encoder."""
+    """Open a store, and check that its vectors are from the predictor's encoder."""
     from eno.embeddings.store.embedding_store import EmbeddingStore
 
     opened = EmbeddingStore.open(path)
     opened.require(predictor.encoder.spec)
-    predictor.policy = opened.policy  # a predictor calibrated on these vectors and saved uses the same windows
+    predictor.policy = opened.policy  # so that a saved predictor uses the windows that it was calibrated on
     return opened
 
 
 def from_files(predictor: EnoPredictor, paths: list[Path], album: bool) -> Iterator[Tagged]:
-    """Tag files and the files in folders, or each folder as one album."""
+    """Tag files, including those in folders; or each folder as one album."""
     from eno.data.library.files import expand_audio
 
     files = expand_audio(paths)
@@ -255,9 +226,9 @@ def from_store(predictor: EnoPredictor, store: EmbeddingStore, album: bool) -> I
 
 def _check_combination(paths: list[Path] | None, model: Path | None, words: Words, store: str | None) -> None:
     if (not paths) == (store is None):
-        raise ConfigError("Name audio files or folders, or a store with --store, but not both.")
+        raise ConfigError("Specify audio files or folders, or a store with --store, but not both.")
     if (model is not None) + (words.tags is not None) + (words.tags_file is not None) > 1:
-        raise ConfigError("--model, --tags and --tags-file exclude each other.")
+        raise ConfigError("--model, --tags and --tags-file cannot be combined.")
     if (words.prompt or words.calibrate) and not words.given:
         raise ConfigError("--prompt and --calibrate need --tags or --tags-file.")
 
@@ -276,7 +247,7 @@ def _calibrate(predictor: EnoPredictor, path: Path, store: EmbeddingStore | None
 
 
 def _chooser(predictor: EnoPredictor, top: int | None, threshold: float | None) -> Chooser:
-    """Return a function that decides, from a tag and its rank in its family, whether it is shown."""
+    """Return a function that decides whether to show a tag, from its rank in its family."""
     if threshold is not None:
         return lambda rank, tag: tag.probability > threshold
     if top is not None or predictor.calibration is None:
@@ -286,28 +257,29 @@ def _chooser(predictor: EnoPredictor, top: int | None, threshold: float | None) 
 
 def _show(one: Tagged, kept: Chooser, form: Format, *, key: str, families: bool) -> None:
     if isinstance(one.found, AudioError):
-        if form is Format.jsonl:
+        if form == "jsonl":
             print_json({key: one.name, "error": one.found.reason})
-        elif form is Format.text:
+        elif form == "text":
             console.print(f"[bold]{shown(one.name)}[/]\n  [red]error[/] {shown(one.found.reason)}")
         else:  # these formats are read by programs that expect tags only
             errors.print(f"{shown(one.name)}: [red]error[/] {shown(one.found.reason)}")
         return
-    # Plain words are neither genres nor descriptors.
+    # Words of the user's own are neither genres nor descriptors.
     headings = {"genre": "genres", "descriptor": "descriptors"} if families else {"descriptor": "tags"}
     chosen = {
         heading: [tag for rank, tag in enumerate(tag for tag in one.found if tag.family == family) if kept(rank, tag)]
         for family, heading in headings.items()
     }
-    if form is Format.jsonl:
-        print_json({key: one.name, **{heading: _probabilities(ones) for heading, ones in chosen.items()}})
-    elif form is Format.text:
+    if form == "jsonl":
+        values = {heading: {tag.tag: round(tag.probability, 4) for tag in tags} for heading, tags in chosen.items()}
+        print_json({key: one.name, **values})
+    elif form == "text":
         console.print(f"[bold]{shown(one.name)}[/]")
-        for heading, ones in chosen.items():
-            named = ", ".join(f"{shown(tag.tag)} [dim]{tag.probability:.2f}[/]" for tag in ones)
+        for heading, tags in chosen.items():
+            named = ", ".join(f"{shown(tag.tag)} [dim]{tag.probability:.2f}[/]" for tag in tags)
             console.print(f"  {heading:<12} {named or '[dim]none[/]'}")
     else:
-        _print_export(one.name, [tag for ones in chosen.values() for tag in ones], form)
+        _print_export(one.name, [tag for tags in chosen.values() for tag in tags], form)
 
 
 def _print_header() -> None:
@@ -319,15 +291,6 @@ def _print_header() -> None:
 def _print_export(name: str, tags: list[TagProbability], form: Format) -> None:
     from eno.inference.export import beets_line, csv_lines, picard_line
 
-    made = {Format.csv: csv_lines, Format.beets: beets_line, Format.picard: picard_line}[form](name, tags)
+    made = {"csv": csv_lines, "beets": beets_line, "picard": picard_line}[form](name, tags)
     if made:
-        # Names that are not valid UTF-8 are written as the bytes that they are.
-        typer.echo(made if _is_utf8(made) else os.fsencode(made))
-
-
-def _is_utf8(text: str) -> bool:
-    return not any("\ud800" <= sign <= "\udfff" for sign in text)
-
-
-def _probabilities(tags: list[TagProbability]) -> dict[str, float]:
-    return {one.tag: round(one.probability, 4) for one in tags}
+        typer.echo(os.fsencode(made))  # names that are not valid UTF-8 keep their bytes

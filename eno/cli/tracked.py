@@ -1,4 +1,4 @@
-"""Experiment tracking of commands: its options, settings that come back changed, and ``tracking import``."""
+"""Experiment tracking of commands: options, settings that were changed in ClearML, and ``tracking import``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -24,25 +23,17 @@ from eno.library import Library
 
 if TYPE_CHECKING:
     from eno.tracking.experiment import Experiment
+    from eno.training.collection import Collection
 
 app = typer.Typer()
-tracking_app = typer.Typer(help="Runs that were tracked offline.", no_args_is_help=True, cls=EnoGroup)
+tracking_app = typer.Typer(help="Upload runs that were tracked offline.", no_args_is_help=True, cls=EnoGroup)
 app.add_typer(tracking_app, name="tracking", rich_help_panel=SERVICE)
 
 _GENERAL, _ARGS = "General", "Args"
-_NOT_SHOWN = ("tracking", "options")  # tracking is decided where the command is given; options have sections
+_NOT_SHOWN = {"tracking", "options"}  # a worker cannot change tracking; options have their own sections
 
 FORMER_TRACKING = {"--name": "--clearml-name", "--project": "--clearml-project", "--queue": "--clearml-queue"}
 """Former spellings of the options of `TrackingOptions`."""
-
-
-class Mode(StrEnum):
-    """Whether a run is tracked."""
-
-    AUTO = "auto"
-    ONLINE = "online"
-    OFFLINE = "offline"
-    OFF = "off"
 
 
 @dataclass(frozen=True)
@@ -52,20 +43,20 @@ class TrackingOptions:
     panel: ClassVar[str] = TRACKING
 
     tracking: Annotated[
-        Mode | None,
+        Literal["auto", "online", "offline", "off"] | None,
         typer.Option(
             "--tracking",
-            help="Track with ClearML, as an offline session to import later, or not (default: if it is configured)",
+            help="Track with ClearML, online or as an offline session to import later (default: if it is configured)",
         ),
     ] = None
     clearml_queue: Annotated[
         str | None, typer.Option("--clearml-queue", help="Run on a ClearML worker of this queue")
     ] = None
     clearml_project: Annotated[
-        str | None, typer.Option("--clearml-project", help="ClearML project (default: eno/training …)")
+        str | None, typer.Option("--clearml-project", help="ClearML project (default: for example eno/training)")
     ] = None
     clearml_name: Annotated[
-        str | None, typer.Option("--clearml-name", help="ClearML task name (default: what is done)")
+        str | None, typer.Option("--clearml-name", help="ClearML task name (default: for example 'train mlp')")
     ] = None
 
 
@@ -73,18 +64,21 @@ class TrackingOptions:
 class Run:
     """A command that is being tracked.
 
-    Attributes
-    ----------
-    experiment : Experiment
-    library : Library
-        With the settings to use: on a worker those that were changed in ClearML.
-    arguments : dict
-        Arguments of the command, likewise.
+    On a ClearML worker, `library` and `arguments` (of the command) include what was changed in ClearML.
     """
 
     experiment: Experiment
     library: Library
     arguments: dict[str, Any]
+
+    def collection(self) -> Collection:
+        """Open the store, splits and labels of the arguments, and record their origin."""
+        from eno.training.tracker_reports import lineage
+
+        given = self.arguments
+        opened = self.library.collection(given["store"], splits=given["splits"], labels=given["labels"])
+        self.experiment.describe("data", lineage(opened))
+        return opened
 
 
 @contextmanager
@@ -98,38 +92,27 @@ def tracked(
     name: str,
     used: tuple[str, ...] = (),
 ) -> Iterator[Run]:
-    """Track what happens in the context.
+    """Track what happens in the context. If the run is queued for a worker, exit.
 
     Parameters
     ----------
     command : callable
-        The command, whose annotations say which types its arguments have.
+        The command; its annotations are the types of its arguments.
     kind : str
         See `eno.tracking.experiment.Command`.
-    library : Library
-        With the settings as the user gave them.
     arguments : mapping
         Arguments that are not settings.
-    options : TrackingOptions
     name : str
-        Name of the run unless the user gives one.
+        Default name of the run.
     used : tuple of str
-        Names of the heads and encoders whose options are recorded with their defaults.
-
-    Raises
-    ------
-    ConfigError
-        Tracking is not configured as requested, or a value that was changed in ClearML is wrong.
-    TrackingError
-        A worker cannot find out what to run.
-    typer.Exit
-        The run was queued for a worker.
+        See `sections_of`.
     """
     from eno.tracking.experiment import Command, Tracking, open_experiment
+    from eno.tracking.git_state import uncommitted
 
     chosen = library.settings
     tracking = Tracking(
-        mode=options.tracking.value if options.tracking else chosen.tracking.mode,
+        mode=options.tracking or chosen.tracking.mode,
         project=options.clearml_project or chosen.tracking.project,
         name=options.clearml_name,
         queue=options.clearml_queue,
@@ -139,18 +122,15 @@ def tracked(
     with closing(experiment):
         changed = experiment.connect(sections_of(chosen, used) | {_ARGS: dict(arguments)})
         if experiment.queued:
-            _warn_of_changes()
+            if uncommitted():
+                say("the worker uses the commit that is checked out here; uncommitted changes are not sent")
             raise typer.Exit
-        of_command = changed.pop(_ARGS, {})
-        yield Run(
-            experiment,
-            Library(with_changes(chosen, changed)),
-            {**arguments, **_arguments(command, of_command)},
-        )
+        changed_arguments = _arguments(command, changed.pop(_ARGS, {}))
+        yield Run(experiment, Library(with_changes(chosen, changed)), {**arguments, **changed_arguments})
 
 
 def used_of(chosen: Settings, *heads: str) -> tuple[str, ...]:
-    """Return the names whose options are recorded with their defaults when heads are trained."""
+    """Return the heads, the members of a blend, and ``"calibration"``, for `sections_of`."""
     blend = chosen.options_of("blend").get("heads") or option_defaults("blend")["heads"]
     members = [member for head in heads if head == "blend" for member in blend]
     return (*heads, *members, "calibration")
@@ -158,7 +138,7 @@ def used_of(chosen: Settings, *heads: str) -> tuple[str, ...]:
 
 @contextmanager
 def closing(experiment: Experiment) -> Iterator[None]:
-    """Close the experiment at the end of the context, as failed if an error ended it."""
+    """Close the experiment at the end of the context, as failed if there was an error."""
     from eno.tracking.experiment import INTERRUPTED
 
     try:
@@ -181,21 +161,12 @@ def say(line: str) -> None:
 
 
 def sections_of(chosen: Settings, used: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Return all settings by section, as ClearML shows them.
+    """Return all settings for ClearML: section → name → value. Those without a section are in ``General``.
 
-    Parameters
-    ----------
-    chosen : Settings
-    used : tuple of str
-        Encoders, heads or ``"calibration"``: their options are included with their defaults. Sections of others are
-        included if something in them was set.
-
-    Returns
-    -------
-    dict of str to dict
-        Section → name → value. Settings without a section are in ``General``.
+    Options of the encoders, heads or ``"calibration"`` in `used` include their defaults. Other sections are included if
+    something in them was set.
     """
-    values = chosen.model_dump(mode="json", exclude=set(_NOT_SHOWN))
+    values = chosen.model_dump(mode="json", exclude=_NOT_SHOWN)
     sections: dict[str, dict[str, Any]] = {_GENERAL: {}}
     for name, value in values.items():
         if not isinstance(getattr(chosen, name), BaseModel):
@@ -204,19 +175,13 @@ def sections_of(chosen: Settings, used: tuple[str, ...]) -> dict[str, dict[str, 
             sections[name] = value
     for name in dict.fromkeys((*(one for one in used if has_options(one)), *chosen.options)):
         own = chosen.options_of(name) if name != "own" else chosen.options[name]
-        own.pop("options", None)  # of a blend's members, which have sections of their own
+        own.pop("options", None)  # the members of a blend have their own sections
         sections[name] = (option_defaults(name) if name in used else {}) | own
     return {section: values for section, values in sections.items() if values}
 
 
 def with_changes(chosen: Settings, changed: Mapping[str, Mapping[str, str]]) -> Settings:
-    """Apply what was changed in ClearML; an empty text stands for the default.
-
-    Raises
-    ------
-    ConfigError
-        A value is wrong.
-    """
+    """Apply what was changed in ClearML; an empty string stands for the default."""
     if not changed:
         return chosen
     values = chosen.model_dump(mode="json", exclude={"options"}) | {
@@ -232,7 +197,7 @@ def with_changes(chosen: Settings, changed: Mapping[str, Mapping[str, str]]) -> 
                 place[name] = value
     made = make_settings({name: value for name, value in values.items() if value != {}}, source="ClearML task")
     for section in changed:
-        made.options_of(section)  # so that a wrong value is reported before the work begins
+        made.options_of(section)  # reports an invalid value before the work begins
     return made
 
 
@@ -258,16 +223,9 @@ def _value(text: str) -> Any:
     return text  # pydantic converts it to a number where one is expected
 
 
-def _warn_of_changes() -> None:
-    from eno.tracking.git_state import uncommitted
-
-    if uncommitted():
-        say("the worker uses the commit that is checked out here; uncommitted changes are not sent")
-
-
 @tracking_app.callback()
 def _tracking() -> None:
-    """Runs that were tracked offline."""
+    """Upload runs that were tracked offline."""
 
 
 @command(tracking_app, "import")

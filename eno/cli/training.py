@@ -1,4 +1,4 @@
-"""Vectors to predictors: ``train``, ``retrain``, ``tune``."""
+"""Train predictors: ``train``, ``retrain``, ``tune``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from eno.cli.options import (
     SplitsOption,
     StoreOption,
     prepare_output,
+    print_failure,
     print_json,
     shown,
 )
@@ -41,10 +42,10 @@ app = typer.Typer()
 
 HeadOption = Annotated[str | None, typer.Option("--head", help="mlp, linear, lightgbm, knn or blend (default: mlp)")]
 FeedbackOption = Annotated[
-    Path | None, typer.Option("--feedback", help="Corrections that were made on the page of 'eno serve'")
+    Path | None, typer.Option("--feedback", help="File of users' corrections, written by 'eno serve'")
 ]
 WeightOption = Annotated[
-    float | None, typer.Option("--feedback-weight", help="Weight of a corrected track; others have 1 (default: 4)")
+    float | None, typer.Option("--feedback-weight", help="Weight of corrected tracks, relative to others (default: 4)")
 ]
 _WEIGHT = 4.0
 
@@ -57,7 +58,7 @@ def train(
     model: ModelOption = None,
     head: HeadOption = None,
     tuned: Annotated[
-        Path | None, typer.Option(help="Options that 'eno tune' found; they take precedence over the settings file")
+        Path | None, typer.Option(help="Options found by 'eno tune'; they take precedence over the settings file")
     ] = None,
     splits: SplitsOption = None,
     labels: LabelsOption = None,
@@ -69,7 +70,7 @@ def train(
     """Train a tagger on an embedding store.
 
     The validation split is used for model selection, early stopping and calibration; the test split is not touched.
-    Steps that training needs and that were not run yet (scan, match, labels, split) are run first.
+    Scan, match, labels and split are run first if they were not run yet.
     """
     named = {"store": store, "model": model, "device": device, **_tuned(tuned)}
     library = where.open(**(named | {"head": head} if head else named))
@@ -82,9 +83,8 @@ def train(
         train, "training", library, arguments, tracking, name=f"train {chosen}", used=used_of(library.settings, chosen)
     ) as run:
         given = run.arguments
-        collection = run.library.collection(given["store"], splits=given["splits"], labels=given["labels"])
         _train(
-            run, collection, run.library.plan(), given["model"],
+            run, run.collection(), run.library.plan(), given["model"],
             corrections=_corrections(given["feedback"], given["feedback_weight"]), as_json=as_json,
         )  # fmt: skip
 
@@ -95,7 +95,7 @@ def retrain(
     tracking: TrackingOptions,
     model: ModelOption = None,
     store: StoreOption = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the new predictor (default: replace the old one)")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the new predictor (default: the old one's)")] = None,
     splits: SplitsOption = None,
     labels: LabelsOption = None,
     device: DeviceOption = None,
@@ -103,7 +103,7 @@ def retrain(
     feedback_weight: WeightOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Refit a predictor with the same settings on the present labels, splits and vectors, and show what changed."""
+    """Refit a predictor with the same settings on the current labels, splits and vectors, and show what changed."""
     from eno.models import HEADS
     from eno.training.record import TrainingRecord
 
@@ -111,18 +111,17 @@ def retrain(
     place = library.settings.model
     before = TrainingRecord.load(place)
     if before.head not in HEADS:
-        raise ConfigError(f"{place}: was made by {before.head!r}, not by 'eno train'; train it in the same way again.")
-    said = before.feedback or {"file": None, "weight": _WEIGHT}
+        raise ConfigError(f"{place}: was trained by {before.head!r}, not by 'eno train'. Repeat that training instead.")
+    feedback_before = before.feedback or {"file": None, "weight": _WEIGHT}
     arguments = {"model": place, "store": store or before.store, "out": out or place,
                  "splits": splits or Path(before.splits), "labels": labels,
-                 "feedback": feedback or (said["file"] and Path(said["file"])),
-                 "feedback_weight": feedback_weight or said["weight"]}  # fmt: skip
+                 "feedback": feedback or (feedback_before["file"] and Path(feedback_before["file"])),
+                 "feedback_weight": feedback_weight or feedback_before["weight"]}  # fmt: skip
     with tracked(retrain, "training", library, arguments, tracking, name=f"retrain {before.head}") as run:
         given = run.arguments
         run.experiment.describe("plan", asdict(before.plan))
-        collection = run.library.collection(given["store"], splits=given["splits"], labels=given["labels"])
         corrections = _corrections(given["feedback"], given["feedback_weight"])
-        _retrain(run, collection, before, corrections, as_json=as_json)
+        _retrain(run, run.collection(), before, corrections, as_json=as_json)
 
 
 def _retrain(
@@ -137,7 +136,7 @@ def _retrain(
 
     def save(trained: TrainedPredictor) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        # Next to its destination, so that the old predictor stays intact until the new one is complete.
+        # Beside its destination, so that the old predictor stays intact until the new one is complete.
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
             made = Path(temporary) / out.name
             trained.save(made)
@@ -165,7 +164,7 @@ def tune(
     tracking: TrackingOptions,
     store: StoreOption = None,
     head: Annotated[str | None, typer.Option(help="mlp or lightgbm (default: mlp)")] = None,
-    minutes: Annotated[float, typer.Option(min=0.01, help="Start no trial after this time")] = 10.0,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Start no new trial after this time")] = 10.0,
     trials: Annotated[int | None, typer.Option(min=1, help="Stop after this number of trials")] = None,
     out: Annotated[Path, typer.Option(help="Settings file for the best options")] = Path("models/tuned.toml"),
     splits: SplitsOption = None,
@@ -186,12 +185,10 @@ def tune(
 
 def _tune(run: Run, *, as_json: bool) -> None:
     from eno.files import replace_file
-    from eno.training.tracker_reports import lineage
     from eno.training.tune import tune as search
 
     given, experiment, library = run.arguments, run.experiment, run.library
-    collection = library.collection(given["store"], splits=given["splits"], labels=given["labels"])
-    experiment.describe("data", lineage(collection))
+    collection = run.collection()
 
     def report(trials: int, best: float, last: float | None) -> None:
         outcome = "failed" if last is None else f"{last:.4f}"
@@ -229,7 +226,7 @@ def _tune(run: Run, *, as_json: bool) -> None:
 
 
 def _tuned(path: Path | None) -> dict[str, Any]:
-    """Read what 'eno tune' wrote, as settings that take precedence."""
+    """Read the options that 'eno tune' wrote."""
     if path is None:
         return {}
     found = load_settings(path)
@@ -252,12 +249,11 @@ def _train(
     corrections: Corrections | None = None,
     as_json: bool,
 ) -> None:
-    """Train, save and report a head."""
+    """Train, save and report a head; by default it is saved to `model`."""
     from eno.training.heads import train_head
-    from eno.training.tracker_reports import epoch_reporter, lineage, report_predictor
+    from eno.training.tracker_reports import epoch_reporter, report_predictor
 
     experiment, library = run.experiment, run.library
-    experiment.describe("data", lineage(collection))
     if not as_json:
         console.print(f"tracks  {', '.join(f'{split} {count}' for split, count in collection.sizes().items())}")
         console.print(f"labels  {collection.labels.num_genres} genres, {collection.labels.num_descriptors} descriptors")
@@ -271,8 +267,8 @@ def _train(
         unused = len(corrections.feedback.latest()) - used["corrections"]
         console.print(
             f"feedback  {used['corrections']} corrections of {used['tracks']} training tracks, weight "
-            f"{used['weight']:g}; {unused} were not used, because their track is not in the training split or their "
-            "tag is not a label"
+            f"{used['weight']:g}; {unused} were not used because their track is not in the training split or their "
+            "tag is not in the vocabulary"
         )
     if save is None:
         trained.save(model)
@@ -283,7 +279,7 @@ def _train(
 
 
 def _show(trained: TrainedPredictor, model: Path, library: Library, *, as_json: bool) -> None:
-    """Show the validation figures; those of the test split are for 'eno evaluate'."""
+    """Show the metrics of the validation split; 'eno evaluate' computes those of the test split."""
     from eno.summary import rules_table
 
     record = trained.record
@@ -298,7 +294,7 @@ def _show(trained: TrainedPredictor, model: Path, library: Library, *, as_json: 
     if calibration is not None and calibration.estimates:
         console.print(rules_table(calibration))
     for label, reason in failures.items():
-        console.print(f"[red]failed[/]  {shown(label)}: {shown(reason)}")
+        print_failure(label, reason)
     current = "" if model == library.settings.model else f" --model {shown(model)}"
     console.print(f"model   {shown(model)}\nEvaluate it on held-out artists: eno evaluate{current}")
 

@@ -1,13 +1,12 @@
-"""Predicted tags in audio files: ``write-tags`` and its undo."""
+"""Write predicted tags to audio files, and undo it: ``write-tags``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import typer
 
@@ -19,7 +18,7 @@ from eno.cli.options import (
     EncoderOption,
     JsonOption,
     LibraryOptions,
-    ModelOption,
+    PredictorOption,
     StoreOption,
     print_json,
     shown,
@@ -38,49 +37,35 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-
-class Existing(StrEnum):
-    """What happens to values that a file already has."""
-
-    KEEP = "keep"
-    MERGE = "merge"
-    REPLACE = "replace"
-
-
-class Field(StrEnum):
-    """Fields for descriptors."""
-
-    MOOD = "mood"
-    STYLE = "style"
-    BOTH = "both"
+Existing = Literal["keep", "merge", "replace"]
 
 
 @dataclass(frozen=True)
 class ChoiceOptions:
-    """Which tags are written, and to which fields."""
+    """Which tags are written, and to which fields of a file."""
 
     panel: ClassVar[str] = RESULT
 
-    existing: Annotated[Existing, typer.Option(help="Keep fields that have values, add to them, or replace them")] = (
-        Existing.KEEP
-    )
+    existing: Annotated[
+        Existing, typer.Option(help="Fields that already have values: keep them, add to them, or replace them")
+    ] = "keep"
     threshold: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Minimum probability of a tag (default: the predictor's thresholds)"),
     ] = None
     top: Annotated[int | None, typer.Option(min=1, help="Maximum number of genres, and of descriptors")] = None
     genres_only: Annotated[bool, typer.Option("--genres-only", help="Write no descriptors")] = False
-    descriptors_as: Annotated[Field, typer.Option(help="Field for descriptors")] = Field.MOOD
+    descriptors_as: Annotated[Literal["mood", "style", "both"], typer.Option(help="Field for descriptors")] = "mood"
 
     def choice(self) -> TagChoice:
-        """Return these options as the writer takes them."""
+        """Return these options for the tag writer."""
         from eno.tagfiles.selection import TagChoice
 
         return TagChoice(
             min_probability=self.threshold,
             limit=self.top,
             genres_only=self.genres_only,
-            descriptors_as=self.descriptors_as.value,
+            descriptors_as=self.descriptors_as,
         )
 
 
@@ -89,38 +74,38 @@ def write_tags(
     where: LibraryOptions,
     options: ChoiceOptions,
     paths: Annotated[list[Path] | None, typer.Argument(help="Audio files and folders")] = None,
-    model: ModelOption = None,
+    model: PredictorOption = None,
     encoder: EncoderOption = None,
     store: StoreOption = None,
     audio_root: AudioRootOption = None,
     tagged: Annotated[
-        Path | None, typer.Option("--from", help="Output of 'eno tag --json' to write, instead of predicting")
+        Path | None, typer.Option("--from", help="Write this output of 'eno tag --json' instead of predicting")
     ] = None,
-    album: Annotated[bool, typer.Option("--album", help="Give all tracks of a folder the tags of their album")] = False,
+    album: Annotated[bool, typer.Option("--album", help="Tag each folder as one album")] = False,
     write: Annotated[
-        bool, typer.Option("--write", help="Write the tags; without it, only show what would change")
+        bool, typer.Option("--write", help="Write the tags; by default, only show what would change")
     ] = False,
     keep_mtime: Annotated[
-        bool, typer.Option("--keep-mtime", help="Keep the modification time, by which music servers notice changes")
+        bool, typer.Option("--keep-mtime", help="Keep the modification times, by which music servers detect changes")
     ] = False,
     undo_file: Annotated[Path | None, typer.Option(help="File for the previous tags (default: a new one here)")] = None,
     undo: Annotated[Path | None, typer.Option(help="Restore the previous tags from such a file")] = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write predicted genres and descriptors to audio files. Without --write it only shows what would change."""
+    """Write predicted genres and descriptors to audio files. Without --write, only show what would change."""
     if undo is not None:
         if paths or store or tagged or write:
             raise ConfigError("--undo cannot be combined with files, --store, --from or --write.")
         _undo(undo, keep_mtime=keep_mtime)
         return
     if (bool(paths), store is not None, tagged is not None).count(True) != 1:
-        raise ConfigError("Name exactly one source: audio files or folders, --store, or --from.")
+        raise ConfigError("Specify exactly one source: audio files or folders, --store, or --from.")
     if tagged is not None and (model or encoder or album):
         raise ConfigError("--from already contains the tags; use --model, --encoder and --album with 'eno tag'.")
     library = where.open(model=model, store=store, audio_root=audio_root, device=device)
     log = undo_file or Path(f"write-tags-undo-{datetime.now():%Y%m%d-%H%M%S}.jsonl")
-    run = _Run(options.choice(), options.existing.value, log if write else None, keep_mtime=keep_mtime, as_json=as_json)
+    run = _Run(options.choice(), options.existing, log if write else None, keep_mtime=keep_mtime, as_json=as_json)
     if tagged is not None:
         wanted = _from_lines(tagged, library if audio_root else None)
     else:
@@ -138,7 +123,7 @@ def _predicted(
         return
     roots = library.present_audio_roots
     if roots is None:
-        raise AudioError(str(library.audio_roots), "is not a folder; name the folder of the audio with --audio-root")
+        raise AudioError(str(library.audio_roots), "is not a folder; specify the folder of the audio with --audio-root")
     for one in from_store(predictor, open_store(store, predictor), album):
         yield from ((roots.file(name), one.found) for name in one.members)
 
@@ -154,10 +139,10 @@ def _from_lines(path: Path, library: Library | None) -> Iterator[Wanted]:
 
 @dataclass
 class _Run:
-    """Writes the tags of one file after another, and counts."""
+    """Writes the tags of files one by one, and counts the results."""
 
     choice: TagChoice
-    existing: str
+    existing: Existing
     log: Path | None
     keep_mtime: bool = field(kw_only=True)
     as_json: bool = field(kw_only=True)

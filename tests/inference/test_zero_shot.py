@@ -154,12 +154,12 @@ class TestCommand:
         ("arguments", "message"),
         [
             (("audio/0.flac", "--tags", "jazz", "--encoder", "musicnn"), "'musicnn' cannot encode text"),
-            (("audio/0.flac", "--encoder", "clap"), "has no tags of its own. Name some with --tags"),
+            (("audio/0.flac", "--encoder", "clap"), "has no tags of its own. Specify some with --tags"),
             (
                 ("audio/0.flac", "--tags", "jazz", "--model", "mine"),
-                "--tags and --tags-file exclude each other",
+                "--tags and --tags-file cannot be combined",
             ),
-            (("--tags", "jazz"), "Name audio files or folders, or a store"),
+            (("--tags", "jazz"), "Specify audio files or folders, or a store"),
             (("audio/0.flac", "--prompt", "a {} song"), "--prompt and --calibrate need --tags"),
             (("audio/0.flac", "--tags", "jazz", "--prompt", "a song"), "has no {} for the tag"),
             (("audio/0.flac", "--tags", "jazz", "--set", "clap.output=pooled"), "output = 'projection'"),

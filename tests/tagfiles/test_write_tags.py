@@ -193,7 +193,7 @@ def test_formats_of_tag(eno):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "Name exactly one source"),
+        ((), "Specify exactly one source"),
         (("music", "--store", "store"), "files or folders, --store, or --from"),
         (("--from", "tags.jsonl", "--album"), "already contains the tags"),
         (("--undo", "old.jsonl", "music"), "--undo cannot be combined"),
