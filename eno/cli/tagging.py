@@ -293,4 +293,5 @@ def _print_export(name: str, tags: list[TagProbability], form: Format) -> None:
 
     made = {"csv": csv_lines, "beets": beets_line, "picard": picard_line}[form](name, tags)
     if made:
-        typer.echo(os.fsencode(made))  # names that are not valid UTF-8 keep their bytes
+        is_utf8 = not any("\ud800" <= sign <= "\udfff" for sign in made)
+        typer.echo(made if is_utf8 else os.fsencode(made))  # names that are not valid UTF-8 keep their bytes

@@ -1,1 +1,1 @@
-"""What sounds like what: search by nearest neighbours, duplicates, and a map of a collection."""
+"""Search for tracks that sound alike, by nearest neighbours in a space of embeddings."""

@@ -36,8 +36,8 @@ class IndexedTracks:
         self, index: SimilarityIndex, metadata: TrackMetadata | None = None, tags: TagTable | None = None
     ) -> None:
         self.index, self.tags = index, tags
-        self.metadata = metadata if metadata is not None else TrackMetadata.read(index.names)
-        self.metadata_rows = self._per_row(self.metadata.rows_of(index.names))
+        self.metadata = metadata if metadata is not None else TrackMetadata.read(index.distinct_ids)
+        self.metadata_rows = self._per_row(self.metadata.rows_of(index.distinct_ids))
 
     def _per_row(self, per_name: np.ndarray) -> np.ndarray:
         rows: np.ndarray = per_name[self.index.codes] if len(per_name) else np.zeros(0, np.int64)
@@ -48,7 +48,7 @@ class IndexedTracks:
         """Position of each row's track in the tag table; -1 if it has none."""
         if self.tags is None:
             return np.full(len(self.index.codes), -1)
-        places = pc.fill_null(pc.index_in(self.index.names, value_set=self.tags.track_ids), -1)
+        places = pc.fill_null(pc.index_in(self.index.distinct_ids, value_set=self.tags.track_ids), -1)
         return self._per_row(places.to_numpy().astype(np.int64))
 
     @cached_property
@@ -76,7 +76,7 @@ class IndexedTracks:
     @cached_property
     def names(self) -> pa.Array:
         """Ids of the live tracks."""
-        return self.index.names.take(pa.array(np.unique(self.index.codes[self.index.live])))
+        return self.index.distinct_ids.take(pa.array(np.unique(self.index.codes[self.index.live])))
 
     @cached_property
     def _titles(self) -> pa.Array:

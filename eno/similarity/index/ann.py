@@ -30,13 +30,13 @@ from typing import Any
 import faiss
 import numpy as np
 
-from eno.errors import ConfigError, SimilarityError
+from eno.errors import SimilarityError
 from eno.files import replace_file
 from eno.similarity.index.vector_file import VectorFile
 
 KINDS = ("exact", "ivf", "ivfpq")
 EXACT_ROWS = 100_000
-"""Up to this many vectors the search is exhaustive: 9 ms per query at 512 values, with perfect recall."""
+"""Up to this many vectors, search is exhaustive: 9 ms per query at 512 values, with perfect recall."""
 
 _MANY_QUERIES = 16  # from this batch size on, a matrix product over all vectors is faster
 _SUBSET_ROWS = 20_000  # up to this many allowed rows are compared exhaustively
@@ -47,13 +47,13 @@ _VALUES_PER_CODE = 4
 _ASSIGNED = 2  # lists per vector
 _LISTS_TRIED, _SOAR_WEIGHT = 32, 1.0
 _ASSIGNED_AT_ONCE = 1_024
-_CANDIDATES = 200  # re-ranked per query, at least
-_EXTRA = 10  # beyond k, since half precision may swap vectors that are equally near
-_MOST_PROBED = 1 / 4  # probing a larger fraction of the lists is no faster than comparing everything
+_CANDIDATES = 200  # minimum number re-ranked per query
+_EXTRA = 10  # candidates beyond k, since half precision may swap vectors that are equally near
+_MAX_PROBED = 1 / 4  # probing a larger fraction of the lists is no faster than exhaustive search
 
 
 def choose_kind(rows: int, dim: int, memory_mb: float | None) -> str:
-    """Choose the kind of index. Without a memory limit (in 10⁶ bytes) it is the smaller kind, which is also faster."""
+    """Choose the kind of index. Without a memory limit (in 10⁶ bytes) it is the smallest, which is also the fastest."""
     if rows <= EXACT_ROWS:
         return "exact"
     return "ivf" if memory_mb is not None and estimate_memory_mb("ivf", rows, dim) <= memory_mb else "ivfpq"
@@ -70,7 +70,7 @@ def estimate_memory_mb(kind: str, rows: int, dim: int) -> float:
 class AnnIndex:
     """A FAISS index that proposes candidates, and the vectors on disk that re-rank them.
 
-    Codes are packed for faster search unless `growing`, that is, unless rows will be added.
+    Codes are packed for faster search unless the index is `growing`: unless rows will be added.
     """
 
     def __init__(self, faiss_index: Any, vectors: VectorFile, *, growing: bool) -> None:
@@ -88,9 +88,9 @@ class AnnIndex:
     def search(
         self, queries: np.ndarray, k: int, allowed: np.ndarray | None, probes: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return what `VectorFile.nearest` returns, searching only the `probes` inverted lists nearest to each query.
+        """Search the `probes` inverted lists nearest to each query; results as in `VectorFile.nearest`.
 
-        If few rows are allowed, all of them are compared; otherwise a filter increases the number of lists probed.
+        If few rows are allowed, they are searched exhaustively; otherwise a filter increases the number of lists.
         """
         if not self.lists and len(queries) >= _MANY_QUERIES:
             return self._vectors.nearest(queries, k, allowed)
@@ -98,7 +98,7 @@ class AnnIndex:
         if allowed is not None:
             count = int(np.count_nonzero(allowed))
             probes = math.ceil(probes * len(allowed) / max(1, count))  # as many allowed rows as without the filter
-            if self.lists and (count <= _SUBSET_ROWS or probes > _MOST_PROBED * self.lists):
+            if self.lists and (count <= _SUBSET_ROWS or probes > _MAX_PROBED * self.lists):
                 return self._vectors.nearest(queries, k, allowed)
             options["sel"] = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
         if self.lists:
@@ -116,10 +116,7 @@ class AnnIndex:
 
 
 def train_faiss(kind: str, sample: np.ndarray, rows: int, seed: int) -> Any:
-    """Create an empty FAISS index for `rows` vectors, and train its inverted lists and codes.
-
-    `sample` holds unit vectors to train on [shape=(n, dim), dtype=float32], see `sample_size`.
-    """
+    """Create an empty FAISS index for `rows` vectors, trained on a sample of unit vectors [shape=(n, dim)]."""
     dim = sample.shape[1]
     if kind == "exact":
         flat = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
@@ -172,7 +169,7 @@ def _two_lists(
 
 
 def sample_size(rows: int) -> int:
-    """Number of vectors to train the inverted lists of an index of `rows` vectors on."""
+    """Return the number of vectors to train the inverted lists of an index of `rows` vectors on."""
     return min(rows, _POINTS_PER_LIST * _list_count(rows))
 
 
@@ -181,7 +178,7 @@ def _list_count(rows: int) -> int:
 
 
 def _codes(dim: int) -> int:
-    """Codes per vector: one for four values, or the nearest smaller number that divides `dim`."""
+    """Return the number of codes per vector: one per four values, or the next smaller number that divides `dim`."""
     return max(count for count in range(1, max(1, dim // _VALUES_PER_CODE) + 1) if dim % count == 0)
 
 
@@ -192,31 +189,24 @@ def write_faiss(faiss_index: Any, path: Path) -> None:
 
 
 def read_faiss(path: Path, rows: int, dim: int, *, mapped: bool) -> Any:
-    """Read what `write_faiss` wrote, memory-mapped if wanted and supported; check its size."""
+    """Read an index, memory-mapped if requested and supported, and check its size."""
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP if mapped else 0)
     except RuntimeError as error:
         raise SimilarityError(f"{path}: is missing or damaged. Rebuild the index: eno index build.") from error
     ivf = faiss.try_extract_index_ivf(index)
-    held = index.ntotal if ivf is None else index.ntotal // min(_ASSIGNED, ivf.nlist)
-    if (held, index.d) != (rows, dim):
+    found = index.ntotal if ivf is None else index.ntotal // min(_ASSIGNED, ivf.nlist)
+    if (found, index.d) != (rows, dim):
         raise SimilarityError(
-            f"{path}: holds {held} vectors of {index.d} values, expected {rows} of {dim}. "
+            f"{path}: contains {found} vectors of {index.d} values, expected {rows} of {dim}. "
             "Rebuild the index: eno index build."
         )
     return index
 
 
-def check_kind(kind: str) -> None:
-    """Raise a ConfigError for an unknown kind of index."""
-    if kind not in (*KINDS, "auto"):
-        raise ConfigError(f"kind {kind!r}: choose from auto, {', '.join(KINDS)}.")
-
-
 @contextmanager
 def _limit_threads(queries: int) -> Iterator[None]:
-    # FAISS would wait for threads beyond the number of queries. The setting belongs to the calling thread, so
-    # concurrent searches do not interfere.
+    # With more threads than queries, FAISS waits for idle ones. The setting is local to the calling thread.
     usual = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(min(queries, usual))
     try:

@@ -1,4 +1,4 @@
-"""Build the index of a store, keep it up to date, and open it."""
+"""Build, update and open the index of a store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.embeddings.store.folder import Folder
 from eno.embeddings.store.lock import WriterLock
 from eno.errors import ConfigError, SimilarityError
-from eno.similarity.index.ann import EXACT_ROWS, check_kind, choose_kind, sample_size, train_faiss
+from eno.similarity.index.ann import EXACT_ROWS, KINDS, choose_kind, sample_size, train_faiss
 from eno.similarity.index.index import LEVELS, ROW_SCHEMA, SimilarityIndex, index_folder
 from eno.similarity.index.manifest import MANIFEST, Manifest
 from eno.similarity.index.measure import tune_probes
@@ -23,14 +23,14 @@ from eno.similarity.index.vector_file import ROWS_AT_ONCE
 from eno.similarity.index.writer import IndexWriter, OnRows, count_rows, sample_vectors
 
 _SPACE_ROWS = 100_000  # vectors to fit the space on
-_DRIFT_ROWS = 0.3  # an index is rebuilt once this fraction of its rows has changed,
-_DRIFT_MEAN = 0.1  # or the mean of its unit vectors has moved this far
+# An index is rebuilt if this fraction of its rows has changed, or the mean of its unit vectors has moved this far.
+_DRIFT_ROWS, _DRIFT_MEAN = 0.3, 0.1
 _DRIFT_SAMPLE = 20_000
 
 
 @dataclass(frozen=True)
 class Update:
-    """Numbers of tracks that an update changed, and the reason if the index was rebuilt."""
+    """Numbers of tracks that an update added, removed and replaced; and the reason if the index was rebuilt."""
 
     added: int
     removed: int
@@ -47,7 +47,7 @@ def open_or_build(
     on_progress: OnRows | None = None,
     **options: Any,
 ) -> SimilarityIndex:
-    """Open the index of a store. The store's own index is built first if it does not exist.
+    """Open the index of a store. The store's own index is built with `options` first if it does not exist.
 
     Parameters
     ----------
@@ -55,17 +55,6 @@ def open_or_build(
         An existing index in another place.
     current : bool
         Update the store's own index if the store has changed since.
-    **options
-        Options of `build_index` for a new index.
-
-    Raises
-    ------
-    ConfigError
-        The index has another level.
-    FingerprintMismatch
-        It holds vectors of another encoder.
-    SimilarityError
-        There is no index in `folder`, or the index is damaged.
     """
     if folder is None:
         own = index_folder(store, level)
@@ -79,7 +68,7 @@ def open_or_build(
     if index.level != level:
         raise ConfigError(
             f"{index.folder}: this is an index of {index.level}, expected one of {level}. "
-            "Option --windows goes with an index of windows."
+            "Use --windows with an index of windows, and only then."
         )
     return index
 
@@ -104,24 +93,16 @@ def build_index(
     level : {"tracks", "windows"}
         Index the mean vectors of tracks, or the vectors of single windows (to find passages).
     kind : {"auto", "exact", "ivf", "ivfpq"}
-        See `eno.similarity.index.ann`; ``auto`` chooses by size and memory.
+        See `eno.similarity.index.ann`; ``auto`` chooses by size and memory limit.
     memory_mb : float, optional
         Memory limit in 10⁶ bytes, for ``auto``.
     space : str
         One of `eno.similarity.index.space.METHODS`.
     seed : int
         Seed for drawing the training vectors.
-    on_progress : callable, optional
-        Called with the number of rows done, and in total.
-
-    Raises
-    ------
-    ConfigError
-        An option has an invalid value.
-    SimilarityError
-        The store is empty.
     """
-    check_kind(kind)
+    if kind not in (*KINDS, "auto"):
+        raise ConfigError(f"kind {kind!r}: choose from auto, {', '.join(KINDS)}.")
     if level not in LEVELS:
         raise ConfigError(f"level {level!r}: choose from {', '.join(LEVELS)}.")
     folder = index_folder(store, level) if folder is None else Path(folder)
@@ -185,8 +166,7 @@ def update_index(
 ) -> Update:
     """Update the index of a store: add new tracks, replace changed ones, and remove those that are gone.
 
-    If too much has changed for the space and the inverted lists to fit the collection, the index is rebuilt. For the
-    parameters see `build_index`.
+    After large changes, which the space and the inverted lists no longer fit, the index is rebuilt.
     """
     folder = index_folder(store) if folder is None else Path(folder)
     with WriterLock(Folder(folder)):
@@ -234,7 +214,7 @@ def _compare(index: SimilarityIndex, tracks: pa.Table) -> tuple[np.ndarray, pa.T
 
 
 def _outgrown(index: SimilarityIndex, live: np.ndarray, added: int) -> str | None:
-    """Return the reason to rebuild an index before rows are added, if there is one."""
+    """Return why an index should be rebuilt instead of adding rows; None if it should not."""
     manifest = index.manifest
     removed = len(live) - int(live.sum())
     new = len(live) - manifest.built_rows + added
@@ -247,7 +227,7 @@ def _outgrown(index: SimilarityIndex, live: np.ndarray, added: int) -> str | Non
 
 
 def _moved(index: SimilarityIndex) -> str | None:
-    """Return the reason to rebuild an index whose vectors have moved away from the fitted space, if they have."""
+    """Return why an index should be rebuilt, if its vectors have moved away from the fitted space."""
     rng = np.random.default_rng(0)
     built = np.arange(index.manifest.built_rows)
     means = []

@@ -2,13 +2,13 @@
 
 An index is a folder, by default inside its store::
 
-    manifest.json           what is indexed, and the measured quality
+    manifest.json           see `eno.similarity.index.manifest`
     space-3.safetensors     see `eno.similarity.index.space`
     vectors-3.i16           the vectors in that space, 16 bits per value; append-only
     rows-7.parquet          track and time of every vector, and whether it is live
     finder-7.faiss          the FAISS index, see `eno.similarity.index.ann`
 
-Numbers increase with every change. The manifest names the current files and is replaced last, so an interruption leaves
+Numbers increase with every change. The manifest lists the current files and is replaced last, so an interruption leaves
 either the old index or the new one. Everything can be rebuilt from the store.
 """
 
@@ -24,7 +24,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eno.errors import FingerprintMismatch, SimilarityError
-from eno.files import replace_file
 from eno.similarity.index.ann import AnnIndex, read_faiss
 from eno.similarity.index.manifest import Manifest
 from eno.similarity.index.space import Space
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from eno.spec import EncoderSpec
 
 LEVELS = ("tracks", "windows")
-"""A row of an index is either the mean vector of a track, or the vector of one window."""
+"""A row of an index is either the mean vector of a track or the vector of one window."""
 
 ROW_SCHEMA = pa.schema(
     [
@@ -60,24 +59,20 @@ def index_folder(store: EmbeddingStore, level: str = "tracks") -> Path:
 
 
 class SimilarityIndex:
-    """Vectors of tracks or windows that can be searched. Use `open`, or `eno.similarity.index.build`.
-
-    Reading from several threads is safe.
+    """Searchable vectors of tracks or windows. Use `open`, or `eno.similarity.index.build`. Safe to read from threads.
 
     Attributes
     ----------
-    space : Space
-        The space in which vectors are compared.
     table : pa.Table
         The rows, see `ROW_SCHEMA`.
     live : np.ndarray [shape=(rows,), dtype=bool]
         False for rows of tracks that were removed or replaced.
     starts_s : np.ndarray [shape=(rows,), dtype=float64]
-        Start of every row's window in seconds; 0 for whole tracks.
-    names : pa.Array
+        Start of each row's window in seconds; 0 for whole tracks.
+    distinct_ids : pa.Array
         Distinct track ids, including those without live rows.
     codes : np.ndarray [shape=(rows,)]
-        Position in `names` of every row's track.
+        Position of each row's track in `distinct_ids`.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, space: Space, rows: pa.Table, *, writable: bool) -> None:
@@ -86,7 +81,7 @@ class SimilarityIndex:
         self.live = rows["live"].to_numpy()
         self.starts_s = rows["start_s"].to_numpy()
         tracks = rows["track_id"].unify_dictionaries().combine_chunks()
-        self.names: pa.Array = tracks.dictionary
+        self.distinct_ids: pa.Array = tracks.dictionary
         self.codes: np.ndarray = tracks.indices.to_numpy()
         self._vectors = VectorFile(folder / manifest.vectors, manifest.rows, space.dim)
         faiss_index = read_faiss(folder / manifest.finder, manifest.rows, space.dim, mapped=not writable)
@@ -94,10 +89,7 @@ class SimilarityIndex:
 
     @classmethod
     def open(cls, folder: Path | str, *, writable: bool = False) -> SimilarityIndex:
-        """Open an index; raise a SimilarityError if there is none, or a file is missing or damaged.
-
-        To add rows it must be `writable`: FAISS's index is then loaded into memory instead of mapped.
-        """
+        """Open an index. If it is `writable`, FAISS's index is loaded into memory instead of mapped."""
         folder = Path(folder)
         manifest = Manifest.read(folder)
         path = folder / manifest.rows_file
@@ -126,27 +118,26 @@ class SimilarityIndex:
     @cached_property
     def ids(self) -> np.ndarray:
         """Track id of every row, including those that are not live [shape=(rows,), dtype=object]."""
-        names: np.ndarray = self.names.to_numpy(zero_copy_only=False)[self.codes]
-        return names
+        ids: np.ndarray = self.distinct_ids.to_numpy(zero_copy_only=False)[self.codes]
+        return ids
 
     def track_ids(self) -> list[str]:
         """Return the ids of all live tracks, sorted."""
-        return sorted(self.names.take(pa.array(np.unique(self.codes[self.live]))).to_pylist())
+        return sorted(self.distinct_ids.take(pa.array(np.unique(self.codes[self.live]))).to_pylist())
 
     def track_id(self, row: int) -> str:
         """Return the track of a row."""
-        name: str = self.names[int(self.codes[row])].as_py()
-        return name
+        return str(self.distinct_ids[int(self.codes[row])])
 
     def rows_of(self, track_id: str) -> np.ndarray:
-        """Return the live rows of a track in order of time; none for an unknown track [shape=(n,), dtype=int64]."""
-        code = pc.index(self.names, track_id).as_py()
+        """Return the live rows of a track in order of time [shape=(n,), dtype=int64]; none for an unknown track."""
+        code = pc.index(self.distinct_ids, track_id).as_py()
         rows = np.flatnonzero((self.codes == code) & self.live)
         in_time: np.ndarray = rows[np.argsort(self.starts_s[rows], kind="stable")]
         return in_time
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """Return vectors in the index's space [shape=(n, dim), dtype=float32], of length 1 except for rounding."""
+        """Return vectors in the index's space [shape=(n, dim), dtype=float32], of length 1 up to rounding."""
         return self._vectors.read(rows)
 
     def search(
@@ -157,11 +148,11 @@ class SimilarityIndex:
         Parameters
         ----------
         queries : np.ndarray [shape=(q, dim)]
-            Vectors in the index's space, as ``index.space.apply`` returns them.
+            From ``index.space.apply``.
         allowed : np.ndarray [shape=(rows,), dtype=bool], optional
             Rows that may be found. The filter is applied during the search, not afterwards.
         exact : bool
-            Search exhaustively, whatever the kind of index.
+            Search exhaustively, regardless of the kind of index.
 
         Returns
         -------
@@ -196,9 +187,3 @@ class SimilarityIndex:
     def is_older_than(self, store: EmbeddingStore) -> bool:
         """Whether the store has changed since it was indexed."""
         return store.state() != self.manifest.state
-
-
-def write_rows(path: Path, rows: pa.Table) -> None:
-    """Write the table of rows."""
-    with replace_file(path) as temporary:
-        pq.write_table(rows.cast(ROW_SCHEMA), temporary, compression="zstd")

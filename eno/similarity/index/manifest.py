@@ -1,4 +1,4 @@
-"""The description of an index: its ``manifest.json``."""
+"""The ``manifest.json`` of an index."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _SUFFIXES = (".safetensors", ".i16", ".parquet", ".faiss")
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Content of an index's ``manifest.json``.
+    """What an index contains, and the names of its files.
 
     Attributes
     ----------
     state : str
         The state of the store that was indexed.
     asked : dict
-        The user's options, to rebuild the index with: ``kind``, ``memory_mb``, ``space``, ``seed``.
+        Options of `build_index` for rebuilding: ``kind``, ``memory_mb``, ``space``, ``seed``.
     rows, built_rows : int
         Number of vectors, including removed ones; and the number when the index was built.
     generation : int
         Incremented with every change.
     space, vectors, rows_file, finder : str
-        Names of its files; `finder` is FAISS's.
+        Names of the files; `finder` is FAISS's.
     probes : int
         Inverted lists searched per query.
     measured : dict
@@ -56,11 +56,11 @@ class Manifest:
 
     @property
     def files(self) -> set[str]:
-        """Names of the current files."""
+        """Names of all current files."""
         return {MANIFEST, self.space, self.vectors, self.rows_file, self.finder}
 
     def write(self, folder: Path) -> None:
-        """Write the manifest, which makes its files current, and remove the files of earlier generations."""
+        """Write the manifest, and delete the files of earlier generations."""
         write_json(folder / MANIFEST, {"format": _FORMAT, **asdict(self)})
         for old in folder.iterdir():
             if old.is_file() and old.name not in self.files and old.suffix in _SUFFIXES:
@@ -68,16 +68,16 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """Read the manifest of an index; raise a SimilarityError if it is missing or damaged."""
+        """Read the manifest of an index."""
         path = folder / MANIFEST
         if not path.is_file():
-            raise SimilarityError(f"{folder}: there is no index here. Build one with: eno index build STORE.")
+            raise SimilarityError(f"{folder}: there is no index here. Build one: eno index build.")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             version = content.pop("format")
             if version != _FORMAT:
                 raise SimilarityError(
-                    f"{folder}: index format {version} was found, expected {_FORMAT}. Rebuild it: eno index build."
+                    f"{folder}: the index has format {version}, expected {_FORMAT}. Rebuild it: eno index build."
                 )
             return cls(**content)
         except (ValueError, KeyError, TypeError) as error:

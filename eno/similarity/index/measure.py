@@ -1,4 +1,4 @@
-"""Recall and query time of an index."""
+"""Measure the recall and query time of an index."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eno.similarity.index.index import SimilarityIndex
 from eno.similarity.index.vector_file import not_itself
 
 _TUNING_QUERIES = 200
-_TARGET = 0.97  # recall@10 of the tuning queries, so that other queries also reach 0.95
+_TARGET = 0.97  # recall@10 of the tuning queries; that of other queries is then above 0.95
 _WARM_UP = 20
 
 
@@ -21,12 +21,10 @@ class IndexMeasure:
 
     Attributes
     ----------
-    queries, k : int
-        Number of query rows, and neighbours per query (not counting the query itself).
     recall : float
-        Fraction of the true `k` nearest neighbours that were found.
+        Fraction of the true `k` nearest neighbours (without the query itself) that were found.
     p50_ms, p99_ms, exact_p50_ms : float
-        Median and 99th percentile of the time of a query; and median time of an exhaustive search.
+        Median and 99th percentile of the query time, and median of exhaustive search.
     """
 
     queries: int
@@ -38,9 +36,9 @@ class IndexMeasure:
 
 
 def measure_index(index: SimilarityIndex, *, queries: int = 500, k: int = 10, seed: int = 1) -> IndexMeasure:
-    """Compare an index with exhaustive search, and write the result into its manifest.
+    """Compare an index with exhaustive search, and write the result to its manifest.
 
-    `queries` rows are drawn from the index by `seed`; 0 is the seed that tuning uses.
+    A number of `queries` is drawn from the rows of the index; seed 0 draws those that it was tuned on.
     """
     rows = _draw(index, queries, seed)
     vectors = index.vectors(rows)
@@ -59,7 +57,7 @@ def measure_index(index: SimilarityIndex, *, queries: int = 500, k: int = 10, se
 
 
 def tune_probes(index: SimilarityIndex, *, k: int = 10) -> int:
-    """Find the number of inverted lists to search that reaches the target recall."""
+    """Return the number of inverted lists to search for the target recall."""
     rows = _draw(index, _TUNING_QUERIES, 0)
     vectors = index.vectors(rows)
     true = _others(index.search(vectors, k + 1, exact=True)[1], rows)

@@ -1,7 +1,7 @@
-"""A vector space fitted on a collection, in which the cosine measures how similar two tracks sound.
+"""A vector space fitted to a collection, in which the cosine measures how similar two tracks sound.
 
-Raw embeddings occupy a narrow cone: all cosines are high, a few directions shared by all tracks dominate them, and some
-tracks ("hubs") are near to everything. The correction is fitted on the collection itself, and is linear::
+Raw embeddings occupy a narrow cone: all cosines are high, a few directions dominate them, and some tracks ("hubs") are
+near everything. The correction is fitted on the collection itself, and is linear::
 
     vector − mean → times a weight per value → times a matrix per layer → length 1
 
@@ -41,10 +41,10 @@ measures over four encoders was 0.349, with ``none`` 0.333 and with ``whiten`` 0
 and is best at finding other renditions of a tune, but worse at finding the same instruments."""
 
 MIN_ROWS = 10
-"""With fewer vectors nothing is fitted: they are compared as they are."""
+"""With fewer vectors nothing is fitted, and raw vectors are compared."""
 
 _NOTHING = 1e-6  # a vector this close to the mean is rounding error and has no direction
-_FLOOR = 1e-3  # of the mean variance; directions with less are treated as having this much
+_FLOOR = 1e-3  # minimum variance of a direction, as a fraction of the mean variance
 
 
 class Space:
@@ -53,12 +53,12 @@ class Space:
     Attributes
     ----------
     shape : tuple of int
-        Shape of a raw vector: ``(dim,)`` or ``(layers, dim)``. Every layer has the same weight.
+        Shape of a raw vector: ``(dim,)`` or ``(layers, dim)``. All layers have the same weight.
     dim : int
         Number of values in the space.
     spec : dict
-        ``method``, ``shape``, ``seed``, ``rows`` (number of vectors that the space was fitted on; 0 if there were too
-        few), and for ``whiten`` the ``shrinkage`` of each layer's covariance.
+        ``method``, ``shape``, ``seed``, ``rows`` (number of vectors it was fitted on; 0 if there were too few), and for
+        ``whiten`` the ``shrinkage`` of each layer's covariance.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Space:
         Parameters
         ----------
         vectors : np.ndarray or RowView [shape=(n, dim) or (n, layers, dim)]
-            May be memory-mapped, and is read in blocks. At most 100,000 vectors are sampled; all-zero ones are ignored.
+            May be memory-mapped. At most 100,000 vectors are sampled; all-zero ones are ignored.
         method : str
             One of `METHODS`, or `CENTRE`.
         """
@@ -105,8 +105,8 @@ class Space:
     def apply(self, vectors: np.ndarray) -> np.ndarray:
         """Map raw vectors [shape=(n, dim) or (n, layers, dim)] into the space [shape=(n, dim), dtype=float32].
 
-        Results have length 1, so that inner products are cosines. An all-zero vector, and one that equals the mean,
-        become zero: they have no neighbours. NaN and infinite values raise a ValueError.
+        Results have length 1, so that inner products are cosines. An all-zero vector, or one that equals the mean,
+        becomes zero and has no neighbours. NaN and infinite values raise a ValueError.
         """
         return self._apply(vectors, self._mean)
 
@@ -145,7 +145,7 @@ class Space:
 
     @classmethod
     def load(cls, path: Path) -> Space:
-        """Read what `save` wrote; raise a SimilarityError if the file is missing or damaged."""
+        """Read a space that `save` wrote."""
         try:
             with safe_open(path, "np") as file:
                 spec = json.loads(file.metadata()["space"])
@@ -167,7 +167,7 @@ def _one_weight(squares: np.ndarray) -> np.ndarray:
 
 
 def _inverse(values: np.ndarray) -> np.ndarray:
-    # 0 for 0: a constant value does not distinguish tracks.
+    # 0 stays 0: constant values do not distinguish tracks.
     inverse: np.ndarray = np.divide(1, values, out=np.zeros_like(values), where=values > 0)
     return inverse
 

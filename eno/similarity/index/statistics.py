@@ -1,4 +1,4 @@
-"""Mean, spread and covariance of vectors that need not fit into memory."""
+"""Mean, standard deviation and covariance of vectors that need not fit into memory."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from sklearn.preprocessing import StandardScaler
 from eno.views import RowView
 
 VALUES_AT_ONCE = 4_000_000
-"""Values per block of computation."""
+"""Values per block that is processed at once."""
 
 _SAMPLE_ROWS = 100_000
 _CONSTANT = 1e-6  # a standard deviation below this fraction of the mean is rounding error
 
 
 class VectorSample:
-    """A sample of at most 100,000 vectors [shape=(n, dim) or (n, layers, dim)], read block by block.
-
-    All-zero vectors are skipped.
-    """
+    """At most 100,000 vectors [shape=(n, dim) or (n, layers, dim)] drawn at random; all-zero ones are skipped."""
 
     def __init__(self, vectors: np.ndarray | RowView, layers: int, dim: int, seed: int) -> None:
         self._vectors, self._shape = vectors, (layers, dim)
@@ -49,7 +46,7 @@ class VectorSample:
         return int(scaler.n_samples_seen_), scaler.mean_.reshape(self._shape), deviations.reshape(self._shape)
 
     def covariances(self, mean: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return each layer's covariance [shape=(layers, dim, dim)] and the mean fourth power of its rows' norms."""
+        """Return each layer's covariance [shape=(layers, dim, dim)], and the mean fourth power of its rows' norms."""
         layers, dim = self._shape
         covariances, fourth, rows = np.zeros((layers, dim, dim)), np.zeros(layers), 0
         for block in self.blocks():
@@ -64,5 +61,5 @@ def check_finite(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return vectors as float64 [shape=(n, layers, dim)]; raise a ValueError for NaN and infinity."""
     block = np.asarray(rows, np.float64).reshape(-1, *shape)
     if not np.isfinite(block).all():
-        raise ValueError("Vectors hold NaN or infinite values.")
+        raise ValueError("Vectors contain NaN or infinite values.")
     return block

@@ -1,7 +1,7 @@
-"""The vectors of an index on disk: an append-only, memory-mapped file of 16-bit integers; and exhaustive search.
+"""The vectors of an index on disk, and exhaustive search.
 
-Values of unit vectors lie in -1 … 1 and are stored as multiples of 1/32767: this rounds less than half precision, and
-NumPy widens integers four times as fast.
+Values of unit vectors (-1 … 1) are stored as multiples of 1/32767 in 16 bits. Rounding errors are smaller than in half
+precision, and NumPy converts integers to float32 four times as fast.
 """
 
 from __future__ import annotations
@@ -23,16 +23,13 @@ _SCALE = 32767
 
 
 class VectorFile:
-    """Unit vectors, mapped into memory. Only the first `rows` are valid; more may be left from an interrupted update.
-
-    Raises a SimilarityError if the file is missing or too short.
-    """
+    """Memory-mapped unit vectors. Rows after the first `rows` are left over from an interrupted update."""
 
     def __init__(self, path: Path, rows: int, dim: int) -> None:
         wanted = rows * dim * _TYPE.itemsize
         found = path.stat().st_size if path.is_file() else -1
         if found < wanted:
-            state = "is missing" if found < 0 else f"is cut short ({found:,} bytes, expected {wanted:,})"
+            state = "is missing" if found < 0 else f"is truncated ({found:,} bytes, expected {wanted:,})"
             raise SimilarityError(f"{path}: {state}. Rebuild the index: eno index build.")
         self.rows, self.dim = rows, dim
         shape = (rows, dim)
@@ -45,12 +42,12 @@ class VectorFile:
         return values
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Iterate over all rows: the number of the first row of each block, and its float32 vectors."""
+        """Iterate over all rows in blocks: the number of the first row, and the vectors."""
         for first in range(0, self.rows, ROWS_AT_ONCE):
             yield first, self.read(slice(first, first + ROWS_AT_ONCE))
 
     def nearest(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Compare queries [shape=(q, dim), dtype=float32] with all rows, or all that are `allowed` [shape=(rows,)].
+        """Compare queries [shape=(q, dim), dtype=float32] with all rows, or those `allowed` [shape=(rows,)].
 
         Returns
         -------
@@ -68,7 +65,7 @@ class VectorFile:
         return _search(queries, k, blocks)
 
     def rank(self, query: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Compare a query [shape=(dim,)] with some rows: scores and rows of the best `k`, padded as in `nearest`."""
+        """Compare a query [shape=(dim,)] with some rows; return the best `k` as in `nearest` [shape=(k,)]."""
         scores = self.read(rows) @ query
         order = np.argsort(-scores, kind="stable")[:k]
         best, found = np.full(k, -np.inf, np.float32), np.full(k, -1, np.int64)
@@ -79,7 +76,7 @@ class VectorFile:
 def nearest_others(
     vectors: np.ndarray, k: int, *, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compare every unit vector [shape=(n, dim)] with all others; `on_progress` is called with vectors done and n.
+    """Find the `k` nearest neighbours of every unit vector [shape=(n, dim)] among the others.
 
     Returns
     -------
@@ -103,14 +100,9 @@ def nearest_others(
 
 
 def not_itself(found: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Return a mask that is False once per row: at the row's own number, or in the last column if that was not found.
+    """Return a mask of neighbours other than the query itself, `k` in each row of `found` [shape=(n, k + 1)].
 
-    A vector with identical twins may not be among its own nearest neighbours.
-
-    Parameters
-    ----------
-    found : np.ndarray [shape=(n, k + 1)]
-    own : np.ndarray [shape=(n,)]
+    If the query is not among its own neighbours, since it has many identical twins, the last one is masked.
     """
     itself: np.ndarray = found == own[:, np.newaxis]
     itself[~itself.any(axis=1), -1] = True
@@ -121,7 +113,6 @@ def not_itself(found: np.ndarray, own: np.ndarray) -> np.ndarray:
 def _search(
     queries: np.ndarray, k: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Search blocks of row numbers and their vectors exhaustively."""
     best = faiss.ResultHeap(len(queries), k, keep_max=True)
     for rows, vectors in blocks:
         scores, places = faiss.knn(queries, vectors, min(k, len(vectors)), metric=faiss.METRIC_INNER_PRODUCT)
@@ -132,7 +123,7 @@ def _search(
 
 
 def append_vectors(path: Path, rows: int, dim: int, blocks: Iterable[np.ndarray]) -> int:
-    """Append blocks of vectors after the first `rows` rows of a file, sync it, and return its new number of rows."""
+    """Append blocks of vectors after the first `rows` rows of a file, and return the new number of rows."""
     with path.open("r+b" if path.exists() else "w+b") as file:
         file.truncate(rows * dim * _TYPE.itemsize)
         file.seek(0, os.SEEK_END)

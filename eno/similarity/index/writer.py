@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.files import replace_file
 from eno.similarity.index.ann import add_vectors, write_faiss
-from eno.similarity.index.index import ROW_SCHEMA, SimilarityIndex, write_rows
+from eno.similarity.index.index import ROW_SCHEMA, SimilarityIndex
 from eno.similarity.index.manifest import Manifest
 from eno.similarity.index.space import Space
 from eno.similarity.index.vector_file import ROWS_AT_ONCE, append_vectors
@@ -32,7 +34,7 @@ class IndexWriter:
         self._rows = [ROW_SCHEMA.empty_table() if rows is None else rows]
 
     def add(self, store: EmbeddingStore, tracks: pa.Table, on_progress: OnRows | None) -> None:
-        """Add tracks of a store."""
+        """Add tracks of a store, given as rows of `EmbeddingStore.tracks`."""
         total, before = count_rows(tracks, self._manifest.level), self._manifest.rows
 
         def blocks() -> Iterator[np.ndarray]:
@@ -53,7 +55,8 @@ class IndexWriter:
         """Write the remaining files, the manifest last."""
         generation = self._manifest.generation
         name = f"rows-{generation}.parquet"
-        write_rows(self._folder / name, pa.concat_tables(self._rows))
+        with replace_file(self._folder / name) as temporary:
+            pq.write_table(pa.concat_tables(self._rows).cast(ROW_SCHEMA), temporary, compression="zstd")
         manifest = replace(self._manifest, rows_file=name, finder=f"finder-{generation}.faiss")
         if built:
             manifest = replace(manifest, built_rows=manifest.rows)
@@ -63,7 +66,7 @@ class IndexWriter:
 
 
 def count_rows(tracks: pa.Table, level: str) -> int:
-    """Count the index rows of a store's tracks."""
+    """Count the rows that tracks of a store have in an index."""
     return len(tracks) if level == "tracks" else int(pc.sum(tracks["windows"]).as_py() or 0)
 
 

@@ -173,7 +173,7 @@ def test_an_interrupted_update_leaves_the_index_unchanged(tmp_path, monkeypatch,
 @pytest.mark.parametrize(
     ("file", "damage", "message"),
     [
-        ("vectors", lambda path: path.write_bytes(path.read_bytes()[:-1]), r"vectors-1\.i16: is cut short"),
+        ("vectors", lambda path: path.write_bytes(path.read_bytes()[:-1]), r"vectors-1\.i16: is truncated"),
         ("vectors", lambda path: path.unlink(), r"vectors-1\.i16: is missing"),
         ("finder", lambda path: path.write_bytes(path.read_bytes()[:2000]), r"finder-1\.faiss: is missing or damaged"),
         ("rows_file", lambda path: path.write_bytes(b"PAR1"), r"rows-1\.parquet: is missing or damaged"),
