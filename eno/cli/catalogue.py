@@ -108,7 +108,6 @@ def explore(
 ) -> None:
     """Summarise the collection and its problems, in the terminal and as one HTML file."""
     from eno.exploration import explore as summarise
-    from eno.exploration.html import write_html
     from eno.exploration.terminal import terminal_tables
 
     library = where.open(audio_root=audio_root)
@@ -119,6 +118,9 @@ def explore(
     for table in terminal_tables(found):
         console.print(table)
     print_lines(found.hints)
+
+    from eno.exploration.html import write_html  # needs matplotlib, which the tables above do not
+
     write_html(found, place)
     console.print(f"report  {shown(place)}")
 

@@ -129,7 +129,7 @@ def _print(found: Duplicates, *, compared: bool) -> None:
         print_failure(track_id, reason)
     counts = ", ".join(f"{found.count(decision)} {decision}" for decision in (SAME, DIFFERENT, UNCONFIRMED))
     console.print(f"{found.tracks} tracks, {len(found.pairs)} pairs compared: {counts}")
-    console.print(f"{len(found.groups)} groups with {sum(len(group) - 1 for group in found.groups)} redundant files")
+    console.print(f"groups: {len(found.groups)}, redundant files: {sum(len(group) - 1 for group in found.groups)}")
     if not compared and found.pairs:
         warn("The audio was not compared. Specify its folder with --audio-root to confirm the pairs.")
 

@@ -20,6 +20,7 @@ app = typer.Typer()
 weights = typer.Typer(help="Convert pretrained weights.", no_args_is_help=True, cls=EnoGroup)
 app.add_typer(weights, name="weights", rich_help_panel=EMBEDDINGS)
 
+_ABSENT = {"simple_cnn": "[dim]not trained[/]"}
 _FROM_SETTINGS = "from your settings"
 _ANY_MODEL = "AST, wav2vec 2.0, HuBERT, WavLM, Whisper, EnCodec; for sizes and licences see their model cards"
 
@@ -40,7 +41,7 @@ def encoders(where: LibraryOptions, as_json: JsonOption = False) -> None:
         if as_json:
             print_json({"encoder": encoder, "model": model, "present": present, **(asdict(card) if card else {})})
             continue
-        here = "[green]available[/]" if present else "[dim]not downloaded[/]"
+        here = "[green]available[/]" if present else _ABSENT.get(encoder, "[dim]not downloaded[/]")
         shown_model = shown(model) or "[dim]hf:<id or folder>[/]" * (encoder == "hf")
         console.print(f"[bold]{encoder:<8}[/] {shown_model}  {here if model or card else ''}", soft_wrap=True)
         for line in _describe(card) if card else [_FROM_SETTINGS if model else _ANY_MODEL]:

@@ -170,7 +170,7 @@ def similar(
     as_json: JsonOption = False,
 ) -> None:
     """Find tracks that sound like a track, file, passage, text, album or artist."""
-    library = library_options.open(store=store, model=model, audio_root=audio_root, device=device)
+    library = library_options.open(store=store, model=model, audio_root=audio_root, encoder=encoder, device=device)
     where = filters.filter()
     if result.m3u is not None:
         prepare_output(result.m3u)

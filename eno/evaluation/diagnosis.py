@@ -95,7 +95,7 @@ def _fit(train: Predictions | None, held_out: Predictions, name: str) -> list[Fi
         "regularisation (--set mlp.dropout=0), or another encoder (eno embed --encoder …)"
     )
     smaller = (
-        "more regularisation (--set mlp.dropout=0.5, --set mlp.weight_decay=0.01, --set mlp.mixup=0.2, --set "
+        "more regularisation (--set mlp.dropout=0.7, --set mlp.weight_decay=0.1, --set mlp.mixup=0.2, --set "
         "lightgbm.num_leaves=7), a smaller head (--head linear), or more albums"
     )
     return [_finding(issues[0], under, evidence, larger), _finding(issues[1], gap > _LARGE_GAP, evidence, smaller)]

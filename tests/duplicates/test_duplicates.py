@@ -215,7 +215,7 @@ class TestCommand:
         assert "keep  flac.flac  (the next best: lossy)" in result.stdout
         assert "failed  gone.flac: no such file" in result.stdout
         assert "3 same, 3 different, 9 unconfirmed" in result.stdout
-        assert "1 groups with 2 redundant files" in result.stdout
+        assert "groups: 1, redundant files: 2" in result.stdout
 
     def test_an_invalid_output_is_refused_before_the_comparison(self, collection):
         result = CliRunner().invoke(app, ["duplicates", "--store", str(collection[1].path), "--out", "pairs.xlsx"])
