@@ -12,7 +12,6 @@ from eno.errors import EnoError
 from eno.version import __version__
 
 if TYPE_CHECKING:
-    from eno.audio.windows import WindowPolicy
     from eno.spec import EncoderSpec
 
 
@@ -84,7 +83,7 @@ def describe_store(path: Path | str) -> dict[str, str]:
         "store": str(path),
         "encoder": _encoder(store.spec),
         "vectors": f"{len(store.spec.layers)} × {store.spec.dim} {store.dtype} a window of {store.spec.window_s:.2f} s",
-        "windows": _windows(store.policy),
+        "windows": str(store.policy),
         "holds": f"{counts['tracks']} tracks, {counts['windows']} windows, {counts['failures']} failures"
         + f", {counts['gone']} whose files are gone" * bool(counts["gone"]),
         "on disk": f"{counts['parts']} parts, {counts['bytes'] / 1e6:.1f} MB",
@@ -101,7 +100,7 @@ def _predictor(path: Path) -> dict[str, str]:
     rows = {
         "predictor": str(path),
         "encoder": _encoder(description.spec),
-        "windows": _windows(description.policy),
+        "windows": str(description.policy),
         "labels": f"{labels.num_genres} genres, {labels.num_descriptors} descriptors",
     }
     if (path / "training.json").is_file():
@@ -119,7 +118,3 @@ def _predictor(path: Path) -> dict[str, str]:
 def _encoder(spec: EncoderSpec) -> str:
     settings = {**spec.location, **spec.options}
     return f"{spec.label}  " + ", ".join(f"{key} = {value}" for key, value in settings.items())
-
-
-def _windows(policy: WindowPolicy) -> str:
-    return f"every {policy.hop_s} s" if policy.hop_s else f"{policy.count} a track"

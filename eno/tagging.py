@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 
 from eno.data.labels.encoder import LabelEncoder
 from eno.embeddings.store.embedding_store import EmbeddingStore
-from eno.errors import StoreError
 from eno.models.bags import Bags
 from eno.models.calibration.calibrate import Calibration
 from eno.models.types import Head, Vectors
@@ -125,8 +124,7 @@ def _rows_of(store: EmbeddingStore, ids: Sequence[str]) -> pa.Table:
     tracks = store.tracks()
     places = pc.index_in(pa.array(ids, pa.string()), value_set=tracks["track_id"].combine_chunks())
     if places.null_count:
-        missing = [name for name, place in zip(ids, places.to_pylist(), strict=True) if place is None]
-        raise StoreError(f"{store.folder}: lacks {len(missing)} tracks, for instance {missing[0]}.")
+        raise store.not_found(set(ids) - set(tracks["track_id"].to_pylist()))
     return tracks.take(places)
 
 

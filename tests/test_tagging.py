@@ -61,7 +61,7 @@ def test_probabilities_of_tracks_are_those_of_their_vectors(store, head):
     names, _, windows = store.windows()
     of_windows = predictor.predict_windows([windows[names == name] for name in IDS])
     np.testing.assert_allclose(of_windows, expected, atol=1e-6)
-    with pytest.raises(StoreError, match=r"lacks 1 tracks, for instance z\.mp3"):
+    with pytest.raises(StoreError, match=r"1 tracks are not in this store, for example z\.mp3"):
         predictor.predict_tracks(store, ["a.mp3", "z.mp3"])
 
 

@@ -1,4 +1,4 @@
-"""Messages that libmpg123 prints about damaged MP3 files; libsndfile has no switch to turn them off."""
+"""Messages that C libraries print about damaged files; libsndfile cannot turn off those of libmpg123."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 STDERR = 2
@@ -17,7 +17,7 @@ _MAX_LENGTH = 160
 
 
 def cause_in(printed: str) -> str:
-    r"""Return the first message, which is the most likely to name the cause; of warnings the first if nothing else.
+    r"""Return the first message, which is most likely to name the cause; a warning only if there is nothing else.
 
     Examples
     --------
@@ -29,16 +29,36 @@ def cause_in(printed: str) -> str:
     return found[0][1][:_MAX_LENGTH].strip().rstrip(".") if found else ""
 
 
+class StderrFile:
+    """Redirects the standard error of this process to an existing, empty file, which it removes where it can."""
+
+    def __init__(self, path: str) -> None:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
+        os.dup2(descriptor, STDERR)
+        os.close(descriptor)
+        with suppress(OSError):  # not every system can remove open files
+            os.unlink(path)
+
+    def clear(self) -> None:
+        """Discard what was printed."""
+        os.ftruncate(STDERR, 0)
+
+    def reported(self) -> str:
+        """Return the cause that a decoder printed since `clear`, for a reason of failure."""
+        cause = cause_in(os.pread(STDERR, 4096, 0).decode(errors="replace"))
+        return f" (the decoder reported: {cause})" if cause else ""
+
+
 @contextmanager
 def decoder_messages_hidden() -> Iterator[None]:
-    """Keep the messages off the terminal while a program runs; for its main function, not for libraries.
+    """Keep messages of libmpg123 off the terminal; for the main function of a program.
 
-    File descriptor 2 leads to a temporary file, and Python's standard error to where descriptor 2 led before. Other
-    lines that C libraries or child processes print are shown at the end.
+    File descriptor 2 is redirected to a temporary file, Python's standard error is not. Other lines in that file are
+    printed at the end.
     """
     shown = os.dup(STDERR)
     before = sys.stderr
-    if _leads_to(before, STDERR):
+    if _writes_to(before, STDERR):
         sys.stderr = os.fdopen(
             shown, "w", buffering=1, encoding=before.encoding, errors=before.errors, closefd=False
         )  # log handlers may write to it until the process ends
@@ -56,8 +76,8 @@ def decoder_messages_hidden() -> Iterator[None]:
                     os.write(STDERR, line)
 
 
-def _leads_to(stream: Any, descriptor: int) -> bool:
+def _writes_to(stream: Any, descriptor: int) -> bool:
     try:
         return bool(stream.fileno() == descriptor)
-    except (AttributeError, OSError, ValueError):  # replaced by something that is not a file
+    except (AttributeError, OSError, ValueError):  # not a file
         return False

@@ -1,4 +1,4 @@
-"""Start processes that do not run the user's script again, and that end with their parent."""
+"""Child processes that do not run the user's script again, and that end with their parent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def start_process(target: Callable[..., None], *arguments: Any, daemon: bool) ->
 
 
 def end_with_parent() -> None:
-    """Exit when the parent process does, even out of a decoder that hangs."""
+    """Exit when the parent process does, even if a decoder hangs."""
 
     def watch() -> None:
         if (parent := parent_process()) is not None:

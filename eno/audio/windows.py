@@ -1,4 +1,4 @@
-"""Where the windows of a track lie, and how short tracks fill one."""
+"""Which windows of a track are used, and how short tracks fill one."""
 
 from __future__ import annotations
 
@@ -11,17 +11,9 @@ from eno.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class WindowPolicy:
-    """Which windows of a track are used. The choice is deterministic.
+    """Which windows of a track are used: `count` spread evenly from start to end, or one every `hop_s` seconds.
 
-    The first window starts at the start of the track and the last one ends at its end; a single window lies in the
-    middle.
-
-    Attributes
-    ----------
-    count : int
-        Number of windows, spread evenly over the track.
-    hop_s : float, optional
-        Seconds from one window to the next; `count` is then ignored.
+    A single window is in the middle. If `hop_s` is not None, `count` is ignored.
     """
 
     count: int = 8
@@ -33,10 +25,11 @@ class WindowPolicy:
         if self.hop_s is not None and not self.hop_s > 0:
             raise ConfigError(f"hop_s is {self.hop_s}; it must be above 0 seconds.")
 
-    def starts(self, samples: int, window_samples: int, sample_rate: int) -> np.ndarray:
-        """Return the first samples of the windows [shape=(n,), dtype=int64], ascending and distinct.
+    def __str__(self) -> str:
+        return f"every {self.hop_s:g} s" if self.hop_s else f"{self.count} per track"
 
-        A track of `samples` samples that is shorter than a window has a single window, which starts at 0.
+    def starts(self, samples: int, window_samples: int, sample_rate: int) -> np.ndarray:
+        """Return the first sample of each window [shape=(n,), dtype=int64]; a track shorter than a window has one.
 
         Examples
         --------
@@ -53,16 +46,14 @@ class WindowPolicy:
 
 
 def even_starts(length: int, window: int, count: int) -> np.ndarray:
-    """Spread `count` windows evenly over a track; in a short track some of them coincide [dtype=int64]."""
+    """Spread windows evenly over a track [shape=(count,), dtype=int64]; in a short track some coincide."""
     last = max(0, length - window)
     spread = np.linspace(0, last, count) if count > 1 else np.array([last / 2])
     return np.round(spread).astype(np.int64)
 
 
 def fill_window(samples: np.ndarray, window_samples: int, padding: str) -> np.ndarray:
-    """Extend audio [shape=(..., n)] that is shorter than a window to the length of one, by repeating it.
-
-    `padding` is ``"repeat"`` or ``"repeatpad"``, see `eno.spec.EncoderSpec`.
+    """Repeat audio [shape=(..., n)] that is shorter than a window; `padding` is that of `eno.spec.EncoderSpec`.
 
     Examples
     --------

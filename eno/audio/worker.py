@@ -1,7 +1,4 @@
-"""What runs in a worker process: one task after another; results travel through a pipe and shared memory.
-
-A file can hang, crash or exhaust a decoder. In a worker it takes nothing else down with it.
-"""
+"""What runs in a worker process, where a file that hangs, crashes or exhausts a decoder does no further harm."""
 
 from __future__ import annotations
 
@@ -17,13 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eno.audio.decoder_messages import STDERR, cause_in
+from eno.audio.decoder_messages import StderrFile
 from eno.audio.processes import end_with_parent
 from eno.errors import AudioError
 
 
 class WorkerSettings(NamedTuple):
-    """What the workers of a pool have in common; see `eno.audio.worker_pool.WorkerPool`."""
+    """Settings of `eno.audio.worker_pool.WorkerPool`."""
 
     work: Callable[[Any], Any]
     slots: int
@@ -33,15 +30,14 @@ class WorkerSettings(NamedTuple):
 
 
 def run_worker(pipe: connection.Connection, memory: Any, stderr_file: str, settings: WorkerSettings) -> None:
-    """Work on what comes through the pipe until it is closed.
+    """Run tasks until the pipe is closed.
 
-    Receives ``("task", job, task)``, ``("slot", number)`` for a slot that is free again, and ``("drop", job)`` for a
-    job whose results nobody wants any more. Sends ``("ready",)`` once, ``("log", logger, level, message)`` at any time,
-    and for each job any number of ``("rows", job, slot, count)`` for arrays and ``("object", job, slot, value)`` for
-    anything else that the work yields, then ``("done", job, result)``, ``("failed", job, reason)`` or
-    ``("dropped", job, None)``.
+    Receives ``("task", job, task)``, ``("slot", number)`` when a slot is free again, and ``("cancel", job)``. Sends
+    ``("ready",)`` once and ``("log", logger, level, message)`` at any time. For each job it sends any number of
+    ``("rows", job, slot, count)`` for yielded arrays and ``("object", job, slot, value)`` for other values, then
+    ``("done", job, result)``, ``("failed", job, reason)`` or ``("cancelled", job, None)``.
 
-    `memory` is a shared ctypes array of float32 for the slots; standard error goes into `stderr_file`, which is empty.
+    `memory` is a shared ctypes array of float32 for the slots; `stderr_file` receives standard error.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
     end_with_parent()
@@ -51,34 +47,15 @@ def run_worker(pipe: connection.Connection, memory: Any, stderr_file: str, setti
         _limit_memory(settings.memory_bytes)
     logging.getLogger("eno").addHandler(_Forwarding(pipe))
     with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe
-        _Worker(pipe, memory, settings, _Stderr(stderr_file)).run()
+        _Worker(pipe, memory, settings, StderrFile(stderr_file)).run()
 
 
-class _Dropped(Exception):
-    """The job under way is no longer wanted."""
-
-
-class _Stderr:
-    """Keeps what C libraries print off the terminal, in a file that the parent reads after a crash."""
-
-    def __init__(self, path: str) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
-        os.dup2(descriptor, STDERR)
-        os.close(descriptor)
-        with contextlib.suppress(OSError):  # open files cannot be removed on every system; the parent does it then
-            os.unlink(path)
-
-    def clear(self) -> None:
-        os.ftruncate(STDERR, 0)
-
-    def reported(self) -> str:
-        """Return what a decoder printed about the present file, for a reason of failure."""
-        cause = cause_in(os.pread(STDERR, 4096, 0).decode(errors="replace"))
-        return f" (the decoder reported: {cause})" if cause else ""
+class _Cancelled(Exception):
+    """The job under way was cancelled."""
 
 
 class _Worker:
-    def __init__(self, pipe: connection.Connection, memory: Any, settings: WorkerSettings, stderr: _Stderr) -> None:
+    def __init__(self, pipe: connection.Connection, memory: Any, settings: WorkerSettings, stderr: StderrFile) -> None:
         self._pipe, self._work, self._stderr = pipe, settings.work, stderr
         self._slots = np.frombuffer(memory, np.float32).reshape(settings.slots, *settings.slot_shape)
         self._free = deque(range(settings.slots))
@@ -95,16 +72,15 @@ class _Worker:
             outcome: tuple[str, Any]
             try:
                 outcome = "done", self._result(task)
-            except _Dropped:
-                outcome = "dropped", None
+            except _Cancelled:
+                outcome = "cancelled", None
             except AudioError as error:
                 outcome = "failed", error.reason + self._stderr.reported()
             except (EOFError, BrokenPipeError, ConnectionError):
                 raise
             except Exception as error:  # whatever is wrong with one file, the others go on
                 outcome = "failed", f"cannot be decoded ({type(error).__name__}: {error})"
-            kind, content = outcome
-            self._pipe.send((kind, self._job, content))
+            self._pipe.send((outcome[0], self._job, outcome[1]))
             self._job = None
 
     def _receive(self) -> None:
@@ -114,39 +90,38 @@ class _Worker:
         elif kind == "task":
             self._tasks.append((content[0], content[1]))
         elif content[0] == self._job:
-            raise _Dropped
+            raise _Cancelled
 
     def _result(self, task: Any) -> Any:
         result = self._work(task)
         if not isinstance(result, Generator):
             return result
         with contextlib.closing(result):
-            return self._hand_over(result)
+            return self._send_values(result)
 
-    def _hand_over(self, values: Generator[Any, None, Any]) -> Any:
+    def _send_values(self, values: Generator[Any, None, Any]) -> Any:
         slot, rows = None, 0
         try:
             while True:
                 while self._pipe.poll():
                     self._receive()
-                try:
-                    value = next(values)
-                except StopIteration as end:
-                    if slot is not None:
-                        self._pipe.send(("rows", self._job, slot, rows))
-                        slot = None
-                    return end.value
+                value = next(values)
                 if slot is None:
                     slot, rows = self._free_slot(), 0
-                if isinstance(value, np.ndarray):
-                    self._slots[slot, rows] = value
-                    rows += 1
-                    if rows < self._slots.shape[1]:
-                        continue
-                    self._pipe.send(("rows", self._job, slot, rows))
-                else:  # yielded before any array
+                if not isinstance(value, np.ndarray):  # yielded before any array
                     self._pipe.send(("object", self._job, slot, value))
+                    slot = None
+                    continue
+                self._slots[slot, rows] = value
+                rows += 1
+                if rows == self._slots.shape[1]:
+                    self._pipe.send(("rows", self._job, slot, rows))
+                    slot = None
+        except StopIteration as end:
+            if slot is not None:
+                self._pipe.send(("rows", self._job, slot, rows))
                 slot = None
+            return end.value
         finally:
             if slot is not None:
                 self._free.append(slot)
@@ -168,7 +143,7 @@ class _Forwarding(logging.Handler):
 
 
 def _limit_memory(allowed: int) -> None:
-    with contextlib.suppress(ImportError, OSError, ValueError):  # not on every system
+    with contextlib.suppress(ImportError, OSError, ValueError):  # not every system can
         import resource
 
         used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")

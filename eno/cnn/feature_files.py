@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from eno.audio.worker_pool import FILE_TIMEOUT_S, TaskDone, TaskFailed, WorkerPool
+from eno.audio.worker_handle import TaskDone, TaskFailed
+from eno.audio.worker_pool import FILE_TIMEOUT_S, WorkerPool
 from eno.cnn.features import AudioFeatureExtractor
 from eno.cores import usable_cores
 from eno.data.layout import DataRoot

@@ -18,7 +18,8 @@ from eno.audio.audio_file import open_audio
 from eno.audio.reading import OpenWindows
 from eno.audio.track_decoding import TrackHead
 from eno.audio.windows import WindowPolicy
-from eno.audio.worker_pool import Chunk, TaskFailed, WorkerPool
+from eno.audio.worker_handle import Chunk, TaskFailed
+from eno.audio.worker_pool import WorkerPool
 from eno.errors import AudioError
 from eno.spec import EncoderSpec
 

@@ -238,7 +238,7 @@ class _Run:
             self._flush()
 
     def _add(self, result: Embedded) -> None:
-        kept = self._store.as_kept(result.vectors)
+        kept = self._store.rounded(result.vectors)
         if not np.isfinite(kept).all():
             self._fail(result.track, f"the encoder returns NaN, or values too large for {self._store.dtype}")
             return

@@ -1,16 +1,15 @@
-"""Vectors on disk: Parquet parts beside a manifest.
+"""Embeddings on disk.
 
-A store is a folder, on a disk or wherever else pyarrow can read and write::
+A store is a folder, local or wherever pyarrow can read and write::
 
     manifest.json          encoder, windows, precision of the values
-    parts/000000.parquet   rows of track_id, start_s, vector, and the file that the track was embedded from
-    parts.json             the parts that were written, and their numbers of rows
+    parts/000000.parquet   one row per window: track_id, start_s, vector, and the embedded file
+    parts.json             the parts that were written, with their numbers of rows
     amendments.parquet     changes since the parts were written, see `eno.embeddings.store.ledger`
     failures.jsonl         tracks that could not be embedded, and why
 
-A part is written under a temporary name, synced and renamed, so it is there whole or not at all. Id and vector are in
-the same row, so they cannot get out of step. If a track is in several parts, the last one counts: this is how a changed
-file replaces its earlier vectors, and how parts are merged without a moment in which anything is missing.
+Parts are written atomically and never changed. If a track is in several parts, the last one counts: this is how the
+windows of a changed file replace earlier ones, and why parts can be merged without a moment in which any are missing.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from eno.embeddings.store.folder import Folder
 from eno.embeddings.store.ledger import Ledger
 from eno.embeddings.store.lock import WriterLock
 from eno.embeddings.store.manifest import MANIFEST_FILE, Manifest, read_manifest, write_manifest
-from eno.embeddings.store.parts import DTYPES, FOLDER, Part, PartRows, Parts, latest
+from eno.embeddings.store.parts import DTYPES, FOLDER, Part, Parts, latest
 from eno.embeddings.store.track_means import compute_means, means_by_row, read_means
 from eno.errors import FingerprintMismatch, StoreError
 from eno.files import cache_folder
@@ -42,14 +41,13 @@ _CACHE = "cache"
 
 
 class EmbeddingStore:
-    """The vectors of one encoder over one collection. Use `create`, `open` or `open_or_create`.
+    """The embeddings of one collection with one encoder. Use `create`, `open` or `open_or_create`.
 
     Attributes
     ----------
     spec : EncoderSpec
-        The encoder of the vectors.
     policy : WindowPolicy
-        Which windows of every track the store holds.
+        Which windows of each track are embedded.
     dtype : {"float16", "float32"}
         Precision of the values on disk.
     """
@@ -57,33 +55,20 @@ class EmbeddingStore:
     def __init__(self, folder: Folder, spec: EncoderSpec, policy: WindowPolicy, dtype: str) -> None:
         self.folder, self.spec, self.policy, self.dtype = folder, spec, policy, dtype
         self.ledger = Ledger(folder)
-        self._parts = Parts(folder, len(spec.layers), spec.dim, dtype)
+        self.parts = Parts(folder, len(spec.layers), spec.dim, dtype)
 
     @property
     def path(self) -> Path | str:
-        """Its path, or its URI."""
+        """Path or URI."""
         return self.folder.place
 
     @classmethod
     def create(
         cls, path: Path | str, spec: EncoderSpec, *, policy: WindowPolicy, dtype: str = "float16"
     ) -> EmbeddingStore:
-        """Create an empty store.
+        """Create an empty store in a new or empty folder, or at a URI such as ``s3://bucket/folder``.
 
-        Parameters
-        ----------
-        path : Path or str
-            A folder that is missing or empty; or a URI of a file system that pyarrow knows, such as
-            ``s3://bucket/folder``.
-        spec, policy
-            The encoder of the vectors, and the windows of every track.
-        dtype : {"float16", "float32"}
-            Precision of the values. Half precision takes half the space and keeps 3 to 4 digits.
-
-        Raises
-        ------
-        StoreError
-            The folder is not empty, or cannot be written to.
+        Half precision takes half the space and keeps 3 to 4 significant digits.
         """
         if dtype not in DTYPES:
             raise StoreError(f"dtype {dtype!r}: choose from {', '.join(DTYPES)}.")
@@ -96,7 +81,7 @@ class EmbeddingStore:
 
     @classmethod
     def open(cls, path: Path | str) -> EmbeddingStore:
-        """Open an existing store; StoreError if there is none, or its manifest is damaged or too new."""
+        """Open an existing store; raise StoreError if there is none, or its manifest is damaged or too new."""
         folder = Folder(path)
         return cls(folder, *read_manifest(folder))
 
@@ -104,28 +89,28 @@ class EmbeddingStore:
     def open_or_create(
         cls, path: Path | str, spec: EncoderSpec, *, policy: WindowPolicy, dtype: str | None = None
     ) -> EmbeddingStore:
-        """Open the store at `path`, or create it if there is none. A `dtype` of None accepts any.
+        """Open the store at `path`, or create it. A `dtype` of None accepts any, and creates float16.
 
         Raises
         ------
         FingerprintMismatch
-            The store holds vectors of another encoder.
+            The store was made with another encoder.
         StoreError
-            The store holds other windows, or has another precision.
+            The store has other windows or another precision.
         """
         if not Folder(path).exists(MANIFEST_FILE):
             return cls.create(path, spec, policy=policy, dtype=dtype or "float16")
         store = cls.open(path)
         store.require(spec)
-        for found, wanted in ((store.policy, policy), (store.dtype, dtype or store.dtype)):
-            if found != wanted:
+        for what, found, expected in (("windows", store.policy, policy), ("dtype", store.dtype, dtype or store.dtype)):
+            if found != expected:
                 raise StoreError(
-                    f"{store.folder}: holds {found}, asked for {wanted}. Name another folder with --store."
+                    f"{store.folder}: found {what} {found}, expected {expected}. Name another folder with --store."
                 )
         return store
 
     def require(self, spec: EncoderSpec) -> None:
-        """Raise FingerprintMismatch unless the vectors are those of `spec`."""
+        """Raise FingerprintMismatch unless the store was made with this encoder."""
         if spec.fingerprint != self.spec.fingerprint:
             raise FingerprintMismatch(
                 f"{self.spec.label} {self.spec.options} in {self.folder}",
@@ -134,7 +119,7 @@ class EmbeddingStore:
             )
 
     def writing(self) -> WriterLock:
-        """Lock the store for writing, see `WriterLock`, and remove what a killed writer left unfinished."""
+        """Lock the store for writing, and remove unfinished files of a killed writer."""
         return _Writing(self)
 
     def append(
@@ -145,17 +130,16 @@ class EmbeddingStore:
         *,
         files: Mapping[str, FileStamp] | None = None,
     ) -> None:
-        """Add windows as one part: afterwards all of them are on disk, or none.
+        """Add windows as one part, atomically.
 
         Parameters
         ----------
         track_ids : sequence of str
-            Track of every window. All windows of a track belong in the same call: they replace its earlier ones.
+            Track of each window. All windows of a track must be in one call: they replace its earlier ones.
         starts_s : np.ndarray [shape=(n,)]
-            Start of every window, in seconds.
         vectors : np.ndarray [shape=(n, layers, dim)]
         files : mapping of str to FileStamp, optional
-            The files of the tracks, so that a later change of them is noticed.
+            The files of the tracks, to detect later changes.
 
         Raises
         ------
@@ -165,61 +149,34 @@ class EmbeddingStore:
         expected = self._shape(len(track_ids))
         if vectors.shape != expected:
             raise ValueError(f"vectors have the shape {vectors.shape}; expected {expected}.")
-        values = self.as_kept(vectors).reshape(len(vectors), -1)
+        values = self.rounded(vectors).reshape(len(vectors), -1)
         broken = ~np.isfinite(values).all(axis=1)
         if broken.any():
             raise StoreError(
-                f"vectors of {track_ids[int(broken.argmax())]} are not finite as {self.dtype}; "
-                "if the encoder's values are large, create the store with dtype float32."
+                f"The vectors of {track_ids[int(broken.argmax())]} are not finite as {self.dtype}. "
+                "If the encoder's values are large, create the store with dtype float32."
             )
-        number = self._parts.write(track_ids, starts_s, values, files or {})
+        number = self.parts.write(track_ids, starts_s, values, files or {})
         self.ledger.count({number: len(track_ids)})
 
-    def as_kept(self, vectors: np.ndarray) -> np.ndarray:
+    def rounded(self, vectors: np.ndarray) -> np.ndarray:
         """Round vectors to the store's dtype; values that are too large for it become infinite."""
         with np.errstate(over="ignore"):
             return vectors.astype(DTYPES[self.dtype], copy=False)
 
     def replace_parts(self, old: Sequence[Part], table: pa.Table) -> None:
-        """Write rows of old parts as a new part, then remove the old; after a crash in between, the new rows count."""
-        new = {self._parts.write_table(table): len(table)} if len(table) else {}
+        """Write the rows to keep of old parts as a new part, then remove the old parts."""
+        new = {self.parts.write_table(table): len(table)} if len(table) else {}
         self.ledger.count(new, without=old)
         for part in old:
             self.folder.remove(part.entry.name)
 
-    def parts(self) -> list[Part]:
-        """List the parts in the order in which they were written."""
-        return self._parts.all()
-
-    def read_part(self, part: Part) -> PartRows:
-        """Read all rows of a part, including those that no longer count; StoreError if it is damaged."""
-        return self._parts.read(part)
-
-    def part_tracks(self, part: Part) -> pa.Table:
-        """Read the tracks of a part with the columns of `tracks`, including those that no longer count."""
-        return self._parts.tracks(part)
-
-    def read_part_table(self, part: Part) -> pa.Table:
-        """Read all rows and columns of a part, in the form that `replace_parts` takes."""
-        return self._parts.read_whole(part)
-
     def tracks(self, *, also_gone: bool = False) -> pa.Table:
-        """Read the tracks in the store: one row per track, sorted by ``track_id``.
+        """Read one row per track, sorted by ``track_id``, with the columns of `STORE_TRACK_SCHEMA`.
 
-        `also_gone` includes tracks whose files were deleted, so that their vectors no longer count.
-
-        Returns
-        -------
-        pa.Table
-            ``track_id``, ``part`` (number of the part with its windows), ``windows`` (how many), and ``size``,
-            ``mtime_ns`` and ``samples_hash`` of the embedded file, null where not known.
-
-        Raises
-        ------
-        StoreError
-            A part is damaged.
+        With `also_gone`, tracks whose files were deleted are included.
         """
-        table = latest([self.part_tracks(part) for part in self.parts()])
+        table = latest([self.parts.tracks(part) for part in self.parts.all()])
         pa.default_memory_pool().release_unused()  # for a million tracks 200 MB, which it would keep
         amendments = self.ledger.amendments()
         if len(amendments) == 0:
@@ -236,27 +193,25 @@ class EmbeddingStore:
         return names
 
     def windows(self, ids: Iterable[str] | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Read the windows of some tracks, or of all.
+        """Read the windows of tracks (default: all) in the order of their ids and start times.
 
         Returns
         -------
         track_ids : np.ndarray [shape=(n,), dtype=object]
-            Track of every window, in ascending order.
         starts_s : np.ndarray [shape=(n,), dtype=float64]
-            Start of every window, ascending within a track.
         vectors : np.ndarray [shape=(n, layers, dim), dtype=float32]
 
         Raises
         ------
         StoreError
-            An id is not in the store, or a part is damaged.
+            A track is not in the store, or a part is damaged.
         """
         tracks = self.tracks()
         if ids is not None:
             wanted = pa.array(sorted(set(ids)), pa.string())
             tracks = tracks.filter(pc.is_in(tracks["track_id"], wanted))
             if len(tracks) < len(wanted):
-                raise self._lacks(set(wanted.to_pylist()) - set(tracks["track_id"].to_pylist()))
+                raise self.not_found(set(wanted.to_pylist()) - set(tracks["track_id"].to_pylist()))
         blocks = [(np.zeros(0, np.int64), np.zeros(0), np.zeros((0, len(self.spec.layers) * self.spec.dim)))]
         rows, starts, vectors = (
             np.concatenate(columns) for columns in zip(*(list(self.live_windows(tracks)) or blocks), strict=True)
@@ -266,27 +221,22 @@ class EmbeddingStore:
         return names, starts[order], vectors[order].astype(np.float32).reshape(self._shape(len(order)))
 
     def live_windows(self, tracks: pa.Table) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Read the windows of tracks, one part at a time.
-
-        Parameters
-        ----------
-        tracks : pa.Table
-            Rows of `tracks`.
+        """Read the windows of `tracks`, rows of the table of that name, one part at a time.
 
         Yields
         ------
         rows : np.ndarray [shape=(n,), dtype=int64]
-            Track of every window, as its row in `tracks`.
+            Row in `tracks` of each window.
         starts_s : np.ndarray [shape=(n,), dtype=float64]
         vectors : np.ndarray [shape=(n, layers * dim)]
             In the store's dtype.
         """
         names, numbers = tracks["track_id"].combine_chunks(), tracks["part"].to_numpy()
-        for part in self.parts():
+        for part in self.parts.all():
             here = np.flatnonzero(numbers == part.number)
             if len(here) == 0:
                 continue
-            windows = self._parts.read(part)
+            windows = self.parts.read(part)
             # One lookup per track, not per window.
             places = pc.index_in(windows.track_ids.dictionary, value_set=names.take(pa.array(here)))
             rows = np.append(here, -1)[pc.fill_null(places, len(here)).to_numpy()][windows.track_ids.indices.to_numpy()]
@@ -297,26 +247,25 @@ class EmbeddingStore:
                 yield rows, windows.starts_s, windows.vectors
 
     def matrix(self, ids: Sequence[str] | None = None) -> tuple[list[str], np.ndarray]:
-        """Return one vector per track, the mean over its windows; computed once, then mapped from a file.
+        """Return the mean vector of each track; computed once, then memory-mapped.
 
-        If the encoder's vectors have length 1 (``EncoderSpec.normalized``), so have the means.
+        If the encoder's vectors have length 1 (``EncoderSpec.normalized``), so do the means.
 
         Parameters
         ----------
         ids : sequence of str, optional
-            Tracks, in the wanted order; all tracks in the order of their ids if not given.
+            Tracks in the order of the rows; by default all, sorted.
 
         Returns
         -------
         ids : list of str
-            Track of every row.
-        vectors : np.ndarray [shape=(n, dim) or (n, layers, dim), dtype=float32]
-            The second shape if the encoder has several layers. Changes to it are not kept.
+        vectors : np.ndarray [shape=(n, dim), or (n, layers, dim) for several layers, dtype=float32]
+            Changes to it are not saved.
 
         Raises
         ------
         StoreError
-            An id is not in the store, or a part is damaged.
+            A track is not in the store, or a part is damaged.
         """
         if ids is not None:
             return list(ids), np.asarray(self.view(ids))
@@ -324,11 +273,11 @@ class EmbeddingStore:
         return names.to_pylist(), means
 
     def view(self, ids: Sequence[str]) -> RowView:
-        """Return the vectors of `matrix`, but leave them on disk until they are indexed."""
+        """Return the vectors of `matrix` as a view that reads them when it is indexed."""
         names, means = self._means()
         places = pc.index_in(pa.array(ids, pa.string()), value_set=names)
         if places.null_count:
-            raise self._lacks(set(ids) - set(names.to_pylist()))
+            raise self.not_found(set(ids) - set(names.to_pylist()))
         return RowView(means, places.to_numpy(zero_copy_only=False).astype(np.int64))
 
     def _means(self) -> tuple[pa.Array, np.ndarray]:
@@ -352,15 +301,15 @@ class EmbeddingStore:
         return compute_means(cache, key, ids, len(self.spec.layers) * self.spec.dim, fill)
 
     def state(self) -> str:
-        """Return 16 hexadecimal digits that change with the encoder, parts or amendments; reads little."""
+        """Return a hash of 16 hexadecimal digits that changes with the encoder, parts or amendments."""
         amended = hashlib.sha256(self.ledger.amendments_bytes()).hexdigest()
-        listed = [[part.entry.name, part.entry.size, part.entry.mtime_ns] for part in self.parts()]
+        listed = [[part.entry.name, part.entry.size, part.entry.mtime_ns] for part in self.parts.all()]
         deciding = [self.spec.fingerprint, self.spec.normalized, amended, listed]
         return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:16]
 
     def summary(self) -> dict[str, Any]:
-        """Count what the store holds: tracks, windows, deleted tracks, failures, parts, bytes."""
-        tracks, parts = self.tracks(), self.parts()
+        """Count tracks, windows, deleted tracks, failures, parts and bytes."""
+        tracks, parts = self.tracks(), self.parts.all()
         return {
             "tracks": len(tracks),
             "windows": pc.sum(tracks["windows"]).as_py() or 0,
@@ -373,8 +322,9 @@ class EmbeddingStore:
     def _shape(self, windows: int) -> tuple[int, int, int]:
         return windows, len(self.spec.layers), self.spec.dim
 
-    def _lacks(self, missing: set[str]) -> StoreError:
-        return StoreError(f"{self.folder}: lacks {len(missing)} tracks, for instance {min(missing)}.")
+    def not_found(self, missing: set[str]) -> StoreError:
+        """Return the error for tracks that are not in the store."""
+        return StoreError(f"{self.folder}: {len(missing)} tracks are not in this store, for example {min(missing)}.")
 
 
 class _Writing(WriterLock):

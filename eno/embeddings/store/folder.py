@@ -23,7 +23,7 @@ _SETTLE_S = 1.0  # after which the last of several simultaneous writes of an obj
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a folder: its path below the folder, bytes, and time of writing in nanoseconds since 1970."""
+    """A file in a folder: path below the folder, size in bytes, modification time in nanoseconds since 1970."""
 
     name: str
     size: int
@@ -31,12 +31,12 @@ class Entry:
 
 
 class Folder:
-    """A folder whose files are written whole or not at all.
+    """A folder in which files are written atomically.
 
     Parameters
     ----------
     place : Path or str
-        A path, or a URI that pyarrow knows: ``s3://bucket/folder``, ``gs://…``, ``hdfs://…``.
+        A path, or a URI that pyarrow supports: ``s3://bucket/folder``, ``gs://…``, ``hdfs://…``.
 
     Attributes
     ----------
@@ -46,73 +46,67 @@ class Folder:
     Raises
     ------
     StoreError
-        pyarrow has no file system for the URI.
+        pyarrow does not support the URI.
     """
 
     def __init__(self, place: Path | str) -> None:
-        self.local: Path | None = None
-        if isinstance(place, Path) or "://" not in place:
-            self.place: Path | str = Path(place)
-            self.local = Path(place)
-            return
-        self.place = place
-        with self._explained("cannot be reached"):
-            self._files, base = fs.FileSystem.from_uri(place)
+        self.local = Path(place) if isinstance(place, Path) or "://" not in place else None
+        self.place: Path | str = place if self.local is None else self.local
+        if self.local is not None:
+            self._files, base = fs.LocalFileSystem(), self.local.as_posix()
+        else:
+            with self._explained("cannot be reached"):
+                self._files, base = fs.FileSystem.from_uri(place)
         self._base = PurePosixPath(base)
+        self._renames = self._files.type_name not in _OBJECT_STORES
 
     def __str__(self) -> str:
-        # The query of a URI may hold secrets.
+        # The query of a URI may contain secrets.
         return str(self.place).partition("?")[0] if self.local is None else str(self.place)
 
     def make(self, name: str = "") -> None:
-        """Create the folder, or a folder in it."""
-        if self.local is not None:
-            (self.local / name).mkdir(parents=True, exist_ok=True)
-        elif self._files.type_name not in _OBJECT_STORES:
-            self._files.create_dir(self._path(name), recursive=True)
+        """Create the folder, or a subfolder."""
+        if self._renames:
+            with self._explained("cannot be created"):
+                self._files.create_dir(self._path(name), recursive=True)
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
-        if self.local is not None:
-            return (self.local / name).is_file()
+        """Return whether there is a file of this name."""
         with self._explained("cannot be read"):
             return bool(self._files.get_file_info(self._path(name)).type == fs.FileType.File)
 
     def entries(self, name: str = "") -> list[Entry]:
-        """List the files of the folder, or of a folder in it, sorted by name and without unfinished ones."""
+        """List the files in the folder or a subfolder, sorted by name, without unfinished ones."""
         return [entry for entry in self._all(name) if not PurePosixPath(entry.name).name.startswith(".")]
 
     def read(self, name: str) -> bytes:
-        """Read a whole file; FileNotFoundError if it does not exist."""
+        """Read a whole file; raise FileNotFoundError if it does not exist."""
         with self.open(name) as file:
             content: bytes = file.read()
         return content
 
     def open(self, name: str) -> pa.NativeFile:
-        """Open a file for random access; FileNotFoundError if it does not exist."""
-        if self.local is not None:
-            return pa.OSFile(os.fspath(self.local / name), "rb")
+        """Open a file for random access; raise FileNotFoundError if it does not exist."""
         return self._files.open_input_file(self._path(name))
 
     def write(self, name: str, content: bytes | pa.Buffer) -> None:
-        """Write or replace a file. If that fails with a StoreError, the earlier file is still there."""
+        """Write or replace a file. If this fails, with a StoreError, the earlier file is still there."""
         with self._explained("cannot be written"):
             if self.local is not None:
                 with replace_file(self.local / name) as temporary:
                     temporary.write_bytes(content)
                 return
-            path = self._path(name)
-            written = path
-            if self._files.type_name not in _OBJECT_STORES:
+            path = written = self._path(name)
+            if self._renames:
                 written = str(PurePosixPath(path).with_name(f".{PurePosixPath(path).name}.{os.getpid()}{_TEMPORARY}"))
             stream = self._files.open_output_stream(written)
             stream.write(content)
             stream.close()  # not in a `finally`: closing after an error would publish half an object
-            if written != path:
+            if self._renames:
                 self._files.move(written, path)
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file that does not exist yet; return False if it does.
+        """Write a file unless it exists; return whether it was written.
 
         On local file systems and network shares, exactly one of several processes succeeds. In object stores this holds
         if their attempts are at most a second apart: reading again shows which write was the last.
@@ -120,11 +114,10 @@ class Folder:
         with self._explained("cannot be written to"):
             if self.local is not None:
                 try:
-                    descriptor = os.open(self.local / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+                    with (self.local / name).open("xb") as file:
+                        file.write(content)
                 except FileExistsError:
                     return False
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(content)
                 return True
             if self.exists(name):
                 return False
@@ -134,31 +127,25 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a file, if it exists."""
-        with self._explained("cannot be written to"):
-            if self.local is not None:
-                (self.local / name).unlink(missing_ok=True)
-                return
-            with contextlib.suppress(FileNotFoundError):
-                self._files.delete_file(self._path(name))
+        with self._explained("cannot be written to"), contextlib.suppress(FileNotFoundError):
+            self._files.delete_file(self._path(name))
 
     def remove_leftovers(self, name: str = "") -> None:
-        """Remove the unfinished files that a killed writer left in the folder, or in a folder in it."""
+        """Remove the unfinished files of a killed writer from the folder or a subfolder."""
         for entry in self._all(name):
             file_name = PurePosixPath(entry.name).name
             if file_name.startswith(".") and file_name.endswith(_TEMPORARY):
                 self.remove(entry.name)
 
     def _all(self, name: str) -> list[Entry]:
-        if self.local is not None:
-            return sorted(_entries(self.local, name), key=lambda entry: entry.name)
         with self._explained("cannot be listed"):
-            selector = fs.FileSelector(self._path(name), allow_not_found=True)
-            infos = [info for info in self._files.get_file_info(selector) if info.type == fs.FileType.File]
-        found = [
+            found = self._files.get_file_info(fs.FileSelector(self._path(name), allow_not_found=True))
+        entries = [
             Entry(str(PurePosixPath(info.path).relative_to(self._base)), info.size, info.mtime_ns or 0)
-            for info in infos
+            for info in found
+            if info.type == fs.FileType.File
         ]
-        return sorted(found, key=lambda entry: entry.name)
+        return sorted(entries, key=lambda entry: entry.name)
 
     def _path(self, name: str) -> str:
         return str(self._base / name)
@@ -168,17 +155,5 @@ class Folder:
         try:
             yield
         except (OSError, pa.ArrowException, ValueError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            raise StoreError(f"{self}: {what} ({reason}).") from error
-
-
-def _entries(root: Path, name: str) -> Iterator[Entry]:
-    try:
-        with os.scandir(root / name) as found:
-            for entry in found:
-                with contextlib.suppress(FileNotFoundError):  # replaced meanwhile
-                    if entry.is_file():
-                        status = entry.stat()
-                        yield Entry(str(PurePosixPath(name, entry.name)), status.st_size, status.st_mtime_ns)
-    except FileNotFoundError:
-        return
+            number = error.errno if isinstance(error, OSError) else None
+            raise StoreError(f"{self}: {what} ({os.strerror(number) if number else error}).") from error

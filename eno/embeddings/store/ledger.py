@@ -18,23 +18,13 @@ _COUNTS, _AMENDMENTS, _FAILURES = "parts.json", "amendments.parquet", "failures.
 AMENDMENT_SCHEMA = pa.schema(
     [("track_id", pa.string()), ("gone", pa.bool_()), ("size", pa.int64()), ("mtime_ns", pa.int64())]
 )
-"""Tracks whose file was deleted (``gone``; their vectors are kept, but not read), and tracks whose file changed but not
-its samples, with its new size and time."""
+"""Tracks whose file was deleted (``gone``; their vectors are ignored until it is back), and tracks whose file changed
+without a change of the audio, with its new size and modification time."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A track that could not be embedded.
-
-    Attributes
-    ----------
-    path : str
-        Its file at the time.
-    reason : str
-        What was wrong and what to do.
-    size, mtime_ns : int, optional
-        Size and time of the file, which is tried again once they have changed; None if not known.
-    """
+    """A track that could not be embedded. It is tried again once size or modification time of its file change."""
 
     track_id: str
     path: str
@@ -44,13 +34,13 @@ class Failure:
 
 
 class Ledger:
-    """The ledger of the store in a folder; each of its files is replaced as a whole."""
+    """The bookkeeping of a store."""
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
 
     def amendments(self) -> pa.Table:
-        """Read what has changed since the parts were written, with the columns of `AMENDMENT_SCHEMA`."""
+        """Read the changes since the parts were written, with the columns of `AMENDMENT_SCHEMA`."""
         content = self.amendments_bytes()
         if not content:
             return AMENDMENT_SCHEMA.empty_table()
@@ -62,7 +52,7 @@ class Ledger:
             ) from error
 
     def amendments_bytes(self) -> bytes:
-        """Read the bytes of the amendments file, for comparison; empty if there is none."""
+        """Read the content of the amendments file, empty if there is none."""
         return self.folder.read(_AMENDMENTS) if self.folder.exists(_AMENDMENTS) else b""
 
     def write_amendments(self, table: pa.Table) -> None:
@@ -81,20 +71,20 @@ class Ledger:
         return [Failure(**json.loads(line)) for line in self.folder.read(_FAILURES).splitlines()]
 
     def write_failures(self, failures: Iterable[Failure]) -> None:
-        """Replace the ledger of failures."""
+        """Replace the failures."""
         rows = sorted(failures, key=lambda failure: failure.track_id)
         # Paths may hold bytes that are not UTF-8; JSON's escapes preserve them.
         self.folder.write(_FAILURES, "".join(json.dumps(asdict(row)) + "\n" for row in rows).encode())
 
     def count(self, new: Mapping[int, int], without: Sequence[Part] = ()) -> None:
-        """Record new parts, as rows by number, and the removal of others."""
+        """Record the numbers of rows of new parts, and that others are removed."""
         gone = {part.number for part in without}
         counts = {**self.counts(), **new}
         listed = {f"{number:06d}": rows for number, rows in counts.items() if number not in gone}
         self.folder.write(_COUNTS, json.dumps(listed, indent=2).encode())
 
     def counts(self) -> dict[int, int]:
-        """Read how many rows every part was written with, by number."""
+        """Read the number of rows that each part was written with."""
         if not self.folder.exists(_COUNTS):
             return {}
         return {int(number): int(rows) for number, rows in json.loads(self.folder.read(_COUNTS)).items()}

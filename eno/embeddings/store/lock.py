@@ -15,16 +15,10 @@ LOCK_FILE = "writer.lock"
 
 
 class WriterLock:
-    """Exclusive write access to a folder; a context manager.
+    """Exclusive write access to a folder; a context manager, which raises StoreError if another process is writing.
 
-    The lock is a file, ``writer.lock``, that names its owner, because locks of the operating system do not work on
-    network file systems and object stores. If its owner was a process of this machine that is dead, it is taken over;
-    whether a process on another machine is alive cannot be known.
-
-    Raises
-    ------
-    StoreError
-        On entering: another process is writing there, or the folder cannot be written to.
+    The lock is a file with its owner, because operating system locks do not work on network file systems and object
+    stores. A lock of a dead process of this machine is taken over; other machines' processes cannot be checked.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -44,11 +38,11 @@ class WriterLock:
         raise StoreError(self._explain(self._read()))
 
     def __exit__(self, *_error: object) -> None:
-        if self._read() == self._owner:  # else somebody followed the advice to remove it
+        if self._read() == self._owner:  # else a user removed it
             self._folder.remove(LOCK_FILE)
 
     def check(self) -> None:
-        """Raise StoreError unless this process still holds the lock; call it before writing."""
+        """Raise StoreError unless this process still has the lock; call it before writing."""
         if self._read() != self._owner:
             raise StoreError(
                 f"{self._folder}: the {LOCK_FILE} of this run was removed or replaced, so another process may be "
@@ -76,12 +70,12 @@ class WriterLock:
 
 
 def _is_running(pid: int) -> bool:
-    if os.name != "posix":  # elsewhere os.kill would end the process
+    if os.name != "posix":  # os.kill would end the process there
         return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # of another user
+    except OSError:  # a process of another user
         pass
     return True

@@ -23,12 +23,12 @@ VECTORS_FILE, IDS_FILE = "vectors.npy", "ids.csv"
 
 @dataclass
 class StoreCheck:
-    """What `verify_store` found.
+    """Result of `verify_store`.
 
     Attributes
     ----------
     dead : int
-        Windows of tracks that were deleted or embedded again later; `compact_store` removes them.
+        Windows of tracks that were deleted or embedded again; `compact_store` removes them.
     problems : list of str
         What is wrong, and where.
     """
@@ -42,26 +42,19 @@ class StoreCheck:
 
 
 def verify_store(store: EmbeddingStore, *, on_progress: OnProgress = None) -> StoreCheck:
-    """Read a whole store and check it, without changing anything.
+    """Read a whole store and check it: checksums, missing parts and rows, duplicate windows, non-finite vectors.
 
-    Pages must match their checksums, and vectors be finite; all parts that were written must be there with all their
-    rows; no window may be there twice, and no track be both embedded and failed.
-
-    Parameters
-    ----------
-    store : EmbeddingStore
-    on_progress : callable, optional
-        Called with the number of parts checked and the number of all parts.
+    `on_progress` receives the number of checked parts and of all parts.
     """
     check = StoreCheck()
     expected = store.ledger.counts()
-    for number in sorted(expected.keys() - {part.number for part in store.parts()}):
+    for number in sorted(expected.keys() - {part.number for part in store.parts.all()}):
         check.problems.append(f"part {number:06d} is missing; 'eno embed' will embed its tracks again")
-    rows, parts = 0, store.parts()
+    rows, parts = 0, store.parts.all()
     for done, part in enumerate(parts, 1):
         try:
-            windows = store.read_part(part)
-            store.part_tracks(part)
+            windows = store.parts.read(part)
+            store.parts.tracks(part)
         except StoreError as error:
             check.problems.append(str(error))
         else:
@@ -72,7 +65,7 @@ def verify_store(store: EmbeddingStore, *, on_progress: OnProgress = None) -> St
         if on_progress:
             on_progress(done, len(parts))
     if check.parts < len(parts):
-        return check  # without all parts it is not known which windows count
+        return check  # without all parts it is unknown which windows are outdated
     tracks = store.tracks()
     check.tracks, check.windows = len(tracks), pc.sum(tracks["windows"]).as_py() or 0
     check.dead = rows - check.windows
@@ -101,7 +94,7 @@ def _problems_of(windows: PartRows, expected: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Compaction:
-    """Result of `compact_store`. `removed` is the number of windows that no longer counted."""
+    """Result of `compact_store`; `removed` is the number of outdated windows."""
 
     parts_before: int
     parts_after: int
@@ -111,18 +104,9 @@ class Compaction:
 
 
 def compact_store(store: EmbeddingStore, *, part_bytes: int = PART_BYTES, on_progress: OnProgress = None) -> Compaction:
-    """Remove windows that no longer count, and merge small parts.
+    """Remove outdated windows and those of deleted files, and merge small parts up to `part_bytes`.
 
-    Afterwards the vectors of deleted files are lost; before, they count again as soon as the files are back. Compaction
-    may be interrupted at any time: of a part and the part that it was merged into, only the newer one counts.
-
-    Parameters
-    ----------
-    store : EmbeddingStore
-    part_bytes : int
-        Approximate size of the new parts.
-    on_progress : callable, optional
-        Called with the number of parts done and the number of all parts.
+    It may be interrupted at any time. `on_progress` receives the number of parts done and of all parts.
 
     Raises
     ------
@@ -130,7 +114,7 @@ def compact_store(store: EmbeddingStore, *, part_bytes: int = PART_BYTES, on_pro
         Another process is writing, or a part is damaged.
     """
     with store.writing() as lock:
-        before = store.parts()
+        before = store.parts.all()
         tracks, amended = store.tracks(), store.ledger.amendments()
         live = dict.fromkeys((part.number for part in before), 0)
         counted = tracks.group_by("part").aggregate([("windows", "sum")])
@@ -140,14 +124,14 @@ def compact_store(store: EmbeddingStore, *, part_bytes: int = PART_BYTES, on_pro
             done += len(group)
             if on_progress:
                 on_progress(done, len(before))
-            written = sum(pc.sum(store.part_tracks(part)["windows"]).as_py() or 0 for part in group)
+            written = sum(pc.sum(store.parts.tracks(part)["windows"]).as_py() or 0 for part in group)
             dead = written - sum(live[part.number] for part in group)
             if len(group) == 1 and not dead:
                 kept += [part.number for part in group]
                 continue
             names = tracks.filter(pc.is_in(tracks["part"], pa.array([part.number for part in group], pa.int32())))
             rows = [
-                _live_rows(store.read_part_table(part), names.filter(pc.equal(names["part"], part.number)))
+                _live_rows(store.parts.read_whole(part), names.filter(pc.equal(names["part"], part.number)))
                 for part in group
             ]
             lock.check()
@@ -155,13 +139,13 @@ def compact_store(store: EmbeddingStore, *, part_bytes: int = PART_BYTES, on_pro
             removed += dead
         here = tracks.filter(pc.is_in(tracks["part"], pa.array(kept, pa.int32())))["track_id"]
         store.ledger.write_amendments(amended.filter(pc.is_in(amended["track_id"], here.combine_chunks())))
-        after = store.parts()
+        after = store.parts.all()
     bytes_before, bytes_after = (sum(part.entry.size for part in parts) for parts in (before, after))
     return Compaction(len(before), len(after), bytes_before, bytes_after, removed)
 
 
 def _groups(parts: list[Part], part_bytes: int) -> Iterator[list[Part]]:
-    """Group consecutive parts that together have the wanted size."""
+    """Group consecutive parts up to the size of a new one."""
     group: list[Part] = []
     for part in parts:
         if group and sum(one.entry.size for one in (*group, part)) > part_bytes:
@@ -173,7 +157,7 @@ def _groups(parts: list[Part], part_bytes: int) -> Iterator[list[Part]]:
 
 
 def _live_rows(table: pa.Table, tracks: pa.Table) -> pa.Table:
-    """Select the rows of tracks, with the present size and time of their files."""
+    """Select the rows of tracks, with the present size and modification time of their files."""
     places = pc.index_in(table["track_id"], value_set=tracks["track_id"].combine_chunks())
     live = places.is_valid()
     table, now = table.filter(live), tracks.take(places.filter(live))
@@ -185,18 +169,10 @@ def _live_rows(table: pa.Table, tracks: pa.Table) -> pa.Table:
 def export_store(
     store: EmbeddingStore, folder: Path | str, *, windows: bool = False, on_progress: OnProgress = None
 ) -> int:
-    """Write vectors as a NumPy array with a CSV table of its rows; return the number of rows.
+    """Export the means of tracks, or all windows; return the number of rows.
 
-    Parameters
-    ----------
-    store : EmbeddingStore
-    folder : Path or str
-        Receives ``vectors.npy`` [shape=(n, dim) or (n, layers, dim), dtype=float32] and ``ids.csv`` with the columns
-        ``track_id`` and, for windows, ``start_s``.
-    windows : bool
-        One row per window, part by part, instead of the mean of each track.
-    on_progress : callable, optional
-        Called with the number of rows written and the number of all rows.
+    The files are ``vectors.npy`` [shape=(n, dim) or (n, layers, dim), dtype=float32] and ``ids.csv`` with the columns
+    ``track_id`` and, for windows, ``start_s``. `on_progress` receives the number of rows done and of all rows.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

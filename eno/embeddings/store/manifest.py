@@ -1,4 +1,4 @@
-"""The manifest of a store: its encoder, its windows, and the precision of its values."""
+"""The manifest of a store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FORMAT, _READABLE = 2, (1, 2)
 
 
 class Manifest(NamedTuple):
-    """The encoder of the vectors, the windows of every track, and ``"float16"`` or ``"float32"``."""
+    """Encoder, windows, and ``"float16"`` or ``"float32"``."""
 
     spec: EncoderSpec
     policy: WindowPolicy
@@ -24,20 +24,14 @@ class Manifest(NamedTuple):
 
 
 def write_manifest(folder: Folder, manifest: Manifest) -> None:
-    """Write the manifest; from then on an eno that knows only earlier formats refuses the store."""
+    """Write the manifest, in the present format."""
     content = {"format": _FORMAT, "fingerprint": manifest.spec.fingerprint, "encoder": manifest.spec.to_dict()}
     content |= {"windows": asdict(manifest.policy), "dtype": manifest.dtype}
     folder.write(MANIFEST_FILE, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_manifest(folder: Folder) -> Manifest:
-    """Read the manifest.
-
-    Raises
-    ------
-    StoreError
-        It is missing or damaged, or its format is newer than this version of eno.
-    """
+    """Read the manifest; raise StoreError if it is missing, damaged or of a newer version."""
     if not folder.exists(MANIFEST_FILE):
         raise StoreError(
             f"{folder}: is not an embedding store ({MANIFEST_FILE} is missing). Create one with 'eno embed'."

@@ -1,7 +1,7 @@
-"""Parts of a store: Parquet files in which every row is a window, with its track and its vector.
+"""Parts of a store: Parquet files with one row per window.
 
-Vectors are stored as fixed-size binary, not as Parquet lists: pyarrow reads them ten times as fast, and NumPy takes
-them without a copy. The metadata of the column have their dtype and shape.
+Vectors are fixed-size binary values, with dtype and shape in the column's metadata: pyarrow reads these ten times as
+fast as lists, and NumPy uses them without a copy.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ PART_BYTES = 64 * 2**20
 """Approximate size of a part."""
 DTYPES = {"float16": np.float16, "float32": np.float32}
 FILE_SCHEMA = pa.schema([("size", pa.int64()), ("mtime_ns", pa.int64()), ("samples_hash", pa.string())])
-"""Columns of the file that a track was embedded from; null in stores of the first format."""
+"""Columns that describe the embedded file; null in stores of the first format."""
 STORE_TRACK_SCHEMA = pa.schema([("track_id", pa.string()), ("part", pa.int32()), ("windows", pa.int64()), *FILE_SCHEMA])
-"""Columns of `eno.embeddings.store.embedding_store.EmbeddingStore.tracks`."""
+"""Columns of tables of tracks: ``part`` is the number of the part with the windows, ``windows`` their number."""
 _EARLIER_NAMES = {"samples_hash": "audio_hash"}
 _REPEATED = ["track_id", *FILE_SCHEMA.names]  # the same in all windows of a track
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a store: its number, in the order of writing, and its file."""
+    """A part: its number, in the order of writing, and its file."""
 
     number: int
     entry: Entry
@@ -41,16 +41,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class PartRows:
-    """Rows of a part.
-
-    Attributes
-    ----------
-    track_ids : pa.DictionaryArray [shape=(n,)]
-        Track of every window.
-    starts_s : np.ndarray [shape=(n,), dtype=float64]
-        Start of every window, in seconds.
-    vectors : np.ndarray [shape=(n, layers * dim), dtype=float16 or float32]
-    """
+    """Windows of a part; `vectors` has shape (n, layers * dim) and the dtype of the store."""
 
     track_ids: pa.DictionaryArray
     starts_s: np.ndarray
@@ -73,25 +64,14 @@ class Parts:
         )
 
     def all(self) -> list[Part]:
-        """List the parts in the order in which they were written."""
+        """List the parts in the order of writing."""
         entries = [(PurePosixPath(entry.name), entry) for entry in self._folder.entries(FOLDER)]
         return [Part(int(p.stem), entry) for p, entry in entries if p.suffix == ".parquet" and p.stem.isdecimal()]
 
     def write(
         self, track_ids: Sequence[str], starts_s: np.ndarray, vectors: np.ndarray, files: Mapping[str, FileStamp]
     ) -> int:
-        """Write windows as a new part and return its number.
-
-        Parameters
-        ----------
-        track_ids : sequence of str
-            Track of every window.
-        starts_s : np.ndarray [shape=(n,)]
-        vectors : np.ndarray [shape=(n, layers * dim)]
-            In the store's dtype.
-        files : mapping of str to FileStamp
-            The files of the tracks, where known.
-        """
+        """Write windows, with vectors [shape=(n, layers * dim)] in the store's dtype; return the part's number."""
         names = pa.array(track_ids, pa.string()).dictionary_encode()
         stamps = [files.get(name) or (None, None, None) for name in names.dictionary.to_pylist()]
         columns = [pa.array([stamp[place] for stamp in stamps], type_) for place, type_ in enumerate(FILE_SCHEMA.types)]
@@ -100,7 +80,7 @@ class Parts:
         return self.write_table(pa.table(rows, schema=self._schema))
 
     def write_table(self, table: pa.Table) -> int:
-        """Write rows from `read_whole` as a new part and return its number."""
+        """Write rows from `read_whole` as a new part; return its number."""
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True, use_dictionary=_REPEATED)
         parts = self.all()
@@ -109,13 +89,13 @@ class Parts:
         return number
 
     def read(self, part: Part) -> PartRows:
-        """Read all rows of a part; StoreError if it is damaged."""
+        """Read the windows of a part, including outdated ones; raise StoreError if it is damaged."""
         table = self._read(part, ["track_id", "start_s", "vector"])
         track_ids = table["track_id"].unify_dictionaries().combine_chunks()
         return PartRows(track_ids, table["start_s"].to_numpy(), self._vectors(table))
 
     def _vectors(self, table: pa.Table) -> np.ndarray:
-        column = table["vector"].combine_chunks() if table["vector"].num_chunks != 1 else table["vector"].chunk(0)
+        column = table["vector"].combine_chunks()
         if not pa.types.is_fixed_size_binary(column.type):  # the first format
             listed: np.ndarray = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), self._width)
             return listed
@@ -125,7 +105,7 @@ class Parts:
         return rows
 
     def tracks(self, part: Part) -> pa.Table:
-        """Read one row per track, with the columns of `STORE_TRACK_SCHEMA`; StoreError if the part is damaged."""
+        """Read one row per track of a part, with the columns of `STORE_TRACK_SCHEMA`."""
         table = self._read(part, _REPEATED)
         indices = table["track_id"].unify_dictionaries().combine_chunks().indices.to_numpy()
         names, first, counts = np.unique(indices, return_index=True, return_counts=True)
@@ -134,7 +114,7 @@ class Parts:
         return pa.table([*columns, *(rows[name] for name in FILE_SCHEMA.names)], schema=STORE_TRACK_SCHEMA)
 
     def read_whole(self, part: Part) -> pa.Table:
-        """Read all rows and columns of a part, for `write_table`; StoreError if it is damaged."""
+        """Read all rows and columns of a part, for `write_table`."""
         table = self._read(part, self._schema.names)
         vectors = self._binary(self._vectors(table))
         table = table.set_column(table.schema.get_field_index("vector"), "vector", vectors)
@@ -145,7 +125,7 @@ class Parts:
         return pa.FixedSizeBinaryArray.from_buffers(self._schema.field("vector").type, len(vectors), [None, values])
 
     def _read(self, part: Part, columns: list[str]) -> pa.Table:
-        """Read columns of a part under their present names; those that are missing in the first format are null."""
+        """Read columns under their present names; those that the first format lacks are null."""
         try:
             with (
                 self._folder.open(part.entry.name) as source,
@@ -166,10 +146,9 @@ class Parts:
 
 
 def latest(tables: Sequence[pa.Table]) -> pa.Table:
-    """Merge the tracks of several parts, sorted by id; of a track that is in several, keep the last."""
-    table = pa.concat_tables(tables) if tables else STORE_TRACK_SCHEMA.empty_table()
-    order = pc.sort_indices(table, [("track_id", "ascending"), ("part", "ascending")])
-    table = table.take(order)
+    """Merge the tracks of several parts, sorted by id; for a track in several parts, keep the last."""
+    table = pa.concat_tables([STORE_TRACK_SCHEMA.empty_table(), *tables])
+    table = table.sort_by([("track_id", "ascending"), ("part", "ascending")])
     names = table["track_id"].combine_chunks()
     if len(table) > 1:
         last = pc.not_equal(names.slice(0, len(names) - 1), names.slice(1))

@@ -1,4 +1,4 @@
-"""The mean vector of every track, computed once and kept as a memory-mapped file."""
+"""The mean vector of each track, cached in a memory-mapped file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eno.files import replace_file
 
 
 def read_means(folder: Path, key: str) -> tuple[pa.Array, np.ndarray] | None:
-    """Return the ids and means that `folder` holds under `key`, if any; see `compute_means`."""
+    """Return the cached track ids and means, if there are any under this key."""
     kept, ids_file = _files(folder, key)
     if kept.is_file() and ids_file.is_file():
         return pq.read_table(ids_file)["track_id"].combine_chunks(), np.load(kept, mmap_mode="c")
@@ -23,26 +23,10 @@ def read_means(folder: Path, key: str) -> tuple[pa.Array, np.ndarray] | None:
 def compute_means(
     folder: Path, key: str, ids: pa.Array, width: int, fill: Callable[[np.ndarray], None]
 ) -> tuple[pa.Array, np.ndarray]:
-    """Compute the means of tracks, and keep them in `folder` in place of those under other keys.
+    """Compute the means of tracks and cache them in `folder`, in place of those under other keys.
 
-    Parameters
-    ----------
-    folder : Path
-        Where the means are kept.
-    key : str
-        Changes when the means do.
-    ids : pa.Array
-        Track of every mean.
-    width : int
-        Values of a mean.
-    fill : callable
-        Writes the means into an array [shape=(n, width), dtype=float32]; may be called twice.
-
-    Returns
-    -------
-    ids : pa.Array
-    means : np.ndarray [shape=(n, width), dtype=float32]
-        Mapped from the file, copy on write; in memory if the folder cannot be written to.
+    `fill` writes the means into an array [shape=(n, width), dtype=float32], and may be called twice. The means are
+    mapped from the file, copy-on-write; they are in memory if the folder cannot be written to.
     """
     kept, ids_file = _files(folder, key)
     shape = (len(ids), width)
@@ -71,16 +55,9 @@ def _files(folder: Path, key: str) -> tuple[Path, Path]:
 
 
 def means_by_row(rows: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Average the vectors that have the same row number.
-
-    Returns
-    -------
-    rows : np.ndarray [shape=(m,)]
-        Distinct row numbers.
-    means : np.ndarray [shape=(m, width), dtype=float32]
-    """
+    """Average the vectors with the same row number; return the distinct numbers [shape=(m,)] and float32 means."""
     begins = np.flatnonzero(np.diff(rows, prepend=-1))
-    if len(np.unique(rows[begins])) < len(begins):  # windows of a track that are not one after the other
+    if len(np.unique(rows[begins])) < len(begins):  # windows of a track that are not consecutive
         order = np.argsort(rows, kind="stable")
         rows, vectors = rows[order], vectors[order]
         begins = np.flatnonzero(np.diff(rows, prepend=-1))

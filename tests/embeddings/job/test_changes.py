@@ -77,9 +77,9 @@ def assert_same(one, other):
 
 
 def test_nothing_new(audio, store):
-    before = store.parts()
+    before = store.parts.all()
     assert run(audio, store)[1] == 0
-    assert store.parts() == before
+    assert store.parts.all() == before
 
 
 def test_changed_file_is_embedded_anew_and_replaces_what_was_there(audio, store, tmp_path):
@@ -116,7 +116,7 @@ def test_vanished_files_no_longer_count_and_count_again_when_they_are_back(audio
     assert (report.found, report.skipped, report.vanished, encoded) == (4, 4, 2, 0)
     assert store.track_ids() == NAMES[1:5]
     assert store.matrix()[0] == NAMES[1:5]
-    with pytest.raises(StoreError, match=r"lacks 1 tracks, for instance a\.wav"):
+    with pytest.raises(StoreError, match=r"1 tracks are not in this store, for example a\.wav"):
         store.windows(["a.wav"])
     for name in ("a.wav", "f.wav"):
         (tmp_path / name).rename(audio / name)

@@ -60,7 +60,7 @@ def test_every_window_has_the_vector_of_its_audio(library, encoder, store):
 def test_parts_are_of_bounded_size(library, encoder, store, monkeypatch):
     monkeypatch.setattr(job, "PART_BYTES", 5 * 3 * 6 * 4)  # five tracks of three windows of six values in float32
     embed_folder(library, encoder, store)
-    rows = [len(store.read_part(part).starts_s) for part in store.parts()]
+    rows = [len(store.parts.read(part).starts_s) for part in store.parts.all()]
     assert rows == [15, 15, 6]
 
 

@@ -20,7 +20,7 @@ from tests.fakes import ProjectionEncoder
 
 
 def path_of(store, number):
-    return store.path / store.parts()[number].entry.name
+    return store.path / store.parts.all()[number].entry.name
 
 
 @pytest.fixture
@@ -151,19 +151,19 @@ class TestCompact:
         assert check.dead == 0
 
     def test_parts_of_the_wanted_size_stay(self, changed):
-        names = [part.entry.name for part in changed.parts()]
-        size = changed.parts()[0].entry.size + 1
+        names = [part.entry.name for part in changed.parts.all()]
+        size = changed.parts.all()[0].entry.size + 1
         compact_store(changed, part_bytes=size)
-        now = [part.entry.name for part in changed.parts()]
+        now = [part.entry.name for part in changed.parts.all()]
         assert names[0] in now
         assert names[1] not in now
         assert changed.tracks().filter(pc.equal(changed.tracks()["track_id"], "0-3"))["size"].to_pylist() == [77]
 
     def test_nothing_to_do(self, store):
         compact_store(store)
-        before = store.parts()
+        before = store.parts.all()
         assert compact_store(store).removed == 0
-        assert store.parts() == before
+        assert store.parts.all() == before
 
 
 def read_ids(path):

@@ -81,7 +81,7 @@ def test_the_whole_life_of_a_store(uri, audio, tmp_path, monkeypatch):
     embed_folder(audio, encoder, local)
     store = EmbeddingStore.open(uri)
     assert store.ledger.failures() == local.ledger.failures()
-    assert len(store.parts()) > 3
+    assert len(store.parts.all()) > 3
 
     def same():
         for one, other in zip(
@@ -153,7 +153,7 @@ def test_lost_lock_stops_the_writing(uri, audio):
     store = EmbeddingStore.create(uri, encoder.spec, policy=POLICY)
     with pytest.raises(StoreError, match="of this run was removed or replaced"):
         embed_folder(audio, encoder, store)
-    assert store.parts() == []
+    assert store.parts.all() == []
 
 
 @pytest.mark.parametrize(
