@@ -22,7 +22,7 @@ app.add_typer(weights, name="weights", rich_help_panel=EMBEDDINGS)
 
 _ABSENT = {"simple_cnn": "[dim]not trained[/]"}
 _FROM_SETTINGS = "from your settings"
-_ANY_MODEL = "AST, wav2vec 2.0, HuBERT, WavLM, Whisper, EnCodec; for sizes and licences see their model cards"
+_ANY_MODEL = "AST, wav2vec 2.0, HuBERT, WavLM, Whisper, EnCodec; see their model cards for licences"
 
 
 @weights.callback()
