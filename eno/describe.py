@@ -1,4 +1,4 @@
-"""What is in a file, a store or a predictor, as rows of name and value."""
+"""Descriptions of files, stores, predictors and the installation, as names and values."""
 
 from __future__ import annotations
 
@@ -16,26 +16,18 @@ if TYPE_CHECKING:
 
 
 def describe(path: Path) -> dict[str, str]:
-    """Describe an audio file, an embedding store or a predictor.
-
-    Raises
-    ------
-    AudioError, StoreError, ModelError
-        It cannot be read.
-    EnoError
-        It is a folder of something else.
-    """
+    """Describe an audio file, an embedding store or a predictor."""
     if not path.is_dir():
         return _audio(path)
     if (path / "manifest.json").is_file():
         return describe_store(path)
     if (path / "predictor.json").is_file():
         return _predictor(path)
-    raise EnoError(f"{path}: is a folder, but neither an embedding store nor a predictor.")
+    raise EnoError(f"{path}: is a folder, expected an audio file, an embedding store or a predictor.")
 
 
 def describe_installation(settings: Settings) -> dict[str, str]:
-    """Describe this eno: versions, processors, encoders, folders."""
+    """Describe the installation: versions, devices, encoders, heads and folders."""
     import torch
 
     from eno.encoders import ENCODERS
@@ -63,18 +55,12 @@ def _audio(path: Path) -> dict[str, str]:
         "file": str(found.path),
         "format": f"{found.container} {found.codec}, decoded by {found.decoder}",
         "audio": f"{found.duration_s:.2f} s, {found.sample_rate} Hz, {found.channels} channels",
-        "downmix": found.downmix or "not looked at",
+        "downmix": str(found.downmix),
     }
 
 
 def describe_store(path: Path | str) -> dict[str, str]:
-    """Describe an embedding store.
-
-    Raises
-    ------
-    StoreError
-        It cannot be read.
-    """
+    """Describe an embedding store."""
     from eno.embeddings.store.embedding_store import EmbeddingStore
 
     store = EmbeddingStore.open(path)
@@ -82,11 +68,11 @@ def describe_store(path: Path | str) -> dict[str, str]:
     return {
         "store": str(path),
         "encoder": _encoder(store.spec),
-        "vectors": f"{len(store.spec.layers)} × {store.spec.dim} {store.dtype} a window of {store.spec.window_s:.2f} s",
+        "vectors": f"{len(store.spec.layers)} × {store.spec.dim} {store.dtype} per {store.spec.window_s:.2f} s window",
         "windows": str(store.policy),
-        "holds": f"{counts['tracks']} tracks, {counts['windows']} windows, {counts['failures']} failures"
-        + f", {counts['gone']} whose files are gone" * bool(counts["gone"]),
-        "on disk": f"{counts['parts']} parts, {counts['bytes'] / 1e6:.1f} MB",
+        "contents": f"{counts['tracks']} tracks, {counts['windows']} windows, {counts['failures']} failures"
+        + f", {counts['gone']} deleted files" * bool(counts["gone"]),
+        "size": f"{counts['parts']} parts, {counts['bytes'] / 1e6:.1f} MB",
     }
 
 
@@ -105,7 +91,7 @@ def _predictor(path: Path) -> dict[str, str]:
     }
     if (path / "training.json").is_file():
         record = TrainingRecord.load(path)
-        tracks = ", ".join(f"{part} {count}" for part, count in record.tracks.items())
+        tracks = ", ".join(f"{split} {count}" for split, count in record.tracks.items())
         rows["trained"] = f"{record.head} on {tracks} tracks in {record.seconds:.1f} s, {record.created}"
     metrics = path / EVALUATION / "metrics.json"
     if metrics.is_file():

@@ -20,12 +20,7 @@ import platformdirs
 def replace_file(path: Path, *, mode: int | None = None) -> Iterator[Path]:
     """Yield a temporary path to write to, which atomically replaces `path` on success and is synced to disk.
 
-    Parameters
-    ----------
-    path : Path
-        The file to create or replace, in an existing folder.
-    mode : int, optional
-        Permissions; those of a new file by default.
+    The folder must exist. `mode` sets the permissions, which by default are those of a new file.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -54,7 +49,7 @@ def printable(path: Path | str) -> str:
 
 
 def printed_file(folder: Path, name: str) -> Path:
-    r"""Return the path of a file by the name that `printable` returned, in which ``\\xNN`` may stand for a byte."""
+    r"""Return the path of a file by its `printable` name, in which ``\\xNN`` may stand for a byte."""
     path = folder / name
     if "\\x" not in name or path.exists():
         return path
@@ -67,10 +62,7 @@ def printed_file(folder: Path, name: str) -> Path:
 class AudioRoots:
     """The folders of a music collection. The id of a track is its path below one of them.
 
-    Attributes
-    ----------
-    folders : tuple of Path
-        At least one. Where two of them hold a file of the same name, the first one counts.
+    If several contain the same path, the first one is used.
     """
 
     folders: tuple[Path, ...]
@@ -92,21 +84,10 @@ class AudioRoots:
 
 
 def read_lines(path: Path, error: type[Exception]) -> list[str]:
-    r"""Read the lines of a UTF-8 text file that a user or a program wrote.
+    r"""Read a UTF-8 text file as lines that end with ``\n``; a byte order mark is skipped.
 
-    Only ``\n``, ``\r\n`` and ``\r`` end a line. `str.splitlines` would also cut names that contain U+0085 or U+2028.
-
-    Parameters
-    ----------
-    path : Path
-        The file; a byte order mark is skipped.
-    error : type of exception
-        Raised if the file cannot be read or is not UTF-8; the message names the line.
-
-    Returns
-    -------
-    list of str
-        Each with a ``\n`` at its end, as iterating over an open file yields them.
+    Only ``\n``, ``\r\n`` and ``\r`` end a line. `str.splitlines` would also split names that contain U+0085 or U+2028.
+    If the file cannot be read or is not UTF-8, `error` is raised.
     """
     try:
         content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""What the steps of the catalogue did, in lines and tables that people read."""
+"""Reports of the catalogue's steps, as lines and tables for the terminal."""
 
 from __future__ import annotations
 
@@ -22,48 +22,47 @@ _EXAMPLES = 5
 
 
 def import_lines(report: ImportReport) -> list[str]:
-    """Say how an import went."""
+    """Summarise an import."""
     lines = [
-        f"read {report.read} = albums {report.albums} + malformed {report.malformed} + repeated {report.repeated}"
-        f" + duplicates {report.duplicates}, {report.albums / max(report.seconds, 1e-9):.0f} albums a second",
+        f"read {report.read} records: {report.albums} albums, {report.malformed} malformed, {report.repeated} repeated,"
+        f" {report.duplicates} duplicates ({report.albums / max(report.seconds, 1e-9):.0f} albums/s)",
     ]
     if report.merged_spellings:
-        lines.append(f"{report.merged_spellings} spellings of labels gave way to more frequent ones")
+        lines.append(f"{report.merged_spellings} spellings of labels were replaced by more frequent ones")
     lines += [f"malformed: {one.place}: {one.reason}" for one in report.examples[:_EXAMPLES]]
-    return lines + [f"all of them: {report.ledger}"] * (report.malformed > _EXAMPLES)
+    return lines + [f"all malformed records: {report.ledger}"] * (report.malformed > _EXAMPLES)
 
 
 def scan_lines(report: ScanReport) -> list[str]:
-    """Say what a scan found."""
+    """Summarise a scan."""
     lines = [
-        f"found {report.found} = added {report.added} + changed {report.changed} + unchanged {report.unchanged}"
-        f", removed {report.removed}, unreadable {len(report.problems)}",
+        f"found {report.found} files: {report.added} added, {report.changed} changed, {report.unchanged} unchanged;"
+        f" {report.removed} removed, {len(report.problems)} unreadable",
     ]
     lines += [f"unreadable: {track_id}: {reason}" for track_id, reason in report.problems]
     return lines + [f"same audio: {', '.join(ids)}" for ids in report.duplicates]
 
 
 def match_lines(report: MatchReport, review: Path) -> list[str]:
-    """Say how many tracks found an album, and how."""
-    ways = ", ".join(f"{count} by {method}" for method, count in report.by_method.items())
+    """Summarise how many tracks were matched, and by which methods."""
+    methods = ", ".join(f"{method} {count}" for method, count in report.by_method.items())
     lines = [
-        f"tracks {report.tracks} = matched {report.matched} + ambiguous {report.ambiguous}"
-        f" + unmatched {report.unmatched}",
-        f"{report.albums} albums have tracks" + f"; tracks: {ways}" * bool(ways),
+        f"{report.tracks} tracks: {report.matched} matched, {report.ambiguous} ambiguous, {report.unmatched} unmatched",
+        f"{report.albums} albums with tracks" + f"; tracks matched by {methods}" * bool(methods),
     ]
-    return lines + [f"{report.to_review} local albums are for you to decide in {review}"] * bool(report.to_review)
+    return lines + [f"{report.to_review} ambiguous local albums to review in {review}"] * bool(report.to_review)
 
 
 def label_lines(encoder: LabelEncoder, counts: pa.Table) -> list[str]:
-    """Say how many labels were kept and dropped."""
+    """Summarise how many labels were kept and dropped."""
     dropped = pc.sum(pc.invert(counts["kept"])).as_py()
-    return [f"kept {encoder.num_genres} genres and {encoder.num_descriptors} descriptors, dropped {dropped} names"]
+    return [f"kept {encoder.num_genres} genres and {encoder.num_descriptors} descriptors, dropped {dropped}"]
 
 
 def label_table(counts: pa.Table, *, kept: bool, limit: int) -> Table:
-    """Show the most frequent labels that were kept, or those that were dropped, and why."""
+    """Return the most frequent labels that were kept, or those that were dropped and the reasons."""
     table = Table(title="labels kept" if kept else "labels dropped", box=box.SIMPLE_HEAD)
-    for name in ("label", "family", "albums", "artists", *([] if kept else ["why"])):
+    for name in ("label", "family", "albums", "artists", *([] if kept else ["reason"])):
         table.add_column(name, justify="right" if name in ("albums", "artists") else "left")
     for row in counts.filter(pc.equal(counts["kept"], kept)).slice(0, limit).to_pylist():
         cells = [escape(row["label"]), row["family"], str(row["albums"]), str(row["artists"])]
@@ -72,8 +71,8 @@ def label_table(counts: pa.Table, *, kept: bool, limit: int) -> Table:
 
 
 def rules_table(calibration: Calibration) -> Table:
-    """Show what each rule for thresholds would reach on validation tracks that it was not learned from."""
-    table = Table(title="thresholds, by folds of the validation part", box=box.SIMPLE_HEAD)
+    """Return the cross-validated F1 of each rule for thresholds."""
+    table = Table(title="threshold rules, cross-validated on the validation split", box=box.SIMPLE_HEAD)
     for name in ("rule", "F1 macro", "F1 micro", ""):
         table.add_column(name, justify="right" if name.startswith("F1") else "left")
     for name, estimate in calibration.estimates.items():
@@ -83,14 +82,15 @@ def rules_table(calibration: Calibration) -> Table:
 
 
 def split_lines(report: SplitReport) -> list[str]:
-    """Say how the tracks were divided, and where labels are divided worst."""
+    """Summarise the sizes of the splits and how evenly the labels are spread."""
     lines = [
         f"{name:<6} {report.tracks[name]} tracks, {report.albums[name]} albums, {report.artists[name]} artists"
         for name in SPLITS
     ]
     lines.append(
-        f"a label's share of a part differs from that of all tracks by {report.mean_gap:.1%} on average, at worst by "
-        f"{report.worst_gap:.1%} ({report.worst_label} in {report.worst_split})"
+        f"stratification: a label's share in a split deviates from the split's share of all tracks by "
+        f"{report.mean_gap:.1%} on average, at most {report.worst_gap:.1%} ({report.worst_label} in "
+        f"{report.worst_split})"
     )
-    lines.append(f"the largest group of artists that had to stay together holds {report.largest_group:.1%}")
-    return lines + [f"{report.left_out} tracks are in no part"] * bool(report.left_out)
+    lines.append(f"the largest group of connected artists has {report.largest_group:.1%} of the tracks")
+    return lines + [f"{report.left_out} tracks are in no split"] * bool(report.left_out)

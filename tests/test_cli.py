@@ -210,15 +210,15 @@ def steps(root, *names, split=()):
 class TestCatalogueAndTrain:
     def test_from_albums_to_tags(self, collection):
         printed = steps(collection, "import", "scan", "match", "labels", "split")
-        assert "read 13 = albums 12 + malformed 1 + repeated 0 + duplicates 0" in printed["import"]
+        assert "read 13 records: 12 albums, 1 malformed, 0 repeated, 0 duplicates" in printed["import"]
         assert "malformed: line 13: is not valid JSON" in printed["import"]
-        assert "found 37 = added 37 + changed 0 + unchanged 0" in printed["scan"]
-        assert "tracks 37 = matched 36 + ambiguous 0 + unmatched 1" in printed["match"]
-        assert "12 albums have tracks; tracks: 36 by layout" in printed["match"]
-        assert "kept 3 genres and 2 descriptors, dropped 1 names" in printed["labels"]
+        assert "found 37 files: 37 added, 0 changed, 0 unchanged" in printed["scan"]
+        assert "37 tracks: 36 matched, 0 ambiguous, 1 unmatched" in printed["match"]
+        assert "12 albums with tracks; tracks matched by layout 36" in printed["match"]
+        assert "kept 3 genres and 2 descriptors, dropped 1" in printed["labels"]
         assert "1 album, needs 2; 1 artist, needs 2" in printed["labels"]
         assert "train  21 tracks, 7 albums, 7 artists" in printed["split"]
-        assert "found 37 = added 0 + changed 0 + unchanged 37" in steps(collection, "scan")["scan"]
+        assert "found 37 files: 0 added, 0 changed, 37 unchanged" in steps(collection, "scan")["scan"]
 
         result = eno("train", "--store", "store", "--model", "model", "--data-root", ".", cwd=collection)
         assert result.returncode == 0, result.stderr

@@ -1,4 +1,4 @@
-"""The steps ``eno labels`` and ``eno split``, which read and write the files of a collection."""
+"""The steps ``eno labels`` and ``eno split`` on the files of a collection."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def choose_labels(
     hierarchy: Hierarchy | None = None,
     all_albums: bool = False,
 ) -> tuple[LabelEncoder, pa.Table]:
-    """Choose the labels of a collection with `eno.data.labels.vocabulary.build_vocabulary`, and write them.
+    """Choose the labels of a collection and write them; see `eno.data.labels.vocabulary.build_vocabulary`.
 
-    Unless `all_albums`, only albums with matched tracks are counted.
+    Only albums with matched tracks are counted, unless `all_albums`.
     """
     albums = read_albums(root.albums)
     labels, counts = build_vocabulary(
@@ -58,15 +58,10 @@ def choose_labels(
 def split_tracks(
     root: DataRoot, *, val: float, test: float, seed: int, official: Path | None = None
 ) -> tuple[SplitReport, list[str]]:
-    """Split the tracks of a collection, check for leakage, and write the splits.
+    """Split the tracks of a collection, check for leakage, and write the splits; if there is leakage, write nothing.
 
     Tracks must have been matched and labels chosen. `official` is a folder of published splits to use unchanged, see
-    `eno.data.splits.official.read_official_splits`. Also returns the entries of these that are not in this collection.
-
-    Raises
-    ------
-    CatalogueError
-        An artist, album or song is in several splits. Nothing is written then.
+    `eno.data.splits.official.read_official_splits`. Also returns its entries that are not in this collection.
     """
     albums, tags = read_albums(root.albums), read_tracks(root.tracks)
     tracks, labels = label_tracks(read_matches(root.matches), albums), LabelEncoder.load(root.label_encoder)

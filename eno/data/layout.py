@@ -2,67 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 
-@dataclass(frozen=True)
 class DataRoot:
     """The files below a ``data_root``, which DATA.md describes."""
 
-    root: Path
-
-    @property
-    def audio(self) -> Path:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.audio = root / "raw" / "audio"
         """The default audio folder; eno never writes to it."""
-        return self.root / "raw" / "audio"
-
-    @property
-    def albums(self) -> Path:
+        self.albums = root / "raw" / "metadata" / "albums.parquet"
         """Albums, written by ``eno import``."""
-        return self.root / "raw" / "metadata" / "albums.parquet"
-
-    @property
-    def tracks(self) -> Path:
+        processed = root / "processed"
+        self.tracks = processed / "tracks.parquet"
         """Audio files and their tags, written by ``eno scan``."""
-        return self.root / "processed" / "tracks.parquet"
-
-    @property
-    def matches(self) -> Path:
+        self.matches = processed / "matches.parquet"
         """The album of each track, written by ``eno match``."""
-        return self.root / "processed" / "matches.parquet"
-
-    @property
-    def match_review(self) -> Path:
+        self.match_review = processed / "match_review.csv"
         """Ambiguous matches, for the user to decide."""
-        return self.root / "processed" / "match_review.csv"
-
-    @property
-    def label_encoder(self) -> Path:
+        self.label_encoder = processed / "label_encoder.json"
         """The vocabulary, written by ``eno labels``."""
-        return self.root / "processed" / "label_encoder.json"
-
-    @property
-    def label_counts(self) -> Path:
+        self.label_counts = processed / "labels.parquet"
         """All labels, their frequencies, and whether they were kept."""
-        return self.root / "processed" / "labels.parquet"
-
-    @property
-    def splits(self) -> Path:
+        self.splits = processed / "splits"
         """The folder of ``train.parquet``, ``val.parquet`` and ``test.parquet``."""
-        return self.root / "processed" / "splits"
-
-    @property
-    def features(self) -> Path:
+        self.features = processed / "features"
         """The folder of log-mel spectrograms, written by ``scripts/prepare_data.py``."""
-        return self.root / "processed" / "features"
-
-    @property
-    def feedback(self) -> Path:
+        self.feedback = processed / "feedback.jsonl"
         """Corrections of tags, collected by ``eno serve``."""
-        return self.root / "processed" / "feedback.jsonl"
-
-    @property
-    def exploration(self) -> Path:
+        self.exploration = processed / "exploration.html"
         """The report of ``eno explore``."""
-        return self.root / "processed" / "exploration.html"

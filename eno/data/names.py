@@ -1,4 +1,4 @@
-"""Names of labels, artists and albums in a form that can be compared."""
+"""Normalisation of the names of labels, artists and albums for display and comparison."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NOT_WORD = re.compile(r"[\W_]+")
 # Letters that Unicode does not decompose, as people type them on a keyboard without them.
 _LETTERS = str.maketrans({"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"})
 _AND = str.maketrans({"&": " and ", "+": " and "})
-_END_OF_CYRILLIC = 0x530  # in Latin, Greek and Cyrillic, marks are accents; in later scripts they make another letter
+_END_OF_CYRILLIC = 0x530  # marks are accents in Latin, Greek and Cyrillic; in later scripts they make other letters
 
 
 def clean_label(text: str) -> str:
@@ -22,7 +22,7 @@ def clean_label(text: str) -> str:
 
 
 def label_key(text: str) -> str:
-    """Return the form of a genre or descriptor that ignores case, width and extra spaces.
+    """Return a genre or descriptor as a key that ignores case, width and extra spaces.
 
     Examples
     --------
@@ -33,10 +33,10 @@ def label_key(text: str) -> str:
 
 
 def name_key(text: str) -> str:
-    """Return the form of an artist's or album's name that is the same for all of its spellings.
+    """Return the name of an artist or album as a key that is the same for all spellings.
 
-    Case, accents, punctuation, a leading "The" and the spelling of "and" are removed. A name that consists of
-    punctuation only keeps it, so the result is empty only for an empty name.
+    It ignores case, accents, punctuation, a leading "The" and the spelling of "and". A name of nothing but punctuation
+    keeps it, so only an empty name has an empty key.
 
     Examples
     --------

@@ -25,13 +25,8 @@ def read_table(
     """Read a table and check that it has the expected columns.
 
     Columns of `schema` that are missing and not `needed` become null; further columns of the file are kept. `origin`
-    tells how to create the file, for example ``"Create it with: eno scan"``. `earlier_names` maps columns to their
+    completes error messages, for example with ``"Create it with: eno scan"``. `earlier_names` maps columns to their
     names in files of earlier versions.
-
-    Raises
-    ------
-    CatalogueError
-        The file is missing, is not Parquet, lacks a needed column or has one of another type.
     """
     if not path.is_file():
         raise CatalogueError(f"{path}: no such file. {origin}")
@@ -56,8 +51,8 @@ def require_columns(path: Path, names: Sequence[str], needed: Iterable[str], ori
     missing = [name for name in needed if name not in names]
     if missing:
         raise CatalogueError(
-            f"{path}: the column{'s' * (len(missing) > 1)} {', '.join(missing)} {'are' if len(missing) > 1 else 'is'} "
-            f"missing; found {', '.join(names)}. DATA.md describes the table. {origin}"
+            f"{path}: missing columns: {', '.join(missing)}; found {', '.join(names)}. DATA.md describes the table. "
+            f"{origin}"
         )
 
 

@@ -1,9 +1,10 @@
-"""Encoding of labels as multi-hot vectors."""
+"""Labels as multi-hot vectors."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,30 +17,23 @@ from eno.data.names import label_key
 from eno.errors import LabelError
 from eno.files import write_json
 
-_Lists: TypeAlias = Any  # a list array of pyarrow, whose types are unknown to mypy, or Sequence[Iterable[str] | None]
+_Lists: TypeAlias = Any  # a list array of pyarrow, which has no types for mypy, or Sequence[Iterable[str] | None]
 
 
 class LabelEncoder:
     """Encode genres and descriptors as multi-hot vectors, and decode them.
 
-    Primary and secondary genres share one vocabulary; descriptors follow it. Names are compared ignoring case, spaces
-    and Unicode form.
+    A vector has all genres, primary or secondary, then all descriptors, each sorted by name. Names are compared
+    ignoring case, spaces and Unicode form.
 
     Parameters
     ----------
-    genres, descriptors : iterable of str
-        The vocabulary; it is sorted and deduplicated.
     secondary_weight : float
-        Value of a secondary genre; primary ones are 1.
+        Value of a secondary genre, above 0 and at most 1; primary ones are 1.
     aliases : mapping of str to str, optional
         Alternative names of labels.
     implied : mapping of str to sequence of str, optional
         Further labels that a name sets, such as the ancestors of a genre. The name need not be a label itself.
-
-    Attributes
-    ----------
-    genres, descriptors : list of str
-        The vocabulary in the order of the vector.
 
     Examples
     --------
@@ -75,7 +69,7 @@ class LabelEncoder:
         self._descriptor_columns = self._columns_of_names(self.descriptors, self.num_genres)
 
     def _columns_of_names(self, labels: list[str], offset: int) -> dict[str, tuple[int, ...]]:
-        """Return the columns that each name sets, by its key."""
+        """Map the key of every known name to the columns that it sets."""
         columns = {label_key(label): offset + i for i, label in enumerate(labels)}
         found = {key: {column} for key, column in columns.items()}
         for name, ancestors in self.implied.items():
@@ -85,7 +79,7 @@ class LabelEncoder:
         for alias, label in self.aliases.items():
             if label_key(label) in found:
                 found[label_key(alias)] = found[label_key(label)]
-        return {key: tuple(sorted(several)) for key, several in found.items()}
+        return {key: tuple(sorted(own)) for key, own in found.items()}
 
     @property
     def all_labels(self) -> list[str]:
@@ -105,23 +99,13 @@ class LabelEncoder:
             return NotImplemented
         return self._content() == other._content()
 
-    __hash__ = None  # type: ignore[assignment]  # equal by value, and the lists are mutable
-
     def encode(
         self,
         primary_genres: Iterable[str] | None,
         secondary_genres: Iterable[str] | None,
         descriptors: Iterable[str] | None,
     ) -> np.ndarray:
-        """Encode the labels of one album.
-
-        Names outside the vocabulary are ignored.
-
-        Returns
-        -------
-        np.ndarray [shape=(num_labels,), dtype=float32]
-            1 for the labels of the album, `secondary_weight` for those that are only a secondary genre, else 0.
-        """
+        """Encode the labels of one album [shape=(num_labels,), dtype=float32]; unknown names are ignored."""
         vector = np.zeros(self.num_labels, dtype=np.float32)
         for names, columns, weight in (
             (secondary_genres, self._genre_columns, self.secondary_weight),
@@ -133,17 +117,9 @@ class LabelEncoder:
         return vector
 
     def encode_many(self, primary_genres: _Lists, secondary_genres: _Lists, descriptors: _Lists) -> sparse.csr_array:
-        """Encode the labels of many albums as a sparse matrix.
+        """Encode the labels of many albums as a sparse matrix [shape=(n, num_labels), dtype=float32].
 
-        Parameters
-        ----------
-        primary_genres, secondary_genres, descriptors : pyarrow list array, or sequence of iterables of str or None
-            One entry per album.
-
-        Returns
-        -------
-        scipy.sparse.csr_array [shape=(n, num_labels), dtype=float32]
-            Rows as from `encode`.
+        Each argument is a pyarrow list array or a sequence of iterables of str or None, with one entry per album.
         """
         primary = self._incidence(primary_genres, self._genre_columns)
         secondary = self._incidence(secondary_genres, self._genre_columns) * np.float32(self.secondary_weight)
@@ -157,10 +133,10 @@ class LabelEncoder:
         array = _as_list_array(lists)
         encoded = pc.list_flatten(array).dictionary_encode()
         reached = [columns.get(label_key(name), ()) for name in encoded.dictionary.to_pylist()]
-        ends = np.cumsum([0, *map(len, reached)])
-        targets = np.fromiter((column for several in reached for column in several), np.int64, count=int(ends[-1]))
+        targets = np.array(list(chain.from_iterable(reached)), np.int64)
         labels_of_names = sparse.csr_array(
-            (np.ones(len(targets), np.float32), targets, ends), shape=(len(reached), self.num_labels)
+            (np.ones(len(targets), np.float32), targets, np.cumsum([0, *map(len, reached)])),
+            shape=(len(reached), self.num_labels),
         )
         valid = encoded.indices.is_valid().to_numpy(zero_copy_only=False)
         names = encoded.indices.fill_null(0).to_numpy()[valid]
@@ -173,14 +149,9 @@ class LabelEncoder:
         return matrix
 
     def decode(self, vector: np.ndarray, threshold: float | np.ndarray = 0.5) -> dict[str, list[str]]:
-        """Return ``{"genres": [...], "descriptors": [...]}`` with the labels whose value is above a threshold.
+        """Return ``{"genres": [...], "descriptors": [...]}`` with the labels whose value is above the threshold.
 
-        Parameters
-        ----------
-        vector : np.ndarray [shape=(num_labels,)]
-            Probabilities, or a multi-hot vector.
-        threshold : float or np.ndarray [shape=(num_labels,)]
-            Values must be strictly greater.
+        Both arguments have the shape (num_labels,), or `threshold` is one for all labels.
         """
         if np.shape(vector) != (self.num_labels,):
             raise ValueError(f"vector has the shape {np.shape(vector)}, expected ({self.num_labels},).")
@@ -202,13 +173,7 @@ class LabelEncoder:
 
     @classmethod
     def load(cls, path: Path | str) -> LabelEncoder:
-        """Read a vocabulary written by `save`.
-
-        Raises
-        ------
-        LabelError
-            The file is missing or is not a vocabulary.
-        """
+        """Read a vocabulary written by `save`."""
         if not Path(path).exists():
             raise LabelError(f"{path}: no such file. Create it with: eno labels")
         try:

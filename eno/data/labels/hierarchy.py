@@ -1,10 +1,10 @@
-"""The user's hierarchy of labels, a directed acyclic graph, and their aliases."""
+"""Hierarchies and aliases of labels, read from the user's files."""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -18,10 +18,9 @@ _HEADERS = {"child", "genre", "label", "name", "alias"}
 
 
 class Hierarchy:
-    """Labels and their parents, of which a label may have several.
+    """A directed acyclic graph of labels, built from pairs of child and parent.
 
-    The edges are pairs of child and parent. Names are compared by `eno.data.names.label_key`; the first spelling is
-    displayed. A `LabelError` is raised if a label is its own ancestor.
+    Names are compared by `eno.data.names.label_key`; the first spelling is displayed. A cycle raises a `LabelError`.
 
     Examples
     --------
@@ -46,22 +45,26 @@ class Hierarchy:
                 parents = self._parents[key]
                 self._ancestors[key] = frozenset(parents).union(*(self._ancestors[parent] for parent in parents))
         except CycleError as error:
-            circle = " → ".join(self._spelling[key] for key in error.args[1])
-            raise LabelError(f"The hierarchy contains a cycle: {circle}. Remove one of these lines.") from error
+            cycle = " → ".join(self._spelling[key] for key in error.args[1])
+            raise LabelError(f"The hierarchy contains a cycle: {cycle}. Remove one of these lines.") from error
 
     def __len__(self) -> int:
         return len(self._parents)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._spelling.values())
 
     def parents(self, name: str) -> list[str]:
         """Return the direct parents of a label, in the order of the file."""
         return [self._spelling[key] for key in self._parents.get(label_key(name), ())]
 
     def ancestors(self, name: str) -> list[str]:
-        """Return everything that a label implies, sorted."""
+        """Return all ancestors of a label, sorted."""
         return sorted(self._spelling[key] for key in self._ancestors.get(label_key(name), ()))
+
+    def implied(self, labels: Iterable[str]) -> dict[str, list[str]]:
+        """Map every name in the hierarchy to those of its ancestors that are among `labels`, if there are any."""
+        spelled = {label_key(label): label for label in labels}
+        ancestors = {name: map(label_key, self.ancestors(name)) for name in self._spelling.values()}
+        found = {name: [spelled[key] for key in keys if key in spelled] for name, keys in ancestors.items()}
+        return {name: implied for name, implied in found.items() if implied}
 
     def roots(self) -> list[str]:
         """Return the labels without parents, in the order of the file."""
@@ -69,19 +72,10 @@ class Hierarchy:
 
     @classmethod
     def load(cls, path: Path | str) -> Hierarchy:
-        """Read a hierarchy from a file.
+        """Read ``.csv`` or ``.tsv`` with the columns child and parent, or text with children indented below parents.
 
-        Parameters
-        ----------
-        path : Path or str
-            ``.csv`` or ``.tsv`` with the columns child and parent, header optional; otherwise text in which children
-            are indented below their parent. A name may occur in several places. Empty lines, lines that begin with
-            ``#``, and notes such as ``::genre`` at the end of a line are ignored.
-
-        Raises
-        ------
-        LabelError
-            The file is missing, is not UTF-8, is indented inconsistently or contains a cycle.
+        A header is optional. In text, a label may occur below several parents; empty lines, lines that begin with
+        ``#``, and notes such as ``::genre`` at the end of a line are ignored.
         """
         path = Path(path)
         edges = list((_pairs if path.suffix.lower() in _SEPARATORS else _indented)(path))
@@ -92,13 +86,7 @@ class Hierarchy:
 
 
 def load_aliases(path: Path | str) -> dict[str, str]:
-    """Read aliases from ``.csv`` or ``.tsv`` with the columns alias and label, header optional; resolve chains of them.
-
-    Raises
-    ------
-    LabelError
-        The file is missing, is not UTF-8, does not have two columns, or contains a cycle.
-    """
+    """Read ``.csv`` or ``.tsv`` with the columns alias and label, header optional. Chains of aliases are resolved."""
     path = Path(path)
     direct = {label_key(alias): label for alias, label in _pairs(path)}
     resolved = {}
@@ -148,15 +136,3 @@ def _indented(path: Path) -> Iterator[tuple[str, str]]:
         if above:
             yield name, above[-1][1]
         above.append((depth, name))
-
-
-def implied_labels(hierarchy: Hierarchy | None, labels: Iterable[str]) -> Mapping[str, list[str]]:
-    """Return which of the labels every name of a hierarchy implies."""
-    if hierarchy is None:
-        return {}
-    spelled = {label_key(label): label for label in labels}
-    found = {
-        name: [spelled[key] for key in map(label_key, hierarchy.ancestors(name)) if key in spelled]
-        for name in hierarchy
-    }
-    return {name: ancestors for name, ancestors in found.items() if ancestors}

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from scipy import sparse
 
 from eno.data.labels.encoder import LabelEncoder
-from eno.data.labels.hierarchy import Hierarchy, implied_labels
+from eno.data.labels.hierarchy import Hierarchy
 from eno.data.lute.albums import LABEL_COLUMNS, album_artists
 from eno.data.names import label_key
 from eno.errors import LabelError
@@ -43,30 +43,22 @@ def build_vocabulary(
         The albums to count, usually those with audio.
     min_albums, min_artists : int
         Minimum numbers of albums, and of artists of these albums, for a label to be kept.
-    aliases : mapping of str to str, optional
-        Alternative names of labels, see `eno.data.labels.hierarchy.load_aliases`.
     hierarchy : Hierarchy, optional
-        Labels also count for their ancestors.
-    secondary_weight : float
-        See `LabelEncoder`.
+        An album with a label also counts for the label's ancestors.
 
     Returns
     -------
     labels : LabelEncoder
     counts : pyarrow.Table
         Columns of `LABEL_COUNTS_SCHEMA`, one row for every name that occurs, most frequent first.
-
-    Raises
-    ------
-    LabelError
-        No label is frequent enough.
     """
+    hierarchy = hierarchy or Hierarchy(())
     spelled = {family: _spellings(albums, columns) for family, columns in _FAMILIES.items()}
     known_aliases = {label_key(alias): label for alias, label in (aliases or {}).items()}
     names = {family: _names(found, known_aliases, hierarchy) for family, found in spelled.items()}
     fields = [albums[column] for column in LABEL_COLUMNS]
     direct = LabelEncoder(names["genre"], names["descriptor"], aliases=aliases)
-    implied = implied_labels(hierarchy, [*names["genre"], *names["descriptor"]])
+    implied = hierarchy.implied([*names["genre"], *names["descriptor"]])
     everything = LabelEncoder(names["genre"], names["descriptor"], aliases=aliases, implied=implied)
     matrix, direct_matrix = everything.encode_many(*fields), direct.encode_many(*fields)
     albums_of, artists_of = _column_counts(matrix), _column_counts(_artist_incidence(albums) @ matrix)
@@ -83,7 +75,7 @@ def build_vocabulary(
             "direct_albums": own,
             "kept": reason is None,
             "reason": reason,
-            "parents": hierarchy.parents(label) if hierarchy else [],
+            "parents": hierarchy.parents(label),
         })  # fmt: skip
     rows += _alias_rows(spelled, known_aliases)
     rows.sort(key=lambda row: (-row["albums"], row["family"], row["label"]))
@@ -95,19 +87,13 @@ def build_vocabulary(
         kept["descriptor"],
         secondary_weight=secondary_weight,
         aliases=aliases,
-        implied=implied_labels(hierarchy, [*kept["genre"], *kept["descriptor"]]),
+        implied=hierarchy.implied([*kept["genre"], *kept["descriptor"]]),
     )
     return encoder, pa.Table.from_pylist(rows, schema=LABEL_COUNTS_SCHEMA)
 
 
 def roll_up(counts: pa.Table, hierarchy: Hierarchy) -> list[tuple[str, int, int]]:
-    """Summarise a hierarchy by its top-level labels, most frequent first.
-
-    Returns
-    -------
-    list of tuple
-        Top-level label, number of albums with it or a descendant, number of kept labels that are it or a descendant.
-    """
+    """Count the albums and the kept labels below each top-level label, itself included; most albums first."""
     albums_of = {label_key(row["label"]): row["albums"] for row in counts.to_pylist() if row["family"] == "genre"}
     kept = Counter(
         label_key(root)
@@ -120,7 +106,7 @@ def roll_up(counts: pa.Table, hierarchy: Hierarchy) -> list[tuple[str, int, int]
 
 
 def _spellings(albums: pa.Table, columns: tuple[str, ...]) -> dict[str, str]:
-    """Return the most frequent spelling of every name by its key."""
+    """Map the key of every name to its most frequent spelling."""
     counts: Counter[str] = Counter()
     for column in columns:
         for item in pc.value_counts(pc.list_flatten(albums[column].combine_chunks())).to_pylist():
@@ -132,14 +118,14 @@ def _spellings(albums: pa.Table, columns: tuple[str, ...]) -> dict[str, str]:
     return spelled
 
 
-def _names(found: dict[str, str], aliases: Mapping[str, str], hierarchy: Hierarchy | None) -> list[str]:
-    """Return all labels of a family: names that occur, with aliases resolved, and their ancestors."""
+def _names(found: dict[str, str], aliases: Mapping[str, str], hierarchy: Hierarchy) -> list[str]:
+    """Return the labels of a family: the names that occur, with aliases resolved, and their ancestors."""
     names = {key: name for key, name in found.items() if key not in aliases}
     for key in found:
         if key in aliases:
             names.setdefault(label_key(aliases[key]), aliases[key])
     for name in list(names.values()):
-        for ancestor in hierarchy.ancestors(name) if hierarchy else ():
+        for ancestor in hierarchy.ancestors(name):
             names.setdefault(label_key(ancestor), ancestor)
     return list(names.values())
 
@@ -153,12 +139,12 @@ def _alias_rows(spelled: dict[str, dict[str, str]], aliases: Mapping[str, str]) 
 
 
 def _artist_incidence(albums: pa.Table) -> sparse.csr_array:
-    """Return 1 where an artist made an album [shape=(artists, albums)]; no artist counts as one of its own."""
+    """Return 1 where an album is by an artist [shape=(artists, albums)]; one without artists has its own artist."""
     row_of: dict[str, int] = defaultdict(lambda: len(row_of))
     pairs = [
         (row_of[artist], album)
         for album, artists in enumerate(album_artists(albums))
-        for artist in artists or [f"album {album} of no artist"]
+        for artist in artists or [f"unknown artist of album {album}"]
     ]
     rows, columns = np.array(pairs, np.int64).reshape(-1, 2).T
     return sparse.csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=(len(row_of), len(albums)))
@@ -170,7 +156,7 @@ def _column_counts(matrix: sparse.csr_array) -> np.ndarray:
 
 def _why_dropped(*, albums: int, artists: int, own: int, min_albums: int, min_artists: int) -> str | None:
     if own == 0:
-        return "a heading: no album has this label itself"
+        return "no album has this label itself, only its descendants"
     reasons = []
     if albums < min_albums:
         reasons.append(f"{albums} album{'s' * (albums != 1)}, needs {min_albums}")
@@ -181,8 +167,8 @@ def _why_dropped(*, albums: int, artists: int, own: int, min_albums: int, min_ar
 
 def _nothing_kept(rows: list[dict[str, Any]], albums: int, min_albums: int, min_artists: int) -> str:
     most = max(rows, key=lambda row: row["albums"], default=None)
-    frequent = f"the most frequent label is {most['label']} with {most['albums']}" if most else "none has a label"
+    frequent = f"the most frequent label, {most['label']}, has {most['albums']}" if most else "none has a label"
     return (
-        f"No label has {min_albums} albums by {min_artists} artists. There are {albums} albums; {frequent}. Lower the "
-        "limits, for example: --set labels.min_albums=5 --set labels.min_artists=3"
+        f"No label has {min_albums} albums by {min_artists} artists. Of {albums} albums, {frequent}. Lower the limits, "
+        "for example: --set labels.min_albums=5 --set labels.min_artists=3"
     )

@@ -1,4 +1,4 @@
-"""The audio files of a collection: found and named, never changed."""
+"""Finding the audio files of a collection."""
 
 from __future__ import annotations
 
@@ -25,39 +25,31 @@ AUDIO_SUFFIXES = frozenset(
     ".aac .aif .aifc .aiff .ape .au .caf .flac .m4a .m4b .mka .mp2 .mp3 .mp4 .mpc .oga .ogg .opus .tta .w64 .wav .wave "
     ".webm .wma .wv".split()
 )
-"""Endings, in lower case, of the file names that are taken for audio when a folder is searched."""
+"""Suffixes, in lower case, of the files that are found as audio."""
 
 IO_THREADS = 16
-"""Threads that list folders and read files: they spend more time waiting for a disk or a network than computing."""
+"""Number of threads that list folders and read files, which mostly wait for a disk or a network."""
 
-# Listings by which to tell a network, which makes its caller wait a hundred times longer than it works.
-_TRIED_FOLDERS, _WAITS = 8, 10
+# A folder is on a network if listing its first subfolders takes this many times longer than their CPU time.
+_TRIED_FOLDERS, _NETWORK_WAIT = 8, 10
 
 
 class Track(NamedTuple):
-    r"""One audio file.
+    r"""An audio file.
 
-    Attributes
-    ----------
-    id : str
-        Its path below its audio folder, with ``/``, so that it stays the same when the whole folder moves. Bytes of a
-        name that are not UTF-8 are written ``\xNN``.
-    root, name : str
-        The audio folder, and the path below it as it is on disk.
-    size, mtime_ns : int or None
-        Bytes, and time of modification in nanoseconds since 1970; None for files without a status, such as dangling
-        links.
+    Its id is its path below its audio folder, with ``/``, so the id stays the same when the folder moves. Bytes that are
+    not UTF-8 are written as ``\xNN``. Size and modification time are None for files without them, as dangling links.
     """
 
     id: str
     root: str
-    name: str
+    name: str  # the path below the root, as it is on disk
     size: int | None = None
     mtime_ns: int | None = None
 
     @property
     def file(self) -> str:
-        """Path of the file."""
+        """Path of the file as a string, which is faster than a `Path` for millions of files."""
         return os.path.join(self.root, self.name)
 
     @property
@@ -67,15 +59,15 @@ class Track(NamedTuple):
 
 
 class Tracks(Sequence[Track]):
-    """Audio files, in the order of their ids. They are kept in columns, since a collection may have millions.
+    """Audio files, sorted by id. They are kept in columns, since a collection may have millions.
 
     Attributes
     ----------
     ids : pa.Array of str
-    sizes, mtimes_ns : np.ndarray [dtype=int64]
-        As those of `Track`; -1 in place of None.
+    sizes, mtimes_ns : np.ndarray [shape=(n,), dtype=int64]
+        -1 in place of None.
     empty_roots : list of str
-        Audio folders in which no audio files were found.
+        Audio folders without audio files.
     """
 
     def __init__(self, roots: Sequence[str], found: Sequence[_Files]) -> None:
@@ -96,7 +88,7 @@ class Tracks(Sequence[Track]):
         if len(self) < len(names):
             self._warn_of_repeated(names, set(rows.tolist()))
         del ids, order
-        pa.default_memory_pool().release_unused()  # of a million files 80 MB, which it would keep
+        pa.default_memory_pool().release_unused()  # for a million files, it would keep 80 MB
 
     def __len__(self) -> int:
         return len(self._names)
@@ -138,24 +130,9 @@ def _without_repeated(ids: pa.Array, order: pa.Array) -> pa.Array:
 def find_tracks(audio_roots: AudioRoots | Path | str | Iterable[Path | str]) -> Tracks:
     """Find the audio files of a collection.
 
-    Hidden files and folders are skipped, and so are links to folders. Links to files are followed, and even dangling
-    ones are listed, so that they show up as failures instead of going missing.
-
-    Parameters
-    ----------
-    audio_roots : AudioRoots, Path, str, or iterable of Path or str
-        One audio folder or several. Of files with the same path in several folders the first one counts, with a
-        warning.
-
-    Returns
-    -------
-    Tracks
-        In the order of their ids.
-
-    Raises
-    ------
-    AudioError
-        A folder is missing, lies inside another one of them, or contains a folder that cannot be listed.
+    Hidden files and folders and links to folders are skipped. Links to files are followed; dangling ones are included,
+    so that they are reported as unreadable. If several audio folders contain the same path, the first one is used, with
+    a warning. An `AudioError` is raised for a folder that is missing, inside another one, or cannot be listed.
     """
     folders = AudioRoots.of(audio_roots).folders
     for folder in folders:
@@ -165,14 +142,14 @@ def find_tracks(audio_roots: AudioRoots | Path | str | Iterable[Path | str]) -> 
     for place, inner in enumerate(resolved):
         for other, outer in enumerate(resolved):
             if place != other and inner.is_relative_to(outer):
-                reason = f"lies inside the audio folder {printable(folders[other])}; name only one of the two"
+                reason = f"is inside the audio folder {printable(folders[other])}; use only one of the two"
                 raise AudioError(folders[place], reason)
     roots = [os.fspath(folder) for folder in folders]
     return Tracks(roots, [_walk(root) for root in roots])
 
 
 class _Files:
-    """Names below a root, sizes and times of modification."""
+    """Names below a root, sizes and modification times."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -185,11 +162,11 @@ class _Files:
 
 
 def _walk(root: str) -> _Files:
-    # Over a network each listing is a round trip, so several are made at a time. On a local disk threads only hold each
-    # other up, to a tenth of the speed. The first listings show which it is.
+    # Over a network each listing is a round trip, so threads make many at once. On a local disk, threads slow each other
+    # down, to as little as a tenth of the speed of one. The first listings show which case it is.
     found, folders = _Files(), deque([""])
     listed, waited, worked = 0, 0.0, 0.0
-    while folders and (listed < _TRIED_FOLDERS or waited < _WAITS * worked):
+    while folders and (listed < _TRIED_FOLDERS or waited < _NETWORK_WAIT * worked):
         began, at_work = time.perf_counter(), time.thread_time()
         below, files = _list(root, folders.popleft())
         at_work = time.thread_time() - at_work
@@ -223,38 +200,35 @@ def _list(root: str, folder: str) -> tuple[list[str], _Files]:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(prefix + name)
-                elif _suffix(name) in AUDIO_SUFFIXES and not (entry.is_symlink() and _links_to_folder(entry)):
+                elif os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES and not (
+                    entry.is_symlink() and _links_to_folder(entry)
+                ):
                     files.names.append(prefix + name)
                     size, mtime_ns = _stamp(entry)
                     files.sizes.append(size)
                     files.mtimes_ns.append(mtime_ns)
     except OSError as error:
-        # Going on would treat the tracks of the folder as deleted.
-        reason = f"cannot be listed ({error.strerror}); its tracks would silently be missing"
+        # If the scan went on, the tracks of this folder would count as deleted.
+        reason = f"cannot be listed ({error.strerror}); fix its permissions, or its tracks would count as deleted"
         raise AudioError(error.filename or os.path.join(root, folder), reason) from error
     return folders, files
-
-
-def _suffix(name: str) -> str:
-    stem, dot, suffix = name.rpartition(".")
-    return (dot + suffix).lower() if stem else ""
 
 
 def _stamp(entry: os.DirEntry[str]) -> tuple[int, int]:
     try:
         status = entry.stat()
     except OSError:
-        return -1, -1  # opening the file gives the reason
+        return -1, -1  # the reason is reported when the file is opened
     return status.st_size, status.st_mtime_ns
 
 
 def _links_to_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, or to a place without permission: opening the file gives the reason
+    except OSError:  # a link to itself or without permission; the reason is reported when the file is opened
         return False
 
 
 def expand_audio(paths: Iterable[Path]) -> list[Path]:
-    """Replace folders by the audio files below them, and keep files, whatever their names are and even if missing."""
+    """Replace folders by the audio files below them; keep files, whatever their suffixes and even if missing."""
     return [found for path in paths for found in ([t.path for t in find_tracks(path)] if path.is_dir() else [path])]

@@ -1,4 +1,4 @@
-"""Hashes of encoded audio: equal for copies of a file, whatever their tags say."""
+"""Hashes of encoded audio, which are equal for copies of a file with different tags."""
 
 from __future__ import annotations
 
@@ -10,33 +10,19 @@ from eno.errors import AudioError
 
 
 def packet_hash(path: Path, *, everything: bool = False) -> str:
-    """Hash the encoded audio of a file without decoding it. Tags and pictures do not count.
+    """Return the SHA-256 of the encoded audio of a file, regardless of tags and pictures.
 
-    Parameters
-    ----------
-    path : Path
-        An audio file.
-    everything : bool
-        Also hash further audio streams and the codebooks of Vorbis, to check that nothing but tags has changed.
-
-    Returns
-    -------
-    str
-        SHA-256 in hexadecimal. The same music encoded again has another hash.
-
-    Raises
-    ------
-    AudioError
-        FFmpeg finds no audio in the file, or cannot split it into packets.
+    Nothing is decoded, so a new encoding of the same audio has another hash. With `everything`, the codebooks of Vorbis
+    and any further audio streams are included, to check that nothing but tags has changed.
     """
-    import av  # 0.1 s and 30 MB that only this needs
+    import av  # takes 0.1 s and 30 MB that only this needs
 
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file, av.open(file, "r", metadata_errors="replace") as container:
             streams = container.streams.audio if everything else container.streams.audio[:1]
             for stream in streams:
-                # The same bytes at another rate are another sound, or silence of another length.
+                # The same bytes at another sample rate are different audio.
                 if (coding := stream.codec_context) is not None:
                     digest.update(f"{coding.name} {coding.sample_rate} {coding.channels}\n".encode())
                     digest.update(_codebooks(coding) if everything else b"")
@@ -52,10 +38,10 @@ def packet_hash(path: Path, *, everything: bool = False) -> str:
 
 
 def _codebooks(coding: Any) -> bytes:
-    """The set-up headers of Vorbis without the comments, which lie between them; nothing for other codecs."""
-    extra = bytes(coding.extradata or b"")
-    if coding.name != "vorbis" or extra[:1] != b"\x02":
-        return extra if coding.name == "vorbis" else b""
+    """Return the headers of Vorbis without the comments between them; nothing for other codecs."""
+    extra = bytes(coding.extradata or b"") if coding.name == "vorbis" else b""
+    if extra[:1] != b"\x02":
+        return extra
     lengths, at = [], 1
     for _ in range(2):
         length = 0

@@ -1,4 +1,4 @@
-"""The table of tracks: the audio files of a collection, their tags, and what is wrong with them."""
+"""The tracks table: the audio files of a collection, their formats, tags and problems."""
 
 from __future__ import annotations
 
@@ -38,31 +38,20 @@ TRACK_SCHEMA = pa.schema([
 """Columns of ``tracks.parquet``; DATA.md describes them."""
 
 _NEEDED = ("track_id", "size", "mtime_ns", "problem")
-_SAVE_S = 60.0
-"""How often a scan saves its progress."""
+_SAVE_S = 60.0  # how often a scan saves its progress
 
 
 @dataclass(frozen=True)
 class ScanReport:
-    """Counts of a scan. ``found == added + changed + unchanged``.
-
-    Attributes
-    ----------
-    changed, removed : int
-        Files with another size or modification time than in the last scan, and deleted files.
-    problems : list of tuple of str
-        Track id and reason of every file that cannot be read, including those known before.
-    duplicates : list of list of str
-        Ids of tracks with equal `packet_hash`.
-    """
+    """Counts of a scan. ``found == added + changed + unchanged``."""
 
     found: int
     added: int
-    changed: int
+    changed: int  # files with another size or modification time than in the last scan
     unchanged: int
     removed: int
-    problems: list[tuple[str, str]]
-    duplicates: list[list[str]]
+    problems: list[tuple[str, str]]  # track id and reason of every unreadable file, including known ones
+    duplicates: list[list[str]]  # ids of tracks with equal packet hashes
     seconds: float
 
 
@@ -76,30 +65,22 @@ def scan(
 ) -> ScanReport:
     """Read the tags and formats of all audio files and write the tracks table.
 
-    Only new and changed files are opened, and those that could not be read last time, which may have been the
-    network's fault. An interrupted scan is resumed by the next one from ``tracks.partial.parquet`` beside the table.
+    Only new and changed files are opened, and those that could not be read last time, in case the network was down. An
+    interrupted scan is resumed by the next one from ``tracks.partial.parquet`` beside the table.
 
     Parameters
     ----------
     audio_roots : AudioRoots, path or several paths
-        One audio folder or several; see `eno.data.library.files.find_tracks`. While one of them contains no audio
-        files, as if it was not mounted, no track is removed from the table.
+        See `eno.data.library.files.find_tracks`. If one of them contains no audio files, it may not be mounted, and no
+        track is removed from the table.
     destination : Path
-        The table, which is updated if it exists.
+        The table, which is updated if it exists; a damaged one raises a `CatalogueError` and is not changed.
     hash_audio : bool
-        Also compute the `eno.data.library.packets.packet_hash` of every file, which reads all of it, to find
-        duplicates.
+        Find duplicates by the `eno.data.library.packets.packet_hash` of every file, which reads all of it.
     workers : int, optional
-        Number of threads; `IO_THREADS` by default. It does not affect the table.
+        Number of threads; `IO_THREADS` by default.
     on_progress : callable, optional
         Receives the number of files done and of all files.
-
-    Raises
-    ------
-    AudioError
-        A folder does not exist, or a folder in it cannot be listed.
-    CatalogueError
-        `destination` exists but is damaged or another kind of table. It is not changed.
     """
     began = time.monotonic()
     partial = destination.with_suffix(".partial.parquet")
@@ -124,7 +105,7 @@ def scan(
             fresh = _collect(results, partial, unfinished, lambda n: report_progress(len(kept) + n, len(tracks)))
         finally:
             pool.shutdown(cancel_futures=True)
-    # Compared with the finished table alone: an interrupted scan has reported nothing.
+    # Compared with the finished table only, since an interrupted scan has reported nothing.
     before, now = dict(_files(finished)), {track.id: stamp for track, stamp, _ in found}
     removed = before.keys() - now.keys()
     missing = {track_id: row for row, (track_id, _) in enumerate(_files(known)) if track_id not in now}
@@ -151,20 +132,14 @@ def scan(
 
 
 def read_tracks(path: Path) -> pa.Table:
-    """Read the table of tracks.
-
-    Raises
-    ------
-    CatalogueError
-        It is missing or another kind of table.
-    """
+    """Read the tracks table, with the columns of `TRACK_SCHEMA`."""
     return _read_table(path, "Create it with: eno scan")
 
 
 def _earlier(path: Path) -> pa.Table:
     if not path.is_file():
         return TRACK_SCHEMA.empty_table()
-    origin = "A scan would replace it. Move or delete it first; all files are then read again"
+    origin = "Move or delete it to scan all files again."
     return _read_table(path, origin).select(TRACK_SCHEMA.names)
 
 
@@ -177,11 +152,11 @@ def _unfinished(partial: Path) -> pa.Table:
     try:
         return _earlier(partial)
     except CatalogueError:  # the table only saves time
-        logger.warning("%s is damaged and ignored; the files that it describes are read again.", printable(partial))
+        logger.warning("%s is damaged and ignored; its files are read again.", printable(partial))
         return TRACK_SCHEMA.empty_table()
 
 
-_Stamp = tuple[int, int] | None  # size and modification time; None for a file without a status
+_Stamp = tuple[int, int] | None  # size and modification time, if the file has them
 
 
 def _files(table: pa.Table) -> list[tuple[str, _Stamp]]:
@@ -190,7 +165,7 @@ def _files(table: pa.Table) -> list[tuple[str, _Stamp]]:
 
 
 def _readable(table: pa.Table) -> dict[tuple[str, _Stamp], int]:
-    """Return the rows of files that could be read; the last row of a file counts."""
+    """Map every readable file to its last row."""
     fine = table["problem"].is_null().to_pylist()
     return {file: row for row, file in enumerate(_files(table)) if fine[row]}
 
@@ -202,7 +177,7 @@ def _stamp(track: Track) -> _Stamp:
 def _read(track: Track, stamp: _Stamp, *, hash_audio: bool) -> dict[str, Any]:
     size, mtime_ns = stamp or (None, None)
     row: dict[str, Any] = {"track_id": track.id, "size": size, "mtime_ns": mtime_ns}
-    with _problem_noted(row, track):
+    with _problem_recorded(row, track):
         info = probe(track.path, listen=False)
         row |= {name: getattr(info, name) for name in ("duration_s", "sample_rate", "channels", "container", "codec")}
         row |= vars(read_tags(track.path))
@@ -210,18 +185,18 @@ def _read(track: Track, stamp: _Stamp, *, hash_audio: bool) -> dict[str, Any]:
 
 
 def _with_hash(row: dict[str, Any], track: Track) -> dict[str, Any]:
-    with _problem_noted(row, track):
+    with _problem_recorded(row, track):
         row["packet_hash"] = packet_hash(track.path)
     return row
 
 
 @contextmanager
-def _problem_noted(row: dict[str, Any], track: Track) -> Iterator[None]:
-    """Note in the row why its file cannot be read, so that one bad file does not stop the others."""
+def _problem_recorded(row: dict[str, Any], track: Track) -> Iterator[None]:
+    """Record in the row why its file cannot be read, so that one bad file does not stop the scan."""
     try:
         yield
     except AudioError as error:
-        row["problem"] = printable(error.reason)  # it may quote a name that is not UTF-8
+        row["problem"] = printable(error.reason)  # may contain a name that is not UTF-8
     except Exception as error:
         logger.debug("%s", printable(track.path), exc_info=True)
         reason = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
@@ -231,7 +206,7 @@ def _problem_noted(row: dict[str, Any], track: Track) -> Iterator[None]:
 def _collect(
     results: Iterator[dict[str, Any]], partial: Path, earlier: pa.Table, report: Callable[[int], None]
 ) -> pa.Table:
-    """Collect rows, saving them from time to time and when an error or Ctrl-C ends the scan."""
+    """Collect rows, and save them periodically and if an error or Ctrl-C ends the scan."""
     rows: list[dict[str, Any]] = []
 
     def save() -> None:

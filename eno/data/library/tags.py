@@ -1,4 +1,4 @@
-"""Reading of tags, the same fields from every format."""
+"""Reading of the tags of all formats into the same fields."""
 
 from __future__ import annotations
 
@@ -20,17 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Tags:
-    """Tags of a file; None where it has none.
-
-    Attributes
-    ----------
-    artist, album_artist, album, title : str, optional
-        Several artists are joined with ``"; "``.
-    track_number, disc_number : int, optional
-        Counted from 1.
-    year : int, optional
-        The year of the first release where the file has it, as in Lute's dates; otherwise of this release.
-    """
+    """Tags of a file; multiple artists or titles are joined with ``"; "``."""
 
     artist: str | None = None
     album_artist: str | None = None
@@ -38,7 +28,7 @@ class Tags:
     title: str | None = None
     track_number: int | None = None
     disc_number: int | None = None
-    year: int | None = None
+    year: int | None = None  # of the first release, like Lute's dates, or else of this release
     genres: tuple[str, ...] = ()
     musicbrainz_recording_id: str | None = None
     musicbrainz_release_id: str | None = None
@@ -46,7 +36,7 @@ class Tags:
     spotify_album_id: str | None = None
 
 
-# Field → names of its tags; the first one found counts. Names are in lower case without spaces, "_" and "-", except for
+# Field → names of its tags; the first one found is used. Names are in lower case without spaces, "_" and "-", except for
 # ID3 frames and MP4 atoms. From MusicBrainz Picard's table of tag names.
 _NAMES = {
     "artist": ("artist", "TPE1", "©ART", "author"),
@@ -64,7 +54,7 @@ _NAMES = {
     "spotify_album_id": ("spotifyalbumid", "spotifyalbumuri"),
 }  # fmt: skip
 _WANTED = frozenset(name for names in _NAMES.values() for name in names)
-_NUMBER = re.compile(r"^[^\d/]*(\d{1,6})(?!\d)")  # also A1 and 3/12; longer numbers are something else
+_NUMBER = re.compile(r"^[^\d/]*(\d{1,6})(?!\d)")  # also A1 and 3/12, but no longer numbers
 _YEAR = re.compile(r"(?<!\d)((?:1[5-9]|20)\d\d)(?:\d{4})?(?!\d)")  # also 19930517
 _SPOTIFY_PREFIX = re.compile(r"^(?:spotify:album:|https?://open\.spotify\.com/album/)")
 
@@ -72,7 +62,7 @@ _SPOTIFY_PREFIX = re.compile(r"^(?:spotify:album:|https?://open\.spotify\.com/al
 def read_tags(path: Path) -> Tags:
     """Read the tags of a file: ID3, Vorbis comments, MP4, ASF or APEv2.
 
-    The tags are empty if the file has none or if they are damaged, since its audio may be fine.
+    They are empty if the file has none or if they are damaged, since its audio may be intact.
     """
     try:
         file = mutagen.File(path)
@@ -88,7 +78,7 @@ def read_tags(path: Path) -> Tags:
         return "; ".join(dict.fromkeys(texts(field))) or None
 
     def first(field: str, pattern: re.Pattern[str]) -> int | None:
-        # A tag may have no number, such as an original date "unknown"; the next one counts then.
+        # A tag without a number, such as the original date "unknown", is skipped.
         found = (pattern.search(one) for name in _NAMES[field] for one in values.get(name, []))
         return next((int(match[1]) or None for match in found if match), None)
 
@@ -105,7 +95,7 @@ def read_tags(path: Path) -> Tags:
 
 
 def _values(tags: Any) -> dict[str, list[str]]:
-    """Collect the texts of the wanted tags; lyrics and pictures are never read."""
+    """Collect the texts of the wanted tags only, not of lyrics and pictures."""
     found: dict[str, list[str]] = {}
     for name, values in _id3_pairs(tags) if isinstance(tags, ID3) else _pairs(tags):
         if name in _WANTED and (kept := [text for text in _texts(values) if text]):
@@ -135,14 +125,14 @@ def _pairs(tags: Any) -> Iterator[tuple[str, Iterable[Any]]]:
 
 
 def _texts(values: Iterable[Any]) -> list[str]:
-    """Return values as text; NUL separates several in one, and numbers in MP4 are pairs of number and total."""
+    """Return values as texts. One value may have several, separated by NUL; MP4 has pairs of number and total."""
     texts = []
     for value in values:
         if isinstance(value, tuple):
             value = value[0]
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
-        # Half of a surrogate pair fits in no table.
+        # Unpaired surrogates cannot be written to a table.
         text = str(getattr(value, "value", value)).encode("utf-8", "replace").decode("utf-8")
         texts += [part.strip() for part in text.split("\0")]
     return texts

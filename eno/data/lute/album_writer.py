@@ -1,8 +1,4 @@
-"""Cleans and deduplicates albums and writes the albums table.
-
-The most frequent spelling of a genre and the duplicates of an album are only known at the end. Until then the albums
-are in a temporary file beside the table, so that memory use does not grow with their number.
-"""
+"""Cleaning and deduplication of imported albums, and writing of the albums table."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,15 +23,11 @@ _ROW_GROUP = 16_384
 
 
 class AlbumWriter:
-    """Collects albums, then writes the albums table. `reject` receives records without a ``file_name``.
+    """Collects albums, then writes the albums table; records without a ``file_name`` are passed to `reject`.
 
-    Attributes
-    ----------
-    albums, repeated, duplicates : int
-        Rows of the table; records whose ``file_name`` came before; albums omitted because their original is present.
-        They are final after `write`.
-    merged_spellings : int
-        Spellings that were replaced by a more frequent one.
+    The most frequent spellings of genres and the duplicates of albums are only known at the end. Until then the albums
+    are in a temporary file, so that memory use does not grow with their number. The counts are explained in
+    `eno.data.lute.importing.ImportReport`; they are final after `write`.
     """
 
     def __init__(self, destination: Path, reject: Callable[[Malformed], None]) -> None:
@@ -64,9 +57,8 @@ class AlbumWriter:
                 self._reject(Malformed(batch.place(row), "lacks file_name"))
                 new.append(False)
                 continue
-            known = name in self._seen
-            self.repeated += known
-            new.append(not known)
+            new.append(name not in self._seen)
+            self.repeated += name in self._seen
             self._seen.add(name)
         table = batch.table if all(new) else batch.table.filter(pa.array(new, pa.bool_()))
         marked = table.filter(pc.is_valid(table["duplicate_of"])).select(["file_name", "duplicate_of"])
@@ -80,7 +72,8 @@ class AlbumWriter:
     def write(self) -> None:
         """Write the table."""
         self._writer.close()
-        spelled = {family: self._choose_spellings(counts) for family, counts in self._spellings.items()}
+        spelled_in = {family: self._choose_spellings(counts) for family, counts in self._spellings.items()}
+        spelled = {column: spelled_in[family] for column, family in _FAMILIES.items()}
         copies = self._copies()
         copies_of = defaultdict(list)
         for name, original in copies.items():
@@ -92,18 +85,17 @@ class AlbumWriter:
         ):
             reader = pa.ipc.open_file(source)
             for index in range(reader.num_record_batches):
-                table = pa.Table.from_batches([reader.get_batch(index)])
-                table = _without_copies(table, copies)
-                table = _with_copies_named(table, copies_of)
+                table = _merge_copies(pa.Table.from_batches([reader.get_batch(index)]), copies, copies_of)
                 for column in LABEL_COLUMNS:
-                    respelled = _respell(table[column].combine_chunks(), spelled[_FAMILIES[column]])
-                    table = table.set_column(table.column_names.index(column), column, respelled)
-                writer.write_table(_without_empty_ratings(table), row_group_size=_ROW_GROUP)
+                    table = _replace(table, column, _respell(table[column].combine_chunks(), spelled[column]))
+                # Protocol buffers and the database have no null: they store 0 for an album without ratings.
+                rated = pc.if_else(pc.greater(table["rating"], 0), table["rating"], pa.scalar(None, pa.float32()))
+                writer.write_table(_replace(table, "rating", rated), row_group_size=_ROW_GROUP)
         self.albums -= len(copies)
         self.duplicates = len(copies)
 
     def _choose_spellings(self, counts: Counter[str]) -> dict[str, str]:
-        """Map every spelling to the most frequent equivalent one; among equally frequent ones, the first read."""
+        """Map every spelling to the most frequent equivalent one; of equally frequent ones, the first read."""
         cleaned: Counter[str] = Counter()
         for spelling, count in counts.items():
             if spelling is not None:
@@ -113,47 +105,38 @@ class AlbumWriter:
         for spelling, _ in cleaned.most_common():
             shown.setdefault(label_key(spelling), spelling)
         self.merged_spellings += len(cleaned) - len(shown)
-        return {
-            spelling: shown[label_key(spelling)]
-            for spelling in counts
-            if spelling is not None and clean_label(spelling)
-        }
+        return {name: shown[label_key(name)] for name in counts if name is not None and clean_label(name)}
 
     def _copies(self) -> dict[str, str]:
-        """Map every album to omit to the one that is kept instead."""
+        """Map every duplicate to the album that is kept instead."""
         copies = {}
         for name in self._original_of:
             chain = [name]
             while (original := self._original_of.get(chain[-1])) in self._seen and original not in chain:
                 chain.append(original)
-            # Of albums that are marked as duplicates in a cycle, the first by name stays.
+            # If albums are marked as duplicates of each other, the first by name is kept.
             last = min(chain) if original in chain else chain[-1]
             if last != name:
                 copies[name] = last
         return copies
 
 
-def _without_copies(table: pa.Table, copies: dict[str, str]) -> pa.Table:
-    if not copies:
+def _merge_copies(table: pa.Table, copies: dict[str, str], copies_of: dict[str, list[str]]) -> pa.Table:
+    """Remove the copies, and list them in the ``duplicates`` of the albums that are kept."""
+    table = table.filter(pc.invert(pc.is_in(table["file_name"], value_set=pa.array(list(copies), pa.string()))))
+    names = table["file_name"].to_pylist()
+    if copies_of.keys().isdisjoint(names):
         return table
-    return table.filter(pc.invert(pc.is_in(table["file_name"], value_set=pa.array(list(copies), pa.string()))))
+    listed = zip(names, table["duplicates"].to_pylist(), strict=True)
+    return _replace(
+        table, "duplicates", [list(dict.fromkeys([*(known or ()), *copies_of.get(name, ())])) for name, known in listed]
+    )
 
 
-def _with_copies_named(table: pa.Table, copies_of: dict[str, list[str]]) -> pa.Table:
-    if not copies_of or not set(table["file_name"].to_pylist()) & copies_of.keys():
-        return table
-    named = [
-        list(dict.fromkeys([*(listed or ()), *copies_of.get(name, ())]))
-        for name, listed in zip(table["file_name"].to_pylist(), table["duplicates"].to_pylist(), strict=True)
-    ]
-    field = ALBUM_SCHEMA.field("duplicates")
-    return table.set_column(table.column_names.index("duplicates"), field, pa.array(named, field.type))
-
-
-def _without_empty_ratings(table: pa.Table) -> pa.Table:
-    # Protocol buffers and the database have no null: they store 0 for an album without ratings.
-    rated = pc.if_else(pc.greater(table["rating"], 0), table["rating"], pa.scalar(None, pa.float32()))
-    return table.set_column(table.column_names.index("rating"), ALBUM_SCHEMA.field("rating"), rated)
+def _replace(table: pa.Table, column: str, values: Any) -> pa.Table:
+    field = ALBUM_SCHEMA.field(column)
+    values = pa.array(values, field.type) if isinstance(values, list) else values
+    return table.set_column(table.column_names.index(column), field, values)
 
 
 def _respell(lists: pa.ListArray, spelled: dict[str, str]) -> pa.ListArray:

@@ -1,4 +1,4 @@
-"""The albums table: the source of every label."""
+"""The albums table, from which all labels come."""
 
 from __future__ import annotations
 
@@ -26,34 +26,25 @@ ALBUM_SCHEMA = pa.schema([
 """Columns of ``albums.parquet``: the fields of Lute's ``Album`` message. DATA.md describes them."""
 
 LABEL_COLUMNS = ("primary_genres", "secondary_genres", "descriptors")
-"""Columns whose values are labels."""
-
 NEEDED_COLUMNS = ("file_name", *LABEL_COLUMNS)
-"""Columns that every albums table must have."""
 
 
 def read_albums(path: Path) -> pa.Table:
-    """Read the albums table: one row per album, all columns of `ALBUM_SCHEMA`, and unknown columns as they are.
-
-    Raises
-    ------
-    CatalogueError
-        The file is missing, is not Parquet, or lacks ``file_name`` or a label column.
-    """
+    """Read the albums table: one row per album, the columns of `ALBUM_SCHEMA`, and further columns of the file."""
     return read_table(path, schema=ALBUM_SCHEMA, needed=NEEDED_COLUMNS, origin="Create it with: eno import lute SOURCE")
 
 
 def album_artists(albums: pa.Table) -> list[list[str]]:
-    """Return the artists of every album, by ``file_name`` or else by name."""
+    """Return the artists of every album: their ``file_name``, or else their name."""
     if "artists" not in albums.column_names:
         return [[] for _ in range(len(albums))]
     return [
-        [one["file_name"] or one["name"] for one in several or () if one and (one["file_name"] or one["name"])]
-        for several in albums["artists"].to_pylist()
+        [key for one in artists or () if one and (key := one["file_name"] or one["name"])]
+        for artists in albums["artists"].to_pylist()
     ]
 
 
 def release_years(albums: pa.Table) -> list[int | None]:
-    """Return the release year of every album; None where it is unknown."""
+    """Return the release year of every album, or None."""
     dates = albums["release_date"].to_pylist()
     return [int(date[:4]) if date and date[:4].isdecimal() else None for date in dates]

@@ -22,17 +22,14 @@ except ImportError as error:
 _METHOD = "/lute.AlbumService/SearchAlbums"
 _PAGE_ALBUMS = 500
 _SWEEPS = 3
-_WAITS_S = (1.0, 4.0, 15.0)
-"""Pauses between the attempts to fetch a page."""
+_WAITS_S = (1.0, 4.0, 15.0)  # pauses between the attempts to fetch a page
 _REPLY_S = 60.0
-_PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
+_TEMPORARY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
 def load_messages() -> dict[str, Any]:
-    """Return the message classes of ``lute.proto`` by name.
-
-    They are built at run time, since generated Python code only works with the version of protobuf that generated it.
-    """
+    """Return the message classes of ``lute.proto`` by name."""
+    # Built at run time, since generated Python code only works with the version of protobuf that generated it.
     content = importlib.resources.files("eno.data.lute").joinpath("lute.binpb").read_bytes()
     pool = descriptor_pool.DescriptorPool()
     names = []
@@ -48,14 +45,9 @@ _MESSAGES = load_messages()
 def read_grpc(address: str, on_progress: ProgressCallback) -> Iterator[AlbumBatch]:
     """Yield all albums of a running Lute at ``grpc://host:port``, or ``grpcs://host:port`` for TLS.
 
-    Lute has no export, so the albums are searched for page by page. The search does not sort: pages may overlap and
-    miss albums. Repeated albums are skipped, and while albums of the promised total are missing, the pages are
-    fetched again. Credits and Spotify ids stay null, since Lute's messages lack them.
-
-    Raises
-    ------
-    CatalogueError
-        The server cannot be reached, stops responding, or returns fewer albums than it promises.
+    Lute has no export, so a search for all albums is read page by page. Its order is not stable: pages may overlap and
+    miss albums. Repeated albums are skipped, and the pages are fetched again while there are fewer albums than the
+    reported total. Credits and Spotify ids stay null, since Lute's messages lack them.
     """
     scheme, _, target = address.partition("://")
     host, _, port = target.rstrip("/").rpartition(":")
@@ -87,7 +79,7 @@ def _sweep(address: str, search: Any, on_progress: ProgressCallback) -> Iterator
                 break
             new = [(i, album) for i, album in enumerate(reply.albums, offset) if album.file_name not in seen]
             seen.update(album.file_name for _, album in new)
-            table = pa.Table.from_pylist([_record(album) for _, album in new], schema=ALBUM_SCHEMA)
+            table = pa.Table.from_pylist([_as_dict(album) for _, album in new], schema=ALBUM_SCHEMA)
             yield AlbumBatch(table, [i for i, _ in new], "album at offset")
             offset += len(reply.albums)
             on_progress(min(len(seen), total), total)
@@ -102,6 +94,18 @@ def _sweep(address: str, search: Any, on_progress: ProgressCallback) -> Iterator
         )
 
 
+def _as_dict(message: Any) -> dict[str, Any]:
+    """Convert an album or a part of one; optional fields that are not set are omitted."""
+    fields = [one for one in message.DESCRIPTOR.fields if not one.has_presence or message.HasField(one.name)]
+    values = {field.name: getattr(message, field.name) for field in fields}
+    return {
+        name: value
+        if isinstance(value, str | int | float)
+        else [_as_dict(one) if hasattr(one, "DESCRIPTOR") else one for one in value]
+        for name, value in values.items()
+    }
+
+
 def _page(address: str, search: Any, offset: int, progress: str) -> Any:
     # An empty query finds every album that is not a duplicate.
     request = _MESSAGES["SearchAlbumsRequest"](query={}, pagination={"offset": offset, "limit": _PAGE_ALBUMS})
@@ -109,7 +113,7 @@ def _page(address: str, search: Any, offset: int, progress: str) -> Any:
         try:
             return search(request, timeout=_REPLY_S)
         except grpc.RpcError as error:
-            if wait_s is not None and error.code() in _PASSING:
+            if wait_s is not None and error.code() in _TEMPORARY:
                 time.sleep(wait_s)
                 continue
             raise CatalogueError(
@@ -117,34 +121,3 @@ def _page(address: str, search: Any, offset: int, progress: str) -> Any:
                 "Check that Lute is running there."
             ) from error
     raise AssertionError("unreachable")
-
-
-def _record(album: Any) -> dict[str, Any]:
-    return {
-        "name": album.name,
-        "file_name": album.file_name,
-        "rating": album.rating,
-        "rating_count": album.rating_count,
-        "artists": [{"name": one.name, "file_name": one.file_name} for one in album.artists],
-        "primary_genres": list(album.primary_genres),
-        "secondary_genres": list(album.secondary_genres),
-        "descriptors": list(album.descriptors),
-        "tracks": [
-            {
-                "name": track.name,
-                "duration_seconds": _optional(track, "duration_seconds"),
-                "rating": _optional(track, "rating"),
-                "position": _optional(track, "position"),
-            }
-            for track in album.tracks
-        ],
-        "release_date": _optional(album, "release_date"),
-        "languages": list(album.languages),
-        "cover_image_url": _optional(album, "cover_image_url"),
-        "duplicate_of": _optional(album, "duplicate_of"),
-        "duplicates": list(album.duplicates),
-    }
-
-
-def _optional(message: Any, field: str) -> Any:
-    return getattr(message, field) if message.HasField(field) else None

@@ -1,9 +1,4 @@
-"""Import of the albums that Lute collects from RateYourMusic into the albums table.
-
-References
-----------
-Lute, https://github.com/shedrachokonofua/lute
-"""
+"""Import of the albums that Lute (https://github.com/shedrachokonofua/lute) collects from RateYourMusic."""
 
 from __future__ import annotations
 
@@ -26,28 +21,16 @@ _SHOWN = 1000
 
 @dataclass(frozen=True)
 class ImportReport:
-    """Counts of an import. ``read == albums + malformed + repeated + duplicates``.
-
-    Attributes
-    ----------
-    malformed : int
-        Records that could not be used; `examples` has the first ones, `ledger` all as JSON lines, if there are any.
-    repeated : int
-        Records with the ``file_name`` of an earlier one.
-    duplicates : int
-        Albums that Lute marks as duplicates of another album in the source.
-    merged_spellings : int
-        Spellings of genres and descriptors that were replaced by a more frequent one.
-    """
+    """Counts of an import. ``read == albums + malformed + repeated + duplicates``."""
 
     read: int
-    albums: int
-    malformed: int
-    repeated: int
-    duplicates: int
-    merged_spellings: int
-    examples: list[Malformed] = field(repr=False)
-    ledger: Path
+    albums: int  # written to the table
+    malformed: int  # unusable records
+    repeated: int  # records with the ``file_name`` of an earlier one
+    duplicates: int  # albums omitted because Lute marks them as duplicates of another one in the source
+    merged_spellings: int  # spellings of genres and descriptors replaced by a more frequent one
+    examples: list[Malformed] = field(repr=False)  # the first malformed records
+    ledger: Path  # all malformed records as JSON lines, if there are any
     seconds: float
 
 
@@ -58,56 +41,47 @@ def import_lute(
 
     Genres and descriptors are cleaned (Unicode NFC, single spaces), and spellings that differ only in case, width or
     spaces are replaced by the most frequent one. Albums marked as duplicates are omitted if their original is present;
-    its ``duplicates`` lists them. Memory use does not depend on the size of the source, except for one short string
-    per album.
+    its ``duplicates`` lists them. Memory use only grows by one short string per album.
 
     Parameters
     ----------
     source : Path or str
-        Lute's SQLite database; albums as JSON lines or as one JSON array, optionally compressed with gzip or zstd;
-        Parquet; or ``grpc://host:port`` (``grpcs://`` for TLS) of a running Lute. Files are recognised by their first
-        bytes.
+        Lute's SQLite database; JSON lines or a JSON array, optionally compressed with gzip or zstd; Parquet; or
+        ``grpc://host:port`` (``grpcs://`` for TLS) of a running Lute. Files are recognised by their first bytes.
     destination : Path
-        The Parquet file to write, usually ``raw/metadata/albums.parquet``. Only a complete import replaces it.
+        The Parquet file to write, usually ``raw/metadata/albums.parquet``; only a complete import replaces it.
     strict : bool
         Stop at the first malformed record instead of skipping it.
     on_progress : callable, optional
-        Receives the amounts read and in total: bytes of a file, albums of a database or a server.
-
-    Raises
-    ------
-    CatalogueError
-        The source is missing, has another format, is truncated or unreadable, or contains no album.
-    MissingExtra
-        A package for gRPC or for JSON arrays is not installed.
+        Receives the amount read and the total, in bytes of a file or albums of a database or a server.
     """
     began = time.monotonic()
     malformed: list[Malformed] = []
 
     def reject(record: Malformed) -> None:
         if strict:
-            raise CatalogueError(f"{source}: {record.place}: {record.reason}. Without --strict it is skipped.")
+            raise CatalogueError(f"{source}: {record.place}: {record.reason}. To skip such records, omit --strict.")
         malformed.append(record)
 
     destination.parent.mkdir(parents=True, exist_ok=True)
-    with AlbumWriter(destination, reject) as spool:
+    with AlbumWriter(destination, reject) as writer:
         for batch in _read(source, reject, on_progress or (lambda done, total: None)):
-            spool.add(batch)
-        if not spool.albums:
-            raise CatalogueError(_nothing(source, malformed))
-        spool.write()
+            writer.add(batch)
+        if not writer.albums:
+            raise CatalogueError(_no_albums(source, malformed))
+        writer.write()
     ledger = destination.with_suffix(".malformed.jsonl")
     if malformed:
         write_json_lines(ledger, map(asdict, malformed))
     else:
         ledger.unlink(missing_ok=True)
     return ImportReport(
-        read=spool.albums + spool.repeated + spool.duplicates + len(malformed),
-        albums=spool.albums,
+        read=writer.albums + writer.repeated + writer.duplicates + len(malformed),
+        albums=writer.albums,
         malformed=len(malformed),
-        repeated=spool.repeated,
-        duplicates=spool.duplicates,
-        merged_spellings=spool.merged_spellings,
+        repeated=writer.repeated,
+        duplicates=writer.duplicates,
+        merged_spellings=writer.merged_spellings,
         examples=malformed[:_SHOWN],
         ledger=ledger,
         seconds=time.monotonic() - began,
@@ -139,11 +113,11 @@ def _read(
     return read_json(path, reject, on_progress)
 
 
-def _nothing(source: Path | str, malformed: list[Malformed]) -> str:
+def _no_albums(source: Path | str, malformed: list[Malformed]) -> str:
     if not malformed:
         return f"{source}: contains no albums."
     first = malformed[0]
     return (
-        f"{source}: contains no usable album; all {len(malformed)} records are malformed. The first one, "
-        f"{first.place}: {first.reason}. DATA.md describes the expected fields."
+        f"{source}: contains no usable album; all {len(malformed)} records are malformed, for example {first.place}: "
+        f"{first.reason}. DATA.md describes the expected fields."
     )

@@ -23,19 +23,11 @@ _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _BLOCK_BYTES = 8 << 20
 _ARRAY_ALBUMS = 4096
-_READ_BY_PYTHON = 32  # up to this many lines that Arrow rejects are parsed one by one; more are halved first
+_READ_BY_PYTHON = 32  # blocks of more lines that Arrow rejects are halved
 
 
 def read_json(path: Path, reject: _Reject, on_progress: ProgressCallback) -> Iterator[AlbumBatch]:
-    """Yield albums from JSON lines or from one JSON array.
-
-    Raises
-    ------
-    CatalogueError
-        The file is damaged, or is not JSON in UTF-8.
-    MissingExtra
-        It is an array, and ijson is not installed.
-    """
+    """Yield albums from JSON lines or from one JSON array, which needs ijson."""
     with _open(path, on_progress) as stream:
         head = stream.peek(64)
         if head.startswith(_UTF16_MARKS):
@@ -50,7 +42,7 @@ def read_json(path: Path, reject: _Reject, on_progress: ProgressCallback) -> Ite
 
 @contextmanager
 def _open(path: Path, on_progress: ProgressCallback) -> Iterator[io.BufferedReader]:
-    """Open and decompress a file; errors while reading it name it."""
+    """Open and decompress a file; I/O errors in the body of the ``with`` statement name it."""
     size = path.stat().st_size
     with path.open("rb") as file:
         compression = next((name for magic, name in _COMPRESSIONS.items() if file.peek(4).startswith(magic)), None)
@@ -63,7 +55,7 @@ def _open(path: Path, on_progress: ProgressCallback) -> Iterator[io.BufferedRead
 
 
 class _Counted(io.RawIOBase):
-    """A file that reports how much of it has been read."""
+    """A file that reports the progress of reading it."""
 
     def __init__(self, file: io.BufferedReader, size: int, on_progress: ProgressCallback) -> None:
         self._file, self._size, self._report = file, size, on_progress
@@ -98,11 +90,9 @@ def _whole_lines(stream: io.BufferedReader) -> Iterator[bytes]:
 
 
 def parse_lines(lines: list[tuple[int, bytes]], unit: str, reject: _Reject) -> Iterator[AlbumBatch]:
-    """Parse numbered JSON objects with Arrow; blocks that it rejects are halved, the last few lines parsed with Python.
-
-    Arrow does not report which line is malformed or all that is wrong with it, and it is stricter than necessary, for
-    example about a track position that is a number. `unit` is what the numbers count, such as ``"line"``.
-    """
+    """Parse numbered JSON objects with Arrow, or with Python where Arrow fails. `unit` is for messages: ``"line"``."""
+    # Arrow does not report which line is malformed and why, and it is stricter than necessary, for example if a track
+    # position is a number. Blocks that it rejects are halved until few lines are left for Python.
     if not lines:
         return
     table = _parse_with_arrow([line for _, line in lines])

@@ -15,13 +15,7 @@ from eno.errors import CatalogueError
 
 
 def read_parquet(path: Path, on_progress: ProgressCallback) -> Iterator[AlbumBatch]:
-    """Yield albums from Parquet. Missing columns become null, unknown ones are dropped.
-
-    Raises
-    ------
-    CatalogueError
-        The file is damaged, lacks a required column, or has a column of another type.
-    """
+    """Yield albums from Parquet. Missing columns become null; unknown ones are dropped."""
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names

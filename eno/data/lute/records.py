@@ -1,4 +1,4 @@
-"""Batches of albums that every reader returns, and the conversion of records to the types of the albums table."""
+"""Batches of albums, and conversion of JSON records to the types of the albums table."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pyarrow as pa
 from eno.data.lute.albums import ALBUM_SCHEMA
 
 ProgressCallback = Callable[[int, int], None]
-"""Called with the amount done and the total."""
+"""Receives the amount done and the total."""
 
 _MAX_INT32 = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class Malformed:
-    """A record that cannot be used, its place in the source (such as ``"line 17"``), and the reason."""
+    """An unusable record: its place in the source, such as ``"line 17"``, and the reason."""
 
     place: str
     reason: str
@@ -26,26 +26,22 @@ class Malformed:
 
 @dataclass(frozen=True)
 class AlbumBatch:
-    """Albums in the columns of `ALBUM_SCHEMA`, and their places in the source in units such as ``"line"``."""
+    """Albums in the columns of `ALBUM_SCHEMA`, and their numbers in the source in units such as ``"line"``."""
 
     table: pa.Table
     places: Sequence[int]
     unit: str
 
     def place(self, row: int) -> str:
-        """Describe the position of a row in the source."""
+        """Return the place of a row in the source, such as ``"line 17"``."""
         return f"{self.unit} {self.places[row]}"
 
 
 def as_album(record: Any) -> dict[str, Any]:
     """Convert a decoded JSON value to the types of `ALBUM_SCHEMA`.
 
-    Integers are accepted as text and as floats; all other values must have the right type. Unknown fields are dropped.
-
-    Raises
-    ------
-    ValueError
-        The record is not an object, or a field has a wrong type; the message names the field.
+    Integers are accepted in text fields, and floats with integral values in integer fields. Unknown fields are dropped.
+    Anything else raises a `ValueError` that names the field.
     """
     if not isinstance(record, dict):
         raise ValueError(f"expected an album object, found {_shown(record)}")
@@ -74,7 +70,7 @@ def _require_unicode(text: str, name: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{name} contains half of a surrogate pair, which is not a character") from error
+        raise ValueError(f"{name} contains an unpaired surrogate, which is not a character") from error
 
 
 def _described(kind: pa.DataType) -> str:

@@ -14,10 +14,8 @@ from eno.data.lute.json_source import parse_lines
 from eno.data.lute.records import AlbumBatch, Malformed, ProgressCallback
 from eno.errors import CatalogueError
 
-LOCK_WAIT_S = 10.0
-"""How long an import waits for a database that another program has locked."""
-
-_ALBUMS_A_BATCH = 4096
+_LOCK_WAIT_S = 10.0
+_BATCH_ALBUMS = 4096
 _COLUMNS = ("name", "file_name", "rating", "rating_count", "release_date", "cover_image_url", "spotify_id")
 _TABLE = re.compile(r"(?:FROM|JOIN) (\w+)")
 _ARTIST = "json_object('name', artists.name, 'file_name', artists.file_name)"
@@ -30,7 +28,7 @@ _ROLES = (
 
 @dataclass(frozen=True)
 class _List:
-    """A list of an album: an item as JSON, the tables it comes from, the column with the album's id."""
+    """A list field of an album: each item as JSON, the tables it comes from, and the column with the album's id."""
 
     item: str
     source: str
@@ -80,13 +78,8 @@ _NEEDED = ("albums", "album_genres", "genres", "album_descriptors", "descriptors
 def read_sqlite(path: Path, reject: Callable[[Malformed], None], on_progress: ProgressCallback) -> Iterator[AlbumBatch]:
     """Yield albums from ``lute.db``, also while Lute is running.
 
-    One read-only transaction covers everything, so the albums are a consistent snapshot. With write-ahead logging,
-    ``lute.db-wal`` beside the database belongs to it.
-
-    Raises
-    ------
-    CatalogueError
-        The database is locked, damaged, or not Lute's.
+    One read-only transaction covers everything, so the albums are a consistent snapshot. With write-ahead logging, it
+    includes ``lute.db-wal`` beside the database.
     """
     try:
         with closing(_connect(path)) as database:
@@ -94,7 +87,7 @@ def read_sqlite(path: Path, reject: Callable[[Malformed], None], on_progress: Pr
             (total,) = database.execute("SELECT count(*) FROM albums").fetchone()
             lines = _album_lines(database, tables)
             done = 0
-            while batch := list(islice(lines, _ALBUMS_A_BATCH)):
+            while batch := list(islice(lines, _BATCH_ALBUMS)):
                 yield from parse_lines(batch, "albums.id", reject)
                 done += len(batch)
                 on_progress(done, total)
@@ -117,7 +110,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _begin(address: str) -> sqlite3.Connection:
-    database = sqlite3.connect(address, uri=True, timeout=LOCK_WAIT_S, isolation_level=None)
+    database = sqlite3.connect(address, uri=True, timeout=_LOCK_WAIT_S, isolation_level=None)
     try:
         database.execute("BEGIN")
         database.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -134,17 +127,15 @@ def _tables(path: Path, database: sqlite3.Connection) -> set[str]:
     missing = [name for name in _NEEDED if name not in tables]
     if missing:
         raise CatalogueError(
-            f"{path}: is not Lute's database: the table{'s' * (len(missing) > 1)} {', '.join(missing)} "
-            f"{'are' if len(missing) > 1 else 'is'} missing. Found {', '.join(sorted(tables)) or 'no tables'}."
+            f"{path}: is not Lute's database. Missing tables: {', '.join(missing)}; found "
+            f"{', '.join(sorted(tables)) or 'none'}."
         )
     return tables
 
 
 def _album_lines(database: sqlite3.Connection, tables: set[str]) -> Iterator[tuple[int, bytes]]:
-    """Yield the id of every album and the album as JSON: a merge join of queries that are sorted by album.
-
-    Each query runs once, so the speed does not depend on the indexes of the database.
-    """
+    """Yield the id of every album and the album as JSON."""
+    # A merge join of queries sorted by album. Each runs once, so the speed does not depend on the database's indexes.
     existing = {name.decode() for _, name, *_ in database.execute("PRAGMA table_info(albums)")}
     columns = ", ".join(f"'{name}', {name}" for name in _COLUMNS if name in existing)
     albums = database.execute(f"SELECT id, json_object({columns}) FROM albums ORDER BY id")
@@ -168,8 +159,7 @@ def _album_lines(database: sqlite3.Connection, tables: set[str]) -> Iterator[tup
 def _explain(error: sqlite3.Error) -> str:
     if "locked" in str(error):
         return (
-            f"another program has locked the database for {LOCK_WAIT_S:.0f} s ({error}); "
-            "try again, or import a copy of it"
+            f"another program has locked the database for {_LOCK_WAIT_S:.0f} s ({error}); try again, or import a copy"
         )
     if "unable to open" in str(error):
         return (

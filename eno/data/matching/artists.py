@@ -1,4 +1,4 @@
-"""Artist credits: who an album is by, according to a tag or to the catalogue."""
+"""Artist credits of albums, in tags and in the catalogue."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from eno.data.matching.titles import spelling_similarity
 from eno.data.names import name_key
 
-VARIOUS_ARTISTS = frozenset({"various artists", "various", "va", "varios artistas", "v a"})
-"""Keys of the names that compilations have in place of an artist."""
-
+_VARIOUS_ARTISTS = frozenset({"various artists", "various", "va", "varios artistas", "v a"})
 _FEATURING = re.compile(r"[\s(\[]+(?:feat|ft|featuring)\b\.?\s.*$", re.IGNORECASE)
 _JOINTS = re.compile(
     r"\s*(?:;|/|,|&|\+|\||×|\band\b|\bwith\b|\bvs\b\.?|\s[xX]\s|\bfeat\b\.?|\bft\b\.?)\s*", re.IGNORECASE
@@ -21,7 +19,7 @@ _DISAMBIGUATION = re.compile(r"[-_]f?\d+$")
 
 
 def main_artist(text: str) -> str:
-    """Return a credit without its guests, that is, up to "feat.".
+    """Return a credit without its guests ("feat.").
 
     Examples
     --------
@@ -32,72 +30,52 @@ def main_artist(text: str) -> str:
 
 
 def is_various(key: str) -> bool:
-    """Whether a key stands for "Various Artists"."""
-    return key in VARIOUS_ARTISTS
+    """Whether a key means "Various Artists"."""
+    return key in _VARIOUS_ARTISTS
 
 
 @dataclass(frozen=True)
 class Credit:
-    """An artist credit in all forms in which it may be written, as keys from `eno.data.names.name_key`.
+    """An artist credit in all its spellings, as keys from `eno.data.names.name_key`."""
 
-    Attributes
-    ----------
-    wholes : frozenset of str
-        The whole credit.
-    artists : tuple of frozenset of str
-        Each artist, including transliterations.
-    parts : frozenset of str
-        The names that the credit joins, such as "Nick Cave" and "The Bad Seeds".
-    """
-
-    wholes: frozenset[str]
-    artists: tuple[frozenset[str], ...]
-    parts: frozenset[str]
+    wholes: frozenset[str]  # of the whole credit
+    artists: tuple[frozenset[str], ...]  # of each artist, including transliterations
+    parts: frozenset[str]  # names joined in the credit, such as "Nick Cave" and "The Bad Seeds"
 
     @property
     def various(self) -> bool:
-        """Whether the credit is "Various Artists"."""
+        """Whether the credit is to "Various Artists"."""
         return any(map(is_various, self.wholes))
 
 
 def credit_of_album(artists: Iterable[tuple[str | None, str | None]]) -> Credit:
-    """Build the credit of an album in the catalogue.
+    """Build the credit of an album in the catalogue from name and ``file_name`` of each artist.
 
-    Parameters
-    ----------
-    artists : iterable of tuple
-        Name and ``file_name`` of each artist. RateYourMusic shows names in their original script, often with a
-        transliteration in brackets; the ``file_name`` is another transliteration.
+    RateYourMusic shows names in their original script, often with a transliteration in brackets; the ``file_name`` is
+    another transliteration.
     """
     artists = list(artists)
     each = []
     for name, file_name in artists:
-        keys = set(_forms(name or ""))
         slug = _DISAMBIGUATION.sub("", (file_name or "").rpartition("/")[2])
-        keys |= {name_key(slug.replace("-", " "))} - {""}
-        each.append(frozenset(keys))
-    firsts = [name_key(name or "") for name, _ in artists]
-    wholes = {" and ".join(firsts)} | (set(each[0]) if len(each) == 1 else set())
-    return Credit(
-        frozenset(wholes - {""}), tuple(each), frozenset(_parts(" & ".join(name or "" for name, _ in artists)))
-    )
+        each.append(frozenset(_spellings(name or "") | {name_key(slug.replace("-", " "))} - {""}))
+    names = [name or "" for name, _ in artists]
+    wholes = {" and ".join(map(name_key, names))} | (each[0] if len(each) == 1 else set())
+    return Credit(frozenset(wholes - {""}), tuple(each), frozenset(_parts(" & ".join(names))))
 
 
 def credit_of_tag(text: str) -> Credit:
     """Build the credit of a tag, such as ``"Beatles, The"`` or ``"Iron & Wine; Calexico"``."""
     text = main_artist(text)
     parts = _parts(text)
-    return Credit(frozenset(_forms(text)), tuple(frozenset({part}) for part in parts), frozenset(parts))
+    return Credit(frozenset(_spellings(text)), tuple(frozenset({part}) for part in parts), frozenset(parts))
 
 
 def credit_similarity(tagged: Credit, album: Credit) -> float:
-    """Compare the credit of a tag with that of an album.
+    """Compare the credits of a tag and an album.
 
-    Returns
-    -------
-    float
-        1 for the same, 0.99 for the same artists in another order, 0.95 if one side has only some of the artists,
-        0.92 to 0.96 for misspellings, else 0.
+    The result is 1 if they are the same, 0.99 for the same artists in another order, 0.95 if one side has only some of
+    the artists, 0.92 to 0.96 for misspellings, else 0.
     """
     if not tagged.parts or not album.parts:
         return 0.0
@@ -121,7 +99,7 @@ def _parts(text: str) -> list[str]:
     return [key for part in _JOINTS.split(text) if (key := name_key(part))]
 
 
-def _forms(text: str) -> set[str]:
+def _spellings(text: str) -> set[str]:
     forms = {name_key(text)}
     bracketed = _BRACKETED.match(text.strip())
     if bracketed:

@@ -1,4 +1,4 @@
-"""Search of the catalogue for the albums that a local album may be, by artist and title, with scores."""
+"""Search of the catalogue by artist and title for candidates for a local album."""
 
 from __future__ import annotations
 
@@ -15,34 +15,25 @@ from eno.data.lute.albums import release_years
 from eno.data.matching.artists import Credit, credit_of_album, credit_of_tag, credit_similarity, is_various
 from eno.data.matching.titles import Title, parse_title, title_similarity
 
-_CROWD = 40
-"""If more albums than this share a title, only those by artists with a similar name are scored."""
+_MAX_SAME_TITLE = 40  # if more albums share a title, only those by artists with similar names are scored
 _DURATION_TOLERANCE_S = 3.0
 _CONTRADICTED, _CONFIRMED = 0.3, 0.8
 
 
 @dataclass(frozen=True)
 class LocalAlbum:
-    """An album on disk, as tagged, or else as its folder is named.
-
-    Attributes
-    ----------
-    durations_s : tuple of float
-        Of the tracks, in order; empty if unknown.
-    tracks : int, optional
-        Number of tracks.
-    """
+    """An album on disk, described by its tags or else by the name of its folder."""
 
     artist: str
     title: str
     year: int | None = None
-    durations_s: tuple[float, ...] = ()
+    durations_s: tuple[float, ...] = ()  # of the tracks, in order; empty if any is unknown
     tracks: int | None = None
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An album of the catalogue that a local album may be: its row, a score from 0 to 1, and the evidence in words."""
+    """A row of the albums table that may be the local album, with a score from 0 to 1 and the reasons for it."""
 
     row: int
     score: float
@@ -50,20 +41,15 @@ class Candidate:
 
 
 class AlbumIndex:
-    """Search albums by artist and title.
-
-    Parameters
-    ----------
-    albums : pyarrow.Table
-    """
+    """Lookup of albums by artist and title."""
 
     def __init__(self, albums: pa.Table) -> None:
         self._file_names = albums["file_name"].to_pylist()
         self._years = release_years(albums)
         self._durations = _Durations(albums["tracks"].combine_chunks())
         self._credits = [
-            credit_of_album((one["name"], one["file_name"]) for one in several or () if one)
-            for several in albums["artists"].to_pylist()
+            credit_of_album((one["name"], one["file_name"]) for one in artists or () if one)
+            for artists in albums["artists"].to_pylist()
         ]
         self._titles = [
             _titles(name, path) for name, path in zip(albums["name"].to_pylist(), self._file_names, strict=True)
@@ -71,33 +57,32 @@ class AlbumIndex:
         self._by_artist: dict[str, list[int]] = defaultdict(list)
         self._by_title: dict[str, list[int]] = defaultdict(list)
         for row, (credit, titles) in enumerate(zip(self._credits, self._titles, strict=True)):
-            for key in {_squeezed(key) for keys in (credit.wholes, credit.parts, *credit.artists) for key in keys}:
+            for key in _lookup_keys(credit):
                 if not is_various(key):
                     self._by_artist[key].append(row)
             for compact in {title.compact for title in titles}:
                 self._by_title[compact].append(row)
 
     def candidates(self, local: LocalAlbum) -> list[Candidate]:
-        """Return the albums that a local album may be, best first."""
+        """Return the candidates for a local album, best first."""
         credit, title = credit_of_tag(local.artist), parse_title(local.title)
         rows = self._rows(credit, title)
         found = [self._score(row, local, credit, title) for row in rows]
         return sorted((one for one in found if one.score > 0), key=lambda one: (-one.score, self._file_names[one.row]))
 
     def _rows(self, credit: Credit, title: Title) -> set[int]:
-        keys = {_squeezed(key) for keys in (credit.wholes, credit.parts, *credit.artists) for key in keys}
-        rows = {row for key in keys for row in self._by_artist.get(key, ())}
+        rows = {row for key in _lookup_keys(credit) for row in self._by_artist.get(key, ())}
         same_title = self._by_title.get(title.compact, [])
-        if len(same_title) > _CROWD and credit.wholes:
+        if len(same_title) > _MAX_SAME_TITLE and credit.wholes:
             names = [min(self._credits[row].wholes, default="") for row in same_title]
             near = rapidfuzz.process.extract(
-                min(credit.wholes), names, scorer=rapidfuzz.fuzz.token_set_ratio, score_cutoff=80, limit=_CROWD
+                min(credit.wholes), names, scorer=rapidfuzz.fuzz.token_set_ratio, score_cutoff=80, limit=_MAX_SAME_TITLE
             )
             same_title = [same_title[position] for _, _, position in near]
         return rows | set(same_title)
 
     def _score(self, row: int, local: LocalAlbum, credit: Credit, title: Title) -> Candidate:
-        # The title first, since it rules out most albums of an artist.
+        # The title is compared first, since it rules out most albums of an artist.
         same_title = max(title_similarity(title, other) for other in self._titles[row])
         if same_title == 0.0:
             return Candidate(row, 0.0, "")
@@ -107,7 +92,7 @@ class AlbumIndex:
         notes = [_wording("artist", same_artist if credit.wholes else None), _wording("title", same_title)]
         score = same_artist * same_title
         agreement = duration_agreement(local.durations_s, self._durations.of(row))
-        # Instrumentals and demos are as long as the songs, so that lengths prove nothing for them.
+        # Instrumentals and demos are as long as the songs, so lengths do not confirm them.
         if agreement is not None and agreement >= _CONFIRMED and same_title >= 0.8:
             score = 1 - (1 - score) * 0.2
             notes.append(f"{agreement:.0%} of the track lengths agree")
@@ -136,8 +121,8 @@ class AlbumIndex:
             score *= 0.97
             notes.append(f"{local.year} instead of {year}")
         if local.tracks and count and local.tracks != count:
-            # Far fewer tracks may be a single of that name, far more a box set, unless the title names an edition.
-            unlike = local.tracks < count / 2 or (local.tracks > count * 2 and not title.pressing)
+            # Far fewer tracks suggest a single of that name, far more a box set, unless the title names an edition.
+            unlike = local.tracks < count / 2 or (local.tracks > count * 2 and not title.edition)
             score = min(score, 0.8) if unlike else score * 0.98
             notes.append(f"{local.tracks} tracks instead of {count}")
         kind = self._file_names[row].split("/")[1] if self._file_names[row].startswith("release/") else None
@@ -150,17 +135,8 @@ class AlbumIndex:
 def duration_agreement(local_s: Sequence[float], listed_s: Sequence[float]) -> float | None:
     """Return the share of the shorter list of track lengths that occurs in the longer one, in order.
 
-    Bonus tracks and missing tracks do not lower it.
-
-    Parameters
-    ----------
-    local_s, listed_s : sequence of float
-        Seconds, in track order; 0 if unknown. Lengths may differ by three seconds.
-
-    Returns
-    -------
-    float or None
-        None if a side has fewer than three known lengths.
+    Bonus tracks and missing tracks do not lower it. Lengths are in seconds, in track order, 0 if unknown, and may
+    differ by three seconds. The result is None if a list has fewer than three known lengths.
 
     Examples
     --------
@@ -194,7 +170,7 @@ class _Durations:
 
 
 def _titles(name: str | None, file_name: str) -> tuple[Title, ...]:
-    """Parse the title and its transliterations, which are in brackets and in the path."""
+    """Parse a title and its transliterations, which are in brackets and in the ``file_name``."""
     titles = {parse_title(name or "")}
     slug = file_name.rpartition("/")[2]
     if name and not name.isascii():
@@ -205,8 +181,9 @@ def _titles(name: str | None, file_name: str) -> tuple[Title, ...]:
     return tuple(title for title in titles if title.words or title.numbers) or (parse_title(slug),)
 
 
-def _squeezed(key: str) -> str:
-    return "".join(sorted(key.split())) if " " in key else key
+def _lookup_keys(credit: Credit) -> set[str]:
+    """Return all spellings of a credit without spaces and regardless of the order of their words."""
+    return {"".join(sorted(key.split())) for keys in (credit.wholes, credit.parts, *credit.artists) for key in keys}
 
 
 def _wording(part: str, similarity: float | None) -> str:

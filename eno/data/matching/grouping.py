@@ -1,4 +1,4 @@
-"""Grouping of files into local albums, by their folders and tags."""
+"""Grouping of files into local albums by folder and album tag."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _FOLDER_NAME = re.compile(
     r"^(?:(?P<artist>(?!\d{4} - ).+?) - )?(?:[(\[]?(?P<year>(?:19|20)\d\d)[)\]]? - )?(?P<title>.+)$"
 )
 _YEAR_IN_BRACKETS = re.compile(r"[(\[](?P<year>(?:19|20)\d\d)[)\]]")
-_MOSTLY = 0.5
+_MAJORITY = 0.5
 
 
 @dataclass(frozen=True)
 class LocalGroup:
-    """Tracks in one folder that are tagged as one album. Folders of single discs count as that of their album."""
+    """Tracks in one album folder with the same album tag."""
 
     folder: str
     local: LocalAlbum
@@ -37,7 +37,7 @@ class LocalGroup:
 
 
 def album_folder(folder: str) -> str:
-    """Return the parent of a folder of a single disc, and other folders as they are.
+    """Return the parent of a folder that contains a single disc; return other folders unchanged.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def album_folder(folder: str) -> str:
 
 
 def group_tracks(tracks: pa.Table) -> list[LocalGroup]:
-    """Group tracks that are in one folder, including its folders of single discs, and have the same album tag."""
+    """Group tracks with the same album tag in one folder, including its subfolders of single discs."""
     grouped = defaultdict(list)
     for row in tracks.to_pylist():
         grouped[album_folder(str(PurePosixPath(row["track_id"]).parent)), row["album"]].append(row)
@@ -73,10 +73,10 @@ def _describe(folder: PurePosixPath, album: str | None, rows: list[dict[str, Any
 
 
 def _artist(rows: list[dict[str, Any]]) -> str | None:
-    """Return the most frequent album artist or else artist, or "Various Artists" if it is on too few tracks."""
+    """Return the album artist, or else artist, of most tracks; "Various Artists" if there is no majority."""
     for tag in ("album_artist", "artist"):
         names = Counter(main_artist(row[tag]) for row in rows if row[tag])
         if names:
             (name, count), *_ = names.most_common(1)
-            return name if count > _MOSTLY * names.total() else "Various Artists"
+            return name if count > _MAJORITY * names.total() else "Various Artists"
     return None

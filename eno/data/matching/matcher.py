@@ -1,4 +1,4 @@
-"""Matching of audio files to the albums of the catalogue, with scores and reasons."""
+"""Matching of audio files to the albums of the catalogue."""
 
 from __future__ import annotations
 
@@ -23,33 +23,21 @@ MATCH_SCHEMA = pa.schema([
 """Columns of ``matches.parquet``; DATA.md describes them."""
 
 DECISIONS = ("matched", "ambiguous", "unmatched")
-_ACCEPTED, _REVIEWED = 0.9, 0.7
-"""Minimum scores of a match by name, and of a candidate for review."""
-_MARGIN = 0.025
-"""Minimum lead over the next candidate: a matching year suffices, a matching number of tracks does not."""
+_ACCEPTED, _REVIEWED = 0.9, 0.7  # minimum scores of a match by name, and of a candidate for review
+_MARGIN = 0.025  # minimum lead over the next candidate: the right year suffices, the right number of tracks does not
 
 
 @dataclass(frozen=True)
 class MatchReport:
-    """Counts of a match. ``tracks == matched + ambiguous + unmatched``.
-
-    Attributes
-    ----------
-    albums : int
-        Albums with matched tracks.
-    by_method : dict of str to int
-        Matched tracks by method.
-    to_review : int
-        Local albums that the user is asked to decide.
-    """
+    """Counts of a match. ``tracks == matched + ambiguous + unmatched``."""
 
     tracks: int
     matched: int
     ambiguous: int
     unmatched: int
-    albums: int
-    by_method: dict[str, int]
-    to_review: int
+    albums: int  # with matched tracks
+    by_method: dict[str, int]  # matched tracks
+    to_review: int  # ambiguous local albums
 
 
 @dataclass(frozen=True)
@@ -71,28 +59,21 @@ def match(
 ) -> MatchReport:
     """Find the album of every track, and write the matches and the review file.
 
-    The following decide, in this order: the user's decisions in the review file; MusicBrainz and Spotify ids; a folder
-    named like the ``file_name`` of an album; artist and title. Artist and title only decide if they are the same except
-    for spelling, no other album is nearly as good, and track lengths, years and track counts do not contradict, since a
-    wrong match trains wrong labels.
+    Evidence is used in this order: the user's decisions in the review file; MusicBrainz and Spotify ids; a folder named
+    like the ``file_name`` of an album; artist and title. Since a wrong match means training on wrong labels, artist and
+    title must be the same except for spelling, no other album may score nearly as high, and track lengths, years and
+    track counts must not contradict.
 
     Parameters
     ----------
     tracks : pyarrow.Table
         From `eno.data.library.scanning.read_tracks`; unreadable files are skipped.
-    albums : pyarrow.Table
-        From `eno.data.lute.albums.read_albums`.
     destination : Path
         The table of matches to write.
     review_path : Path
-        See `eno.data.matching.review.Review`. Its decisions are followed and kept; ambiguous albums are added.
+        Its decisions are followed and kept, and ambiguous albums are added; see `eno.data.matching.review.Review`.
     on_progress : callable, optional
         Receives the number of local albums done and of all local albums.
-
-    Raises
-    ------
-    CatalogueError
-        The review file cannot be read or names an unknown album.
     """
     report_progress = on_progress or (lambda done, total: None)
     file_names = albums["file_name"].to_pylist()
@@ -105,11 +86,11 @@ def match(
     for done, group in enumerate(groups, 1):
         chosen = review.chosen(*group.key)
         decision = _Decision("matched", chosen, "review", 1.0, "decided by the user") if chosen else ids.decide(group)
-        laid_out = {} if decision else match_by_folder((row["track_id"] for row in group.rows), folders)
-        rest = [row for row in group.rows if row["track_id"] not in laid_out]
+        by_folder = {} if decision else match_by_folder((row["track_id"] for row in group.rows), folders)
+        rest = [row for row in group.rows if row["track_id"] not in by_folder]
         decided += [
             (track_id, _Decision("matched", folders[folder], "layout", 1.0, f"is in the folder {folder}"))
-            for track_id, folder in laid_out.items()
+            for track_id, folder in by_folder.items()
         ]
         if rest and decision is None:
             index = index or AlbumIndex(albums)
@@ -135,16 +116,9 @@ def match(
 
 
 def read_matches(path: Path) -> pa.Table:
-    """Read the table of matches.
-
-    Raises
-    ------
-    CatalogueError
-        The file is missing or is another kind of table.
-    """
-    return read_table(
-        path, schema=MATCH_SCHEMA, needed=("track_id", "file_name", "decision"), origin="Create it with: eno match"
-    )
+    """Read the table of matches, with the columns of `MATCH_SCHEMA`."""
+    needed = ("track_id", "file_name", "decision")
+    return read_table(path, schema=MATCH_SCHEMA, needed=needed, origin="Create it with: eno match")
 
 
 def albums_with_tracks(albums: pa.Table, matches: pa.Table) -> pa.Table:
@@ -154,10 +128,9 @@ def albums_with_tracks(albums: pa.Table, matches: pa.Table) -> pa.Table:
 
 
 def match_by_folder(track_ids: Iterable[str], folders: Iterable[str]) -> dict[str, str]:
-    """Map each track to the innermost of the given folders that contains it, at any depth.
+    """Map each track to the innermost of the given folders that contains it; omit tracks outside all of them.
 
-    Tracks outside all of them are omitted. In the guide's layout, folders are named ``release/album/slowdive/souvlaki``
-    after the ``file_name`` of their album.
+    In the guide's layout, folders are named after the ``file_name`` of their album, as ``release/album/low/hey_what``.
 
     Examples
     --------
@@ -174,21 +147,17 @@ def match_by_folder(track_ids: Iterable[str], folders: Iterable[str]) -> dict[st
 
 
 def decide(candidates: list[Candidate], file_names: list[str]) -> _Decision:
-    """Choose among candidates, which are in descending order of their scores.
-
-    The result is ``"matched"`` if the best is good and has no rival, ``"ambiguous"`` if any is worth a review.
-    """
-    worth = [one for one in candidates if one.score >= _REVIEWED]
-    if not worth:
+    """Choose among candidates, best first."""
+    plausible = [one for one in candidates if one.score >= _REVIEWED]
+    if not plausible:
         return _Decision("unmatched", reason="no album with this artist and title")
-    best = worth[0]
+    best = plausible[0]
     if best.score < _ACCEPTED:
         return _Decision("ambiguous", method="names", score=best.score, reason=best.reason)
-    if len(worth) > 1 and best.score - worth[1].score < _MARGIN:
-        rivals = ", ".join(file_names[one.row] for one in worth[:3])
-        return _Decision(
-            "ambiguous", method="names", score=best.score, reason=f"several albums are equally good: {rivals}"
-        )
+    if len(plausible) > 1 and best.score - plausible[1].score < _MARGIN:
+        rivals = ", ".join(file_names[one.row] for one in plausible[:3])
+        reason = f"several albums match equally well: {rivals}"
+        return _Decision("ambiguous", method="names", score=best.score, reason=reason)
     return _Decision("matched", file_names[best.row], "names", best.score, best.reason)
 
 
@@ -203,16 +172,13 @@ class _Ids:
             ("spotify_album_id", "spotify_id", "spotify"),
         ):
             known = albums.filter(pc.is_valid(albums[column])).select([column, "file_name"]).to_pydict()
-            # An id that several albums have is ambiguous.
             counts = Counter(known[column])
-            self._maps[tag] = (
-                method,
-                {
-                    id_.removeprefix("spotify:album:"): name
-                    for id_, name in zip(known[column], known["file_name"], strict=True)
-                    if counts[id_] == 1
-                },
-            )
+            album_of = {
+                id_.removeprefix("spotify:album:"): name
+                for id_, name in zip(known[column], known["file_name"], strict=True)
+                if counts[id_] == 1  # an id of several albums is ambiguous
+            }
+            self._maps[tag] = (method, album_of)
 
     def decide(self, group: LocalGroup) -> _Decision | None:
         for tag, (method, album_of) in self._maps.items():

@@ -1,4 +1,4 @@
-"""The review file, in which the user decides ambiguous matches."""
+"""The review file, in which the user resolves ambiguous matches."""
 
 from __future__ import annotations
 
@@ -27,33 +27,19 @@ _YES, _NO = ("yes", "y", "x", "1", "true"), ("no", "n", "0", "false")
 class Review:
     """Local albums with their candidates, one per row, and the decisions of the user.
 
-    In the column ``decision``, ``yes`` accepts the candidate of that row and ``no`` rejects it; empty leaves it open.
-    Users may add rows and write other candidates: ``yes`` overrides any match, ``no`` reverts one.
-
-    Attributes
-    ----------
-    asked : int
-        Number of local albums added by `ask`.
+    In the column ``decision``, ``yes`` accepts the candidate of that row, ``no`` rejects it, and empty leaves it open.
+    Users may add rows with other candidates: ``yes`` overrides any match, ``no`` reverts one.
     """
 
-    asked: int = 0
+    asked: int = 0  # local albums added by `ask`
     _rows: dict[tuple[str, str], list[dict[str, str]]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
     def read(cls, path: Path, *, known: set[str]) -> Review:
         """Read the decisions; a missing file contains none.
 
-        Parameters
-        ----------
-        path : Path
-            UTF-8 CSV with comma, semicolon or tab, as spreadsheets write it.
-        known : set of str
-            ``file_name`` of every album.
-
-        Raises
-        ------
-        CatalogueError
-            The file is not UTF-8, lacks a column, or contains an invalid decision.
+        The file is UTF-8 CSV with comma, semicolon or tab, as spreadsheets write it. `known` has the ``file_name`` of
+        every album.
         """
         if not path.is_file():
             return cls()
@@ -63,16 +49,12 @@ class Review:
         reader = csv.DictReader(lines, delimiter=separator)
         missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
         if missing:
-            raise CatalogueError(
-                f"{path}: the columns {', '.join(missing)} are missing; the first line is {head[:80]!r}."
-            )
+            raise CatalogueError(f"{path}: missing columns: {', '.join(missing)}; the first line is {head[:80]!r}.")
         review = cls()
         for row in reader:
             decision = (row["decision"] or "").strip().lower()
             if decision and decision not in _YES + _NO:
-                raise CatalogueError(
-                    f"{path}: line {reader.line_num}: the decision is {decision!r}, expected yes or no."
-                )
+                raise CatalogueError(f"{path}: line {reader.line_num}: decision {decision!r}, expected yes or no.")
             if decision in _YES and row["candidate"] not in known:
                 raise CatalogueError(f"{path}: line {reader.line_num}: unknown album {row['candidate']!r}.")
             if decision:
@@ -81,7 +63,7 @@ class Review:
         return review
 
     def chosen(self, folder: str, album: str) -> str | None:
-        """Return the album that the user accepted."""
+        """Return the candidate that the user accepted."""
         return next((row["candidate"] for row in self._rows.get((folder, album), ()) if row["decision"] in _YES), None)
 
     def refused(self, folder: str, album: str, candidate: str) -> bool:
@@ -91,7 +73,7 @@ class Review:
         )
 
     def ask(self, folder: str, album: str, local: LocalAlbum, candidates: list[Candidate], albums: pa.Table) -> None:
-        """Add a local album and its candidates for the user to decide."""
+        """Add a local album and its candidates for review."""
         self.asked += 1
         for one in candidates:
             listed = albums.slice(one.row, 1).to_pylist()[0]

@@ -1,4 +1,4 @@
-"""Parsing and comparison of album titles, apart from words that only name an edition."""
+"""Parsing and comparison of album titles, regardless of editions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _EDITION = frozenset(
     digitally hi res hires hd bit khz 24bit 16bit flac mp3 320 320kbps v0 web ep single mixtape soundtrack ost score
     standard complete dolby atmos repress promo oknotok""".split()
 )
-# … and words that only count beside them.
+# … and words that may accompany them, but do not name an edition alone.
 _BESIDE = frozenset(
     """the a an of with and for by from version versions original album set box year years mix track tracks music
     motion picture film movie series tv official full plus content extra new release press pressing 24 16 44 48 96 192
@@ -63,37 +63,19 @@ _NUMERALS_THAT_ARE_WORDS = frozenset("ivx")
 
 @dataclass(frozen=True)
 class Title:
-    """A parsed title.
+    """A parsed title."""
 
-    Attributes
-    ----------
-    words : str
-        The title without numbers, as `eno.data.names.name_key` spells it.
-    numbers : tuple of str
-        Volumes, parts, years and all other numbers in the title, in order.
-    versions : frozenset of str
-        Types of another recording, such as ``"live"`` or ``"remix"``.
-    kind : str or None
-        ``"ep"``, ``"lp"``, ``"single"`` or ``"mixtape"`` if the title contains it.
-    main : str
-        `words` before a subtitle.
-    further_disc : bool
-        Whether the title names a disc after the first, which may contain other songs than the album.
-    pressing : bool
-        Whether the title names an edition, which may contain more than the album.
-    """
-
-    words: str
-    numbers: tuple[str, ...]
-    versions: frozenset[str]
-    kind: str | None
-    main: str
-    further_disc: bool = False
-    pressing: bool = False
+    words: str  # the title without numbers, as `eno.data.names.name_key` spells it
+    numbers: tuple[str, ...]  # volumes, parts, years and all other numbers, in order
+    versions: frozenset[str]  # other recordings, such as "live" or "remix"
+    kind: str | None  # "ep", "lp", "single" or "mixtape" if the title contains it
+    main: str  # `words` without a subtitle
+    further_disc: bool = False  # names a disc after the first, whose songs may not be on the album
+    edition: bool = False  # names an edition, which may have more songs than the album
 
     @property
     def compact(self) -> str:
-        """`words` and `numbers` without spaces, as a key for lookups."""
+        """`words` and `numbers` without spaces, for lookups."""
         return self.words.replace(" ", "") + "#".join(("", *self.numbers))
 
 
@@ -131,18 +113,15 @@ def parse_title(text: str) -> Title:
     words, numbers = _separate_numbers(name_key(rest))
     main, _ = _separate_numbers(name_key(_SUBTITLE.split(rest.strip(), maxsplit=1)[0]))
     further_disc = disc is not None and (disc["in"] or disc["out"]).lower() not in ("1", "01", "one")
-    pressing = any(map(_is_edition, name_key(text).split()))
-    return Title(words, numbers, frozenset(versions), kind, main or words, further_disc, pressing)
+    edition = any(map(_is_edition, name_key(text).split()))
+    return Title(words, numbers, frozenset(versions), kind, main or words, further_disc, edition)
 
 
 def title_similarity(one: Title, other: Title) -> float:
-    """Compare two titles of one artist.
+    """Compare two titles by the same artist.
 
-    Returns
-    -------
-    float
-        1 for the same, at least 0.9 for a few different letters, 0.8 if one is only the beginning or a part of the
-        other, 0.75 for another recording, 0 for another album. Titles with different numbers are different albums.
+    The result is 1 if they are the same, at least 0.9 for misspellings, 0.8 if one contains the other, 0.75 for another
+    recording such as a live album, and 0 for another album. Titles with different numbers are different albums.
     """
     if sorted(one.numbers) != sorted(other.numbers):
         return 0.0
@@ -159,12 +138,10 @@ def title_similarity(one: Title, other: Title) -> float:
 
 
 def spelling_similarity(one: str, other: str) -> float:
-    """Compare two keys, allowing for a few different letters in long ones.
+    """Compare two keys, allowing for misspellings in long ones.
 
-    Returns
-    -------
-    float
-        1 for the same, 0.99 for the same words in another order, 0.92 to 0.96 for one to three errors, else 0.
+    The result is 1 if they are the same, 0.99 for the same words in another order, 0.92 to 0.96 for one to three
+    misspelt letters, else 0.
     """
     if one == other or one.replace(" ", "") == other.replace(" ", ""):
         return 1.0

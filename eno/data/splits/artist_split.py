@@ -18,35 +18,24 @@ from eno.data.splits.stratify import SPLITS, artist_groups, split_by_group
 from eno.data.tables import read_table, write_table
 from eno.errors import CatalogueError
 
-SPLIT_SCHEMA = pa.schema(
-    [
-        ("track_id", pa.string()),
-        ("file_name", pa.string()),
-        *((name, pa.list_(pa.string())) for name in LABEL_COLUMNS),
-    ]
-)
+SPLIT_SCHEMA = pa.schema([
+    ("track_id", pa.string()), ("file_name", pa.string()), *((name, pa.list_(pa.string())) for name in LABEL_COLUMNS),
+])  # fmt: skip
 """Columns of ``processed/splits/{train,val,test}.parquet``: a track, its album and the album's labels."""
 
 GROUP = pa.field("group", pa.string())
-"""A further column of splits: the group of artists, which confidence intervals and folds keep together."""
+"""Another column of splits: the group of artists, which folds and bootstraps keep together."""
 
 LEFT_OUT = ""
-"""Stands for the split of tracks that are in none."""
+"""Marks tracks that are in no split."""
 
 
 @dataclass(frozen=True)
 class SplitReport:
     """Sizes of the splits, and how evenly labels are spread over them.
 
-    Attributes
-    ----------
-    worst_gap, mean_gap : float
-        Difference between the share of a label's tracks and the share of all tracks that are in a split: the maximum
-        and the mean over labels and splits.
-    largest_group : float
-        Share of the tracks that belong to the largest group of artists.
-    left_out : int
-        Tracks in no split.
+    A gap is the difference between the share of a label's tracks and the share of all tracks that are in a split;
+    `worst_gap` and `mean_gap` are the maximum and the mean over labels and splits.
     """
 
     tracks: dict[str, int]
@@ -56,18 +45,12 @@ class SplitReport:
     mean_gap: float
     worst_label: str
     worst_split: str
-    largest_group: float
-    left_out: int
+    largest_group: float  # share of all tracks
+    left_out: int  # tracks in no split
 
 
 def label_tracks(matches: pa.Table, albums: pa.Table) -> pa.Table:
-    """Return the matched tracks with the labels of their albums, in the columns of `SPLIT_SCHEMA`.
-
-    Raises
-    ------
-    CatalogueError
-        No track is matched, or one is matched to an album that is not in the table.
-    """
+    """Return the matched tracks with the labels of their albums, in the columns of `SPLIT_SCHEMA`."""
     matched = matches.filter(pc.equal(matches["decision"], "matched"))
     if len(matched) == 0:
         raise CatalogueError("No track is matched to an album. For the reasons, run: eno match")
@@ -75,7 +58,7 @@ def label_tracks(matches: pa.Table, albums: pa.Table) -> pa.Table:
     if rows.null_count:
         unknown = matched.filter(pc.is_null(rows))["file_name"][0]
         raise CatalogueError(
-            f"Tracks are matched to the album {unknown}, which is not among the albums. Run again: eno match"
+            f"Tracks are matched to the album {unknown}, which is not in the albums table. Run again: eno match"
         )
     labels = albums.select(LABEL_COLUMNS).take(rows)
     columns = [matched["track_id"], matched["file_name"], *labels.columns]
@@ -94,8 +77,8 @@ def make_splits(
 ) -> np.ndarray:
     """Split labelled tracks into train, val and test without shared artists.
 
-    All artists of one album stay together. Compilations count for the artists in the tags of their tracks; those that
-    would join artists who are otherwise unconnected are left out.
+    All artists of an album stay together. Artists of compilations are taken from the tags of their tracks;
+    compilations that would join artists who are otherwise unconnected are left out.
 
     Parameters
     ----------
@@ -104,21 +87,14 @@ def make_splits(
     labels : LabelEncoder
         The labels to stratify by.
     val, test : float
-        Shares of the tracks for validation and test.
-    seed : int
-        Breaks ties.
+        Shares of the tracks.
     tags : pyarrow.Table, optional
         The tracks table, for the artists on compilations. Without it each compilation is a group of its own.
 
     Returns
     -------
     np.ndarray [shape=(n,), dtype=str]
-        The split of each track; `LEFT_OUT` for none.
-
-    Raises
-    ------
-    LabelError
-        There are fewer groups of artists than splits.
+        The split of each track, or `LEFT_OUT`.
     """
     groups = track_groups(tracks, albums, tags)
     matrix = labels.encode_many(*(tracks[name] for name in LABEL_COLUMNS))
@@ -137,20 +113,17 @@ def track_groups(tracks: pa.Table, albums: pa.Table, tags: pa.Table | None) -> l
     owners = artists_of_albums(albums, known)
     guests = _artists_on_compilations(tracks, tags, {name for name in known if not owners[name]})
     # First without compilations, to see which of them would join separate groups.
-    plain = [name for name in known if owners[name]]
-    group_of_artist = {
-        artist: group
-        for name, group in zip(plain, artist_groups([owners[name] for name in plain]), strict=True)
-        for artist in owners[name]
-    } if plain else {}  # fmt: skip
+    regular = [owners[name] for name in known if owners[name]]
+    groups = artist_groups(regular) if regular else []
+    group_of_artist = {artist: group for artists, group in zip(regular, groups, strict=True) for artist in artists}
     joining = {
         name
         for name, artists in guests.items()
         if len({group_of_artist[artist] for artist in artists if artist in group_of_artist}) > 1
     }
     kept = [name for name in known if name not in joining]
-    together = artist_groups([owners[name] or sorted(guests.get(name, ())) for name in kept])
-    group_of = dict(zip(kept, together, strict=True))
+    groups = artist_groups([owners[name] or sorted(guests.get(name, ())) for name in kept])
+    group_of = dict(zip(kept, groups, strict=True))
     return [group_of.get(name) for name in file_names]
 
 
@@ -179,7 +152,7 @@ def _artists_on_compilations(tracks: pa.Table, tags: pa.Table | None, compilatio
 def describe_splits(
     tracks: pa.Table, albums: pa.Table, labels: LabelEncoder, splits: np.ndarray, tags: pa.Table | None = None
 ) -> SplitReport:
-    """Count what is in each split [shape=(n,)] and measure how evenly the labels are spread; see `make_splits`."""
+    """Count the contents of each split and measure how evenly the labels are spread; see `make_splits`."""
     file_names = np.array(tracks["file_name"].to_pylist(), dtype=object)
     owners = artists_of_albums(albums, list(dict.fromkeys(file_names)))
     albums_in = {name: set(file_names[splits == name]) for name in SPLITS}
@@ -208,17 +181,7 @@ def describe_splits(
 
 
 def write_splits(folder: Path, rows: pa.Table, splits: np.ndarray, groups: list[str | None] | None = None) -> None:
-    """Write one Parquet file per split.
-
-    Parameters
-    ----------
-    rows : pyarrow.Table
-        Columns of `SPLIT_SCHEMA`.
-    splits : np.ndarray [shape=(n,), dtype=str]
-        The split of each row.
-    groups : list of str or None, optional
-        The group of artists of each row, from `track_groups`.
-    """
+    """Write rows with the columns of `SPLIT_SCHEMA`, their `splits` and their `track_groups`: one file per split."""
     if groups is not None:
         rows = rows.append_column(GROUP, pa.array(groups, GROUP.type))
     for name in SPLITS:
@@ -226,15 +189,7 @@ def write_splits(folder: Path, rows: pa.Table, splits: np.ndarray, groups: list[
 
 
 def read_split(folder: Path, name: str) -> pa.Table:
-    """Read a split, with the columns of `SPLIT_SCHEMA` and `GROUP`.
-
-    An album whose group is unknown is a group of its own.
-
-    Raises
-    ------
-    CatalogueError
-        The file is missing or lacks a column.
-    """
+    """Read a split, with the columns of `SPLIT_SCHEMA` and `GROUP`; an album without a group is its own group."""
     origin = "Create it with: eno split"
     schema = SPLIT_SCHEMA.append(GROUP)
     table = read_table(folder / f"{name}.parquet", schema=schema, needed=SPLIT_SCHEMA.names, origin=origin)

@@ -1,4 +1,4 @@
-"""Leakage between splits: artists, albums, songs and recordings that are in more than one."""
+"""Leakage between splits: artists, albums, songs, recordings and audio in more than one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ENOUGH_TRACKS = 3
 
 @dataclass(frozen=True)
 class Leak:
-    """Something in more than one split: an ``"artist"``, ``"album"``, ``"song"``, ``"recording"`` or ``"audio"``."""
+    """An ``"artist"``, ``"album"``, ``"song"``, ``"recording"`` or ``"audio"`` in more than one split."""
 
     kind: str
     name: str
@@ -35,18 +35,12 @@ class Leak:
 
 
 def find_leaks(tracks: pa.Table, splits: np.ndarray, albums: pa.Table, tags: pa.Table | None = None) -> list[Leak]:
-    """Find artists, albums, songs and recordings that are in more than one split.
+    """Find artists, albums, songs, recordings and audio in more than one split [shape=(n,), dtype=str].
 
     Artists are compared by name, so namesakes count as one. Recordings are albums with the same title and track
     lengths, whoever they are credited to. With the tracks table as `tags`, songs with the same artist and title in any
-    spelling are found too, and files with the same packet hash.
-
-    Parameters
-    ----------
-    tracks : pyarrow.Table
-        From `eno.data.splits.artist_split.label_tracks`.
-    splits : np.ndarray [shape=(n,), dtype=str]
-        The split of each track.
+    spelling are found too, and files with the same packet hash. `tracks` is from
+    `eno.data.splits.artist_split.label_tracks`.
     """
     leaks = []
     for kind, name, rows in _repeats(tracks, albums, tags):
@@ -59,10 +53,10 @@ def find_leaks(tracks: pa.Table, splits: np.ndarray, albums: pa.Table, tags: pa.
 def leave_out_repeats(
     tracks: pa.Table, splits: np.ndarray, albums: pa.Table, tags: pa.Table | None = None
 ) -> np.ndarray:
-    """Keep songs and recordings that are in several splits in only one of them: test, or else validation.
+    """Keep songs, recordings and audio in only one split, test or else validation, and mark the rest `LEFT_OUT`.
 
-    Artist-disjoint splits cannot separate them, since a song may also be on a soundtrack or in somebody else's mix.
-    The parameters are those of `find_leaks`. Removed tracks are marked `eno.data.splits.artist_split.LEFT_OUT`.
+    Artist-disjoint splits cannot separate them, since a song may also be on a soundtrack or in another artist's mix.
+    See `find_leaks` for the parameters.
     """
     splits = splits.copy()
     for kind, _, rows in _repeats(tracks, albums, tags):
@@ -74,16 +68,16 @@ def leave_out_repeats(
 
 
 def check_leaks(tracks: pa.Table, splits: np.ndarray, albums: pa.Table, tags: pa.Table | None = None) -> None:
-    """Raise a `CatalogueError` that names the first leaks of `find_leaks`, if there are any."""
+    """Raise a `CatalogueError` that names the first leaks, if there are any; see `find_leaks`."""
     leaks = find_leaks(tracks, splits, albums, tags)
     if leaks:
         shown = "\n  ".join(str(leak) for leak in leaks[:_SHOWN])
         more = f"\n  … and {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else ""
-        raise CatalogueError(f"The splits overlap, so scores on held-out tracks would be too good:\n  {shown}{more}")
+        raise CatalogueError(f"The splits overlap, so held-out scores would be too optimistic:\n  {shown}{more}")
 
 
 def _repeats(tracks: pa.Table, albums: pa.Table, tags: pa.Table | None) -> Iterator[tuple[str, str, list[int]]]:
-    """Yield everything that should be in one split: its kind, its name, and the rows of its tracks."""
+    """Yield kind, name and track rows of everything that should be in a single split."""
     rows_of: dict[str, list[int]] = defaultdict(list)
     for row, name in enumerate(tracks["file_name"].to_pylist()):
         rows_of[name].append(row)

@@ -1,4 +1,4 @@
-"""Splits that were published with a data set, read from files."""
+"""Published splits of a dataset."""
 
 from __future__ import annotations
 
@@ -19,21 +19,16 @@ _COLUMNS = ("track_id", "path", "file_name")
 
 
 def read_official_splits(folder: Path, tracks: pa.Table) -> tuple[np.ndarray, list[str]]:
-    """Read which tracks are in which split.
+    """Read the split of each track from a folder of published splits.
 
-    Parameters
-    ----------
-    folder : Path
-        Contains one file for each of ``train``, ``val`` (or ``validation``, ``valid``) and ``test``: ``.parquet``,
-        ``.csv`` or ``.tsv`` with a column ``track_id``, ``path`` or ``file_name``; or ``.txt`` with one track id or
-        album per line.
-    tracks : pyarrow.Table
-        From `eno.data.splits.artist_split.label_tracks`.
+    The folder has one file for each of ``train``, ``val`` (or ``validation``, ``valid``) and ``test``: ``.parquet``,
+    ``.csv`` or ``.tsv`` with a column ``track_id``, ``path`` or ``file_name``; or ``.txt`` with one track id or album
+    per line.
 
     Returns
     -------
     splits : np.ndarray [shape=(n,), dtype=str]
-        The split of each track; `eno.data.splits.artist_split.LEFT_OUT` for those that no file names.
+        The split of each of `tracks`; `eno.data.splits.artist_split.LEFT_OUT` for those that no file lists.
     unknown : list of str
         Entries that are neither a track nor an album of this collection.
     """
@@ -46,14 +41,14 @@ def read_official_splits(folder: Path, tracks: pa.Table) -> tuple[np.ndarray, li
         path = _find(folder, name)
         named = set(_names(path))
         unknown += sorted(named - known)
-        inside = np.isin(ids, list(named)) | np.isin(albums, list(named))
-        twice = inside & (splits != LEFT_OUT)
+        listed = np.isin(ids, list(named)) | np.isin(albums, list(named))
+        twice = listed & (splits != LEFT_OUT)
         if twice.any():
             raise CatalogueError(f"{path}: lists {ids[twice][0]}, which is already in {splits[twice][0]}.")
-        splits[inside] = name
+        splits[listed] = name
     if not (splits != LEFT_OUT).any():
-        example = f"{unknown[0]!r}, for example" if unknown else "nothing"
-        raise CatalogueError(f"{folder}: lists no track or album of this collection. It lists {example}.")
+        example = f"found, for example, {unknown[0]!r}" if unknown else "the files are empty"
+        raise CatalogueError(f"{folder}: lists no track or album of this collection; {example}.")
     return splits, unknown
 
 

@@ -1,4 +1,4 @@
-"""Stratified splits of groups: each group stays whole, labels are spread evenly."""
+"""Stratified splits that keep groups whole."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _URGENCY = 1e6  # outweighs any chi-square
 
 
 def artist_groups(artists: Sequence[Sequence[str]]) -> list[str]:
-    """Return a group name for every album such that no artist is in two groups.
+    """Return the name of each album's group, such that no artist is in two groups.
 
-    Albums that share an artist, directly or through further albums, are in one group, which is named after one of its
-    artists. An album without artists is a group of its own.
+    Albums that share an artist, directly or through further albums, are in one group, named after one of its artists.
+    An album without artists is a group of its own.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def artist_groups(artists: Sequence[Sequence[str]]) -> list[str]:
 def split_by_group(
     labels: sparse.csr_array, groups: Sequence[str], *, val: float, test: float, seed: int
 ) -> np.ndarray:
-    """Split items so that every group is in one split and labels are stratified.
+    """Split items so that every group is in one split and the labels are stratified.
 
     Groups are assigned one by one, those with the rarest labels first, as in iterative stratification (Sechidis et
     al., "On the stratification of multi-label data", ECML PKDD 2011), but with all labels of a group at once: a group
@@ -52,7 +52,7 @@ def split_by_group(
     labels : scipy.sparse.csr_array [shape=(n, num_labels)]
         Labels of the items, with weights above 0.
     val, test : float
-        Shares of the items for validation and test.
+        Shares of the items.
     seed : int
         Breaks ties.
 
@@ -60,17 +60,12 @@ def split_by_group(
     -------
     np.ndarray [shape=(n,), dtype=str]
         An element of `SPLITS` for every item.
-
-    Raises
-    ------
-    LabelError
-        There are fewer groups than splits.
     """
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < len(SPLITS):
         raise LabelError(
             f"Found {len(names)} group{'s' * (len(names) != 1)} of artists ({', '.join(names[:3])}); splits without "
-            f"shared artists need at least {len(SPLITS)}, one each for {', '.join(SPLITS)}."
+            f"shared artists need at least {len(SPLITS)}: one each for {', '.join(SPLITS)}."
         )
     counts = _label_shares(labels, group_of, len(names))
     order = np.random.default_rng(seed).permutation(len(names))
@@ -80,11 +75,8 @@ def split_by_group(
 
 
 def _label_shares(labels: sparse.csr_array, group_of: np.ndarray, groups: int) -> sparse.csr_array:
-    """Return the share of each label's items that is in each group [shape=(groups, labels + 1)].
-
-    Shares give every label the same weight. The number of items is the last column, as if it were a label, so that
-    groups without labels are spread too.
-    """
+    """Return the share of each label's items that is in each group [shape=(groups, labels + 1)]."""
+    # Shares weight all labels equally. The number of items is the last label, so that groups without labels are spread.
     ones = np.ones(len(group_of))
     membership = sparse.csr_array((ones, (group_of, np.arange(len(group_of)))), shape=(groups, len(group_of)))
     sizes = np.bincount(group_of, minlength=groups).astype(float)
@@ -95,7 +87,7 @@ def _label_shares(labels: sparse.csr_array, group_of: np.ndarray, groups: int) -
 
 
 def _assign(counts: sparse.csr_array, shares: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Return the split of every group. Each step looks only at the labels of one group."""
+    """Return the split of every group."""
     queues = _queues(counts, order)
     have = np.zeros((len(shares), counts.shape[1]))
     groups_left = np.bincount(counts.indices, minlength=counts.shape[1]).astype(float)
@@ -122,7 +114,7 @@ def _assign(counts: sparse.csr_array, shares: np.ndarray, order: np.ndarray) -> 
 
 
 def _queues(counts: sparse.csr_array, order: np.ndarray) -> list[list[int]]:
-    """Return the groups of every label, the next one to assign last: the largest, as later groups balance it."""
+    """Return the groups of every label. The last is assigned first: the largest, so that later ones balance it."""
     rank = np.empty(len(order), int)
     rank[order] = np.arange(len(order))
     columns = counts.tocsc()

@@ -96,7 +96,7 @@ def test_a_second_root_changes_no_id_and_the_first_of_two_files_counts(two_roots
 def test_roots_must_be_there_and_beside_each_other(two_roots, caplog):
     with pytest.raises(AudioError, match="missing: is not a folder"):
         find_tracks([*two_roots, two_roots[0] / "missing"])
-    with pytest.raises(AudioError, match=r"a: lies inside the audio folder .*one; name only one"):
+    with pytest.raises(AudioError, match=r"a: is inside the audio folder .*one; use only one"):
         find_tracks([*two_roots, two_roots[0] / "a"])
     (two_roots[0].parent / "empty").mkdir()
     tracks = find_tracks([*two_roots, two_roots[0].parent / "empty"])

@@ -102,7 +102,7 @@ class TestMalformed:
             "line 11": "lacks file_name",
             "line 12": "rating_count is nan, expected a whole number",
             "line 13": f"is not valid JSON at character {len(json.dumps(album('f'))) + 1}: Extra data",
-            "line 14": "file_name contains half of a surrogate pair, which is not a character",
+            "line 14": "file_name contains an unpaired surrogate, which is not a character",
         }
         ledger = [json.loads(line) for line in report.ledger.read_text("utf-8").splitlines()]
         assert {one["place"]: one["reason"] for one in ledger} == reasons
@@ -225,7 +225,7 @@ class TestUnusableFiles:
             (b"", "the file is empty"),
             (b"\n\n", "contains no albums"),
             (b"[]", "contains no albums"),
-            (b"name,genres\nx,y\n", "all 2 records are malformed. The first one, line 1: is not valid JSON"),
+            (b"name,genres\nx,y\n", "all 2 records are malformed, for example line 1: is not valid JSON"),
             ('{"file_name": "a"}'.encode("utf-16"), "is UTF-16, expected UTF-8"),
             (b'[{"file_name": "a"}, {"file_name"', "is not valid JSON after album number 1"),
             (b'[{"file_name": "caf\xe9"}]', "is not valid JSON after album number 0"),
@@ -251,9 +251,7 @@ class TestUnusableFiles:
 
     def test_parquet_without_a_column_or_with_another_type(self, tmp_path):
         pq.write_table(pa.table({"file_name": ["a"], "descriptors": [["x"]]}), tmp_path / "a.parquet")
-        with pytest.raises(
-            CatalogueError, match="the columns primary_genres, secondary_genres are missing; found file_name"
-        ):
+        with pytest.raises(CatalogueError, match="missing columns: primary_genres, secondary_genres; found file_name"):
             imported(tmp_path / "a.parquet")
         table = pa.table({"file_name": ["a"], **{name: ["x"] for name in lute_parquet_labels()}})
         pq.write_table(table, tmp_path / "a.parquet")
@@ -278,7 +276,7 @@ class TestDatabase:
         writer.close()
 
     def test_a_locked_database_is_named(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(lute_sqlite, "LOCK_WAIT_S", 0.1)
+        monkeypatch.setattr(lute_sqlite, "_LOCK_WAIT_S", 0.1)
         path = write_database(tmp_path / "lute.db", ALBUMS)
         holder = sqlite3.connect(path)
         holder.execute("BEGIN EXCLUSIVE")
@@ -303,7 +301,7 @@ class TestDatabase:
 
     def test_other_databases(self, tmp_path):
         sqlite3.connect(tmp_path / "other.db").executescript("CREATE TABLE songs (id INTEGER)").connection.close()
-        with pytest.raises(CatalogueError, match=r"the tables albums, .* are missing\. Found songs"):
+        with pytest.raises(CatalogueError, match=r"Missing tables: albums, .*; found songs"):
             imported(tmp_path / "other.db")
         write_database(tmp_path / "empty.db", [])
         with pytest.raises(CatalogueError, match="contains no albums"):

@@ -131,7 +131,7 @@ class TestReview:
         weezer = files("w", "Weezer", "Weezer")
         report, found = run(weezer)
         assert (report.ambiguous, report.to_review) == (3, 1)
-        assert "several albums are equally good" in found["w"]["reason"]
+        assert "several albums match equally well" in found["w"]["reason"]
         rows = review_rows(tmp_path)
         assert [row["candidate"] for row in rows] == [
             "release/album/weezer/weezer-f1",
@@ -168,7 +168,7 @@ class TestReview:
     @pytest.mark.parametrize(
         ("change", "encoding", "message"),
         [
-            ({"decision": "maybe"}, "utf-8", "line 2: the decision is 'maybe', expected yes or no"),
+            ({"decision": "maybe"}, "utf-8", "line 2: decision 'maybe', expected yes or no"),
             ({"decision": "yes", "candidate": "release/x"}, "utf-8", "line 2: unknown album 'release/x'"),
             ({"folder": "caf\xe9"}, "latin-1", r"review\.csv: line 2 is not UTF-8; save the file as UTF-8"),
         ],
@@ -185,7 +185,7 @@ class TestReview:
     def test_a_file_without_the_columns(self, run, tmp_path):
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "review.csv").write_text("a,b\n1,2\n")
-        with pytest.raises(CatalogueError, match="the columns decision, folder, album, candidate are missing"):
+        with pytest.raises(CatalogueError, match="missing columns: decision, folder, album, candidate"):
             run(files("w", "Weezer", "Weezer"))
 
 

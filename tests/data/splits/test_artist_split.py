@@ -57,7 +57,7 @@ def test_tracks_get_the_labels_of_their_album():
     with pytest.raises(CatalogueError, match="No track is matched to an album"):
         label_tracks(nothing, albums)
     other = pa.Table.from_pylist([{"track_id": "a", "decision": "matched", "file_name": "gone"}], schema=MATCH_SCHEMA)
-    with pytest.raises(CatalogueError, match="matched to the album gone, which is not among the albums"):
+    with pytest.raises(CatalogueError, match="matched to the album gone, which is not in the albums table"):
         label_tracks(other, albums)
 
 
@@ -156,7 +156,7 @@ class TestOfficial:
             ({"train_parquet": "x", "val_txt": "", "test_txt": ""}, "cannot be read as Parquet"),
             (
                 {"train_txt": "p", "val_txt": "", "test_txt": ""},
-                "lists no track or album of this collection. It lists 'p'",
+                "lists no track or album of this collection; found, for example, 'p'",
             ),
         ],
     )
