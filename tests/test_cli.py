@@ -355,7 +355,7 @@ class TestInfo:
         assert "2.00 s, 16000 Hz, 2 channels" in result.stdout
         assert "loudest channel" in result.stdout
         assert "is empty" in result.stderr
-        assert "audio: is a folder, but neither" in result.stderr
+        assert "audio: is a folder, expected an audio file" in result.stderr
 
 
 def test_names_that_are_not_utf8_are_shown_everywhere(folder):

@@ -37,8 +37,8 @@ _TRIED_FOLDERS, _NETWORK_WAIT = 8, 10
 class Track(NamedTuple):
     r"""An audio file.
 
-    Its id is its path below its audio folder, with ``/``, so the id stays the same when the folder moves. Bytes that are
-    not UTF-8 are written as ``\xNN``. Size and modification time are None for files without them, as dangling links.
+    Its id is its path below its audio folder, with ``/``, so that it stays the same when the folder moves. Bytes that
+    are not UTF-8 are written as ``\xNN``. Size and modification time are None for dangling links.
     """
 
     id: str
@@ -162,8 +162,8 @@ class _Files:
 
 
 def _walk(root: str) -> _Files:
-    # Over a network each listing is a round trip, so threads make many at once. On a local disk, threads slow each other
-    # down, to as little as a tenth of the speed of one. The first listings show which case it is.
+    # Over a network each listing is a round trip, so threads make many at once. On a local disk, threads slow each
+    # other down, to as little as a tenth of the speed of one. The first listings show which case it is.
     found, folders = _Files(), deque([""])
     listed, waited, worked = 0, 0.0, 0.0
     while folders and (listed < _TRIED_FOLDERS or waited < _NETWORK_WAIT * worked):
@@ -200,9 +200,7 @@ def _list(root: str, folder: str) -> tuple[list[str], _Files]:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(prefix + name)
-                elif os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES and not (
-                    entry.is_symlink() and _links_to_folder(entry)
-                ):
+                elif _is_audio(name) and not (entry.is_symlink() and _links_to_folder(entry)):
                     files.names.append(prefix + name)
                     size, mtime_ns = _stamp(entry)
                     files.sizes.append(size)
@@ -212,6 +210,10 @@ def _list(root: str, folder: str) -> tuple[list[str], _Files]:
         reason = f"cannot be listed ({error.strerror}); fix its permissions, or its tracks would count as deleted"
         raise AudioError(error.filename or os.path.join(root, folder), reason) from error
     return folders, files
+
+
+def _is_audio(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
 
 
 def _stamp(entry: os.DirEntry[str]) -> tuple[int, int]:

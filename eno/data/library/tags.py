@@ -36,8 +36,8 @@ class Tags:
     spotify_album_id: str | None = None
 
 
-# Field → names of its tags; the first one found is used. Names are in lower case without spaces, "_" and "-", except for
-# ID3 frames and MP4 atoms. From MusicBrainz Picard's table of tag names.
+# Field → names of its tags; the first one found is used. Names are in lower case without spaces, "_" and "-", except
+# for ID3 frames and MP4 atoms. From MusicBrainz Picard's table of tag names.
 _NAMES = {
     "artist": ("artist", "TPE1", "©ART", "author"),
     "album_artist": ("albumartist", "TPE2", "aART", "wm/albumartist", "ensemble"),
