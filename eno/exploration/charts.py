@@ -7,24 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from eno.exploration.statistics import PICTURE_S, CoOccurrence, LabelStatistics, TrackPicture
-from eno.reporting.plotting import (
-    BLUE,
-    GRID,
-    INK,
-    ORANGE,
-    WIDTH,
-    figure,
-    lift_map,
-    plain_logarithmic,
-    png,
-    shorten,
-    svg,
-)
+from eno.reporting import plotting
+from eno.reporting.plotting import BLUE, GRID, INK, ORANGE, WIDTH, figure, png, svg
 
 
 def bars(title: str, rows: Sequence[tuple[str, int]]) -> str:
     """Draw horizontal bars, the first row on top."""
-    names, values = [shorten(name) for name, _ in rows], [value for _, value in rows]
+    names, values = [plotting.shorten(name) for name, _ in rows], [value for _, value in rows]
     with figure(WIDTH, 0.6 + 0.2 * len(rows)) as drawn:
         axes = drawn.subplots()
         lines = axes.barh(range(len(rows)), values, color=BLUE)
@@ -62,16 +51,10 @@ def rank_frequency(genres: LabelStatistics, descriptors: LabelStatistics) -> str
             counts = [count for _, count in family.counts]
             if counts:
                 axes.loglog(range(1, len(counts) + 1), counts, color=colour, marker=".", markersize=3, linewidth=1)
-                axes.annotate(
-                    name,
-                    (len(counts), counts[-1]),
-                    xytext=(4, 0),
-                    textcoords="offset points",
-                    color=colour,
-                    va="center",
-                )
+                end = (len(counts), counts[-1])
+                axes.annotate(name, end, xytext=(4, 0), textcoords="offset points", color=colour, va="center")
         for axis in (axes.xaxis, axes.yaxis):
-            plain_logarithmic(axis, most)
+            plotting.plain_logarithmic(axis, most)
         axes.set_xlabel("rank of label")
         axes.set_ylabel("albums")
         axes.margins(x=0.22)
@@ -83,11 +66,11 @@ def rank_frequency(genres: LabelStatistics, descriptors: LabelStatistics) -> str
 
 def heat_map(found: CoOccurrence) -> str:
     """Draw the lift of pairs of labels."""
-    return lift_map("Lift of label pairs; grey: never", found.labels, found.lift)
+    return plotting.lift_map("Lift of label pairs; grey: never", found.labels, found.lift)
 
 
 def durations(durations_s: np.ndarray) -> str:
-    """Draw a histogram of track lengths; the last column holds everything over 15 minutes."""
+    """Draw a histogram of track lengths; the last column has all of 15 minutes or more."""
     minutes = np.minimum(durations_s / 60, 15)
     counts, edges = np.histogram(minutes, bins=np.arange(0, 15.75, 0.5))
     with figure(WIDTH, 2.4) as drawn:

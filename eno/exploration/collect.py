@@ -1,4 +1,4 @@
-"""Collection of the statistics of the exploration report."""
+"""Computation of the statistics of the exploration report."""
 
 from __future__ import annotations
 
@@ -19,14 +19,7 @@ from eno.data.matching.matcher import albums_with_tracks, read_matches
 from eno.data.splits.artist_split import read_split
 from eno.data.splits.stratify import SPLITS
 from eno.errors import CatalogueError
-from eno.exploration.statistics import (
-    LIMITS,
-    AudioStatistics,
-    CoOccurrence,
-    Exploration,
-    LabelStatistics,
-    Pair,
-)
+from eno.exploration.statistics import LIMITS, AudioStatistics, CoOccurrence, Exploration, LabelStatistics, Pair
 from eno.exploration.track_picture import choose_track
 from eno.files import AudioRoots
 
@@ -40,21 +33,10 @@ def explore(
     audio_roots: AudioRoots | Path | str | Iterable[Path | str] | None = None,
     track: str | None = None,
 ) -> Exploration:
-    """Collect the statistics of a collection.
+    """Compute the statistics of a collection: its albums, and its tracks, matches and splits if they exist.
 
-    Parameters
-    ----------
-    root : DataRoot
-        Albums must have been imported; tracks, matches and splits are included if they exist.
-    audio_roots : AudioRoots, path or several paths, optional
-        The audio folders; ``raw/audio`` by default.
-    track : str, optional
-        Id of the track to picture; by default the first readable one that has an album.
-
-    Raises
-    ------
-    CatalogueError
-        There are no albums, a table is damaged, or `track` is unknown.
+    `audio_roots` are ``raw/audio`` by default. `track` is the id of the track to plot, by default the first readable
+    one that has an album.
     """
     albums = read_albums(root.albums)
     tracks = read_tracks(root.tracks) if root.tracks.is_file() else None
@@ -66,9 +48,7 @@ def explore(
     if tracks is not None:
         picture, problem = choose_track(AudioRoots.of(audio_roots or root.audio), tracks, matches, albums, track)
     elif track is not None:
-        raise CatalogueError(
-            f"No tracks are known yet, so {track!r} cannot be shown. Scan the audio files with: eno scan"
-        )
+        raise CatalogueError(f"{track!r} cannot be plotted before the audio files are scanned. Run: eno scan")
     fields = {name: albums[name] for name in LABEL_COLUMNS}
     genres = label_statistics(fields["primary_genres"], fields["secondary_genres"])
     descriptors = label_statistics(fields["descriptors"])
@@ -78,7 +58,7 @@ def explore(
         genres=genres,
         descriptors=descriptors,
         co_occurrence=co_occurrence(albums, genres, descriptors),
-        years=_decades(albums),
+        years=dict(sorted(Counter(year // 10 * 10 for year in release_years(albums) if year is not None).items())),
         audio=None if tracks is None else _audio(tracks),
         incomplete=[] if matches is None else _incomplete(albums, matches),
         splits=[_split_row(root.splits, name) for name in SPLITS] if splits else [],
@@ -87,13 +67,7 @@ def explore(
 
 
 def co_occurrence(albums: pa.Table, genres: LabelStatistics, descriptors: LabelStatistics) -> CoOccurrence | None:
-    """Find the pairs of labels with the highest lift.
-
-    Returns
-    -------
-    CoOccurrence or None
-        None if no pair is on enough albums: five, or one in two thousand if that is more.
-    """
+    """Find the pairs of labels with the highest lift, if any pair is on five albums and on one in two thousand."""
     total = len(albums)
     min_albums = max(5, total // 2000)
     frequent = [[name for name, count in family.counts if count >= min_albums] for family in (genres, descriptors)]
@@ -119,7 +93,7 @@ def co_occurrence(albums: pa.Table, genres: LabelStatistics, descriptors: LabelS
 
 
 def _arranged(lift: np.ndarray) -> np.ndarray:
-    """Order labels by hierarchical clustering."""
+    """Order labels by hierarchical clustering of their lift."""
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform
 
@@ -145,11 +119,10 @@ def label_statistics(*columns: pa.ChunkedArray) -> LabelStatistics:
     rows, codes = seen // max(1, len(names)), seen % max(1, len(names))
     per_label = np.bincount(codes, minlength=len(names))
     total = len(arrays[0])
-    kept = []
-    for limit in LIMITS:
-        frequent = per_label >= limit
-        reached = len(np.unique(rows[frequent[codes]])) / max(1, total)
-        kept.append((limit, int(frequent.sum()), reached))
+    kept = [
+        (limit, int((per_label >= limit).sum()), len(np.unique(rows[per_label[codes] >= limit])) / max(1, total))
+        for limit in LIMITS
+    ]
     per_album = Counter(np.bincount(rows, minlength=total).tolist())
     ordered = sorted(zip(names, per_label.tolist(), strict=True), key=lambda item: (-item[1], item[0]))
     return LabelStatistics(ordered, dict(sorted(per_album.items())), kept)
@@ -188,10 +161,6 @@ def _overview(albums: pa.Table, tracks: pa.Table | None, matches: pa.Table | Non
     return rows
 
 
-def _decades(albums: pa.Table) -> dict[int, int]:
-    return dict(sorted(Counter(year // 10 * 10 for year in release_years(albums) if year is not None).items()))
-
-
 def _audio(tracks: pa.Table) -> AudioStatistics:
     readable = tracks.filter(pc.is_null(tracks["problem"])).sort_by("duration_s")
     ids, durations = readable["track_id"].to_pylist(), readable["duration_s"].to_pylist()
@@ -207,7 +176,7 @@ def _audio(tracks: pa.Table) -> AudioStatistics:
 
 
 def _problems(tracks: pa.Table) -> list[tuple[str, int, str]]:
-    """Group unreadable files by reason. Reasons that differ only in numbers are merged, with "…" for these."""
+    """Group unreadable files by reason. Reasons that differ only in numbers are merged, with "…" for the number."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for row in tracks.filter(pc.is_valid(tracks["problem"])).select(["problem", "track_id"]).to_pylist():
         groups.setdefault(_NUMBER.sub("…", row["problem"]), []).append((row["problem"], row["track_id"]))
@@ -219,10 +188,9 @@ def _problems(tracks: pa.Table) -> list[tuple[str, int, str]]:
 
 
 def _incomplete(albums: pa.Table, matches: pa.Table) -> list[tuple[str, int, int]]:
-    here = Counter(name for name in matches["file_name"].to_pylist() if name is not None)
-    own = albums.filter(pc.is_in(albums["file_name"], value_set=pa.array(list(here), pa.string())))
-    listed = zip(own["file_name"].to_pylist(), pc.list_value_length(own["tracks"]).to_pylist(), strict=True)
-    return [(name, here[name], count) for name, count in listed if count and count != here[name]]
+    files = Counter(matches["file_name"].drop_null().to_pylist())
+    listed = zip(albums["file_name"].to_pylist(), pc.list_value_length(albums["tracks"]).to_pylist(), strict=True)
+    return [(name, files[name], count) for name, count in listed if name in files and count and count != files[name]]
 
 
 def _split_row(folder: Path, name: str) -> tuple[str, int, int]:

@@ -9,9 +9,9 @@ from eno.exploration.statistics import Exploration
 from eno.exploration.terminal import sections
 from eno.reporting.page import Chapter, Picture, Table, write_page
 
-_HEAD_BARS = 25
+_MAX_BARS = 25
 
-# Chapter → its explanation, and how the titles of its tables begin.
+# Chapter → introduction, and prefixes of the titles of its tables.
 _CHAPTERS = {
     "Overview": ("Size of the collection.", ("overview", "albums by decade", "splits")),
     "Labels": (
@@ -32,16 +32,16 @@ _CHAPTERS = {
 
 
 def write_html(found: Exploration, path: Path) -> None:
-    """Write the report; the same statistics yield the same bytes. Raises MissingExtra without matplotlib."""
+    """Write the report, which needs matplotlib. The same statistics yield the same bytes."""
     tables, pictures = sections(found), _pictures(found)
     chapters = []
-    for title, (explanation, beginnings) in _CHAPTERS.items():
-        own = [Table(*one) for one in tables if beginnings and one[0].startswith(beginnings)]
+    for title, (introduction, prefixes) in _CHAPTERS.items():
+        own = [Table(*one) for one in tables if prefixes and one[0].startswith(prefixes)]
         shown = [Picture(*one) for one in pictures.get(title, [])]
         if title == "A track" and found.track:
-            explanation += f" {found.track.track_id}: {', '.join(found.track.labels)}"
+            introduction += f" {found.track.track_id}: {', '.join(found.track.labels)}"
         if own or shown:
-            chapters.append(Chapter(title, explanation, [shown, own]))
+            chapters.append(Chapter(title, introduction, [shown, own]))
     write_page(path, "Exploration", "What is in the collection", chapters, hints=found.hints)
 
 
@@ -52,7 +52,7 @@ def _pictures(found: Exploration) -> dict[str, list[tuple[str, str]]]:
     ]
     for name, figures in families:
         title = f"Most frequent {name}, by albums"
-        labels.append((title, charts.bars(title, figures.counts[:_HEAD_BARS])))
+        labels.append((title, charts.bars(title, figures.counts[:_MAX_BARS])))
     for name, figures in families:
         rows = [(str(count), figures.per_album.get(count, 0)) for count in range(max(figures.per_album) + 1)]
         labels.append((f"{name} per album", charts.columns(f"Number of {name} per album", rows, name)))

@@ -13,6 +13,7 @@ from eno.files import printable
 from eno.reporting.page import as_text, is_numeric
 
 _HEAD, _TAIL = 20, 5
+_Section = tuple[str, tuple[str, ...], list[Sequence[object]]]
 
 
 def terminal_tables(found: Exploration) -> list[Table]:
@@ -20,9 +21,9 @@ def terminal_tables(found: Exploration) -> list[Table]:
     return [_table(title, columns, rows) for title, columns, rows in sections(found)]
 
 
-def sections(found: Exploration) -> list[tuple[str, tuple[str, ...], list[Sequence[object]]]]:
-    """Return title, columns and rows of every table of the report that is not empty."""
-    tables: list[tuple[str, tuple[str, ...], list[Sequence[object]]]] = [
+def sections(found: Exploration) -> list[_Section]:
+    """Return the title, columns and rows of each table of the report that has rows."""
+    tables: list[_Section] = [
         ("overview", ("", "count"), list(found.overview)),
         *_labels("genres, primary and secondary", found.genres),
         *_labels("descriptors", found.descriptors),
@@ -45,27 +46,22 @@ def sections(found: Exploration) -> list[tuple[str, tuple[str, ...], list[Sequen
     return [one for one in tables if one[2]]
 
 
-def _head(
-    title: str, columns: tuple[str, ...], rows: Sequence[Sequence[object]]
-) -> tuple[str, tuple[str, ...], list[Sequence[object]]]:
-    """Return the first rows, with their number in the title."""
+def _head(title: str, columns: tuple[str, ...], rows: Sequence[Sequence[object]]) -> _Section:
+    """Return the first rows, and say so in the title."""
     more = f": the first {_HEAD} of {len(rows):,}" if len(rows) > _HEAD else ""
     return title + more, columns, list(rows[:_HEAD])
 
 
-def _labels(title: str, figures: LabelStatistics) -> list[tuple[str, tuple[str, ...], list[Sequence[object]]]]:
+def _labels(title: str, figures: LabelStatistics) -> list[_Section]:
     counts = figures.counts
     rows: list[Sequence[object]] = list(counts[:_HEAD])
     if len(counts) > _HEAD + _TAIL:
         rows += [("…", "…"), *counts[-_TAIL:]]
     kept: list[Sequence[object]] = [(limit, labels, f"{share:.1%}") for limit, labels, share in figures.kept]
+    columns = ("minimum albums", "labels kept", "albums with a kept label")
     return [
         (f"{title}: {len(counts)}", ("label", "albums"), rows),
-        (
-            f"{title}: kept with a minimum number of albums",
-            ("minimum albums", "labels kept", "albums with a kept label"),
-            kept,
-        ),
+        (f"{title}: kept with a minimum number of albums", columns, kept),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The track that the exploration report pictures."""
+"""Plots of one track in the exploration report: choice and preparation of the track."""
 
 from __future__ import annotations
 
@@ -22,23 +22,18 @@ _TRIED = 10
 def choose_track(
     audio_roots: AudioRoots, tracks: pa.Table, matches: pa.Table | None, albums: pa.Table, wanted: str | None
 ) -> tuple[TrackPicture | None, str | None]:
-    """Picture the track with the id `wanted`, or else the first readable one that has an album.
+    """Prepare the track with the id `wanted`, or else the first readable one that has an album, for plotting.
 
-    If there is no picture, a message with the reason is returned instead.
-
-    Raises
-    ------
-    CatalogueError
-        The wanted track is not in the table.
+    If there is none, the reason is returned instead.
     """
     album_of = {}
     if matches is not None:
         album_of = dict(zip(matches["track_id"].to_pylist(), matches["file_name"].to_pylist(), strict=True))
     readable = tracks.filter(pc.is_null(tracks["problem"]))["track_id"].to_pylist()
     if wanted is not None and wanted not in tracks["track_id"].to_pylist():
-        raise CatalogueError(f"Unknown track {wanted!r}. The last scan did not find it; scan again with: eno scan")
+        raise CatalogueError(f"{wanted!r} is not in the tracks table. If the file is new, run: eno scan")
     candidates = [wanted] if wanted is not None else sorted(readable, key=lambda one: not album_of.get(one))[:_TRIED]
-    problem = "No track is pictured, because none is readable."
+    problem = "No track is pictured: none is readable."
     for chosen in candidates:
         try:
             samples = _start_of(audio_roots.file(chosen))
@@ -52,14 +47,14 @@ def choose_track(
 
 
 def _start_of(path: Path) -> np.ndarray:
-    """Decode the beginning of a file, since an hour would need gigabytes [shape=(samples,), dtype=float32]."""
+    """Decode the beginning of a file; an hour of its features would need gigabytes."""
     info = probe(path, listen=False)
     whole = info.frames * _PICTURE_RATE // info.sample_rate
     return decode(path, sample_rate=_PICTURE_RATE, samples=min(whole, PICTURE_S * _PICTURE_RATE))
 
 
 def picture_track(track_id: str, samples: np.ndarray, sample_rate: int, labels: list[str]) -> TrackPicture:
-    """Prepare a track [shape=(samples,), dtype=float32] for plotting."""
+    """Prepare mono samples [shape=(samples,), dtype=float32] for plotting."""
     import torch
     import torchaudio
 

@@ -1,8 +1,8 @@
-"""Planning, writing and undoing edits of tags, without touching the audio.
+"""Planning, writing and undoing edits of tags, without changing the audio.
 
-A file is never changed in place. A copy beside it gets the tags and atomically replaces it, once the tags can be read
-back and every packet of audio is the same. Permissions are kept, and the owner where that is allowed; other hard links
-to the file keep the old tags. The modification time changes, so that music servers notice the new tags.
+A file is never changed in place. A copy beside it is tagged, and replaces it atomically once the tags can be read back
+and every packet of audio is the same. Permissions are kept, and the owner if allowed; other hard links to the file keep
+the old tags. The modification time changes by default, so that music servers notice the new tags.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from eno.files import printable, read_lines, replace_file
 from eno.tagfiles.fields import FIELDS, TagFile
 
 EXISTING = ("keep", "merge", "replace")
-"""What to do with a field that already has values: keep them, extend them, or replace them."""
+"""What to do with existing values of a field: keep them, add to them, or replace them."""
 
 _FORMAT = 1
 
@@ -34,7 +34,7 @@ Values = dict[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class TagEdit:
-    """A planned edit: present and new values of the fields that change, and the values of fields that are kept."""
+    """A planned edit: old and new values of the fields that change, and the values of those that are kept."""
 
     path: Path
     before: Values
@@ -45,23 +45,12 @@ class TagEdit:
 def plan_edit(path: Path, wanted: Mapping[str, Sequence[str]], *, existing: str = "keep") -> TagEdit:
     """Plan an edit without writing anything.
 
-    Parameters
-    ----------
-    wanted : mapping of str to sequence of str
-        Values of the fields ``genre``, ``mood`` and ``style``. A field without values is not changed.
-    existing : {"keep", "merge", "replace"}
-        See `EXISTING`. Merging ignores differences in case and spaces.
-
-    Raises
-    ------
-    AudioError
-        The file cannot be read, or its format has no tags.
-    ValueError
-        A field or `existing` is unknown.
+    `wanted` has the values of ``genre``, ``mood`` and ``style``; a field without values is not changed. `existing` is
+    one of `EXISTING`; merging ignores differences in case and spaces.
     """
     if existing not in EXISTING or not set(wanted) <= set(FIELDS):
         raise ValueError(
-            f"existing is {existing!r}, the fields are {list(wanted)}; expected one of EXISTING, and some of FIELDS."
+            f"existing is {existing!r} and the fields are {list(wanted)}; expected one of {EXISTING} and of {FIELDS}."
         )
     now = TagFile(path).read()
     before, after, kept = {}, {}, {}
@@ -86,13 +75,7 @@ class UndoLog:
         self.path = path
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Append a line and sync it to disk.
-
-        Raises
-        ------
-        CatalogueError
-            It cannot be written.
-        """
+        """Append a line and sync it to disk."""
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"format": _FORMAT, **row}) + "\n")  # ASCII, since names need not be UTF-8
@@ -100,20 +83,18 @@ class UndoLog:
                 os.fsync(file.fileno())
         except OSError as error:
             raise CatalogueError(
-                f"{printable(self.path)}: old tags cannot be saved there ({error.strerror}), so no more files are "
+                f"{printable(self.path)}: the old tags cannot be saved ({error.strerror}), so no more files are "
                 "changed. Choose another file with --undo-file."
             ) from error
 
 
 def write_edit(edit: TagEdit, log: UndoLog, *, keep_mtime: bool = False) -> None:
-    """Write a planned edit; the log receives the old tags before the file is replaced.
+    """Log the old tags, then write a planned edit.
 
-    Raises
-    ------
-    AudioError
-        The file has changed since it was planned, cannot be written, or its audio would change. The file is unchanged.
+    If the tags have changed since the edit was planned, the file cannot be written, or its audio would change, an
+    `AudioError` is raised and the file is unchanged.
     """
-    path = edit.path.resolve()  # otherwise a link would be replaced by a file
+    path = edit.path.resolve()  # or else a link would be replaced by a file
     old = TagFile(path)
     _expect(edit.path, old, edit.before, "since the edit was planned; run the command again")
     row = {
@@ -132,18 +113,9 @@ def write_edit(edit: TagEdit, log: UndoLog, *, keep_mtime: bool = False) -> None
 
 
 def undo(log: Path, *, keep_mtime: bool = False) -> Iterator[tuple[Path, AudioError | None]]:
-    """Restore the old tags of files, most recent edits first.
+    """Restore the old tags of files, most recent edits first; yield each path and None, or why it was not restored.
 
-    Yields
-    ------
-    path : Path
-    error : AudioError or None
-        Why the tags were not restored: the file is missing, or somebody else has changed these fields since.
-
-    Raises
-    ------
-    CatalogueError
-        The file is not an undo log.
+    Fields that have been changed since by another program are not restored.
     """
     for row in reversed(_read_log(log)):
         path = Path(row["path"])
@@ -159,19 +131,19 @@ def _restore(path: Path, row: dict[str, Any], keep_mtime: bool) -> None:
     if all(old.keep(field) == kept for field, kept in row["kept"].items()):
         return
     after: Values = {field: tuple(values) for field, values in row["after"].items()}
-    _expect(path, old, after, "since eno wrote them, and are kept")
+    _expect(path, old, after, "since eno wrote them, so they are kept")
 
     with _copy(path, path, old, keep_mtime=keep_mtime) as new:
         for field, kept in row["kept"].items():
             new.restore(field, kept)
-        new.save(without=not row["tagged"])
+        new.save(remove_empty=not row["tagged"])
 
 
 @contextmanager
 def _copy(
     name: Path, path: Path, old: TagFile, *, keep_mtime: bool, last: Callable[[], None] = lambda: None
 ) -> Iterator[TagFile]:
-    """Yield a copy to write tags to. If its audio is the same, call `last` and replace the file with the copy."""
+    """Yield a copy to tag. If its audio is unchanged, call `last` and replace the file with the copy."""
     try:
         status = path.stat()
         if not os.access(path, os.W_OK):

@@ -1,7 +1,6 @@
 """Reading, writing and restoring genre, mood and style in audio files of all formats.
 
-Each format has its own places for them. These are MusicBrainz Picard's; STYLE, which Picard lacks, is stored as by
-Mp3tag and others:
+The names are those of MusicBrainz Picard; STYLE, which Picard lacks, is named as in Mp3tag and other programs:
 
 =====  ==========  ==========  =======  =====  ============================  ========
 field  ID3v2.4     ID3v2.3     Vorbis   APEv2  MP4                           ASF
@@ -11,8 +10,8 @@ mood   TMOO        TXXX:MOOD   MOOD     Mood   ----:com.apple.iTunes:MOOD    WM/
 style  TXXX:STYLE  TXXX:STYLE  STYLE    Style  ----:com.apple.iTunes:STYLE   WM/Style
 =====  ==========  ==========  =======  =====  ============================  ========
 
-TMOO only exists in ID3v2.4. It is not written in addition to ``TXXX:MOOD``, since readers merge the two and would show
-every mood twice.
+TMOO only exists in ID3v2.4. ``TXXX:MOOD`` is not written beside it, since readers merge the two and would show every
+mood twice.
 """
 
 from __future__ import annotations
@@ -46,23 +45,14 @@ _KEYS = {
     "ASF": {"genre": "WM/Genre", "mood": "WM/Mood", "style": "WM/Style"},
 }
 _FREE: Any = MP4FreeForm
-_COMMENTS = (VCFLACDict, OggVCommentDict, OggOpusVComment, OggFLACVComment, OggSpeexVComment)
 _KINDS: tuple[tuple[str, Any], ...] = (
-    ("ID3", ID3),
-    ("Vorbis", _COMMENTS),
-    ("APEv2", APEv2),
-    ("MP4", MP4Tags),
-    ("ASF", ASFTags),
-)
+    ("ID3", ID3), ("Vorbis", (VCFLACDict, OggVCommentDict, OggOpusVComment, OggFLACVComment, OggSpeexVComment)),
+    ("APEv2", APEv2), ("MP4", MP4Tags), ("ASF", ASFTags),
+)  # fmt: skip
 
 
 class TagFile:
-    """The fields of an audio file.
-
-    Parameters
-    ----------
-    like : TagFile, optional
-        A file of the same format, for copies whose name does not reveal it.
+    """The fields of an audio file. `like` is a file of the same format, for copies whose names do not reveal it.
 
     Attributes
     ----------
@@ -70,11 +60,6 @@ class TagFile:
         ``"ID3"``, ``"Vorbis"``, ``"APEv2"``, ``"MP4"`` or ``"ASF"``.
     tagged : bool
         Whether the file has tags at all.
-
-    Raises
-    ------
-    AudioError
-        The file cannot be read, or its format has no tags.
     """
 
     def __init__(self, path: Path, *, like: TagFile | None = None) -> None:
@@ -82,7 +67,7 @@ class TagFile:
         if not path.is_file():
             raise AudioError(path, "is a folder, not an audio file" if path.is_dir() else "no such file")
         try:
-            self._file = mutagen.File(path) if like is None else like._made(path)
+            self._file: Any = mutagen.File(path) if like is None else type(like._file)(path)
             if self._file is not None and isinstance(self._file.tags, ID3) and self._file.tags.version[1] in (3, 4):
                 # By default mutagen converts everything to ID3v2.4.
                 self._file = type(self._file)(path, translate=False)
@@ -97,7 +82,7 @@ class TagFile:
             except (mutagen.MutagenError, NotImplementedError):
                 raise AudioError(path, "has a format without tags") from None
         tags = self._file.tags
-        self.kind = next((name for name, made in _KINDS if isinstance(tags, made)), "")
+        self.kind = next((kind for kind, types in _KINDS if isinstance(tags, types)), "")
         if not self.kind:
             raise AudioError(path, f"has tags in a format that eno cannot write ({type(tags).__name__})")
         self._version = 4
@@ -105,10 +90,6 @@ class TagFile:
             self._version = 3
             if tags.version[1] == 2:  # obsolete
                 tags.update_to_v23()
-
-    def _made(self, path: Path) -> Any:
-        made: Any = type(self._file)
-        return made(path)
 
     def read(self) -> dict[str, list[str]]:
         """Return the distinct values of every field of `FIELDS`."""
@@ -121,24 +102,21 @@ class TagFile:
         if not texts:
             return
         if self.kind == "ID3":
-            if field == "genre":
-                tags.add(_TEXT_FRAMES["TCON"](encoding=_UTF8, text=texts))
-            elif field == "mood" and self._version == 4:
-                tags.add(_TEXT_FRAMES["TMOO"](encoding=_UTF8, text=texts))
-            else:
-                tags.add(_TEXT_FRAMES["TXXX"](encoding=_UTF8, desc=field.upper(), text=texts))
+            frame = "TCON" if field == "genre" else "TMOO" if field == "mood" and self._version == 4 else "TXXX"
+            more = {"desc": field.upper()} if frame == "TXXX" else {}
+            tags.add(_TEXT_FRAMES[frame](encoding=_UTF8, text=texts, **more))
             return
         key = _KEYS[self.kind][field]
         tags[key] = [_FREE(text.encode()) for text in texts] if key.startswith("----:") else texts
 
     def keep(self, field: str) -> list[Any]:
-        """Return all data of a field as JSON for `restore`."""
+        """Return all data of a field, as JSON that `restore` accepts."""
         if self.kind == "ID3":
             return [
                 [one.FrameID, getattr(one, "desc", ""), int(one.encoding), [str(text) for text in one.text]]
                 for one in self._frames(field)
             ]
-        if self.kind == "Vorbis":  # a name may occur in several spellings
+        if self.kind == "Vorbis":  # a field name may occur in several spellings
             wanted = _KEYS[self.kind][field].casefold()
             return [[key, text] for key, text in self._file.tags if key.casefold() == wanted]
         return [[key, _to_json(self._file.tags[key])] for key in self._names(field)]
@@ -157,9 +135,9 @@ class TagFile:
             else:
                 tags[one[0]] = _from_json(one[1])
 
-    def save(self, *, without: bool = False) -> None:
-        """Write the tags into the file. With `without`, tags that are empty are removed altogether."""
-        if without and not self._file.tags:
+    def save(self, *, remove_empty: bool = False) -> None:
+        """Write the tags to the file. With `remove_empty`, a file without any tags left has no tag block."""
+        if remove_empty and not self._file.tags:
             self._file.delete()
         elif self.kind == "ID3":  # without a separator, several values stay separate
             self._file.save(v2_version=self._version, v23_sep=None)
@@ -192,8 +170,8 @@ class TagFile:
             for frame in self._frames(field):
                 del tags[frame.HashKey]
         else:
-            names = [key for key, _ in self.keep(field)] if self.kind == "Vorbis" else self._names(field)
-            for key in dict.fromkeys(name.casefold() if self.kind == "Vorbis" else name for name in names):
+            vorbis = self.kind == "Vorbis"  # its keys ignore case
+            for key in {name.casefold() for name, _ in self.keep(field)} if vorbis else self._names(field):
                 del tags[key]
 
 
@@ -206,7 +184,7 @@ def _texts(values: Iterable[Any]) -> list[str]:
 
 
 def _to_json(value: Any) -> Any:
-    """Convert values of MP4, APEv2 or ASF: one text, or several values of which bytes are marked."""
+    """Convert values of MP4, APEv2 or ASF: a text, or a list of texts and marked bytes."""
     if not isinstance(value, list):
         return str(value)
     return [

@@ -1,4 +1,4 @@
-"""Selection of the predicted tags to write, and of the fields to write them to."""
+"""Selection of the predicted tags to write, and of their fields."""
 
 from __future__ import annotations
 
@@ -12,31 +12,21 @@ from eno.errors import AudioError, LabelError
 from eno.files import printable, read_lines
 from eno.inference.predictions import TagProbability
 
-_NAMES = ("track_id", "folder", "path")  # the last one in output of earlier versions
+_NAMES = ("track_id", "folder", "path")  # path is from earlier versions
 _FAMILIES = {"genres": "genre", "descriptors": "descriptor", "tags": "descriptor"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TagChoice:
-    """Rules for the tags to write.
+    """Rules for the tags to write."""
 
-    Parameters
-    ----------
-    min_probability : float, optional
-        Minimum probability of a tag. By default, tags must exceed the thresholds of the predictor.
-    limit : int, optional
-        Maximum number of genres, and of descriptors; the most probable ones are used.
-    descriptors_as : {"mood", "style", "both"}
-        The field for descriptors.
-    """
-
-    min_probability: float | None = None
-    limit: int | None = None
+    min_probability: float | None = None  # by default, tags must exceed the thresholds of the predictor
+    limit: int | None = None  # of genres, and of descriptors; the most probable ones are used
     genres_only: bool = False
-    descriptors_as: str = "mood"
+    descriptors_as: str = "mood"  # or "style" or "both"
 
     def fields(self, tags: Iterable[TagProbability]) -> dict[str, list[str]]:
-        """Return the values of each field for `eno.tagfiles.edits.plan_edit`, most probable first.
+        """Return the values of each field, most probable first.
 
         Examples
         --------
@@ -46,9 +36,9 @@ class TagChoice:
         >>> TagChoice(min_probability=0.1, descriptors_as="style").fields(tags)
         {'genre': ['Dub'], 'style': ['calm']}
         """
-        named = sorted((tag for tag in tags if self._is_named(tag)), key=lambda tag: -tag.probability)
+        selected = sorted((tag for tag in tags if self._is_selected(tag)), key=lambda tag: -tag.probability)
         genres, descriptors = (
-            [tag.tag for tag in named if tag.family == one][: self.limit] for one in ("genre", "descriptor")
+            [tag.tag for tag in selected if tag.family == one][: self.limit] for one in ("genre", "descriptor")
         )
         found = {"genre": genres}
         if not self.genres_only:
@@ -56,21 +46,16 @@ class TagChoice:
             found |= dict.fromkeys(places, descriptors)
         return {field: values for field, values in found.items() if values}
 
-    def _is_named(self, tag: TagProbability) -> bool:
+    def _is_selected(self, tag: TagProbability) -> bool:
         if self.min_probability is None:
             return tag.probability > tag.threshold
         return tag.probability >= self.min_probability
 
 
 def read_tagged(path: Path) -> Iterator[tuple[str, list[TagProbability] | AudioError]]:
-    """Yield name and tags, or an error, from the output of ``eno tag --json``; all of its tags count as predicted.
+    """Yield the name and the tags, or error, of each line of ``eno tag --json``; all tags exceed their thresholds.
 
-    A name is a file, a folder (with ``--album``), or the id of a track in a store.
-
-    Raises
-    ------
-    LabelError
-        The file cannot be read, or a line has another format.
+    The name is a file, a folder (with ``--album``), or the id of a track in a store.
     """
     for number, line in enumerate(read_lines(path, LabelError), 1):
         if not line.strip():
@@ -95,7 +80,7 @@ def read_tagged(path: Path) -> Iterator[tuple[str, list[TagProbability] | AudioE
 
 
 def album_files(folder: Path) -> list[Path]:
-    """Return the audio files in a folder, without those in its subfolders, in order."""
+    """Return the audio files in a folder, but not in its subfolders, sorted by name."""
     return sorted(
         path
         for path in folder.iterdir()

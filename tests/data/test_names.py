@@ -8,7 +8,7 @@ from eno.data.names import clean_label, label_key, name_key
 
 
 @given(st.text())
-def test_a_key_is_its_own_key(text):
+def test_keys_are_idempotent(text):
     key = name_key(text)
     assert name_key(key) in (key, key.removeprefix("the "))
     assert label_key(label_key(text)) == label_key(text)
@@ -35,7 +35,7 @@ def test_spellings_of_one_name_have_one_key(one, other):
 @pytest.mark.parametrize(
     ("one", "other"), [("が", "か"), ("÷", "×"), ("The The", ""), ("Low", "Lowe"), ("4", "5"), ("йод", "код")]
 )
-def test_other_names_have_other_keys(one, other):
+def test_different_names_have_different_keys(one, other):
     assert name_key(one) != name_key(other)
 
 
@@ -70,7 +70,7 @@ def test_different_numbers_are_different_albums():
     assert title_similarity(parse_title("Led Zeppelin II"), parse_title("Led Zeppelin 2")) == 1
 
 
-def test_another_recording_is_not_the_record():
+def test_a_live_or_remixed_recording_is_another_album():
     studio = parse_title("Adore")
     for other in ("Adore (Live)", "Adore (Demos)", "Adore - Instrumental", "Adore [Remixes]"):
         assert title_similarity(studio, parse_title(other)) < 0.9

@@ -53,7 +53,7 @@ def test_the_report_is_self_contained(page):
     assert all(page.alternatives)
 
 
-def test_all_chapters_are_there_and_names_are_escaped(page):
+def test_all_chapters_are_present_and_names_are_escaped(page):
     assert page.ids == {"overview", "labels", "co-occurrence", "audio", "a-track"}
     for text in (
         "<script>",
@@ -89,7 +89,7 @@ def test_the_terminal_shows_the_same_figures(root):  # noqa: F811
         assert line in text
 
 
-def test_names_fit_the_pictures():
+def test_long_names_fit_into_the_charts():
     assert shorten("Dream Pop") == "Dream Pop"
     assert shorten("空洞 $x$") == "?? $x$"
     assert len(shorten("x" * 100)) == 30
@@ -110,7 +110,7 @@ def test_a_collection_without_labels_or_albums_has_a_report_too(root, tmp_path):
         assert Page((tmp_path / "report.html").read_text("utf-8")).ids == {"overview", "labels"}
 
 
-def test_columns_are_at_their_numbers(root, tmp_path, monkeypatch):  # noqa: F811
+def test_columns_are_at_their_positions(root, tmp_path, monkeypatch):  # noqa: F811
     rows = [
         {"file_name": str(n), "primary_genres": list("abcd")[:n], "release_date": f"{1960 + 10 * n}-01-01"}
         for n in (0, 1, 4)

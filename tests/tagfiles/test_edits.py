@@ -1,4 +1,4 @@
-"""Tags written into files of every kind, and taken back; the audio is decoded before and after."""
+"""Writing and undoing tags in every format, with the audio decoded before and after."""
 
 import json
 import os
@@ -48,13 +48,11 @@ def song(originals, tmp_path):
 
 
 def decoded(path):
-    """Every sample that FFmpeg's decoder gives."""
     with av.open(str(path)) as container:
         return np.concatenate([frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)])
 
 
 def everything(path):
-    """All that mutagen finds, as it is in the file."""
     file = mutagen.File(path)
     if isinstance(file.tags, ID3):
         file = type(file)(path, translate=False)
@@ -105,7 +103,7 @@ class TestExisting:
         assert merged.after["genre"] == ("noise  pop", "Rock", "Shoegaze")
         assert plan_edit(path, WANTED, existing="replace").after["genre"] == ("Shoegaze", "Noise Pop")
         assert plan_edit(path, {"genre": []}, existing="replace").after == {}
-        with pytest.raises(ValueError, match="FIELDS"):
+        with pytest.raises(ValueError, match=r"expected one of .* and of"):
             plan_edit(path, {"title": ["x"]})
 
     def test_undo_restores_several_edits_in_reverse_order(self, song, tmp_path):
@@ -218,7 +216,7 @@ class TestFiles:
         assert path.read_bytes() == content
         assert sorted(one.name for one in tmp_path.iterdir()) == [path.name]  # no log, nothing left over
 
-    def test_log_of_another_kind(self, tmp_path):
+    def test_another_file_is_not_an_undo_log(self, tmp_path):
         (tmp_path / "log").write_text(json.dumps({"path": "x"}))
         with pytest.raises(CatalogueError, match="is not an undo log"):
             list(undo(tmp_path / "log"))

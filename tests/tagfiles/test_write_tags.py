@@ -1,4 +1,4 @@
-"""``eno write-tags``, and tags for other programs."""
+"""``eno write-tags``, and the formats of ``eno tag`` for other programs."""
 
 import csv
 import io
@@ -60,14 +60,14 @@ def test_exports_can_be_read_back(tmp_path):
     }  # fmt: skip
 
 
-def test_names_may_hold_unusual_line_separators(tmp_path):
+def test_names_may_contain_unusual_line_separators(tmp_path):
     file = tmp_path / "tags.jsonl"
     name, tag = "a\u2028b\x85.mp3", "Dub\u2028Techno"
     file.write_text(json.dumps({"path": name, "genres": {tag: 0.5}}, ensure_ascii=False), encoding="utf-8")
     assert list(read_tagged(file)) == [(name, [TagProbability(tag, "genre", 0.5, -1.0)])]
 
 
-def test_lines_of_another_kind_are_refused(tmp_path):
+def test_lines_in_another_format_are_an_error(tmp_path):
     file = tmp_path / "tags.jsonl"
     for line in ("{", "[]", '{"genres": {}}', '{"path": "x", "genres": ["Dub"]}', '{"path": "x", "tags": {"a": "?"}}'):
         file.write_text('{"path": "x.mp3", "genres": {"Dub": 0.5}}\n\n' + line)
@@ -81,7 +81,6 @@ def test_lines_of_another_kind_are_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """Two albums, one with a damaged file; a predictor that names some of musicnn's tags; a store."""
     root = tmp_path_factory.mktemp("prepared")
     for album, kinds in (("one", ("mp3", "flac", "m4a")), ("two", ("ogg", "wav-16"))):
         (root / "music" / album).mkdir(parents=True)
@@ -104,7 +103,6 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture
 def eno(prepared, tmp_path, monkeypatch):
-    """The command, where there is a copy of the music that may be changed."""
     shutil.copytree(prepared[0], tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
 
@@ -198,7 +196,7 @@ def test_formats_of_tag(eno):
         (("--from", "tags.jsonl", "--album"), "already contains the tags"),
         (("--undo", "old.jsonl", "music"), "--undo cannot be combined"),
         (("--undo", "gone.jsonl"), "gone.jsonl: cannot be read"),
-        (("music/one", "--write", "--undo-file", "gone/old.jsonl"), "gone/old.jsonl: old tags cannot be saved there"),
+        (("music/one", "--write", "--undo-file", "gone/old.jsonl"), "gone/old.jsonl: the old tags cannot be saved"),
     ],
 )
 def test_errors_are_one_clear_line(eno, arguments, message, tmp_path):

@@ -60,7 +60,7 @@ def test_ancestors_match_a_recursive_search(pairs):
         ("a.txt", b"A\n\tcaf\xe9\n", r"a\.txt: line 2 is not UTF-8"),
     ],
 )
-def test_mistakes_are_named(tmp_path, name, content, message):
+def test_errors_name_the_line(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(LabelError, match=message):
         Hierarchy.load(tmp_path / name)

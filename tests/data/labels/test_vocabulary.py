@@ -71,7 +71,7 @@ def test_children_count_for_their_ancestors_and_headings_are_no_labels():
     assert roll_up(counts, HIERARCHY) == [("Genres", 4, 4)]
 
 
-def test_nothing_frequent_enough_says_what_there_is():
+def test_an_error_reports_the_most_frequent_label_if_none_is_kept():
     with pytest.raises(
         LabelError, match=r"No label has 100 albums by 10 artists.* the most frequent label, calm, has 4"
     ):

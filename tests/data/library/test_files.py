@@ -28,7 +28,7 @@ def test_ids_do_not_depend_on_where_the_folder_is(tmp_path):
     assert [track.id for track in find_tracks(str(tmp_path / "y"))] == before
 
 
-def test_names_that_are_not_utf8_have_an_id_that_a_table_takes(tmp_path):
+def test_names_that_are_not_utf8_have_ids_that_fit_in_a_table(tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9.mp3")
     path.touch()
     (track,) = find_tracks(tmp_path)
@@ -93,7 +93,7 @@ def test_a_second_root_changes_no_id_and_the_first_of_two_files_counts(two_roots
     assert message.endswith("one is used.")
 
 
-def test_roots_must_be_there_and_beside_each_other(two_roots, caplog):
+def test_roots_must_exist_and_not_be_nested(two_roots, caplog):
     with pytest.raises(AudioError, match="missing: is not a folder"):
         find_tracks([*two_roots, two_roots[0] / "missing"])
     with pytest.raises(AudioError, match=r"a: is inside the audio folder .*one; use only one"):

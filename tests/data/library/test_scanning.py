@@ -106,7 +106,7 @@ def test_unreadable_files_are_tried_again(library, tmp_path, monkeypatch):
     assert (report.problems, counts(report)) == ([], (0, 0, 7, 0))
 
 
-def test_a_missing_root_leaves_the_former_table(library, tmp_path):
+def test_a_missing_root_keeps_the_existing_table(library, tmp_path):
     destination = tmp_path / "tracks.parquet"
     scan(library, destination)
     content = destination.read_bytes()
@@ -136,7 +136,7 @@ def test_an_interrupted_scan_is_resumed(library, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.glob("*.parquet")] == ["tracks.parquet"]
 
 
-def test_a_damaged_table_is_an_error_not_a_fresh_start(library, tmp_path):
+def test_a_damaged_table_is_an_error_and_is_not_replaced(library, tmp_path):
     (tmp_path / "tracks.parquet").write_text("x")
     with pytest.raises(CatalogueError, match=r"tracks\.parquet: cannot be read as Parquet"):
         scan(library, tmp_path / "tracks.parquet")
@@ -162,7 +162,7 @@ class TestHash:
         other = write(tmp_path, kind, music(1, 44_100, seed=1), 44_100)
         assert packet_hash(other) != packet_hash(sounds[kind])
 
-    def test_duplicates_are_found_on_request_also_among_known_files(self, library, tmp_path):
+    def test_duplicates_are_found_on_request_even_among_known_files(self, library, tmp_path):
         destination = tmp_path / "tracks.parquet"
         shutil.copy(library / "mp3" / "mp3.mp3", library / "copy.mp3")
         assert scan(library, destination).duplicates == []
@@ -184,7 +184,7 @@ def test_hashes_of_an_earlier_version_are_read_and_kept(library, tmp_path):
     assert read_tracks(destination).equals(table)
 
 
-def test_any_failure_of_one_file_is_its_own_problem(library, tmp_path, monkeypatch):
+def test_any_failure_of_one_file_does_not_stop_the_scan(library, tmp_path, monkeypatch):
     probe = scanning.probe
 
     def fail(path, **options):

@@ -1,4 +1,4 @@
-"""Albums, and the forms in which Lute gives them away."""
+"""Albums in the formats that Lute exports."""
 
 import json
 import sqlite3
@@ -92,7 +92,6 @@ CREATE TABLE credit_roles (credit_id INTEGER, role_id INTEGER, PRIMARY KEY (cred
 
 
 def write_lines(path: Path, albums: list) -> Path:
-    """Write JSON lines; what is text or bytes already is written as it is."""
     with path.open("wb") as file:
         for one in albums:
             text = one if isinstance(one, bytes | str) else json.dumps(one)
@@ -101,7 +100,6 @@ def write_lines(path: Path, albums: list) -> Path:
 
 
 def write_database(path: Path, albums: list[dict]) -> Path:  # noqa: C901
-    """Write a database with the tables of Lute's own."""
     database = sqlite3.connect(path)
     database.executescript(TABLES)
 

@@ -26,8 +26,6 @@ def message(album: dict):
 
 
 class Lute:
-    """As much of Lute as a search needs: pages of albums, in an order that may change, with failures on demand."""
-
     def __init__(self, albums, *, shuffled=False, failures=(), promised=None):
         self.albums = [message(album) for album in albums]
         self.shuffled, self.failures = random.Random(0) if shuffled else None, list(failures)
@@ -37,7 +35,7 @@ class Lute:
     def search(self, request, context):
         self.offsets.append(request.pagination.offset)
         if self.failures and (code := self.failures.pop(0)) is not None:
-            context.abort(code, "as the test wants it")
+            context.abort(code, "on purpose")
         if self.shuffled:
             self.shuffled.shuffle(self.albums)
         start = request.pagination.offset
@@ -65,7 +63,7 @@ def served(lute):
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch):
+def without_waiting(monkeypatch):
     monkeypatch.setattr(lute_grpc, "_WAITS_S", (0.0, 0.0))
     monkeypatch.setattr(lute_grpc, "_PAGE_ALBUMS", 10)
 
@@ -125,7 +123,7 @@ def test_a_page_is_fetched_again_after_a_temporary_failure(tmp_path):
     assert lute.offsets == [0, 10, 10, 10, 20]
 
 
-def test_a_server_that_dies_midway_leaves_the_former_table(tmp_path):
+def test_a_server_that_dies_midway_keeps_the_existing_table(tmp_path):
     destination = tmp_path / "a.parquet"
     with served(Lute(many(3))) as address:
         import_lute(address, destination)
@@ -140,7 +138,7 @@ def test_a_server_that_dies_midway_leaves_the_former_table(tmp_path):
 
 def test_permanent_errors_are_not_retried(tmp_path):
     lute = Lute(many(3), failures=[grpc.StatusCode.UNIMPLEMENTED] * 2)
-    with served(lute) as address, pytest.raises(CatalogueError, match="UNIMPLEMENTED, as the test wants it"):
+    with served(lute) as address, pytest.raises(CatalogueError, match="UNIMPLEMENTED, on purpose"):
         import_lute(address, tmp_path / "a.parquet")
     assert lute.offsets == [0]
 

@@ -56,7 +56,7 @@ def _text(path, text, encoding="utf-8"):
 
 
 @pytest.mark.parametrize("form", WRITERS)
-def test_every_form_gives_the_same_table(tmp_path, form):
+def test_every_format_yields_the_same_table(tmp_path, form):
     report, table = imported(WRITERS[form](tmp_path / "albums", ALBUMS))
     assert table.schema.equals(ALBUM_SCHEMA)
     expected = [
@@ -113,7 +113,7 @@ class TestMalformed:
         imported(write_lines(tmp_path / "a.jsonl", [album("a")]))
         assert not report.ledger.exists()
 
-    def test_strict_stops_and_leaves_the_former_table(self, tmp_path):
+    def test_strict_stops_and_keeps_the_existing_table(self, tmp_path):
         imported(write_lines(tmp_path / "a.jsonl", [album("former")]))
         source = write_lines(tmp_path / "a.jsonl", [album("a"), "{", album("b")])
         with pytest.raises(CatalogueError, match=r"a\.jsonl: line 2: is not valid JSON"):
@@ -121,7 +121,7 @@ class TestMalformed:
         assert names(read_albums(tmp_path / "out" / "albums.parquet")) == ["former"]
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["albums.parquet"]
 
-    def test_numbers_pass_for_text_and_whole_fractions_for_numbers(self, tmp_path):
+    def test_numbers_are_accepted_as_text_and_integral_floats_as_integers(self, tmp_path):
         track = {"name": "x", "position": 3, "duration_seconds": 100.0}
         _, table = imported(write_lines(tmp_path / "a.jsonl", [album("a", tracks=[track], rating=4)]))
         (row,) = table.to_pylist()
@@ -134,7 +134,7 @@ class TestMalformed:
             imported(_text(tmp_path / "a.json", json.dumps([album("a")])))
         assert raised.value.extra == "lute"
 
-    def test_bad_elements_of_an_array_are_named(self, tmp_path):
+    def test_malformed_elements_of_an_array_are_reported(self, tmp_path):
         elements = [album("a"), 7, album("b", artists="Slowdive"), album("c")]
         report, table = imported(_text(tmp_path / "a.json", json.dumps(elements)))
         assert names(table) == ["a", "c"]
@@ -264,7 +264,7 @@ def lute_parquet_labels():
 
 
 class TestDatabase:
-    def test_reads_what_a_running_lute_has_not_checkpointed_yet(self, tmp_path):
+    def test_the_write_ahead_log_of_a_running_lute_is_read(self, tmp_path):
         path = write_database(tmp_path / "lute.db", ALBUMS)
         writer = sqlite3.connect(path)
         writer.execute("PRAGMA journal_mode = WAL")
@@ -275,7 +275,7 @@ class TestDatabase:
         assert names(table) == ["in the log", "空洞です"]
         writer.close()
 
-    def test_a_locked_database_is_named(self, tmp_path, monkeypatch):
+    def test_a_locked_database_is_reported(self, tmp_path, monkeypatch):
         monkeypatch.setattr(lute_sqlite, "_LOCK_WAIT_S", 0.1)
         path = write_database(tmp_path / "lute.db", ALBUMS)
         holder = sqlite3.connect(path)

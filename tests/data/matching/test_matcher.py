@@ -73,7 +73,7 @@ def edit_review(tmp_path, edit, encoding="utf-8-sig", separator=","):
         writer.writerows(edited)
 
 
-def test_each_method_gives_its_reason(run):
+def test_each_method_states_its_reason(run):
     report, found = run(
         files("release/album/slowdive/souvlaki/CD1", "nonsense", "nonsense"),
         files("release/album/w/w", None, None),
@@ -149,7 +149,7 @@ class TestReview:
             assert report.to_review == 0
         assert [row["decision"] for row in review_rows(tmp_path)] == ["yes"]
 
-    def test_no_rules_a_candidate_out(self, run, tmp_path):
+    def test_the_decision_no_rejects_a_candidate(self, run, tmp_path):
         weezer = files("w", "Weezer", "Weezer")
         run(weezer)
         edit_review(tmp_path, lambda rows: rows[0].update(decision="no"))
@@ -173,7 +173,9 @@ class TestReview:
             ({"folder": "caf\xe9"}, "latin-1", r"review\.csv: line 2 is not UTF-8; save the file as UTF-8"),
         ],
     )
-    def test_mistakes_are_named_and_the_file_stays(self, run, tmp_path, change, encoding, message):
+    def test_errors_in_the_review_file_are_reported_and_the_file_is_kept(
+        self, run, tmp_path, change, encoding, message
+    ):
         weezer = files("w", "Weezer", "Weezer")
         run(weezer)
         edit_review(tmp_path, lambda rows: rows[0].update(change), encoding)
@@ -199,7 +201,7 @@ class TestMatchByFolder:
             "r/a/1.mp3": "r/a",
         }
 
-    def test_a_common_prefix_is_no_match(self):
+    def test_a_common_prefix_is_not_a_match(self):
         assert match_by_folder(["r/souvlaki demos/1.mp3"], ["r/souvlaki"]) == {}
 
 

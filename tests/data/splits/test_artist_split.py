@@ -33,7 +33,6 @@ def album(name, *artists, genre="rock", title=None, lengths=()):
 
 
 def collection(*albums, tracks_each=2, tags=None):
-    """Albums, their labelled tracks, and the tracks table with the given tags."""
     table = pa.Table.from_pylist(list(albums), schema=ALBUM_SCHEMA)
     ids = [(f"{one['file_name']}/{n}", one["file_name"]) for one in albums for n in range(tracks_each)]
     matches = [{"track_id": i, "file_name": name, "decision": "matched"} for i, name in ids]
@@ -43,7 +42,6 @@ def collection(*albums, tracks_each=2, tags=None):
 
 
 def place(tracks, **split_of):
-    """Parts of tracks by album; others are left out."""
     return np.array([split_of.get(name, LEFT_OUT) for name in tracks["file_name"].to_pylist()], dtype="<U5")
 
 
@@ -62,7 +60,7 @@ def test_tracks_get_the_labels_of_their_album():
 
 
 class TestGroups:
-    def test_names_however_spelled_and_collaborations_join(self):
+    def test_spellings_and_collaborations_join_groups(self):
         albums, tracks, tags = collection(
             album("1", "Sigur Rós"), album("2", "SIGUR ROS", "Steindór"), album("3", "Steindór"), album("4", "Low")
         )
@@ -160,7 +158,7 @@ class TestOfficial:
             ),
         ],
     )
-    def test_mistakes_are_named(self, tracks, tmp_path, files, message):
+    def test_errors_are_reported(self, tracks, tmp_path, files, message):
         self.write(tmp_path, **files)
         with pytest.raises(CatalogueError, match=message):
             read_official_splits(tmp_path, tracks)
@@ -182,7 +180,7 @@ class TestLeaks:
         albums = album("1", "A"), album("2", "A"), album("3", "Various Artists"), album("4", "Various Artists")
         assert self.kinds(*albums, splits={"1": "train", "3": "val", "4": "test"}) == set()
 
-    def test_an_album_torn_apart(self):
+    def test_an_album_in_two_splits(self):
         table, tracks, tags = collection(album("1", "Various Artists"))
         leaks = find_leaks(tracks, np.array(["train", "test"]), table, tags)
         assert [(leak.kind, leak.name) for leak in leaks] == [("album", "1")]

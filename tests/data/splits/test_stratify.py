@@ -9,7 +9,6 @@ from eno.errors import LabelError
 
 
 def collection(seed: int, artists: int = 60, labels: int = 25) -> tuple[sparse.csr_array, list[str]]:
-    """Artists with one to eight tracks, who keep to a few labels each; some labels are rare."""
     rng = np.random.default_rng(seed)
     popularity = np.geomspace(0.4, 0.06, labels)
     rows, groups = [], []
@@ -23,7 +22,7 @@ def collection(seed: int, artists: int = 60, labels: int = 25) -> tuple[sparse.c
 
 @settings(max_examples=25)
 @given(st.integers(0, 1000))
-def test_no_group_is_on_two_sides(seed):
+def test_no_group_is_in_two_splits(seed):
     labels, groups = collection(seed, artists=20)
     splits = split_by_group(labels, groups, val=0.15, test=0.15, seed=seed)
     assert len({(group, split) for group, split in zip(groups, splits, strict=True)}) == len(set(groups))
@@ -52,19 +51,18 @@ def test_shares_and_labels_are_balanced(seed):
 
 
 def gap(dense, split_of, groups) -> float:
-    """Mean over labels of how far the held-out shares are from what was asked for."""
     splits = np.array([split_of[group] for group in groups])
     return sum(abs(dense[splits == name].sum(axis=0) / dense.sum(axis=0) - 0.15).mean() for name in ("val", "test"))
 
 
-def test_seed_decides():
+def test_splits_depend_on_the_seed_only():
     labels, groups = collection(0)
     first, again, other = (split_by_group(labels, groups, val=0.2, test=0.2, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
-def test_too_few_groups_are_refused():
+def test_too_few_groups_are_an_error():
     with pytest.raises(LabelError, match="2 groups"):
         split_by_group(sparse.csr_array(np.eye(4, dtype=np.float32)), ["a", "a", "b", "b"], val=0.2, test=0.2, seed=0)
 
@@ -95,7 +93,6 @@ class TestArtistGroups:
 
 
 def naive_split(labels, groups, *, val, test, seed):
-    """The same rule without queues and sparse rows: look at all groups at each step."""
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
     counts = np.zeros((len(names), labels.shape[1] + 1))
     np.add.at(counts, group_of, np.column_stack([labels.toarray(), np.ones(len(group_of))]))
