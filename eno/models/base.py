@@ -41,6 +41,7 @@ class BaseHead:
     """Called after each epoch by heads that are trained in epochs."""
 
     seed: int = 0
+    _min_rows: ClassVar[int] = 2
     _shape: tuple[int, ...] | None = None  # of one vector; None until the head is fitted
 
     @property
@@ -80,6 +81,8 @@ class BaseHead:
         TrainingError
             Training diverges, or fails for all labels.
         """
+        if X_val is None and len(X) < self._min_rows:
+            raise ValueError(f"Fitting needs at least {self._min_rows} labelled rows; there are {len(X)}.")
         data = TrainingData.of(X, Y, X_val, Y_val, groups=groups, sample_weight=sample_weight, seed=self.seed)
         self._fit(data)
         self._shape = data.shape

@@ -17,7 +17,6 @@ from eno.models.calibration.scaling import fit_scaling
 from eno.models.training_data import TrainingData, take
 from eno.models.types import Vectors
 
-_MIN_ROWS = 4
 # Prior standard deviations of a tag's slope and offset around those of all tags. That of the slope is small: logits are
 # cosines of one space, so tags differ in offset far more than in slope.
 _DEVIATIONS = (0.1, 1.0)
@@ -50,6 +49,7 @@ class ZeroShotHead(BaseHead):
     training rows, and ignores groups and weights.
     """
 
+    _min_rows = 4
     name = "zero_shot"
 
     def __init__(self, *, prompts: np.ndarray, neutral: np.ndarray, logit_scale: float) -> None:
@@ -65,8 +65,6 @@ class ZeroShotHead(BaseHead):
         labels = sparse.vstack([data.Y, data.Y_val], format="csr")
         if labels.shape[1] != len(self.prompts):
             raise ValueError(f"Y has {labels.shape[1]} labels; expected {len(self.prompts)}, one per prompt.")
-        if len(X) < _MIN_ROWS:
-            raise ValueError(f"Calibration needs at least {_MIN_ROWS} labelled rows; there are {len(X)}.")
         slopes, offsets, _ = fit_scaling(
             np.ascontiguousarray(self._logits(X).T),
             sparse.csr_array(labels.T > 0),

@@ -145,7 +145,7 @@ class TestBeyondTheContract:
             (np.zeros(4), np.zeros((4, 2)), r"expected \(n, dim\)"),
             (np.array([[0.0], [1.0], [np.nan], [2.0]]), np.zeros((4, 1)), "NaN or infinite values, first in row 2"),
             (np.zeros((4, 3)), np.full((4, 2), 2.0), "outside 0 … 1"),
-            (np.zeros((1, 3)), np.ones((1, 2)), "at least 2 training rows"),
+            (np.zeros((1, 3)), np.ones((1, 2)), "at least 2 labelled rows; there are 1"),
         ],
     )
     def test_invalid_arrays_are_refused(self, head, X, Y, message):
