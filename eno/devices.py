@@ -11,17 +11,9 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device of a name; a missing device is an error, never a fallback to the CPU.
+    """Return a PyTorch device by name; ``"auto"`` is the first GPU, else the CPU.
 
-    Parameters
-    ----------
-    name : str
-        ``"auto"`` (the first GPU, else the CPU), or a PyTorch device name such as ``"cpu"`` or ``"cuda:1"``.
-
-    Raises
-    ------
-    ConfigError
-        PyTorch finds no such device on this machine.
+    A missing device raises ConfigError; there is no fallback to the CPU.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -38,20 +30,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the type in which matrix products are computed.
-
-    Parameters
-    ----------
-    name : str
-        ``"auto"`` (bfloat16 on a GPU that supports it, else float32), ``"float32"`` or ``"bfloat16"``.
-    device : torch.device
-        The device of the computation.
-
-    Raises
-    ------
-    ConfigError
-        There is no such precision.
-    """
+    """Return the precision of matrix products; ``"auto"`` is bfloat16 on a GPU that supports it, else float32."""
     if name == "auto":
         half = device.type == "cuda" and torch.cuda.is_bf16_supported()
         return torch.bfloat16 if half else torch.float32

@@ -8,19 +8,7 @@ import numpy as np
 
 
 class RowView:
-    """Rows of vectors that are read only when they are indexed.
-
-    Parameters
-    ----------
-    source : array-like
-        An array, memory-mapped or not, or another source of rows.
-    rows : np.ndarray [shape=(n,), dtype=int64]
-
-    Attributes
-    ----------
-    shape : tuple of int
-        ``(n, *source.shape[1:])``.
-    """
+    """Rows [shape=(n,), dtype=int64] of an array-like source, which are read when they are indexed."""
 
     def __init__(self, source: Any, rows: np.ndarray) -> None:
         self._source, self._rows = source, rows

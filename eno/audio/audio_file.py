@@ -61,16 +61,8 @@ class AudioInfo:
 def open_audio(path: Path, *, max_duration_s: float = math.inf) -> Iterator[AudioFile]:
     """Open a file for decoding spans.
 
-    Parameters
-    ----------
-    path : Path
-    max_duration_s : float
-        A longer file is refused, without being decoded to its end.
-
-    Raises
-    ------
-    AudioError
-        The file cannot be opened, is too long, or is shorter than `MIN_DURATION_S`.
+    Raises AudioError if it cannot be opened, is shorter than `MIN_DURATION_S`, or is longer than `max_duration_s`. A
+    file that is too long is not decoded to its end.
     """
     if path.is_dir():
         raise AudioError(path, "is a folder, not an audio file")

@@ -34,19 +34,7 @@ class Decoder(Protocol):
 
 
 def open_decoder(path: Path, *, max_duration_s: float = math.inf) -> Decoder:
-    """Open a file with the first decoder that accepts it.
-
-    Parameters
-    ----------
-    path : Path
-    max_duration_s : float
-        A file that must be decoded to find its length is decoded no further than this.
-
-    Raises
-    ------
-    AudioError
-        No decoder accepts the file, or it is too long.
-    """
+    """Open a file with the first decoder that accepts it; raise AudioError if none does, or the file is too long."""
     try:
         return SoundFileDecoder(path, max_duration_s=max_duration_s)
     except soundfile.SoundFileError:

@@ -26,29 +26,15 @@ class DecodedWindows:
 
 
 def probe(path: Path | str, *, listen: bool = True) -> AudioInfo:
-    """Return format and length of a file, and whether its channels cancel.
-
-    `listen` decodes a few spans to find out how the file is mixed down. Raises AudioError if it cannot be read.
-    """
+    """Return the properties of a file; see `AudioFile.info`. Raises AudioError if it cannot be read."""
     with open_audio(Path(path)) as audio:
         return audio.info(listen=listen)
 
 
 def decode(path: Path | str, *, sample_rate: int, start: int = 0, samples: int | None = None) -> np.ndarray:
-    """Decode a span as mono audio [shape=(samples,), dtype=float32].
+    """Decode a span as mono audio [shape=(samples,), dtype=float32]; by default up to the end of the file.
 
-    Parameters
-    ----------
-    path : Path or str
-    sample_rate : int
-        Samples per second of the result.
-    start, samples : int
-        First sample and length, at `sample_rate`; to the end of the file by default.
-
-    Raises
-    ------
-    AudioError
-        The file cannot be read, or ends before the span does.
+    `start` and `samples` are counted at `sample_rate`. Raises AudioError if the file cannot be read or ends too early.
     """
     with open_audio(Path(path)) as audio:
         total = audio.samples(sample_rate)
@@ -58,22 +44,9 @@ def decode(path: Path | str, *, sample_rate: int, start: int = 0, samples: int |
 def read_windows(
     path: Path | str, *, sample_rate: int, window_samples: int, policy: WindowPolicy, padding: str = "repeat"
 ) -> DecodedWindows:
-    """Decode the windows of a track, and nothing else of it.
+    """Decode only the windows of a track; `padding` of short tracks is that of `eno.spec.EncoderSpec`.
 
-    Parameters
-    ----------
-    path : Path or str
-    sample_rate, window_samples : int
-        Samples per second, and of a window.
-    policy : WindowPolicy
-        Which windows.
-    padding : {"repeat", "repeatpad"}
-        How a track that is shorter than a window fills it; see `eno.spec.EncoderSpec`.
-
-    Raises
-    ------
-    AudioError
-        The file cannot be read, ends too early, or is shorter than `MIN_DURATION_S`.
+    Raises AudioError if the file cannot be read, ends too early, or is shorter than `MIN_DURATION_S`.
     """
     with open_windows(
         path, sample_rate=sample_rate, window_samples=window_samples, policy=policy, padding=padding
@@ -85,10 +58,7 @@ def read_windows(
 def open_windows(
     path: Path | str, *, sample_rate: int, window_samples: int, policy: WindowPolicy, padding: str = "repeat"
 ) -> Iterator[OpenWindows]:
-    """Open a track to decode its windows one by one, so that a long track need not fit into memory.
-
-    Parameters and errors are those of `read_windows`. Iterate over the result while the file is open.
-    """
+    """Open a track to decode its windows one by one; see `read_windows`. Iterate while the file is open."""
     with open_audio(Path(path)) as audio:
         yield OpenWindows(audio, sample_rate, window_samples, policy, padding)
 

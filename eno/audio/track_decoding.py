@@ -1,7 +1,4 @@
-"""Decode the windows of tracks in worker processes.
-
-What the workers import is kept to this room, since each of them holds it in memory.
-"""
+"""Decode the windows of tracks in worker processes, which import little to save memory."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ class FileStamp(NamedTuple):
 
 
 class TrackRequest(NamedTuple):
-    """Path of a file to decode. If its samples still have the known hash, its windows are not wanted."""
+    """Path of a file to decode, unless its samples still have the known hash."""
 
     file: str
     known_hash: str | None
@@ -67,13 +64,7 @@ def track_pool(
 def decode_track(
     spec: EncoderSpec, policy: WindowPolicy, request: TrackRequest
 ) -> Generator[TrackHead | np.ndarray, None, FileStamp]:
-    """Decode the windows of a track; what a worker runs.
-
-    Raises
-    ------
-    AudioError
-        The file cannot be read, or was modified meanwhile.
-    """
+    """Decode the windows of a track in a worker; raise AudioError if it cannot be read or is being modified."""
     before = _size_and_time(request.file)
     layout: Any = {"sample_rate": spec.sample_rate, "window_samples": spec.window_samples, "padding": spec.padding}
     with open_windows(request.file, policy=policy, **layout) as windows:

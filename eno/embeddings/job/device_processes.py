@@ -20,18 +20,9 @@ _WATCH_S = 0.5
 
 
 class DevicesExecutor:
-    """Embeds tracks on several devices, each in its own process with its own decoding workers.
+    """Embeds tracks on several devices, such as ``["cuda:0", "cuda:1"]``, with one process for each.
 
-    Parameters
-    ----------
-    spec : EncoderSpec
-        The encoder, which every process loads.
-    devices : sequence of str
-        Device names as in PyTorch: ``["cuda:0", "cuda:1"]``.
-    workers : int, optional
-        Decoding processes of all devices together; one per core by default.
-    policy, dtype, file_timeout_s
-        See `eno.embeddings.job.pipeline.LocalExecutor` and `eno.devices.resolve_dtype`.
+    `workers` is the number of decoding processes of all devices together; one per core by default.
     """
 
     def __init__(
@@ -50,13 +41,7 @@ class DevicesExecutor:
         self._settings |= {"file_timeout_s": file_timeout_s, "threads": max(1, usable_cores() // len(self._devices))}
 
     def __call__(self, tasks: Sequence[Task], stop: Callable[[], bool]) -> Iterator[Result]:
-        """Embed tracks; see `eno.embeddings.job.executor.Executor`.
-
-        Raises
-        ------
-        EnoError
-            The process of a device failed or was killed.
-        """
+        """Embed tracks; raise EnoError if the process of a device fails or is killed."""
         if not tasks:
             return
         pipes: dict[Any, str] = {}
@@ -103,11 +88,7 @@ def _embed_share(pipe: connection.Connection, tasks: Sequence[Task], device: str
         signal.signal(one, signal.SIG_IGN)  # they reach all processes; the parent decides
     end_with_parent()
     try:
-        import torch
-
-        if device == "cpu":
-            torch.set_num_threads(settings["threads"])
-        encoder = load_again(settings["spec"], device=device, dtype=settings["dtype"])
+        encoder = load_again(settings["spec"], device=device, dtype=settings["dtype"], threads=settings["threads"])
         executor = LocalExecutor(
             encoder, settings["policy"], workers=settings["workers"], file_timeout_s=settings["file_timeout_s"]
         )

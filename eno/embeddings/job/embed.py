@@ -27,7 +27,7 @@ from eno.encoders import Encoder
 from eno.files import AudioRoots
 
 _FLUSH_S = 60.0
-"""Results are written at least this often, so no more work is lost when the job is killed."""
+"""Maximum time between writes, and so the work that is lost when the job is killed."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class EmbedProgress:
     Attributes
     ----------
     done, failed, total : int
-        Tracks that are done, including failed ones; those that failed; and all tracks of this run.
+        Processed tracks, failed ones among them, and all tracks of this run.
     audio_s : float
-        Duration of the tracks that were embedded.
+        Duration of the embedded tracks.
     """
 
     done: int
@@ -118,30 +118,24 @@ def embed_folder(
     audio_roots : AudioRoots, Path, str, or iterable of Path or str
         One audio folder or several; see `eno.data.library.files.find_tracks`. While one of several holds no audio
         files, perhaps because it is not mounted, no track is taken for deleted.
-    encoder : Encoder
     store : EmbeddingStore
-        A store of this encoder. Tracks that it holds are skipped, so an interrupted run can be continued.
+        A store of this encoder. Its tracks are skipped, so an interrupted run can be continued.
     executor : Executor, optional
-        Does the work; by default in this process, with worker processes that decode.
+        By default a `LocalExecutor`.
     retry_failed : bool
-        Also try tracks that failed in an earlier run and whose files have not changed.
-    on_progress : callable, optional
-        Called after every track.
+        Also try unchanged files that failed in an earlier run.
 
     Returns
     -------
     EmbedReport
-        Also after an interrupt (Ctrl-C or SIGTERM): the first finishes the tracks that are under way, a second one does
-        not, and both save what is done.
+        Also after Ctrl-C or SIGTERM: the first finishes the tracks under way, a second one does not; results are saved.
 
     Raises
     ------
     FingerprintMismatch
         The store belongs to another encoder.
-    AudioError
-        A folder cannot be read.
     StoreError
-        Another run is writing into the store, it cannot be written to, or it belongs to another collection.
+        Another process is writing to the store, it is not writable, or it belongs to another collection.
     """
     began = time.monotonic()
     store.require(encoder.spec)
@@ -182,7 +176,7 @@ def embed_folder(
 
 
 class _Interrupts:
-    """Turns the first Ctrl-C or SIGTERM into a request to stop; the second one interrupts."""
+    """Turns the first Ctrl-C or SIGTERM into a request to stop; the second raises KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self._asked = False
@@ -207,7 +201,7 @@ class _Interrupts:
 
 
 class _Run:
-    """Collects results, and writes them to the store from time to time, in a thread."""
+    """Collects results and writes them to the store in a thread."""
 
     def __init__(self, store: EmbeddingStore, plan: Plan, lock: WriterLock) -> None:
         self.failures = dict(plan.failures)

@@ -14,14 +14,7 @@ from eno.data.library.files import Track
 
 @dataclass(frozen=True)
 class Task:
-    """A track to embed.
-
-    Attributes
-    ----------
-    known_hash : str or None
-        Hash of the samples that its vectors in the store were computed from; if it is still the same, nothing is
-        encoded.
-    """
+    """A track to embed, unless its samples still have the known hash, with which it is in the store."""
 
     track: Track
     known_hash: str | None = None
@@ -29,14 +22,7 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """A track that was embedded.
-
-    Attributes
-    ----------
-    starts_s : np.ndarray [shape=(n,), dtype=float64]
-        Start of every window.
-    vectors : np.ndarray [shape=(n, layers, dim), dtype=float32]
-    """
+    """A track that was embedded; `starts_s` has shape (n,), `vectors` (n, layers, dim)."""
 
     track: Track
     stamp: FileStamp
@@ -47,7 +33,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Untouched:
-    """A track whose file changed, but not its samples, so that its vectors are still right."""
+    """A track whose file changed, but not its samples, so its vectors are still valid."""
 
     track: Track
     stamp: FileStamp
@@ -68,8 +54,4 @@ class Executor(Protocol):
     """Embeds tracks: in this process, in several, or on a cluster."""
 
     def __call__(self, tasks: Sequence[Task], stop: Callable[[], bool]) -> Iterator[Result]:
-        """Embed tracks.
-
-        Once `stop` returns True, tasks under way are finished and no others begun. Results of all tasks that were begun
-        are yielded in any order.
-        """
+        """Yield a result for each track, in any order. Once `stop` returns True, no further tracks are started."""

@@ -1,13 +1,13 @@
 """From files to vectors: decoding workers → batches of windows → encoder.
 
-Memory does not grow with the collection: the workers wait until their windows are taken, and windows are taken only
-when there is room in the next batch.
+Memory does not grow with the collection: workers wait until there is room for their windows in the next batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -26,8 +26,15 @@ _LEAST_BATCH = 8
 _NICE = 19
 
 
-def load_again(spec: EncoderSpec, *, device: str, dtype: str) -> Encoder:
-    """Load the encoder of a spec in another process or on another machine; EnoError if it is not the same there."""
+def load_again(spec: EncoderSpec, *, device: str, dtype: str, threads: int) -> Encoder:
+    """Load an encoder in another process or on another machine, with a number of threads if it runs on the CPU.
+
+    Raises EnoError if a different encoder is loaded there.
+    """
+    if device == "cpu":
+        import torch
+
+        torch.set_num_threads(threads)
     encoder = load_encoder(spec.name, device=device, dtype=dtype, **spec.options, **spec.location)
     if encoder.spec.fingerprint != spec.fingerprint:
         raise EnoError(f"Loaded the encoder {encoder.spec.label}, expected {spec.label}.")
@@ -35,17 +42,9 @@ def load_again(spec: EncoderSpec, *, device: str, dtype: str) -> Encoder:
 
 
 class LocalExecutor:
-    """Embeds tracks with an encoder of this process.
+    """Embeds tracks with an encoder in this process.
 
-    Parameters
-    ----------
-    encoder : Encoder
-    policy : WindowPolicy
-        Which windows of a track.
-    workers : int, optional
-        Decoding processes at most; by default one per core, or with a GPU one less.
-    file_timeout_s : float
-        See `eno.audio.worker_pool.WorkerPool`.
+    `workers` is the maximum number of decoding processes; by default one per core, or one less with a GPU.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class LocalExecutor:
         on_cpu = getattr(getattr(encoder, "device", None), "type", "cpu") == "cpu"
         self._workers = workers or (usable_cores() if on_cpu else max(1, usable_cores() - 1))
         # On a CPU, decoders and encoder compete for the cores. The encoder has priority, since its threads wait for
-        # each other; the decoders get the cores whenever it is idle.
+        # each other.
         self._nice = _NICE if on_cpu else 0
 
     def pool(self) -> WorkerPool:
@@ -83,17 +82,9 @@ class LocalExecutor:
 def embed_tracks(
     encoder: Encoder, pool: WorkerPool, tasks: Iterable[Task], stop: Callable[[], bool]
 ) -> Iterator[Result]:
-    """Embed tracks; see `eno.embeddings.job.executor.Executor`.
+    """Embed tracks with a pool from `track_pool`; see `eno.embeddings.job.executor.Executor`.
 
-    Parameters
-    ----------
-    encoder : Encoder
-        One with a method `start`, such as `eno.encoders.torch_encoder.TorchEncoder`, computes a batch while the next
-        one is gathered.
-    pool : WorkerPool
-        From `eno.audio.track_decoding.track_pool`.
-    tasks, stop
-        As for an executor.
+    An encoder with a method `start`, such as `TorchEncoder`, computes a batch while the next one is gathered.
     """
     batches = _Batches(encoder)
     tracks: dict[int, _Track] = {}
@@ -142,12 +133,12 @@ class _Track:
 
 
 class _Batches:
-    """Gathers windows of any tracks into batches of one size; one batch is gathered while another is computed."""
+    """Gathers windows of several tracks into batches; one is gathered while another is computed."""
 
     def __init__(self, encoder: Encoder) -> None:
         size = max(_LEAST_BATCH, getattr(encoder, "batch_size", _LEAST_BATCH))
         self._overlaps = hasattr(encoder, "start")
-        self._encode = getattr(encoder, "start", None) or _at_once(encoder)
+        self._begin = getattr(encoder, "start", None) or (lambda windows: partial(encoder.encode, windows))
         self._windows = np.empty((size, encoder.spec.window_samples), np.float32)
         self._pieces: list[tuple[_Track, int]] = []
         self._gathered = 0
@@ -172,7 +163,7 @@ class _Batches:
         yield from self._collect()
 
     def _start(self) -> Iterator[Embedded]:
-        result = self._encode(self._windows[: self._gathered])
+        result = self._begin(self._windows[: self._gathered])
         pieces, self._pieces, self._gathered = self._pieces, [], 0
         yield from self._collect()
         self._under_way = result, pieces
@@ -190,11 +181,3 @@ class _Batches:
             first += count
             if track.is_whole():
                 yield track.result()
-
-
-def _at_once(encoder: Encoder) -> Callable[[np.ndarray], Callable[[], np.ndarray]]:
-    def encode(windows: np.ndarray) -> Callable[[], np.ndarray]:
-        vectors = encoder.encode(windows)
-        return lambda: vectors
-
-    return encode

@@ -33,16 +33,14 @@ class Plan:
     ----------
     tasks : list of Task
         Tracks that are new, have changed, or are tried again.
-    skipped : int
-        Tracks whose vectors are up to date.
-    vanished : int
-        Tracks in the store whose file was deleted.
+    skipped, vanished : int
+        Tracks that are up to date, and tracks in the store whose file was deleted.
     held : set of str
         Tracks among the tasks and failures that have vectors of an earlier file.
     failures : dict of str to Failure
         Tracks that failed before and are not tried again.
     amendments : dict of str to Amendment
-        What the store's amendments should be, by track.
+        The amendments that the store should have.
     """
 
     tasks: list[Task] = field(default_factory=list)
@@ -56,24 +54,13 @@ class Plan:
 def make_plan(tracks: Tracks, held: pa.Table, ledger: Ledger, *, retry_failed: bool) -> Plan:
     """Compare the tracks of a collection with those of a store.
 
-    A file counts as unchanged if it has the size and the time of modification at which it was embedded, or if the store
-    does not know these. Otherwise it becomes a task, which compares its samples.
-
-    Parameters
-    ----------
-    tracks : Tracks
-        The audio files of the collection.
-    held : pa.Table
-        ``store.tracks(also_gone=True)``
-    ledger : Ledger
-        That of the store.
-    retry_failed : bool
-        Also try tracks that failed before and whose files have not changed.
+    A file is unchanged if it has the size and modification time with which it was embedded, or if these are unknown.
+    Otherwise it becomes a task, which compares its samples. `held` is ``store.tracks(also_gone=True)``.
 
     Raises
     ------
     StoreError
-        The store holds tracks, but none of this collection.
+        The store has tracks, but none of this collection.
     """
     places = pc.index_in(tracks.ids, held["track_id"].combine_chunks())
     rows = pc.fill_null(places, _NONE).to_numpy()

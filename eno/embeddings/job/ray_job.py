@@ -1,8 +1,4 @@
-"""The same job on a Ray cluster: Ray Data distributes the tracks to encoders wherever there is a GPU.
-
-Plan, parts and ledger, and with them resuming, are those of the local job. Only the process that runs it writes, so the
-vectors are sent to it.
-"""
+"""The same job on a Ray cluster. Vectors are sent to the local process, which alone writes to the store."""
 
 from __future__ import annotations
 
@@ -45,19 +41,14 @@ class RayExecutor:
 
     Parameters
     ----------
-    spec : EncoderSpec
-        The encoder, which every actor loads.
-    device, dtype : str
-        See `eno.devices`. With ``"auto"`` an actor has a GPU if the cluster has any; with ``"cpu"`` never.
+    device : str
+        With ``"auto"`` an actor has a GPU if the cluster has any; with ``"cpu"`` never.
     workers : int, optional
-        Decoding processes of each actor, which reserves as many cores; 8 with a GPU, else 1 by default.
-    policy, file_timeout_s
-        See `eno.embeddings.job.pipeline.LocalExecutor`.
+        Decoding processes of each actor, which reserves as many cores; by default 8 with a GPU, else 1.
     max_actors : int, optional
-        Limit of actors; by default as many as the cluster has room for, even while it grows.
+        By default as many as the cluster has room for, even while it grows.
     share : int, optional
-        Tracks that an actor takes at a time; by default 8 to 128, depending on their number. If an actor dies, its
-        share is embedded again.
+        Tracks per request to an actor; by default 8 to 128. If an actor dies, its share is embedded again.
     """
 
     def __init__(
@@ -148,11 +139,7 @@ class _Embedder:
     def __init__(
         self, spec: EncoderSpec, policy: WindowPolicy, device: str, dtype: str, workers: int, file_timeout_s: float
     ) -> None:
-        if device == "cpu":
-            import torch
-
-            torch.set_num_threads(workers)
-        self._encoder = load_again(spec, device=device, dtype=dtype)
+        self._encoder = load_again(spec, device=device, dtype=dtype, threads=workers)
         self._executor = LocalExecutor(self._encoder, policy, workers=workers, file_timeout_s=file_timeout_s)
         self._pool: WorkerPool | None = None
 
