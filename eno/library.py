@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -294,18 +294,19 @@ class Library:
 
     @cached_property
     def sounds_like(self) -> SoundsLike:
-        """Search for similar tracks in the current store, by tracks that it contains."""
+        """Search for similar tracks in the current store; its encoder is loaded when a file or text needs it."""
         return self.search()
 
-    def search(self, index: SimilarityIndex | None = None, **options: Any) -> SoundsLike:
-        """Search an index, by default that of the current store; for the options see `SoundsLike`."""
+    def search(self, index: SimilarityIndex | None = None, *, encoder: str | None = None, **options: Any) -> SoundsLike:
+        """Search an index, by default that of the current store; see `encoder_of`, and `SoundsLike` for the options."""
         from eno.similarity.metadata import TrackMetadata
         from eno.similarity.sounds_like import SoundsLike
 
         store, index = self.store(), index or self.index()
         metadata = TrackMetadata.read(index.track_ids(), self.data)
         options = {"audio_roots": self.present_audio_roots, **options}
-        return SoundsLike(index, store, metadata=metadata, **options)
+        load = partial(self.encoder_of, store.spec, encoder)
+        return SoundsLike(index, store, encoder=load, metadata=metadata, **options)
 
     def find_track(self, name: str) -> str:
         """Return the id of the scanned track that a name stands for; see `eno.similarity.lookup.find_track`."""

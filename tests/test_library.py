@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from eno import Library
+from eno import Library, embed_folder
 from eno.audio.windows import WindowPolicy
 from eno.cli import app
 from eno.config import load_settings
@@ -141,6 +142,20 @@ class TestTracks:
             assert library.find_track(name) == "Slowdive/Souvlaki/01 - Alison.flac"
         with pytest.raises(EnoError):
             library.find_track("When the Sun Hits")
+
+
+class TestSearch:
+    def test_the_encoder_is_loaded_when_a_file_needs_it(self, folder, monkeypatch):
+        library, encoder = Library.open(audio_roots=folder / "Music", store="store"), ProjectionEncoder()
+        embed_folder(folder / "Music", encoder, _store("store"))
+        loaded = []
+        monkeypatch.setattr(Library, "encoder_of", lambda self, spec, name=None: loaded.append(spec) or encoder)
+        assert len(library.sounds_like.like("Low/Words.flac", k=2)) == 2
+        assert not loaded
+        other = folder / "new.flac"
+        shutil.copy(folder / "Music" / "Low" / "Words.flac", other)
+        assert library.sounds_like.like(other, k=1)[0].track_id == "Low/Words.flac"
+        assert loaded == [encoder.spec]
 
 
 class TestStatus:

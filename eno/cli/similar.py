@@ -175,8 +175,7 @@ def similar(
     if result.m3u is not None:
         prepare_output(result.m3u)
     tagged = model is not None or (query.tags is not None and library.has_predictor)
-    sounds = _open(library, index, windows, tagged=tagged, named_audio=audio_root is not None)
-    _load_encoder(sounds, library, query, seeds or [], encoder)
+    sounds = _open(library, index, windows, encoder, tagged=tagged, named_audio=audio_root is not None)
     found = result.find(sounds, query.query(sounds, seeds or []), where)
     _show(found, sounds, as_json=as_json, playlist=result.playlist is not None)
     if result.m3u is not None:
@@ -205,12 +204,14 @@ def _year(text: str) -> int:
     return int(text)
 
 
-def _open(library: Library, folder: Path | None, windows: bool, *, tagged: bool, named_audio: bool) -> SoundsLike:
+def _open(
+    library: Library, folder: Path | None, windows: bool, encoder: str | None, *, tagged: bool, named_audio: bool
+) -> SoundsLike:
     with progress("indexing") as show:
         index = library.index(folder=folder, windows=windows, on_progress=show)
     tags = _tags(library, index.folder / "tags") if tagged else None
     roots = library.audio_roots if named_audio else library.present_audio_roots
-    return library.search(index, tags=tags, audio_roots=roots)
+    return library.search(index, encoder=encoder, tags=tags, audio_roots=roots)
 
 
 def _tags(library: Library, folder: Path) -> TagTable:
@@ -222,16 +223,6 @@ def _tags(library: Library, folder: Path) -> TagTable:
     store.require(parts.spec)
     message = f"predicting the tags of {shown(store.path)}, once per predictor"
     return open_tag_table(folder, model, store, parts, on_predict=lambda: errors.print(message))
-
-
-def _load_encoder(
-    sounds: SoundsLike, library: Library, query: QueryOptions, seeds: list[str], encoder: str | None
-) -> None:
-    """Load the encoder if audio or text has to be encoded. This takes seconds."""
-    names = [*seeds, *(query.minus or ())]
-    needed = query.text is not None or query.passage(seeds) != (None, None)
-    if needed or any(sounds.find(one) is None and Path(one).is_file() for one in names):
-        sounds.encoder = library.encoder_of(sounds.store.spec, encoder)
 
 
 def _show(found: SearchResult, sounds: SoundsLike, *, as_json: bool, playlist: bool) -> None:

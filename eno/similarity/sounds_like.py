@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,8 @@ class SoundsLike:
         An index of tracks; or of windows, to find passages.
     store : EmbeddingStore
         The indexed store.
-    encoder : Encoder, optional
-        The store's encoder, needed only for files and texts.
+    encoder : Encoder or callable, optional
+        The store's encoder, needed only for files and texts; or a function that loads it when it is first needed.
     metadata : TrackMetadata, optional
         By default only what follows from the tracks' paths.
     tags : TagTable, optional
@@ -69,13 +69,15 @@ class SoundsLike:
         index: SimilarityIndex,
         store: EmbeddingStore,
         *,
-        encoder: Encoder | None = None,
+        encoder: Encoder | Callable[[], Encoder] | None = None,
         metadata: TrackMetadata | None = None,
         tags: TagTable | None = None,
         audio_roots: AudioRoots | Path | str | Iterable[Path | str] | None = None,
     ) -> None:
         index.require(store.spec)
-        self.index, self.store, self.encoder = index, store, encoder
+        self.index, self.store = index, store
+        self.encoder: Encoder | None = encoder if hasattr(encoder, "spec") else None  # type: ignore[assignment]
+        self._load_encoder = None if encoder is self.encoder else encoder
         self.tracks = IndexedTracks(index, metadata, tags)
         self.audio_roots = None if audio_roots is None else AudioRoots.of(audio_roots)
         self.notes: tuple[str, ...] = ()
@@ -157,6 +159,8 @@ class SoundsLike:
         return queries.of_file(self.tracks, file, encoder, self.store.policy, from_s=from_s, to_s=to_s, track_id=track)
 
     def _require_encoder(self, name: str) -> Encoder:
+        if self.encoder is None and self._load_encoder is not None:
+            self.encoder = self._load_encoder()  # type: ignore[operator]
         if self.encoder is None:
             raise ConfigError(f"{name} must be encoded with {self.store.spec.name!r}, but no encoder was loaded.")
         return self.encoder
