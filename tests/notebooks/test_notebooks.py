@@ -117,10 +117,10 @@ def test_features_and_embeddings(run, root, store):
     labels = LabelEncoder.load(root.label_encoder)
     assert str(sizes) in printed
     assert "shape (1, 128, 157)" in printed  # 5 s at 16 kHz, every 512 samples, centred
-    assert f"{TRACKS} tracks: 0 made, {TRACKS} made before, 0 failed" in printed
+    assert f"{TRACKS} tracks: 0 computed, {TRACKS} up to date, 0 failed" in printed
     assert f"{len(labels)} labels: {labels.num_genres} genres, {labels.num_descriptors} descriptors" in printed
     assert f"batch: features (4, 1, 128, 94), labels (4, {len(labels)})" in printed
-    assert f"embedded 0, there before {TRACKS}, failed 0" in printed
+    assert f"0 embedded, {TRACKS} skipped, 0 failed" in printed
     assert pictures == 2
 
     albums = {}
@@ -187,7 +187,7 @@ def test_evaluation(run, root, store):
     predicted = predictor.predict_vectors(store.view(ids))
     above = predicted > predictor.thresholds
     expected = average_precision_score(truth[:, judged], predicted[:, judged])
-    assert f"{len(ids)} test tracks by {len(set(albums))} artists, {judged.sum()} labels judged" in printed
+    assert f"{len(ids)} test tracks by {len(set(albums))} artists, {judged.sum()} labels evaluated" in printed
     assert f"{len(set(albums))} albums, combined by mean_logit" in printed
     assert _number("mAP by chance: ", printed) == pytest.approx(truth[:, judged].mean(), abs=6e-4)
     assert expected > truth[:, judged].mean() + 0.05
@@ -206,7 +206,7 @@ def test_evaluation(run, root, store):
 
     untested = [name for name, some in zip(labels.all_labels, truth.any(axis=0), strict=True) if not some]
     assert f"{len(untested)} of {len(labels)} labels have no test tracks" in printed
-    assert "over-fitting: FOUND" in printed  # thirty tracks are learned by heart
+    assert "over-fitting: FOUND" in printed  # thirty tracks are memorised
     assert len(re.findall(r"^\w+: mlp - linear = ", printed, re.MULTILINE)) == 4
     report = pq.read_table(folder / "evaluation" / "per_label.parquet")
     assert report["label"].to_pylist() == [row[1] for row in of_labels]
