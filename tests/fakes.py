@@ -1,7 +1,11 @@
 """Fakes that keep tests fast."""
 
+import time
+from functools import partial
+
 import numpy as np
 
+from eno.audio.worker_pool import WorkerPool
 from eno.spec import EncoderSpec
 
 
@@ -24,3 +28,15 @@ class ProjectionEncoder:
 
     def encode(self, windows: np.ndarray) -> np.ndarray:
         return (windows @ self.projection).reshape(len(windows), len(self.spec.layers), self.spec.dim)
+
+
+def with_hanging_files(pool: WorkerPool) -> WorkerPool:
+    """Let the pool hang at files whose name ends with "hangs", as a decoder may at a damaged file."""
+    pool._settings = pool._settings._replace(work=partial(_hang_or_work, pool._settings.work))
+    return pool
+
+
+def _hang_or_work(work, task):
+    while "hangs." in str(task):
+        time.sleep(0.02)
+    return work(task)

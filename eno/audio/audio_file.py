@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,8 +65,7 @@ def open_audio(path: Path, *, max_duration_s: float = math.inf) -> Iterator[Audi
     Raises AudioError if it cannot be opened, is shorter than `MIN_DURATION_S`, or is longer than `max_duration_s`. A
     file that is too long is not decoded to its end.
     """
-    if path.is_dir():
-        raise AudioError(path, "is a folder, not an audio file")
+    check_is_file(path)
     if path.is_symlink() and not path.exists():
         raise AudioError(path, f"is a link to {path.readlink()}, which does not exist; repair or remove the link")
     try:
@@ -84,6 +84,19 @@ def open_audio(path: Path, *, max_duration_s: float = math.inf) -> Iterator[Audi
         yield audio
     finally:
         audio.close()
+
+
+def check_is_file(path: Path) -> None:
+    """Raise AudioError for a folder, named pipe, socket or device, which must not be opened: it may block for good."""
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except OSError:  # opening the file gives the reason
+        return
+    if kind != stat.S_IFREG:
+        raise AudioError(path, f"is {_KINDS.get(kind, 'a device')}, not an audio file")
+
+
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 
 class AudioFile:

@@ -32,12 +32,13 @@ def start_process(target: Callable[..., None], *arguments: Any, daemon: bool) ->
     return process, ours
 
 
-def end_with_parent() -> None:
-    """Exit when the parent process does, even if a decoder hangs."""
+def end_with_parent(tick: Callable[[], None] = lambda: None, every_s: float | None = None) -> None:
+    """Exit when the parent process does, even if a decoder hangs. Until then, call `tick` every so many seconds."""
 
     def watch() -> None:
         if (parent := parent_process()) is not None:
-            connection.wait([parent.sentinel])
+            while not connection.wait([parent.sentinel], timeout=every_s):
+                tick()
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from eno.audio.heartbeat import note_progress
 from eno.audio.reading import OpenWindows, open_windows
 from eno.audio.windows import WindowPolicy
 from eno.audio.worker_pool import FILE_TIMEOUT_S, WorkerPool
@@ -83,6 +84,7 @@ def decode_track(
 def _hash_of(windows: OpenWindows) -> str:
     digest = hashlib.sha256()
     for window in windows:
+        note_progress()
         digest.update(_bytes(window))
     return digest.hexdigest()[:_HASH_DIGITS]
 

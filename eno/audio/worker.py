@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eno.audio.decoder_messages import StderrFile
+from eno.audio.heartbeat import TICK_S, Heartbeat, use_heartbeat
 from eno.audio.processes import end_with_parent
 from eno.errors import AudioError
 
@@ -29,7 +30,9 @@ class WorkerSettings(NamedTuple):
     memory_bytes: int | None
 
 
-def run_worker(pipe: connection.Connection, memory: Any, stderr_file: str, settings: WorkerSettings) -> None:
+def run_worker(
+    pipe: connection.Connection, memory: Any, heartbeat: Heartbeat, stderr_file: str, settings: WorkerSettings
+) -> None:
     """Run tasks until the pipe is closed.
 
     Receives ``("task", job, task)``, ``("slot", number)`` when a slot is free again, and ``("cancel", job)``. Sends
@@ -40,14 +43,15 @@ def run_worker(pipe: connection.Connection, memory: Any, stderr_file: str, setti
     `memory` is a shared ctypes array of float32 for the slots; `stderr_file` receives standard error.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
-    end_with_parent()
+    end_with_parent(heartbeat.tick, TICK_S)
+    use_heartbeat(heartbeat)
     if settings.nice and hasattr(os, "nice"):
         os.nice(settings.nice)
     if settings.memory_bytes is not None:
         _limit_memory(settings.memory_bytes)
-    logging.getLogger("eno").addHandler(_Forwarding(pipe))
+    logging.getLogger("eno").addHandler(_Forwarding(pipe, heartbeat))
     with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe
-        _Worker(pipe, memory, settings, StderrFile(stderr_file)).run()
+        _Worker(pipe, memory, heartbeat, settings, StderrFile(stderr_file)).run()
 
 
 class _Cancelled(Exception):
@@ -55,20 +59,28 @@ class _Cancelled(Exception):
 
 
 class _Worker:
-    def __init__(self, pipe: connection.Connection, memory: Any, settings: WorkerSettings, stderr: StderrFile) -> None:
-        self._pipe, self._work, self._stderr = pipe, settings.work, stderr
+    def __init__(
+        self,
+        pipe: connection.Connection,
+        memory: Any,
+        heartbeat: Heartbeat,
+        settings: WorkerSettings,
+        stderr: StderrFile,
+    ) -> None:
+        self._pipe, self._heartbeat, self._work, self._stderr = pipe, heartbeat, settings.work, stderr
         self._slots = np.frombuffer(memory, np.float32).reshape(settings.slots, *settings.slot_shape)
         self._free = deque(range(settings.slots))
         self._tasks: deque[tuple[int, Any]] = deque()
         self._job: int | None = None
 
     def run(self) -> None:
-        self._pipe.send(("ready",))
+        self._send("ready")
         while True:
             while not self._tasks:
                 self._receive()
             self._job, task = self._tasks.popleft()
             self._stderr.clear()
+            self._heartbeat.progress()
             outcome: tuple[str, Any]
             try:
                 outcome = "done", self._result(task)
@@ -80,11 +92,16 @@ class _Worker:
                 raise
             except Exception as error:  # whatever is wrong with one file, the others go on
                 outcome = "failed", f"cannot be decoded ({type(error).__name__}: {error})"
-            self._pipe.send((outcome[0], self._job, outcome[1]))
+            self._send(outcome[0], self._job, outcome[1])
             self._job = None
 
+    def _send(self, *message: Any) -> None:
+        with self._heartbeat.paused():
+            self._pipe.send(message)
+
     def _receive(self) -> None:
-        kind, *content = self._pipe.recv()
+        with self._heartbeat.paused():
+            kind, *content = self._pipe.recv()
         if kind == "slot":
             self._free.append(content[0])
         elif kind == "task":
@@ -106,20 +123,21 @@ class _Worker:
                 while self._pipe.poll():
                     self._receive()
                 value = next(values)
+                self._heartbeat.progress()
                 if slot is None:
                     slot, rows = self._free_slot(), 0
                 if not isinstance(value, np.ndarray):  # yielded before any array
-                    self._pipe.send(("object", self._job, slot, value))
+                    self._send("object", self._job, slot, value)
                     slot = None
                     continue
                 self._slots[slot, rows] = value
                 rows += 1
                 if rows == self._slots.shape[1]:
-                    self._pipe.send(("rows", self._job, slot, rows))
+                    self._send("rows", self._job, slot, rows)
                     slot = None
         except StopIteration as end:
             if slot is not None:
-                self._pipe.send(("rows", self._job, slot, rows))
+                self._send("rows", self._job, slot, rows)
                 slot = None
             return end.value
         finally:
@@ -133,12 +151,12 @@ class _Worker:
 
 
 class _Forwarding(logging.Handler):
-    def __init__(self, pipe: connection.Connection) -> None:
+    def __init__(self, pipe: connection.Connection, heartbeat: Heartbeat) -> None:
         super().__init__()
-        self._pipe = pipe
+        self._pipe, self._heartbeat = pipe, heartbeat
 
     def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), self._heartbeat.paused():
             self._pipe.send(("log", record.name, record.levelno, record.getMessage()))
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from eno.audio.heartbeat import Heartbeat
 from eno.audio.processes import SPAWN, start_process
 from eno.audio.worker import WorkerSettings, run_worker
 
@@ -78,24 +79,21 @@ class Worker:
         Number, task and attempt of each job; the worker runs the first.
     ready : bool
         Whether the process has started.
-    since : float
-        Time of its last message, or of the last reason to go on.
+    heartbeat : Heartbeat
+        Tells for how long it has made no progress.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
         shape = (settings.slots, *settings.slot_shape)
         memory = SPAWN.RawArray("f", int(np.prod(shape)))
         self._slots = np.frombuffer(memory, np.float32).reshape(shape)
-        self._unreleased = 0
+        self.heartbeat = Heartbeat()
         self._stderr, self._stderr_file = tempfile.mkstemp(prefix="eno-worker-")
-        self.process, self.pipe = start_process(run_worker, memory, self._stderr_file, settings, daemon=True)
+        self.process, self.pipe = start_process(
+            run_worker, memory, self.heartbeat, self._stderr_file, settings, daemon=True
+        )
         self.jobs: deque[tuple[int, Any, int]] = deque()
         self.ready = False
-        self.since = time.monotonic()
-
-    def is_waiting(self) -> bool:
-        """Return whether it waits for a task or a slot, or has not started yet."""
-        return not self.ready or not self.jobs or self._unreleased == len(self._slots)
 
     def send(self, *message: Any) -> None:
         """Send a message; see `eno.audio.worker.run_worker`."""
@@ -109,22 +107,16 @@ class Worker:
             name, level, message = content
             logging.getLogger(name).log(level, "%s", message)
             return None
-        self.since = time.monotonic()
         if kind == "ready":
             self.ready = True
             return None
         (job, task, _), value = self.jobs[0], content[-1]
         if kind in ("rows", "object"):
             slot = content[1]
-            self._unreleased += 1
-            return Chunk(job, task, self._slots[slot, :value] if kind == "rows" else value, lambda: self._release(slot))
+            content = self._slots[slot, :value] if kind == "rows" else value
+            return Chunk(job, task, content, lambda: self.send("slot", slot))
         self.jobs.popleft()
         return TaskDone(job, task, value) if kind == "done" else TaskFailed(job, task, value, "error")
-
-    def _release(self, slot: int) -> None:
-        self._unreleased -= 1
-        self.since = time.monotonic()
-        self.send("slot", slot)
 
     def has_cancelled(self, deadline: float) -> bool:
         """Discard what is still sent about its job; return whether the job ended before the deadline."""

@@ -42,7 +42,8 @@ class WorkerPool:
     memory_bytes : int, optional
         Memory that a worker may allocate, where the system can limit it.
     timeout_s : float
-        A worker without a result for this long is replaced, and its file fails.
+        A worker that was able to run for this long without progress is replaced, and its file fails. Time in which it
+        waits for the caller, is suspended or the machine sleeps does not count.
     attempts : int
         How often a task is tried if its worker dies.
     """
@@ -136,12 +137,11 @@ class WorkerPool:
                 answering = connection.wait(list(busy), timeout=self._timeout_s / 4 if cancelled is None else _POLL_S)
                 if cancelled is not None and cancelled():
                     return
-                now = time.monotonic()  # the caller may take its time between events
                 for pipe, worker in busy.items():
-                    if pipe in answering:
+                    if pipe in answering or pipe.poll():  # the caller may have taken its time since
                         event = self._receive(worker, again)
                     else:
-                        overdue = not worker.is_waiting() and now - worker.since > self._timeout_s
+                        overdue = worker.heartbeat.stalled_s() > self._timeout_s
                         event = self._replace(worker, again, timed_out=True) if overdue else None
                     if event is not None:
                         yield event
@@ -156,8 +156,6 @@ class WorkerPool:
         if worker is None or (worker.jobs and len(self._workers) < self._max_workers):
             worker = Worker(self._settings)
             self._workers.append(worker)
-        if not worker.jobs:
-            worker.since = time.monotonic()
         job = next(self._numbers)
         worker.jobs.append((job, task, attempt))
         worker.send("task", job, request)

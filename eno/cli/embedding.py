@@ -198,8 +198,8 @@ def _check(report: EmbedReport, library: Library, min_coverage: float) -> None:
         raise AudioError(str(library.audio_roots), "contains no audio files, so nothing was embedded")
     if report.failed:
         message = (
-            f"{report.failed} of {report.found} files failed. The next run retries those that have changed since, and "
-            "with --retry-failed all of them."
+            f"{report.failed} of {report.found} files failed. The next run retries those that took too long or have "
+            "changed since, and with --retry-failed all of them."
         )
         if report.coverage < min_coverage:
             raise EnoError(f"{message} Coverage is {report.coverage:.1%}, below --min-coverage {min_coverage:.1%}.")

@@ -1,6 +1,5 @@
 """The encoder queue: decoding in worker processes, batching, and isolation of errors."""
 
-import os
 import tempfile
 import threading
 import time
@@ -18,7 +17,7 @@ from eno.serving.errors import Problem
 from eno.serving.service import RequestLimit
 from eno.serving.uploads import UploadFolder
 from tests.audio_files import music
-from tests.fakes import ProjectionEncoder
+from tests.fakes import ProjectionEncoder, with_hanging_files
 
 RATE = 8000
 
@@ -128,9 +127,9 @@ def task(path, policy):
 
 
 def test_a_file_that_hangs_times_out_and_the_next_is_decoded(songs, tmp_path):
-    os.mkfifo(tmp_path / "hangs.wav")
+    (tmp_path / "hangs.wav").touch()
     hangs = task(tmp_path / "hangs.wav", MANY_WINDOWS)
-    with upload_pool(ProjectionEncoder().spec, timeout_s=0.5) as pool:
+    with with_hanging_files(upload_pool(ProjectionEncoder().spec, timeout_s=0.5)) as pool:
         with pytest.raises(AudioError, match=r"no progress for 0\.5 s"):
             next(read_upload(pool, hangs))
         with pytest.raises(AudioError, match="no longer needed"):

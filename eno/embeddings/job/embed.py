@@ -222,7 +222,7 @@ class _Run:
     def take(self, result: Result) -> None:
         self.failures.pop(result.track.id, None)
         if isinstance(result, Failed):
-            self._fail(result.track, result.reason)
+            self._fail(result.track, result.reason, passing=result.passing)
         elif isinstance(result, Untouched):
             self.untouched += 1
             self._amendments[result.track.id] = Amendment(False, result.stamp.size, result.stamp.mtime_ns)
@@ -242,8 +242,9 @@ class _Run:
         self.audio_s += result.duration_s
         self.changed += result.track.id in self._plan.held
 
-    def _fail(self, track: Track, reason: str) -> None:
-        self.failures[track.id] = Failure(track.id, track.file, reason, track.size, track.mtime_ns)
+    def _fail(self, track: Track, reason: str, *, passing: bool = False) -> None:
+        size, mtime_ns = (None, None) if passing else (track.size, track.mtime_ns)
+        self.failures[track.id] = Failure(track.id, track.file, reason, size, mtime_ns)
         if track.id in self._plan.held:  # with vectors of the earlier file
             self._amendments[track.id] = Amendment(gone=True)
 

@@ -41,10 +41,14 @@ class Untouched:
 
 @dataclass(frozen=True)
 class Failed:
-    """A track that could not be embedded. The reason includes what to do."""
+    """A track that could not be embedded. The reason includes what to do.
+
+    If `passing` is true, the file itself may be fine, and the next run tries it again.
+    """
 
     track: Track
     reason: str
+    passing: bool = False
 
 
 Result = Embedded | Untouched | Failed

@@ -97,8 +97,9 @@ def embed_tracks(
         elif not isinstance(event, TaskDone):
             tracks.pop(event.job, None)
             if isinstance(event, TaskFailed):
-                remedy = "; allow more with --file-timeout" if event.cause == "timeout" else ""
-                yield Failed(event.task.track, event.reason + remedy)
+                late = event.cause == "timeout"
+                remedy = "; the next run tries it again, allow more time with --file-timeout" if late else ""
+                yield Failed(event.task.track, event.reason + remedy, passing=late)
         elif track := tracks.pop(event.job, None):
             track.stamp = event.result
             if track.is_whole():

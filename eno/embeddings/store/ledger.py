@@ -24,7 +24,10 @@ without a change of the audio, with its new size and modification time."""
 
 @dataclass(frozen=True)
 class Failure:
-    """A track that could not be embedded. It is tried again once size or modification time of its file change."""
+    """A track that could not be embedded. It is tried again once its file has another size or modification time.
+
+    None stands for a file that cannot be found, or one that the next run tries again in any case.
+    """
 
     track_id: str
     path: str

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from eno.audio.heartbeat import Heartbeat, note_progress, use_heartbeat
 from eno.audio.reading import read_windows
 from eno.audio.track_decoding import TrackRequest, decode_track, track_pool
 from eno.audio.windows import WindowPolicy
@@ -19,7 +20,7 @@ from eno.embeddings.job.pipeline import LocalExecutor
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import AudioError
 from tests.audio_files import music
-from tests.fakes import ProjectionEncoder
+from tests.fakes import ProjectionEncoder, with_hanging_files
 
 POLICY = WindowPolicy(count=3)
 
@@ -64,15 +65,68 @@ def test_results_are_those_of_one_file_after_the_other_with_any_number_of_worker
 
 
 def test_file_that_hangs_fails_and_the_others_go_on(audio, tmp_path):
-    for name in ("2 pipe.wav", "pipe.mp3"):
-        os.mkfifo(audio / name)  # opening one waits for a writer that never comes
-    store = store_at(tmp_path / "store")
-    report = run(audio, store, workers=2, file_timeout_s=1.5)
+    for name in ("2 hangs.wav", "hangs.mp3"):
+        (audio / name).touch()
+    store, encoder = store_at(tmp_path / "store"), ProjectionEncoder()
+    report = embed_folder(audio, encoder, store, executor=WithHangingFiles(encoder, POLICY, file_timeout_s=0.5))
     assert (report.embedded, report.failed) == (9, 2)
     for failure in store.ledger.failures():
-        assert failure.track_id in ("2 pipe.wav", "pipe.mp3")
-        assert failure.reason.startswith("no progress for 1.5 s while it was decoded")
+        assert failure.track_id in ("2 hangs.wav", "hangs.mp3")
+        assert failure.reason.startswith("no progress for 0.5 s while it was decoded")
         assert "--file-timeout" in failure.reason
+    report = run(audio, store)  # tries them again although they have not changed
+    assert (report.skipped, report.failed) == (9, 2)
+    assert {failure.reason for failure in store.ledger.failures()} == {
+        "is empty (0 bytes); copy it again from its source"
+    }
+
+
+class WithHangingFiles(LocalExecutor):
+    def pool(self):
+        return with_hanging_files(super().pool())
+
+
+def test_pipes_and_devices_are_not_opened(audio, tmp_path):
+    os.mkfifo(audio / "pipe.wav")
+    (audio / "link.mp3").symlink_to("pipe.wav")
+    (audio / "device.flac").symlink_to("/dev/zero")
+    store = store_at(tmp_path / "store")
+    assert run(audio, store, workers=1).failed == 3
+    assert {failure.track_id: failure.reason for failure in store.ledger.failures()} == {
+        "pipe.wav": "is a named pipe, not an audio file",
+        "link.mp3": "is a named pipe, not an audio file",
+        "device.flac": "is a device, not an audio file",
+    }
+
+
+class Suspending(ProjectionEncoder):
+    """Suspends all processes while it computes, as a laptop does that sleeps."""
+
+    def __init__(self, seconds):
+        super().__init__()
+        self.seconds, self.pools = seconds, []
+
+    def encode(self, windows):
+        workers = [worker.process.pid for pool in self.pools for worker in pool._workers]
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(self.seconds)
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+        return super().encode(windows)
+
+
+def test_sleep_longer_than_the_limit_is_not_the_files_fault(audio, tmp_path):
+    encoder, store = Suspending(0.6), store_at(tmp_path / "store", WindowPolicy(hop_s=0.1))
+
+    class Executor(LocalExecutor):
+        def pool(self):
+            encoder.pools.append(super().pool())
+            return encoder.pools[-1]
+
+    executor = Executor(encoder, store.policy, workers=3, file_timeout_s=0.5)
+    report = embed_folder(audio, encoder, store, executor=executor)
+    assert (report.embedded, report.failed) == (9, 0)
 
 
 def test_worker_that_is_killed_is_replaced_and_its_file_tried_again(audio, tmp_path):
@@ -103,13 +157,13 @@ def test_worker_that_is_killed_is_replaced_and_its_file_tried_again(audio, tmp_p
 
 
 def test_file_that_kills_its_worker_every_time_fails(audio, tmp_path):
-    """The named pipe stands for a file that crashes the decoder: whoever opens it is killed meanwhile."""
-    os.mkfifo(audio / "deadly.wav")
+    """The file hangs until its worker is killed."""
+    (audio / "deadly hangs.wav").touch()
     encoder, killed = ProjectionEncoder(), []
 
     class Executor(LocalExecutor):
         def pool(self):
-            pool = super().pool()
+            pool = with_hanging_files(super().pool())
             threading.Thread(target=kill, args=(pool,), daemon=True).start()
             return pool
 
@@ -118,7 +172,7 @@ def test_file_that_kills_its_worker_every_time_fails(audio, tmp_path):
             time.sleep(0.02)
             for worker in list(pool._workers):
                 under_way = worker.jobs[0][1].track.id if worker.ready and worker.jobs else ""
-                if under_way == "deadly.wav" and worker.process.pid not in killed:
+                if under_way == "deadly hangs.wav" and worker.process.pid not in killed:
                     time.sleep(0.2)
                     killed.append(worker.process.pid)
                     os.kill(worker.process.pid, signal.SIGKILL)
@@ -127,7 +181,7 @@ def test_file_that_kills_its_worker_every_time_fails(audio, tmp_path):
     report = embed_folder(audio, encoder, store, executor=Executor(encoder, POLICY, workers=2))
     assert (report.embedded, report.failed) == (9, 1)
     (failure,) = store.ledger.failures()
-    assert failure.track_id == "deadly.wav"
+    assert failure.track_id == "deadly hangs.wav"
     assert "crashed the process that decoded it 2 times (killed by SIGKILL)" in failure.reason
 
 
@@ -189,7 +243,7 @@ class Stderr:
 
 def run_worker_on(pipe, work, slot_windows=8):
     settings = WorkerSettings(work=work, slots=2, slot_shape=(slot_windows, 4000), nice=0, memory_bytes=None)
-    one = _Worker(pipe, np.zeros(2 * slot_windows * 4000, np.float32), settings, Stderr())
+    one = _Worker(pipe, np.zeros(2 * slot_windows * 4000, np.float32), Heartbeat(), settings, Stderr())
     with pytest.raises(EOFError):
         one.run()
     return one
@@ -223,6 +277,24 @@ def test_consumer_that_is_slow_is_not_the_files_fault(audio):
                 time.sleep(0.2)
                 event.release()
     assert not any(isinstance(event, TaskFailed) for event in events)
+
+
+def test_long_computation_that_goes_on_does_not_hang():
+    heartbeat = Heartbeat()
+    assert heartbeat.stalled_s() == -np.inf  # nothing to do
+    heartbeat.progress()
+    for _ in range(3):
+        heartbeat.tick()
+    assert heartbeat.stalled_s() == pytest.approx(0.3)
+    with heartbeat.paused():
+        heartbeat.tick()
+        assert heartbeat.stalled_s() == -np.inf
+    assert heartbeat.stalled_s() == pytest.approx(0.3)
+    note_progress()  # in a process that is no worker
+    assert heartbeat.stalled_s() == pytest.approx(0.3)
+    use_heartbeat(heartbeat)
+    note_progress()
+    assert heartbeat.stalled_s() == 0
 
 
 def test_no_more_workers_start_than_there_are_files(audio):
