@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from eno.data.labels.encoder import LabelEncoder
+from eno.data.names import clean_label, label_key
 from eno.encoders import Encoder
 from eno.encoders.text import TextEncoder
 from eno.errors import ConfigError, LabelError
@@ -46,11 +47,14 @@ def read_tags(path: Path) -> LabelEncoder:
     """Read tags from a text file with one tag per line, or from a vocabulary (.json) that ``eno labels`` wrote."""
     if path.suffix == ".json":
         return LabelEncoder.load(path)
-    lines = [line.strip() for line in read_lines(path, LabelError)]
-    tags = [line for line in lines if line and not line.startswith("#")]
+    lines = map(clean_label, read_lines(path, LabelError))
+    tags: dict[str, str] = {}
+    for line in lines:
+        if line and not line.startswith("#"):
+            tags.setdefault(label_key(line), line)
     if not tags:
         raise LabelError(f"{path}: no tags found. Write one tag per line.")
-    return LabelEncoder([], tags)
+    return LabelEncoder([], tags.values())
 
 
 def read_labelled(path: Path, labels: LabelEncoder) -> tuple[list[str], np.ndarray]:

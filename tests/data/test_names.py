@@ -123,3 +123,39 @@ def test_credits_that_differ(tag, artists):
 
 def test_the_file_name_of_an_artist_is_a_transliteration():
     assert credit_similarity(credit_of_tag("Kino"), credit_of_album([("Кино", "artist/kino_f2")])) == 1
+
+
+class TestInvisibleCharacters:
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("Shoegaze\u200b", "Shoegaze"),
+            ("\ufeffcalm", "calm"),
+            ("lo\u00adfi", "lofi"),
+            ("\u200eDub\u200f \u202aTechno\u202c", "Dub Techno"),
+            ("Dream\u00a0\u2009Pop\x00", "Dream Pop"),
+            ("e\u200b\u0301lectro", "électro"),
+            ("Latin\u200c \u200dPop\ufe0f", "Latin Pop"),
+            ("R&amp;B", "R&B"),
+            ("Drum &amp;amp; Bass", "Drum & Bass"),
+            ("Caf&eacute;&#32;&#x43;oncert", "Café Concert"),
+            ("Trip&nbsp;Hop&shy;", "Trip Hop"),
+        ],
+    )
+    def test_labels_are_shown_and_compared_without_them(self, text, shown):
+        assert clean_label(text) == shown
+        assert label_key(text) == label_key(shown)
+        assert name_key(text) == name_key(shown)
+
+    @pytest.mark.parametrize("text", ["R&B", "Rock & Roll; Blues", "Q&notes;", "A&B;C", "& ;", "&lt", "&unknown;"])
+    def test_text_that_only_looks_like_an_entity_stays(self, text):
+        assert clean_label(text) == text
+
+    @pytest.mark.parametrize("text", ["نیم‌فاصله", "क्‍ष", "👩‍🎤", "❤️", "🏴󠁧󠁢󠁳󠁣󠁴󠁿"])
+    def test_joiners_stay_where_they_change_what_is_seen_but_are_not_compared(self, text):
+        assert clean_label(text) == text
+        assert clean_label(f"{text}\u200d") == text
+        assert label_key(text) == label_key(text.replace("\u200c", "").replace("\u200d", "").replace("\ufe0f", ""))
+
+    def test_spaces_are_no_joiners(self):
+        assert label_key("نیم فاصله") != label_key("نیم‌فاصله")

@@ -61,7 +61,7 @@ class TestPrompts:
 
 class TestFiles:
     def test_tags(self, tmp_path):
-        (tmp_path / "tags.txt").write_text("# mine\nshoegaze\n\n  dream pop \n")
+        (tmp_path / "tags.txt").write_text("\ufeff# mine\nshoegaze\n\n  dream pop \nShoegaze\u200b\n", "utf-8")
         assert read_tags(tmp_path / "tags.txt").descriptors == ["dream pop", "shoegaze"]
         LabelEncoder(["jazz"], ["calm"]).save(tmp_path / "labels.json")
         assert read_tags(tmp_path / "labels.json").genres == ["jazz"]

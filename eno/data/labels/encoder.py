@@ -24,7 +24,7 @@ class LabelEncoder:
     """Encode genres and descriptors as multi-hot vectors, and decode them.
 
     A vector has all genres, primary or secondary, then all descriptors, each sorted by name. Names are compared
-    ignoring case, spaces and Unicode form.
+    ignoring case, spaces, Unicode form and invisible characters.
 
     Parameters
     ----------
@@ -70,11 +70,12 @@ class LabelEncoder:
 
     def _columns_of_names(self, labels: list[str], offset: int) -> dict[str, tuple[int, ...]]:
         """Map the key of every known name to the columns that it sets."""
-        columns = {label_key(label): offset + i for i, label in enumerate(labels)}
-        found = {key: {column} for key, column in columns.items()}
+        columns: dict[str, set[int]] = {}
+        for i, label in enumerate(labels, offset):
+            columns.setdefault(label_key(label), set()).add(i)  # earlier vocabularies may have spellings of one label
+        found = {key: set(own) for key, own in columns.items()}
         for name, ancestors in self.implied.items():
-            reached = {columns[key] for key in map(label_key, ancestors) if key in columns}
-            if reached:
+            if reached := set().union(*(columns.get(label_key(one), ()) for one in ancestors)):
                 found.setdefault(label_key(name), set()).update(reached)
         for alias, label in self.aliases.items():
             if label_key(label) in found:

@@ -14,7 +14,7 @@ from scipy import sparse
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.labels.hierarchy import Hierarchy
 from eno.data.lute.albums import LABEL_COLUMNS, album_artists
-from eno.data.names import label_key
+from eno.data.names import clean_label, label_key
 from eno.errors import LabelError
 
 LABEL_COUNTS_SCHEMA = pa.schema([
@@ -110,8 +110,8 @@ def _spellings(albums: pa.Table, columns: tuple[str, ...]) -> dict[str, str]:
     counts: Counter[str] = Counter()
     for column in columns:
         for item in pc.value_counts(pc.list_flatten(albums[column].combine_chunks())).to_pylist():
-            if item["values"] and not item["values"].isspace():
-                counts[item["values"]] += item["counts"]
+            counts[clean_label(item["values"] or "")] += item["counts"]
+    del counts[""]
     spelled: dict[str, str] = {}
     for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         spelled.setdefault(label_key(name), name)

@@ -39,9 +39,9 @@ def import_lute(
 ) -> ImportReport:
     """Import Lute's albums into the albums table.
 
-    Genres and descriptors are cleaned (Unicode NFC, single spaces), and spellings that differ only in case, width or
-    spaces are replaced by the most frequent one. Albums marked as duplicates are omitted if their original is present;
-    its ``duplicates`` lists them. Memory use only grows by one short string per album.
+    Genres and descriptors are cleaned (see `eno.data.names.clean_label`), and spellings with the same
+    `eno.data.names.label_key` are replaced by the most frequent one. Albums marked as duplicates are omitted if their
+    original is present; its ``duplicates`` lists them. Memory use only grows by one short string per album.
 
     Parameters
     ----------

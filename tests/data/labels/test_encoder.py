@@ -37,6 +37,14 @@ def test_same_word_as_genre_and_descriptor_is_two_labels():
     assert encoder.encode([], [], ["ambient"]).tolist() == [0, 1]
 
 
+def test_spellings_of_one_label_in_an_earlier_vocabulary_keep_their_names_and_are_set_together():
+    encoder = LabelEncoder(["Shoegaze", "Shoegaze\u200b"], [], implied={"Blackgaze": ["Shoegaze"]})
+    assert encoder.all_labels == ["Shoegaze", "Shoegaze\u200b"]
+    for name in ("shoegaze", "Shoegaze\u200b", "Blackgaze"):
+        assert encoder.encode([name], [], []).tolist() == [1, 1]
+    assert encoder.encode_many([["shoegaze"]], [[]], [[]]).toarray().tolist() == [[1, 1]]
+
+
 def test_decode_is_strictly_above_the_threshold(encoder):
     vector = np.array([0.9, 0.5, 0.1, 0.6, 0.7, 0.2, 0.5])
     assert encoder.decode(vector) == {"genres": ["dream pop", "shoegaze"], "descriptors": ["aggressive"]}

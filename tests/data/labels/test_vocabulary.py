@@ -57,6 +57,15 @@ def test_counts_and_reasons():
     assert (encoder.genres, encoder.descriptors) == (["Shoegaze"], ["calm"])
 
 
+def test_invisible_characters_and_entities_do_not_make_a_second_label():
+    odd = ["Shoegaze\u200b", "Shoegaze\u200b", "\ufeffSHOEGAZE", "Drum &amp; Bass", "Drum & Bass", "\u2060", "", None]
+    encoder, counts = build_vocabulary(table(*(([str(i)], [name], [], []) for i, name in enumerate(odd))), min_albums=2,
+                                       min_artists=2)  # fmt: skip
+    assert {name: row["albums"] for name, row in rows(counts).items()} == {"Shoegaze": 3, "Drum & Bass": 2}
+    assert encoder.genres == ["Drum & Bass", "Shoegaze"]
+    assert encoder.encode(["shoegaze\u00ad"], ["drum &amp;amp; bass"], []).tolist() == [1, 1]
+
+
 def test_children_count_for_their_ancestors_and_headings_are_no_labels():
     encoder, counts = build_vocabulary(ALBUMS, min_albums=2, min_artists=1, hierarchy=HIERARCHY)
     found = rows(counts)

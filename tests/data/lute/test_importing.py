@@ -186,6 +186,12 @@ class TestSpelling:
         _, table = imported(write_lines(tmp_path / "a.jsonl", albums))
         assert table["primary_genres"].to_pylist() == [["M\u00fasica"]] * 2
 
+    def test_invisible_characters_and_html_entities_are_removed(self, tmp_path):
+        genres = [["Shoegaze\u200b", "R&amp;amp;B"], ["Shoegaze", "R&B"], ["\ufeffshoegaze"], ["\u2060"]]
+        albums = [album(str(i), primary_genres=one) for i, one in enumerate(genres)]
+        _, table = imported(write_lines(tmp_path / "a.jsonl", albums))
+        assert table["primary_genres"].to_pylist() == [["Shoegaze", "R&B"]] * 2 + [["Shoegaze"], []]
+
     def test_a_genre_and_a_descriptor_do_not_mix(self, tmp_path):
         albums = [album("a", primary_genres=["Ambient"], descriptors=["ambient"])]
         _, table = imported(write_lines(tmp_path / "a.jsonl", albums))
