@@ -84,9 +84,10 @@ class AudioRoots:
 
 
 def read_lines(path: Path, error: type[Exception]) -> list[str]:
-    r"""Read a UTF-8 text file as lines that end with ``\n``; a byte order mark is skipped.
+    r"""Read a UTF-8 text file as lines, with their line ends; a byte order mark is skipped.
 
     Only ``\n``, ``\r\n`` and ``\r`` end a line. `str.splitlines` would also split names that contain U+0085 or U+2028.
+    Line ends are not changed, since they may be part of a quoted value of a CSV file.
     If the file cannot be read or is not UTF-8, `error` is raised.
     """
     try:
@@ -96,7 +97,7 @@ def read_lines(path: Path, error: type[Exception]) -> list[str]:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise error(f"{printable(path)}: is UTF-16; save it as UTF-8.")
     try:
-        return list(io.StringIO(content.decode("utf-8-sig"), newline=None))
+        return list(io.StringIO(content.decode("utf-8-sig"), newline=""))
     except UnicodeDecodeError as reason:
         line = content[: reason.start].count(b"\n") + 1
         raise error(f"{printable(path)}: line {line} is not UTF-8; save the file as UTF-8.") from reason

@@ -45,10 +45,10 @@ def test_lines_end_only_where_editors_end_them(tmp_path):
     path = tmp_path / "tags.txt"
     path.write_bytes("\ufefffirst\u2028still first\r\nsecond\x85\x0b\x0c\x1e\n\nlast\rend".encode())
     assert read_lines(path, LabelError) == [
-        "first\u2028still first\n",
+        "first\u2028still first\r\n",
         "second\x85\x0b\x0c\x1e\n",
         "\n",
-        "last\n",
+        "last\r",
         "end",
     ]
 

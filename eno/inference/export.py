@@ -47,6 +47,10 @@ def _values(tags: Sequence[TagProbability], genres: str) -> dict[str, list[str]]
 
 
 def _csv(rows: Sequence[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().rstrip("\n")
+    return "\n".join(map(_csv_line, rows))
+
+
+def _csv_line(row: Sequence[str]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerow(row)  # with another line terminator, Python 3.11 and 3.12 would not quote \r
+    return text.getvalue().removesuffix("\r\n")

@@ -45,8 +45,9 @@ def test_choice(options, expected):
 
 
 def test_exports_can_be_read_back(tmp_path):
-    path = 'it\'s, a "song".mp3'
-    rows = list(csv.DictReader([csv_header(), *csv_lines(path, TAGS).splitlines()]))
+    path = 'it\'s, a "song"\x85\r.mp3'
+    text = f"{csv_header()}\n{csv_lines(path, TAGS)}\n"
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert [(row["path"], row["tag"], row["family"]) for row in rows] == [(path, tag.tag, tag.family) for tag in TAGS]
     assert [(float(row["probability"]), float(row["threshold"])) for row in rows] == [
         (tag.probability, tag.threshold) for tag in TAGS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from eno.data.matching.candidates import AlbumIndex, Candidate
 from eno.data.matching.grouping import LocalGroup, group_tracks
 from eno.data.matching.review import Review
 from eno.data.tables import read_table, write_table
+from eno.files import printable
+
+logger = logging.getLogger(__name__)
 
 MATCH_SCHEMA = pa.schema([
     ("track_id", pa.string()), ("file_name", pa.string()), ("decision", pa.string()), ("method", pa.string()),
@@ -59,10 +63,10 @@ def match(
 ) -> MatchReport:
     """Find the album of every track, and write the matches and the review file.
 
-    Evidence is used in this order: the user's decisions in the review file; MusicBrainz and Spotify ids; a folder named
-    like the ``file_name`` of an album; artist and title. Since a wrong match means training on wrong labels, artist and
-    title must be the same except for spelling, no other album may score nearly as high, and track lengths, years and
-    track counts must not contradict.
+    An album that the user rejected for these files is never chosen. Evidence is used in this order: the user's
+    decisions in the review file; MusicBrainz and Spotify ids; a folder named like the ``file_name`` of an album;
+    artist and title. Since a wrong match means training on wrong labels, artist and title must be the same except for
+    spelling, no other album may score nearly as high, and track lengths, years and track counts must not contradict.
 
     Parameters
     ----------
@@ -77,16 +81,21 @@ def match(
     """
     report_progress = on_progress or (lambda done, total: None)
     file_names = albums["file_name"].to_pylist()
-    review = Review.read(review_path, known=set(file_names))
-    groups = group_tracks(tracks.filter(pc.is_null(tracks["problem"])))
     folders = _folders_of_albums(file_names, albums["duplicates"].to_pylist())
+    review = Review.read(review_path, known=folders)
+    groups = group_tracks(tracks.filter(pc.is_null(tracks["problem"])))
+    _warn_of_lost_decisions(review_path, review.without_files(group.key for group in groups))
     ids = _Ids(albums)
     index: AlbumIndex | None = None
     decided: list[tuple[str, _Decision]] = []
     for done, group in enumerate(groups, 1):
-        chosen = review.chosen(*group.key)
-        decision = _Decision("matched", chosen, "review", 1.0, "decided by the user") if chosen else ids.decide(group)
-        by_folder = {} if decision else match_by_folder((row["track_id"] for row in group.rows), folders)
+        accepted, rejected = review.accepted(*group.key), {folders.get(one) for one in review.rejected(*group.key)}
+        if accepted:
+            decision: _Decision | None = _Decision("matched", folders[accepted], "review", 1.0, "decided by the user")
+        else:
+            decision = ids.decide(group, rejected)
+        allowed = {folder: name for folder, name in folders.items() if name not in rejected} if rejected else folders
+        by_folder = {} if decision else match_by_folder((row["track_id"] for row in group.rows), allowed)
         rest = [row for row in group.rows if row["track_id"] not in by_folder]
         decided += [
             (track_id, _Decision("matched", folders[folder], "layout", 1.0, f"is in the folder {folder}"))
@@ -94,9 +103,7 @@ def match(
         ]
         if rest and decision is None:
             index = index or AlbumIndex(albums)
-            candidates = [
-                one for one in index.candidates(group.local) if not review.refused(*group.key, file_names[one.row])
-            ]
+            candidates = [one for one in index.candidates(group.local) if file_names[one.row] not in rejected]
             decision = decide(candidates, file_names)
             if decision.decision == "ambiguous":
                 review.ask(*group.key, group.local, candidates[:5], albums)
@@ -180,12 +187,21 @@ class _Ids:
             }
             self._maps[tag] = (method, album_of)
 
-    def decide(self, group: LocalGroup) -> _Decision | None:
+    def decide(self, group: LocalGroup, rejected: set[str | None]) -> _Decision | None:
         for tag, (method, album_of) in self._maps.items():
-            named = {album_of.get(row[tag]) for row in group.rows if row[tag]}
+            named = {album_of.get(row[tag]) for row in group.rows if row[tag]} - rejected
             if len(named) == 1 and (name := named.pop()) is not None:
                 return _Decision("matched", name, method, 1.0, f"same {tag.replace('_', ' ')}")
         return None
+
+
+def _warn_of_lost_decisions(path: Path, lost: list[tuple[str, str]]) -> None:
+    if lost:
+        logger.warning(
+            "%s: %d of the albums that you decided about have no files here, for example album %r in the folder %r. "
+            "Were they renamed or removed, or did a spreadsheet change the names?",
+            printable(path), len(lost), lost[0][1], lost[0][0],
+        )  # fmt: skip
 
 
 def _folders_of_albums(file_names: list[str], duplicates: list[list[str] | None]) -> dict[str, str]:

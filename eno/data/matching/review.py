@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of the review file. The user fills in the first; ``folder`` and ``album`` identify the files."""
 _NEEDED = ("decision", "folder", "album", "candidate")
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")  # what spreadsheets take for a formula, with the apostrophes of `_as_text`
 _YES, _NO = ("yes", "y", "x", "1", "true"), ("no", "n", "0", "false")
 
 
@@ -35,11 +38,11 @@ class Review:
     _rows: dict[tuple[str, str], list[dict[str, str]]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
-    def read(cls, path: Path, *, known: set[str]) -> Review:
+    def read(cls, path: Path, *, known: Collection[str]) -> Review:
         """Read the decisions; a missing file contains none.
 
         The file is UTF-8 CSV with comma, semicolon or tab, as spreadsheets write it. `known` has the ``file_name`` of
-        every album.
+        every album and of its duplicates.
         """
         if not path.is_file():
             return cls()
@@ -55,22 +58,27 @@ class Review:
             decision = (row["decision"] or "").strip().lower()
             if decision and decision not in _YES + _NO:
                 raise CatalogueError(f"{path}: line {reader.line_num}: decision {decision!r}, expected yes or no.")
-            if decision in _YES and row["candidate"] not in known:
-                raise CatalogueError(f"{path}: line {reader.line_num}: unknown album {row['candidate']!r}.")
+            kept = {name: _from_text(row.get(name) or "") for name in COLUMNS} | {"decision": decision}
+            if decision in _YES and kept["candidate"] not in known:
+                raise CatalogueError(f"{path}: line {reader.line_num}: unknown album {kept['candidate']!r}.")
             if decision:
-                kept = {name: row.get(name) or "" for name in COLUMNS} | {"decision": decision}
                 review._rows[kept["folder"], kept["album"]].append(kept)
         return review
 
-    def chosen(self, folder: str, album: str) -> str | None:
+    def accepted(self, folder: str, album: str) -> str | None:
         """Return the candidate that the user accepted."""
-        return next((row["candidate"] for row in self._rows.get((folder, album), ()) if row["decision"] in _YES), None)
+        return next(self._decided(folder, album, _YES), None)
 
-    def refused(self, folder: str, album: str, candidate: str) -> bool:
-        """Whether the user rejected a candidate."""
-        return any(
-            row["candidate"] == candidate and row["decision"] in _NO for row in self._rows.get((folder, album), ())
-        )
+    def rejected(self, folder: str, album: str) -> list[str]:
+        """Return the candidates that the user rejected."""
+        return list(self._decided(folder, album, _NO))
+
+    def _decided(self, folder: str, album: str, decisions: tuple[str, ...]) -> Iterator[str]:
+        return (row["candidate"] for row in self._rows.get((folder, album), ()) if row["decision"] in decisions)
+
+    def without_files(self, known: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return folder and album of the decisions that concern none of the `known` local albums."""
+        return sorted(self._rows.keys() - set(known))
 
     def ask(self, folder: str, album: str, local: LocalAlbum, candidates: list[Candidate], albums: pa.Table) -> None:
         """Add a local album and its candidates for review."""
@@ -90,7 +98,16 @@ class Review:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             for rows in self._rows.values():
-                writer.writerows(rows)
+                writer.writerows({name: _as_text(value) for name, value in row.items()} for row in rows)
+
+
+def _as_text(value: str) -> str:
+    """Mark a value with an apostrophe if a spreadsheet would compute it as a formula and save the result instead."""
+    return f"'{value}" if _FORMULA.match(value) else value
+
+
+def _from_text(value: str) -> str:
+    return value[1:] if value.startswith("'") and _FORMULA.match(value) else value
 
 
 def _row(folder: str, album: str, local: LocalAlbum, one: Candidate, listed: dict[str, Any]) -> dict[str, str]:

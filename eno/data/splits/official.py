@@ -39,9 +39,9 @@ def read_official_splits(folder: Path, tracks: pa.Table) -> tuple[np.ndarray, li
     unknown: list[str] = []
     for name in SPLITS:
         path = _find(folder, name)
-        named = set(_names(path))
+        named = {one if one in known else one.strip() for one in _names(path)}
         unknown += sorted(named - known)
-        listed = np.isin(ids, list(named)) | np.isin(albums, list(named))
+        listed = np.array([not named.isdisjoint(pair) for pair in zip(ids, albums, strict=True)], bool)
         twice = listed & (splits != LEFT_OUT)
         if twice.any():
             raise CatalogueError(f"{path}: lists {ids[twice][0]}, which is already in {splits[twice][0]}.")
@@ -71,7 +71,7 @@ def _names(path: Path) -> list[str]:
         return [str(value) for value in table[column].to_pylist() if value is not None]
     lines = read_lines(path, CatalogueError)
     if path.suffix == ".txt":
-        return [line.strip() for line in lines if line.strip()]
+        return [line.rstrip("\r\n") for line in lines if line.strip()]
     reader = csv.DictReader(lines, delimiter="\t" if path.suffix == ".tsv" else ",")
     column = _column(path, list(reader.fieldnames or ()))
     return [row[column] for row in reader if row[column]]

@@ -64,6 +64,11 @@ def review_rows(tmp_path):
         return list(csv.DictReader(file))
 
 
+def write_review(tmp_path, *rows):
+    with (tmp_path / "out" / "review.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("decision", "folder", "album", "candidate"), *rows])
+
+
 def edit_review(tmp_path, edit, encoding="utf-8-sig", separator=","):
     rows = review_rows(tmp_path)
     edited = edit(rows) or rows
@@ -156,6 +161,55 @@ class TestReview:
         assert run(weezer)[1]["w"]["file_name"] == "release/album/weezer/weezer-f2"
         edit_review(tmp_path, lambda rows: [rows[0], rows[0] | {"candidate": "release/album/weezer/weezer-f2"}])
         assert run(weezer)[1]["w"]["decision"] == "unmatched"
+
+    @pytest.mark.parametrize(
+        ("folder", "artist", "title", "ids"),
+        [
+            ("release/album/slowdive/souvlaki", "Nobody", "x", {}),
+            ("release/album/w/w", "Nobody", "x", {}),  # the folder of a duplicate
+            ("ids", "Nobody", "x", {"spotify_album_id": "S"}),
+            ("ids", "Nobody", "x", {"musicbrainz_release_group_id": "mb-low"}),
+            ("names", "Slowdive", "Souvlaki", {}),
+            # The next evidence would be the folder, or artist and title.
+            ("release/album/slowdive/souvlaki", "Slowdive", "Souvlaki", {"spotify_album_id": "S"}),
+        ],
+    )
+    def test_a_rejected_album_is_not_matched_by_any_evidence(self, run, tmp_path, folder, artist, title, ids):
+        tracks = files(folder, artist, title, **ids)
+        album = run(tracks)[1][folder]["file_name"]
+        assert album
+        write_review(tmp_path, ("no", folder, title, album))
+        row = run(tracks)[1][folder]
+        assert (row["decision"], row["file_name"]) == ("unmatched", None)
+        assert review_rows(tmp_path)[0]["decision"] == "no"
+
+    def test_a_rejected_duplicate_rejects_its_original_and_other_evidence_remains(self, run, tmp_path):
+        tracks = files("release/album/w/w", "Low", "Low", spotify_album_id="S")
+        place = "release/album/w/w", "Low"
+        (tmp_path / "out").mkdir()
+        write_review(tmp_path, ("no", *place, "release/album/slowdive/souvlaki"))
+        assert run(tracks)[1]["release/album/w/w"]["file_name"] == "release/album/weezer/weezer-f1"
+        write_review(tmp_path, *(("no", *place, f"release/album/{one}") for one in ("slowdive/souvlaki", "w/w")))
+        assert run(tracks)[1]["release/album/w/w"]["file_name"] == "release/album/low/low"
+        write_review(tmp_path, ("yes", *place, "release/album/w/w"))
+        assert run(tracks)[1]["release/album/w/w"]["file_name"] == "release/album/weezer/weezer-f1"
+
+    @pytest.mark.parametrize(
+        "odd", ["Wait\x85What", "a\nb", "a\rb\r\nc", "a\u2028b", "\x1ca\xa0", "=1+1", "'=1", "-5", 'a;"b']
+    )
+    def test_unusual_names_keep_their_decisions(self, run, tmp_path, odd):
+        weezer = files(f"{odd}/x", "Weezer", "Weezer")
+        run(weezer)
+        edit_review(tmp_path, lambda rows: rows[1].update(decision="yes"))
+        for _ in range(2):
+            assert run(weezer)[1][f"{odd}/x"]["file_name"] == "release/album/weezer/weezer-f2"
+
+    def test_decisions_about_albums_without_files_are_kept_and_reported(self, run, tmp_path, caplog):
+        (tmp_path / "out").mkdir()
+        write_review(tmp_path, ("no", "gone", "007", "release/album/low/low"))
+        run(files("w", "Low", "Low"))
+        assert "1 of the albums that you decided about have no files here, for example album '007'" in caplog.text
+        assert review_rows(tmp_path)[0]["album"] == "007"
 
     def test_decisions_override_folders_and_names(self, run, tmp_path):
         tracks = files("release/album/low/low", "Low", "Low")

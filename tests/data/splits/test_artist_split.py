@@ -141,6 +141,19 @@ class TestOfficial:
         assert splits.tolist() == ["train", "val", "test"]
         assert unknown == []
 
+    def test_line_breaks_and_spaces_at_the_end_belong_to_the_name(self, tmp_path):
+        odd = ["a\nb", "c\r\nd\re", "f\x85\xa0"]
+        table = pa.table({"track_id": odd, "file_name": ["x", "y", "z"]})
+        self.write(tmp_path, train_csv=f'track_id\r\n"{odd[0]}"\r\n', test_txt=f"{odd[2]}\n")
+        (tmp_path / "val.tsv").write_bytes(f'track_id\n"{odd[1]}"\n'.encode())
+        splits, unknown = read_official_splits(tmp_path, table)
+        assert splits.tolist() == ["train", "val", "test"]
+        assert unknown == []
+
+    def test_spaces_around_a_name_are_no_part_of_it_if_no_track_has_them(self, tracks, tmp_path):
+        self.write(tmp_path, train_txt=" x \r\n", val_txt="y\t\n", test_txt="z")
+        assert read_official_splits(tmp_path, tracks)[1] == []
+
     @pytest.mark.parametrize(
         ("files", "message"),
         [
