@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eno.errors import CatalogueError
 from eno.files import replace_file
+
+logger = logging.getLogger(__name__)
+
+_MAX_INT32 = 2**31 - 1
+_NUMBERS = {"float": "a number", "int32": "a whole number"}
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -64,6 +72,78 @@ def typed_column(path: Path, table: pa.Table | pa.RecordBatch, field: pa.Field) 
     try:
         return column.cast(field.type)
     except pa.ArrowException as error:
-        raise CatalogueError(
-            f"{path}: the column {field.name} has the type {column.type}, expected {field.type} ({error})."
-        ) from error
+        unreadable: list[str] = []
+        try:
+            values = [conform(value, field.type, field.name, unreadable) for value in column.to_pylist()]
+        except ValueError:
+            raise CatalogueError(
+                f"{path}: the column {field.name} has the type {column.type}, expected {field.type} ({error})."
+            ) from error
+        warn_of_unreadable(path, unreadable)
+        return pa.array(values, field.type)
+
+
+def conform(value: Any, kind: pa.DataType, name: str, unreadable: list[str]) -> Any:
+    """Convert a plain value to what an Arrow type needs.
+
+    Numbers are accepted as text, and in text fields; integers are rounded, and may be times such as ``"3:45"``. NaN
+    means null. A number that cannot be read becomes null and is added to `unreadable`, since it should not cost the
+    whole record; anything else that does not fit raises a `ValueError` that names the field.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is None or (number and not math.isfinite(value)):
+        return None
+    if pa.types.is_list(kind) and isinstance(value, list):
+        return [conform(one, kind.value_type, f"{name}[{i}]", unreadable) for i, one in enumerate(value)]
+    if pa.types.is_struct(kind) and isinstance(value, dict):
+        return {one.name: conform(value.get(one.name), one.type, f"{name}.{one.name}", unreadable) for one in kind}
+    if pa.types.is_string(kind) and (isinstance(value, str) or number):
+        text = str(int(value) if number and value == int(value) else value)
+        _require_unicode(text, name)
+        return text
+    if str(kind) not in _NUMBERS or not (isinstance(value, str) or number):
+        raise ValueError(f"{name} is {shown_value(value)}, expected {_described(kind)}")
+    try:
+        return _number(value, pa.types.is_integer(kind))
+    except ValueError:
+        unreadable.append(f"{name} is {shown_value(value)}, expected {_NUMBERS[str(kind)]}")
+        return None
+
+
+def warn_of_unreadable(source: Path | str, unreadable: Sequence[str]) -> None:
+    """Log how many numbers `conform` left out, with an example, if there are any."""
+    if unreadable:
+        count = f"{len(unreadable)} number{'s' * (len(unreadable) != 1)}"
+        logger.warning("%s: %s could not be read and stay empty, for example: %s.", source, count, unreadable[0])
+
+
+def shown_value(value: Any) -> str:
+    """Return a value as Python writes it, shortened, for messages."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}…"
+
+
+def _number(value: str | float, whole: bool) -> int | float | None:
+    number = 0.0
+    for part in value.split(":") if whole and isinstance(value, str) else [value]:
+        number = number * 60 + float(part)
+    if not math.isfinite(number):
+        return None
+    if whole and abs(number) > _MAX_INT32:
+        raise ValueError
+    return round(number) if whole else number
+
+
+def _require_unicode(text: str, name: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} contains an unpaired surrogate, which is not a character") from error
+
+
+def _described(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return "a list"
+    if pa.types.is_struct(kind):
+        return f"an object with {' and '.join(field.name for field in kind)}"
+    return "text" if pa.types.is_string(kind) else _NUMBERS.get(str(kind), str(kind))

@@ -36,6 +36,7 @@ class AlbumWriter:
         self._seen: set[str] = set()
         self._original_of: dict[str, str] = {}
         self._spellings: dict[str, Counter[str]] = {"genre": Counter(), "descriptor": Counter()}
+        self.unreadable: list[str] = []
         self.albums = self.repeated = self.duplicates = self.merged_spellings = 0
 
     def __enter__(self) -> AlbumWriter:
@@ -68,6 +69,7 @@ class AlbumWriter:
                 self._spellings[family][item["values"]] += item["counts"]
         self._writer.write_table(table)
         self.albums += len(table)
+        self.unreadable += batch.unreadable
 
     def write(self) -> None:
         """Write the table."""
@@ -115,7 +117,7 @@ class AlbumWriter:
             while (original := self._original_of.get(chain[-1])) in self._seen and original not in chain:
                 chain.append(original)
             # If albums are marked as duplicates of each other, the first by name is kept.
-            last = min(chain) if original in chain else chain[-1]
+            last = min(chain[chain.index(original) :]) if original in chain else chain[-1]
             if last != name:
                 copies[name] = last
         return copies

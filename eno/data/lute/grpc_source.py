@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from eno.data.lute.albums import ALBUM_SCHEMA
-from eno.data.lute.records import AlbumBatch, ProgressCallback
+from eno.data.lute.records import AlbumBatch, ProgressCallback, as_album
 from eno.errors import CatalogueError, MissingExtra
 
 try:
@@ -79,8 +79,9 @@ def _sweep(address: str, search: Any, on_progress: ProgressCallback) -> Iterator
                 break
             new = [(i, album) for i, album in enumerate(reply.albums, offset) if album.file_name not in seen]
             seen.update(album.file_name for _, album in new)
-            table = pa.Table.from_pylist([_as_dict(album) for _, album in new], schema=ALBUM_SCHEMA)
-            yield AlbumBatch(table, [i for i, _ in new], "album at offset")
+            unreadable: list[str] = []
+            table = pa.Table.from_pylist([as_album(_as_dict(album), unreadable) for _, album in new], ALBUM_SCHEMA)
+            yield AlbumBatch(table, [i for i, _ in new], "album at offset", unreadable)
             offset += len(reply.albums)
             on_progress(min(len(seen), total), total)
             if offset >= total:

@@ -12,6 +12,7 @@ from eno.data.lute.json_source import read_json
 from eno.data.lute.parquet_source import read_parquet
 from eno.data.lute.records import AlbumBatch, Malformed, ProgressCallback
 from eno.data.lute.sqlite_source import read_sqlite
+from eno.data.tables import warn_of_unreadable
 from eno.errors import CatalogueError
 from eno.files import write_json_lines
 
@@ -70,6 +71,7 @@ def import_lute(
         if not writer.albums:
             raise CatalogueError(_no_albums(source, malformed))
         writer.write()
+    warn_of_unreadable(source, writer.unreadable)
     ledger = destination.with_suffix(".malformed.jsonl")
     if malformed:
         write_json_lines(ledger, map(asdict, malformed))

@@ -124,14 +124,16 @@ def _parse_with_arrow(lines: list[bytes]) -> pa.Table | None:
 
 
 def _parse_with_python(lines: list[tuple[int, bytes]], unit: str, reject: _Reject) -> AlbumBatch:
-    records, numbers = [], []
+    records, numbers, unreadable = [], [], []
     for number, line in lines:
+        left_out: list[str] = []
         try:
-            records.append(as_album(json.loads(line)))
+            records.append(as_album(json.loads(line), left_out))
             numbers.append(number)
+            unreadable += [f"{unit} {number}: {one}" for one in left_out]
         except (ValueError, RecursionError) as error:
             reject(Malformed(f"{unit} {number}", _explain(error)))
-    return AlbumBatch(pa.Table.from_pylist(records, schema=ALBUM_SCHEMA), numbers, unit)
+    return AlbumBatch(pa.Table.from_pylist(records, schema=ALBUM_SCHEMA), numbers, unit, unreadable)
 
 
 def _read_array(path: Path, stream: io.BufferedReader, reject: _Reject) -> Iterator[AlbumBatch]:

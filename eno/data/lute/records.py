@@ -9,11 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from eno.data.lute.albums import ALBUM_SCHEMA
+from eno.data.tables import conform, shown_value
 
 ProgressCallback = Callable[[int, int], None]
 """Receives the amount done and the total."""
-
-_MAX_INT32 = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -31,56 +30,18 @@ class AlbumBatch:
     table: pa.Table
     places: Sequence[int]
     unit: str
+    unreadable: Sequence[str] = ()  # numbers that were left out, each with its place
 
     def place(self, row: int) -> str:
         """Return the place of a row in the source, such as ``"line 17"``."""
         return f"{self.unit} {self.places[row]}"
 
 
-def as_album(record: Any) -> dict[str, Any]:
-    """Convert a decoded JSON value to the types of `ALBUM_SCHEMA`.
+def as_album(record: Any, unreadable: list[str]) -> dict[str, Any]:
+    """Convert a decoded JSON value to the types of `ALBUM_SCHEMA`; see `eno.data.tables.conform`.
 
-    Integers are accepted in text fields, and floats with integral values in integer fields. Unknown fields are dropped.
-    Anything else raises a `ValueError` that names the field.
+    Unknown fields are dropped. A `ValueError` names the field that makes the record unusable.
     """
     if not isinstance(record, dict):
-        raise ValueError(f"expected an album object, found {_shown(record)}")
-    return {field.name: _conform(record.get(field.name), field.type, field.name) for field in ALBUM_SCHEMA}
-
-
-def _conform(value: Any, kind: pa.DataType, name: str) -> Any:
-    if value is None:
-        return None
-    if pa.types.is_list(kind) and isinstance(value, list):
-        return [_conform(one, kind.value_type, f"{name}[{i}]") for i, one in enumerate(value)]
-    if pa.types.is_struct(kind) and isinstance(value, dict):
-        return {field.name: _conform(value.get(field.name), field.type, f"{name}.{field.name}") for field in kind}
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if pa.types.is_string(kind) and (isinstance(value, str) or (number and isinstance(value, int))):
-        _require_unicode(str(value), name)
-        return str(value)
-    if pa.types.is_floating(kind) and number:
-        return float(value)
-    if pa.types.is_integer(kind) and number and abs(value) <= _MAX_INT32 and value == int(value):
-        return int(value)
-    raise ValueError(f"{name} is {_shown(value)}, expected {_described(kind)}")
-
-
-def _require_unicode(text: str, name: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{name} contains an unpaired surrogate, which is not a character") from error
-
-
-def _described(kind: pa.DataType) -> str:
-    if pa.types.is_list(kind):
-        return "a list"
-    if pa.types.is_struct(kind):
-        return f"an object with {' and '.join(field.name for field in kind)}"
-    return {"string": "text", "float": "a number", "int32": "a whole number"}[str(kind)]
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}…"
+        raise ValueError(f"expected an album object, found {shown_value(record)}")
+    return {field.name: conform(record.get(field.name), field.type, field.name, unreadable) for field in ALBUM_SCHEMA}

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from eno.data.lute.json_source import parse_lines
 from eno.data.lute.records import AlbumBatch, Malformed, ProgressCallback
@@ -42,7 +43,8 @@ class _List:
     @property
     def query(self) -> str:
         items = (
-            f"SELECT {self.album} AS album, {self.item} AS item FROM {self.source} WHERE {self.where}"
+            f"SELECT {self.album} AS album, {self.item} AS item FROM {self.source}"
+            f" WHERE {self.where} AND {self.album} IS NOT NULL"
             f" ORDER BY {self.album}, {self.source.split()[0]}.rowid"
         )
         return f"SELECT album, json_group_array(json(item)) FROM ({items}) GROUP BY album ORDER BY album"
@@ -55,7 +57,7 @@ def _names(table: str, key: str, where: str = "1") -> _List:
 _LISTS = {
     "artists": _List(_ARTIST, "album_artists JOIN artists ON artists.id = artist_id"),
     "primary_genres": _names("genres", "genre_id", "is_primary"),
-    "secondary_genres": _names("genres", "genre_id", "NOT is_primary"),
+    "secondary_genres": _names("genres", "genre_id", "NOT coalesce(is_primary, 0)"),
     "descriptors": _names("descriptors", "descriptor_id"),
     "languages": _names("languages", "language_id"),
     "tracks": _List(_TRACK, "tracks"),
@@ -145,7 +147,7 @@ def _album_lines(database: sqlite3.Connection, tables: set[str]) -> Iterator[tup
     for album_id, line in albums:
         parts = [line[:-1]]
         for field, rows in lists.items():
-            while (head := heads[field]) is not None and head[0] < album_id:  # rows of deleted albums
+            while (head := heads[field]) is not None and _rank(head[0]) < _rank(album_id):  # rows of deleted albums
                 heads[field] = next(rows, None)
             items = b"[]"
             if head is not None and head[0] == album_id:
@@ -154,6 +156,11 @@ def _album_lines(database: sqlite3.Connection, tables: set[str]) -> Iterator[tup
         if album_id in original_of:
             parts.append(b'"duplicate_of":' + original_of[album_id])
         yield album_id, b",".join(parts) + b"}"
+
+
+def _rank(value: Any) -> tuple[int, Any]:
+    """Order values of any type as SQLite does: null, numbers, text."""
+    return (0, 0) if value is None else (1, value) if isinstance(value, int | float) else (2, value)
 
 
 def _explain(error: sqlite3.Error) -> str:

@@ -143,17 +143,17 @@ def duration_agreement(local_s: Sequence[float], listed_s: Sequence[float]) -> f
     >>> duration_agreement([100, 200, 300, 400], [101, 199, 50, 300])
     0.75
     """
-    listed = [length for length in listed_s if length]
-    if min(len(local_s), len(listed)) < 3:
+    local, listed = ([length for length in lengths if length > 0] for lengths in (local_s, listed_s))
+    if min(len(local), len(listed)) < 3:
         return None
     # Longest common subsequence.
     best = [0] * (len(listed) + 1)
-    for length in local_s:
+    for length in local:
         previous = 0
         for i, other in enumerate(listed, 1):
             diagonal = previous + (abs(length - other) <= _DURATION_TOLERANCE_S)
             previous, best[i] = best[i], max(best[i], best[i - 1], diagonal)
-    return best[-1] / min(len(local_s), len(listed))
+    return best[-1] / min(len(local), len(listed))
 
 
 class _Durations:

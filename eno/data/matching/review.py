@@ -119,7 +119,7 @@ def _row(folder: str, album: str, local: LocalAlbum, one: Candidate, listed: dic
         "year": str(local.year or ""),
         "tracks": str(local.tracks or ""),
         "candidate": listed["file_name"],
-        "candidate_artists": "; ".join(artist["name"] or "" for artist in listed["artists"] or ()),
+        "candidate_artists": "; ".join(artist["name"] or "" for artist in listed["artists"] or () if artist),
         "candidate_name": listed["name"] or "",
         "candidate_date": listed["release_date"] or "",
         "score": f"{one.score:.3f}",

@@ -43,6 +43,14 @@ class Lute:
         return MESSAGES["SearchAlbumsReply"](albums=page, total=self.promised)
 
 
+def test_numbers_out_of_range_stay_empty(tmp_path):
+    album = ALBUMS[0] | {"rating_count": 2**32 - 1, "tracks": [{"name": "x", "duration_seconds": 2**31}]}
+    with served(Lute([album])) as address:
+        import_lute(address, tmp_path / "albums.parquet")
+    (row,) = read_albums(tmp_path / "albums.parquet").to_pylist()
+    assert (row["rating_count"], row["tracks"][0]["duration_seconds"]) == (None, None)
+
+
 @contextmanager
 def served(lute):
     handler = grpc.unary_unary_rpc_method_handler(

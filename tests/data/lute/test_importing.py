@@ -76,13 +76,13 @@ class TestMalformed:
             "",
             "null",
             "[1, 2]",
-            album("b", rating="four"),
-            album("c", tracks=[{"name": "x", "duration_seconds": "3:10"}]),
+            album("b", rating=["four"]),
+            album("c", tracks=[{"name": "x", "duration_seconds": True}]),
             b'{"file_name": "x", "name": "caf\xe9"}',
             {"name": "no file name"},
-            album("d", rating_count=2**40),
+            album("d", artists=[["x"]]),
             album("e") | {"file_name": " "},
-            '{"file_name": "x", "rating_count": NaN}',
+            '{"file_name": "x", "rating_count": {}}',
             json.dumps(album("f")) * 2,
             '{"file_name": "half a pair \\ud800"}',
             album("g"),
@@ -94,13 +94,13 @@ class TestMalformed:
             "line 2": "is not valid JSON at character 19: Expecting ',' delimiter",
             "line 4": "expected an album object, found None",
             "line 5": "expected an album object, found [1, 2]",
-            "line 6": "rating is 'four', expected a number",
-            "line 7": "tracks[0].duration_seconds is '3:10', expected a whole number",
+            "line 6": "rating is ['four'], expected a number",
+            "line 7": "tracks[0].duration_seconds is True, expected a whole number",
             "line 8": "is not UTF-8 at byte 32",
             "line 9": "lacks file_name",
-            "line 10": "rating_count is 1099511627776, expected a whole number",
+            "line 10": "artists[0] is ['x'], expected an object with name and file_name",
             "line 11": "lacks file_name",
-            "line 12": "rating_count is nan, expected a whole number",
+            "line 12": "rating_count is {}, expected a whole number",
             "line 13": f"is not valid JSON at character {len(json.dumps(album('f'))) + 1}: Extra data",
             "line 14": "file_name contains an unpaired surrogate, which is not a character",
         }
@@ -159,6 +159,57 @@ class TestMalformed:
         assert report.repeated == max(0, count["repeated"] - 1)
         bad = [f"line {i}" for i, kind in enumerate(kinds, 2) if kind in ("bad", "null")]
         assert [one.place for one in report.examples] == bad
+
+
+def _with_float_durations(path, albums):
+    track = pa.struct([("name", pa.string()), ("duration_seconds", pa.float64()), ("rating", pa.float64())])
+    schema = pa.schema([("tracks", pa.list_(track)) if one.name == "tracks" else one for one in ALBUM_SCHEMA])
+    pq.write_table(pa.Table.from_pylist(albums, schema=schema), path)
+    return path
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        "write",
+        [WRITERS["lines"], WRITERS["array with gzip"], WRITERS["database"], _with_float_durations],
+        ids=["lines", "array", "database", "parquet"],
+    )
+    def test_fractions_are_rounded_and_unknown_durations_stay_empty(self, tmp_path, write):
+        durations = [224.6, None, 180, 0]
+        tracks = [{"name": None, "duration_seconds": one, "rating": None, "position": None} for one in durations]
+        _, table = imported(write(tmp_path / "albums", [ALBUMS[0] | {"tracks": tracks}, ALBUMS[1]]))
+        assert [track["duration_seconds"] for track in table["tracks"][0].as_py()] == [225, None, 180, 0]
+        assert table["primary_genres"][0].as_py() == ["Shoegaze", "Dream Pop"]
+
+    def test_numbers_and_times_may_be_text_and_nan_means_null(self, tmp_path):
+        durations = ["225", "224.5", "3:45", "1:02:03", float("nan"), "nan", float("inf")]
+        tracks = [{"name": 1999, "duration_seconds": one, "position": 1.0} for one in durations]
+        one = album(
+            "a", tracks=tracks, rating="3.85", rating_count="1200", release_date=1993.0, spotify_id=float("nan")
+        )
+        (row,) = imported(write_lines(tmp_path / "a.jsonl", [one]))[1].to_pylist()
+        assert [track["duration_seconds"] for track in row["tracks"]] == [225, 224, 225, 3723, None, None, None]
+        assert {(track["name"], track["position"]) for track in row["tracks"]} == {("1999", "1")}
+        assert (row["rating"], row["rating_count"]) == (pytest.approx(3.85), 1200)
+        assert (row["release_date"], row["spotify_id"]) == ("1993", None)
+
+    def test_a_number_that_cannot_be_read_does_not_cost_the_album(self, tmp_path, caplog):
+        albums = [
+            album("a", tracks=[{"duration_seconds": "long"}, {"duration_seconds": 100}]),
+            album("b", rating="four", rating_count=2**40),
+        ]
+        report, table = imported(write_lines(tmp_path / "a.jsonl", albums))
+        assert (names(table), report.malformed) == (["a", "b"], 0)
+        assert [track["duration_seconds"] for track in table["tracks"][0].as_py()] == [None, 100]
+        assert caplog.messages == [
+            f"{tmp_path / 'a.jsonl'}: 3 numbers could not be read and stay empty, for example: line 1: "
+            "tracks[0].duration_seconds is 'long', expected a whole number."
+        ]
+
+    def test_missing_names_and_artists_are_null(self, tmp_path):
+        one = album("a", artists=[None, {"name": None, "file_name": None}], tracks=[None, {}], primary_genres=[None])
+        (row,) = imported(write_lines(tmp_path / "a.jsonl", [one | {"name": None}]))[1].to_pylist()
+        assert (row["name"], row["artists"][0], row["primary_genres"]) == (None, None, [])
 
 
 class TestSpelling:
@@ -222,6 +273,14 @@ class TestDuplicates:
         assert report.duplicates == 3
         assert sorted(table["duplicates"].to_pylist()[0]) == [path("b"), path("c")]
         assert table["duplicates"].to_pylist()[1] == [path("q")]
+
+    @pytest.mark.parametrize("entry", ["a", "b", "c"])
+    def test_a_chain_into_a_cycle_keeps_an_album_of_the_cycle(self, tmp_path, entry):
+        others = sorted({"a", "b", "c"} - {entry})
+        following = {entry: others[0], others[0]: others[1], others[1]: others[0]}
+        albums = [album(one, duplicate_of=f"release/album/x/{other}") for one, other in following.items()]
+        report, table = imported(write_lines(tmp_path / "a.jsonl", albums))
+        assert (names(table), report.duplicates) == ([others[0]], 2)
 
 
 class TestUnusableFiles:
@@ -323,6 +382,23 @@ class TestDatabase:
         _, table = imported(path)
         assert names(table) == ["Souvlaki", "空洞です", "Kūdō desu"]
         assert table["credits"].null_count == 3
+
+    def test_rows_without_an_album_are_ignored(self, tmp_path):
+        path = write_database(tmp_path / "lute.db", ALBUMS)
+        database = sqlite3.connect(path)
+        for table in ("album_artists", "album_descriptors", "album_languages"):
+            database.execute(f"INSERT INTO {table} VALUES (NULL, 1)")
+        database.execute("INSERT INTO tracks VALUES (NULL, NULL, 'lost', 1, 1, '1')")
+        database.execute("INSERT INTO tracks VALUES (NULL, 'text', 'lost', 1, 1, '1')")
+        database.execute("INSERT INTO credits VALUES (NULL, NULL, 1)")
+        database.execute("INSERT INTO album_duplicates VALUES (NULL, 1), (1, NULL)")
+        database.execute("UPDATE album_genres SET is_primary = NULL WHERE NOT is_primary")
+        database.commit()
+        database.close()
+        _, table = imported(path)
+        assert names(table) == ["Souvlaki", "空洞です"]
+        assert [track["name"] for track in table["tracks"][0].as_py()] == ["Alison", "Machine Gun"]
+        assert table["secondary_genres"][0].as_py() == ["Noise Pop"]
 
     def test_invalid_utf8_rejects_one_album(self, tmp_path):
         path = write_database(tmp_path / "lute.db", ALBUMS)
