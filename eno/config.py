@@ -93,6 +93,8 @@ class Settings(Section):
     ----------
     audio_roots : tuple of Path
         Folders of the collection's audio; ``DATA_ROOT/raw/audio`` if there are none.
+    exclude : tuple of str
+        Globs of files and folders that do not belong to the collection; see `eno.files.AudioRoots`.
     data_root : Path
         Folder of ``raw/`` and ``processed/``.
     lute : str or None
@@ -110,6 +112,7 @@ class Settings(Section):
     """
 
     audio_roots: tuple[Path, ...] = ()
+    exclude: tuple[str, ...] = ()
     data_root: Path = Path("data")
     lute: str | None = None
     embeddings: str = "embeddings"

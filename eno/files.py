@@ -62,10 +62,12 @@ def printed_file(folder: Path, name: str) -> Path:
 class AudioRoots:
     """The folders of a music collection. The id of a track is its path below one of them.
 
-    If several contain the same path, the first one is used.
+    If several contain the same path, the first one is used. `exclude` holds globs of files and folders that do not
+    belong to the collection: of a name, or with ``/`` of a path below an audio folder.
     """
 
     folders: tuple[Path, ...]
+    exclude: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, places: AudioRoots | Path | str | Iterable[Path | str]) -> AudioRoots:

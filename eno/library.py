@@ -92,6 +92,8 @@ class Library:
         if "audio_roots" in named:
             folders = AudioRoots.of(named["audio_roots"]).folders
             named["audio_roots"] = tuple(folder.expanduser() for folder in folders)
+        if "exclude" in named:
+            named["exclude"] = tuple(named["exclude"])
         for name in ("data_root", "model"):
             if name in named:
                 named[name] = Path(named[name])
@@ -111,13 +113,13 @@ class Library:
     def audio_roots(self) -> AudioRoots:
         """Folders of the audio."""
         roots = self.settings.audio_roots or (self.data.audio,)
-        return AudioRoots(tuple(root.expanduser() for root in roots))
+        return AudioRoots(tuple(root.expanduser() for root in roots), self.settings.exclude)
 
     @property
     def present_audio_roots(self) -> AudioRoots | None:
         """Folders of the audio that exist now; None if there are none."""
         present = tuple(folder for folder in self.audio_roots.folders if folder.is_dir())
-        return AudioRoots(present) if present else None
+        return AudioRoots(present, self.settings.exclude) if present else None
 
     @cached_property
     def tracks(self) -> pa.Table:

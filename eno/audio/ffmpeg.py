@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 
+from eno.audio.formats import FFMPEG_CONTAINERS
 from eno.audio.libsndfile import too_long
 from eno.errors import AudioError
 
@@ -19,11 +20,6 @@ logger = logging.getLogger(__name__)
 # AAC and similar codings overlap their frames, so samples are exact only a few frames after a seek.
 _PREROLL_S = 0.25
 _MAX_SILENCED_S = 1.0
-# No playlists, whatever a file is called: FFmpeg would open the files or URLs that they name.
-_CONTAINERS = (
-    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,iff,loas,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp2,mp3,"
-    "mpc,mpc8,mpeg,mpegts,ogg,oma,opus,qcp,rm,shn,sox,spx,tak,truehd,tta,voc,vqf,w64,wav,wsd,wv,xa,xwma"
-)
 # Only this family has sample-exact timestamps. In others (milliseconds in Matroska, estimates in raw AAC) a seek ends
 # up near the right sample, so they are decoded from the start.
 _SEEKABLE = "mov,mp4,m4a"
@@ -171,7 +167,7 @@ class PyAVDecoder:
 
 
 def _open(path: Path) -> Any:
-    return av.open(str(path), metadata_errors="ignore", options={"format_whitelist": _CONTAINERS})
+    return av.open(str(path), metadata_errors="ignore", options={"format_whitelist": ",".join(FFMPEG_CONTAINERS)})
 
 
 def _as_float32(frame: Any) -> np.ndarray:

@@ -12,11 +12,15 @@ import typer
 from eno.cli.commands import COLLECTION, EnoGroup, command
 from eno.cli.options import (
     AudioRootOption,
+    ExcludeOption,
+    FileTimeoutOption,
     JsonOption,
     LibraryOptions,
+    check_walk,
     prepare_output,
     print_json,
     print_lines,
+    report_walk,
     shown,
     warn,
 )
@@ -59,10 +63,13 @@ def scan(
     hash_audio: Annotated[
         bool, typer.Option("--hash", help="Read all audio to find files with identical content")
     ] = False,
+    exclude: ExcludeOption = None,
+    file_timeout: FileTimeoutOption = 120,
     as_json: JsonOption = False,
 ) -> None:
     """Read the tags, duration and format of every audio file. Only new and changed files are opened."""
-    _scan(where.open(audio_root=folder), hash_audio=hash_audio, as_json=as_json)
+    library = where.open(audio_root=folder, exclude=exclude)
+    _scan(library, hash_audio=hash_audio, file_timeout_s=file_timeout, as_json=as_json)
 
 
 @command(app, panel=COLLECTION)
@@ -163,17 +170,25 @@ def _import(library: Library, *, strict: bool = False, as_json: bool = False) ->
     console.print(f"albums  {shown(library.data.albums)}")
 
 
-def _scan(library: Library, *, hash_audio: bool = False, as_json: bool = False) -> None:
+def _scan(library: Library, *, hash_audio: bool = False, file_timeout_s: float = 120, as_json: bool = False) -> None:
     from eno.data.library import scanning
     from eno.summary import scan_lines
 
     with progress("scanning") as show:
-        report = scanning.scan(library.audio_roots, library.data.tracks, hash_audio=hash_audio, on_progress=show)
+        report = scanning.scan(
+            library.audio_roots,
+            library.data.tracks,
+            hash_audio=hash_audio,
+            file_timeout_s=file_timeout_s,
+            on_progress=show,
+        )
     if as_json:
         print_json(asdict(report))
-        return
-    print_lines(scan_lines(report))
-    console.print(f"tracks  {shown(library.data.tracks)}")
+    else:
+        print_lines(scan_lines(report))
+        report_walk(report.unread, report.left_out)
+        console.print(f"tracks  {shown(library.data.tracks)}")
+    check_walk(library, report.found, report.unread)
 
 
 def _match(library: Library, *, review: Path | None = None, as_json: bool = False) -> None:

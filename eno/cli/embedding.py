@@ -15,18 +15,22 @@ import typer
 from eno.cli.commands import EMBEDDINGS, command
 from eno.cli.options import (
     EncoderOption,
+    ExcludeOption,
+    FileTimeoutOption,
     JsonOption,
     LibraryOptions,
     StoreOption,
+    check_walk,
     clock,
     print_failure,
     print_json,
+    report_walk,
     shown,
     warn,
 )
 from eno.cli.tracked import FORMER_TRACKING, Run, TrackingOptions, tracked
 from eno.console import console, progress
-from eno.errors import AudioError, ConfigError, EnoError
+from eno.errors import ConfigError, EnoError
 from eno.library import Library
 
 if TYPE_CHECKING:
@@ -55,9 +59,8 @@ def embed(
         str | None, typer.Option(help="auto, cpu, cuda; several separated by commas: cuda:0,cuda:1")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Decoding processes (default: one per core)")] = None,
-    file_timeout: Annotated[
-        float, typer.Option(min=0.1, help="Give up a file if decoding makes no progress for this many seconds")
-    ] = 120,
+    exclude: ExcludeOption = None,
+    file_timeout: FileTimeoutOption = 120,
     dtype: Annotated[
         Literal["float16", "float32"] | None,
         typer.Option("--store-dtype", help="Precision of a new store (default: float16)"),
@@ -67,10 +70,11 @@ def embed(
     as_json: JsonOption = False,
 ) -> None:
     """Embed the collection. Later runs embed new and changed files; an interrupted run resumes where it stopped."""
-    library = where.open(audio_root=folder, store=store, encoder=encoder, device=device)
+    library = where.open(audio_root=folder, store=store, encoder=encoder, device=device, exclude=exclude)
     roots = list(library.audio_roots.folders)
-    arguments = {"folder": roots, "store": store, "retry_failed": retry_failed, "min_coverage": min_coverage,
-                 "workers": workers, "file_timeout": file_timeout, "dtype": dtype, "executor": executor}  # fmt: skip
+    arguments = {"folder": roots, "exclude": list(library.settings.exclude), "store": store,
+                 "retry_failed": retry_failed, "min_coverage": min_coverage, "workers": workers,
+                 "file_timeout": file_timeout, "dtype": dtype, "executor": executor}  # fmt: skip
     chosen = library.settings.encoder
     with tracked(
         embed, "embeddings", library, arguments, tracking,
@@ -86,7 +90,8 @@ def _embed(run: Run, *, json_log: bool, as_json: bool) -> None:
     from eno.training.tracker_reports import progress_reporter, report_embedding
 
     given = run.arguments
-    library = Library(run.library.settings.model_copy(update={"audio_roots": tuple(given["folder"])}))
+    walked = {"audio_roots": tuple(given["folder"]), "exclude": tuple(given["exclude"])}
+    library = Library(run.library.settings.model_copy(update=walked))
     chosen, executor, dtype = library.settings, given["executor"], given["dtype"]
     devices = [name.strip() for name in chosen.device.split(",")]
     several = len(devices) > 1 or executor == "ray"
@@ -188,14 +193,13 @@ def _print_report(report: EmbedReport, store: EmbeddingStore) -> None:
     )
     if report.changed or report.vanished:
         console.print(f"{report.changed} files had changed and were embedded again; {report.vanished} no longer exist")
+    report_walk(report.unread, report.left_out)
     console.print(f"store   {shown(store.path)}")
 
 
 def _check(report: EmbedReport, library: Library, min_coverage: float) -> None:
     if report.left:
         raise EnoError(f"Interrupted with {report.left} tracks left. Run the same command again to resume.")
-    if report.found == 0:
-        raise AudioError(str(library.audio_roots), "contains no audio files, so nothing was embedded")
     if report.failed:
         message = (
             f"{report.failed} of {report.found} files failed. The next run retries those that took too long or have "
@@ -204,3 +208,4 @@ def _check(report: EmbedReport, library: Library, min_coverage: float) -> None:
         if report.coverage < min_coverage:
             raise EnoError(f"{message} Coverage is {report.coverage:.1%}, below --min-coverage {min_coverage:.1%}.")
         warn(message)
+    check_walk(library, report.found, report.unread)

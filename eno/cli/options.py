@@ -15,11 +15,12 @@ import typer
 from rich.markup import escape
 
 from eno.console import console, errors
-from eno.errors import ConfigError
+from eno.errors import AudioError, ConfigError, EnoError
 from eno.files import printable
 from eno.library import Library
 
 LIBRARY, TRACKING, FILTERS, RESULT = "Library", "Experiment tracking", "Filters", "Result"
+_KINDS_SHOWN = 12
 
 StoreOption = Annotated[
     str | None,
@@ -66,6 +67,18 @@ SplitsOption = Annotated[
 LabelsOption = Annotated[
     Path | None,
     typer.Option("--labels", help="Vocabulary file (default: that of 'eno labels')", rich_help_panel=LIBRARY),
+]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="GLOB",
+        help="Leave out files and folders by name (*.mp4), or by path if it contains / (Podcasts/*); repeatable "
+        "(default: 'exclude' in eno.toml)",
+    ),
+]
+FileTimeoutOption = Annotated[
+    float, typer.Option(min=0.1, help="Give up a file if decoding makes no progress for this many seconds")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line", rich_help_panel=RESULT)]
 
@@ -154,6 +167,28 @@ def print_rows(rows: Mapping[str, Any], *, as_json: bool) -> None:
         return
     width = max(map(len, rows))
     print_lines([f"{name:<{width}}  {value}" for name, value in rows.items()])
+
+
+def report_walk(unread: Mapping[str, str], left_out: Mapping[str, int]) -> None:
+    """Print what a walk over the audio folders could not list, and what it left out."""
+    for folder, reason in unread.items():
+        print_failure(folder, reason)
+    if left_out:
+        kinds = [f"{count:,} {kind}" for kind, count in left_out.items()]
+        more = f" and {len(kinds) - _KINDS_SHOWN} more kinds" if len(kinds) > _KINDS_SHOWN else ""
+        console.print(f"not audio: {shown(', '.join(kinds[:_KINDS_SHOWN]))}{more}")
+
+
+def check_walk(library: Library, found: int, unread: Mapping[str, str]) -> None:
+    """Raise an error if no audio was found, or not all folders could be listed."""
+    if unread:
+        some = next(iter(unread))
+        raise EnoError(
+            f"{len(unread)} folders could not be listed, for example {some}; the others were done. Change their "
+            "permissions, or leave them out with --exclude."
+        )
+    if found == 0:
+        raise AudioError(str(library.audio_roots), "contains no audio files. If it is a disk or share, mount it")
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -11,10 +11,11 @@ from typing import Annotated
 import typer
 
 from eno.cli.commands import SETUP, command
-from eno.cli.options import JsonOption, LibraryOptions, print_json, print_rows, shown
+from eno.cli.options import ExcludeOption, JsonOption, LibraryOptions, print_json, print_rows, shown
 from eno.config import FILE
 from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
+from eno.files import AudioRoots
 from eno.library import Library, Step
 
 app = typer.Typer()
@@ -39,6 +40,7 @@ def init(
         Path | None, typer.Option("--data-root", help="Folder for eno's tables (default: data)")
     ] = None,
     encoder: Annotated[str | None, typer.Option("--encoder", help="Encoder by name (default: musicnn)")] = None,
+    exclude: ExcludeOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing eno.toml")] = False,
 ) -> None:
     """Write eno.toml to the current folder. Other commands then need no paths."""
@@ -48,7 +50,7 @@ def init(
     if place.exists() and not force:
         raise ConfigError(f"{place} already exists. Edit it, or replace it with --force.")
     roots = [path.expanduser().resolve() for path in folder or _default_roots()]
-    found = {str(root): len(find_tracks(root)) for root in roots}
+    found = {str(root): len(find_tracks(AudioRoots((root,), tuple(exclude or ())))) for root in roots}
     if lute is not None and "://" not in lute:
         path = Path(lute).expanduser().resolve()
         if not path.exists():
@@ -56,6 +58,7 @@ def init(
         lute = str(path)
     values = {
         "audio_roots": [str(root) for root in roots],
+        "exclude": exclude,
         "lute": lute,
         "data_root": None if data_root is None else str(data_root),
         "encoder": encoder,

@@ -133,7 +133,10 @@ def tag(
         predictor.save(save)
     count = failed = 0
     kept = _chooser(predictor, result.top, result.threshold)
-    tagged = from_files(predictor, paths or [], album) if opened is None else from_store(predictor, opened, album)
+    if opened is None:
+        tagged = from_files(predictor, paths or [], album, library.settings.exclude)
+    else:
+        tagged = from_store(predictor, opened, album)
     for one in tagged:
         if count == 0 and form == "csv":
             _print_header()
@@ -189,11 +192,15 @@ def open_store(path: str, predictor: EnoPredictor) -> EmbeddingStore:
     return opened
 
 
-def from_files(predictor: EnoPredictor, paths: list[Path], album: bool) -> Iterator[Tagged]:
+def from_files(
+    predictor: EnoPredictor, paths: list[Path], album: bool, exclude: tuple[str, ...] = ()
+) -> Iterator[Tagged]:
     """Tag files, including those in folders; or each folder as one album."""
     from eno.data.library.files import expand_audio
 
-    files = expand_audio(paths)
+    files, unread = expand_audio(paths, exclude)
+    for unlisted, reason in unread.items():
+        yield Tagged(str(unlisted), (str(unlisted),), AudioError(unlisted, reason))
     if not album:
         for one in predictor.predict_many(files):
             yield Tagged(str(one.path), (str(one.path),), one.error or one.tags)

@@ -118,7 +118,7 @@ def _predicted(
 ) -> Iterator[Wanted]:
     predictor = predictor_of(library, encoder, trained=trained)
     if store is None:
-        for one in from_files(predictor, paths, album):
+        for one in from_files(predictor, paths, album, library.settings.exclude):
             yield from ((Path(name), one.found) for name in one.members)
         return
     roots = library.present_audio_roots

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from eno.data.library.files import AUDIO_SUFFIXES
+from eno.data.library.walking import is_audio
 from eno.errors import AudioError, LabelError
 from eno.files import printable, read_lines
 from eno.inference.predictions import TagProbability
@@ -81,8 +81,4 @@ def read_tagged(path: Path) -> Iterator[tuple[str, list[TagProbability] | AudioE
 
 def album_files(folder: Path) -> list[Path]:
     """Return the audio files in a folder, but not in its subfolders, sorted by name."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
-    )
+    return sorted(path for path in folder.iterdir() if is_audio(path.name) and not path.is_dir())

@@ -1,8 +1,8 @@
-"""How fast a library is scanned, against a plain loop, in one run; on request with the delay of a network.
+"""How fast a library is scanned, against a plain loop, in one run.
 
-The loop walks, then opens each file with mutagen and libsndfile. The delay is added to every stat and open of both.
+The loop walks, then opens each file with mutagen and libsndfile.
 
-Run it with nothing else on the machine: ``python scripts/bench/scan.py [--files N] [--delay-ms 2]``.
+Run it with nothing else on the machine: ``python scripts/bench/scan.py [--files N]``.
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import mutagen
 import numpy as np
 import soundfile
 
-from eno.data.library import files as library
 from eno.data.library import scanning as scan
 
 
@@ -57,32 +54,16 @@ def plain_scan(root: Path) -> int:
     return found
 
 
-def delayed(work: Callable[..., Any], delay_s: float) -> Callable[..., Any]:
-    """Wait before each call, as a network does."""
-
-    def call(*args: Any, **options: Any) -> Any:
-        time.sleep(delay_s)
-        return work(*args, **options)
-
-    return call
-
-
 def main() -> None:
     """Scan, scan again, and scan plainly; print files per second and ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=5000)
-    parser.add_argument("--delay-ms", type=float, default=0.0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root, table = Path(folder, "audio"), Path(folder, "tracks.parquet")
         make_library(root, arguments.files)
         plain_scan(root)  # so that both find the files in memory
-        if arguments.delay_ms:
-            delay_s = arguments.delay_ms / 1000
-            os.stat, os.scandir = delayed(os.stat, delay_s), delayed(os.scandir, delay_s)
-            soundfile.SoundFile.__init__ = delayed(soundfile.SoundFile.__init__, delay_s)
-            mutagen.File = delayed(mutagen.File, delay_s)
-        print(f"{arguments.files} files, {arguments.delay_ms} ms of delay, {library.IO_THREADS} threads")
+        print(f"{arguments.files} files")
         times = {}
         for name, work in (
             ("scan", lambda: scan.scan(root, table)),

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from array import array
-from collections import deque
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -16,22 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eno.data.library.walking import Found, walk
 from eno.errors import AudioError
 from eno.files import AudioRoots, printable
 
 logger = logging.getLogger(__name__)
-
-AUDIO_SUFFIXES = frozenset(
-    ".aac .aif .aifc .aiff .ape .au .caf .flac .m4a .m4b .mka .mp2 .mp3 .mp4 .mpc .oga .ogg .opus .tta .w64 .wav .wave "
-    ".webm .wma .wv".split()
-)
-"""Suffixes, in lower case, of the files that are found as audio."""
-
-IO_THREADS = 16
-"""Number of threads that list folders and read files, which mostly wait for a disk or a network."""
-
-# A folder is on a network if listing its first subfolders takes this many times longer than their CPU time.
-_TRIED_FOLDERS, _NETWORK_WAIT = 8, 10
 
 
 class Track(NamedTuple):
@@ -68,9 +54,13 @@ class Tracks(Sequence[Track]):
         -1 in place of None.
     empty_roots : list of str
         Audio folders without audio files.
+    unread : dict of Path to str
+        Folders that could not be listed, and why.
+    left_out : Counter of str
+        Numbers of files that are not audio by suffix, and of folders that were not entered by name.
     """
 
-    def __init__(self, roots: Sequence[str], found: Sequence[_Files]) -> None:
+    def __init__(self, roots: Sequence[str], found: Sequence[Found]) -> None:
         names = [name for files in found for name in files.names]
         ids = pa.array([printable(name) for name in names], pa.string())
         order = pc.sort_indices(ids)  # stable, so files of the same name are in the order of their roots
@@ -84,6 +74,14 @@ class Tracks(Sequence[Track]):
             np.concatenate([np.frombuffer(column, np.int64) for column in columns])[rows]
             for columns in ([files.sizes for files in found], [files.mtimes_ns for files in found])
         )
+        self.unread = {
+            Path(root, name): reason
+            for root, files in zip(roots, found, strict=True)
+            for name, reason in files.unread.items()
+        }
+        self.left_out: Counter[str] = sum((files.left_out for files in found), Counter())
+        self._unread = {printable(name) for files in found for name in files.unread}
+        self._empty = {printable(name) for files in found for name in files.empty}
         self.empty_roots = [root for root, files in zip(roots, found, strict=True) if not files.names]
         if len(self) < len(names):
             self._warn_of_repeated(names, set(rows.tolist()))
@@ -104,11 +102,31 @@ class Tracks(Sequence[Track]):
         root = self._roots[self._root_of[place]]
         return Track(printable(name), root, name, *((None, None) if size < 0 else (size, mtime_ns)))
 
-    def warn_of_empty_roots(self) -> None:
-        """Log a warning for every audio folder without files; callers then do not treat missing tracks as deleted."""
-        for root in self.empty_roots:
-            message = "%s contains no audio files. In case it is not mounted, no track is treated as deleted."
-            logger.warning(message, printable(root))
+    def deleted(self, missing: Iterable[str]) -> set[str]:
+        """Return those of some ids without a file whose file was deleted, and log a warning about the others.
+
+        A file may come back if its folder could not be listed, if one of the audio folders contains no audio files, or
+        if it lay in a subfolder of a folder that is now empty: a disk or share may not be mounted there.
+        """
+        deleted, kept = set(), Counter[str]()
+        for track_id in missing:
+            if place := self._may_be_back(track_id):
+                kept[place] += 1
+            else:
+                deleted.add(track_id)
+        for place, count in sorted(kept.items()):
+            logger.warning("%s. %d tracks that may be there are not treated as deleted.", place, count)
+        return deleted
+
+    def _may_be_back(self, track_id: str) -> str | None:
+        if self.empty_roots:
+            return f"{printable(self.empty_roots[0])} contains no audio files and may not be mounted"
+        for end in (0, *(place for place, letter in enumerate(track_id) if letter == "/")):
+            if track_id[:end] in self._unread:
+                return f"{track_id[:end] or printable(self._roots[0])} cannot be listed"
+            if track_id[:end] in self._empty and "/" in track_id[end + 1 :]:
+                return f"{track_id[:end]} is empty and may not be mounted; remove the folder if it is no longer needed"
+        return None
 
     def _warn_of_repeated(self, names: list[str], kept: set[int]) -> None:
         repeated = next(printable(name) for row, name in enumerate(names) if row not in kept)
@@ -130,11 +148,14 @@ def _without_repeated(ids: pa.Array, order: pa.Array) -> pa.Array:
 def find_tracks(audio_roots: AudioRoots | Path | str | Iterable[Path | str]) -> Tracks:
     """Find the audio files of a collection.
 
-    Hidden files and folders and links to folders are skipped. Links to files are followed; dangling ones are included,
-    so that they are reported as unreadable. If several audio folders contain the same path, the first one is used, with
-    a warning. An `AudioError` is raised for a folder that is missing, inside another one, or cannot be listed.
+    Files count as audio by their suffix, see `eno.audio.formats.AUDIO_SUFFIXES`. Recycle bins, snapshots and other
+    folders of the system, what `AudioRoots.exclude` matches, and links to folders are skipped. Links to files are
+    followed; dangling ones are included, so that they are reported as unreadable. If several audio folders contain the
+    same path, the first one is used, with a warning. A folder that cannot be listed is reported in `Tracks.unread`. An
+    `AudioError` is raised for an audio folder that is missing or inside another one.
     """
-    folders = AudioRoots.of(audio_roots).folders
+    given = AudioRoots.of(audio_roots)
+    folders = given.folders
     for folder in folders:
         if not folder.is_dir():
             raise AudioError(folder, "is not a folder; expected one with audio files")
@@ -145,92 +166,25 @@ def find_tracks(audio_roots: AudioRoots | Path | str | Iterable[Path | str]) -> 
                 reason = f"is inside the audio folder {printable(folders[other])}; use only one of the two"
                 raise AudioError(folders[place], reason)
     roots = [os.fspath(folder) for folder in folders]
-    return Tracks(roots, [_walk(root) for root in roots])
+    return Tracks(roots, [walk(root, given.exclude) for root in roots])
 
 
-class _Files:
-    """Names below a root, sizes and modification times."""
+def expand_audio(paths: Iterable[Path], exclude: Sequence[str] = ()) -> tuple[list[Path], dict[Path, str]]:
+    """Replace folders by the audio files below them; keep files, whatever their suffixes and even if missing.
 
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self.sizes, self.mtimes_ns = array("q"), array("q")
-
-    def extend(self, other: _Files) -> None:
-        self.names += other.names
-        self.sizes += other.sizes
-        self.mtimes_ns += other.mtimes_ns
-
-
-def _walk(root: str) -> _Files:
-    # Over a network each listing is a round trip, so threads make many at once. On a local disk, threads slow each
-    # other down, to as little as a tenth of the speed of one. The first listings show which case it is.
-    found, folders = _Files(), deque([""])
-    listed, waited, worked = 0, 0.0, 0.0
-    while folders and (listed < _TRIED_FOLDERS or waited < _NETWORK_WAIT * worked):
-        began, at_work = time.perf_counter(), time.thread_time()
-        below, files = _list(root, folders.popleft())
-        at_work = time.thread_time() - at_work
-        listed, waited, worked = listed + 1, waited + time.perf_counter() - began - at_work, worked + at_work
-        folders += below
-        found.extend(files)
-    if not folders:
-        return found
-    with ThreadPoolExecutor(IO_THREADS, thread_name_prefix="list") as pool:
-        waiting = {pool.submit(_list, root, folder) for folder in folders}
-        try:
-            while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    below, files = future.result()
-                    found.extend(files)
-                    waiting |= {pool.submit(_list, root, folder) for folder in below}
-        finally:
-            pool.shutdown(cancel_futures=True)  # an error or Ctrl-C does not wait for the rest of the tree
-    return found
-
-
-def _list(root: str, folder: str) -> tuple[list[str], _Files]:
-    folders, files = [], _Files()
-    prefix = f"{folder}/" if folder else ""
-    try:
-        with os.scandir(os.path.join(root, folder)) as entries:
-            for entry in entries:
-                name = entry.name
-                if name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(prefix + name)
-                elif _is_audio(name) and not (entry.is_symlink() and _links_to_folder(entry)):
-                    files.names.append(prefix + name)
-                    size, mtime_ns = _stamp(entry)
-                    files.sizes.append(size)
-                    files.mtimes_ns.append(mtime_ns)
-    except OSError as error:
-        # If the scan went on, the tracks of this folder would count as deleted.
-        reason = f"cannot be listed ({error.strerror}); fix its permissions, or its tracks would count as deleted"
-        raise AudioError(error.filename or os.path.join(root, folder), reason) from error
-    return folders, files
-
-
-def _is_audio(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
-
-
-def _stamp(entry: os.DirEntry[str]) -> tuple[int, int]:
-    try:
-        status = entry.stat()
-    except OSError:
-        return -1, -1  # the reason is reported when the file is opened
-    return status.st_size, status.st_mtime_ns
-
-
-def _links_to_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself or without permission; the reason is reported when the file is opened
-        return False
-
-
-def expand_audio(paths: Iterable[Path]) -> list[Path]:
-    """Replace folders by the audio files below them; keep files, whatever their suffixes and even if missing."""
-    return [found for path in paths for found in ([t.path for t in find_tracks(path)] if path.is_dir() else [path])]
+    Returns
+    -------
+    files : list of Path
+    unread : dict of Path to str
+        Folders that cannot be listed, and why.
+    """
+    files: list[Path] = []
+    unread: dict[Path, str] = {}
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        tracks = find_tracks(AudioRoots((path,), tuple(exclude)))
+        files += [track.path for track in tracks]
+        unread |= tracks.unread
+    return files, unread

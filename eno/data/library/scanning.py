@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from eno.audio.reading import probe
-from eno.data.library.files import IO_THREADS, Track, find_tracks
-from eno.data.library.packets import packet_hash
-from eno.data.library.tags import read_tags
+from eno.audio.worker_handle import TaskDone, TaskFailed
+from eno.audio.worker_pool import FILE_TIMEOUT_S, WorkerPool
+from eno.data.library.files import Track, find_tracks
+from eno.data.library.rows import RowRequest, empty_row, read_row
+from eno.data.library.walking import IO_THREADS
 from eno.data.tables import read_table, write_table
-from eno.errors import AudioError, CatalogueError
+from eno.errors import CatalogueError
 from eno.files import AudioRoots, printable
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ TRACK_SCHEMA = pa.schema([
 
 _NEEDED = ("track_id", "size", "mtime_ns", "problem")
 _SAVE_S = 60.0  # how often a scan saves its progress
+_FILES_PER_WORKER = 16  # fewer are read faster than another process starts
+_ROOTS = b"audio_roots"  # metadata of the table: the folders of the latest scan
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class ScanReport:
     removed: int
     problems: list[tuple[str, str]]  # track id and reason of every unreadable file, including known ones
     duplicates: list[list[str]]  # ids of tracks with equal packet hashes
+    unread: dict[str, str]  # folders that cannot be listed, and why
+    left_out: dict[str, int]  # numbers of other files by suffix, and of folders that were not entered by name
     seconds: float
 
 
@@ -61,6 +67,7 @@ def scan(
     *,
     hash_audio: bool = False,
     workers: int | None = None,
+    file_timeout_s: float = FILE_TIMEOUT_S,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ScanReport:
     """Read the tags and formats of all audio files and write the tracks table.
@@ -71,14 +78,18 @@ def scan(
     Parameters
     ----------
     audio_roots : AudioRoots, path or several paths
-        See `eno.data.library.files.find_tracks`. If one of them contains no audio files, it may not be mounted, and no
-        track is removed from the table.
+        See `eno.data.library.files.find_tracks`. Tracks that may be in a folder that cannot be read or is not mounted
+        are not removed from the table, see `eno.data.library.files.Tracks.deleted`.
     destination : Path
-        The table, which is updated if it exists; a damaged one raises a `CatalogueError` and is not changed.
+        The table, which is updated if it exists. It is not changed, and a `CatalogueError` raised, if it is damaged or
+        belongs to another collection.
     hash_audio : bool
         Find duplicates by the `eno.data.library.packets.packet_hash` of every file, which reads all of it.
     workers : int, optional
-        Number of threads; `IO_THREADS` by default.
+        Maximum number of processes that read files; 0 reads them in this process, where a crash of a decoder ends the
+        scan. By default up to `IO_THREADS`, depending on the number of files.
+    file_timeout_s : float
+        A file fails if reading it makes no progress for this long.
     on_progress : callable, optional
         Receives the number of files done and of all files.
     """
@@ -87,34 +98,28 @@ def scan(
     finished, unfinished = _earlier(destination), _unfinished(partial)
     known = pa.concat_tables([finished, unfinished])
     readable, hashed = _readable(known), known["packet_hash"].is_valid().to_pylist()
-    tracks = find_tracks(audio_roots)
+    given = AudioRoots.of(audio_roots)
+    tracks, roots = find_tracks(given), sorted(printable(folder.resolve()) for folder in given.folders)
     report_progress = on_progress or (lambda done, total: None)
-
-    def read(track: Track, stamp: _Stamp, row: int | None) -> dict[str, Any]:
-        if row is None:
-            return _read(track, stamp, hash_audio=hash_audio)
-        return _with_hash(known.slice(row, 1).to_pylist()[0], track)
-
-    with ThreadPoolExecutor(workers or IO_THREADS, thread_name_prefix="scan") as pool:
-        try:
-            stamps = [(track, _stamp(track)) for track in tracks]
-            found = [(track, stamp, readable.get((track.id, stamp))) for track, stamp in stamps]
-            todo = [file for file in found if (row := file[2]) is None or (hash_audio and not hashed[row])]
-            kept = [row for _, _, row in found if row is not None and (hashed[row] or not hash_audio)]
-            results = pool.map(lambda file: read(*file), todo)
-            fresh = _collect(results, partial, unfinished, lambda n: report_progress(len(kept) + n, len(tracks)))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    now = {track.id: _stamp(track) for track in tracks}
+    _check_same_collection(destination, finished, now, roots)
+    found = [(track, readable.get((track.id, now[track.id]))) for track in tracks]
+    todo = [
+        RowRequest(track, None if row is None else known.slice(row, 1).to_pylist()[0], hash_audio)
+        for track, row in found
+        if row is None or (hash_audio and not hashed[row])
+    ]
+    kept = [row for _, row in found if row is not None and (hashed[row] or not hash_audio)]
+    results = _read_all(todo, workers, file_timeout_s)
+    with closing(results):
+        fresh = _collect(results, partial, unfinished, lambda n: report_progress(len(kept) + n, len(tracks)))
     # Compared with the finished table only, since an interrupted scan has reported nothing.
-    before, now = dict(_files(finished)), {track.id: stamp for track, stamp, _ in found}
-    removed = before.keys() - now.keys()
+    before = dict(_files(finished))
     missing = {track_id: row for row, (track_id, _) in enumerate(_files(known)) if track_id not in now}
-    if missing and tracks.empty_roots:
-        tracks.warn_of_empty_roots()
-        kept += missing.values()
-        removed = set()
+    deleted = tracks.deleted(missing)
+    kept += [row for track_id, row in missing.items() if track_id not in deleted]
     table = pa.concat_tables([known.take(pa.array(kept, pa.int64())), fresh]).sort_by("track_id")
-    write_table(destination, table)
+    write_table(destination, table.replace_schema_metadata({_ROOTS: json.dumps(roots)}))
     partial.unlink(missing_ok=True)
     unchanged = sum(before.get(track_id) == stamp for track_id, stamp in now.items() if stamp is not None)
     added = len(now.keys() - before.keys())
@@ -124,9 +129,11 @@ def scan(
         added=added,
         changed=len(tracks) - added - unchanged,
         unchanged=unchanged,
-        removed=len(removed),
+        removed=len(deleted & before.keys()),
         problems=list(zip(bad["track_id"].to_pylist(), bad["problem"].to_pylist(), strict=True)),
         duplicates=_duplicates(table),
+        unread={printable(folder): reason for folder, reason in tracks.unread.items()},
+        left_out=dict(tracks.left_out.most_common()),
         seconds=time.monotonic() - began,
     )
 
@@ -146,6 +153,24 @@ def _earlier(path: Path) -> pa.Table:
 def _read_table(path: Path, origin: str) -> pa.Table:
     earlier_names = {"packet_hash": "audio_hash"}
     return read_table(path, schema=TRACK_SCHEMA, needed=_NEEDED, origin=origin, earlier_names=earlier_names)
+
+
+def _check_same_collection(path: Path, table: pa.Table, now: Collection[str], roots: list[str]) -> None:
+    """Raise a CatalogueError if the tracks of another folder would be removed from the table."""
+    ids = table["track_id"].to_pylist()
+    here = sum(track_id in now for track_id in ids)
+    if not now or not ids or 2 * here >= len(ids):
+        return
+    scanned = json.loads((pq.read_schema(path).metadata or {}).get(_ROOTS, "null"))
+    if scanned == roots or (scanned is None and here):
+        return
+    absent = next(track_id for track_id in ids if track_id not in now)
+    raise CatalogueError(
+        f"{printable(path)}: lists {len(ids)} tracks of {', '.join(scanned or ['another folder'])}, for example "
+        f"{absent}, and {len(ids) - here} of them are not in {', '.join(roots)}. To add a folder, name all of them: "
+        "eno scan FOLDER FOLDER. For another collection, specify another --data-root. If the tracks were renamed, "
+        "delete the table and scan again."
+    )
 
 
 def _unfinished(partial: Path) -> pa.Table:
@@ -174,37 +199,26 @@ def _stamp(track: Track) -> _Stamp:
     return None if track.size is None or track.mtime_ns is None else (track.size, track.mtime_ns)
 
 
-def _read(track: Track, stamp: _Stamp, *, hash_audio: bool) -> dict[str, Any]:
-    size, mtime_ns = stamp or (None, None)
-    row: dict[str, Any] = {"track_id": track.id, "size": size, "mtime_ns": mtime_ns}
-    with _problem_recorded(row, track):
-        info = probe(track.path, listen=False)
-        row |= {name: getattr(info, name) for name in ("duration_s", "sample_rate", "channels", "container", "codec")}
-        row |= vars(read_tags(track.path))
-    return _with_hash(row, track) if hash_audio and "problem" not in row else row
-
-
-def _with_hash(row: dict[str, Any], track: Track) -> dict[str, Any]:
-    with _problem_recorded(row, track):
-        row["packet_hash"] = packet_hash(track.path)
-    return row
-
-
-@contextmanager
-def _problem_recorded(row: dict[str, Any], track: Track) -> Iterator[None]:
-    """Record in the row why its file cannot be read, so that one bad file does not stop the scan."""
-    try:
-        yield
-    except AudioError as error:
-        row["problem"] = printable(error.reason)  # may contain a name that is not UTF-8
-    except Exception as error:
-        logger.debug("%s", printable(track.path), exc_info=True)
-        reason = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
-        row["problem"] = printable(f"cannot be read ({reason})")
+def _read_all(
+    requests: list[RowRequest], workers: int | None, file_timeout_s: float
+) -> Generator[dict[str, Any], None, None]:
+    """Yield the rows of files in the order in which they are finished."""
+    if workers is None:
+        workers = min(IO_THREADS, -(-len(requests) // _FILES_PER_WORKER))
+    if workers < 1:
+        yield from map(read_row, requests)
+        return
+    # A decoder that crashes or hangs affects only its own file.
+    with WorkerPool(read_row, workers=workers, timeout_s=file_timeout_s) as pool:
+        for event in pool.run(requests):
+            if isinstance(event, TaskDone):
+                yield event.result
+            elif isinstance(event, TaskFailed):
+                yield empty_row(event.task.track) | {"problem": printable(event.reason)}
 
 
 def _collect(
-    results: Iterator[dict[str, Any]], partial: Path, earlier: pa.Table, report: Callable[[int], None]
+    results: Iterable[dict[str, Any]], partial: Path, earlier: pa.Table, report: Callable[[int], None]
 ) -> pa.Table:
     """Collect rows, and save them periodically and if an error or Ctrl-C ends the scan."""
     rows: list[dict[str, Any]] = []

@@ -24,7 +24,7 @@ from eno.embeddings.store.ledger import Failure
 from eno.embeddings.store.lock import WriterLock
 from eno.embeddings.store.parts import PART_BYTES
 from eno.encoders import Encoder
-from eno.files import AudioRoots
+from eno.files import AudioRoots, printable
 
 _FLUSH_S = 60.0
 """Maximum time between writes, and so the work that is lost when the job is killed."""
@@ -81,6 +81,10 @@ class EmbedReport:
     vanished : int
         Tracks in the store whose file was deleted. They do not count until their files are back;
         `eno.embeddings.store.maintenance.compact_store` removes them.
+    unread : dict of str to str
+        Folders that cannot be listed, and why.
+    left_out : dict of str to int
+        Numbers of other files by suffix, and of folders that were not entered by name.
     seconds, audio_s : float
         Time that the run took, and duration of the tracks that it embedded.
     """
@@ -93,6 +97,8 @@ class EmbedReport:
     changed: int = 0
     vanished: int = 0
     failures: list[Failure] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     audio_s: float = 0.0
 
@@ -116,8 +122,8 @@ def embed_folder(
     Parameters
     ----------
     audio_roots : AudioRoots, Path, str, or iterable of Path or str
-        One audio folder or several; see `eno.data.library.files.find_tracks`. While one of several holds no audio
-        files, perhaps because it is not mounted, no track is taken for deleted.
+        One audio folder or several; see `eno.data.library.files.find_tracks`. Tracks that may be in a folder that
+        cannot be read or is not mounted do not count as deleted, see `eno.data.library.files.Tracks.deleted`.
     store : EmbeddingStore
         A store of this encoder. Its tracks are skipped, so an interrupted run can be continued.
     executor : Executor, optional
@@ -144,9 +150,12 @@ def embed_folder(
         with ThreadPoolExecutor(1) as beside:
             held = beside.submit(store.tracks, also_gone=True)
             tracks = find_tracks(audio_roots)
+        seen: dict[str, Any] = {
+            "unread": {printable(folder): reason for folder, reason in tracks.unread.items()},
+            "left_out": dict(tracks.left_out.most_common()),
+        }
         if not tracks:  # more likely an unmounted share than a deleted collection, so nothing is changed
-            return EmbedReport(seconds=time.monotonic() - began)
-        tracks.warn_of_empty_roots()
+            return EmbedReport(seconds=time.monotonic() - began, **seen)
         plan = make_plan(tracks, held.result(), store.ledger, retry_failed=retry_failed)
         run = _Run(store, plan, lock)
         try:
@@ -172,6 +181,7 @@ def embed_folder(
         failures=sorted(failures.values(), key=lambda failure: failure.track_id),
         seconds=time.monotonic() - began,
         audio_s=run.audio_s,
+        **seen,
     )
 
 

@@ -105,8 +105,10 @@ def _amend(
 ) -> None:
     missing = np.ones(len(held), bool)
     missing[rows[rows != _NONE]] = False
-    for name in held["track_id"].filter(pa.array(missing)).to_pylist():
-        if not tracks.empty_roots:
+    gone = held["track_id"].filter(pa.array(missing)).to_pylist()
+    deleted = tracks.deleted(gone)
+    for name in gone:
+        if name in deleted:
             plan.amendments[name] = earlier.get(name, Amendment(gone=True))._replace(gone=True)
         elif name in earlier:  # the others may lie in a folder that is not mounted
             plan.amendments[name] = earlier[name]

@@ -1,17 +1,28 @@
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
 
+from eno.audio.formats import AUDIO_SUFFIXES, FFMPEG_CONTAINERS
 from eno.data.library.files import expand_audio, find_tracks
 from eno.errors import AudioError
 from eno.files import AudioRoots
+from eno.tagfiles.selection import album_files
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def ids(folder, *exclude):
+    return [track.id for track in find_tracks(AudioRoots((folder,), exclude))]
 
 
 def test_finds_audio_in_order_of_ids_and_nothing_else(tmp_path):
-    for name in ("b/02.FLAC", "b/01.mp3", "a.ogg", "cover.jpg", ".hidden.mp3", ".trash/x.mp3", "b/notes.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+    touch(tmp_path, "b/02.FLAC", "b/01.mp3", "a.ogg", "cover.jpg", ".Trash-1000/x.mp3", "b/notes.txt")
     (tmp_path / "folder.wav").mkdir()
     (tmp_path / "folder.wav" / "inside.wav").touch()
     (tmp_path / "dangling.flac").symlink_to("gone")
@@ -43,18 +54,96 @@ def test_root_must_be_a_folder(tmp_path, name):
         find_tracks(tmp_path / name)
 
 
-def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
-    (tmp_path / "locked").mkdir()
+def test_names_may_begin_with_a_dot(tmp_path):
+    found = ["...And Then/1.flac", ".5- The Gray Chapter/1.mp3", ".hack/a.ogg", "B/.59.mp3"]
+    touch(tmp_path, *found, "B/._1.mp3", ".AppleDouble/B.mp3")
+    assert ids(tmp_path) == sorted(found)
+
+
+def test_recycle_bins_and_snapshots_are_not_music(tmp_path):
+    system = ["lost+found", "$RECYCLE.BIN/S-1-5", ".Trash-1000/files", "#recycle", "System Volume Information"]
+    system += ["@eaDir", "@Recycle", "#snapshot", ".stversions", ".snapshots/7", ".local/share/Trash/files"]
+    touch(tmp_path, "Recycled/1.mp3", *(f"{folder}/x.mp3" for folder in system), "a/@eaDir/x.mp3")
+    tracks = find_tracks(tmp_path)
+    assert [track.id for track in tracks] == ["Recycled/1.mp3"]  # an album by Nektar
+    assert tracks.left_out == {**dict.fromkeys([f"{name.split('/')[0]}/" for name in system], 1), "@eaDir/": 2}
+
+
+def test_files_left_out_are_counted_by_suffix(tmp_path):
+    touch(tmp_path, "1.mp3", "a/cover.jpg", "a/back.JPG", "a/x.sid", "README", "._1.mp3")
+    (tmp_path / "link").symlink_to("a")
+    assert find_tracks(tmp_path).left_out == {
+        ".jpg": 2, ".sid": 1, "without suffix": 1, "._*": 1, "links to folders": 1,
+    }  # fmt: skip
+
+
+def test_what_the_decoders_read_is_found(tmp_path):
+    """The suffixes that FFmpeg itself knows for the containers that are opened, without subtitles and pictures."""
+    import av
+
+    known = set()
+    for name in set(FFMPEG_CONTAINERS) & av.formats_available:
+        with contextlib.suppress(ValueError):
+            known |= {f".{suffix}" for suffix in av.format.ContainerFormat(name, "r").extensions}
+    assert known - AUDIO_SUFFIXES == {".mks", ".avif", ".heic", ".heif"}
+    others = "dsf dff spx tak shn ac3 dts voc oma amr mkv mpga aif wav wv w64 aiff au ra rm snd caf wma opus".split()
+    assert {f".{suffix}" for suffix in others} <= AUDIO_SUFFIXES
+    touch(tmp_path, *(f"x{suffix.upper()}" for suffix in AUDIO_SUFFIXES))
+    assert len(find_tracks(tmp_path)) == len(AUDIO_SUFFIXES)
+    assert album_files(tmp_path) == sorted(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("glob", "left"),
+    [
+        ("*.mp4", ["Live/2.mp3", "a/Live/1.mp3", "a/b/3.mp3"]),
+        ("Live", ["a/b/3.mp3", "clip.mp4"]),
+        ("Live/", ["a/b/3.mp3", "clip.mp4"]),
+        ("a/*", ["Live/2.mp3", "clip.mp4"]),
+        ("a/b", ["Live/2.mp3", "a/Live/1.mp3", "clip.mp4"]),
+        ("/Live", ["a/Live/1.mp3", "a/b/3.mp3", "clip.mp4"]),
+        ("**/Live", ["a/b/3.mp3", "clip.mp4"]),
+        ("{}/a/Live", ["Live/2.mp3", "a/b/3.mp3", "clip.mp4"]),
+        ("[a]", ["Live/2.mp3", "clip.mp4"]),
+    ],
+)
+def test_files_and_folders_can_be_excluded(tmp_path, glob, left):
+    touch(tmp_path, "Live/2.mp3", "a/Live/1.mp3", "a/b/3.mp3", "clip.mp4")
+    assert ids(tmp_path, glob.format(tmp_path)) == left
+
+
+def refuse(monkeypatch, *folders):
     scandir = os.scandir
 
-    def refuse(path):
-        if Path(path).name == "locked":
+    def refusing(path):
+        if Path(path).name in folders:
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(AudioError, match=r"locked: cannot be listed \(Permission denied\)"):
-        find_tracks(tmp_path)
+    monkeypatch.setattr(os, "scandir", refusing)
+
+
+def test_folders_that_cannot_be_listed_are_reported_and_the_others_found(tmp_path, monkeypatch):
+    touch(tmp_path, "1.mp3", "locked/2.mp3", "z/locked/3.mp3", "z/4.mp3")
+    refuse(monkeypatch, "locked")
+    tracks = find_tracks(tmp_path)
+    assert [track.id for track in tracks] == ["1.mp3", "z/4.mp3"]
+    reason = "cannot be listed (Permission denied)"
+    assert tracks.unread == {tmp_path / "locked": reason, tmp_path / "z/locked": reason}
+    assert tracks.deleted(["0.mp3", "locked/2.mp3", "z/3.mp3", "z/locked/3.mp3"]) == {"0.mp3", "z/3.mp3"}
+    assert expand_audio([tmp_path]) == ([tmp_path / "1.mp3", tmp_path / "z/4.mp3"], tracks.unread)
+
+
+def test_tracks_below_an_empty_folder_may_be_on_a_disk_that_is_not_mounted(tmp_path, caplog):
+    touch(tmp_path, "1.mp3")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "album").mkdir()
+    missing = ["album/1.mp3", "disk/a/1.mp3", "disk/a/2.mp3"]
+    assert find_tracks(tmp_path).deleted(missing) == {"album/1.mp3"}
+    assert caplog.messages == [
+        "disk is empty and may not be mounted; remove the folder if it is no longer needed. 2 tracks that may be there "
+        "are not treated as deleted."
+    ]
 
 
 def test_expand_keeps_files_as_named_and_walks_folders(tmp_path):
@@ -62,7 +151,9 @@ def test_expand_keeps_files_as_named_and_walks_folders(tmp_path):
     for name in ("2.mp3", "1.mp3"):
         (tmp_path / "album" / name).touch()
     named = tmp_path / "no-ending"
-    assert expand_audio([named, tmp_path / "album"]) == [named, tmp_path / "album/1.mp3", tmp_path / "album/2.mp3"]
+    found = [named, tmp_path / "album/1.mp3", tmp_path / "album/2.mp3"]
+    assert expand_audio([named, tmp_path / "album"]) == (found, {})
+    assert expand_audio([named, tmp_path / "album"], ["2*"]) == (found[:2], {})
 
 
 def test_a_link_to_itself_is_found_and_reported(tmp_path):

@@ -1,5 +1,8 @@
 import os
 import shutil
+import signal
+import socket
+import time
 from pathlib import Path
 
 import mutagen
@@ -7,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from mutagen.id3 import APIC, TALB, TPE1
 
+from eno.data.library import rows as rows_module
 from eno.data.library import scanning
 from eno.data.library.packets import packet_hash
-from eno.data.library.scanning import read_tracks, scan
+from eno.data.library.scanning import read_tracks
 from eno.errors import AudioError, CatalogueError
 from tests.audio_files import music, write
 
@@ -29,6 +33,11 @@ def library(tmp_path, sounds):
         (root / kind).mkdir(parents=True)
         shutil.copy(path, root / kind)
     return root
+
+
+def scan(roots, destination, **options):
+    """Scan in this process, which tests can patch, and which spares them the start of workers."""
+    return scanning.scan(roots, destination, **{"workers": 0, **options})
 
 
 def counts(report):
@@ -59,8 +68,10 @@ def test_a_rescan_opens_only_what_changed(library, tmp_path, monkeypatch):
     scan(library, destination)
     before = rows(destination)
     opened = []
-    probe = scanning.probe
-    monkeypatch.setattr(scanning, "probe", lambda path, **options: opened.append(path.name) or probe(path, **options))
+    probe = rows_module.probe
+    monkeypatch.setattr(
+        rows_module, "probe", lambda path, **options: opened.append(path.name) or probe(path, **options)
+    )
     assert counts(scan(library, destination)) == (0, 0, 7, 0)
     assert opened == []
     assert rows(destination) == before
@@ -100,7 +111,7 @@ def test_unreadable_files_are_tried_again(library, tmp_path, monkeypatch):
         raise AudioError(path, "cannot be opened (Input/output error)")
 
     with monkeypatch.context() as patch:
-        patch.setattr(scanning, "probe", fail)
+        patch.setattr(rows_module, "probe", fail)
         assert len(scan(library, tmp_path / "tracks.parquet").problems) == 7
     report = scan(library, tmp_path / "tracks.parquet")
     assert (report.problems, counts(report)) == ([], (0, 0, 7, 0))
@@ -128,8 +139,8 @@ def test_an_interrupted_scan_is_resumed(library, tmp_path, monkeypatch):
     read = len(read_tracks(tmp_path / "tracks.partial.parquet"))
     assert read == 4
     opened = []
-    probe = scanning.probe
-    monkeypatch.setattr(scanning, "probe", lambda path, **options: opened.append(path) or probe(path, **options))
+    probe = rows_module.probe
+    monkeypatch.setattr(rows_module, "probe", lambda path, **options: opened.append(path) or probe(path, **options))
     assert counts(scan(library, destination)) == (7, 0, 0, 0)
     assert len(opened) == 7 - read
     assert len(rows(destination)) == 7
@@ -185,14 +196,14 @@ def test_hashes_of_an_earlier_version_are_read_and_kept(library, tmp_path):
 
 
 def test_any_failure_of_one_file_does_not_stop_the_scan(library, tmp_path, monkeypatch):
-    probe = scanning.probe
+    probe = rows_module.probe
 
     def fail(path, **options):
         if path.suffix == ".mp3":
             raise RuntimeError("nobody thought of this")
         return probe(path, **options)
 
-    monkeypatch.setattr(scanning, "probe", fail)
+    monkeypatch.setattr(rows_module, "probe", fail)
     report = scan(library, tmp_path / "tracks.parquet")
     assert report.problems == [("mp3/mp3.mp3", "cannot be read (RuntimeError: nobody thought of this)")]
     assert len(rows(tmp_path / "tracks.parquet")) == 7
@@ -218,7 +229,7 @@ def test_an_empty_audio_folder_removes_no_tracks(library, tmp_path, caplog):
     (other / "more.mp3").unlink()
     assert counts(scan([library, other], destination)) == (0, 0, 7, 0)
     assert rows(destination) == before
-    assert f"{other} contains no audio files" in caplog.text
+    assert f"{other} contains no audio files and may not be mounted. 1 tracks that may be there are not" in caplog.text
     assert counts(scan(library, destination)) == (0, 0, 7, 1)
 
 
@@ -241,3 +252,85 @@ def test_an_interrupted_scan_is_resumed_while_a_folder_is_not_mounted(library, t
     with pytest.raises(AudioError, match="gone: is not a folder"):
         scan([library, tmp_path / "gone"], destination)
     assert len(rows(destination)) == 8
+
+
+def test_files_that_crash_or_hang_the_decoder_fail_alone(library, tmp_path, monkeypatch):
+    shutil.copy(library / "mp3" / "mp3.mp3", library / "crashes.mp3")
+    shutil.copy(library / "mp3" / "mp3.mp3", library / "hangs.mp3")
+    monkeypatch.setattr(scanning, "read_row", read_or_die)
+    report = scan(library, tmp_path / "tracks.parquet", workers=2, file_timeout_s=0.5)
+    problems = dict(report.problems)
+    assert set(problems) == {"crashes.mp3", "hangs.mp3"}
+    assert "crashed the process that decoded it 2 times (killed by SIGSEGV)" in problems["crashes.mp3"]
+    assert "no progress for 0.5 s" in problems["hangs.mp3"]
+    assert counts(report) == (9, 0, 0, 0)
+    assert counts(scanning.scan(library, tmp_path / "tracks.parquet", workers=1)) == (0, 0, 9, 0)
+
+
+def read_or_die(request):
+    if request.track.id == "crashes.mp3":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    while request.track.id == "hangs.mp3":
+        time.sleep(0.02)
+    return rows_module.read_row(request)
+
+
+def test_pipes_sockets_and_devices_are_rows_with_a_reason(library, tmp_path):
+    os.mkfifo(library / "pipe.mp3")
+    (library / "link.flac").symlink_to("pipe.mp3")
+    (library / "null.wav").symlink_to("/dev/null")
+    (library / "fd").mkdir()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(library / "socket.ogg"))
+        report = scan(library, tmp_path / "tracks.parquet")
+    assert dict(report.problems) == {
+        "pipe.mp3": "is a named pipe, not an audio file",
+        "link.flac": "is a named pipe, not an audio file",
+        "null.wav": "is a device, not an audio file",
+        "socket.ogg": "is a socket, not an audio file",
+    }
+
+
+def test_the_table_of_another_folder_is_not_replaced(library, tmp_path):
+    destination, other = tmp_path / "tracks.parquet", tmp_path / "other"
+    scan(library, destination)
+    content = destination.read_bytes()
+    (other / "mp3").mkdir(parents=True)
+    shutil.copy(library / "mp3" / "mp3.mp3", other / "mp3" / "new.mp3")
+    for name in ("new.mp3", "mp3.mp3"):  # even if a track has the same path
+        (other / "mp3" / "new.mp3").rename(other / "mp3" / name)
+        with pytest.raises(CatalogueError, match=f"lists 7 tracks of {library}, .* are not in {other}. To add"):
+            scan(other, destination)
+        assert destination.read_bytes() == content
+        (other / "mp3" / name).rename(other / "mp3" / "new.mp3")
+    assert counts(scan([library, other], destination)) == (1, 0, 7, 0)
+    shutil.rmtree(library / "wav-16")
+    assert counts(scan(library, destination)) == (0, 0, 6, 2)
+    library.rename(tmp_path / "moved")
+    assert counts(scan(tmp_path / "moved", destination)) == (0, 0, 6, 0)
+    for folder in ("flac", "ogg", "m4a", "wma"):  # of the same folder, any number may be deleted
+        shutil.rmtree(tmp_path / "moved" / folder)
+    assert counts(scan(tmp_path / "moved", destination)) == (0, 0, 2, 4)
+
+
+def test_nothing_below_a_folder_that_cannot_be_listed_is_removed(library, tmp_path, monkeypatch):
+    destination = tmp_path / "tracks.parquet"
+    scan(library, destination)
+    before = rows(destination)
+    (library / "ogg" / "ogg.ogg").unlink()
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "flac":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refuse)
+        report = scan(library, destination)
+    assert counts(report) == (0, 0, 5, 1)
+    assert report.unread == {str(library / "flac"): "cannot be listed (Permission denied)"}
+    assert rows(destination) == {name: row for name, row in before.items() if name != "ogg/ogg.ogg"}
+    (library / "flac").rename(tmp_path / "elsewhere")
+    (library / "flac").mkdir()  # where a disk with albums was mounted
+    assert counts(scan(library, destination)) == (0, 0, 5, 1)

@@ -231,7 +231,7 @@ def test_several_folders(audio, store, tmp_path, caplog):
     (tmp_path / "more" / "g.wav").rename(tmp_path / "g.wav")  # as if the folder were not mounted
     report, encoded = run([audio, tmp_path / "more"], store)
     assert (report.vanished, encoded, len(store.track_ids())) == (0, 0, 7)
-    assert "more contains no audio files. In case it is not mounted, no track is treated as deleted." in caplog.text
+    assert "more contains no audio files and may not be mounted. 1 tracks that may be there are not" in caplog.text
     (tmp_path / "more").rmdir()
     with pytest.raises(AudioError, match="more: is not a folder"):
         embed_folder([audio, tmp_path / "more"], ProjectionEncoder(), store)
