@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from eno.cli.commands import EMBEDDINGS, SEARCH, EnoGroup, command, warn_former
-from eno.cli.options import IndexOption, JsonOption, LibraryOptions, StoreOption, print_json, print_rows, shown
+from eno.cli.options import IndexOption, JsonOption, LibraryOptions, StoreOption, print_json, print_rows, shown, warn
 from eno.console import console, progress
 from eno.errors import ConfigError, StoreError
 
@@ -204,6 +204,9 @@ def index_verify(
         f"recall@{result.k} {result.recall:.4f} over {result.queries} queries; time per query {result.p50_ms:.2f} ms "
         f"(median), {result.p99_ms:.2f} ms (99th percentile); exhaustive search {result.exact_p50_ms:.2f} ms (median)"
     )
+    console.print(", ".join(f"recall@{k} {recall:.4f}" for k, recall in result.deeper.items()))
+    if not result.saved:
+        warn("Not saved: the index cannot be written to, is being written, or has been changed since it was opened.")
 
 
 def _described(index: SimilarityIndex) -> dict[str, str]:

@@ -35,6 +35,7 @@ from eno.spec import EncoderSpec
 DIM, K, QUERIES, TARGET = 512, 10, 500, 0.95
 KEPT = 0.01  # fraction of rows that pass the filter
 LIBRARIES = ("eno-ivfpq", "eno-ivf", "hnswlib", "usearch", "voyager")
+_NUMBERS = (1, 10, 11, 50, 100, 400, 1000)  # of neighbours
 _STEP = 20_000
 _M, _EF_BUILD = 16, 128
 _DEPTHS = [round(10 * 2 ** (n / 2)) for n in range(15)]  # 10 … 1,280
@@ -245,6 +246,19 @@ def measure(folder: Path, name: str) -> dict[str, float]:
     private, whole = (now - then for now, then in zip(resident(), before, strict=True))
     row |= {"private_mb": private, "resident_mb": whole}
     row |= evaluate("kept_", depths, filtered, queries, np.load(folder / "true-kept.npy"))
+    return row | by_number(SimilarityIndex.open(engine.place), queries) if isinstance(engine, Eno) else row
+
+
+def by_number(index: SimilarityIndex, queries: np.ndarray) -> dict[str, float]:
+    """Measure the recall for numbers of neighbours, without a filter, and with one that excludes the nearest rows."""
+    queries = queries[:: max(1, len(queries) // 100)]
+    far = index.vectors(np.arange(len(index.live))) @ queries.mean(axis=0) < 0
+    row = {}
+    for name, allowed in (("", None), ("far_", far)):
+        true = index.search(queries, max(_NUMBERS), allowed=allowed, exact=True)[1]
+        for k in _NUMBERS:
+            found = np.vstack([index.search(one[None], k, allowed=allowed)[1] for one in queries])
+            row[f"{name}recall@{k}"] = recall_at(found, true[:, :k])
     return row
 
 

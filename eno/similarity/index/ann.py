@@ -49,6 +49,7 @@ _LISTS_TRIED, _SOAR_WEIGHT = 32, 1.0
 _ASSIGNED_AT_ONCE = 1_024
 _CANDIDATES = 200  # minimum number re-ranked per query
 _EXTRA = 10  # candidates beyond k, since half precision may swap vectors that are equally near
+_WIDENED, _SETTLED, _COMPARED = 4, 0.99, 10  # deep enough if four times the lists change 1 % of ten results or more
 _MAX_PROBED = 1 / 4  # probing a larger fraction of the lists is no faster than exhaustive search
 
 
@@ -86,23 +87,36 @@ class AnnIndex:
         return 0 if ivf is None else int(ivf.nlist)
 
     def search(
-        self, queries: np.ndarray, k: int, allowed: np.ndarray | None, probes: int
+        self, queries: np.ndarray, k: int, allowed: np.ndarray | None, probes: int, *, widen: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
         """Search the `probes` inverted lists nearest to each query; results as in `VectorFile.nearest`.
 
-        If few rows are allowed, they are searched exhaustively; otherwise a filter increases the number of lists.
+        The lists nearest to a query may contain few allowed rows. With `widen`, their number is therefore increased
+        until more lists change nothing. The search is exhaustive if few rows are allowed, or many lists are needed.
         """
-        if not self.lists and len(queries) >= _MANY_QUERIES:
+        if allowed is None or not self.lists or not widen:
+            return self._search(queries, k, allowed, probes)
+        if np.count_nonzero(allowed) <= _SUBSET_ROWS:
+            return self._search(queries, k, allowed, self.lists)
+        compared = max(k, _COMPARED)
+        scores, rows = self._search(queries, compared, allowed, probes)
+        while probes <= _MAX_PROBED * self.lists:
+            before, probes = rows, probes * _WIDENED
+            scores, rows = self._search(queries, compared, allowed, probes)
+            if ((rows[:, :, np.newaxis] == before[:, np.newaxis, :]).any(axis=2).mean(axis=1) >= _SETTLED).all():
+                break
+        return scores[:, :k], rows[:, :k]
+
+    def _search(
+        self, queries: np.ndarray, k: int, allowed: np.ndarray | None, probes: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if len(queries) >= _MANY_QUERIES if not self.lists else probes > _MAX_PROBED * self.lists:
             return self._vectors.nearest(queries, k, allowed)
         options: dict[str, Any] = {}
         if allowed is not None:
-            count = int(np.count_nonzero(allowed))
-            probes = math.ceil(probes * len(allowed) / max(1, count))  # as many allowed rows as without the filter
-            if self.lists and (count <= _SUBSET_ROWS or probes > _MAX_PROBED * self.lists):
-                return self._vectors.nearest(queries, k, allowed)
             options["sel"] = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
         if self.lists:
-            parameters = faiss.SearchParametersIVF(nprobe=min(probes, self.lists), **options)
+            parameters = faiss.SearchParametersIVF(nprobe=probes, **options)
             wanted = _ASSIGNED * max(_CANDIDATES, 4 * k)
         else:
             parameters, wanted = faiss.SearchParameters(**options), k + _EXTRA

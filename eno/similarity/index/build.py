@@ -11,12 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.embeddings.store.embedding_store import EmbeddingStore
-from eno.embeddings.store.folder import Folder
-from eno.embeddings.store.lock import WriterLock
 from eno.errors import ConfigError, SimilarityError
 from eno.similarity.index.ann import EXACT_ROWS, KINDS, choose_kind, sample_size, train_faiss
 from eno.similarity.index.index import LEVELS, ROW_SCHEMA, SimilarityIndex, index_folder
-from eno.similarity.index.manifest import MANIFEST, Manifest
+from eno.similarity.index.manifest import MANIFEST, Manifest, next_generation, writing
 from eno.similarity.index.measure import tune_probes
 from eno.similarity.index.space import DEFAULT_METHOD, METHODS, Space
 from eno.similarity.index.vector_file import ROWS_AT_ONCE
@@ -108,18 +106,22 @@ def build_index(
     folder = index_folder(store, level) if folder is None else Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     asked = {"kind": kind, "memory_mb": memory_mb, "space": space, "seed": seed}
-    with WriterLock(Folder(folder)):
-        return _build(store, folder, level, asked, on_progress)
+    with writing(folder) as lock:
+        index = _build(store, folder, level, asked, on_progress)
+        lock.check()
+        index.manifest.write(folder)
+    return index
 
 
 def _build(
     store: EmbeddingStore, folder: Path, level: str, asked: dict[str, Any], on_progress: OnRows | None
 ) -> SimilarityIndex:
+    """Write a new index except its manifest."""
     state, tracks = store.state(), store.tracks()
     total = count_rows(tracks, level)
     if total == 0:
         raise SimilarityError(f"{store.folder}: this store has no tracks yet. Embed some first: eno embed.")
-    generation = Manifest.read(folder).generation + 1 if (folder / MANIFEST).exists() else 1
+    generation = next_generation(folder)
     dim = store.spec.dim * len(store.spec.layers)
     kind = choose_kind(total, dim, asked["memory_mb"]) if asked["kind"] == "auto" else asked["kind"]
     space, faiss_index = _train(store, tracks, level, kind, total, asked)
@@ -144,8 +146,7 @@ def _build(
     writer.add(store, tracks, on_progress)
     index = writer.finish(built=True)
     if index.ann.lists:
-        index.manifest = replace(index.manifest, probes=tune_probes(index))
-        index.manifest.write(folder)
+        index.manifest = tune_probes(index)
     return index
 
 
@@ -169,7 +170,8 @@ def update_index(
     After large changes, which the space and the inverted lists no longer fit, the index is rebuilt.
     """
     folder = index_folder(store) if folder is None else Path(folder)
-    with WriterLock(Folder(folder)):
+    Manifest.read(folder)  # raises if there is no index
+    with writing(folder) as lock:
         index = SimilarityIndex.open(folder, writable=True)
         index.require(store.spec)
         state, tracks = store.state(), store.tracks()
@@ -180,17 +182,22 @@ def update_index(
             replace(index.manifest, state=state).write(folder)
             return update
         rows = index.table.set_column(ROW_SCHEMA.get_field_index("live"), "live", pa.array(live))
-        manifest = replace(index.manifest, state=state, generation=index.manifest.generation + 1, measured={})
+        manifest = replace(index.manifest, state=state, generation=next_generation(folder), measured={})
         reason = _outgrown(index, live, count_rows(fresh, index.level))
         if reason is None:
             writer = IndexWriter(folder, manifest, index.space, index.ann.faiss_index, rows)
             writer.add(store, fresh, on_progress)
-            reason = _moved(writer.finish())
+            updated = writer.finish()
+            reason = _moved(updated)
         if reason is not None:
             asked = index.manifest.asked
             if asked["space"] not in METHODS:  # a space of an earlier version
                 asked = {**asked, "space": DEFAULT_METHOD}
-            _build(store, folder, index.level, asked, on_progress)
+            updated = _build(store, folder, index.level, asked, on_progress)
+        elif updated.ann.lists and not updated.manifest.deeper:  # built by an earlier version
+            updated.manifest = tune_probes(updated)
+        lock.check()
+        updated.manifest.write(folder)
         return replace(update, rebuilt=reason)
 
 

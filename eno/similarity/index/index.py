@@ -9,7 +9,8 @@ An index is a folder, by default inside its store::
     finder-7.faiss          the FAISS index, see `eno.similarity.index.ann`
 
 Numbers increase with every change. The manifest lists the current files and is replaced last, so an interruption leaves
-either the old index or the new one. Everything can be rebuilt from the store.
+either the old index or the new one. The files before the last change are kept until the next one, for readers that are
+opening them. Everything can be rebuilt from the store.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ ROW_SCHEMA = pa.schema(
     ]
 )
 """Columns of the table of rows. ``part`` and ``samples_hash`` identify the state of the store that was indexed."""
+_FEW_EXCLUDED = 100
+_ATTEMPTS = 5  # to read an index that others write
 _EARLIER_NAMES = {"audio_hash": "samples_hash"}
 
 
@@ -92,6 +95,18 @@ class SimilarityIndex:
         """Open an index. If it is `writable`, FAISS's index is loaded into memory instead of mapped."""
         folder = Path(folder)
         manifest = Manifest.read(folder)
+        for _ in range(_ATTEMPTS):
+            try:
+                return cls.read(folder, manifest, writable=writable)
+            except SimilarityError:
+                before, manifest = manifest, Manifest.read(folder)
+                if manifest == before:
+                    raise
+        return cls.read(folder, manifest, writable=writable)  # it changes faster than it can be read
+
+    @classmethod
+    def read(cls, folder: Path, manifest: Manifest, *, writable: bool = False) -> SimilarityIndex:
+        """Open the files that a manifest lists."""
         path = folder / manifest.rows_file
         try:
             table = pq.read_table(path)
@@ -166,14 +181,24 @@ class SimilarityIndex:
             raise ValueError(f"queries have the shape {queries.shape}; expected (q, {self.space.dim}).")
         if k < 1:
             raise ValueError(f"k is {k}; expected at least 1.")
-        mask = self._all_live if allowed is None else allowed & self.live
+        mask = self.allowed(allowed)
         if exact:
             return self._vectors.nearest(queries, k, mask)
-        return self.ann.search(queries, k, mask, self.manifest.probes)
+        # The nearest rows that are allowed are among the k + excluded nearest of all.
+        excluded = 0 if mask is None else len(mask) - int(np.count_nonzero(mask))
+        few = excluded <= _FEW_EXCLUDED
+        probes = self.manifest.probes_for(k - 1 + excluded if few else k - 1)
+        return self.ann.search(queries, k, mask, probes, widen=not few)
 
     @cached_property
-    def _all_live(self) -> np.ndarray | None:
-        return None if self.live.all() else self.live
+    def _all_live(self) -> bool:
+        return bool(self.live.all())
+
+    def allowed(self, rows: np.ndarray | None = None) -> np.ndarray | None:
+        """Return a mask of the live rows among some [shape=(rows,), dtype=bool]; None for all rows."""
+        if rows is None:
+            return None if self._all_live else self.live
+        return rows & self.live
 
     def require(self, spec: EncoderSpec) -> None:
         """Raise a FingerprintMismatch unless the index holds vectors of this encoder."""

@@ -52,7 +52,7 @@ class IndexWriter:
         self._manifest = replace(self._manifest, rows=rows)
 
     def finish(self, *, built: bool = False) -> SimilarityIndex:
-        """Write the remaining files, the manifest last."""
+        """Write the remaining files except the manifest, and open them."""
         generation = self._manifest.generation
         name = f"rows-{generation}.parquet"
         with replace_file(self._folder / name) as temporary:
@@ -61,8 +61,7 @@ class IndexWriter:
         if built:
             manifest = replace(manifest, built_rows=manifest.rows)
         write_faiss(self._faiss, self._folder / manifest.finder)
-        manifest.write(self._folder)
-        return SimilarityIndex.open(self._folder)
+        return SimilarityIndex.read(self._folder, manifest)
 
 
 def count_rows(tracks: pa.Table, level: str) -> int:

@@ -167,7 +167,8 @@ def test_an_interrupted_update_leaves_the_index_unchanged(tmp_path, monkeypatch,
     assert update_index(store, tmp_path / "index").added == 30
     index = SimilarityIndex.open(tmp_path / "index")
     assert len(index) == 330
-    assert {path.name for path in (tmp_path / "index").iterdir()} == index.manifest.files
+    # The files before the last change are kept for readers; those of the interrupted update are gone.
+    assert {path.name for path in (tmp_path / "index").iterdir()} == index.manifest.files | before.manifest.files
 
 
 @pytest.mark.parametrize(
@@ -206,6 +207,7 @@ def test_measurements_are_stored_in_the_manifest(store, tmp_path):
     index = build_index(store, tmp_path / "index", kind="ivf")
     result = measure_index(index, queries=100)
     assert SimilarityIndex.open(tmp_path / "index").manifest.measured["recall"] == result.recall > 0.9
+    assert result.saved and min(result.deeper["100"], result.deeper["1000"]) > 0.9
     assert recall_at(np.array([[1, 2], [3, 9]]), np.array([[2, 1], [3, 4]])) == 0.75
     assert recall_at(np.array([[1, -1]]), np.array([[1, -1]])) == 1.0
 
@@ -215,6 +217,20 @@ def test_the_kind_depends_on_size_and_memory():
     assert choose_kind(100_001, 512, None) == "ivfpq"
     assert choose_kind(10**6, 512, estimate_memory_mb("ivf", 10**6, 512)) == "ivf"
     assert choose_kind(10**6, 512, estimate_memory_mb("ivf", 10**6, 512) - 1) == "ivfpq"
+
+
+@pytest.mark.parametrize("manifest", ["{", '{"format": 99}'])
+def test_a_damaged_index_can_be_rebuilt(store, tmp_path, manifest):
+    build_index(store, tmp_path / "index")
+    (tmp_path / "index" / "manifest.json").write_text(manifest)
+    assert len(build_index(store, tmp_path / "index")) == 1500
+
+
+@pytest.mark.parametrize("prepare", [lambda folder: None, lambda folder: folder.mkdir()])
+def test_a_folder_without_an_index_is_not_updated(store, tmp_path, prepare):
+    prepare(tmp_path / "index")
+    with pytest.raises(SimilarityError, match="there is no index here"):
+        update_index(store, tmp_path / "index")
 
 
 def test_invalid_options_are_refused(store, tmp_path):
