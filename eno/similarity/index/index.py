@@ -198,7 +198,8 @@ class SimilarityIndex:
         """Return a mask of the live rows among some [shape=(rows,), dtype=bool]; None for all rows."""
         if rows is None:
             return None if self._all_live else self.live
-        return rows & self.live
+        mask: np.ndarray = rows & self.live
+        return mask
 
     def require(self, spec: EncoderSpec) -> None:
         """Raise a FingerprintMismatch unless the index holds vectors of this encoder."""

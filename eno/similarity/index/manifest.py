@@ -78,7 +78,7 @@ class Manifest:
         """Return the number of inverted lists to search for the nearest neighbour itself and `k` others."""
         first, *more = TUNED
         known = {first: self.probes} | {n: self.deeper.get(str(n), self.probes * n // first) for n in more}
-        probes = np.exp(np.interp(np.log(max(k, 1)), np.log(list(known)), np.log(list(known.values()))))
+        probes = float(np.exp(np.interp(np.log(max(k, 1)), np.log(list(known)), np.log(list(known.values())))))
         return math.ceil(probes * max(1, k / more[-1]) - 1e-6)
 
     def write(self, folder: Path) -> None:
