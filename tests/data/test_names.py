@@ -102,6 +102,11 @@ def test_short_names_must_be_the_same():
         ("Bowie, David", ["David Bowie"], 1.0),
         ("Kendrick Lamar feat. George Clinton", ["Kendrick Lamar"], 1.0),
         ("VA", ["Various Artists"], 1.0),
+        ("Verschiedene Interpreten", ["Various Artists"], 1.0),
+        ("AA.VV.", ["Various Artists"], 1.0),
+        ("Różni wykonawcy", ["Various Artists"], 1.0),
+        ("Разные Исполнители", ["Various Artists"], 1.0),
+        ("群星", ["Various Artists"], 1.0),
     ],
 )
 def test_credits_that_mean_the_same(tag, artists, at_least):

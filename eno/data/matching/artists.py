@@ -9,7 +9,38 @@ from dataclasses import dataclass
 from eno.data.matching.titles import spelling_similarity
 from eno.data.names import name_key
 
-_VARIOUS_ARTISTS = frozenset({"various artists", "various", "va", "varios artistas", "v a"})
+VARIOUS_ARTISTS = "Various Artists"
+
+# What players, stores and rippers write instead of an artist. Single words that are also artists (Diverse, Divers) are
+# left out; `eno.data.matching.grouping` recognises other compilations by the artists of their tracks.
+_VARIOUS_ARTISTS = frozenset(
+    map(
+        name_key,
+        (
+            VARIOUS_ARTISTS, "Various", "Various Artist", "Various Performers", "Various Composers", "Multiple Artists",
+            "Mixed Artists", "VA", "V/A", "V.V.A.A.", "VV.AA.", "AA.VV.", "AAVV", "Varios",
+            "Varios Artistas", "Varios Intérpretes", "Artistas Varios", "Diversos Artistas", "Artistas Diversos",
+            "Vários", "Vários Artistas", "Vários Intérpretes", "Artistas Variados", "Diversos Intérpretes",
+            "Diversos Artistes", "Diversos Intèrprets", "Hainbat Artista", "Artistes Divers", "Divers Artistes",
+            "Artistes Variés", "Interprètes Divers", "Divers Interprètes", "Multi-interprètes", "Artistes Multiples",
+            "Artisti Vari", "Vari Artisti", "Autori Vari", "Interpreti Vari", "Artisti Diversi", "Diverși Artiști",
+            "Verschiedene", "Verschiedene Interpreten", "Verschiedene Künstler", "Diverse Interpreten",
+            "Diverse Künstler", "Unterschiedliche Interpreten", "Diverse Artiesten", "Verschillende Artiesten",
+            "Diverse Uitvoerenden", "Diverse Artister", "Blandade Artister", "Olika Artister", "Ulike Artister",
+            "Forskjellige Artister", "Diverse Kunstnere", "Forskellige Kunstnere", "Blandede Kunstnere",
+            "Ýmsir Flytjendur", "Ýmsir Listamenn", "Eri Esittäjiä", "Eri Artisteja", "Erinevad Esitajad",
+            "Erinevad Artistid", "Dažādi Izpildītāji", "Įvairūs Atlikėjai", "Różni Wykonawcy", "Różni Artyści",
+            "Wykonawcy Różni", "Různí Interpreti", "Různí Umělci", "Rôzni Interpreti", "Rôzni Umelci",
+            "Razni Izvođači", "Različni Izvajalci", "Különböző Előadók", "Válogatás", "Çeşitli Sanatçılar",
+            "Karışık Sanatçılar", "Разные исполнители", "Различные исполнители", "Разные артисты",
+            "Різні виконавці", "Розныя выканаўцы", "Разни изпълнители", "Разни извођачи", "Διάφοροι Καλλιτέχνες",
+            "Διάφοροι", "אמנים שונים", "فنانون متنوعون", "فنانون مختلفون", "هنرمندان مختلف", "विभिन्न कलाकार",
+            "ศิลปินหลายคน", "รวมศิลปิน", "Nhiều Nghệ Sĩ", "Berbagai Artis", "Pelbagai Artis", "ヴァリアス・アーティスト",
+            "ヴァリアス", "ヴァリアス・アーティスツ", "バリアス・アーティスト", "オムニバス", "様々なアーティスト",
+            "群星", "华语群星", "合輯", "合辑", "多位艺人", "多位藝人", "여러 아티스트", "다양한 아티스트", "여러 가수",
+        ),
+    )
+)  # fmt: skip
 _FEATURING = re.compile(r"[\s(\[]+(?:feat|ft|featuring)\b\.?\s.*$", re.IGNORECASE)
 _JOINTS = re.compile(
     r"\s*(?:;|/|,|&|\+|\||×|\band\b|\bwith\b|\bvs\b\.?|\s[xX]\s|\bfeat\b\.?|\bft\b\.?)\s*", re.IGNORECASE
@@ -30,8 +61,15 @@ def main_artist(text: str) -> str:
 
 
 def is_various(key: str) -> bool:
-    """Whether a key means "Various Artists"."""
+    """Whether a key means "Various Artists", in any language."""
     return key in _VARIOUS_ARTISTS
+
+
+def artist_key(name: str | None, file_name: str | None) -> str | None:
+    """Return the key of an artist in the catalogue; None for "Various Artists" and if there is no name."""
+    slug = name_key((file_name or "").rpartition("/")[2])
+    key = name_key(name or "") or slug
+    return None if not key or is_various(key) or is_various(slug) else key
 
 
 @dataclass(frozen=True)

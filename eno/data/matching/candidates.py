@@ -12,7 +12,14 @@ import pyarrow.compute as pc
 import rapidfuzz
 
 from eno.data.lute.albums import release_years
-from eno.data.matching.artists import Credit, credit_of_album, credit_of_tag, credit_similarity, is_various
+from eno.data.matching.artists import (
+    VARIOUS_ARTISTS,
+    Credit,
+    credit_of_album,
+    credit_of_tag,
+    credit_similarity,
+    is_various,
+)
 from eno.data.matching.titles import Title, parse_title, title_similarity
 
 _MAX_SAME_TITLE = 40  # if more albums share a title, only those by artists with similar names are scored
@@ -29,6 +36,7 @@ class LocalAlbum:
     year: int | None = None
     durations_s: tuple[float, ...] = ()  # of the tracks, in order; empty if any is unknown
     tracks: int | None = None
+    compilation: bool = False  # judging by the artists of the tracks, whoever the album artist is
 
 
 @dataclass(frozen=True)
@@ -65,10 +73,15 @@ class AlbumIndex:
 
     def candidates(self, local: LocalAlbum) -> list[Candidate]:
         """Return the candidates for a local album, best first."""
-        credit, title = credit_of_tag(local.artist), parse_title(local.title)
-        rows = self._rows(credit, title)
-        found = [self._score(row, local, credit, title) for row in rows]
-        return sorted((one for one in found if one.score > 0), key=lambda one: (-one.score, self._file_names[one.row]))
+        title = parse_title(local.title)
+        found: dict[int, Candidate] = {}
+        for artist in (local.artist, VARIOUS_ARTISTS) if local.compilation else (local.artist,):
+            credit = credit_of_tag(artist)
+            for row in self._rows(credit, title):
+                one = self._score(row, local, credit, title)
+                if one.score > (found[row].score if row in found else 0):
+                    found[row] = one
+        return sorted(found.values(), key=lambda one: (-one.score, self._file_names[one.row]))
 
     def _rows(self, credit: Credit, title: Title) -> set[int]:
         rows = {row for key in _lookup_keys(credit) for row in self._by_artist.get(key, ())}

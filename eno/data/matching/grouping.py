@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from eno.data.matching.artists import main_artist
+from eno.data.matching.artists import VARIOUS_ARTISTS, credit_of_tag, main_artist
 from eno.data.matching.candidates import LocalAlbum
 
 _DISC_FOLDER = re.compile(r"^(?:cd|dis[ck]|disque)[\s_.-]*\d+\b.*$", re.IGNORECASE)
@@ -20,6 +20,7 @@ _FOLDER_NAME = re.compile(
 )
 _YEAR_IN_BRACKETS = re.compile(r"[(\[](?P<year>(?:19|20)\d\d)[)\]]")
 _MAJORITY = 0.5
+_FEW_ARTISTS = 3  # tracks by fewer artists are no compilation
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,28 @@ def _describe(folder: PurePosixPath, album: str | None, rows: list[dict[str, Any
     artist = _artist(rows) or parts.get("artist") or folder.parent.name
     title = album or parts.get("title") or folder.name
     durations = tuple(row["duration_s"] for row in rows if row["duration_s"])
-    return LocalAlbum(artist, title, year, durations if len(durations) == len(rows) else (), len(rows))
+    known = durations if len(durations) == len(rows) else ()
+    return LocalAlbum(artist, title, year, known, len(rows), compilation=_is_compilation(artist, rows))
 
 
 def _artist(rows: list[dict[str, Any]]) -> str | None:
     """Return the album artist, or else artist, of most tracks; "Various Artists" if there is no majority."""
     for tag in ("album_artist", "artist"):
-        names = Counter(main_artist(row[tag]) for row in rows if row[tag])
+        names = _counted(tag, rows)
         if names:
             (name, count), *_ = names.most_common(1)
-            return name if count > _MAJORITY * names.total() else "Various Artists"
+            return name if count > _MAJORITY * names.total() else VARIOUS_ARTISTS
     return None
+
+
+def _is_compilation(artist: str, rows: list[dict[str, Any]]) -> bool:
+    """Whether the tracks are by different artists, none of whom is the artist of the album."""
+    names = _counted("artist", rows)
+    if len(names) < _FEW_ARTISTS or max(names.values()) > _MAJORITY * names.total():
+        return False
+    parts = credit_of_tag(artist).parts
+    return parts.isdisjoint(part for name in names for part in credit_of_tag(name).parts)
+
+
+def _counted(tag: str, rows: list[dict[str, Any]]) -> Counter[str]:
+    return Counter(main_artist(row[tag]) for row in rows if row[tag])

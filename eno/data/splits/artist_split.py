@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.lute.albums import LABEL_COLUMNS
-from eno.data.matching.artists import is_various, main_artist
+from eno.data.matching.artists import artist_key, is_various, main_artist
 from eno.data.names import name_key
 from eno.data.splits.stratify import SPLITS, artist_groups, split_by_group
 from eno.data.tables import read_table, write_table
@@ -133,8 +133,8 @@ def artists_of_albums(albums: pa.Table, file_names: list[str]) -> dict[str, list
     listed = albums["artists"].take(rows).to_pylist()
     found = {}
     for name, several in zip(file_names, listed, strict=True):
-        keys = {name_key(one["name"] or one["file_name"] or "") for one in several or () if one}
-        found[name] = sorted(key for key in keys if key and not is_various(key))
+        keys = {artist_key(one["name"], one["file_name"]) for one in several or () if one}
+        found[name] = sorted(key for key in keys if key)
     return found
 
 

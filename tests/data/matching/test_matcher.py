@@ -131,6 +131,27 @@ def test_a_folder_of_tracks_by_many_artists_is_a_compilation(run):
     assert found["x"]["file_name"] == "release/comp/various-artists/nuggets"
 
 
+class TestCompilations:
+    @pytest.mark.parametrize("album_artist", ["Verschiedene Interpreten", "Un mélange d'artistes inconnus"])
+    def test_tracks_by_many_artists_are_a_compilation_whoever_the_album_artist_is(self, run, album_artist):
+        rows = files("x", album_artist, "Nuggets from the first era", lengths=(1, 2, 3, 4))
+        for number, row in enumerate(rows):
+            row["artist"] = f"Band {number}"
+        assert run(rows)[1]["x"]["file_name"] == "release/comp/various-artists/nuggets"
+
+    def test_the_album_artist_remains_a_candidate(self, run):
+        rows = files("x", "Low", "Low")
+        for number, row in enumerate(rows):
+            row["artist"] = f"Remixer {number}"
+        assert run(rows)[1]["x"]["file_name"] == "release/album/low/low"
+
+    def test_an_album_by_its_own_artist_with_guests_is_no_compilation(self, run):
+        rows = files("x", "Somebody", "Nuggets from the first era", lengths=(1, 2, 3, 4))
+        for number, row in enumerate(rows):
+            row["artist"] = f"Somebody & Guest {number}"
+        assert run(rows)[1]["x"]["decision"] == "unmatched"
+
+
 class TestReview:
     def test_ambiguous_albums_are_reviewed_and_decisions_followed_and_kept(self, run, tmp_path):
         weezer = files("w", "Weezer", "Weezer")

@@ -9,6 +9,7 @@ from eno.data.matching.matcher import MATCH_SCHEMA
 from eno.data.splits.artist_split import (
     LEFT_OUT,
     SPLIT_SCHEMA,
+    artists_of_albums,
     describe_splits,
     label_tracks,
     make_splits,
@@ -84,6 +85,15 @@ class TestGroups:
         report = describe_splits(tracks, albums, LABELS, splits, table)
         assert report.left_out == 2
         assert find_leaks(tracks, splits, albums, table) == []
+
+    def test_various_artists_are_known_by_any_of_their_names(self):
+        names = ("Verschiedene Interpreten", "Artistes divers", "Diverse Artister", "VA")
+        albums, tracks, _ = collection(*(album(f"c{i}", name) for i, name in enumerate([*names, *names])))
+        assert len(set(track_groups(tracks, albums, None))) == 8
+        one = album("c", "Sammlung") | {"artists": [{"name": "Sammlung", "file_name": "artist/various-artists"}]}
+        two = album("d") | {"artists": [{"name": None, "file_name": "artist/various-artists"}]}
+        albums, tracks, _ = collection(one, two)
+        assert artists_of_albums(albums, ["c", "d"]) == {"c": [], "d": []}
 
     def test_without_tags_each_compilation_stands_alone(self):
         albums, tracks, _ = collection(album("c1", "Various Artists"), album("c2", "VA"), album("a", "A"))
