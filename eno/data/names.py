@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from functools import lru_cache
 from html.entities import html5
 
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][\da-fA-F]+|[A-Za-z]\w*);")
@@ -61,6 +62,7 @@ def label_key(text: str) -> str:
     return clean_label(_JOINER_ANYWHERE.sub("", text))
 
 
+@lru_cache(maxsize=1 << 16)  # the artists of a collection are looked up for every album and track
 def name_key(text: str) -> str:
     """Return the name of an artist or album as a key that is the same for all spellings.
 

@@ -23,7 +23,7 @@ from eno.data.matching.artists import (
 from eno.data.matching.titles import Title, parse_title, title_similarity
 
 _MAX_SAME_TITLE = 40  # if more albums share a title, only those by artists with similar names are scored
-_DURATION_TOLERANCE_S = 3.0
+DURATION_TOLERANCE_S = 3.0
 _CONTRADICTED, _CONFIRMED = 0.3, 0.8
 
 
@@ -164,7 +164,7 @@ def duration_agreement(local_s: Sequence[float], listed_s: Sequence[float]) -> f
     for length in local:
         previous = 0
         for i, other in enumerate(listed, 1):
-            diagonal = previous + (abs(length - other) <= _DURATION_TOLERANCE_S)
+            diagonal = previous + (abs(length - other) <= DURATION_TOLERANCE_S)
             previous, best[i] = best[i], max(best[i], best[i - 1], diagonal)
     return best[-1] / min(len(local), len(listed))
 

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.lute.albums import LABEL_COLUMNS
-from eno.data.matching.artists import artist_key, is_various, main_artist
-from eno.data.names import name_key
+from eno.data.matching.artists import artist_key
+from eno.data.splits.compilations import artists_of_tag, group_compilations
 from eno.data.splits.stratify import SPLITS, artist_groups, split_by_group
 from eno.data.tables import read_table, write_table
 from eno.errors import CatalogueError
@@ -28,6 +28,8 @@ GROUP = pa.field("group", pa.string())
 
 LEFT_OUT = ""
 """Marks tracks that are in no split."""
+
+_SEVERAL = 6  # an album credited to more artists does not join them
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,11 @@ def make_splits(
 ) -> np.ndarray:
     """Split labelled tracks into train, val and test without shared artists.
 
-    All artists of an album stay together. Artists of compilations are taken from the tags of their tracks;
-    compilations that would join artists who are otherwise unconnected are left out.
+    All artists of an album stay together. Artists of compilations are taken from the tags of their tracks, and no
+    artist who is credited with an album or tagged on a compilation is in two splits. Guests ("feat.") do not count.
+    Compilations, and albums credited to more than six artists, are left out if they would join artists who are
+    otherwise unconnected. Artists who are only on compilations never join others: of their tracks, those in another
+    group are left out. Fewer than three groups raise a `LabelError`.
 
     Parameters
     ----------
@@ -107,24 +112,30 @@ def make_splits(
 
 
 def track_groups(tracks: pa.Table, albums: pa.Table, tags: pa.Table | None) -> list[str | None]:
-    """Return the group of artists of every track; None for compilations that would join separate groups."""
+    """Return the group of artists of every track; None for tracks that would join separate groups.
+
+    No artist who is credited with an album, or tagged on a compilation, is in two groups; see `make_splits`.
+    """
     file_names = tracks["file_name"].to_pylist()
-    known = list(dict.fromkeys(file_names))
-    owners = artists_of_albums(albums, known)
-    guests = _artists_on_compilations(tracks, tags, {name for name in known if not owners[name]})
-    # First without compilations, to see which of them would join separate groups.
-    regular = [owners[name] for name in known if owners[name]]
-    groups = artist_groups(regular) if regular else []
-    group_of_artist = {artist: group for artists, group in zip(regular, groups, strict=True) for artist in artists}
-    joining = {
-        name
-        for name, artists in guests.items()
-        if len({group_of_artist[artist] for artist in artists if artist in group_of_artist}) > 1
+    owners = artists_of_albums(albums, list(dict.fromkeys(file_names)))
+    credited = [name for name, artists in owners.items() if 0 < len(artists) <= _SEVERAL]
+    group_of = dict(zip(credited, artist_groups([owners[name] for name in credited]), strict=True)) if credited else {}
+    group_of_artist = {artist: group for name, group in group_of.items() for artist in owners[name]}
+    columns = [] if tags is None else [tags[name].to_pylist() for name in ("track_id", "artist")]
+    artist_of = dict(zip(*columns, strict=True))
+    on_compilations = {
+        row: tuple(owners[name]) or artists_of_tag(artist_of.get(track_id) or "", group_of_artist)
+        for row, (track_id, name) in enumerate(zip(tracks["track_id"].to_pylist(), file_names, strict=True))
+        if name not in group_of
     }
-    kept = [name for name in known if name not in joining]
-    groups = artist_groups([owners[name] or sorted(guests.get(name, ())) for name in kept])
-    group_of = dict(zip(kept, groups, strict=True))
-    return [group_of.get(name) for name in file_names]
+    compilations = defaultdict(list)
+    for row, artists in on_compilations.items():
+        compilations[file_names[row]].append(artists)
+    group_of |= group_compilations(compilations, group_of_artist)
+    return [
+        group if all(group_of_artist.get(artist) == group for artist in on_compilations.get(row, ())) else None
+        for row, group in enumerate(map(group_of.get, file_names))
+    ]
 
 
 def artists_of_albums(albums: pa.Table, file_names: list[str]) -> dict[str, list[str]]:
@@ -136,17 +147,6 @@ def artists_of_albums(albums: pa.Table, file_names: list[str]) -> dict[str, list
         keys = {artist_key(one["name"], one["file_name"]) for one in several or () if one}
         found[name] = sorted(key for key in keys if key)
     return found
-
-
-def _artists_on_compilations(tracks: pa.Table, tags: pa.Table | None, compilations: set[str]) -> dict[str, set[str]]:
-    if tags is None or not compilations:
-        return {}
-    artist_of = dict(zip(tags["track_id"].to_pylist(), tags["artist"].to_pylist(), strict=True))
-    guests: dict[str, set[str]] = defaultdict(set)
-    for track_id, name in zip(tracks["track_id"].to_pylist(), tracks["file_name"].to_pylist(), strict=True):
-        if name in compilations and (artist := artist_of.get(track_id)):
-            guests[name].add(name_key(main_artist(artist)))
-    return {name: {key for key in keys if not is_various(key)} for name, keys in guests.items()}
 
 
 def describe_splits(

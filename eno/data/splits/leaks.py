@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.data.matching.artists import is_various, main_artist
-from eno.data.matching.candidates import duration_agreement
+from eno.data.matching.candidates import DURATION_TOLERANCE_S, duration_agreement
 from eno.data.names import name_key
 from eno.data.splits.artist_split import LEFT_OUT, artists_of_albums
 from eno.data.splits.stratify import SPLITS
 from eno.errors import CatalogueError
 
-_SHOWN = 10
+_SHOWN, _NAMED = 10, 3
 _NEARLY_ALL = 0.8
 _ENOUGH_TRACKS = 3
 
@@ -89,13 +89,14 @@ def _repeats(tracks: pa.Table, albums: pa.Table, tags: pa.Table | None) -> Itera
         yield "artist", artist, [row for name in names for row in rows_of[name]]
     for name, rows in rows_of.items():
         yield "album", name, rows
-    for name, other in _same_recordings(albums, list(rows_of)):
-        yield "recording", f"{name} = {other}", rows_of[name] + rows_of[other]
+    for names in _same_recordings(albums, list(rows_of)):
+        shown = " = ".join(names[:_NAMED]) + " = …" * (len(names) > _NAMED)
+        yield "recording", shown, [row for name in names for row in rows_of[name]]
     if tags is not None:
         yield from _same_tags(tracks, tags)
 
 
-def _same_recordings(albums: pa.Table, names: list[str]) -> Iterator[tuple[str, str]]:
+def _same_recordings(albums: pa.Table, names: list[str]) -> Iterator[list[str]]:
     """Find albums with the same title and track lengths."""
     rows = albums.take(pc.index_in(pa.array(names, pa.string()), value_set=albums["file_name"].combine_chunks()))
     by_title = defaultdict(list)
@@ -103,13 +104,34 @@ def _same_recordings(albums: pa.Table, names: list[str]) -> Iterator[tuple[str, 
         lengths = [track["duration_seconds"] or 0 for track in listed or () if track]
         if title and sum(length > 0 for length in lengths) >= _ENOUGH_TRACKS:
             by_title[name_key(title)].append((name, lengths))
-    for same in by_title.values():
-        for i, (name, lengths) in enumerate(same):
-            for other, other_lengths in same[i + 1 :]:
-                # Albums of different sizes may share most of the shorter one by chance.
-                alike = _NEARLY_ALL <= len(lengths) / len(other_lengths) <= 1 / _NEARLY_ALL
-                if alike and (duration_agreement(lengths, other_lengths) or 0) >= _NEARLY_ALL:
-                    yield name, other
+    for same in (albums for albums in by_title.values() if len(albums) > 1):
+        together = defaultdict(list)
+        for (name, _), number in zip(same, _alike([lengths for _, lengths in same]), strict=True):
+            together[number].append(name)
+        yield from (found for found in together.values() if len(found) > 1)
+
+
+def _alike(albums: list[list[int]]) -> list[int]:
+    """Return the number of a group for each list of track lengths; those that agree are in one group."""
+    sizes = np.array([len(lengths) for lengths in albums])
+    known = [np.array([length for length in lengths if length > 0]) for lengths in albums]
+    counts = np.array([len(lengths) for lengths in known])
+    flat, owner = np.concatenate(known), np.repeat(np.arange(len(known)), counts)
+    order = np.argsort(flat, kind="stable")
+    flat, owner = flat[order], owner[order]
+    group = np.arange(len(albums))
+    for one, lengths in enumerate(known):
+        # How many lengths of this album occur in the others, in any order: few albums remain to be compared in order.
+        begins = np.searchsorted(flat, lengths - DURATION_TOLERANCE_S, side="left")
+        ends = np.searchsorted(flat, lengths + DURATION_TOLERANCE_S, side="right")
+        near = np.bincount(np.concatenate(list(map(owner.__getitem__, map(slice, begins, ends)))), minlength=len(known))
+        # Albums of different sizes may share most of the shorter one by chance.
+        shorter, longer = np.minimum(sizes, sizes[one]), np.maximum(sizes, sizes[one])
+        plausible = (near >= _NEARLY_ALL * np.minimum(counts, counts[one])) & (shorter >= _NEARLY_ALL * longer)
+        for other in np.flatnonzero(plausible & (group != group[one])).tolist():
+            if other > one and (duration_agreement(albums[one], albums[other]) or 0) >= _NEARLY_ALL:
+                group[group == group[other]] = group[one]
+    return group.tolist()
 
 
 def _same_tags(tracks: pa.Table, tags: pa.Table) -> Iterator[tuple[str, str, list[int]]]:

@@ -1,3 +1,5 @@
+from collections import defaultdict
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -5,7 +7,9 @@ import pytest
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.library.scanning import TRACK_SCHEMA
 from eno.data.lute.albums import ALBUM_SCHEMA
+from eno.data.matching.candidates import duration_agreement
 from eno.data.matching.matcher import MATCH_SCHEMA
+from eno.data.splits import leaks
 from eno.data.splits.artist_split import (
     LEFT_OUT,
     SPLIT_SCHEMA,
@@ -94,6 +98,54 @@ class TestGroups:
         two = album("d") | {"artists": [{"name": None, "file_name": "artist/various-artists"}]}
         albums, tracks, _ = collection(one, two)
         assert artists_of_albums(albums, ["c", "d"]) == {"c": [], "d": []}
+
+    def artists_in(self, albums, tracks, splits, tags):
+        """Return the splits of every artist, by the credits of albums or else the tags of tracks."""
+        owners = artists_of_albums(albums, tracks["file_name"].unique().to_pylist())
+        tagged = {row["track_id"]: row["artist"] for row in tags.to_pylist()}
+        found = defaultdict(set)
+        for track_id, name, split in zip(
+            *(tracks[c].to_pylist() for c in ("track_id", "file_name")), splits, strict=True
+        ):
+            for artist in (owners[name] or [tagged[track_id]]) if split != LEFT_OUT else ():
+                found[artist].add(split)
+        return found
+
+    def test_guests_of_compilations_do_not_chain_artists_together(self):
+        regular = [album(f"a{i}", f"artist{i}") for i in range(50)]
+        mixed = [album(f"c{i}", "Various Artists") for i in range(50)]
+        tags = {f"c{i}/0": {"artist": f"artist{i}"} for i in range(50)}
+        tags |= {f"c{i}/{n}": {"artist": f"guest{(i + n) % 50}"} for i in range(50) for n in (1, 2)}
+        albums, tracks, table = collection(*regular, *mixed, tracks_each=3, tags=tags)
+        groups = track_groups(tracks, albums, table)
+        assert len({group for group in groups if group}) == 50
+        splits = make_splits(tracks, albums, LABELS, val=0.2, test=0.2, seed=0, tags=table)
+        assert all(len(found) == 1 for found in self.artists_in(albums, tracks, splits, table).values())
+        left = [track for track, split in zip(tracks["track_id"].to_pylist(), splits, strict=True) if split == LEFT_OUT]
+        assert len(left) == 50  # one of the two tracks of each guest
+
+    def test_a_collection_of_compilations_can_be_split(self):
+        mixed = [album(f"c{i}", "Various Artists") for i in range(20)]
+        tags = {f"c{i}/{n}": {"artist": f"guest{i + n}"} for i in range(20) for n in range(4)}
+        albums, tracks, table = collection(*mixed, tracks_each=4, tags=tags)
+        splits = make_splits(tracks, albums, LABELS, val=0.2, test=0.2, seed=0, tags=table)
+        assert {*SPLITS} <= set(splits)
+        assert all(len(found) == 1 for found in self.artists_in(albums, tracks, splits, table).values())
+        assert (splits != LEFT_OUT).mean() > 0.5
+
+    def test_an_album_credited_to_many_does_not_join_them(self):
+        regular = [album(f"a{i}", f"artist{i}") for i in range(8)]
+        albums, tracks, table = collection(*regular, album("all", *(f"artist{i}" for i in range(8))))
+        groups = dict(zip(tracks["file_name"].to_pylist(), track_groups(tracks, albums, table), strict=True))
+        assert groups.pop("all") is None
+        assert len(set(groups.values())) == 8
+
+    def test_two_artists_in_the_tag_of_a_track(self):
+        tags = {"c1/0": {"artist": "A & B"}, "c1/1": {"artist": "Guest"}, "c2/0": {"artist": "B & Somebody"}}
+        compilations = album("c1", "Various Artists"), album("c2", "Various Artists")
+        albums, tracks, table = collection(album("a", "A"), album("b", "B"), *compilations, tags=tags)
+        _, b, c1, c2 = track_groups(tracks, albums, table)[::2]
+        assert (c1, c2) == (None, b)
 
     def test_without_tags_each_compilation_stands_alone(self):
         albums, tracks, _ = collection(album("c1", "Various Artists"), album("c2", "VA"), album("a", "A"))
@@ -214,6 +266,25 @@ class TestLeaks:
         cover = album("3", "Somebody", title="Purple Rain", lengths=(200, 210, 190, 180))
         splits = {"1": "train", "2": "test", "3": "val"}
         assert self.kinds(one, other, cover, splits=splits) == {("recording", ("test", "train"))}
+
+    def test_recordings_of_common_titles_are_found_with_few_comparisons(self, monkeypatch):
+        compared = []
+
+        def counted(*lengths):
+            compared.append(lengths)
+            return duration_agreement(*lengths)
+
+        monkeypatch.setattr(leaks, "duration_agreement", counted)
+        random = np.random.default_rng(0)
+        originals = random.integers(120, 400, (200, 12)).tolist()
+        hits = [album(f"h{i}", f"artist{i}", title="Greatest Hits", lengths=each) for i, each in enumerate(originals)]
+        copies = [[length + 2 for length in originals[7][: 12 - i]] for i in range(3)]
+        again = [album(f"r{i}", f"label{i}", title="Greatest Hits!", lengths=each) for i, each in enumerate(copies)]
+        table, tracks, _ = collection(*hits, *again, tracks_each=1)
+        splits = np.array([("train", "val", "test")[i % 3] for i in range(len(tracks))], "<U5")
+        found = [leak for leak in find_leaks(tracks, splits, table) if leak.kind == "recording"]
+        assert [leak.name for leak in found] == ["h7 = r0 = r1 = …"]
+        assert len(compared) < 200  # of 20,503 pairs
 
     def test_the_same_song_and_the_same_audio(self):
         tags = {
