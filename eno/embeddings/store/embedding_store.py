@@ -176,9 +176,9 @@ class EmbeddingStore:
 
         With `also_gone`, tracks whose files were deleted are included.
         """
-        table = latest([self.parts.tracks(part) for part in self.parts.all()])
+        amendments = self.ledger.amendments()  # before the parts: compaction merges these, then drops amendments
+        table = latest(self._tracks_of_parts())
         pa.default_memory_pool().release_unused()  # for a million tracks 200 MB, which it would keep
-        amendments = self.ledger.amendments()
         if len(amendments) == 0:
             return table
         amended = amendments.take(pc.index_in(table["track_id"], value_set=amendments["track_id"].combine_chunks()))
@@ -186,6 +186,16 @@ class EmbeddingStore:
             column = pc.coalesce(amended[name], table[name])
             table = table.set_column(table.schema.get_field_index(name), name, column)
         return table if also_gone else table.filter(pc.invert(pc.fill_null(amended["gone"], False)))
+
+    def _tracks_of_parts(self) -> list[pa.Table]:
+        parts = self.parts.all()
+        while True:
+            try:
+                return [self.parts.tracks(part) for part in parts]
+            except StoreError:
+                before, parts = parts, self.parts.all()
+                if set(before) <= set(parts):  # nothing has been merged meanwhile
+                    raise
 
     def track_ids(self) -> list[str]:
         """Return the ids of the tracks in the store, sorted."""
@@ -231,20 +241,47 @@ class EmbeddingStore:
         vectors : np.ndarray [shape=(n, layers * dim)]
             In the store's dtype.
         """
-        names, numbers = tracks["track_id"].combine_chunks(), tracks["part"].to_numpy()
-        for part in self.parts.all():
-            here = np.flatnonzero(numbers == part.number)
-            if len(here) == 0:
-                continue
-            windows = self.parts.read(part)
-            # One lookup per track, not per window.
-            places = pc.index_in(windows.track_ids.dictionary, value_set=names.take(pa.array(here)))
-            rows = np.append(here, -1)[pc.fill_null(places, len(here)).to_numpy()][windows.track_ids.indices.to_numpy()]
-            if (rows < 0).any():
-                live = rows >= 0
-                yield rows[live], windows.starts_s[live], windows.vectors[live]
-            else:
-                yield rows, windows.starts_s, windows.vectors
+        names, numbers = tracks["track_id"].combine_chunks(), tracks["part"].to_numpy().copy()
+        while (numbers >= 0).any():
+            for part in self.parts.all():
+                here = np.flatnonzero(numbers == part.number)
+                if len(here) == 0:
+                    continue
+                try:
+                    windows = self.parts.read(part)
+                except StoreError:
+                    if self.folder.exists(part.entry.name):
+                        raise
+                    break  # it has been merged into another part
+                numbers[here] = -1
+                # One lookup per track, not per window.
+                places = pc.index_in(windows.track_ids.dictionary, value_set=names.take(pa.array(here)))
+                rows = np.append(here, -1)[pc.fill_null(places, len(here)).to_numpy()]
+                rows = rows[windows.track_ids.indices.to_numpy()]
+                if (rows < 0).any():
+                    live = rows >= 0
+                    yield rows[live], windows.starts_s[live], windows.vectors[live]
+                else:
+                    yield rows, windows.starts_s, windows.vectors
+            left = numbers >= 0
+            numbers[left] = self._present_parts(tracks.filter(pa.array(left)))
+
+    def _present_parts(self, tracks: pa.Table) -> np.ndarray:
+        """Return the parts that tracks have been moved to [shape=(n,)]."""
+        if len(tracks) == 0:
+            return np.zeros(0, np.int32)
+        now = self.tracks()
+        now = now.take(pc.index_in(tracks["track_id"], value_set=now["track_id"].combine_chunks()))
+        same = pc.equal(now["windows"], tracks["windows"])
+        same = pc.and_(same, pc.fill_null(pc.equal(now["samples_hash"], tracks["samples_hash"]), True))
+        changed = tracks["track_id"].filter(pc.invert(pc.fill_null(same, False)))
+        if len(changed):
+            raise StoreError(
+                f"{self.folder}: {len(changed):,} tracks were removed or embedded again while they were read, for "
+                f"example {changed[0]}. Run the command again."
+            )
+        parts: np.ndarray = now["part"].to_numpy()
+        return parts
 
     def matrix(self, ids: Sequence[str] | None = None) -> tuple[list[str], np.ndarray]:
         """Return the mean vector of each track; computed once, then memory-mapped.

@@ -56,7 +56,10 @@ class Ledger:
 
     def amendments_bytes(self) -> bytes:
         """Read the content of the amendments file, empty if there is none."""
-        return self.folder.read(_AMENDMENTS) if self.folder.exists(_AMENDMENTS) else b""
+        try:
+            return self.folder.read(_AMENDMENTS)
+        except FileNotFoundError:
+            return b""
 
     def write_amendments(self, table: pa.Table) -> None:
         """Replace the amendments."""

@@ -15,9 +15,10 @@ from eno.files import replace_file
 def read_means(folder: Path, key: str) -> tuple[pa.Array, np.ndarray] | None:
     """Return the cached track ids and means, if there are any under this key."""
     kept, ids_file = _files(folder, key)
-    if kept.is_file() and ids_file.is_file():
+    try:
         return pq.read_table(ids_file)["track_id"].combine_chunks(), np.load(kept, mmap_mode="c")
-    return None
+    except FileNotFoundError:  # also if another process removes them at this moment
+        return None
 
 
 def compute_means(
@@ -38,6 +39,7 @@ def compute_means(
             mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
             fill(mapped)
             mapped.flush()
+            means = np.load(temporary, mmap_mode="c")  # before others can remove it
         with replace_file(ids_file) as temporary:
             pq.write_table(pa.table({"track_id": ids}), temporary)
     except OSError:  # a read-only store
@@ -47,7 +49,7 @@ def compute_means(
     for old in folder.glob("tracks-*"):
         if key not in old.name:
             old.unlink(missing_ok=True)
-    return ids, np.load(kept, mmap_mode="c")
+    return ids, means
 
 
 def _files(folder: Path, key: str) -> tuple[Path, Path]:
