@@ -83,5 +83,5 @@ def is_present(encoder: str, model: str) -> bool:
     # Not a path means an id on the hub: "owner/name".
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         return False
-    names = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+    names = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
     return any(isinstance(try_to_load_from_cache(model, name), str) for name in names)

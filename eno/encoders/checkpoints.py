@@ -27,7 +27,7 @@ from eno.errors import WeightsError
 from eno.files import cache_folder, replace_file
 
 CONFIG, PREPROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
-_PICKLED = "pytorch_model.bin"
+_PICKLED = "pytorch_model*.bin"  # one file, or several of a large model
 _SMALL_FILES = ("*.json", "*.txt")
 
 
@@ -95,10 +95,11 @@ def locate(model: str, revision: str | None = None) -> Checkpoint:
     shards = sorted(folder.glob("*.safetensors"))
     if shards:
         return Checkpoint(folder, location, sha256_of(shards))
-    if not (folder / _PICKLED).is_file():
+    pickled = sorted(folder.glob(_PICKLED))
+    if not pickled:
         raise WeightsError(f"{folder}: contains no weights. Put {WEIGHTS} there, next to {CONFIG} and {PREPROCESSOR}.")
-    sha256 = sha256_of([folder / _PICKLED])
-    return Checkpoint(_convert(folder, sha256), location, sha256)
+    sha256 = sha256_of(pickled)
+    return Checkpoint(_convert(folder, pickled, sha256), location, sha256)
 
 
 def read_pickled(path: Path, safe_globals: tuple[Any, ...] = ()) -> Any:
@@ -159,6 +160,7 @@ def load_network(model_class: Any, checkpoint: Checkpoint, *, config: Any = None
                 trust_remote_code=False,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # so that they are in the report, by name
+                torch_dtype=torch.float32,  # whatever the file and its config.json say
                 **options,
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -202,7 +204,7 @@ def _download(model: str, revision: str | None) -> Path:
     return folder if any(folder.glob("*.safetensors")) else fetch(*_SMALL_FILES, _PICKLED)
 
 
-def _convert(folder: Path, sha256: str) -> Path:
+def _convert(folder: Path, pickled: list[Path], sha256: str) -> Path:
     """Copy a checkpoint to eno's cache with its pickled weights as safetensors."""
     small = sorted(path for pattern in _SMALL_FILES for path in folder.glob(pattern))
     # The same weights with another configuration are another model.
@@ -212,9 +214,13 @@ def _convert(folder: Path, sha256: str) -> Path:
     target = cache_folder() / "weights" / f"converted-{key.hexdigest()[:16]}"
     if (target / WEIGHTS).is_file():
         return target
-    weights = read_pickled(folder / _PICKLED)
     # Tensors may share memory, which safetensors does not support.
-    copies = {name: value.clone().contiguous() for name, value in weights.items() if torch.is_tensor(value)}
+    copies = {
+        name: value.clone().contiguous()
+        for file in pickled
+        for name, value in read_pickled(file).items()
+        if torch.is_tensor(value)
+    }
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True, exist_ok=True)
     try:

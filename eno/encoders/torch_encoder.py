@@ -140,7 +140,10 @@ class TorchEncoder(ABC):
         """Map audio [shape=(b, window_samples)] to vectors [shape=(b, layers, dim)], both on `device`."""
 
     def _place(self, network: nn.Module) -> Any:
-        """Move a network to the device, ready for inference in the chosen precision."""
+        """Move a network to the device, ready for inference in the chosen precision.
+
+        The weights become float32 whatever their precision on disk; `_mixed_precision` rounds them where that is safe.
+        """
         for module in network.modules():
             if parametrize.is_parametrized(module, "weight"):  # apply weight norm once, not at every call
                 parametrize.remove_parametrizations(module, "weight")
@@ -148,7 +151,7 @@ class TorchEncoder(ABC):
             keep_norms_float32(network)
             if self.device.type == "cpu":
                 keep_recurrent_float32(network)
-        return network.to(self.device).eval().requires_grad_(requires_grad=False)
+        return network.to(self.device, torch.float32).eval().requires_grad_(requires_grad=False)
 
     def _mixed_precision(self) -> torch.autocast:
         """Return a context in which matrix products and convolutions are computed in `dtype`."""

@@ -1,7 +1,9 @@
 """Names and options, users' own encoders, and checkpoints in the hub's cache."""
 
 import inspect
+import json
 import re
+import shutil
 import subprocess
 import sys
 import typing
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
+from safetensors.torch import load_file, save_file
 
 from eno import EnoPredictor, LabelEncoder
 from eno.encoders import ENCODERS, is_own, load_encoder
@@ -19,7 +22,7 @@ from eno.encoders.torch_encoder import keep_norms_float32
 from eno.errors import ConfigError, ModelError, UnknownName, WeightsError
 from eno.models.mlp import MLPHead
 from eno.registry import import_class
-from tests.checkpoints import save_clap
+from tests.checkpoints import music, save_clap
 
 OWN = """
 import numpy as np
@@ -194,3 +197,23 @@ def test_norms_stay_in_float32_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         network(torch.randn(2, 8))
     assert seen == [torch.bfloat16, torch.float32]
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_checkpoints_in_several_files(tmp_path, pickled):
+    whole = save_clap(tmp_path / "whole")
+    folder = tmp_path / "shards"
+    shutil.copytree(whole, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    weights = list(load_file(whole / "model.safetensors").items())
+    stem, suffix = ("pytorch_model", "bin") if pickled else ("model", "safetensors")
+    places = {}
+    for number in (1, 2):
+        name = f"{stem}-0000{number}-of-00002.{suffix}"
+        part = dict(weights[number - 1 :: 2])
+        places |= dict.fromkeys(part, name)
+        torch.save(part, folder / name) if pickled else save_file(part, folder / name, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": places}
+    (folder / f"{stem}.{suffix}.index.json").write_text(json.dumps(index))
+    one, several = (load_encoder("clap", model=str(path), device="cpu") for path in (whole, folder))
+    windows = music(one.spec.window_samples, one.spec.sample_rate)
+    np.testing.assert_array_equal(one.encode(windows), several.encode(windows))

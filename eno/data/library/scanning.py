@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from eno.audio.worker_handle import TaskDone, TaskFailed
 from eno.audio.worker_pool import FILE_TIMEOUT_S, WorkerPool
+from eno.cores import usable_cores
 from eno.data.library.files import Track, find_tracks
 from eno.data.library.rows import RowRequest, empty_row, read_row
 from eno.data.library.walking import IO_THREADS
@@ -41,7 +42,7 @@ TRACK_SCHEMA = pa.schema([
 
 _NEEDED = ("track_id", "size", "mtime_ns", "problem")
 _SAVE_S = 60.0  # how often a scan saves its progress
-_FILES_PER_WORKER = 16  # fewer are read faster than another process starts
+_FILES_PER_WORKER = 200  # fewer are read faster than another process starts
 _ROOTS = b"audio_roots"  # metadata of the table: the folders of the latest scan
 
 
@@ -204,7 +205,7 @@ def _read_all(
 ) -> Generator[dict[str, Any], None, None]:
     """Yield the rows of files in the order in which they are finished."""
     if workers is None:
-        workers = min(IO_THREADS, -(-len(requests) // _FILES_PER_WORKER))
+        workers = min(IO_THREADS, max(4, 2 * usable_cores()), -(-len(requests) // _FILES_PER_WORKER))
     if workers < 1:
         yield from map(read_row, requests)
         return

@@ -56,6 +56,7 @@ _UNUSED = re.compile(
     r"|audio_branch\.spectrogram_extractor\.|audio_branch\.logmel_extractor\."
     r"|text_branch\.embeddings\.(position_ids|token_type_ids)$"
 )
+_ROUNDING = 2.0**-7  # of weights that were saved as bfloat16
 _FUSION = re.compile(
     r"audio_branch\.patch_embed\.(mel_conv2d|fusion_model)\.|audio_branch\.(mel_conv1d|fusion_model)\."
 )
@@ -87,7 +88,10 @@ def read_laion_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     weights = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not all(torch.is_tensor(value) for value in weights.values()):
         raise WeightsError(f"{path}: is not a checkpoint of laion_clap: it has no dictionary of weights.")
-    weights = {name.removeprefix("module."): value for name, value in weights.items()}
+    weights = {
+        name.removeprefix("module."): value.float() if value.is_floating_point() else value
+        for name, value in weights.items()
+    }
     for name in (
         "audio_branch.patch_embed.proj.weight",
         "text_branch.pooler.dense.weight",
@@ -218,7 +222,7 @@ def _check_front_end(source: Path, weights: dict[str, torch.Tensor]) -> None:
     if found is None:
         return
     expected = ClapLogMel(_PREPROCESSOR).filters
-    if found.shape != expected.shape or not torch.allclose(found.float(), expected, atol=1e-6):
+    if found.shape != expected.shape or not torch.allclose(found, expected, atol=1e-6, rtol=_ROUNDING):
         raise WeightsError(
             f"{source}: was trained on other mel bands than laion_clap's HTSAT models, which is not supported."
         )

@@ -48,6 +48,15 @@ class TestAgainstGoldenNumbers:
         pooled = CLAP(model=str(nano), output="pooled", device="cpu").encode(windows)[:, 0]
         np.testing.assert_allclose(pooled, golden["audio_pooled"], atol=1e-5)
 
+    @pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16], ids=str)
+    def test_checkpoint_in_half_precision(self, golden, tmp_path, precision):
+        weights = {name: value.to(precision) for name, value in read_laion_checkpoint(NANO).items()}
+        torch.save(weights, tmp_path / "half.pt")
+        convert_laion(tmp_path / "half.pt", tmp_path / "out", tokenizer=None, text_heads=TEXT_HEADS)
+        windows = golden["waveform_int16"].astype(np.float32) / 32768
+        projected = CLAP(model=str(tmp_path / "out"), device="cpu").encode(windows)[:, 0]
+        assert (projected * golden["audio_embedding"]).sum(axis=1).min() > 0.99
+
     def test_front_end(self, nano, golden):
         windows = torch.from_numpy(golden["waveform_int16"].astype(np.float32) / 32768)
         # torchlibrosa computes in single precision: its weak bands are rounded.
