@@ -77,14 +77,14 @@ def _add_health(app: FastAPI, service: Service) -> None:
     @app.get("/healthz", tags=["health"])
     async def alive() -> schemas.Health:
         """Check that the process is running."""
-        return schemas.Health()
+        return schemas.Health(outdated=service.outdated)
 
     @app.get("/readyz", tags=["health"], responses=problem_responses(503))
     async def ready() -> schemas.Health:
         """Check that requests are accepted."""
         if service.stopping:
             raise Problem(503, "The service is stopping.", headers={"Retry-After": "5"})
-        return schemas.Health()
+        return schemas.Health(outdated=service.outdated)
 
     @app.get("/metrics", tags=["health"], response_class=Response, responses={
         **problem_responses(401, 421), 200: {"description": "Metrics", "content": {"text/plain": {}}},

@@ -28,6 +28,7 @@ class Metrics:
         )
         self.files = Counter("eno_files", "Encoded files.", ["outcome"], registry=self.registry)
         self.reloads = Counter("eno_reloads", "Reloads of predictor and index.", ["outcome"], registry=self.registry)
+        self.outdated = Gauge("eno_outdated", "1 if the last reload failed, otherwise 0.", registry=self.registry)
 
     def text(self) -> bytes:
         """Return the metrics in the text format of Prometheus."""

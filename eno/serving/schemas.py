@@ -175,6 +175,7 @@ class Info(_Model):
 
 
 class Health(_Model):
-    """The service is running."""
+    """The service is running. If `outdated`, the predictor and index on disk could not be loaded; see its log."""
 
     status: Literal["ok"] = "ok"
+    outdated: bool = False

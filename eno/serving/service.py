@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _SMOOTHING = 0.2
+_MOST_WAIT_S = 300.0  # between attempts to reload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +111,7 @@ class Service:
         self._uploads: UploadFolder | None = None
         self._watching: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
+        self._failed_reloads, self._retry_at = 0, 0.0
 
     @property
     def upload_folder(self) -> Path:
@@ -154,22 +156,32 @@ class Service:
         """Load predictor and index from disk again; running requests keep their snapshot.
 
         Returns False if they cannot be used, for instance because the predictor needs another encoder. The previous
-        ones then stay in use.
+        ones then stay in use, and the service tries again, less and less often.
         """
         async with self._reloading:
-            stamp = await asyncio.to_thread(self.sources.stamp)
+            self._stamp = await asyncio.to_thread(self.sources.stamp)
             try:
                 self.snapshot = await asyncio.to_thread(Snapshot.open, self.sources, self.snapshot.encoder)
-            except EnoError as error:
-                logger.error("not reloaded, the previous predictor and index stay in use: %s", error)
+            except Exception as error:
+                self._failed_reloads += 1
+                wait_s = min(_MOST_WAIT_S, self.limits.watch_s * 2**self._failed_reloads)
+                self._retry_at = time.monotonic() + wait_s
+                message = "not reloaded, the previous predictor and index stay in use; next attempt in %.0f s: %s"
+                logger.error(message, wait_s, error, exc_info=not isinstance(error, EnoError))
                 self.metrics.reloads.labels("refused").inc()
+                self.metrics.outdated.set(1)
                 return False
-            finally:
-                self._stamp = stamp
+            self._failed_reloads = 0
+            self.metrics.outdated.set(0)
             self._draw_map()
             logger.info("reloaded %s", self.sources.model or self.sources.store)
             self.metrics.reloads.labels("done").inc()
             return True
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the last reload failed, so that an earlier predictor and index are in use."""
+        return self._failed_reloads > 0
 
     async def _watch(self) -> None:
         before = self._stamp
@@ -178,7 +190,8 @@ class Service:
             try:
                 now = await asyncio.to_thread(self.sources.stamp)
                 # A None in the stamp means half written; and a file that has just changed may change again.
-                if now != self._stamp and now == before and None not in now:
+                changed = now != self._stamp and now == before and None not in now
+                if changed or (self.outdated and time.monotonic() >= self._retry_at):
                     await self.reload()
                 before = now
             except Exception:

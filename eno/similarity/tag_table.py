@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +20,8 @@ from eno.errors import UnknownName
 from eno.files import replace_file
 from eno.tagging import VectorTagger
 
+_KEPT = 3  # tables of different predictors
+_STALE_S = 24 * 3600.0  # after which an unfinished file is that of a killed process
 _LEAST = 1e-6  # half precision rounds smaller probabilities to 0
 
 
@@ -80,7 +85,7 @@ def open_tag_table(
     if table is None:
         if on_predict is not None:
             on_predict()
-        table = make_tag_table(folder, key, store, predictor)
+        table = make_tag_table(folder, key, store, predictor, saved=saved)
     return with_predictor(table, predictor)
 
 
@@ -98,18 +103,26 @@ def table_key(predictor: Path, store: EmbeddingStore) -> str:
 def read_tag_table(folder: Path, key: str) -> TagTable | None:
     """Open a table that `make_tag_table` wrote; None if there is none."""
     values, names = _files(folder, key)
-    if not (values.is_file() and names.is_file()):
+    try:
+        return _table(pq.read_table(names), np.load(values, mmap_mode="r"))
+    except FileNotFoundError:
         return None
-    table = pq.read_table(names)
-    about = json.loads(table.schema.metadata[b"tags"])
+
+
+def _table(tracks: pa.Table, probabilities: np.ndarray) -> TagTable:
+    about = json.loads(tracks.schema.metadata[b"tags"])
     thresholds = np.array(about["thresholds"])
-    return TagTable(
-        table["track_id"].combine_chunks(), tuple(about["names"]), np.load(values, mmap_mode="r"), thresholds
-    )
+    return TagTable(tracks["track_id"].combine_chunks(), tuple(about["names"]), probabilities, thresholds)
 
 
-def make_tag_table(folder: Path, key: str, store: EmbeddingStore, predictor: VectorTagger) -> TagTable:
-    """Predict the tags of all tracks of a store, and cache them. Tables of other states of the store are deleted."""
+def make_tag_table(
+    folder: Path, key: str, store: EmbeddingStore, predictor: VectorTagger, *, saved: Path | None = None
+) -> TagTable:
+    """Predict the tags of all tracks of a store, and cache them in place of outdated tables.
+
+    Outdated are tables of other states of the store, of predictors (in the folder `saved`) that have been removed or
+    trained again, and all but the newest three.
+    """
     ids = store.track_ids()
     names = tuple(predictor.labels.all_labels)
     folder.mkdir(parents=True, exist_ok=True)
@@ -121,16 +134,45 @@ def make_tag_table(folder: Path, key: str, store: EmbeddingStore, predictor: Vec
             values[:, rows] = probabilities.T
         values.flush()
         del values
-    about = json.dumps({"names": names, "thresholds": predictor.thresholds.tolist()})
+        mapped = np.load(temporary, mmap_mode="r")  # before others can remove it
+    about = {"names": names, "thresholds": predictor.thresholds.tolist()}
+    about |= {} if saved is None else {"predictor": os.fspath(saved.resolve())}
+    tracks = pa.table({"track_id": ids}, pa.schema([("track_id", pa.string())], metadata={"tags": json.dumps(about)}))
     with replace_file(names_file) as temporary:
-        schema = pa.schema([("track_id", pa.string())], metadata={"tags": about})
-        pq.write_table(pa.table({"track_id": ids}, schema), temporary)
-    for old in folder.iterdir():
-        if not old.name.startswith(key.partition("-")[0]):
-            old.unlink(missing_ok=True)
-    made = read_tag_table(folder, key)
-    assert made is not None
-    return made
+        pq.write_table(tracks, temporary)
+    _remove_outdated(folder, key, store)
+    return _table(tracks, mapped)
+
+
+def _remove_outdated(folder: Path, key: str, store: EmbeddingStore) -> None:
+    kept: list[str] = []
+    for tracks in sorted(
+        folder.glob("*.parquet"), key=lambda path: (path.stem == key, _modified_s(path)), reverse=True
+    ):
+        with contextlib.suppress(FileNotFoundError):  # another process does the same
+            if len(kept) < _KEPT and (tracks.stem == key or _is_current(tracks, store)):
+                kept.append(tracks.stem)
+                continue
+        for file in _files(folder, tracks.stem):
+            file.unlink(missing_ok=True)
+    for file in folder.iterdir():
+        # What other processes are writing has no table yet.
+        if file.stem not in kept and time.time() - _modified_s(file) > _STALE_S:
+            file.unlink(missing_ok=True)
+
+
+def _is_current(tracks: Path, store: EmbeddingStore) -> bool:
+    if not tracks.stem.startswith(store.state()):
+        return False
+    saved = json.loads(pq.read_schema(tracks).metadata[b"tags"]).get("predictor")  # not in tables of earlier versions
+    return saved is None or (Path(saved).is_dir() and table_key(Path(saved), store) == tracks.stem)
+
+
+def _modified_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
 
 
 def with_predictor(table: TagTable, predictor: VectorTagger) -> TagTable:

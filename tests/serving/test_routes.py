@@ -239,7 +239,7 @@ def test_errors_are_problem_details(ask):
 
 
 def test_health_and_metrics(ask, song):
-    assert ask.get("/healthz").json() == ask.get("/readyz").json() == {"status": "ok"}
+    assert ask.get("/healthz").json() == ask.get("/readyz").json() == {"status": "ok", "outdated": False}
     ask.post("/v1/tag", content=song.read_bytes(), headers={"Content-Type": "audio/flac"})
     figures = ask.get("/metrics").text
     assert 'eno_requests_total{method="POST",route="/v1/tag",status="200"}' in figures

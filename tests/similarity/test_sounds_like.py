@@ -1,5 +1,6 @@
 """All kinds of queries, compared with explicitly computed cosines."""
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -286,6 +287,42 @@ class TestTags:
         assert read_tag_table(tmp_path / "tags", table_key(model, changed)) is None
         make_tag_table(tmp_path / "tags", table_key(model, changed), changed, predictor)
         assert len(list((tmp_path / "tags").iterdir())) == 2
+
+    def test_tables_of_predictors_that_are_gone_are_removed(self, collection, predictor, tmp_path):
+        store, folder, keys = collection[1], tmp_path / "tags", []
+
+        def tag(name, weights):
+            model = tmp_path / name
+            (model / "head").mkdir(parents=True, exist_ok=True)
+            (model / "head" / "weights").write_text(weights)
+            keys.append(table_key(model, store))
+            make_tag_table(folder, keys[-1], store, predictor, saved=model)
+            return {path.stem for path in folder.glob("*.npy")} == {path.stem for path in folder.glob("*.parquet")}
+
+        assert all([tag("a", "1"), tag("b", "2"), tag("a", "3")])
+        assert {path.stem for path in folder.iterdir()} == {keys[1], keys[2]}  # the first was trained again
+        shutil.rmtree(tmp_path / "b")
+        assert tag("c", "4")
+        assert {path.stem for path in folder.iterdir()} == {keys[2], keys[3]}
+        for name in "def":
+            assert tag(name, name)
+        assert {path.stem for path in folder.iterdir()} == {*keys[-3:]}
+
+    def test_files_that_another_process_writes_are_kept(self, collection, predictor, tmp_path):
+        for name in (".a-b.npy.1.tmp", ".c-d.npy.2.tmp", "e-f.npy", "g-h.npy"):
+            (tmp_path / name).write_bytes(b"unfinished")
+        for stale in (".c-d.npy.2.tmp", "g-h.npy"):
+            os.utime(tmp_path / stale, (1, 1))
+        make_tag_table(tmp_path, "state-key", collection[1], predictor)
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left == {".a-b.npy.1.tmp", "e-f.npy", "state-key.npy", "state-key.parquet"}
+
+    def test_a_table_may_be_removed_as_soon_as_it_is_there(self, collection, predictor, tmp_path, monkeypatch):
+        remove = lambda folder, key, store: [file.unlink() for file in folder.iterdir()]  # noqa: E731
+        monkeypatch.setattr("eno.similarity.tag_table._remove_outdated", remove)
+        table = make_tag_table(tmp_path, "a-b", collection[1], predictor)
+        assert table.probabilities.shape == (3, 24)
+        assert read_tag_table(tmp_path, "a-b") is None
 
 
 class TestBadInput:
