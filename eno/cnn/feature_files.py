@@ -26,7 +26,9 @@ from eno.files import AudioRoots, printable, read_lines, replace_file, write_jso
 logger = logging.getLogger(__name__)
 
 MAKE_FEATURES = "Compute them with: python scripts/prepare_data.py"
-_SETTINGS, _FAILURES = "features.json", "failures.jsonl"
+_SETTINGS, _FAILURES, _SOURCES = "features.json", "failures.jsonl", "sources.jsonl"
+
+_Stamp = tuple[int, int]  # size and modification time of an audio file
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class _Job:
     track_id: str
     audio: Path
     target: Path
+    stamp: _Stamp | None  # None if the audio is gone
 
 
 def feature_path(root: DataRoot, track_id: str) -> Path:
@@ -73,8 +76,9 @@ def prepare_features(
 ) -> FeatureReport:
     """Compute the features of all tracks of the splits, as ``processed/features/<track_id>.npy``.
 
-    An interrupted run can be continued. Features that are older than their audio are recomputed, and failed tracks,
-    which are listed in ``processed/features/failures.jsonl``, are tried again.
+    An interrupted run can be continued. The features of audio whose size or modification time differs from that in
+    ``processed/features/sources.jsonl`` are recomputed, and failed tracks, which are listed in
+    ``processed/features/failures.jsonl``, are tried again.
 
     Parameters
     ----------
@@ -96,15 +100,24 @@ def prepare_features(
     ids = [track_id for split in splits for track_id in read_split(root.splits, split)["track_id"].to_pylist()]
     root.features.mkdir(parents=True, exist_ok=True)
     _check_settings(root, extractor.settings)
-    jobs = [_Job(one, roots.file(one), feature_path(root, one)) for one in dict.fromkeys(ids)]
-    todo = [job for job in jobs if not _is_current(job)]
+    jobs = [_job(root, one, roots.file(one)) for one in dict.fromkeys(ids)]
+    sources = _read_sources(root)
+    todo = [job for job in jobs if not _is_current(job, sources.get(job.track_id))]
+    made = {job.track_id: job.stamp for job in jobs} | {job.track_id: None for job in todo}
     failures = []
     processes = usable_cores() if num_workers is None else num_workers
-    for done, (job, reason) in enumerate(_extract_all(extractor, todo, processes, file_timeout_s), 1):
-        if reason is not None:
-            failures.append(FeatureFailure(job.track_id, printable(job.audio), reason))
-        if on_progress:
-            on_progress(done, len(todo))
+    try:
+        for done, (job, reason) in enumerate(_extract_all(extractor, todo, processes, file_timeout_s), 1):
+            if reason is None:
+                made[job.track_id] = job.stamp
+            else:
+                failures.append(FeatureFailure(job.track_id, printable(job.audio), reason))
+            if on_progress:
+                on_progress(done, len(todo))
+    finally:
+        sources |= {track_id: stamp for track_id, stamp in made.items() if stamp is not None}
+        rows = ({"track_id": one, "size": size, "mtime_ns": mtime} for one, (size, mtime) in sorted(sources.items()))
+        write_json_lines(root.features / _SOURCES, rows)
     tried = {job.track_id for job in jobs}
     others = [one for one in read_failures(root) if one.track_id not in tried]  # of other splits
     failures.sort(key=lambda one: one.track_id)
@@ -152,15 +165,34 @@ def _check_settings(root: DataRoot, wanted: dict[str, Any]) -> None:
         )
 
 
-def _is_current(job: _Job) -> bool:
+def _job(root: DataRoot, track_id: str, audio: Path) -> _Job:
+    try:
+        status = audio.stat()
+    except OSError:
+        return _Job(track_id, audio, feature_path(root, track_id), None)
+    return _Job(track_id, audio, feature_path(root, track_id), (status.st_size, status.st_mtime_ns))
+
+
+def _is_current(job: _Job, source: _Stamp | None) -> bool:
+    """Whether the features are those of the audio, of which `source` is the stamp at that time if it is known."""
     try:
         made = job.target.stat().st_mtime_ns
     except OSError:
         return False
-    try:
-        return made >= job.audio.stat().st_mtime_ns
-    except OSError:  # the audio is gone, its features stay
+    if job.stamp is None:  # the audio is gone, its features stay
         return True
+    return job.stamp == source if source else made >= job.stamp[1]
+
+
+def _read_sources(root: DataRoot) -> dict[str, _Stamp]:
+    path = root.features / _SOURCES
+    if not path.is_file():  # the features are by an earlier version
+        return {}
+    try:
+        rows = [json.loads(line) for line in read_lines(path, CatalogueError)]
+        return {row["track_id"]: (int(row["size"]), int(row["mtime_ns"])) for row in rows}
+    except (ValueError, TypeError, KeyError) as error:
+        raise CatalogueError(f"{path}: is damaged ({error!r}). Remove it. {MAKE_FEATURES}") from error
 
 
 def _extract_all(

@@ -129,6 +129,32 @@ class TestPrepare:
         assert np.load(collection.features / "album" / "a.wav.npy").shape == (1, 128, frames_in(32_000))
         assert read_failures(collection) == []
 
+    def test_audio_that_is_replaced_by_an_older_file_is_computed_again(self, collection):
+        prepare_features(collection, num_workers=0)
+        audio = collection.audio / "album" / "a.wav"
+        before = audio.stat()
+        soundfile.write(audio, music(2.0, 16_000), 16_000)
+        os.utime(audio, (before.st_mtime - 1000, before.st_mtime - 1000))
+        assert prepare_features(collection, num_workers=0).made == 1
+        assert np.load(collection.features / "album" / "a.wav.npy").shape == (1, 128, frames_in(32_000))
+        assert prepare_features(collection, num_workers=0).made == 0
+
+    def test_features_of_an_earlier_version_are_not_computed_again(self, collection):
+        prepare_features(collection, num_workers=0)
+        (collection.features / "sources.jsonl").unlink()
+        assert prepare_features(collection, num_workers=0).made == 0
+        audio = collection.audio / "album" / "a.wav"
+        os.utime(audio, (0, 0))  # noticed, because the second run has recorded the files
+        assert prepare_features(collection, num_workers=0).made == 1
+
+    def test_an_interrupted_run_keeps_what_it_has_made(self, collection, monkeypatch):
+        def stop(done, total):
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            prepare_features(collection, num_workers=0, on_progress=stop)
+        assert prepare_features(collection, num_workers=0).skipped == 1
+
     def test_several_audio_folders(self, collection, tmp_path):
         (tmp_path / "other" / "album").mkdir(parents=True)
         (collection.audio / "album" / "b.wav").rename(tmp_path / "other" / "album" / "b.wav")
