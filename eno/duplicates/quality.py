@@ -16,6 +16,7 @@ from eno.data.library.tags import read_tags
 _LOSSLESS = ("pcm", "flac", "alac", "wavpack", "ape", "tta", "float", "double", "wmalossless")
 # How many bits of MP3 one bit of these codecs is worth, by common listening tests.
 _EFFICIENCY = {"opus": 1.6, "vorbis": 1.25, "aac": 1.25}
+_CODEC_NAMES = {"opus": "Opus", "vorbis": "Vorbis", "aac": "AAC", "mp3": "MP3"}
 
 _COMPLETE = 0.95  # fraction of the longest copy; a shorter one is cut
 _FULL_BAND = 0.8  # fraction of the widest copy; a narrower one was made from a lossy file or at a lower rate
@@ -108,7 +109,7 @@ _CRITERIA: tuple[tuple[Callable[[Quality, _Best], float], Callable[[Quality, Qua
     (lambda file, best: file.lossless, lambda kept, other: "lossy"),
     (
         lambda file, best: 0.0 if file.lossless else round(_equivalent_kbps(file) / 16),
-        lambda kept, other: f"{other.kbps:.0f} instead of {kept.kbps:.0f} kbit/s",
+        lambda kept, other: _lower_rate(kept, other),
     ),
     (lambda file, best: file.channels, lambda kept, other: f"{other.channels} instead of {kept.channels} channels"),
     (
@@ -126,8 +127,18 @@ def _missing(kept: Quality, other: Quality) -> str:
 
 
 def _equivalent_kbps(quality: Quality) -> float:
-    factor = next((factor for name, factor in _EFFICIENCY.items() if name in quality.codec), 1.0)
-    return quality.kbps * factor
+    return quality.kbps * next((factor for name, factor in _EFFICIENCY.items() if name in quality.codec), 1.0)
+
+
+def _codec_name(quality: Quality) -> str:
+    return next((shown for name, shown in _CODEC_NAMES.items() if name in quality.codec), quality.codec.split()[-1])
+
+
+def _lower_rate(kept: Quality, other: Quality) -> str:
+    if _codec_name(kept) == _codec_name(other):
+        return f"{other.kbps:.0f} instead of {kept.kbps:.0f} kbit/s"
+    better, worse = (f"{_codec_name(one)} at {one.kbps:.0f} kbit/s" for one in (kept, other))
+    return f"{worse}, which is worth less than {better}"
 
 
 def by_quality(qualities: Mapping[str, Quality]) -> dict[str, str]:

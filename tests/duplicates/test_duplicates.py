@@ -176,7 +176,17 @@ MP3 = replace(LOSSLESS, lossless=False, kbps=320, size=8_000_000, codec="mp3 mpe
         ),
         (MP3, replace(LOSSLESS, sounding_s=150), "50.0 s of the audio are missing"),
         (MP3, replace(MP3, kbps=128), "128 instead of 320 kbit/s"),
-        (replace(MP3, codec="ogg opus", kbps=128), replace(MP3, kbps=160), "160 instead of 128 kbit/s"),
+        (
+            replace(MP3, codec="ogg opus", kbps=128),
+            replace(MP3, kbps=160),
+            "MP3 at 160 kbit/s, which is worth less than Opus at 128 kbit/s",
+        ),
+        (
+            replace(MP3, codec="mov aac", kbps=132),
+            replace(MP3, kbps=137),
+            "MP3 at 137 kbit/s, which is worth less than AAC at 132 kbit/s",
+        ),
+        (replace(MP3, codec="mov aac", kbps=132), replace(MP3, codec="mov aac", kbps=99), "99 instead of 132 kbit/s"),
         (LOSSLESS, replace(LOSSLESS, channels=1), "1 instead of 2 channels"),
         (replace(LOSSLESS, sample_rate=48_000, tags=0), LOSSLESS, "sample rate of 44100 instead of 48000 Hz"),
         (LOSSLESS, replace(LOSSLESS, sounding_s=196), "4.0 s of the audio are missing"),
