@@ -16,7 +16,7 @@ import pyarrow as pa
 from eno.data.labels.hierarchy import Hierarchy
 from eno.files import AudioRoots, printed_file, replace_file
 from eno.mapping.map_content import TagStrengths, map_content, pack
-from eno.mapping.projection import UMAP_NEIGHBOURS, Method, choose_method, project
+from eno.mapping.projection import UMAP_NEIGHBOURS, Method, Projection, choose_method, project
 from eno.reporting.page import audio_address, render
 from eno.similarity.index.space import CENTRE, Space
 from eno.similarity.index.vector_file import nearest_others
@@ -105,8 +105,36 @@ def draw_map(
     """
     if len(ids) != len(vectors):
         raise ValueError(f"{len(ids)} ids for {len(vectors)} vectors.")
-    method = choose_method(method, len(ids))
-    work = len(ids) * (2 if method == "umap" else 1)  # UMAP's layout takes about as long as finding the neighbours
+    places = place_tracks(vectors, space=space, method=method, seed=seed, on_progress=on_progress)
+    return places.content(ids, metadata=metadata, tags=tags, hierarchy=hierarchy)
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where tracks are on a map: their projection, and the rows and cosines of the neighbours that it shows."""
+
+    projection: Projection
+    neighbours: tuple[np.ndarray, np.ndarray]
+
+    def content(self, ids: list[str], **options: Any) -> dict[str, Any]:
+        """Return the input of ``createMap``; see `eno.mapping.map_content.map_content` for the options."""
+        return map_content(ids, self.projection, self.neighbours, **options)
+
+
+def place_tracks(
+    vectors: np.ndarray,
+    *,
+    space: Space | None = None,
+    method: Method = "auto",
+    seed: int = 0,
+    on_progress: Progress = lambda done, total: None,
+) -> Places:
+    """Compute the part of a map that depends on vectors only, which takes most of the time; see `draw_map`.
+
+    It stops if `on_progress` raises an exception.
+    """
+    method = choose_method(method, len(vectors))
+    work = len(vectors) * (2 if method == "umap" else 1)  # UMAP's layout takes about as long as finding the neighbours
     cosines, rows = nearest_others(
         (space or Space.fit(vectors, seed=seed)).apply(vectors),
         UMAP_NEIGHBOURS,
@@ -117,10 +145,9 @@ def draw_map(
         (rows, cosines),
         method=method,
         seed=seed,
-        on_progress=lambda done, total: on_progress(len(ids) + len(ids) * done // total, work),
+        on_progress=lambda done, total: on_progress(len(vectors) + len(vectors) * done // total, work),
     )
-    shown = rows[:, :NEIGHBOURS], cosines[:, :NEIGHBOURS]
-    return map_content(ids, projection, shown, metadata=metadata, tags=tags, hierarchy=hierarchy)
+    return Places(projection, (rows[:, :NEIGHBOURS], cosines[:, :NEIGHBOURS]))
 
 
 def _page(content: dict[str, Any], heading: str, about: str) -> bytes:

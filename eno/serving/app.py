@@ -14,6 +14,7 @@ from fastapi.responses import Response
 
 from eno.mapping.map import MAP_SCRIPTS
 from eno.serving import inference_routes, schemas, track_routes
+from eno.serving.cacheable import is_known
 from eno.serving.errors import Problem, install_handlers, problem_responses
 from eno.serving.metrics import MetricsMiddleware
 from eno.serving.security import COOKIE, Access, SecurityMiddleware
@@ -115,7 +116,7 @@ def _add_page(app: FastAPI) -> None:
         content = contents[name]
         tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
-        if request.headers.get("if-none-match") == tag:
+        if is_known(request, tag):
             return Response(status_code=304, headers=headers)
         return Response(content, media_type=_KINDS[name.rpartition(".")[2]], headers=headers)
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from eno.errors import AudioError, EnoError
 from eno.inference.predictor import EnoPredictor
 from eno.serving.batching import EncodedFile, EncoderQueue
 from eno.serving.errors import Problem
+from eno.serving.map_drawer import MapDrawer
 from eno.serving.metrics import Metrics
 from eno.serving.snapshot import Snapshot, Sources
 from eno.serving.uploads import Upload, UploadFolder, UploadLimits
@@ -110,7 +110,7 @@ class Service:
         )
         self._uploads: UploadFolder | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._reloading = asyncio.Lock()
+        self._reloading, self._maps = asyncio.Lock(), MapDrawer()
         self._failed_reloads, self._retry_at = 0, 0.0
 
     @property
@@ -123,13 +123,9 @@ class Service:
         """Start threads and worker processes, and watch predictor and index for changes."""
         self._uploads = await asyncio.to_thread(UploadFolder)
         await asyncio.to_thread(self.encoder_queue.start)
-        self._draw_map()
+        self._maps.draw(self.snapshot)  # in advance, because it takes seconds
         if self.limits.watch_s > 0:
             self._watching = asyncio.create_task(self._watch())
-
-    def _draw_map(self) -> None:
-        # In advance, because it takes seconds.
-        threading.Thread(target=self.snapshot.draw_map, name="eno-map", daemon=True).start()
 
     async def close(self) -> None:
         """Finish accepted requests, and stop."""
@@ -173,7 +169,7 @@ class Service:
                 return False
             self._failed_reloads = 0
             self.metrics.outdated.set(0)
-            self._draw_map()
+            self._maps.draw(self.snapshot)
             logger.info("reloaded %s", self.sources.model or self.sources.store)
             self.metrics.reloads.labels("done").inc()
             return True

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import logging
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from eno.data.layout import DataRoot
 from eno.embeddings.store.embedding_store import EmbeddingStore
@@ -19,9 +14,8 @@ from eno.errors import ConfigError
 from eno.files import AudioRoots
 from eno.inference.predictor import EnoPredictor
 from eno.inference.predictor_folder import PREDICTOR
-from eno.mapping.map import draw_map
-from eno.mapping.map_content import TagStrengths
 from eno.mapping.projection import Method
+from eno.serving.cacheable import Cacheable
 from eno.serving.track_catalogue import TrackCatalogue
 from eno.similarity.index.index import SimilarityIndex, index_folder
 from eno.similarity.index.manifest import MANIFEST
@@ -30,8 +24,6 @@ from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.tag_table import open_tag_table
 
 logger = logging.getLogger(__name__)
-
-_MAP_TRACKS = 100_000  # of a larger collection, a random sample is drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +62,7 @@ class Snapshot:
     sounds: SoundsLike | None
     catalogue: TrackCatalogue | None
     map_method: Method = "auto"
-    map_json: Future[bytes] = field(default_factory=Future)  # compressed by gzip
+    map_json: Future[Cacheable] = field(default_factory=Future)  # see `eno.serving.map_drawer`
 
     @classmethod
     def open(cls, sources: Sources, encoder: Encoder) -> Snapshot:
@@ -112,37 +104,3 @@ class Snapshot:
             logger.warning("%s", note)
         catalogue = TrackCatalogue(sounds.tracks, predictor, audio_roots)
         return cls(encoder, predictor, sounds, catalogue, sources.map_method)
-
-    def draw_map(self) -> None:
-        """Compute `map_json`, which takes seconds to minutes; call this once, in a thread of its own."""
-        if self.sounds is None:
-            return
-        try:
-            content = json.dumps(self._map_content(), ensure_ascii=False, separators=(",", ":"))
-            self.map_json.set_result(gzip.compress(content.encode(), mtime=0))
-        except Exception as error:
-            logger.exception("the map cannot be drawn")
-            self.map_json.set_exception(error)
-
-    def _map_content(self) -> dict[str, Any]:
-        assert self.sounds is not None and self.catalogue is not None
-        tracks, rows = self.sounds.tracks, self.catalogue.rows
-        if len(rows) > _MAP_TRACKS:
-            rows = np.sort(np.random.default_rng(0).choice(rows, _MAP_TRACKS, replace=False))
-        in_store = set(self.sounds.store.track_ids())  # some may have been removed since the index was built
-        kept = [(row, name) for row in rows.tolist() if (name := tracks.index.track_id(row)) in in_store]
-        ids, places = [name for _, name in kept], tracks.tag_rows[[row for row, _ in kept]]
-        strengths = None
-        if tracks.tags is not None and self.predictor is not None:
-            labels = self.predictor.labels
-            probabilities = np.asarray(tracks.tags.probabilities, np.float32).T[places]
-            probabilities[places < 0] = 0
-            strengths = TagStrengths(labels.all_labels, labels.families, probabilities, tracks.tags.thresholds)
-        return draw_map(
-            ids,
-            self.sounds.store.matrix(ids)[1],
-            space=self.sounds.index.space,
-            method=self.map_method,
-            metadata=tracks.metadata.table,
-            tags=strengths,
-        )

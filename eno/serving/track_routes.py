@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import mimetypes
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ from fastapi.responses import FileResponse, Response
 
 from eno.encoders.text import TextEncoder
 from eno.serving import schemas, serialise
+from eno.serving.cacheable import Cacheable
 from eno.serving.errors import Problem, problem_responses
 from eno.serving.service import Service
 from eno.serving.snapshot import Snapshot
@@ -30,6 +30,7 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 K = Annotated[int, Query(ge=1, le=100, description="Number of tracks")]
 _ANY_OF = "Only tracks with one of these"
 _NO_TRACKS = "This service has no tracks. Restart it with --store STORE."
+_UNCHANGED = "The client has the present content (If-None-Match)"
 _LISTED_TAGS = 15  # of each family, besides those above their thresholds
 
 
@@ -108,10 +109,11 @@ def info(service: TheService, snapshot: TheSnapshot) -> schemas.Info:
     )
 
 
-@router.get("/tags")
-def all_tags(snapshot: TheSnapshot) -> schemas.Tags:
+@router.get("/tags", response_model=schemas.Tags, responses={304: {"description": _UNCHANGED}})
+def all_tags(request: Request, snapshot: TheSnapshot) -> Response:
     """List the vocabulary, with the number of tracks for each tag."""
-    return schemas.Tags(tags=serialise.known_tags(snapshot))
+    content = schemas.Tags(tags=serialise.known_tags(snapshot)).model_dump_json()
+    return Cacheable.of(content.encode()).answer(request)
 
 
 @router.get("/tracks", responses=problem_responses(404))
@@ -169,14 +171,12 @@ def track(track_id: str, catalogue: TheCatalogue, service: TheService) -> schema
 
 @router.get("/map", response_class=Response, responses={
     **problem_responses(404), 200: {"description": "Input of createMap in map.js", "content": {"application/json": {}}},
+    304: {"description": _UNCHANGED},
 })  # fmt: skip
 async def collection_map(request: Request, snapshot: TheSnapshot, _catalogue: TheCatalogue) -> Response:
     """Return the map of the collection; waits until it is drawn."""
-    packed = await asyncio.shield(asyncio.wrap_future(snapshot.map_json))  # shared with other requests
-    headers = {"Vary": "Accept-Encoding"}
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        return Response(packed, media_type="application/json", headers=headers | {"Content-Encoding": "gzip"})
-    return Response(gzip.decompress(packed), media_type="application/json", headers=headers)
+    drawn = await asyncio.shield(asyncio.wrap_future(snapshot.map_json))  # shared with other requests
+    return drawn.answer(request)
 
 
 @router.post("/feedback", status_code=201, responses=problem_responses(404))

@@ -86,3 +86,17 @@ def test_errors(vectors):
         project(vectors[:15], method="umap")
     with pytest.raises(UnknownName, match="Did you mean 'umap'"):
         project(vectors, method="umaq")
+
+
+def test_neighbours_of_many_vectors_are_nearly_exact(monkeypatch):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(30, 16))[rng.integers(30, size=4000)] + 0.4 * rng.normal(size=(4000, 16))
+    vectors[:40] = vectors[0]  # identical tracks
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    _, exact = nearest_others(vectors, 15)
+    monkeypatch.setattr("eno.similarity.index.vector_file._MANY_VECTORS", 1000)
+    cosines, rows = nearest_others(vectors, 15)
+    assert np.mean([len({*a} & {*b}) / 15 for a, b in zip(rows[40:], exact[40:], strict=True)]) > 0.97
+    assert (rows != np.arange(4000)[:, None]).all()
+    assert ((rows >= 0) & (rows < 4000)).all()
+    np.testing.assert_allclose(cosines, np.einsum("nd,nkd->nk", vectors, vectors[rows]), atol=1e-5)
