@@ -113,8 +113,8 @@ def conform(value: Any, kind: pa.DataType, name: str, unreadable: list[str]) -> 
 def warn_of_unreadable(source: Path | str, unreadable: Sequence[str]) -> None:
     """Log how many numbers `conform` left out, with an example, if there are any."""
     if unreadable:
-        count = f"{len(unreadable)} number{'s' * (len(unreadable) != 1)}"
-        logger.warning("%s: %s could not be read and stay empty, for example: %s.", source, count, unreadable[0])
+        message = "%s: numbers that cannot be read stay empty: %d, for example %s."
+        logger.warning(message, source, len(unreadable), unreadable[0])
 
 
 def shown_value(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from eno.data.names import label_key
+from eno.data.names import clean_label, label_key
 from eno.errors import EnoError
 from eno.inference.predictor import EnoPredictor, TagProbability
 from eno.serving import schemas
@@ -85,4 +85,4 @@ def spelling(snapshot: Snapshot, tag: str, family: str | None) -> tuple[str, str
     for one in known_tags(snapshot):
         if label_key(one.tag) == label_key(tag) and family in (None, one.family):
             return one.tag, one.family
-    return None if family is None else (" ".join(tag.split()), family)
+    return None if family is None else (clean_label(tag), family)

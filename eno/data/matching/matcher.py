@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -89,7 +89,8 @@ def match(
     index: AlbumIndex | None = None
     decided: list[tuple[str, _Decision]] = []
     for done, group in enumerate(groups, 1):
-        accepted, rejected = review.accepted(*group.key), {folders.get(one) for one in review.rejected(*group.key)}
+        accepted = review.accepted(*group.key)
+        rejected = {folders[one] for one in review.rejected(*group.key) if one in folders}
         if accepted:
             decision: _Decision | None = _Decision("matched", folders[accepted], "review", 1.0, "decided by the user")
         else:
@@ -105,6 +106,8 @@ def match(
             index = index or AlbumIndex(albums)
             candidates = [one for one in index.candidates(group.local) if file_names[one.row] not in rejected]
             decision = decide(candidates, file_names)
+            if rejected and decision.decision == "unmatched":
+                decision = replace(decision, reason="you rejected the albums that it could be")
             if decision.decision == "ambiguous":
                 review.ask(*group.key, group.local, candidates[:5], albums)
         decided += [(row["track_id"], decision) for row in rest if decision is not None]
@@ -187,7 +190,7 @@ class _Ids:
             }
             self._maps[tag] = (method, album_of)
 
-    def decide(self, group: LocalGroup, rejected: set[str | None]) -> _Decision | None:
+    def decide(self, group: LocalGroup, rejected: set[str]) -> _Decision | None:
         for tag, (method, album_of) in self._maps.items():
             named = {album_of.get(row[tag]) for row in group.rows if row[tag]} - rejected
             if len(named) == 1 and (name := named.pop()) is not None:

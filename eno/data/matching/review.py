@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
@@ -14,7 +15,9 @@ import pyarrow as pa
 
 from eno.data.matching.candidates import Candidate, LocalAlbum
 from eno.errors import CatalogueError
-from eno.files import read_lines, replace_file
+from eno.files import printable, read_lines, replace_file
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = (
     "decision", "folder", "album", "artist", "year", "tracks",
@@ -61,6 +64,9 @@ class Review:
             kept = {name: _from_text(row.get(name) or "") for name in COLUMNS} | {"decision": decision}
             if decision in _YES and kept["candidate"] not in known:
                 raise CatalogueError(f"{path}: line {reader.line_num}: unknown album {kept['candidate']!r}.")
+            if decision in _NO and kept["candidate"] not in known:
+                message = "%s: line %d: the rejected album %r is not in the catalogue."
+                logger.warning(message, printable(path), reader.line_num, kept["candidate"])
             if decision:
                 review._rows[kept["folder"], kept["album"]].append(kept)
         return review

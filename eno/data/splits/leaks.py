@@ -124,7 +124,8 @@ def _alike(albums: list[list[int]]) -> list[int]:
         # How many lengths of this album occur in the others, in any order: few albums remain to be compared in order.
         begins = np.searchsorted(flat, lengths - DURATION_TOLERANCE_S, side="left")
         ends = np.searchsorted(flat, lengths + DURATION_TOLERANCE_S, side="right")
-        near = np.bincount(np.concatenate(list(map(owner.__getitem__, map(slice, begins, ends)))), minlength=len(known))
+        owners = np.concatenate([owner[begin:end] for begin, end in zip(begins, ends, strict=True)])
+        near = np.bincount(owners, minlength=len(known))
         # Albums of different sizes may share most of the shorter one by chance.
         shorter, longer = np.minimum(sizes, sizes[one]), np.maximum(sizes, sizes[one])
         plausible = (near >= _NEARLY_ALL * np.minimum(counts, counts[one])) & (shorter >= _NEARLY_ALL * longer)

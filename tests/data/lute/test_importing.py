@@ -181,6 +181,13 @@ class TestNumbers:
         assert [track["duration_seconds"] for track in table["tracks"][0].as_py()] == [225, None, 180, 0]
         assert table["primary_genres"][0].as_py() == ["Shoegaze", "Dream Pop"]
 
+    def test_an_albums_table_written_by_hand_may_have_them_too(self, tmp_path, caplog):
+        tracks = [{"name": "x", "duration_seconds": one} for one in (224.6, float("nan"), 1e12)]
+        _with_float_durations(tmp_path / "albums.parquet", [ALBUMS[0] | {"tracks": tracks}])
+        table = read_albums(tmp_path / "albums.parquet")
+        assert [track["duration_seconds"] for track in table["tracks"][0].as_py()] == [225, None, None]
+        assert "numbers that cannot be read stay empty: 1, for example tracks[2].duration_seconds is 1" in caplog.text
+
     def test_numbers_and_times_may_be_text_and_nan_means_null(self, tmp_path):
         durations = ["225", "224.5", "3:45", "1:02:03", float("nan"), "nan", float("inf")]
         tracks = [{"name": 1999, "duration_seconds": one, "position": 1.0} for one in durations]
@@ -202,7 +209,7 @@ class TestNumbers:
         assert (names(table), report.malformed) == (["a", "b"], 0)
         assert [track["duration_seconds"] for track in table["tracks"][0].as_py()] == [None, 100]
         assert caplog.messages == [
-            f"{tmp_path / 'a.jsonl'}: 3 numbers could not be read and stay empty, for example: line 1: "
+            f"{tmp_path / 'a.jsonl'}: numbers that cannot be read stay empty: 3, for example line 1: "
             "tracks[0].duration_seconds is 'long', expected a whole number."
         ]
 

@@ -202,6 +202,7 @@ class TestReview:
         write_review(tmp_path, ("no", folder, title, album))
         row = run(tracks)[1][folder]
         assert (row["decision"], row["file_name"]) == ("unmatched", None)
+        assert row["reason"] == "you rejected the albums that it could be"
         assert review_rows(tmp_path)[0]["decision"] == "no"
 
     def test_a_rejected_duplicate_rejects_its_original_and_other_evidence_remains(self, run, tmp_path):
@@ -224,6 +225,14 @@ class TestReview:
         edit_review(tmp_path, lambda rows: rows[1].update(decision="yes"))
         for _ in range(2):
             assert run(weezer)[1][f"{odd}/x"]["file_name"] == "release/album/weezer/weezer-f2"
+
+    def test_a_rejected_album_that_is_not_in_the_catalogue_is_reported(self, run, tmp_path, caplog):
+        tracks = files("ids", "x", "y", spotify_album_id="S")
+        tracks[0]["spotify_album_id"] = "unknown"  # so that the ids are ambiguous
+        (tmp_path / "out").mkdir()
+        write_review(tmp_path, ("no", "ids", "y", "release/typo"))
+        assert run(tracks)[1]["ids"]["decision"] == "unmatched"
+        assert "line 2: the rejected album 'release/typo' is not in the catalogue" in caplog.text
 
     def test_decisions_about_albums_without_files_are_kept_and_reported(self, run, tmp_path, caplog):
         (tmp_path / "out").mkdir()
