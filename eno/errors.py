@@ -158,6 +158,10 @@ class TrackingError(EnoError):
     """An experiment tracker that is required and fails."""
 
 
+class Interrupted(EnoError):
+    """Somebody stopped a job; what it had done is kept."""
+
+
 class NotFitted(EnoError):
     """A head that is used before it has been fitted."""
 

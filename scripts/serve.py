@@ -18,9 +18,12 @@ from eno.console import errors
 from eno.data.labels.encoder import LabelEncoder
 from eno.errors import EnoError, TrackingError
 from eno.inference.predictor_folder import LABELS, read_description
+from eno.tracking.clearml_environment import check_name
 from eno.tracking.clearml_experiment import open_clearml
 from eno.tracking.experiment import Command, RegisteredModel, Tracking
-from eno.tracking.git_state import requirement
+from eno.tracking.git_state import requirement, worker_obstacle
+from eno.training.record import RECORD
+from eno.training.tracker_reports import training_tag
 
 PREPROCESS = Path(__file__).parents[1] / "eno" / "tracking" / "clearml_serving.py"
 CLOSE_S = 600  # maximum time for the upload
@@ -44,8 +47,9 @@ def parse() -> argparse.Namespace:
 def register(folder: Path, *, name: str, project: str, publish: bool = False) -> str:
     """Upload a predictor to the model registry and return the id of the model."""
     description = read_description(folder)
+    check_name("model", name)
     tracking = Tracking(mode="online", project=project, name=f"register {name}", close_s=CLOSE_S)
-    command = Command("serving", f"register {name}", ("scripts/serve.py", str(folder)))
+    command = Command("serving", f"register {name}", ("scripts/serve.py", *sys.argv[1:]))
     experiment = open_clearml(tracking, command, say=lambda line: errors.print(line, markup=False))
     assert experiment is not None  # mode="online"
     model = RegisteredModel(
@@ -53,7 +57,7 @@ def register(folder: Path, *, name: str, project: str, publish: bool = False) ->
         folder=folder,
         labels=tuple(LabelEncoder.load(folder / LABELS).all_labels),
         fingerprint=description.spec.label,
-        tags=("eno",),
+        tags=("eno", training_tag(folder)) if (folder / RECORD).is_file() else ("eno",),
         publish=publish,
     )
     try:
@@ -83,13 +87,15 @@ def main() -> int:
     except EnoError as error:
         errors.print(f"error: {error}", style="red", markup=False)
         return 1
-    package = requirement() or "the package from which you installed eno"
     print(f"# model {model_id}")
     print("# once, on a machine with ClearML configured; 'create' prints the SERVICE_ID for the next command:")
     print("pip install clearml-serving")
     print("\n".join(commands(model_id, service=chosen.service, endpoint=chosen.endpoint, version=chosen.version)))
     print("# in the environment of the clearml-serving-inference container:")
-    print(f"CLEARML_SERVING_TASK_ID={chosen.service}\nCLEARML_EXTRA_PYTHON_PACKAGES={shlex.quote(package)}")
+    print(f"CLEARML_SERVING_TASK_ID={chosen.service}\nCLEARML_EXTRA_PYTHON_PACKAGES={requirement()}")
+    obstacle = worker_obstacle(("-m", "eno"))
+    if obstacle is not None:
+        print(f"# The container cannot install this version of eno yet: {obstacle}")
     print("# then, with the address of that container:")
     address = f"http://127.0.0.1:8080/serve/{chosen.endpoint}/{chosen.version}"
     print(f"curl --data-binary @song.mp3 -H 'Content-Type: application/octet-stream' {address}")

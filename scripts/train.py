@@ -11,20 +11,23 @@ checkpoint so far is kept. With ``--folder`` the results become a predictor with
 If ClearML is configured, the training is a task in the project eno/training, with its arguments in the section Args.
 When that task is cloned, edited and enqueued, the edited arguments are used. Both of these train on a worker::
 
-    python scripts/train.py --epochs 50 --queue default
+    python scripts/train.py --epochs 50 --clearml-queue default
     clearml-task --project eno/training --name full-train-v1 --script scripts/train.py --queue default --args epochs=50
 
-Unlike ``--queue``, clearml-task also sends uncommitted changes, and inserts a call into the worker's copy of the script
-that reports machine load and checkpoints (``--skip-task-init`` prevents that).
+Unlike ``--clearml-queue``, clearml-task also sends uncommitted changes, and inserts a call into the worker's copy of
+the script that reports the machine's load (``--skip-task-init`` prevents that).
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from eno.cli.commands import present_spelling
+from eno.cli.tracked import FORMER_TRACKING, TrackingOptions, opened
 from eno.cnn.predictor import save_cnn_predictor
 from eno.cnn.settings import CNNSettings, describe_options
 from eno.cnn.training import train_cnn
@@ -35,10 +38,10 @@ from eno.data.layout import DataRoot
 from eno.devices import resolve_device
 from eno.errors import EnoError
 from eno.models.epochs import Epoch
-from eno.tracking.experiment import INTERRUPTED, Command, Experiment, Tracking, open_experiment
+from eno.tracking.experiment import Command, Experiment
 from eno.training.tracker_reports import epoch_reporter, report_predictor
 
-TRACKING = ("tracking", "queue", "project", "name")
+COMMAND = Command("training", "train the CNN", ("scripts/train.py",))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,9 +54,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, default=Path(), help="folder for the results")
     parser.add_argument("--tracking", choices=("auto", "online", "offline", "off"), default=argparse.SUPPRESS,
                         help="track with ClearML, in an offline session, or not (default: auto)")  # fmt: skip
-    parser.add_argument("--queue", default=argparse.SUPPRESS, help="ClearML queue whose worker trains instead")
-    parser.add_argument("--project", default=argparse.SUPPRESS, help="ClearML project (default: eno/training)")
-    parser.add_argument("--name", default=argparse.SUPPRESS, help="name of the ClearML task (default: train the CNN)")
+    parser.add_argument("--clearml-queue", default=argparse.SUPPRESS, help="ClearML queue whose worker trains instead")
+    parser.add_argument("--clearml-project", default=argparse.SUPPRESS,
+                        help="ClearML project (default: eno/training)")  # fmt: skip
+    parser.add_argument("--clearml-name", default=argparse.SUPPRESS,
+                        help="ClearML task name (default: train the CNN)")  # fmt: skip
     for name, option in describe_options().items():
         words = {"help": option["help"], "default": option["default"]}
         if option["type"] is bool:
@@ -68,20 +73,6 @@ def print_epoch(epoch: Epoch) -> None:
     val_map = "" if epoch.val_map is None else f", val_mAP={epoch.val_map:.4f}"
     losses = f"train_loss={epoch.train_loss:.4f}, val_loss={epoch.val_loss:.4f}"
     print(f"Epoch {epoch.number}: {losses}{val_map}", flush=True)
-
-
-def track(options: dict[str, Any]) -> Experiment:
-    """Start tracking the training."""
-    from_file = load_settings().tracking
-    tracking = Tracking(
-        mode=options.get("tracking", from_file.mode),
-        project=options.get("project", from_file.project),
-        name=options.get("name"),
-        queue=options.get("queue"),
-        close_s=from_file.close_s,
-    )
-    command = Command("training", "train the CNN", ("scripts/train.py",))
-    return open_experiment(tracking, command, say=lambda line: errors.print(line, markup=False))
 
 
 def edited(chosen: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
@@ -129,30 +120,24 @@ def train(chosen: dict[str, Any], experiment: Experiment) -> None:
 
 def main() -> int:
     """Train here, or enqueue the training for a worker."""
-    chosen = vars(parser().parse_args())
-    options = {name: chosen.pop(name) for name in TRACKING if name in chosen}
-    options = {name: value for name, value in options.items() if value}  # clearml-task passes empty strings
-    experiment: Experiment | None = None
-    problem: str | None = "ended by an error"
+    words = [present_spelling(word, FORMER_TRACKING) for word in sys.argv[1:]]
+    chosen = vars(parser().parse_args(words))
+    names = [one.name for one in fields(TrackingOptions)]
+    tracking = TrackingOptions(**{name: chosen.pop(name, None) or None for name in names})  # "" from clearml-task
     try:
-        chosen["data_root"] = chosen.get("data_root") or load_settings().data_root
-        experiment = track(options)
-        chosen = edited(chosen, experiment)
-        if not experiment.queued:
-            train(chosen, experiment)
-        problem = None
+        settings = load_settings()
+        chosen["data_root"] = chosen.get("data_root") or settings.data_root
+        with opened(tracking, settings.tracking, COMMAND) as experiment:
+            chosen = edited(chosen, experiment)
+            if not experiment.queued:
+                train(chosen, experiment)
     except EnoError as error:
-        problem = str(error)
         errors.print(f"error: {error}", style="red", markup=False)
         return 1
     except KeyboardInterrupt:
-        problem = INTERRUPTED
         folder = Path(chosen.get("folder", "")).absolute()
         errors.print(f"stopped; the best checkpoint so far, if any, is in {folder}", markup=False)
         return 130
-    finally:
-        if experiment is not None:
-            experiment.close(problem)
     return 0
 
 

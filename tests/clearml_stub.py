@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
@@ -26,7 +27,8 @@ class ClearMLStub:
     def __init__(self):
         self.calls, self.files, self.tasks, self.models = [], {}, {}, {}
         self.lock = threading.Lock()
-        self.silent = False
+        self.silent = self.gone = self.slow_files = False
+        self.held = 0  # files that are being sent
 
     def bodies(self, action):
         return [body for name, body in self.calls if name == action]
@@ -54,20 +56,23 @@ class ClearMLStub:
         return {"projects": []}
 
     def projects_create(self, body):
+        for number in range(body["name"].count("/") + 1):  # the projects above it are created too
+            check_name(body["name"].rsplit("/", number)[0])
         return {"id": "project-1"}
 
     def projects_get_by_id(self, body):
         return {"project": {"id": "project-1", "name": "eno"}}
 
     def queues_get_all(self, body):
-        names = [body["name"].strip("^$")] if body.get("name") else list(QUEUES)
+        names = [body["name"].strip("^$").replace("\\", "")] if body.get("name") else list(QUEUES)
         return {"queues": [{"id": QUEUES[name], "name": name} for name in names if name in QUEUES]}
 
     def tasks_create(self, body):
         return self._keep(body)
 
     def _keep(self, body):
-        name = f"task-{len(self.tasks) + 1}"
+        check_name(body["name"])
+        name = uuid.uuid4().hex
         now = "2026-01-01T00:00:00.000000+00:00"
         kept = {"id": name, "status": "created", "created": now, "last_update": now, "project": "project-1",
                 "company": "c", "user": "u", "output": {"destination": ""}, "execution": {}}  # fmt: skip
@@ -78,7 +83,16 @@ class ClearMLStub:
         return {"task": self.tasks[body["task"]]}
 
     def tasks_get_all(self, body):
-        return {"tasks": [self.tasks[name] for name in body.get("id") or [] if name in self.tasks]}
+        found = [task for name, task in self.tasks.items() if name in (body.get("id") or self.tasks)]
+        return {"tasks": [one for one in found if tagged(one, body, "tags") and tagged(one, body, "system_tags")]}
+
+    def tasks_delete(self, body):
+        del self.tasks[body["task"]]
+        return {"deleted": True}
+
+    def abort(self, task, by="somebody"):
+        """Do what the web page does to a task of a process that no agent runs."""
+        self.tasks[task].update(status="stopped", status_message=f"Stopped by {by}", status_reason="")
 
     def tasks_edit(self, body):
         changes = {name: value for name, value in body.items() if name not in ("task", "force")}
@@ -96,6 +110,10 @@ class ClearMLStub:
         kept.update({one["name"]: one for one in body["configuration"]})
         return {"updated": 1}
 
+    def tasks_set_requirements(self, body):
+        self.tasks[body["task"]]["script"]["requirements"] = body["requirements"]
+        return {"updated": 1}
+
     def tasks_add_or_update_artifacts(self, body):
         kept = self.tasks[body["task"]]["execution"].setdefault("artifacts", [])
         new = {one["key"] for one in body["artifacts"]}
@@ -104,7 +122,8 @@ class ClearMLStub:
 
     def _status(name):
         def change(self, body):
-            self.tasks[body["task"]]["status"] = name
+            message = {"status_message": body.get("status_message"), "status_reason": body.get("status_reason")}
+            self.tasks[body["task"]].update(message, status=name)
             return {"updated": 1, "fields": {"status": name}}
 
         return change
@@ -112,12 +131,20 @@ class ClearMLStub:
     tasks_started, tasks_completed = _status("in_progress"), _status("completed")
     tasks_stopped, tasks_failed, tasks_enqueue = _status("stopped"), _status("failed"), _status("queued")
 
+    def tasks_add_or_update_model(self, body):
+        kept = self.tasks[body["task"]].setdefault("models", {}).setdefault(body["type"], [])
+        kept[:] = [one for one in kept if one["name"] != body["name"]]
+        kept.append({"name": body["name"], "model": body["model"]})
+        return {"updated": 1}
+
     def models_create(self, body):
-        name = f"model-{len(self.models) + 1}"
+        check_name(body["name"])
+        name = uuid.uuid4().hex
         self.models[name] = {"id": name, "ready": False, "system_tags": []} | body
         return {"id": name, "created": True}
 
     def models_edit(self, body):
+        check_name(body.get("name", "unchanged"))
         self.models[body["model"]].update(body)
         return {"updated": 1, "fields": {}}
 
@@ -131,10 +158,20 @@ class ClearMLStub:
         return {"model": self.models[body["model"]]}
 
     def models_get_all(self, body):
-        return {"models": list(self.models.values())}
+        return {"models": [one for one in self.models.values() if tagged(one, body, "tags")]}
 
     def events_add_batch(self, body):
         return {"added": 1, "errors": 0}
+
+
+def check_name(name):
+    """Refuse what the server's data model refuses."""
+    if len(name.strip()) < 3:
+        raise ValueError("Validation error (error for field 'name'. String value is too short)")
+
+
+def tagged(one, body, field):
+    return not body.get(field) or bool(set(body[field]) & set(one.get(field) or []))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -148,6 +185,12 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if stub.silent:
             threading.Event().wait()
+        if stub.gone:
+            self.close_connection = True  # without an answer
+            return None
+        while stub.slow_files and self.path.startswith("/files"):
+            stub.held += 1
+            time.sleep(0.05)
         words = self.path.split("?")[0].strip("/").split("/")
         if self.path.startswith("/files"):
             return self.file(content)
@@ -158,12 +201,15 @@ class _Handler(BaseHTTPRequestHandler):
             body = [json.loads(line) for line in content.splitlines() if line.strip()]
         else:
             body = json.loads(content or b"{}")
+        code, subcode, told = 200, 0, "OK"
         try:
-            data, code = stub.handle(action, body), 200
+            data = stub.handle(action, body)
         except KeyError as error:
-            data, code = {"missing": str(error)}, 400
+            data, code, subcode, told = {}, 400, 100, f"Invalid id: {error.args[0]}"
+        except ValueError as error:
+            data, code, subcode, told = {}, 400, 12, str(error)
         meta = {"id": "1", "trx": "1", "endpoint": {"name": action, "requested_version": API, "actual_version": API},
-                "result_code": code, "result_subcode": 0, "result_msg": "OK", "error_stack": None}  # fmt: skip
+                "result_code": code, "result_subcode": subcode, "result_msg": told, "error_stack": None}  # fmt: skip
         return self.reply(json.dumps({"meta": meta, "data": data}).encode(), code)
 
     def file(self, content):
@@ -247,7 +293,7 @@ print(json.dumps([sorted(set(problems)), sorted(checked)]))
 
 def schema_problems(calls):
     """Validate recorded calls against the schemas of the SDK; return problems and the actions that were checked."""
-    calls = [call for call in calls if not call[0].startswith("auth.") and call[0] != "events.add_batch"]
+    calls = [call for call in calls if not call[0].startswith(("auth.", "debug.")) and call[0] != "events.add_batch"]
     found = subprocess.run(
         [sys.executable, "-c", _CHECK], input=json.dumps(calls), capture_output=True, text=True, check=True,
         env={**os.environ, "CLEARML_OFFLINE_MODE": "1"},

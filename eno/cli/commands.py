@@ -51,7 +51,7 @@ class EnoCommand(TyperCommand):
         """Parse the command line."""
         if ctx.resilient_parsing:  # the shell asks for completions
             return super().parse_args(ctx, args)
-        args = [self._present(one) for one in args]
+        args = [present_spelling(one, self.former) for one in args]
         _, rest, given = self.make_parser(ctx).parse_args(args=list(args))
         one: Any
         for one in given:
@@ -64,12 +64,14 @@ class EnoCommand(TyperCommand):
             args += [self.former_argument, rest[0]]
         return super().parse_args(ctx, args)
 
-    def _present(self, argument: str) -> str:
-        name, equals, value = argument.partition("=")
-        if name not in self.former:
-            return argument
-        warn_former(name, self.former[name])
-        return self.former[name] + equals + value
+
+def present_spelling(argument: str, former: Mapping[str, str]) -> str:
+    """Return an argument with the present name of its option, and warn if that is another one."""
+    name, equals, value = argument.partition("=")
+    if name not in former:
+        return argument
+    warn_former(name, former[name])
+    return former[name] + equals + value
 
 
 def warn_former(before: str, now: str) -> None:

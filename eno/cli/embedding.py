@@ -30,7 +30,7 @@ from eno.cli.options import (
 )
 from eno.cli.tracked import FORMER_TRACKING, Run, TrackingOptions, tracked
 from eno.console import console, progress
-from eno.errors import ConfigError, EnoError
+from eno.errors import ConfigError, EnoError, Interrupted
 from eno.library import Library
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _print_report(report: EmbedReport, store: EmbeddingStore) -> None:
 
 def _check(report: EmbedReport, library: Library, min_coverage: float) -> None:
     if report.left:
-        raise EnoError(f"Interrupted with {report.left} tracks left. Run the same command again to resume.")
+        raise Interrupted(f"Interrupted with {report.left} tracks left. Run the same command again to resume.")
     if report.failed:
         message = (
             f"{report.failed} of {report.found} files failed. The next run retries those that took too long or have "

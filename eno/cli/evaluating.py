@@ -68,11 +68,12 @@ def _evaluate(run: Run, *, as_json: bool) -> None:
     from eno.inference.predictor_folder import LABELS
     from eno.training.evaluate import evaluate_predictor
     from eno.training.record import EVALUATION, TrainingRecord
-    from eno.training.tracker_reports import lineage, report_evaluation
+    from eno.training.tracker_reports import lineage, report_evaluation, training_tag
 
     library, given = run.library, run.arguments
     model, split = given["model"], given["split"]
     record = TrainingRecord.load(model)
+    run.experiment.input_model(training_tag(model))
     run.experiment.describe("training", asdict(record))
     run.experiment.tag(record.head, record.encoder, f"split {record.split_hash}", f"{split} split")
     if record.head == CNN:

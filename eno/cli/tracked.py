@@ -16,13 +16,13 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from eno.cli.commands import SERVICE, EnoGroup, command
 from eno.cli.options import TRACKING, shown
-from eno.config import Settings, has_options, make_settings, option_defaults
+from eno.config import Settings, TrackingSettings, has_options, make_settings, option_defaults
 from eno.console import console, errors
-from eno.errors import ConfigError
+from eno.errors import ConfigError, Interrupted
 from eno.library import Library
 
 if TYPE_CHECKING:
-    from eno.tracking.experiment import Experiment
+    from eno.tracking.experiment import Command, Experiment
     from eno.training.collection import Collection
 
 app = typer.Typer()
@@ -107,23 +107,13 @@ def tracked(
     used : tuple of str
         See `sections_of`.
     """
-    from eno.tracking.experiment import Command, Tracking, open_experiment
-    from eno.tracking.git_state import uncommitted
+    from eno.tracking.experiment import Command
 
     chosen = library.settings
-    tracking = Tracking(
-        mode=options.tracking or chosen.tracking.mode,
-        project=options.clearml_project or chosen.tracking.project,
-        name=options.clearml_name,
-        queue=options.clearml_queue,
-        close_s=chosen.tracking.close_s,
-    )
-    experiment = open_experiment(tracking, Command(kind, name, ("-m", "eno", *sys.argv[1:])), say=say)
-    with closing(experiment):
+    command_line = Command(kind, name, ("-m", "eno", *sys.argv[1:]))
+    with opened(options, chosen.tracking, command_line) as experiment:
         changed = experiment.connect(sections_of(chosen, used) | {_ARGS: dict(arguments)})
         if experiment.queued:
-            if uncommitted():
-                say("the worker uses the commit that is checked out here; uncommitted changes are not sent")
             raise typer.Exit
         changed_arguments = _arguments(command, changed.pop(_ARGS, {}))
         yield Run(experiment, Library(with_changes(chosen, changed)), {**arguments, **changed_arguments})
@@ -137,6 +127,23 @@ def used_of(chosen: Settings, *heads: str) -> tuple[str, ...]:
 
 
 @contextmanager
+def opened(options: TrackingOptions, settings: TrackingSettings, command: Command) -> Iterator[Experiment]:
+    """Track a command with these options, or else those of the settings, and close the experiment at the end."""
+    from eno.tracking.experiment import Tracking, open_experiment
+
+    tracking = Tracking(
+        mode=options.tracking or settings.mode,
+        project=options.clearml_project or settings.project,
+        name=options.clearml_name,
+        queue=options.clearml_queue,
+        close_s=settings.close_s,
+    )
+    experiment = open_experiment(tracking, command, say=say)
+    with closing(experiment):
+        yield experiment
+
+
+@contextmanager
 def closing(experiment: Experiment) -> Iterator[None]:
     """Close the experiment at the end of the context, as failed if there was an error."""
     from eno.tracking.experiment import INTERRUPTED
@@ -146,7 +153,7 @@ def closing(experiment: Experiment) -> Iterator[None]:
     except typer.Exit:
         experiment.close()
         raise
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         experiment.close(INTERRUPTED)
         raise
     except BaseException as error:
@@ -232,7 +239,7 @@ def _tracking() -> None:
 def import_sessions(
     sessions: Annotated[list[Path], typer.Argument(metavar="ZIP", help="Files that '--tracking offline' wrote")],
 ) -> None:
-    """Upload offline sessions to the configured ClearML server, each as a new task."""
+    """Upload offline sessions to the configured ClearML server, each as a task."""
     from eno.tracking.clearml_environment import configured
 
     if not configured():
@@ -240,5 +247,5 @@ def import_sessions(
     from eno.tracking.clearml_import import import_session
 
     for session in sessions:
-        task_id, address = import_session(session)
-        console.print(f"task    {task_id}  {shown(address)}")
+        task_id, address, new = import_session(session)
+        console.print(f"task    {task_id}  {shown(address)}{'' if new else '  (imported before)'}")

@@ -106,6 +106,7 @@ def retrain(
     """Refit a predictor with the same settings on the current labels, splits and vectors, and show what changed."""
     from eno.models import HEADS
     from eno.training.record import TrainingRecord
+    from eno.training.tracker_reports import training_tag
 
     library = where.open(model=model, device=device)
     place = library.settings.model
@@ -119,6 +120,7 @@ def retrain(
                  "feedback_weight": feedback_weight or feedback_before["weight"]}  # fmt: skip
     with tracked(retrain, "training", library, arguments, tracking, name=f"retrain {before.head}") as run:
         given = run.arguments
+        run.experiment.input_model(training_tag(given["model"]))
         run.experiment.describe("plan", asdict(before.plan))
         corrections = _corrections(given["feedback"], given["feedback_weight"])
         _retrain(run, run.collection(), before, corrections, as_json=as_json)

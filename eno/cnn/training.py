@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import time
@@ -197,6 +198,9 @@ def _remove_earlier(folder: Path) -> None:
 
 def _save_weights(path: Path, model: SimpleCNN) -> None:
     weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
-    # Given a path, PyTorch writes its name into the file, and equal trainings would have different hashes.
-    with replace_file(path) as temporary, temporary.open("wb") as file:
-        torch.save(weights, file)
+    # Given a path, PyTorch writes its name into the file, and equal trainings would have different hashes. Given an
+    # open file, ClearML's SDK registers each temporary file as a model if clearml-task started the script.
+    content = io.BytesIO()
+    torch.save(weights, content)
+    with replace_file(path) as temporary:
+        temporary.write_bytes(content.getbuffer())

@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from eno.errors import ConfigError
+
+MIN_NAME = 3
+"""The fewest characters that a ClearML server accepts in the name of a task, project or model."""
+
 
 def on_worker() -> bool:
     """Whether a ClearML agent runs this process."""
@@ -23,6 +28,13 @@ def configured() -> bool:
 def offline_by_environment() -> bool:
     """Whether ``CLEARML_OFFLINE_MODE`` is set."""
     return (_variable("OFFLINE_MODE") or "").lower() not in ("", "0", "false", "no", "off")
+
+
+def check_name(what: str, name: str) -> None:
+    """Refuse a name that the server would refuse: of a project, also those of the projects above it."""
+    first = name.strip().strip("/").partition("/")[0] if what == "project" else name
+    if len(first.strip()) < MIN_NAME:
+        raise ConfigError(f"The {what} name {name!r} is too short: ClearML needs at least {MIN_NAME} characters.")
 
 
 def _variable(name: str) -> str | None:

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,19 +25,19 @@ from typing import Any, cast
 
 import numpy as np
 
-from eno import version
 from eno.errors import ConfigError, TrackingError
-from eno.tracking.clearml_environment import configured, offline_by_environment, on_worker
+from eno.tracking.clearml_environment import check_name, configured, offline_by_environment, on_worker
+from eno.tracking.clearml_process import interrupt_run, start_process
+from eno.tracking.console_copy import ConsoleCopy
 from eno.tracking.experiment import Command, Curve, Experiment, RegisteredModel, Sections, Tracking
-from eno.tracking.git_state import script_of
+from eno.tracking.git_state import script_of, worker_obstacle
 
-_ROOT = Path(version.__file__).parents[1]
 _QUEUE_SIZE = 100_000  # messages; further ones are dropped and counted
 _ANSWER_TIMEOUT_S = 300.0  # for reading the settings on a worker, or for enqueueing a run
+_GONE_S = 5.0  # to wait at the end for a server that does not answer
+_CUT_OFF_S = 5.0  # for the tracking process to end the task after it was told not to wait for uploads
 
-# The SDK imports pandas if it is installed, which doubles start-up time and memory. Tables are sent as lists instead.
-_PROGRAM = "import sys; sys.modules['pandas'] = None; from eno.tracking.clearml_worker import main; main()"
-
+_COMPLETE = "The results on disk are complete."
 _NOT_CONFIGURED = (
     "not tracked: ClearML is not configured. Run clearml-init to configure it, use --tracking offline to keep a "
     "session for later, or --tracking off to hide this message"
@@ -48,7 +49,8 @@ def open_clearml(tracking: Tracking, command: Command, *, say: Callable[[str], N
     offline = tracking.mode == "offline" or (tracking.mode == "auto" and offline_by_environment() and not on_worker())
     if tracking.queue is not None and (offline or tracking.mode == "off" or not configured()):
         raise ConfigError(
-            f"--queue {tracking.queue} needs a ClearML server and online tracking. Configure it with: clearml-init"
+            f"--clearml-queue {tracking.queue} needs a ClearML server and online tracking. "
+            "Configure it with: clearml-init"
         )
     if not offline and not configured():
         if tracking.mode == "online":
@@ -58,6 +60,12 @@ def open_clearml(tracking: Tracking, command: Command, *, say: Callable[[str], N
             )
         say(_NOT_CONFIGURED)
         return None
+    for what, given in (("task", tracking.name), ("project", tracking.project)):
+        if given is not None:
+            check_name(what, given)
+    obstacle = worker_obstacle(command.entry) if tracking.queue is not None and not on_worker() else None
+    if obstacle is not None:
+        raise ConfigError(f"--clearml-queue {tracking.queue}: a worker could not run this code. {obstacle}")
     try:
         return ClearMLExperiment(tracking, command, offline=offline, say=say)
     except OSError as error:
@@ -77,11 +85,11 @@ class ClearMLExperiment(Experiment):
         self._say, self._close_s, self._queue = say, tracking.close_s, tracking.queue
         self.models: list[str] = []
         self._waits = on_worker() or (tracking.queue is not None)
-        self._dropped, self._failed, self._ended = 0, False, threading.Event()
+        self._dropped, self._failed, self._ended, self._gone = 0, False, threading.Event(), False
         self._messages: queue.Queue[str | None] = queue.Queue(_QUEUE_SIZE)
         self._answers: queue.Queue[dict[str, Any]] = queue.Queue()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process that writes to it)
-        self._process = _start(self._log, offline=offline)
+        self._process = start_process(self._log, offline=offline)
         self._threads = [threading.Thread(target=target, daemon=True) for target in (self._write, self._read)]
         for thread in self._threads:
             thread.start()
@@ -91,9 +99,12 @@ class ClearMLExperiment(Experiment):
             name=tracking.name or command.name,
             kind=command.kind,
             offline=offline,
-            script=script_of(command.entry),
+            queue=tracking.queue,
+            script={} if on_worker() else script_of(command.entry),
             close_s=tracking.close_s,
         )
+        # An agent logs what the run prints by itself.
+        self._copy = None if self._waits else ConsoleCopy(lambda line: self._send("log", text=line))
 
     def connect(self, sections: Sections) -> dict[str, dict[str, str]]:
         """See `Experiment.connect`."""
@@ -160,27 +171,48 @@ class ClearMLExperiment(Experiment):
         """See `Experiment.model`."""
         self._send("model", **asdict(model) | {"folder": str(model.folder.absolute())})
 
+    def input_model(self, tag: str) -> None:
+        """See `Experiment.input_model`."""
+        self._send("input_model", tag=tag)
+
     def close(self, problem: str | None = None) -> None:
         """End the run and wait for pending messages, for at most `Tracking.close_s`."""
         if self._ended.is_set():
             return
+        error = sys.exception()
+        if problem is not None and isinstance(error, Exception):
+            self._send("log", text="".join(traceback.format_exception(error)))
+        if self._copy is not None:
+            self._copy.close()
         self._ended.set()
-        until = time.monotonic() + self._close_s
-        for message in (json.dumps({"do": "close", "problem": problem}), None):
-            with contextlib.suppress(queue.Full):
-                self._messages.put(message, timeout=max(0.0, until - time.monotonic()))
         try:
-            self._process.wait(max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            if not self._failed:
-                self._say(
-                    f"tracking: the upload did not finish within {self._close_s:g} s and was cut off; the results on "
-                    "disk are complete. To wait longer: --set tracking.close_s=600"
-                )
+            if not self._finished(problem) and not self._failed:
+                why = "the server does not answer" if self._gone else f"it did not finish within {self._close_s:g} s"
+                more = "" if self._gone else " To wait longer: --set tracking.close_s=600"
+                self._say(f"tracking: the upload was cut off, because {why}. {_COMPLETE}{more}")
+        except KeyboardInterrupt:
+            self._say(f"tracking: the upload was cut off. {_COMPLETE}")
+            raise
         finally:
             self._kill()
         if self._dropped:
             self._say(f"tracking: {self._dropped} messages were dropped because the server was too slow")
+
+    def _finished(self, problem: str | None) -> bool:
+        """Wait for the tracking process; return False if it takes too long."""
+        began = time.monotonic()
+        left = [json.dumps({"do": "close", "problem": problem}), None]
+        gone_at = began
+        while (now := time.monotonic()) < min(began + self._close_s, gone_at + _GONE_S) and not self._failed:
+            gone_at = gone_at if self._gone else now
+            with contextlib.suppress(queue.Full):
+                while left:
+                    self._messages.put_nowait(left[0])
+                    left.pop(0)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.1)
+                return True
+        return False
 
     def _send(self, do: str, **content: Any) -> None:
         try:
@@ -205,6 +237,7 @@ class ClearMLExperiment(Experiment):
         if self._ended.is_set():
             return
         if self.queued and self._process.wait() == 0:
+            self._say(f"queued: a worker of the queue {self._queue} will run it")
             self._answers.put({"changed": {}})
         else:
             self._handle({"problem": self._last_log_line()})
@@ -214,6 +247,11 @@ class ClearMLExperiment(Experiment):
             self._say(f"tracking: {answer['say']}")
         if "model" in answer:
             self.models.append(answer["model"])
+        if "server" in answer:
+            self._take_server_problem(answer["server"])
+        if "abort" in answer and not self._ended.is_set():
+            self._say("tracking: the task was aborted in ClearML; stopping the run")
+            interrupt_run()
         if "changed" in answer:
             self._answers.put(answer)
         if "problem" in answer and not self._failed:
@@ -222,6 +260,18 @@ class ClearMLExperiment(Experiment):
             if not self._waits:
                 self._say(f"tracking stopped: {answer['problem']}")
 
+    def _take_server_problem(self, problem: str | None) -> None:
+        self._gone = problem is not None
+        if problem is None:
+            self._say("tracking: the ClearML server answers again")
+        elif self.queued:
+            self._handle({"problem": f"the server does not answer ({problem})"})
+        else:
+            self._say(
+                f"tracking: the ClearML server does not answer ({problem}). The run goes on; what it reports is sent "
+                "when the server answers again."
+            )
+
     def _last_log_line(self) -> str:
         self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, self._log.tell() - 2000))
@@ -229,8 +279,14 @@ class ClearMLExperiment(Experiment):
         return next((line for line in reversed(lines) if line.strip()), "the tracking process ended")
 
     def _kill(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
+        try:
+            if self._process.poll() is None and not self._gone:
+                self._process.terminate()  # it marks the task as ended
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_CUT_OFF_S)
+        finally:
+            if self._process.poll() is None:
+                self._process.kill()
         self._process.wait()
         with contextlib.suppress(queue.Full):
             self._messages.put_nowait(None)
@@ -239,25 +295,6 @@ class ClearMLExperiment(Experiment):
         for file in (self._process.stdin, self._process.stdout, self._log):
             with contextlib.suppress(OSError):  # buffered data that a killed process cannot read
                 file.close()  # type: ignore[union-attr]
-
-
-def _start(log: Any, *, offline: bool) -> subprocess.Popen[str]:
-    # If another package has loaded the SDK here, this variable would make the new process report to the same task.
-    environment = {name: value for name, value in os.environ.items() if not name.endswith("_PROC_MASTER_ID")}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-    if offline:
-        environment["CLEARML_OFFLINE_MODE"] = "1"
-    else:
-        environment = {name: value for name, value in environment.items() if not name.endswith("_OFFLINE_MODE")}
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", _PROGRAM],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        env=environment,
-        encoding="utf-8",
-        start_new_session=True,  # Ctrl-C must only reach the run, which then ends the new process
-    )
 
 
 def as_text(value: Any) -> str:

@@ -63,8 +63,16 @@ def _unpack(archive: Path, name: str) -> Path:
 
 def _main(model_id: str) -> None:
     from clearml import Model
+    from clearml.backend_api import Session
 
+    from eno.tracking.clearml_server import server_problem
+
+    problem = server_problem()
+    if problem is not None:
+        sys.exit(f"the server does not answer: {problem}")
     model = Model(model_id=model_id)
+    if model._get_model_data() is None:
+        sys.exit(f"{Session.get_api_server_host()} has no model with this id, or does not show it to you")
     print(model.get_local_copy(extract_archive=False, raise_on_error=True, force_download=True))  # noqa: T201
 
 

@@ -73,8 +73,8 @@ class Command:
 class RegisteredModel:
     """A predictor for the model registry, uploaded as one archive.
 
-    `fingerprint` is the name and fingerprint of its encoder. `publish` marks it as final: ready for deployment and no
-    longer editable.
+    `name` is lengthened if it is too short for the registry. `fingerprint` is the name and fingerprint of its encoder.
+    `publish` marks it as final: ready for deployment and no longer editable.
     """
 
     name: str
@@ -128,6 +128,9 @@ class Experiment(Protocol):
     def model(self, model: RegisteredModel) -> None:
         """Register the resulting model."""
 
+    def input_model(self, tag: str) -> None:
+        """Name the model that the run starts from by a tag that no other model has, if it is registered."""
+
     def close(self, problem: str | None = None) -> None:
         """End the run. With a problem it is marked as failed, or as stopped if that is `INTERRUPTED`."""
 
@@ -144,7 +147,7 @@ class NoExperiment(Experiment):
     def _ignore(self, *_: Any, **__: Any) -> None:
         pass
 
-    scalar = value = lines = matrix = table = artifact = describe = tag = model = close = _ignore
+    scalar = value = lines = matrix = table = artifact = describe = tag = model = input_model = close = _ignore
 
 
 def open_experiment(tracking: Tracking, command: Command, *, say: Callable[[str], None]) -> Experiment:

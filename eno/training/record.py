@@ -21,7 +21,7 @@ from eno.files import write_json
 from eno.inference.predictor_folder import LABELS
 from eno.training.collection import split_ids
 
-_RECORD, _TRACKS = "training.json", "training_tracks.parquet"
+RECORD, _TRACKS = "training.json", "training_tracks.parquet"
 _FORMAT = 1
 EVALUATION = "evaluation"
 """Subfolder of a predictor with its evaluation report."""
@@ -92,14 +92,14 @@ class TrainingRecord:
         for name in (METRICS_FILE, PER_LABEL_FILE, REPORT_FILE):  # of the previous predictor
             (folder / EVALUATION / name).unlink(missing_ok=True)
         write_table(folder / _TRACKS, split_ids(Path(self.splits)))
-        write_json(folder / _RECORD, {"format": _FORMAT, **asdict(self)})
+        write_json(folder / RECORD, {"format": _FORMAT, **asdict(self)})
 
     @classmethod
     def load(cls, folder: Path) -> TrainingRecord:
         """Load the record of a predictor."""
-        path = folder / _RECORD
+        path = folder / RECORD
         if not path.is_file():
-            raise ModelError(f"{folder}: has no training record ({_RECORD} is missing). Train with: eno train")
+            raise ModelError(f"{folder}: has no training record ({RECORD} is missing). Train with: eno train")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content.pop("format") != _FORMAT:

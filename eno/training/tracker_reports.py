@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -54,6 +55,13 @@ def lineage(collection: Collection) -> dict[str, Any]:
     }
 
 
+def training_tag(model: Path) -> str:
+    """Return the tag in the model registry of the predictor in a folder, which no other training shares."""
+    from eno.training.record import RECORD
+
+    return f"training {hashlib.sha256((model / RECORD).read_bytes()).hexdigest()[:12]}"
+
+
 def epoch_reporter(experiment: Experiment) -> Callable[[Epoch], None] | None:
     """Return a callback that reports losses, mAP and learning rate after each epoch; None without a tracker."""
     if isinstance(experiment, NoExperiment):
@@ -82,13 +90,12 @@ def report_predictor(experiment: Experiment, trained: TrainedPredictor, folder: 
         rows = zip(labels, record.train_positives, np.round(parts.calibration.thresholds, 4).tolist(), strict=True)
         experiment.table("thresholds", ("label", "training tracks", "threshold"), list(rows))
     experiment.tag(record.head, record.encoder, f"split {record.split_hash}")
-    experiment.artifact("predictor", folder)
     model = RegisteredModel(
         name=folder.resolve().name,
         folder=folder,
         labels=tuple(labels),
         fingerprint=record.encoder,
-        tags=("eno", record.head, f"split {record.split_hash}"),
+        tags=("eno", record.head, f"split {record.split_hash}", training_tag(folder)),
     )
     experiment.model(model)
     _report_selection(experiment, parts.head)
