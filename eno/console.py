@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
 
-console = Console(highlight=False, soft_wrap=True)
+from eno.files import visible
+
+
+class SafeConsole(Console):
+    """A console that makes control characters of what it prints visible; only its own styles are control sequences."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render without control characters, and in letters that the terminal's encoding has."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+                continue
+            text = "\n".join(map(visible, segment.text.split("\n")))
+            yield Segment(text.encode(self.encoding, "backslashreplace").decode(self.encoding), segment.style)
+
+
+# Words between colons in names are no emoji.
+console = SafeConsole(highlight=False, soft_wrap=True, emoji=False)
 """Results."""
-errors = Console(highlight=False, soft_wrap=True, stderr=True)
+errors = SafeConsole(highlight=False, soft_wrap=True, emoji=False, stderr=True)
 """Progress and errors, so that results can be piped."""
 
 _PLAIN_LINES, _PLAIN_S = 10, 30.0
@@ -32,7 +51,7 @@ def progress(label: str) -> Iterator[Callable[..., None]]:
 
     def update(done: int, total: int, note: str = "") -> None:
         bar.start()  # not before, so that a job without steps shows nothing
-        bar.update(task, completed=done, total=total, note=note)
+        bar.update(task, completed=done, total=total, note=escape(visible(note)))
 
     try:
         yield update
@@ -51,6 +70,6 @@ def _plain(label: str) -> Callable[..., None]:
         tenth = done * _PLAIN_LINES // max(1, total)
         if tenth > shown or time.monotonic() - last > _PLAIN_S:
             shown, last = tenth, time.monotonic()
-            errors.print(f"{label}: {done} of {total}{f', {note}' if note else ''}")
+            errors.print(f"{label}: {done} of {total}{f', {escape(visible(note))}' if note else ''}")
 
     return update

@@ -48,6 +48,41 @@ def printable(path: Path | str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+# C0 and C1, marks and overrides of direction, invisible characters, and what is no character in UTF-8.
+_CONTROLS = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_LINE_END = re.compile(r"\n(?=  )")
+
+
+def visible(value: object, *, lines: bool = False) -> str:
+    r"""Return a text for a terminal: control characters, and letters that reverse or hide others, become escapes.
+
+    Otherwise the names of files could move the cursor, change colours or show another name. For text that is
+    data, see `printable`.
+
+    Parameters
+    ----------
+    lines : bool
+        Keep line breaks before two spaces, with which messages list things.
+
+    Examples
+    --------
+    >>> visible("Intro\x1b[2J.mp3"), visible("two\nlines")
+    ('Intro\\x1b[2J.mp3', 'two\\nlines')
+    """
+    if lines:
+        return "\n".join(map(visible, _LINE_END.split(str(value))))
+    return _CONTROLS.sub(_escaped, str(value))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a name that is not UTF-8, as `printable` shows it
+        return f"\\x{code - 0xDC00:02x}"
+    return match[0].encode("unicode_escape", "backslashreplace").decode()
+
+
 def printed_file(folder: Path, name: str) -> Path:
     r"""Return the path of a file by its `printable` name, in which ``\\xNN`` may stand for a byte."""
     path = folder / name

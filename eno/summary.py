@@ -16,6 +16,7 @@ from eno.data.lute.importing import ImportReport
 from eno.data.matching.matcher import MatchReport
 from eno.data.splits.artist_split import SplitReport
 from eno.data.splits.stratify import SPLITS
+from eno.files import visible
 from eno.models.calibration.calibrate import Calibration
 
 _EXAMPLES = 5
@@ -65,8 +66,8 @@ def label_table(counts: pa.Table, *, kept: bool, limit: int) -> Table:
     for name in ("label", "family", "albums", "artists", *([] if kept else ["reason"])):
         table.add_column(name, justify="right" if name in ("albums", "artists") else "left")
     for row in counts.filter(pc.equal(counts["kept"], kept)).slice(0, limit).to_pylist():
-        cells = [escape(row["label"]), row["family"], str(row["albums"]), str(row["artists"])]
-        table.add_row(*cells, *([] if kept else [escape(row["reason"])]))
+        cells = [escape(visible(row["label"])), row["family"], str(row["albums"]), str(row["artists"])]
+        table.add_row(*cells, *([] if kept else [escape(visible(row["reason"]))]))
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -28,6 +29,7 @@ from eno.cli.commands import EnoGroup
 from eno.cli.options import shown
 from eno.console import console, errors
 from eno.errors import EnoError
+from eno.files import visible
 from eno.version import __version__
 
 app = typer.Typer(
@@ -52,7 +54,10 @@ def main() -> None:
         if isinstance(error, BrokenPipeError):  # the reader of the output has gone, as with: eno … | head
             sys.stderr.close()
             sys.exit(1)
-        errors.print(f"[bold red]error:[/] {shown(_message(error))}")
+        errors.print(f"[bold red]error:[/] {shown(_message(error), lines=True)}")
+        sys.exit(1)
+    except Exception:  # a defect of eno; its message may contain the name of a file
+        errors.print("\n".join(map(visible, traceback.format_exc().splitlines())), markup=False)
         sys.exit(1)
 
 

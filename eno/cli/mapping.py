@@ -84,11 +84,13 @@ def draw(
 
 def _space(store: EmbeddingStore) -> Space | None:
     from eno.similarity.index.index import SimilarityIndex, index_folder
+    from eno.similarity.index.manifest import MANIFEST
 
-    if store.folder.local is None:
+    if store.folder.local is None or not (index_folder(store) / MANIFEST).is_file():
         return None
-    folder = index_folder(store)
-    return SimilarityIndex.open(folder).space if folder.is_dir() else None
+    index = SimilarityIndex.open(index_folder(store))
+    index.require(store.spec)
+    return index.space
 
 
 def _tags(library: Library, store: EmbeddingStore, ids: list[str]) -> TagStrengths:

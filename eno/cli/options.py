@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
-from eno.files import printable
+from eno.files import visible
 from eno.library import Library
 
 LIBRARY, TRACKING, FILTERS, RESULT = "Library", "Experiment tracking", "Filters", "Result"
@@ -111,9 +111,9 @@ class LibraryOptions:
         )
 
 
-def shown(value: Any) -> str:
-    """Escape text for the console: brackets, and bytes of file names that are not valid UTF-8."""
-    return escape(printable(str(value)))
+def shown(value: Any, *, lines: bool = False) -> str:
+    """Escape text for the console: brackets, and what `eno.files.visible` escapes."""
+    return escape(visible(value, lines=lines))
 
 
 def prepare_output(path: Path) -> None:
@@ -146,7 +146,7 @@ def clock(seconds: float) -> str:
 
 def warn(text: str) -> None:
     """Print a warning."""
-    errors.print(f"[yellow]{shown(text)}[/]")
+    errors.print(f"[yellow]{shown(text, lines=True)}[/]")
 
 
 def print_failure(name: str, reason: str) -> None:
@@ -157,7 +157,7 @@ def print_failure(name: str, reason: str) -> None:
 def print_lines(lines: list[str]) -> None:
     """Print lines of text as they are."""
     for line in lines:
-        console.print(shown(line))
+        console.print(shown(line, lines=True))
 
 
 def print_rows(rows: Mapping[str, Any], *, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from rich.table import Table
 from eno.evaluation.bootstrap import Interval
 from eno.evaluation.evaluation import Evaluation, Level
 from eno.evaluation.metrics import Metrics
-from eno.files import AudioRoots, printable, replace_file, write_json
+from eno.files import AudioRoots, printable, replace_file, visible, write_json
 
 METRICS_FILE, PER_LABEL_FILE, REPORT_FILE = "metrics.json", "per_label.parquet", "report.html"
 """Files that `write_report` writes."""
@@ -101,7 +101,7 @@ def metrics_table(results: Mapping[str, Level | Metrics], *, title: str = "held-
             f"{getattr(level.metrics, attribute):.3f}" + _range(level.intervals.get(attribute))
             for attribute in _COLUMNS.values()
         ]
-        table.add_row(escape(printable(name)), str(level.metrics.labels), *values)
+        table.add_row(escape(visible(name)), str(level.metrics.labels), *values)
     return table
 
 

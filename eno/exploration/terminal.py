@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from eno.exploration.statistics import Exploration, LabelStatistics
-from eno.files import printable
+from eno.files import visible
 from eno.reporting.page import as_text, is_numeric
 
 _HEAD, _TAIL = 20, 5
@@ -66,9 +66,9 @@ def _labels(title: str, figures: LabelStatistics) -> list[_Section]:
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    table = Table(title=escape(title), box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(title=escape(visible(title)), box=box.SIMPLE_HEAD, title_justify="left")
     for i, name in enumerate(columns):
         table.add_column(name, justify="right" if is_numeric(rows, i) else "left")
     for row in rows:
-        table.add_row(*(escape(printable(as_text(cell))) for cell in row))
+        table.add_row(*(escape(visible(as_text(cell))) for cell in row))
     return table

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from eno.files import AudioRoots, printed_file
 from eno.inference.predictor import EnoPredictor, TagProbability
 from eno.similarity.indexed import IndexedTracks
+from eno.similarity.lookup import similar_names
 
 _NAMES = ("title", "artist", "album")
 
@@ -58,6 +59,10 @@ class TrackCatalogue:
         """Return the row of a track, or None if the index lacks it."""
         rows = self._tracks.index.rows_of(track_id)
         return int(rows[0]) if len(rows) else None
+
+    def like_name(self, name: str) -> list[str]:
+        """Return the ids of the tracks that end with a name, have it as their title, or as their file name."""
+        return similar_names(name, self._tracks.names, self._tracks.titles)
 
     def summary(self, row: int) -> dict[str, Any]:
         """Return the fields that lists of tracks show."""

@@ -18,6 +18,7 @@ from eno.serving.service import Service
 from eno.serving.snapshot import Snapshot
 from eno.serving.track_catalogue import TrackCatalogue
 from eno.similarity import queries
+from eno.similarity.lookup import listed
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.where import Where
 from eno.training.feedback import Correction
@@ -31,6 +32,7 @@ K = Annotated[int, Query(ge=1, le=100, description="Number of tracks")]
 _ANY_OF = "Only tracks with one of these"
 _NO_TRACKS = "This service has no tracks. Restart it with --store STORE."
 _UNCHANGED = "The client has the present content (If-None-Match)"
+_CANDIDATES = 100
 _LISTED_TAGS = 15  # of each family, besides those above their thresholds
 
 
@@ -89,6 +91,12 @@ TheFilters = Annotated[Filters, Depends(Filters)]
 def _row(catalogue: TrackCatalogue, track_id: str) -> int:
     row = catalogue.row_of(track_id)
     if row is None:
+        found = catalogue.like_name(track_id)
+        if found:
+            match = "1 track matches it" if len(found) == 1 else f"{len(found):,} tracks match it"
+            raise Problem(
+                404, f"No track has the id {track_id!r}, but {match}. {listed(found)}", candidates=found[:_CANDIDATES]
+            )
         raise Problem(404, f"No track {track_id!r}. Search by name: GET /v1/tracks?q=WORDS.")
     return row
 

@@ -79,13 +79,14 @@ class IndexedTracks:
         return self.index.distinct_ids.take(pa.array(np.unique(self.index.codes[self.index.live])))
 
     @cached_property
-    def _titles(self) -> pa.Array:
+    def titles(self) -> pa.Array:
+        """Titles of the live tracks; null if unknown."""
         rows = self.metadata.rows_of(self.names)
         return self.metadata.table["title"].combine_chunks().take(pa.array(rows, mask=rows < 0))
 
     def find(self, name: Path | str, audio_roots: AudioRoots | None = None) -> str | None:
         """Return the id of the track that a name stands for; see `eno.similarity.lookup.match_track`."""
-        return match_track(name, self.names, self._titles, audio_roots=audio_roots)
+        return match_track(name, self.names, self.titles, audio_roots=audio_roots)
 
     def matching(self, where: Where | str | None) -> np.ndarray:
         """Return a mask of live rows that meet conditions, see `Where.mask`; raise a SimilarityError if none do."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.errors import SimilarityError
-from eno.files import AudioRoots, printable
+from eno.files import AudioRoots, printable, visible
 
 _LISTED = 10
 _AROUND_STEM, _NUMBER = r"^.*/|\.[^./]*$", r"^[0-9][0-9.-]*[ ._-]+"
@@ -74,6 +74,16 @@ def match_track(
         file = Path(name).resolve()
         below = [file.relative_to(root).as_posix() for root in (one.resolve() for one in folders) if _is_in(file, root)]
         return next((one for one in map(printable, below) if pc.index(ids, one).as_py() >= 0), None)
+    found = similar_names(text, ids, titles)
+    if len(found) > 1:
+        raise SimilarityError(f"{len(found):,} tracks match {text!r}. {listed(found)}")
+    return found[0] if found else None
+
+
+def similar_names(
+    text: str, ids: pa.Array, titles: Sequence[str | None] | pa.Array | pa.ChunkedArray | None = None
+) -> list[str]:
+    """Return the ids of the tracks that a name may stand for, other than as an id or a file; see `find_track`."""
     wanted = text.lower()
     paths = pc.binary_join_element_wise("/", pc.utf8_lower(ids), "")
     matching = pc.ends_with(paths, pattern="/" + wanted)
@@ -84,13 +94,14 @@ def match_track(
         stems = pc.replace_substring_regex(paths, _AROUND_STEM, "")
         matching = pc.or_(pc.equal(stems, wanted), pc.equal(pc.replace_substring_regex(stems, _NUMBER, ""), wanted))
     found: list[str] = ids.filter(matching).to_pylist()
-    if len(found) <= 1:
-        return found[0] if found else None
-    listed = "".join(f"\n  {track_id}" for track_id in found[:_LISTED])
+    return found
+
+
+def listed(found: Sequence[str]) -> str:
+    """Return the end of a message about several tracks, which lists the first ten."""
+    names = "".join(f"\n  {visible(track_id)}" for track_id in found[:_LISTED])
     more = f"\n  and {len(found) - _LISTED:,} more" if len(found) > _LISTED else ""
-    raise SimilarityError(
-        f"{len(found):,} tracks match {text!r}. Specify more of the path of the one you mean:{listed}{more}"
-    )
+    return f"Specify more of the path of the one you mean:{names}{more}"
 
 
 def unknown_track(name: Path | str, ids: Sequence[str] | np.ndarray | pa.Array) -> SimilarityError:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from eno.evaluation.bootstrap import HEADLINE, Interval
-from eno.files import replace_file
+from eno.files import replace_file, visible
 from eno.reporting import page
 from eno.training.compare import PREVALENCE, ComparisonRow
 
@@ -35,8 +35,8 @@ def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
     for row in rows:
         mark = "[bold]" if row.winner else ""
         shown.add_row(
-            f"{mark}{escape(row.encoder)}",
-            f"{mark}{escape(row.head)}",
+            f"{mark}{escape(visible(row.encoder))}",
+            f"{mark}{escape(visible(row.head))}",
             _stacked(row.metrics["map_macro"]),
             "" if row.difference is None else _stacked(row.difference, signed=True),
             _stacked(row.metrics["f1_macro"]),

@@ -14,6 +14,7 @@ from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import FingerprintMismatch
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import create_head
+from eno.similarity.index.build import build_index
 from tests.fakes import ProjectionEncoder
 from tests.mapping.test_map import Page, unpack
 
@@ -86,3 +87,20 @@ def test_a_sample_of_a_large_collection_is_drawn(root):
     assert content["count"] == 7
     assert draw(root, "--sample", 7, "--seed", 1)[0] == content
     assert draw(root, "--sample", 7, "--seed", 2)[0]["folder"] != content["folder"]
+
+
+@pytest.mark.parametrize("left", [[], ["writer.lock"], ["vectors-1.i16", ".finder-1.faiss.7.tmp"]])
+def test_a_folder_without_a_complete_index_is_no_index(root, left):
+    folder = root / "store" / "index" / "tracks"
+    folder.mkdir(parents=True)
+    for name in left:
+        (folder / name).write_bytes(b"")
+    assert draw(root)[0]["count"] == COUNT
+
+
+def test_an_index_of_another_encoder_is_refused(root):
+    other = EmbeddingStore.create(root / "other", ProjectionEncoder(dim=4, seed=1).spec, policy=WindowPolicy())
+    other.append(IDS, np.zeros(COUNT), np.random.default_rng(0).normal(size=(COUNT, 1, 4)).astype(np.float32))
+    build_index(other, root / "store" / "index" / "tracks")
+    with pytest.raises(FingerprintMismatch, match="Build an index"):
+        draw(root)

@@ -286,3 +286,13 @@ def test_a_retrained_predictor_is_loaded_without_losing_requests(collection, son
                 break
         else:
             pytest.fail("the predictor of another encoder was not refused")
+
+
+def test_candidates_are_listed_for_the_end_of_an_id(ask):
+    several = ask.get(track_address("01.wav", "/similar"))
+    assert several.status_code == 404
+    assert len(several.json()["candidates"]) == 6
+    assert "6 tracks match it. Specify more of the path" in several.json()["detail"]
+    one = ask.get(track_address("2018 - Double/01.wav"))
+    assert one.json()["candidates"] == [TRACK]
+    assert "candidates" not in ask.get(track_address("nothing like it")).json()

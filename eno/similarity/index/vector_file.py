@@ -114,7 +114,7 @@ def _inverted_lists(vectors: np.ndarray) -> faiss.IndexIVFFlat:
     lists.cp.seed, lists.cp.niter, lists.cp.max_points_per_centroid = 0, 8, 40
     lists.train(vectors)
     lists.add(vectors)
-    lists.nprobe = max(1, count // 32)
+    lists.nprobe = max(16, count // 64)
     return lists
 
 
