@@ -6,14 +6,23 @@ import io
 import json
 import os
 import re
+import secrets
 import stat
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import platformdirs
+
+from eno.processes import is_running, machine_key
+
+_NAME_BYTES = 60
+_TEMPORARY = re.compile(r"\..*\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}\.tmp", re.DOTALL)
+_ABANDONED_S = 24 * 3600  # an unfinished file that was not written to for so long has no writer
 
 
 @contextmanager
@@ -22,7 +31,8 @@ def replace_file(path: Path, *, mode: int | None = None) -> Iterator[Path]:
 
     The folder must exist. `mode` sets the permissions, which by default are those of a new file.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    _remove_leftovers(path.parent)
+    temporary = path.with_name(temporary_name(path.name))
     try:
         temporary.touch()
         mode = temporary.stat().st_mode if mode is None else stat.S_IMODE(mode)
@@ -34,6 +44,15 @@ def replace_file(path: Path, *, mode: int | None = None) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_name(name: str) -> str:
+    """Return a new name for an unfinished file, which says whose it is and is never longer than 100 bytes.
+
+    Names may have 255 bytes, on eCryptfs 143; a name in UTF-8 may have four bytes per character.
+    """
+    beginning = os.fsencode(name)[:_NAME_BYTES].decode("utf-8", "ignore")
+    return f".{beginning}.{machine_key()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
 def cache_folder() -> Path:
@@ -150,6 +169,19 @@ def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
     """Write one JSON value per line, atomically."""
     with replace_file(path) as temporary:
         temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+@cache
+def _remove_leftovers(folder: Path) -> None:
+    """Remove unfinished files of killed processes from a folder, once per folder and process."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            owner = _TEMPORARY.fullmatch(entry.name)
+            if owner is None:
+                continue
+            killed = owner["host"] == machine_key() and not is_running(int(owner["pid"]))
+            if killed or time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED_S:
+                Path(entry).unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

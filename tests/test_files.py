@@ -1,13 +1,16 @@
 """Files that are whole or not there, and that others may read."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from eno.errors import CatalogueError, LabelError
-from eno.files import AudioRoots, read_lines, replace_file
+from eno.files import AudioRoots, read_lines, replace_file, temporary_name
+from eno.processes import machine_key
 
 
 def test_replaces_in_one_step(tmp_path):
@@ -28,6 +31,38 @@ def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path):
         raise KeyError
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("name", ["x" * 250 + ".flac", "夢" * 83 + ".mp3", os.fsdecode(b"\xff" * 200)])
+def test_names_as_long_as_file_systems_allow(name, tmp_path):
+    for _ in range(2):
+        with replace_file(tmp_path / name) as temporary, replace_file(tmp_path / name[:-1]) as another:
+            assert temporary != another and len(os.fsencode(temporary.name)) <= 100
+            temporary.write_text("new")
+    assert sorted(os.listdir(tmp_path)) == sorted([name, name[:-1]])
+
+
+def test_unfinished_files_of_killed_processes_are_removed(tmp_path):
+    code = """
+import os, signal, sys
+from pathlib import Path
+from eno.files import replace_file
+with replace_file(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], check=False)
+    (killed,) = os.listdir(tmp_path)
+    other_machine = killed.replace(machine_key(), "01234567")
+    long_ago = ".b.01234567-1-89abcdef.tmp"
+    for name in (other_machine, long_ago, temporary_name("living"), ".rsync.tmp"):
+        (tmp_path / name).touch()
+    for name in (long_ago, ".rsync.tmp"):
+        os.utime(tmp_path / name, (1, 1))
+    with replace_file(tmp_path / "a"):
+        pass
+    assert {killed, long_ago} & set(os.listdir(tmp_path)) == set()
+    assert {other_machine, ".rsync.tmp"} < set(os.listdir(tmp_path)) and len(os.listdir(tmp_path)) == 4
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 import shutil
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from safetensors.torch import save_file
 from transformers.utils import logging as transformers_logging
 
 from eno.errors import WeightsError
-from eno.files import cache_folder, replace_file
+from eno.files import cache_folder, replace_file, temporary_name
 
 CONFIG, PREPROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
 _PICKLED = "pytorch_model*.bin"  # one file, or several of a large model
@@ -221,7 +220,7 @@ def _convert(folder: Path, pickled: list[Path], sha256: str) -> Path:
         for name, value in read_pickled(file).items()
         if torch.is_tensor(value)
     }
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target.with_name(temporary_name(target.name))
     temporary.mkdir(parents=True, exist_ok=True)
     try:
         for path in small:

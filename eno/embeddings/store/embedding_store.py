@@ -371,7 +371,11 @@ class _Writing(WriterLock):
 
     def __enter__(self) -> WriterLock:
         super().__enter__()
-        for name in ("", FOLDER):
-            self._store.folder.remove_leftovers(name)
-        write_manifest(self._store.folder, Manifest(self._store.spec, self._store.policy, self._store.dtype))
+        try:
+            for name in ("", FOLDER):
+                self._store.folder.remove_leftovers(name)
+            write_manifest(self._store.folder, Manifest(self._store.spec, self._store.policy, self._store.dtype))
+        except BaseException:
+            self.__exit__()
+            raise
         return self

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from eno.errors import StoreError
-from eno.files import replace_file
+from eno.files import replace_file, temporary_name
 
 _TEMPORARY = ".tmp"
 # An object appears when its upload is complete; elsewhere a rename is needed for that.
@@ -55,7 +55,7 @@ class Folder:
         if self.local is not None:
             self._files, base = fs.LocalFileSystem(), self.local.as_posix()
         else:
-            with self._explained("cannot be reached"):
+            with self.explained("cannot be reached"):
                 self._files, base = fs.FileSystem.from_uri(place)
         self._base = PurePosixPath(base)
         self._renames = self._files.type_name not in _OBJECT_STORES
@@ -67,12 +67,12 @@ class Folder:
     def make(self, name: str = "") -> None:
         """Create the folder, or a subfolder."""
         if self._renames:
-            with self._explained("cannot be created"):
+            with self.explained("cannot be created"):
                 self._files.create_dir(self._path(name), recursive=True)
 
     def exists(self, name: str) -> bool:
         """Return whether there is a file of this name."""
-        with self._explained("cannot be read"):
+        with self.explained("cannot be read"):
             return bool(self._files.get_file_info(self._path(name)).type == fs.FileType.File)
 
     def entries(self, name: str = "") -> list[Entry]:
@@ -91,14 +91,14 @@ class Folder:
 
     def write(self, name: str, content: bytes | pa.Buffer) -> None:
         """Write or replace a file. If this fails, with a StoreError, the earlier file is still there."""
-        with self._explained("cannot be written"):
+        with self.explained("cannot be written"):
             if self.local is not None:
                 with replace_file(self.local / name) as temporary:
                     temporary.write_bytes(content)
                 return
             path = written = self._path(name)
             if self._renames:
-                written = str(PurePosixPath(path).with_name(f".{PurePosixPath(path).name}.{os.getpid()}{_TEMPORARY}"))
+                written = str(PurePosixPath(path).with_name(temporary_name(PurePosixPath(path).name)))
             stream = self._files.open_output_stream(written)
             stream.write(content)
             stream.close()  # not in a `finally`: closing after an error would publish half an object
@@ -111,7 +111,7 @@ class Folder:
         On local file systems and network shares, exactly one of several processes succeeds. In object stores this holds
         if their attempts are at most a second apart: reading again shows which write was the last.
         """
-        with self._explained("cannot be written to"):
+        with self.explained("cannot be written to"):
             if self.local is not None:
                 try:
                     with (self.local / name).open("xb") as file:
@@ -127,7 +127,7 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a file, if it exists."""
-        with self._explained("cannot be written to"), contextlib.suppress(FileNotFoundError):
+        with self.explained("cannot be written to"), contextlib.suppress(FileNotFoundError):
             self._files.delete_file(self._path(name))
 
     def remove_leftovers(self, name: str = "") -> None:
@@ -138,7 +138,7 @@ class Folder:
                 self.remove(entry.name)
 
     def _all(self, name: str) -> list[Entry]:
-        with self._explained("cannot be listed"):
+        with self.explained("cannot be listed"):
             found = self._files.get_file_info(fs.FileSelector(self._path(name), allow_not_found=True))
         entries = [
             Entry(str(PurePosixPath(info.path).relative_to(self._base)), info.size, info.mtime_ns or 0)
@@ -151,7 +151,8 @@ class Folder:
         return str(self._base / name)
 
     @contextlib.contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
+    def explained(self, what: str) -> Iterator[None]:
+        """Raise errors of the file system as StoreError, with the folder and what it is that fails."""
         try:
             yield
         except (OSError, pa.ArrowException, ValueError) as error:
