@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 import secrets
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,8 @@ from typing import Any
 import platformdirs
 
 from eno.processes import is_running, machine_key
+
+logger = logging.getLogger(__name__)
 
 _NAME_BYTES = 60
 _TEMPORARY = re.compile(r"\..*\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}\.tmp", re.DOTALL)
@@ -157,6 +160,24 @@ def read_lines(path: Path, error: type[Exception]) -> list[str]:
     except UnicodeDecodeError as reason:
         line = content[: reason.start].count(b"\n") + 1
         raise error(f"{printable(path)}: line {line} is not UTF-8; save the file as UTF-8.") from reason
+
+
+def parse_json_lines(lines: Sequence[str | bytes], place: str, error: type[Exception]) -> Iterator[tuple[int, Any]]:
+    """Yield the number and value of each line of JSON Lines that is not blank.
+
+    A last line without a line end, which a crash or a full disk leaves, is ignored with a warning if it is damaged.
+    For any other damaged line `error` is raised.
+    """
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except ValueError as reason:
+            if number == len(lines) and line[-1:] not in ("\n", b"\n"):
+                logger.warning("%s: the last line is incomplete; it is ignored.", place)
+                return
+            raise error(f"{place}: line {number} is damaged ({reason}). Remove or restore this line.") from reason
 
 
 def write_json(path: Path, value: Any) -> None:

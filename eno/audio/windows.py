@@ -25,6 +25,12 @@ class WindowPolicy:
         if self.hop_s is not None and not self.hop_s > 0:
             raise ConfigError(f"hop_s is {self.hop_s}; it must be above 0 seconds.")
 
+    def same_windows(self, other: WindowPolicy, sample_rate: int) -> bool:
+        """Return whether both policies result in the same windows of every track."""
+        if self.hop_s is None or other.hop_s is None:
+            return self == other
+        return _hop(self.hop_s, sample_rate) == _hop(other.hop_s, sample_rate)
+
     def __str__(self) -> str:
         return f"every {self.hop_s:g} s" if self.hop_s else f"{self.count} per track"
 
@@ -41,8 +47,12 @@ class WindowPolicy:
         last = max(0, samples - window_samples)
         if self.hop_s is None:
             return np.unique(even_starts(samples, window_samples, self.count))
-        steps = np.arange(0, last + 1, max(1, round(self.hop_s * sample_rate)), dtype=np.int64)
+        steps = np.arange(0, last + 1, _hop(self.hop_s, sample_rate), dtype=np.int64)
         return np.union1d(steps, [last])
+
+
+def _hop(hop_s: float, sample_rate: int) -> int:
+    return max(1, round(hop_s * sample_rate))
 
 
 def even_starts(length: int, window: int, count: int) -> np.ndarray:

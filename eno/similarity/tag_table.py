@@ -80,24 +80,34 @@ def open_tag_table(
     on_predict : callable, optional
         Called before tags are predicted, which may take long.
     """
-    key = table_key(saved, store)
-    table = read_tag_table(folder, key)
+    table = find_tag_table(folder, saved, store)
     if table is None:
         if on_predict is not None:
             on_predict()
-        table = make_tag_table(folder, key, store, predictor, saved=saved)
+        table = make_tag_table(folder, table_key(saved, store), store, predictor, saved=saved)
     return with_predictor(table, predictor)
+
+
+def find_tag_table(folder: Path, saved: Path, store: EmbeddingStore) -> TagTable | None:
+    """Open the table of a saved predictor and the present state of a store; None if there is none."""
+    digest = _predictor_digest(saved)
+    tables = (read_tag_table(folder, f"{state}-{digest}") for state in store.states())
+    return next((table for table in tables if table is not None), None)
 
 
 def table_key(predictor: Path, store: EmbeddingStore) -> str:
     """Return the key of a saved predictor's table. It changes with the predictor and with the state of the store."""
+    return f"{store.state()}-{_predictor_digest(predictor)}"
+
+
+def _predictor_digest(predictor: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(path for path in predictor.rglob("*") if path.is_file()):
         if path.parent == predictor or "head" in path.relative_to(predictor).parts:
             digest.update(f"{path.relative_to(predictor)}\n".encode())
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
-    return f"{store.state()}-{digest.hexdigest()[:16]}"
+    return digest.hexdigest()[:16]
 
 
 def read_tag_table(folder: Path, key: str) -> TagTable | None:
@@ -162,10 +172,11 @@ def _remove_outdated(folder: Path, key: str, store: EmbeddingStore) -> None:
 
 
 def _is_current(tracks: Path, store: EmbeddingStore) -> bool:
-    if not tracks.stem.startswith(store.state()):
+    state, _, digest = tracks.stem.partition("-")
+    if state not in store.states():
         return False
     saved = json.loads(pq.read_schema(tracks).metadata[b"tags"]).get("predictor")  # not in tables of earlier versions
-    return saved is None or (Path(saved).is_dir() and table_key(Path(saved), store) == tracks.stem)
+    return saved is None or (Path(saved).is_dir() and _predictor_digest(Path(saved)) == digest)
 
 
 def _modified_s(path: Path) -> float:

@@ -21,13 +21,14 @@ from mutagen import MutagenError
 from eno.data.library.packets import packet_hash
 from eno.data.names import label_key
 from eno.errors import AudioError, CatalogueError
-from eno.files import printable, read_lines, replace_file
+from eno.files import parse_json_lines, printable, read_lines, replace_file
 from eno.tagfiles.fields import FIELDS, TagFile
 
 EXISTING = ("keep", "merge", "replace")
 """What to do with existing values of a field: keep them, add to them, or replace them."""
 
 _FORMAT = 1
+_KEYS = {"path", "tagged", "kept", "after"}
 
 Values = dict[str, tuple[str, ...]]
 
@@ -181,11 +182,9 @@ def _expect(name: Path, file: TagFile, values: Values, when: str) -> None:
 
 
 def _read_log(path: Path) -> list[dict[str, Any]]:
-    try:
-        rows = [json.loads(line) for line in read_lines(path, CatalogueError) if line.strip()]
-        for row in rows:
-            if row["format"] != _FORMAT or not {"path", "tagged", "kept", "after"} <= set(row):
-                raise ValueError("a line has other keys or another format")
-    except (ValueError, KeyError, TypeError) as error:
-        raise CatalogueError(f"{printable(path)}: is not an undo log of 'eno write-tags' ({error}).") from error
+    rows = []
+    for number, row in parse_json_lines(read_lines(path, CatalogueError), printable(path), CatalogueError):
+        if not isinstance(row, dict) or row.get("format") != _FORMAT or not set(row) >= _KEYS:
+            raise CatalogueError(f"{printable(path)}: line {number} is not an undo log of 'eno write-tags'.")
+        rows.append(row)
     return rows

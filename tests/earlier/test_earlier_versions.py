@@ -39,7 +39,7 @@ from eno.similarity.index.build import update_index
 from eno.similarity.index.index import SimilarityIndex
 from eno.similarity.metadata import TrackMetadata
 from eno.similarity.sounds_like import SoundsLike
-from eno.similarity.tag_table import read_tag_table, table_key
+from eno.similarity.tag_table import find_tag_table
 from eno.tagfiles.edits import undo
 from eno.tagfiles.selection import read_tagged
 from eno.tagging import vectors_for
@@ -332,8 +332,8 @@ def sounds_like(folder, store="stats", level="tracks", **options):
 
 def table_of_tags(folder):
     """The table that `eno similar --model` kept."""
-    key = table_key(folder / "models" / "linear", open_store(folder, "stats"))
-    return read_tag_table(folder / "embeddings" / "stats" / "index" / "tracks" / "tags", key)
+    tags = folder / "embeddings" / "stats" / "index" / "tracks" / "tags"
+    return find_tag_table(tags, folder / "models" / "linear", open_store(folder, "stats"))
 
 
 def assert_found(found, expected):

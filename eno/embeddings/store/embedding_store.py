@@ -102,8 +102,11 @@ class EmbeddingStore:
             return cls.create(path, spec, policy=policy, dtype=dtype or "float16")
         store = cls.open(path)
         store.require(spec)
-        for what, found, expected in (("windows", store.policy, policy), ("dtype", store.dtype, dtype or store.dtype)):
-            if found != expected:
+        for what, found, expected, same in (
+            ("windows", store.policy, policy, store.policy.same_windows(policy, spec.sample_rate)),
+            ("dtype", store.dtype, dtype, dtype in (None, store.dtype)),
+        ):
+            if not same:
                 raise StoreError(
                     f"{store.folder}: found {what} {found}, expected {expected}. Name another folder with --store."
                 )
@@ -322,8 +325,8 @@ class EmbeddingStore:
             cache = self.folder.local / _CACHE
         else:
             cache = cache_folder() / "stores" / hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
-        key, layers, dim = self.state(), len(self.spec.layers), self.spec.dim
-        names, means = read_means(cache, key) or self._compute_means(cache, key)
+        (key, former), layers, dim = self.states(), len(self.spec.layers), self.spec.dim
+        names, means = read_means(cache, key) or read_means(cache, former) or self._compute_means(cache, key)
         return names, means.reshape(len(names), *((dim,) if layers == 1 else (layers, dim)))
 
     def _compute_means(self, cache: Path, key: str) -> tuple[pa.Array, np.ndarray]:
@@ -338,11 +341,24 @@ class EmbeddingStore:
         return compute_means(cache, key, ids, len(self.spec.layers) * self.spec.dim, fill)
 
     def state(self) -> str:
-        """Return a hash of 16 hexadecimal digits that changes with the encoder, parts or amendments."""
+        """Return a hash of 16 hexadecimal digits that changes with the encoder, the vectors or the deleted tracks.
+
+        Copies of a store have the same one.
+        """
+        amendments = self.ledger.amendments()
+        gone = sorted(amendments.filter(pc.fill_null(amendments["gone"], False))["track_id"].to_pylist())
+        while True:
+            try:
+                listed = [[part.number, self.parts.digest(part)] for part in self.parts.all()]
+                return _digest([self.spec.fingerprint, self.spec.normalized, gone, listed])
+            except FileNotFoundError:  # parts have been merged meanwhile
+                continue
+
+    def states(self) -> tuple[str, str]:
+        """Return the `state`, and what earlier versions called it, which changes with the times of files."""
         amended = hashlib.sha256(self.ledger.amendments_bytes()).hexdigest()
         listed = [[part.entry.name, part.entry.size, part.entry.mtime_ns] for part in self.parts.all()]
-        deciding = [self.spec.fingerprint, self.spec.normalized, amended, listed]
-        return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:16]
+        return self.state(), _digest([self.spec.fingerprint, self.spec.normalized, amended, listed])
 
     def summary(self) -> dict[str, Any]:
         """Count tracks, windows, deleted tracks, failures, parts and bytes."""
@@ -362,6 +378,10 @@ class EmbeddingStore:
     def not_found(self, missing: set[str]) -> StoreError:
         """Return the error for tracks that are not in the store."""
         return StoreError(f"{self.folder}: {len(missing)} tracks are not in this store, for example {min(missing)}.")
+
+
+def _digest(deciding: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:16]
 
 
 class _Writing(WriterLock):

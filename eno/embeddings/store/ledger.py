@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from eno.embeddings.store.folder import Folder
 from eno.embeddings.store.parts import Part
 from eno.errors import StoreError
+from eno.files import parse_json_lines
 
 _COUNTS, _AMENDMENTS, _FAILURES = "parts.json", "amendments.parquet", "failures.jsonl"
 
@@ -74,7 +75,15 @@ class Ledger:
         """Read the tracks that could not be embedded, sorted by id."""
         if not self.folder.exists(_FAILURES):
             return []
-        return [Failure(**json.loads(line)) for line in self.folder.read(_FAILURES).splitlines()]
+        place = f"{self.folder}/{_FAILURES}"
+        lines = self.folder.read(_FAILURES).splitlines(keepends=True)
+        found = []
+        for number, row in parse_json_lines(lines, place, StoreError):
+            try:
+                found.append(Failure(**row))
+            except TypeError as error:
+                raise StoreError(f"{place}: line {number} is not a failure ({error}). Remove this line.") from error
+        return found
 
     def write_failures(self, failures: Iterable[Failure]) -> None:
         """Replace the failures."""
@@ -93,4 +102,10 @@ class Ledger:
         """Read the number of rows that each part was written with."""
         if not self.folder.exists(_COUNTS):
             return {}
-        return {int(number): int(rows) for number, rows in json.loads(self.folder.read(_COUNTS)).items()}
+        try:
+            return {int(number): int(rows) for number, rows in json.loads(self.folder.read(_COUNTS)).items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise StoreError(
+                f"{self.folder}/{_COUNTS}: is damaged ({error}). Remove it; without it, 'eno store verify' cannot tell "
+                "whether parts are missing."
+            ) from error

@@ -6,6 +6,7 @@ fast as lists, and NumPy uses them without a copy.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -53,6 +54,7 @@ class Parts:
 
     def __init__(self, folder: Folder, layers: int, dim: int, dtype: str) -> None:
         self._folder, self._dtype, self._width = folder, np.dtype(DTYPES[dtype]), layers * dim
+        self._digests: dict[Entry, str] = {}
         described = {"dtype": self._dtype.newbyteorder("<").str, "shape": f"{layers},{dim}"}
         self._schema = pa.schema(
             [
@@ -81,12 +83,38 @@ class Parts:
 
     def write_table(self, table: pa.Table) -> int:
         """Write rows from `read_whole` as a new part; return its number."""
+        content = hashlib.sha256()
+        for column in table.combine_chunks().columns:
+            for buffer in (one for chunk in column.chunks for one in chunk.buffers() if one is not None):
+                content.update(buffer)
+        table = table.replace_schema_metadata({"sha256": content.hexdigest()})  # for `digest`
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True, use_dictionary=_REPEATED)
         parts = self.all()
         number = parts[-1].number + 1 if parts else 0
         self._folder.write(f"{FOLDER}/{number:06d}.parquet", sink.getvalue())
         return number
+
+    def digest(self, part: Part) -> str:
+        """Return a hash of a part's footer, which has a hash or, from earlier versions, statistics of the content.
+
+        Raises
+        ------
+        FileNotFoundError
+            The part has been merged into another one.
+        """
+        if part.entry not in self._digests:
+            try:
+                with self._folder.open(part.entry.name) as file:
+                    size = file.size()
+                    length = int.from_bytes(file.read_at(8, max(0, size - 8))[:4], "little") + 8
+                    footer = file.read_at(min(length, size), max(0, size - length))
+            except FileNotFoundError:
+                raise
+            except (OSError, pa.ArrowException) as error:
+                raise StoreError(f"{self._folder}/{part.entry.name}: cannot be read ({error}).") from error
+            self._digests[part.entry] = hashlib.sha256(footer).hexdigest()
+        return self._digests[part.entry]
 
     def read(self, part: Part) -> PartRows:
         """Read the windows of a part, including outdated ones; raise StoreError if it is damaged."""

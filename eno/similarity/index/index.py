@@ -212,4 +212,4 @@ class SimilarityIndex:
 
     def is_older_than(self, store: EmbeddingStore) -> bool:
         """Whether the store has changed since it was indexed."""
-        return store.state() != self.manifest.state
+        return self.manifest.state not in store.states()

@@ -10,6 +10,7 @@ import pytest
 
 from eno.audio.track_decoding import FileStamp
 from eno.audio.windows import WindowPolicy
+from eno.embeddings.job.plan import Amendment, write_amendments
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.embeddings.store.ledger import Failure
 from eno.embeddings.store.maintenance import compact_store, verify_store
@@ -301,3 +302,61 @@ def test_column_of_an_earlier_name_is_read_and_kept_when_parts_are_merged(tmp_pa
     compact_store(store)
     assert len(store.parts.all()) == 1
     assert store.tracks()["samples_hash"].to_pylist() == ["hash of a", "hash of b"]
+
+
+def test_a_copy_has_the_same_state_whatever_the_times_of_its_files(tmp_path):
+    store = EmbeddingStore.create(tmp_path / "s", ProjectionEncoder().spec, policy=POLICY)
+    rng = np.random.default_rng(0)
+
+    def append(target, number):
+        shape = (4, *store._shape(1)[1:])
+        stamp = {"a": FileStamp(1, number, "same")}
+        target.append(["a", "a", "b", "b"], np.array([0.0, 3, 0, 3]), rng.random(shape, np.float32), files=stamp)
+
+    for number in range(2):
+        append(store, number)
+    shutil.copytree(store.path, tmp_path / "copy", copy_function=shutil.copyfile)
+    copy = EmbeddingStore.open(tmp_path / "copy")
+    assert copy.state() == store.state() and copy.states()[1] != store.states()[1]
+    for one in (store, copy):  # the same tracks, sizes and times, but other vectors
+        append(one, 2)
+    assert copy.state() != store.state()
+
+
+def test_new_times_of_audio_files_do_not_change_the_state_but_deleted_files_do(tmp_path):
+    store = EmbeddingStore.create(tmp_path / "s", ProjectionEncoder().spec, policy=POLICY)
+    store.append(["a", "b"], np.zeros(2), np.zeros(store._shape(2), np.float32))
+    before = store.state()
+    write_amendments(store.ledger, {"a": Amendment(gone=False, size=1, mtime_ns=5)})
+    assert store.state() == before
+    write_amendments(store.ledger, {"a": Amendment(gone=True)})
+    assert store.state() != before
+
+
+def test_damaged_bookkeeping_names_the_line(tmp_path, caplog):
+    store = EmbeddingStore.create(tmp_path / "s", ProjectionEncoder().spec, policy=POLICY)
+    failures = [Failure(name, name, "broken", 1, 2) for name in "abc"]
+    store.ledger.write_failures(failures)
+    path = tmp_path / "s" / "failures.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])  # a crash while writing
+    assert store.ledger.failures() == failures[:2]
+    assert "the last line is incomplete" in caplog.text
+    lines = whole.splitlines(keepends=True)
+    for damaged in (b'{"track_id": "b", "pa\n', b"\xff\n", b'["b"]\n', b'{"track": "b"}\n'):
+        path.write_bytes(lines[0] + damaged + lines[2])
+        with pytest.raises(StoreError, match=r"failures\.jsonl: line 2 is .* Remove"):
+            store.ledger.failures()
+    (tmp_path / "s" / "parts.json").write_bytes(b'{"000000": 1')
+    with pytest.raises(StoreError, match=r"parts\.json: is damaged .* Remove it"):
+        store.ledger.counts()
+
+
+def test_windows_are_compared_rather_than_options(tmp_path):
+    spec = ProjectionEncoder().spec
+    EmbeddingStore.create(tmp_path / "s", spec, policy=WindowPolicy(hop_s=3, count=8))
+    for same in (WindowPolicy(hop_s=3, count=16), WindowPolicy(hop_s=3.0000001)):
+        assert EmbeddingStore.open_or_create(tmp_path / "s", spec, policy=same).policy.hop_s == 3
+    for other in (WindowPolicy(hop_s=3.1), WindowPolicy(count=8)):
+        with pytest.raises(StoreError, match="found windows every 3 s"):
+            EmbeddingStore.open_or_create(tmp_path / "s", spec, policy=other)
