@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -89,14 +89,11 @@ def match(
     index: AlbumIndex | None = None
     decided: list[tuple[str, _Decision]] = []
     for done, group in enumerate(groups, 1):
-        accepted = review.accepted(*group.key)
+        accepted = folders.get(review.accepted(*group.key) or "")
         rejected = {folders[one] for one in review.rejected(*group.key) if one in folders}
-        if accepted:
-            decision: _Decision | None = _Decision("matched", folders[accepted], "review", 1.0, "decided by the user")
-        else:
-            decision = ids.decide(group, rejected)
-        allowed = {folder: name for folder, name in folders.items() if name not in rejected} if rejected else folders
-        by_folder = {} if decision else match_by_folder((row["track_id"] for row in group.rows), allowed)
+        decision = _decided_by_user(accepted) if accepted else ids.decide(group, rejected)
+        track_ids = [] if decision else [row["track_id"] for row in group.rows]
+        by_folder = match_by_folder(track_ids, folders, rejected=rejected)
         rest = [row for row in group.rows if row["track_id"] not in by_folder]
         decided += [
             (track_id, _Decision("matched", folders[folder], "layout", 1.0, f"is in the folder {folder}"))
@@ -137,8 +134,12 @@ def albums_with_tracks(albums: pa.Table, matches: pa.Table) -> pa.Table:
     return albums.filter(pc.is_in(albums["file_name"], value_set=matched.combine_chunks()))
 
 
-def match_by_folder(track_ids: Iterable[str], folders: Iterable[str]) -> dict[str, str]:
+def match_by_folder(
+    track_ids: Iterable[str], folders: Iterable[str], *, rejected: Collection[str] = ()
+) -> dict[str, str]:
     """Map each track to the innermost of the given folders that contains it; omit tracks outside all of them.
+
+    If `folders` maps folders to albums, those of `rejected` albums do not count.
 
     In the guide's layout, folders are named after the ``file_name`` of their album, as ``release/album/low/hey_what``.
 
@@ -147,12 +148,13 @@ def match_by_folder(track_ids: Iterable[str], folders: Iterable[str]) -> dict[st
     >>> match_by_folder(["a/b/CD1/01.flac", "loose.mp3"], {"a/b", "c"})
     {'a/b/CD1/01.flac': 'a/b'}
     """
-    known = folders if isinstance(folders, Mapping | set) else set(folders)
+    album_of = folders if isinstance(folders, Mapping) else {folder: folder for folder in folders}
     matched = {}
     for track_id in track_ids:
-        album = next((str(folder) for folder in PurePosixPath(track_id).parents if str(folder) in known), None)
-        if album is not None:
-            matched[track_id] = album
+        parents = map(str, PurePosixPath(track_id).parents)
+        found = next((one for one in parents if one in album_of and album_of[one] not in rejected), None)
+        if found is not None:
+            matched[track_id] = found
     return matched
 
 
@@ -196,6 +198,10 @@ class _Ids:
             if len(named) == 1 and (name := named.pop()) is not None:
                 return _Decision("matched", name, method, 1.0, f"same {tag.replace('_', ' ')}")
         return None
+
+
+def _decided_by_user(album: str) -> _Decision:
+    return _Decision("matched", album, "review", 1.0, "decided by the user")
 
 
 def _warn_of_lost_decisions(path: Path, lost: list[tuple[str, str]]) -> None:
