@@ -12,6 +12,7 @@ import av
 import numpy as np
 
 from eno.audio.formats import FFMPEG_CONTAINERS
+from eno.audio.heartbeat import note_progress
 from eno.audio.libsndfile import too_long
 from eno.errors import AudioError
 
@@ -148,6 +149,7 @@ class PyAVDecoder:
         """Decode frames; None stands for a packet that cannot be decoded and is followed by others."""
         lost = 0
         for packet in self._container.demux(self._stream):
+            note_progress()  # an hour may be decoded for a window, where a file has no index
             try:
                 frames = packet.decode()
             except av.FFmpegError:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from eno.audio.audio_file import AudioFile, AudioInfo, open_audio
+from eno.audio.silence import has_sound, require_sound
 from eno.audio.windows import WindowPolicy, fill_window
 
 
@@ -46,12 +47,16 @@ def read_windows(
 ) -> DecodedWindows:
     """Decode only the windows of a track; `padding` of short tracks is that of `eno.spec.EncoderSpec`.
 
-    Raises AudioError if the file cannot be read, ends too early, or is shorter than `MIN_DURATION_S`.
+    Windows without sound are left out, see `eno.audio.silence`. Raises AudioError if the file cannot be read, ends too
+    early, is shorter than `MIN_DURATION_S`, or is silent.
     """
     with open_windows(
         path, sample_rate=sample_rate, window_samples=window_samples, policy=policy, padding=padding
     ) as windows:
-        return DecodedWindows(samples=np.stack(list(windows)), starts_s=windows.starts_s)
+        samples = list(windows)
+        heard = [has_sound(window, sample_rate) for window in samples]
+        require_sound(path, heard)
+        return DecodedWindows(np.stack([samples[i] for i in np.flatnonzero(heard)]), windows.starts_s[heard])
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from eno.audio.heartbeat import note_progress
 from eno.audio.reading import OpenWindows, open_windows
+from eno.audio.silence import sounding
 from eno.audio.windows import WindowPolicy
 from eno.audio.worker_pool import FILE_TIMEOUT_S, WorkerPool
 from eno.errors import AudioError
@@ -37,6 +38,13 @@ class TrackRequest(NamedTuple):
     known_hash: str | None
 
 
+class TrackEnd(NamedTuple):
+    """Follows the windows of a track; `heard` says which of them have sound [shape=(n,), dtype=bool]."""
+
+    stamp: FileStamp
+    heard: np.ndarray
+
+
 class TrackHead(NamedTuple):
     """Precedes the windows of a track: its duration, and where its windows begin [shape=(n,), dtype=float64]."""
 
@@ -49,8 +57,8 @@ def track_pool(
 ) -> WorkerPool:
     """Return a pool of workers that decode tracks, given `TrackRequest` messages.
 
-    The first chunk of a track is its `TrackHead`, the others are its windows, and the result is its `FileStamp`. There
-    are no chunks if the samples have the known hash.
+    The first chunk of a track is its `TrackHead`, the others are its windows with sound, and the result is its
+    `TrackEnd`. There are no chunks if the samples have the known hash.
     """
     windows = max(1, min(_SLOT_WINDOWS, _SLOT_BYTES // (4 * spec.window_samples)))
     return WorkerPool(
@@ -64,33 +72,36 @@ def track_pool(
 
 def decode_track(
     spec: EncoderSpec, policy: WindowPolicy, request: TrackRequest
-) -> Generator[TrackHead | np.ndarray, None, FileStamp]:
-    """Decode the windows of a track in a worker; raise AudioError if it cannot be read or is being modified."""
+) -> Generator[TrackHead | np.ndarray, None, TrackEnd]:
+    """Decode the windows of a track in a worker.
+
+    Raises AudioError if it cannot be read, is silent (see `eno.audio.silence`), or is being modified.
+    """
     before = _size_and_time(request.file)
     layout: Any = {"sample_rate": spec.sample_rate, "window_samples": spec.window_samples, "padding": spec.padding}
     with open_windows(request.file, policy=policy, **layout) as windows:
         if request.known_hash is not None and _hash_of(windows) == request.known_hash:
-            return FileStamp(*before, request.known_hash)
+            return TrackEnd(FileStamp(*before, request.known_hash), np.zeros(0, bool))
         digest = hashlib.sha256()
         yield TrackHead(windows.duration_s, windows.starts_s)
-        for window in windows:
-            digest.update(_bytes(window))
-            yield window
+        heard = yield from sounding(request.file, _hashed(windows, digest), spec.sample_rate)
     if _size_and_time(request.file) != before:
         raise AudioError(request.file, "was modified while it was being read; the next run tries it again")
-    return FileStamp(*before, digest.hexdigest()[:_HASH_DIGITS])
+    return TrackEnd(FileStamp(*before, digest.hexdigest()[:_HASH_DIGITS]), heard)
 
 
 def _hash_of(windows: OpenWindows) -> str:
     digest = hashlib.sha256()
-    for window in windows:
-        note_progress()
-        digest.update(_bytes(window))
+    for _ in _hashed(windows, digest):
+        pass
     return digest.hexdigest()[:_HASH_DIGITS]
 
 
-def _bytes(window: np.ndarray) -> memoryview:
-    return np.ascontiguousarray(window, "<f4").data
+def _hashed(windows: OpenWindows, digest: Any) -> Iterator[np.ndarray]:
+    for window in windows:
+        note_progress()
+        digest.update(np.ascontiguousarray(window, "<f4").data)
+        yield window
 
 
 def _size_and_time(file: str) -> tuple[int, int]:

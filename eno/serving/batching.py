@@ -27,16 +27,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class EncodedFile:
-    """The encoded windows of a file [shape=(n, layers, dim)], and where they start.
+    """The encoded windows of a file that have sound [shape=(n, layers, dim)], and where they start.
 
-    `peak` is the largest absolute sample of the windows; `probabilities` [shape=(num_labels,)] is None without a
-    predictor.
+    `probabilities` [shape=(num_labels,)] is None without a predictor.
     """
 
     vectors: np.ndarray
     starts_s: np.ndarray
     duration_s: float
-    peak: float
     probabilities: np.ndarray | None
 
 
@@ -48,7 +46,6 @@ class _Job:
     future: Future[EncodedFile] = field(default_factory=Future)
     starts_s: np.ndarray = field(default_factory=lambda: np.zeros(0))
     duration_s: float = 0.0
-    peak: float = 0.0
     vectors: list[np.ndarray] = field(default_factory=list)
 
     def needed(self) -> bool:
@@ -125,7 +122,8 @@ class EncoderQueue:
     def encode_file(self, path: Path, policy: WindowPolicy, predictor: EnoPredictor | None) -> Future[EncodedFile]:
         """Encode a file, and tag it if a predictor (of the same encoder) is passed.
 
-        The future fails with an AudioError if the file cannot be read. If it is cancelled, the file is skipped.
+        The future fails with an AudioError if the file cannot be read or is silent. If it is cancelled, the file is
+        skipped.
         """
         job = _Job(path, policy, predictor)
         self._files.put(job)
@@ -152,15 +150,21 @@ class EncoderQueue:
 
     def _decode(self, pool: WorkerPool, job: _Job) -> None:
         task = DecodeTask(job.path, job.policy, self._max_duration_s)
+        latest: _Chunk | None = None  # the last one follows once all windows are known
         with closing(read_upload(pool, task, needed=job.needed)) as contents:
-            for content in contents:
+            while job.needed():
+                try:
+                    content = next(contents)
+                except StopIteration as end:
+                    job.starts_s = job.starts_s[end.value]
+                    self._model.put(latest)
+                    return
                 if isinstance(content, TrackHead):
                     job.duration_s, job.starts_s = content
-                elif job.needed():
-                    job.peak = max(job.peak, float(np.abs(content).max()))
-                    self._model.put(_Chunk(job, content))
-                else:
-                    return
+                    continue
+                if latest is not None:
+                    self._model.put(latest)
+                latest = _Chunk(job, content)
 
     def _encode_all(self) -> None:
         while (first := self._model.get()) is not None:
@@ -223,6 +227,6 @@ class EncoderQueue:
             probabilities = list(predictor.predict_windows(tracks))
         for job, vectors, found in zip(jobs, tracks, probabilities, strict=True):
             if np.isfinite(vectors).all():
-                job.end(EncodedFile(vectors, job.starts_s, job.duration_s, job.peak, found))
+                job.end(EncodedFile(vectors, job.starts_s, job.duration_s, found))
             else:
                 job.end(AudioError(job.path, "cannot be encoded: the encoder returned values that are not finite"))

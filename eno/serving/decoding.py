@@ -6,7 +6,7 @@ Windows are passed on in chunks, so that a long file takes little memory, and a 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,10 @@ import numpy as np
 
 from eno.audio.audio_file import open_audio
 from eno.audio.reading import OpenWindows
+from eno.audio.silence import sounding
 from eno.audio.track_decoding import TrackHead
 from eno.audio.windows import WindowPolicy
-from eno.audio.worker_handle import Chunk, TaskFailed
+from eno.audio.worker_handle import Chunk, TaskDone, TaskFailed
 from eno.audio.worker_pool import WorkerPool
 from eno.errors import AudioError
 from eno.spec import EncoderSpec
@@ -50,13 +51,15 @@ def upload_pool(spec: EncoderSpec, *, timeout_s: float) -> WorkerPool:
 
 def read_upload(
     pool: WorkerPool, task: DecodeTask, *, needed: Callable[[], bool] = lambda: True
-) -> Generator[TrackHead | np.ndarray, None, None]:
-    """Yield duration and window starts of a file, then chunks of its windows [shape=(m, window_samples)].
+) -> Generator[TrackHead | np.ndarray, None, np.ndarray]:
+    """Yield duration and window starts of a file, then chunks of its windows with sound [shape=(m, window_samples)].
+
+    Returns which of the windows have sound [shape=(n,), dtype=bool].
 
     Raises
     ------
     AudioError
-        The file cannot be read, is too long, or takes too long to decode; or `needed` has returned False.
+        The file cannot be read, is silent, too long, or takes too long to decode; or `needed` has returned False.
     EnoError
         The worker cannot be started.
     """
@@ -68,15 +71,22 @@ def read_upload(
                 yield content
             elif isinstance(event, TaskFailed):
                 raise AudioError(task.path, event.reason)
-            else:
-                return
+            elif isinstance(event, TaskDone):
+                return np.asarray(event.result)
     raise AudioError(task.path, "is no longer needed")
 
 
 def decode_upload(
     spec: EncoderSpec, timeout_s: float, task: DecodeTask
-) -> Generator[TrackHead | np.ndarray, None, None]:
+) -> Generator[TrackHead | np.ndarray, None, np.ndarray]:
     """Decode a file; runs in the worker process."""
+
+    def in_time() -> Iterator[np.ndarray]:
+        for window in windows:
+            if time.process_time() - began > timeout_s:
+                raise AudioError(task.path, f"took longer than {timeout_s:g} s to decode; it may be damaged")
+            yield window
+
     began = time.process_time()
     with open_audio(task.path, max_duration_s=task.max_duration_s) as audio:
         info = audio.info(listen=False)
@@ -85,7 +95,4 @@ def decode_upload(
             raise AudioError(task.path, f"is not music according to its header ({found}; at most {most} are accepted)")
         windows = OpenWindows(audio, spec.sample_rate, spec.window_samples, task.policy, spec.padding)
         yield TrackHead(windows.duration_s, windows.starts_s)
-        for window in windows:
-            if time.process_time() - began > timeout_s:
-                raise AudioError(task.path, f"took longer than {timeout_s:g} s to decode; it may be damaged")
-            yield window
+        return (yield from sounding(task.path, in_time(), spec.sample_rate))

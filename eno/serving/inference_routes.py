@@ -84,8 +84,6 @@ async def similar_to_file(
                 raise Problem(422, f"The form has {len(uploads)} files; send one per request.")
             work = service.encode_file(uploads[0], sounds.store.policy, snapshot.predictor)
             encoded = await while_connected(request, work)
-        if encoded.peak < query_audio.SILENCE:
-            raise Problem(422, "This file is silent in all windows that were read, so it has no meaningful neighbours.")
 
         def find() -> schemas.Neighbours:
             audio = query_audio.EncodedAudio(encoded.vectors, encoded.starts_s, encoded.duration_s)

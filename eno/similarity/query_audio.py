@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from eno.audio.audio_file import MIN_DURATION_S, AudioFile, open_audio
+from eno.audio.silence import has_sound, require_sound
 from eno.audio.windows import WindowPolicy, fill_window
 from eno.encoders import Encoder
 from eno.errors import AudioError, ConfigError
-
-SILENCE = 1e-4
-"""Audio with a lower peak is silence: -80 dB of full scale."""
 
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 _BATCH = 16
@@ -59,7 +57,8 @@ def encode_audio(
     """Encode a file, or the passage from `from_s` to `to_s` seconds.
 
     The policy determines the windows of a whole file. A passage gets windows that overlap by half, from its start to
-    its end; if it is shorter than a window, it fills one as a short track does.
+    its end; if it is shorter than a window, it fills one as a short track does. Windows without sound are left out, see
+    `eno.audio.silence`.
 
     Raises
     ------
@@ -76,16 +75,16 @@ def encode_audio(
             policy = WindowPolicy(hop_s=length / rate / 2)
         starts = policy.starts(last - first, length, rate) + first
         samples = min(length, last - first)
-        vectors, peak = [], 0.0
+        vectors, heard = [], list[bool]()
         for begin in range(0, len(starts), _BATCH):
             cut = [audio.span(rate, int(start), samples) for start in starts[begin : begin + _BATCH]]
-            peak = max(peak, *(float(np.abs(one).max()) for one in cut))
             if samples < length:
                 cut = [fill_window(one, length, spec.padding) for one in cut]
-            vectors.append(encoder.encode(np.stack(cut)))
-    if peak < SILENCE:
-        raise AudioError(path, "all windows of it are silent, and silence has no neighbours. Choose another passage")
-    return EncodedAudio(np.concatenate(vectors), starts / rate, (last - first) / rate)
+            heard += [has_sound(one, rate) for one in cut]
+            if sounding := [one for one, loud in zip(cut, heard[begin:], strict=True) if loud]:
+                vectors.append(encoder.encode(np.stack(sounding)))
+    require_sound(path, heard)
+    return EncodedAudio(np.concatenate(vectors), starts[heard] / rate, (last - first) / rate)
 
 
 def _span(path: Path, audio: AudioFile, rate: int, from_s: float | None, to_s: float | None) -> tuple[int, int]:

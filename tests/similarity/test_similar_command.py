@@ -154,7 +154,7 @@ def test_invalid_commands(similar, collection, arguments, error, message):
 
 def test_silence(similar, tmp_path):
     soundfile.write(tmp_path / "silence.wav", np.zeros(3 * RATE), RATE)
-    with pytest.raises(AudioError, match="are silent"):
+    with pytest.raises(AudioError, match="silence has no tags and no neighbours"):
         similar(tmp_path / "silence.wav", "--encoder", "tests.similarity.small_collection:OwnEncoder")
 
 

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from eno.audio.heartbeat import note_progress
 from eno.errors import AudioError
 
 
@@ -28,6 +29,7 @@ def packet_hash(path: Path, *, everything: bool = False) -> str:
                     digest.update(_codebooks(coding) if everything else b"")
             packets = 0
             for packet in container.demux(streams) if streams else ():  # demux() means all streams
+                note_progress()
                 packets += packet.size > 0
                 digest.update(bytes(packet))
     except (av.FFmpegError, OSError) as error:

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from eno.audio.track_decoding import FileStamp, TrackHead, TrackRequest, track_pool
+from eno.audio.track_decoding import TrackEnd, TrackHead, TrackRequest, track_pool
 from eno.audio.windows import WindowPolicy
 from eno.audio.worker_handle import Chunk, TaskDone, TaskFailed
 from eno.audio.worker_pool import FILE_TIMEOUT_S, WorkerPool
@@ -101,11 +101,11 @@ def embed_tracks(
                 remedy = "; the next run tries it again, allow more time with --file-timeout" if late else ""
                 yield Failed(event.task.track, event.reason + remedy, passing=late)
         elif track := tracks.pop(event.job, None):
-            track.stamp = event.result
+            track.end = event.result
             if track.is_whole():
                 yield track.result()
         else:
-            yield Untouched(event.task.track, event.result)
+            yield Untouched(event.task.track, event.result.stamp)
     yield from batches.finish()
 
 
@@ -117,7 +117,7 @@ def _request(task: Task) -> TrackRequest:
 class _Track:
     track: Track
     head: TrackHead
-    stamp: FileStamp | None = None
+    end: TrackEnd | None = None
     vectors: list[np.ndarray] = field(default_factory=list)
     encoded: int = 0
 
@@ -126,11 +126,12 @@ class _Track:
         self.encoded += len(vectors)
 
     def is_whole(self) -> bool:
-        return self.stamp is not None and self.encoded == len(self.head.starts_s)
+        return self.end is not None and self.encoded == sum(self.end.heard)
 
     def result(self) -> Embedded:
-        assert self.stamp is not None
-        return Embedded(self.track, self.stamp, self.head.duration_s, self.head.starts_s, np.concatenate(self.vectors))
+        assert self.end is not None
+        starts_s = self.head.starts_s[self.end.heard]
+        return Embedded(self.track, self.end.stamp, self.head.duration_s, starts_s, np.concatenate(self.vectors))
 
 
 class _Batches:

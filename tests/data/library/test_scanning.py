@@ -258,11 +258,11 @@ def test_files_that_crash_or_hang_the_decoder_fail_alone(library, tmp_path, monk
     shutil.copy(library / "mp3" / "mp3.mp3", library / "crashes.mp3")
     shutil.copy(library / "mp3" / "mp3.mp3", library / "hangs.mp3")
     monkeypatch.setattr(scanning, "read_row", read_or_die)
-    report = scan(library, tmp_path / "tracks.parquet", workers=2, file_timeout_s=0.5)
+    report = scan(library, tmp_path / "tracks.parquet", workers=2, file_timeout_s=2)
     problems = dict(report.problems)
     assert set(problems) == {"crashes.mp3", "hangs.mp3"}
     assert "crashed the process that decoded it 2 times (killed by SIGSEGV)" in problems["crashes.mp3"]
-    assert "no progress for 0.5 s" in problems["hangs.mp3"]
+    assert "no progress for 2 s" in problems["hangs.mp3"]
     assert counts(report) == (9, 0, 0, 0)
     assert counts(scanning.scan(library, tmp_path / "tracks.parquet", workers=1)) == (0, 0, 9, 0)
 
