@@ -19,15 +19,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, create_model
 
 from eno.errors import ConfigError
-from eno.registry import ENCODERS, HEADS, import_class
+from eno.registry import ENCODERS, HEADS, TRAINED_HEADS, import_class
 
 FILE = "eno.toml"
 OWN = "own"
 """Section with the options of an encoder that is not part of eno; any key is allowed."""
 
-_NOT_TRAINED = {"probabilities", "zero_shot"}
 _TAKE_OPTIONS = {
-    **{name: place for name, place in HEADS.items() if name not in _NOT_TRAINED},
+    **{name: HEADS[name] for name in TRAINED_HEADS},
     **ENCODERS,
     "calibration": "eno.models.calibration:fit_calibration",
 }

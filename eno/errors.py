@@ -28,6 +28,7 @@ import difflib
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from eno.files import printable
 
@@ -171,3 +172,12 @@ class NotFitted(EnoError):
 
     def __str__(self) -> str:
         return f"This {self.head} is not fitted yet: call fit(X, Y) or load(directory) first."
+
+
+def check_format(path: Path | str, found: Any, supported: int, error: type[EnoError]) -> None:
+    """Raise `error` if the number of a file's format is above that of this version of eno."""
+    if isinstance(found, bool) or not isinstance(found, int) or not 1 <= found <= supported:
+        raise error(
+            f"{printable(path)}: has format {found!r}; this version of eno reads up to format {supported}. "
+            "A newer version wrote it: upgrade eno."
+        )

@@ -30,6 +30,9 @@ HEADS = {
 }
 """Name → ``module:class`` of every head."""
 
+TRAINED_HEADS = tuple(name for name in HEADS if name not in ("probabilities", "zero_shot"))
+"""Names of the heads that are trained on a collection."""
+
 
 def find_class(kind: str, name: str, table: Mapping[str, str], *, also: Iterable[str] = ()) -> Any:
     """Import the class under a name in a table of ``name: "module:class"``.

@@ -115,7 +115,10 @@ def train(chosen: dict[str, Any], experiment: Experiment) -> None:
     experiment.value("best epoch", best.number)
     experiment.value("best validation loss", best.val_loss)
     print(f"Best: epoch {best.number}, val_loss={best.val_loss:.4f}; {result.seconds:.0f} s")
-    print(f'EnoPredictor("{result.model}", "{result.label_encoder}")')
+    if folder == Path():
+        print(f'EnoPredictor("{result.model}", "{result.label_encoder}")')
+    else:  # with calibration and thresholds
+        print(f'EnoPredictor.load("{folder}")')
 
 
 def main() -> int:

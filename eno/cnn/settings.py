@@ -37,7 +37,10 @@ class CNNSettings:
         Literal["bce", "focal", "asymmetric"],
         Field(description="binary cross-entropy, or a loss that reduces the weight of easy decisions"),
     ] = "bce"
-    gamma: Annotated[float, Field(ge=0, description="exponent of the focal loss")] = 2.0
+    gamma: Annotated[
+        float | None,
+        Field(ge=0, description="exponent of the focal loss (default 2) or of the asymmetric for negatives (4)"),
+    ] = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1, description="0.1 turns targets 1 and 0 into 0.95 and 0.05")] = (
         0.0
     )
@@ -62,7 +65,14 @@ class CNNSettings:
                 TypeAdapter(hint).validate_python(getattr(self, name))
             except ValidationError as error:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}: {error.errors()[0]['msg']}.") from None
+        if self.gamma is not None and self.loss == "bce":
+            raise ConfigError(f"gamma is {self.gamma}, but the loss is 'bce'. Choose the loss focal or asymmetric.")
         self.augment()
+
+    @property
+    def loss_options(self) -> dict[str, float]:
+        """Options of the loss by their names in `eno.models.losses.MultiLabelLoss`."""
+        return {} if self.gamma is None else {"gamma" if self.loss == "focal" else "gamma_negative": self.gamma}
 
     def augment(self) -> Augment | None:
         """Return the augmentation of training crops, or None."""
@@ -75,6 +85,7 @@ def describe_options() -> dict[str, dict[str, Any]]:
     described = {}
     for name, hint in typing.get_type_hints(CNNSettings, include_extras=True).items():
         (kind, field), default = typing.get_args(hint), getattr(CNNSettings, name)
-        choices = typing.get_args(kind) or None
-        described[name] = {"type": type(default), "default": default, "choices": choices, "help": field.description}
+        choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else None
+        found = float if default is None else type(default)
+        described[name] = {"type": found, "default": default, "choices": choices, "help": field.description}
     return described

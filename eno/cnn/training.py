@@ -126,7 +126,7 @@ class _Training:
         positives = (self._train.labels > 0).sum(axis=0)
         self._loss_fn = MultiLabelLoss(
             settings.loss,
-            gamma=settings.gamma,
+            **settings.loss_options,
             label_smoothing=settings.label_smoothing,
             positive_weights=positive_weights(settings.class_weights, positives, len(self._train)),
         ).to(device)

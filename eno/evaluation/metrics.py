@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from eno.models.average_precision import average_precision_and_auc, has_both_classes
+from eno.models.types import Labels
 
 BINS = 15
 """Number of bins of equal width for the expected calibration error."""
@@ -213,6 +214,10 @@ def _rank_rows(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     return float(quality.mean()), float(depth.mean())
 
 
-def prevalence_baseline(train_truth: np.ndarray, rows: int) -> np.ndarray:
-    """Return the frequency of each label in training as its probability for every row [shape=(rows, k)]."""
-    return np.tile(train_truth.mean(axis=0).astype(np.float32), (rows, 1))
+def prevalence_baseline(train_truth: Labels, rows: int) -> np.ndarray:
+    """Return the frequency of each label in training as its probability for every row [shape=(rows, k)].
+
+    `train_truth` [shape=(n, k)] can be sparse; labels above 0 count as 1.
+    """
+    positives = (train_truth > 0).sum(axis=0)
+    return np.tile((positives / max(train_truth.shape[0], 1)).astype(np.float32), (rows, 1))

@@ -18,13 +18,12 @@ from typing import Any
 
 from eno.audio.windows import WindowPolicy
 from eno.data.labels.encoder import LabelEncoder
-from eno.errors import ModelError
+from eno.errors import ModelError, check_format
 from eno.files import write_json
 from eno.inference.predictions import TagPredictor
 from eno.models import Head, IdentityHead, load_head
 from eno.models.aggregation import AGGREGATIONS
 from eno.models.calibration.calibrate import Calibration
-from eno.models.heads import check_format
 from eno.spec import EncoderSpec
 
 _FORMAT = 1
@@ -97,7 +96,7 @@ def read_description(folder: Path) -> Description:
         raise ModelError(f"{folder}: not a predictor ({PREDICTOR} is missing). 'eno train' writes one.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        check_format(path, content["format"], _FORMAT)
+        check_format(path, content["format"], _FORMAT, ModelError)
         spec = EncoderSpec.from_dict(_with_location(content["encoder"], folder))
         album = content.get("album", "mean_logit")
         if album not in AGGREGATIONS:

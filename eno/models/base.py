@@ -14,21 +14,23 @@ from safetensors.numpy import load_file, save_file
 from eno.errors import ModelError, NotFitted
 from eno.files import replace_file, write_json
 from eno.models.heads import FORMAT, HEAD_FILE, read_head_file
-from eno.models.training_data import TrainingData
+from eno.models.training_data import ROWS_AT_ONCE, TrainingData, as_vectors, check_finite, chunks, take
 from eno.models.types import Labels, Vectors
 
 if TYPE_CHECKING:
     from eno.models.epochs import Epoch  # which imports PyTorch
 
 _ARRAYS = "head.safetensors"
+TREES, NEIGHBOURS = "trees.txt", "neighbours.faiss"
+_FILES = (_ARRAYS, TREES, NEIGHBOURS)
 
 
 class BaseHead:
     """Base class of heads.
 
     A subclass stores every parameter of its ``__init__`` in an attribute of the same name, and implements `_fit` and
-    `predict_proba`. To be saved it implements `_state` and `_restore`, and, if JSON and arrays are not enough,
-    `_write_files` and `_read_files`.
+    `_predict`, which depends only on what `_fit` learned, not on parameters that may have changed since. To be saved it
+    implements `_state` and `_restore`, and, if JSON and arrays are not enough, `_write_files` and `_read_files`.
     """
 
     name: ClassVar[str]
@@ -42,7 +44,9 @@ class BaseHead:
 
     seed: int = 0
     _min_rows: ClassVar[int] = 2
+    _rows_at_once: ClassVar[int] = ROWS_AT_ONCE
     _shape: tuple[int, ...] | None = None  # of one vector; None until the head is fitted
+    _fitted_options: dict[str, Any] | None = None  # in the form in which they are saved
 
     @property
     def takes_windows(self) -> bool:
@@ -84,11 +88,36 @@ class BaseHead:
         if X_val is None and len(X) < self._min_rows:
             raise ValueError(f"Fitting needs at least {self._min_rows} labelled rows; there are {len(X)}.")
         data = TrainingData.of(X, Y, X_val, Y_val, groups=groups, sample_weight=sample_weight, seed=self.seed)
+        options = self._saved_options()
         self._fit(data)
-        self._shape = data.shape
+        self._shape, self._fitted_options = data.shape, options
         return self
 
     def _fit(self, data: TrainingData) -> None:
+        raise NotImplementedError
+
+    def predict_proba(self, X: Vectors) -> np.ndarray:
+        """See `eno.models.Head.predict_proba`.
+
+        Raises
+        ------
+        NotFitted
+            The head is not fitted.
+        ValueError
+            The vectors have another shape than in training, or a value is not finite.
+        """
+        X = as_vectors(X)
+        self._check(X)
+        return np.concatenate([self._predict(self._read(X, rows)) for rows in chunks(len(X), self._rows_at_once)])
+
+    def _read(self, X: Vectors, rows: slice) -> Any:
+        """Return what `_predict` takes: vectors, or windows where the head pools them itself."""
+        vectors = take(X, rows)
+        check_finite(vectors, rows.start)
+        return vectors
+
+    def _predict(self, X: Any) -> np.ndarray:
+        """Return the probabilities [shape=(n, k), dtype=float32] of some rows."""
         raise NotImplementedError
 
     def save(self, folder: Path | str) -> None:
@@ -97,12 +126,14 @@ class BaseHead:
             raise NotFitted(type(self).__name__)
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        remove_head(folder)
         state, arrays = self._state()
         self._write_files(folder)
         if arrays:
             with replace_file(folder / _ARRAYS) as temporary:
                 save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, temporary)
-        head = {"head": self.name, "format": FORMAT, "options": self._saved_options(), "shape": list(self._shape)}
+        options = self._saved_options() if self._fitted_options is None else self._fitted_options
+        head = {"head": self.name, "format": FORMAT, "options": options, "shape": list(self._shape)}
         write_json(folder / HEAD_FILE, head | state)
 
     @classmethod
@@ -115,6 +146,7 @@ class BaseHead:
             head = cls._create(content, arrays, device)
             head._restore(content, arrays)
             head._read_files(folder)
+            head._fitted_options = head._saved_options()
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder}: the saved head is damaged ({error!r}). Train it again.") from error
         return head
@@ -127,6 +159,11 @@ class BaseHead:
     def _create(cls, content: dict[str, Any], arrays: dict[str, np.ndarray], device: str) -> Self:
         del arrays
         options = content["options"] | {"device": device}
+        if unknown := options.keys() - inspect.signature(cls).parameters.keys():
+            raise ModelError(
+                f"The saved head {cls.name!r} has the option {min(unknown)!r}, which this version of eno does not "
+                "have. Another version wrote it: upgrade eno, or train the head again."
+            )
         return cls(**options)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -154,3 +191,17 @@ class BaseHead:
     def _report(self, done: int, total: int) -> None:
         if self.on_progress is not None:
             self.on_progress(done, total)
+
+
+def remove_head(folder: Path) -> None:
+    """Remove the files of a saved head of any kind, and nothing else, from a folder.
+
+    ``head.json`` goes first, so that an interruption cannot leave a mixture of two heads.
+    """
+    for name in (HEAD_FILE, *_FILES):
+        (folder / name).unlink(missing_ok=True)
+    for member in folder.iterdir():  # of a blend
+        if member.name.isdecimal() and member.is_dir():
+            remove_head(member)
+            if not any(member.iterdir()):
+                member.rmdir()

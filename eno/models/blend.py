@@ -129,7 +129,7 @@ class BlendHead(BaseHead):
         return self
 
     def predict_proba(self, X: Vectors) -> np.ndarray:
-        """See `eno.models.Head.predict_proba`."""
+        """See `eno.models.Head.predict_proba`; the members check the vectors."""
         if not self.members:
             raise NotFitted(type(self).__name__)
         used = [(head, weight) for head, weight in zip(self.members, self.weights.tolist(), strict=True) if weight > 0]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-from eno.errors import ModelError
+from eno.errors import ModelError, check_format
 from eno.models.types import Head
 from eno.registry import HEADS, check_options, find_class
 
@@ -55,14 +55,5 @@ def read_head_file(folder: Path) -> dict[str, Any]:
         str(content["head"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: is not a saved head ({error!r}). 'eno train' makes one.") from error
-    check_format(path, content.get("format", 1), FORMAT)
+    check_format(path, content.get("format", 1), FORMAT, ModelError)
     return content
-
-
-def check_format(path: Path, found: Any, supported: int) -> None:
-    """Raise a ModelError if the format of a file is newer than `supported`."""
-    if not isinstance(found, int) or found > supported:
-        raise ModelError(
-            f"{path}: has format {found!r}; this version of eno reads up to format {supported}. "
-            "A newer version wrote it: upgrade eno."
-        )

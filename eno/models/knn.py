@@ -12,11 +12,10 @@ from scipy import sparse
 
 from eno.files import replace_file
 from eno.models.average_precision import macro_map
-from eno.models.base import BaseHead
+from eno.models.base import NEIGHBOURS, BaseHead
 from eno.models.training_data import TrainingData, chunks, take
-from eno.models.types import Count, NonNegative, Positive, Vectors
+from eno.models.types import Count, NonNegative, Positive
 
-_INDEX = "neighbours.faiss"
 # Up to this many training rows search is exact: in batches it takes no longer than inverted lists, of which many have
 # to be searched for the same recall.
 _EXACT = 300_000
@@ -55,6 +54,7 @@ class KNNHead(BaseHead):
     """
 
     name = "knn"
+    _rows_at_once = _QUERIES
 
     def __init__(
         self,
@@ -68,12 +68,14 @@ class KNNHead(BaseHead):
         self.k, self.temperatures, self.smoothing, self.seed, self.device = k, temperatures, smoothing, seed, device
         self.chosen_k, self.chosen_temperature = 0, float("nan")
         self.val_map: dict[tuple[int, float], float] = {}
+        self._smoothing = 0.0
         self._index: Any = None
         self._labels = sparse.csr_array((0, 0), dtype=np.float32)
         self._arrays: dict[str, np.ndarray] = {}
 
     def _fit(self, data: TrainingData) -> None:
         counts, temperatures = self._choices()
+        self._smoothing = float(self.smoothing)
         mean, scale = data.moments()
         self._arrays = {"mean": mean, "scale": scale, "single": data.constant_labels(), "prior": data.base_rates()}
         counted = np.flatnonzero(data.weights > 0)
@@ -151,17 +153,14 @@ class KNNHead(BaseHead):
             (votes.ravel(), neighbours.ravel() * found.ravel(), starts), (len(votes), self._index.ntotal)
         )
         base_rates, constant = self._arrays["prior"], self._arrays["single"]
-        totals = votes.sum(axis=1, keepdims=True, dtype=np.float64) + self.smoothing
-        probabilities = ((ballots @ self._labels).toarray() + self.smoothing * base_rates) / np.maximum(totals, 1e-12)
+        totals = votes.sum(axis=1, keepdims=True, dtype=np.float64) + self._smoothing
+        probabilities = ((ballots @ self._labels).toarray() + self._smoothing * base_rates) / np.maximum(totals, 1e-12)
         probabilities[:, constant] = base_rates[constant]
         result: np.ndarray = np.clip(probabilities, 0, 1).astype(np.float32)
         return result
 
-    def predict_proba(self, X: Vectors) -> np.ndarray:
-        """See `eno.models.Head.predict_proba`."""
-        self._check(X)
-        found = (self._search(take(X, rows), self.chosen_k) for rows in chunks(len(X), _QUERIES))
-        return np.concatenate([self._vote(*one, self.chosen_temperature) for one in found])
+    def _predict(self, X: np.ndarray) -> np.ndarray:
+        return self._vote(*self._search(X, self.chosen_k), self.chosen_temperature)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         tried = [[*one, val_map] for one, val_map in self.val_map.items()]
@@ -171,16 +170,17 @@ class KNNHead(BaseHead):
     def _restore(self, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self.chosen_k, self.chosen_temperature = int(content["chosen_k"]), float(content["chosen_temperature"])
         self.val_map = {(int(k), float(one)): float(val_map) for k, one, val_map in content["val_map"]}
+        self._smoothing = float(self.smoothing)
         parts = tuple(arrays.pop(name) for name in ("data", "indices", "indptr"))
         self._labels = sparse.csr_array(parts, (len(arrays["weights"]), len(arrays["prior"])))
         self._labels.check_format()
         self._arrays, self._shape = arrays, arrays["mean"].shape
 
     def _write_files(self, folder: Path) -> None:
-        with replace_file(folder / _INDEX) as temporary:
+        with replace_file(folder / NEIGHBOURS) as temporary:
             faiss.write_index(self._index, str(temporary))
 
     def _read_files(self, folder: Path) -> None:
-        self._index = faiss.read_index(str(folder / _INDEX))
+        self._index = faiss.read_index(str(folder / NEIGHBOURS))
         if (self._index.ntotal, self._index.d) != (len(self._arrays["weights"]), self._arrays["mean"].size):
-            raise ValueError(f"{_INDEX} belongs to another head")
+            raise ValueError(f"{NEIGHBOURS} belongs to another head")

@@ -12,8 +12,8 @@ from eno.devices import resolve_device
 from eno.models.average_precision import macro_map
 from eno.models.base import BaseHead
 from eno.models.linear_fit import Objective, Solver, Weights
-from eno.models.training_data import TrainingData, chunks, take
-from eno.models.types import Count, NonNegative, Vectors
+from eno.models.training_data import TrainingData, take
+from eno.models.types import Count, NonNegative
 
 _SELECTION_ROWS = 20_000  # training rows on which the penalty is chosen
 _VAL_ROWS = 10_000  # more would hardly change the mean
@@ -118,10 +118,8 @@ class LinearHead(BaseHead):
                 break
         return kept
 
-    def predict_proba(self, X: Vectors) -> np.ndarray:
-        """See `eno.models.Head.predict_proba`."""
-        self._check(X)
-        return np.concatenate([_probabilities(self._fitted, take(X, rows)) for rows in chunks(len(X))])
+    def _predict(self, X: np.ndarray) -> np.ndarray:
+        return _probabilities(self._fitted, X)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {"chosen_l2": self.chosen_l2, "val_map": list(self.val_map.items())}, self._fitted

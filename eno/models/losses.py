@@ -21,6 +21,11 @@ ClassWeights: TypeAlias = Literal["none", "balanced", "effective"]
 LOSSES: tuple[str, ...] = get_args(Loss)
 CLASS_WEIGHTS: tuple[str, ...] = get_args(ClassWeights)
 
+_PARAMETERS = {
+    "bce": set[str](),
+    "focal": {"gamma"},
+    "asymmetric": {"gamma_negative", "gamma_positive", "clip"},
+}
 _TINY = 1e-8  # powers below 1 have no gradient at 0
 _MAX_WEIGHT = 100.0  # so that a label with one positive in a million rows does not dominate
 
@@ -30,15 +35,19 @@ class MultiLabelLoss(nn.Module):
 
     Parameters
     ----------
-    gamma : float
-        Focusing parameter of the focal loss; 0 makes it binary cross-entropy.
-    gamma_negative, gamma_positive, clip : float
-        Focusing parameters of the asymmetric loss, and the shift of the probabilities of negatives. If all are 0, it is
-        binary cross-entropy.
+    gamma : float, optional
+        Focusing parameter of the focal loss, by default 2.
+    gamma_negative, gamma_positive, clip : float, optional
+        Focusing parameters of the asymmetric loss, by default 4 and 1, and the shift of the probabilities of negatives,
+        by default 0.05.
     label_smoothing : float
         How far targets are moved towards 0.5: with 0.1, 1 becomes 0.95 and 0 becomes 0.05.
     positive_weights : np.ndarray [shape=(k,)], optional
         See `positive_weights`.
+
+    Notes
+    -----
+    With 0 for all of its parameters, each loss is binary cross-entropy. A parameter of another loss is a ValueError.
 
     Examples
     --------
@@ -53,10 +62,10 @@ class MultiLabelLoss(nn.Module):
         self,
         name: Loss = "bce",
         *,
-        gamma: float = 2.0,
-        gamma_negative: float = 4.0,
-        gamma_positive: float = 1.0,
-        clip: float = 0.05,
+        gamma: float | None = None,
+        gamma_negative: float | None = None,
+        gamma_positive: float | None = None,
+        clip: float | None = None,
         label_smoothing: float = 0.0,
         positive_weights: np.ndarray | None = None,
     ) -> None:
@@ -64,9 +73,15 @@ class MultiLabelLoss(nn.Module):
             raise ValueError(f"loss = {name!r}: expected one of {', '.join(LOSSES)}.")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing = {label_smoothing}: expected at least 0 and below 1.")
+        options = {"gamma": gamma, "gamma_negative": gamma_negative, "gamma_positive": gamma_positive, "clip": clip}
+        passed = {option: value for option, value in options.items() if value is not None}
+        if unused := passed.keys() - _PARAMETERS[name]:
+            has = ", ".join(sorted(_PARAMETERS[name])) or "none"
+            raise ValueError(f"The loss {name!r} has no parameter {min(unused)!r}; it has: {has}.")
         super().__init__()
-        self.name, self.gamma, self.label_smoothing = name, gamma, label_smoothing
-        self.gamma_negative, self.gamma_positive, self.clip = gamma_negative, gamma_positive, clip
+        self.name, self.label_smoothing = name, label_smoothing
+        self.gamma, self.gamma_negative = passed.get("gamma", 2.0), passed.get("gamma_negative", 4.0)
+        self.gamma_positive, self.clip = passed.get("gamma_positive", 1.0), passed.get("clip", 0.05)
         self.weighted = positive_weights is not None
         weights = np.ones(1) if positive_weights is None else positive_weights
         self.register_buffer("weights", torch.as_tensor(weights, dtype=torch.float32), persistent=False)

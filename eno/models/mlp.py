@@ -19,7 +19,7 @@ from eno.models.base import BaseHead
 from eno.models.epochs import EarlyStopping, Epoch, mixup
 from eno.models.losses import ClassWeights, Loss, MultiLabelLoss, positive_weights
 from eno.models.perceptron import Perceptron, Pooling
-from eno.models.training_data import TrainingData, chunks, take
+from eno.models.training_data import TrainingData, check_finite, chunks, take
 from eno.models.types import Count, NonNegative, Positive, Share, Vectors
 
 _VAL_ROWS = 10_000  # for early stopping; more would hardly change the mean
@@ -198,30 +198,25 @@ class MLPHead(BaseHead):
         order = random.permutation(len(data))
         for first in range(0, len(order), size):
             chosen = order[first : first + size]
-            X, real = self._tensors(data.X, data.rows[chosen], device)
+            X, real = _tensors(data.X, data.rows[chosen], device, pools=self.takes_windows)
             Y = torch.from_numpy(data.Y[chosen].toarray()).to(device)
             row_weights = torch.from_numpy(weights[chosen]).to(device)
             if self.mixup > 0:
                 if real is None:
                     X, Y, row_weights = mixup(self.mixup, random, X, Y, row_weights)
                 else:
+                    X = _repeated(X, real)
                     X, Y, row_weights, real = mixup(self.mixup, random, X, Y, row_weights, real)
             yield X, real, Y, row_weights
 
-    def _tensors(
-        self, X: Vectors, rows: np.ndarray | slice, device: torch.device
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        if not self.takes_windows:
-            return torch.from_numpy(take(X, rows)).to(device), None
-        bags = X[rows]
-        if not isinstance(bags, Bags):  # the mean of a track counts as its only window
-            bags = Bags(take(X, rows), np.ones(len(bags), np.int64))
-        values, real = bags.padded()
-        return torch.from_numpy(values).to(device), torch.from_numpy(real).to(device)
+    def _read(self, X: Vectors, rows: slice) -> Any:
+        found = X[rows]
+        if not isinstance(found, Bags):
+            return super()._read(X, rows)
+        check_finite(found.means(), rows.start)
+        return found
 
-    def predict_proba(self, X: Vectors) -> np.ndarray:
-        """See `eno.models.Head.predict_proba`."""
-        self._check(X)
+    def _predict(self, X: Any) -> np.ndarray:
         assert self._network is not None
         return self._apply(self._network, X, np.arange(len(X)))
 
@@ -229,7 +224,10 @@ class MLPHead(BaseHead):
     def _apply(self, network: Perceptron, X: Vectors, rows: np.ndarray) -> np.ndarray:
         network.eval()
         device = network.mean.device
-        parts = [torch.sigmoid(network(*self._tensors(X, rows[at], device))).cpu() for at in chunks(len(rows), 4096)]
+        pools = network.pooling != "none"
+        parts = [
+            torch.sigmoid(network(*_tensors(X, rows[at], device, pools=pools))).cpu() for at in chunks(len(rows), 4096)
+        ]
         result: np.ndarray = torch.cat(parts).numpy()
         return result
 
@@ -247,6 +245,25 @@ class MLPHead(BaseHead):
         self.history = [Epoch(**({"number": n} | epoch)) for n, epoch in enumerate(content["history"], 1)]
         self.best_epoch = content["best_epoch"]
         self._network, self._shape = network.to(resolve_device(self.device)).eval(), network.shape
+
+
+def _tensors(
+    X: Vectors, rows: np.ndarray | slice, device: torch.device, *, pools: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return vectors, or with `pools` padded windows and which of them are real."""
+    if not pools:
+        return torch.from_numpy(take(X, rows)).to(device), None
+    bags = X[rows]
+    if not isinstance(bags, Bags):  # the mean of a track counts as its only window
+        bags = Bags(take(X, rows), np.ones(len(bags), np.int64))
+    values, real = bags.padded()
+    return torch.from_numpy(values).to(device), torch.from_numpy(real).to(device)
+
+
+def _repeated(windows: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Replace the padding of each track by its own windows over again, so that mixup mixes only windows."""
+    places = torch.arange(windows.shape[1], device=windows.device) % real.sum(dim=1, keepdim=True)
+    return windows[torch.arange(len(windows), device=windows.device)[:, None], places]
 
 
 def _rate(step: int, total: int, warm_up: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,8 +10,6 @@ from scipy import sparse
 
 from eno.models.bags import Bags
 from eno.models.types import Labels, Vectors
-
-logger = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 16_384
 """Rows that are read, or whose logits are computed, together, so that large collections fit in memory."""
@@ -36,21 +33,39 @@ def check_labelled(X: Vectors, Y: Labels) -> tuple[Vectors, sparse.csr_array]:
 
     Raises a ValueError if shapes do not match, a value is not finite, or a label is outside 0 … 1.
     """
-    if not hasattr(X, "shape"):
-        X = np.asarray(X, np.float32)
+    X = as_vectors(X)
     shape = np.shape(Y) if not sparse.issparse(Y) else Y.shape
     if len(X.shape) not in (2, 3) or len(shape) != 2 or len(X) != shape[0]:
         raise ValueError(f"X has the shape {X.shape} and Y {shape}; expected (n, dim) or (n, layers, dim), and (n, k).")
-    labels = sparse.csr_array(Y, dtype=np.float32)
+    if shape[1] == 0:
+        raise ValueError("Y has no columns, so there are no labels to fit.")
+    labels = sparse.csr_array(Y, dtype=np.float32, copy=True)  # the caller's array stays as it is
     labels.sum_duplicates()
     labels.eliminate_zeros()
     if not ((labels.data >= 0) & (labels.data <= 1)).all():
         raise ValueError("Y has values outside 0 … 1.")
     for rows in chunks(len(X)):
-        broken = ~np.isfinite(take(X, rows).reshape(rows.stop - rows.start, -1)).all(axis=1)
-        if broken.any():
-            raise ValueError(f"X has NaN or infinite values, first in row {rows.start + int(broken.argmax())}.")
+        check_finite(take(X, rows), rows.start)
     return X, labels
+
+
+def as_vectors(X: Vectors) -> Vectors:
+    """Convert lists to an array; sources that are read in chunks stay as they are."""
+    return X if hasattr(X, "shape") else np.asarray(X, np.float32)
+
+
+def check_finite(vectors: np.ndarray, first: int = 0) -> None:
+    """Raise a ValueError if a value is NaN or infinite; `first` is the number of the first row, for the message."""
+    broken = ~np.isfinite(vectors).reshape(len(vectors), -1).all(axis=1)
+    if broken.any():
+        raise ValueError(f"X has NaN or infinite values, first in row {first + int(broken.argmax())}.")
+
+
+def constant_labels(Y: sparse.csr_array) -> np.ndarray:
+    """Return which labels have only positives or only negatives [shape=(k,), dtype=bool]."""
+    sums = Y.sum(axis=0, dtype=np.float64)
+    constant: np.ndarray = (sums == 0) | (sums == Y.shape[0])
+    return constant
 
 
 @dataclass(frozen=True)
@@ -141,18 +156,8 @@ class TrainingData:
         return np.bincount(self.Y.indices, minlength=self.Y.shape[1])
 
     def constant_labels(self) -> np.ndarray:
-        """Return which labels have only positives or only negatives [shape=(k,), dtype=bool], and log a warning."""
-        sums = self.Y.sum(axis=0, dtype=np.float64)
-        constant: np.ndarray = (sums == 0) | (sums == len(self))
-        if constant.any():
-            logger.warning(
-                "%d of %d labels have only positives or only negatives in training (first: index %d); "
-                "their base rate is predicted.",
-                constant.sum(),
-                len(constant),
-                constant.argmax(),
-            )
-        return constant
+        """Return which labels have only positives or only negatives [shape=(k,), dtype=bool]."""
+        return constant_labels(self.Y[self.weights > 0])
 
     def base_rates(self) -> np.ndarray:
         """Return the frequency of each label [shape=(k,)], by Laplace's rule of succession never quite 0 or 1."""
@@ -170,6 +175,11 @@ def _hold_out(rows: int, groups: np.ndarray | None, seed: int) -> tuple[np.ndarr
     _, members = np.unique(np.asarray(groups), return_inverse=True)
     sizes = np.bincount(members)
     chosen = random.permutation(len(sizes))
+    if len(sizes) == 1:
+        raise ValueError(
+            f"All {rows} rows belong to one group, {str(np.asarray(groups)[0])!r}, so none can be held out for "
+            "validation. Pass X_val and Y_val, or no groups."
+        )
     count = int(np.searchsorted(np.cumsum(sizes[chosen]), wanted)) + 1
     held_out = np.isin(members, chosen[:count])
     return np.flatnonzero(held_out), np.flatnonzero(~held_out)

@@ -15,7 +15,6 @@ from scipy.special import expit
 from eno.models.base import BaseHead
 from eno.models.calibration.scaling import fit_scaling
 from eno.models.training_data import TrainingData, take
-from eno.models.types import Vectors
 
 # Prior standard deviations of a tag's slope and offset around those of all tags. That of the slope is small: logits are
 # cosines of one space, so tags differ in offset far more than in slope.
@@ -75,10 +74,8 @@ class ZeroShotHead(BaseHead):
         self.slopes, self.offsets = slopes.astype(np.float32), offsets.astype(np.float32)
         self.calibrated = True
 
-    def predict_proba(self, X: Vectors) -> np.ndarray:
-        """See `eno.models.Head.predict_proba`."""
-        self._check(X)
-        logits = self.slopes * self._logits(take(X, slice(None))) + self.offsets
+    def _predict(self, X: np.ndarray) -> np.ndarray:
+        logits = self.slopes * self._logits(X) + self.offsets
         probabilities: np.ndarray = expit(logits).astype(np.float32)
         return probabilities
 

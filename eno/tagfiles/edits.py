@@ -20,7 +20,7 @@ from mutagen import MutagenError
 
 from eno.data.library.packets import packet_hash
 from eno.data.names import label_key
-from eno.errors import AudioError, CatalogueError
+from eno.errors import AudioError, CatalogueError, check_format
 from eno.files import parse_json_lines, printable, read_lines, replace_file
 from eno.tagfiles.fields import FIELDS, TagFile
 
@@ -184,7 +184,8 @@ def _expect(name: Path, file: TagFile, values: Values, when: str) -> None:
 def _read_log(path: Path) -> list[dict[str, Any]]:
     rows = []
     for number, row in parse_json_lines(read_lines(path, CatalogueError), printable(path), CatalogueError):
-        if not isinstance(row, dict) or row.get("format") != _FORMAT or not set(row) >= _KEYS:
+        if not isinstance(row, dict) or not set(row) >= _KEYS:
             raise CatalogueError(f"{printable(path)}: line {number} is not an undo log of 'eno write-tags'.")
+        check_format(path, row["format"], _FORMAT, CatalogueError)
         rows.append(row)
     return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,6 +119,28 @@ def takes_sparse_labels(create: Create) -> None:
     expect_close(create().fit(X, sparse.csr_array(Y)).predict_proba(X), dense, 0, "sparse instead of dense labels")
 
 
+def leaves_its_arguments_unchanged(create: Create) -> None:
+    """Arrays can be read-only, of any numeric type and memory layout, and are not changed."""
+    X, Y = half_spaces(n=300)
+    expected = create().fit(X, Y).predict_proba(X)
+    stored = sparse.csr_array((Y.ravel(), np.nonzero(np.ones_like(Y))), Y.shape)
+    for array in (stored.data, stored.indices, stored.indptr):
+        array.setflags(write=False)
+    cases: dict[str, tuple[Any, Any]] = {
+        "read-only sparse labels with stored zeros": (X, stored),
+        "boolean labels": (X, Y > 0),
+        "integer labels in column order": (X, np.asfortranarray(Y.astype(np.int64))),
+        "vectors in column order": (np.asfortranarray(X), Y),
+        "vectors of float64": (X.astype(np.float64), Y),
+        "lists": (X.tolist(), Y.tolist()),
+    }
+    for name, (vectors, labels) in cases.items():
+        if isinstance(vectors, np.ndarray):
+            vectors.setflags(write=False)
+        expect_close(create().fit(vectors, labels).predict_proba(vectors), expected, 1e-6, name)
+    expect(stored.nnz == Y.size and (stored.toarray() == Y).all(), "fit must not change sparse labels in place.")
+
+
 def takes_vectors_from_anywhere(create: Create) -> None:
     """Vectors can be in a memory-mapped file of half precision, a view of a store, or windows that are averaged."""
     X, Y = half_spaces(n=300)
@@ -190,10 +213,29 @@ def refuses_wrong_arrays(create: Create) -> None:
         "another number of validation labels": (X, Y, X, Y[:, :3]),
         "validation vectors without labels": (X, Y, X),
     }
+    cases["no labels"] = (X, Y[:, :0])
     for name, arrays in cases.items():
         expect_error(lambda arrays=arrays: create().fit(*arrays), ValueError, name)  # type: ignore[misc]
+    one_group = np.full(len(X), "artist")
+    expect_error(lambda: create().fit(X, Y, groups=one_group), ValueError, "one group, so nothing can be held out")
     head = create().fit(X, Y)
     expect_error(lambda: head.predict_proba(X[:, :7]), ValueError, "prediction of vectors of another size")
+    expect_error(lambda: head.predict_proba(broken), ValueError, "prediction of NaN")
+    infinite = np.where(np.isnan(broken), np.inf, broken)
+    expect_error(lambda: head.predict_proba(infinite), ValueError, "prediction of infinite values")
+
+
+def saves_what_was_fitted(create: Create) -> None:
+    """Options that are changed after `fit` affect neither predictions nor what is saved."""
+    X, Y = half_spaces(n=200)
+    head: Any = create().fit(X, Y)
+    if not hasattr(head, "set_params"):
+        return
+    expected = head.predict_proba(X)
+    others = {"hidden": (5,), "heads": ("knn",), "smoothing": 9.0, "l2": (5.0,), "num_leaves": 3, "pooling": "mean"}
+    head.set_params(**{name: value for name, value in others.items() if name in head.get_params()})
+    expect_close(head.predict_proba(X), expected, 0, "probabilities after set_params")
+    expect_close(_saved_and_loaded(head).predict_proba(X), expected, 2e-7, "saved after set_params, and loaded")
 
 
 HEAD_CHECKS: tuple[Callable[[Create], None], ...] = (
@@ -204,11 +246,13 @@ HEAD_CHECKS: tuple[Callable[[Create], None], ...] = (
     takes_layers,
     takes_soft_labels,
     takes_sparse_labels,
+    leaves_its_arguments_unchanged,
     takes_vectors_from_anywhere,
     takes_more_labels_than_rows,
     takes_constant_dimensions,
     predicts_base_rates_of_constant_labels,
     saves_and_loads_without_pickle,
+    saves_what_was_fitted,
     refuses_to_predict_before_fit,
     refuses_wrong_arrays,
 )

@@ -171,7 +171,7 @@ def compare_candidates(
     if on_progress:
         on_progress(len(candidates), len(candidates), "")
     train_labels = encode_labels(read_split(candidates[0].splits, SPLITS[0]), candidates[0].labels)
-    base_rates = prevalence_baseline(train_labels.toarray() > 0, len(test.ids))
+    base_rates = prevalence_baseline(train_labels, len(test.ids))
     max(rows, key=lambda row: row.val_map).winner = True
     metrics = intervals(test.truth, base_rates, 0.5, test.groups)
     rows.append(ComparisonRow(PREVALENCE, "", metrics=metrics, f1_fixed=metrics["f1_macro"].value))

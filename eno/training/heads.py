@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +14,14 @@ import numpy as np
 from scipy import sparse
 
 from eno.data.splits.stratify import SPLITS
-from eno.errors import LabelError, TrainingError
+from eno.errors import ConfigError, LabelError, TrainingError
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import create_head
 from eno.models.aggregation import aggregate
 from eno.models.average_precision import macro_map
 from eno.models.calibration.calibrate import fit_calibration
+from eno.models.training_data import constant_labels
+from eno.registry import HEADS, TRAINED_HEADS
 from eno.training.collection import Collection, SplitPredictions, split_hash, split_ids
 from eno.training.feedback import Corrections
 from eno.training.record import HeadPlan, TrainingRecord
@@ -27,6 +30,9 @@ from eno.version import __version__
 if TYPE_CHECKING:
     from eno.models.epochs import Epoch
 
+logger = logging.getLogger(__name__)
+
+_NAMED = 5  # labels, in a warning
 _CHECKPOINT, _ON_EPOCH = "checkpoint", "on_epoch"
 
 
@@ -73,6 +79,10 @@ def train_head(
     TrainingError
         The embeddings are unusable, an option has an invalid value, or training diverges.
     """
+    if plan.head in HEADS and plan.head not in TRAINED_HEADS:
+        raise ConfigError(
+            f"The head {plan.head!r} is not trained on a collection. Choose from: {', '.join(TRAINED_HEADS)}."
+        )
     head = create_head(plan.head, device=device, **plan.options)
     head.on_progress = on_progress
     if hasattr(head, _ON_EPOCH):
@@ -88,6 +98,7 @@ def train_head(
             f"{collection.splits}: none of {len(train.ids)} training tracks has any of the labels. "
             "Choose labels again with: eno labels"
         )
+    _warn_of_constant_labels(train.Y, collection.labels.all_labels)
     began = time.monotonic()
     try:
         head.fit(train.X, train.Y, val.X, val.truth, groups=train.groups, sample_weight=sample_weight)
@@ -107,6 +118,17 @@ def train_head(
         began=began,
         feedback=feedback,
     )
+
+
+def _warn_of_constant_labels(Y: sparse.csr_array, names: Sequence[str]) -> None:
+    constant = [names[place] for place in np.flatnonzero(constant_labels(Y)).tolist()]
+    if constant:
+        more = f" and {len(constant) - _NAMED} more" if len(constant) > _NAMED else ""
+        logger.warning(
+            "%d of %d labels are on no training track or on all of them (%s%s); their base rate is predicted. More "
+            "tracks, or labels with more artists (eno labels --set labels.min_artists=…), avoid this.",
+            len(constant), len(names), ", ".join(constant[:_NAMED]), more,
+        )  # fmt: skip
 
 
 def calibrate_predictor(

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.splits.stratify import SPLITS
 from eno.data.tables import write_table
-from eno.errors import ModelError
+from eno.errors import ModelError, check_format
 from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE
 from eno.files import write_json
 from eno.inference.predictor_folder import LABELS
@@ -102,8 +102,7 @@ class TrainingRecord:
             raise ModelError(f"{folder}: has no training record ({RECORD} is missing). Train with: eno train")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content.pop("format") != _FORMAT:
-                raise ValueError("unknown format")
+            check_format(path, content.pop("format"), _FORMAT, ModelError)
             return cls(**content)
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise ModelError(f"{path}: is damaged ({error!r}). Train again with: eno train") from error

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from eno.errors import ConfigError, ModelError, NotFitted, UnknownName
 from eno.evaluation.metrics import evaluate
 from eno.models import create_head, load_head, training_data
+from eno.models.calibration.calibrate import fit_calibration
 from eno.models.mlp import MLPHead
 from eno.testing import HEAD_CHECKS
 from eno.testing.heads import half_spaces as problem
@@ -81,11 +82,9 @@ class TestBeyondTheContract:
         assert sorted([*held_out, *kept]) == list(range(len(X)))
         assert 0.05 * len(X) < len(held_out) < 0.15 * len(X)
 
-    def test_base_rate_is_predicted_without_any_positives(self, head, caplog):
+    def test_base_rate_is_predicted_without_any_positives(self, head):
         X, Y = problem(n=60)
-        with caplog.at_level("WARNING"):
-            probabilities = head.fit(X, Y * 0, X, Y * 0).predict_proba(X)
-        assert "5 of 5 labels have only positives or only negatives in training (first: index 0)" in caplog.text
+        probabilities = head.fit(X, Y * 0, X, Y * 0).predict_proba(X)
         np.testing.assert_allclose(probabilities, 1 / 62, rtol=1e-3)
 
     def test_validation_data_must_match_training_data(self, head):
@@ -103,15 +102,50 @@ class TestBeyondTheContract:
         # Trees differ a little: LightGBM has a separate bin for values near 0, so an offset moves the bounds.
         assert np.abs(one - other).mean() < (0.04 if name == "lightgbm" else 0.002)
 
-    def test_base_rate_of_constant_labels_is_predicted_with_a_warning(self, head, caplog):
+    def test_base_rate_of_constant_labels_is_predicted(self, head):
         X, Y = problem(n=200)
         Y[:, 1], Y[:, 2] = 0, 1
-        with caplog.at_level("WARNING"):
-            probabilities = head.fit(X, Y).predict_proba(X)
-        assert "2 of 5 labels have only positives or only negatives in training (first: index 1)" in caplog.text
+        probabilities = head.fit(X, Y).predict_proba(X)
         # Laplace's rule, with the nine tenths of the rows that were not held out.
         np.testing.assert_allclose(probabilities[:, 1], 1 / 182, rtol=1e-3)
         np.testing.assert_allclose(probabilities[:, 2], 181 / 182, rtol=1e-3)
+
+    def test_constant_labels_are_neither_calibrated_nor_named(self, head):
+        X, Y = problem(n=400)
+        X_val, Y_val = problem(1, n=200)
+        Y[:, 1], Y[:, 2] = 0, 1  # in training only
+        probabilities = head.fit(X, Y, X_val, Y_val).predict_proba(X_val)
+        for rule in ("expected", "scut", "pcut", "global"):
+            calibration = fit_calibration(probabilities, Y_val, rule=rule)
+            calibrated = calibration.apply(probabilities)
+            np.testing.assert_allclose(calibrated[:, 1], 1 / 402, rtol=1e-3)
+            np.testing.assert_allclose(calibrated[:, 2], 401 / 402, rtol=1e-3)
+            decisions = calibration.decide(calibrated)
+            assert not decisions[:, 1].any()
+            assert decisions[:, 2].all()
+
+    def test_only_the_files_of_the_last_head_remain(self, head, tmp_path):
+        X, Y = problem(n=60)
+        (tmp_path / "notes.md").touch()
+        create_head("blend", **QUICK["blend"]).fit(X, Y).save(tmp_path)
+        create_head("lightgbm", rounds=2).fit(X, Y).save(tmp_path)
+        create_head("knn").fit(X, Y).save(tmp_path)
+        head.fit(X, Y).save(tmp_path)
+        head.save(tmp_path / "alone")
+        alone = {path.relative_to(tmp_path / "alone") for path in (tmp_path / "alone").rglob("*")}
+        for path in (tmp_path / "alone").rglob("*.*"):
+            path.unlink()
+        files = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if "alone" not in path.parts}
+        assert files == alone | {Path("notes.md")}
+
+    def test_options_of_another_version_are_named(self, head, tmp_path):
+        X, Y = problem(n=60)
+        head.fit(X, Y).save(tmp_path)
+        content = json.loads((tmp_path / "head.json").read_text())
+        content["options"]["momentum"] = 0.9
+        (tmp_path / "head.json").write_text(json.dumps(content))
+        with pytest.raises(ModelError, match=r"'momentum', which this version of eno does not have.*upgrade eno"):
+            load_head(tmp_path)
 
     def test_saved_and_loaded(self, fitted, tmp_path):
         X, _ = problem()

@@ -99,7 +99,8 @@ class TestEveryLoss:
     @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
     def test_extreme_logits_have_finite_losses_and_gradients(self, name, gamma):
         logits = torch.tensor([[200.0, -200.0, 200.0, -200.0, 0.0]], requires_grad=True)
-        loss_fn = MultiLabelLoss(name, gamma=gamma, gamma_negative=gamma, gamma_positive=gamma)
+        names = {"bce": (), "focal": ("gamma",), "asymmetric": ("gamma_negative", "gamma_positive")}[name]
+        loss_fn = MultiLabelLoss(name, **dict.fromkeys(names, gamma))
         loss = loss_fn(logits, torch.tensor([[1.0, 0.0, 0.0, 1.0, 1.0]]))
         loss.backward()
         assert torch.isfinite(loss)
@@ -137,3 +138,8 @@ class TestPositiveWeights:
             MultiLabelLoss("hinge")
         with pytest.raises(ValueError, match="label_smoothing = 1"):
             MultiLabelLoss(label_smoothing=1.0)
+
+    @pytest.mark.parametrize(("name", "option"), [("asymmetric", "gamma"), ("bce", "gamma"), ("focal", "clip")])
+    def test_parameters_of_other_losses_are_refused(self, name, option):
+        with pytest.raises(ValueError, match=f"The loss '{name}' has no parameter '{option}'; it has: "):
+            MultiLabelLoss(name, **{option: 1.0})

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from scipy import sparse
 
 from eno.data.names import label_key
-from eno.errors import LabelError
+from eno.errors import LabelError, check_format
 from eno.files import write_json
 
 _Lists: TypeAlias = Any  # a list array of pyarrow, which has no types for mypy, or Sequence[Iterable[str] | None]
@@ -179,6 +179,7 @@ class LabelEncoder:
             raise LabelError(f"{path}: no such file. Create it with: eno labels")
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
+            check_format(path, content.get("format", 1), 1, LabelError)
             options = {name: content[name] for name in ("secondary_weight", "aliases", "implied") if name in content}
             return cls(content["genres"], content["descriptors"], **options)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

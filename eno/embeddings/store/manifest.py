@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from eno.audio.windows import WindowPolicy
 from eno.embeddings.store.folder import Folder
-from eno.errors import FingerprintMismatch, StoreError
+from eno.errors import FingerprintMismatch, StoreError, check_format
 from eno.spec import EncoderSpec
 
 MANIFEST_FILE = "manifest.json"
-_FORMAT, _READABLE = 2, (1, 2)
+_FORMAT = 2
 
 
 class Manifest(NamedTuple):
@@ -38,10 +38,7 @@ def read_manifest(folder: Folder) -> Manifest:
         )
     try:
         content = json.loads(folder.read(MANIFEST_FILE))
-        if content["format"] not in _READABLE:
-            raise StoreError(
-                f"{folder}: has format {content['format']}; this version of eno reads formats up to {_FORMAT}."
-            )
+        check_format(str(folder), content["format"], _FORMAT, StoreError)
         spec = EncoderSpec.from_dict(content["encoder"])
         manifest = Manifest(spec, WindowPolicy(**content["windows"]), content["dtype"])
     except (ValueError, KeyError, TypeError) as error:

@@ -12,12 +12,11 @@ import numpy as np
 from pydantic import Field
 from scipy import sparse
 
-from eno.errors import ModelError
+from eno.errors import ModelError, check_format
 from eno.files import write_json
 from eno.models.calibration.cross_fitting import Fitting, RuleEstimate, cross_fit, divide
 from eno.models.calibration.scaling import METHODS, Method, logits_of, scale
-from eno.models.calibration.thresholds import NEVER, RULES, Rule, Scores, choose_thresholds, raise_to_precision
-from eno.models.heads import check_format
+from eno.models.calibration.thresholds import NEVER, RULES, Rule
 from eno.models.types import Labels
 
 logger = logging.getLogger(__name__)
@@ -85,7 +84,7 @@ class Calibration:
         """Read what `save` wrote; raises a ModelError if it is damaged, newer, or has another number of labels."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse)
-            check_format(Path(path), content.pop("format"), _FORMAT)
+            check_format(path, content.pop("format"), _FORMAT, ModelError)
             calibration = cls(**_read(content))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"{path}: the saved calibration is damaged ({error!r}). Train the head again.") from error
@@ -128,6 +127,9 @@ def fit_calibration(
 ) -> Calibration:
     """Fit calibration and thresholds on validation rows.
 
+    A label with the same probability for all rows keeps it, and is predicted if it is above 0.5: heads predict the base
+    rate of a label that has only positives or only negatives in training.
+
     Parameters
     ----------
     probabilities : np.ndarray [shape=(n, k)]
@@ -162,13 +164,14 @@ def fit_calibration(
     fold_of = divide(columns.shape[1], groups, folds=folds, seed=seed)
     fitting = Fitting(columns, logits_of(columns), truth, method, min_positives, seed)
     estimates, means, held_out = cross_fit(fitting, fold_of, precision_floor)
-    slopes, offsets, pooled = fitting.scaling(np.arange(columns.shape[1]))
+    rows = np.arange(columns.shape[1])
+    slopes, offsets, pooled = fitting.scaling(rows)
     if rule in means:
         thresholds = means[rule]
     else:
-        thresholds = choose_thresholds(rule, Scores(fitting.scaled(slopes, offsets), truth))
+        thresholds = fitting.thresholds(rule, fitting.scores(fitting.scaled(slopes, offsets), rows))
     if precision_floor is not None:
-        thresholds = raise_to_precision(Scores(held_out, truth), thresholds, precision_floor)
+        thresholds = fitting.raised(held_out, rows, thresholds, precision_floor)
     return Calibration(slopes, offsets, thresholds, pooled, method, rule, precision_floor, estimates)
 
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
 
 from eno.models.calibration.scaling import Method, fit_scaling, scale
-from eno.models.calibration.thresholds import AVERAGED, RULES, Scores, choose_thresholds, raise_to_precision
+from eno.models.calibration.thresholds import (
+    AVERAGED,
+    NEVER,
+    RULES,
+    Scores,
+    choose_thresholds,
+    raise_to_precision,
+)
+
+_SAME = 1e-4  # largest difference of logits that are equal but for rounding, as in a blend of base rates
+_EVEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,11 @@ class Fitting:
         One row per label.
     truth : scipy.sparse.csr_array [shape=(k, n)]
         The stored entries are the positives.
+
+    Notes
+    -----
+    A label with the same probability for all rows, such as the base rate of a label that no training row has, is
+    neither scaled nor does it take part in the choice of thresholds: it is predicted if its probability is above 0.5.
     """
 
     probabilities: np.ndarray
@@ -54,10 +70,40 @@ class Fitting:
     min_positives: int
     seed: int
 
+    @cached_property
+    def varying(self) -> np.ndarray:
+        """Indices of the labels whose probabilities differ between rows [dtype=int64]."""
+        if self.logits.shape[1] == 1:
+            return np.arange(len(self.logits))
+        return np.flatnonzero(np.ptp(self.logits, axis=1) > _SAME)
+
     def scaling(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Fit on some rows; see `eno.models.calibration.scaling.fit_scaling`."""
-        logits, truth = self.logits[:, rows], self.truth[:, rows]
-        return fit_scaling(logits, truth, method=self.method, min_positives=self.min_positives, seed=self.seed)
+        labels = len(self.logits)
+        slopes, offsets, pooled = np.ones(labels), np.zeros(labels), np.zeros(labels, bool)
+        at = np.ix_(self.varying, rows)
+        slopes[self.varying], offsets[self.varying], pooled[self.varying] = fit_scaling(
+            self.logits[at],
+            self.truth[self.varying][:, rows],
+            method=self.method,
+            min_positives=self.min_positives,
+            seed=self.seed,
+        )
+        return slopes, offsets, pooled
+
+    def thresholds(self, rule: str, scores: Scores) -> np.ndarray:
+        """Choose a threshold for every label from the `Scores` of those that vary [shape=(k,)]."""
+        thresholds = np.where(self.probabilities[:, 0] > _EVEN, _EVEN, NEVER)
+        thresholds[self.varying] = choose_thresholds(rule, scores)
+        return thresholds
+
+    def scores(self, calibrated: np.ndarray, rows: np.ndarray) -> Scores:
+        """Return the sorted probabilities on some rows of the labels that vary."""
+        return Scores(calibrated[np.ix_(self.varying, rows)], self.truth[self.varying][:, rows])
+
+    def raised(self, calibrated: np.ndarray, rows: np.ndarray, thresholds: np.ndarray, floor: float) -> np.ndarray:
+        """See `eno.models.calibration.thresholds.raise_to_precision`; on some rows, for all labels."""
+        return raise_to_precision(Scores(calibrated[:, rows], self.truth[:, rows]), thresholds, floor)
 
     def scaled(self, slopes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities of all rows [shape=(k, n), dtype=float32]."""
@@ -88,14 +134,14 @@ def cross_fit(
         slopes, offsets, _ = fitting.scaling(others)
         calibrated = fitting.scaled(slopes, offsets)
         held_out[:, rows] = calibrated[:, rows]
-        scores = Scores(calibrated[:, others], truth[:, others])
+        scores = fitting.scores(calibrated, others)
         positives = truth[:, rows].tocoo()
         for rule in RULES:
-            thresholds = choose_thresholds(rule, scores)
+            thresholds = fitting.thresholds(rule, scores)
             if rule in sums:
                 sums[rule] += thresholds / folds
             if precision_floor is not None:
-                thresholds = raise_to_precision(scores, thresholds, precision_floor)
+                thresholds = fitting.raised(calibrated, others, thresholds, precision_floor)
             decided = held_out[:, rows] > thresholds[:, np.newaxis]
             hits[rule] += np.bincount(positives.row, decided[positives.row, positives.col], len(held_out))
             predicted[rule] += decided.sum(axis=1)

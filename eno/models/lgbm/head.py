@@ -15,15 +15,14 @@ from scipy.special import expit, logit
 from eno.cores import usable_cores
 from eno.errors import TrainingError
 from eno.files import replace_file
-from eno.models.base import BaseHead
+from eno.models.base import TREES, BaseHead
 from eno.models.lgbm.checkpoint import LabelCheckpoint, key_of
 from eno.models.lgbm.labels import BoostingOptions, LabelTrees, train_in_threads
-from eno.models.training_data import TrainingData, chunks, take
-from eno.models.types import Count, Positive, Vectors
+from eno.models.training_data import TrainingData
+from eno.models.types import Count, Positive
 
 logger = logging.getLogger(__name__)
 
-_TREES = "trees.txt"
 _SEPARATOR = "\n=== end of label ===\n"
 _EXECUTORS = ("local", "ray")
 
@@ -172,12 +171,7 @@ class LightGBMHead(BaseHead):
         options = super()._saved_options()
         return {name: value for name, value in options.items() if name not in ("executor", "checkpoint")}
 
-    def predict_proba(self, X: Vectors) -> np.ndarray:
-        """See `eno.models.Head.predict_proba`."""
-        self._check(X)
-        return np.concatenate([self._probabilities(take(X, rows)) for rows in chunks(len(X))])
-
-    def _probabilities(self, X: np.ndarray) -> np.ndarray:
+    def _predict(self, X: np.ndarray) -> np.ndarray:
         flat = np.ascontiguousarray(X.reshape(len(X), -1))
         logits = np.tile(logit(self._base_rates), (len(flat), 1))
         for label, booster in enumerate(self._boosters):
@@ -198,13 +192,13 @@ class LightGBMHead(BaseHead):
 
     def _write_files(self, folder: Path) -> None:
         trees = [booster.model_to_string() if booster else "" for booster in self._boosters]
-        with replace_file(folder / _TREES) as temporary:
+        with replace_file(folder / TREES) as temporary:
             temporary.write_text(_SEPARATOR.join([*trees, ""]), encoding="utf-8")
 
     def _read_files(self, folder: Path) -> None:
-        *trees, rest = (folder / _TREES).read_text(encoding="utf-8").split(_SEPARATOR)
+        *trees, rest = (folder / TREES).read_text(encoding="utf-8").split(_SEPARATOR)
         if rest or len(trees) != len(self._base_rates):
-            raise ValueError(f"{_TREES} is truncated")
+            raise ValueError(f"{TREES} is truncated")
         try:
             self._boosters = [lgb.Booster(model_str=text) if text else None for text in trees]
         except lgb.basic.LightGBMError as error:

@@ -86,7 +86,7 @@ class LabelTrainer:
         *,
         threads: int,
     ) -> None:
-        self._Y, self._Y_val, self._options = Y, Y_val, options
+        self._Y, self._Y_val, self._weights, self._options = Y, Y_val, weights, options
         parameters = options.parameters | {"num_threads": threads}
         weight = None if (weights == 1).all() else weights  # LightGBM is faster without
         sample = _sample(pieces, options.seed)
@@ -103,13 +103,18 @@ class LabelTrainer:
         rows_val, _ = choose_rows(y_val, _VAL_ROWS, (options.seed, label))
         positives = np.count_nonzero(y_val)
         try:
-            booster = lgb.Booster(options.parameters, self._subset(self._data, rows, y))
+            data, shift = self._subset(self._data, rows, y), float(np.log(kept))
+            if kept < 1 and ((y > 0) & (y < 1)).any():
+                # One shift of all logits is right only if every absence of the label was sampled alike.
+                data.set_weight(self._weights[rows] * np.where(y[rows] > 0, 1, 1 / kept))
+                shift = 0.0
+            booster = lgb.Booster(options.parameters, data)
             if options.min_judged <= positives < len(y_val):
                 booster.add_valid(self._subset(self._validation, rows_val, y_val > 0), "validation")
                 best = _boost(booster, options.rounds, options.early_stopping)
             else:
                 best = _boost(booster, options.rounds, None)
-            return LabelTrees(label, booster.model_to_string(num_iteration=best), float(np.log(kept)))
+            return LabelTrees(label, booster.model_to_string(num_iteration=best), shift)
         except lgb.basic.LightGBMError as error:
             return LabelTrees(label, failure=str(error))
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from eno.embeddings.store.folder import Folder
 from eno.embeddings.store.lock import WriterLock
-from eno.errors import SimilarityError
+from eno.errors import SimilarityError, check_format
 from eno.files import write_json
 
 MANIFEST = "manifest.json"
@@ -103,11 +103,7 @@ class Manifest:
             raise SimilarityError(f"{folder}: there is no index here. Build one: eno index build.")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            version = content.pop("format")
-            if version != _FORMAT:
-                raise SimilarityError(
-                    f"{folder}: the index has format {version}, expected {_FORMAT}. Rebuild it: eno index build."
-                )
+            check_format(path, content.pop("format"), _FORMAT, SimilarityError)
             return cls(**content)
         except (ValueError, KeyError, TypeError) as error:
             raise SimilarityError(f"{path}: is damaged ({error!r}). Rebuild the index: eno index build.") from error

@@ -114,6 +114,15 @@ class TestNegatives:
         assert (len(rows), kept) == (800, 400 / 600)
         assert choose_rows(~y, 100, (0,))[1] == 1.0
 
+    def test_sampling_of_negatives_does_not_change_base_rates_of_soft_labels(self):
+        X, _ = problem(n=20_000, dim=3, labels=1)
+        present = np.random.default_rng(0).random(len(X)) < 1 / (1 + np.exp(-2 * X[:, 0])) / 5
+        Y = np.where(present, 0.3, 0).astype(np.float32)[:, None]
+        weights = np.where(X[:, 1] > 0, 1, 3)
+        head = LightGBMHead(max_rows=5000, rounds=40, feature_fraction=1.0, min_data_in_leaf=50)
+        p = head.fit(X, Y, X[:100], Y[:100], sample_weight=weights).predict_proba(X)
+        assert np.average(p[:, 0], weights=weights) == pytest.approx(np.average(Y[:, 0], weights=weights), rel=0.05)
+
     def test_sampling_of_negatives_does_not_change_base_rates(self):
         X, Y = problem(n=6000, labels=3)
         rare = (Y[:, :1] * (np.random.default_rng(3).random((len(X), 1)) < 0.1)).astype(np.float32)
