@@ -15,7 +15,9 @@ import soundfile
 import soxr
 
 from eno.audio.decoders import Decoder, open_decoder, open_with_ffmpeg
+from eno.audio.heartbeat import note_progress
 from eno.audio.libsndfile import too_long
+from eno.audio.stated_lengths import TOLERANCE_S
 from eno.errors import AudioError
 
 logger = logging.getLogger(__name__)
@@ -27,7 +29,11 @@ MIN_DURATION_S = 0.5
 _CANCELLATION = 10.0 ** (-20 / 10)
 # soxr's filter at its "HQ" setting rings for under 20 ms at 8 kHz, less at higher rates.
 _RESAMPLER_MARGIN_S = 0.05
-_PROBED_SPANS, _PROBED_SPAN_S = 8, 0.25
+_PROBED_BLOCKS = 8
+# Each block of this length is mixed down on its own, so that a span does not depend on where it begins and ends.
+_DOWNMIX_BLOCK_S = 0.25
+_ROUNDING_S = 0.05  # headers of whole files promise up to this much more than there is
+_PIECE_S = 30  # long spans are decoded in pieces, to save memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +110,7 @@ class AudioFile:
 
     def __init__(self, path: Path, *, max_duration_s: float = math.inf) -> None:
         self.path, self._max_duration_s = path, max_duration_s
+        self._has_silent_end = False
         self._decoder: Decoder = open_decoder(path, max_duration_s=max_duration_s)
         frames, rate = self._decoder.frames, self._decoder.sample_rate
         if frames < MIN_DURATION_S * rate:
@@ -143,12 +150,32 @@ class AudioFile:
         )
 
     def _cancels_somewhere(self) -> bool:
-        length = min(self._decoder.frames, round(_PROBED_SPAN_S * self._decoder.sample_rate))
-        starts = np.linspace(0, self._decoder.frames - length, _PROBED_SPANS).astype(int)
-        return any(_cancelling_channel(self._read(int(start), length)) is not None for start in starts)
+        length = self._downmix_block
+        starts = np.linspace(0, (self._decoder.frames - 1) // length, _PROBED_BLOCKS).astype(int) * length
+        ends = np.minimum(starts + length, self._decoder.frames)
+        blocks = (self._read(int(start), int(end - start)) for start, end in zip(starts, ends, strict=True))
+        return any((_cancelling_channels(block, length) >= 0).any() for block in blocks)
+
+    @property
+    def _downmix_block(self) -> int:
+        return round(_DOWNMIX_BLOCK_S * self._decoder.sample_rate)
 
     def span(self, sample_rate: int, start: int, samples: int) -> np.ndarray:
-        """Decode mono audio at `sample_rate` from sample `start` on [shape=(samples,), dtype=float32]."""
+        """Decode mono audio at `sample_rate` from sample `start` on [shape=(samples,), dtype=float32].
+
+        Besides the result, this takes the memory of half a minute of the file, however long the span is.
+        """
+        samples = max(0, min(samples, self.samples(sample_rate) - start))
+        piece = _PIECE_S * sample_rate
+        if samples <= piece:
+            return self._piece(sample_rate, start, samples)
+        span = np.empty(samples, np.float32)
+        for at in range(0, samples, piece):
+            note_progress()
+            span[at : at + piece] = self._piece(sample_rate, start + at, min(piece, samples - at))
+        return span
+
+    def _piece(self, sample_rate: int, start: int, samples: int) -> np.ndarray:
         native = self._decoder.sample_rate
         shared = math.gcd(native, sample_rate)
         up, down = sample_rate // shared, native // shared
@@ -157,32 +184,58 @@ class AudioFile:
         margin = round(_RESAMPLER_MARGIN_S * native) if up != down else 0
         first = max(0, (start * down // up - margin) // down * down)
         end = min(self._decoder.frames, -(-(start + samples) * down // up) + margin)
-        audio = _mono(self._read(first, end - first))
+        audio = self._mono(first, end)
         if up != down:
             audio = soxr.resample(audio, native, sample_rate, quality="HQ")
         offset = start - first * up // down
         return np.ascontiguousarray(audio[offset : offset + samples], dtype=np.float32)
 
-    def _read(self, start: int, frames: int) -> np.ndarray:
+    def _mono(self, first: int, end: int) -> np.ndarray:
+        """Mix down whole blocks: the mean of the channels or, where they cancel each other, the loudest one."""
+        if self._decoder.channels == 1:
+            return self._read(first, end - first)[:, 0]
+        length = self._downmix_block
+        begin = first // length * length
+        read = self._read(begin, min(self._decoder.frames, -(-end // length) * length) - begin, seek_to=first)
+        mono: np.ndarray = read.mean(axis=1)
+        for block, channel in enumerate(_cancelling_channels(read, length)):
+            if channel >= 0:
+                mono[block * length : (block + 1) * length] = read[block * length : (block + 1) * length, channel]
+        return mono[first - begin : end - begin]
+
+    def _read(self, start: int, frames: int, *, seek_to: int | None = None) -> np.ndarray:
+        decoder, damage = self._decoder, None
         try:
-            read = self._decoder.read(start, frames)
+            read = decoder.read(start, frames, seek_to=seek_to)
         except soundfile.SoundFileError as error:
+            read, damage = np.zeros((0, decoder.channels), np.float32), error
+        if len(read) < frames and decoder.name != "pyav":
             # FFmpeg skips some damage at which libsndfile gives up.
-            promised = self._decoder.frames
-            self._decoder.close()
+            decoder.close()
             self._decoder = open_with_ffmpeg(self.path, max_duration_s=self._max_duration_s)
-            if self._decoder.frames < promised:
-                raise self._ends_early(self._decoder.frames, promised) from error
+            decodable, self._decoder.frames = self._decoder.frames, decoder.frames
+            if decodable < decoder.frames - TOLERANCE_S * decoder.sample_rate:
+                raise self._ends_early(decodable) from damage
             read = self._decoder.read(start, frames)
         if len(read) < frames:
-            raise self._ends_early(start + len(read), self._decoder.frames)
+            read = self._with_silent_end(read, start, frames)
         return self._finite(read, start)
 
-    def _ends_early(self, decoded: int, promised: int) -> AudioError:
+    def _with_silent_end(self, read: np.ndarray, start: int, frames: int) -> np.ndarray:
+        end, rate = start + len(read), self._decoder.sample_rate
+        missing_s = (self._decoder.frames - end) / rate
+        if missing_s > TOLERANCE_S:
+            raise self._ends_early(end)
+        if not self._has_silent_end and missing_s > _ROUNDING_S:
+            logger.warning("%s: the last %.3f s are missing and were replaced by silence", self.path, missing_s)
+        self._has_silent_end = True
+        return np.pad(read, [(0, frames - len(read)), (0, 0)])
+
+    def _ends_early(self, decoded: int) -> AudioError:
         rate = self._decoder.sample_rate
         return AudioError(
             self.path,
-            f"is truncated or damaged: only {decoded / rate:.2f} s of the {promised / rate:.2f} s that its header "
+            f"is truncated or damaged: only {decoded / rate:.2f} s of the {self.duration_s:.2f} s that its header "
             "promises can be decoded; copy it again from its source",
         )
 
@@ -197,21 +250,14 @@ class AudioFile:
         return np.where(finite, samples, np.float32(0))
 
 
-def _mono(samples: np.ndarray) -> np.ndarray:
-    """Return the mean of the channels [shape=(frames,)], or the loudest channel if they cancel."""
-    channel = _cancelling_channel(samples)
-    if channel is not None:
-        return samples[:, channel]
-    mean: np.ndarray = samples.mean(axis=1)
-    return mean
-
-
-def _cancelling_channel(samples: np.ndarray) -> int | None:
-    """Return the loudest channel if the mean of the channels nearly vanishes compared with it, else None."""
-    if samples.shape[1] == 1:
-        return None
-    energies = np.square(samples, dtype=np.float64).sum(axis=0)
-    mixed = np.square(samples.mean(axis=1), dtype=np.float64).sum()
-    loudest = int(energies.argmax())
+def _cancelling_channels(samples: np.ndarray, block: int) -> np.ndarray:
+    """Return the loudest channel of blocks in which it nearly vanishes from the mean of the channels, else -1."""
+    channels = samples.shape[1]
+    if channels == 1:
+        return np.full(-(-len(samples) // block), -1)
+    starts = range(0, len(samples), block)
+    energies = np.add.reduceat(np.square(samples, dtype=np.float64), starts, axis=0)
+    mixed = np.add.reduceat(np.square(samples.mean(axis=1), dtype=np.float64), starts)
     # One channel of n at unit gain leaves 1/n² of its energy in the mean, which is no cancellation.
-    return loudest if mixed * samples.shape[1] ** 2 < _CANCELLATION * energies[loudest] else None
+    cancels = mixed * channels**2 < _CANCELLATION * energies.max(axis=1)
+    return np.where(cancels, energies.argmax(axis=1), -1)

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+import soxr
 
 from eno.audio.formats import FFMPEG_CONTAINERS
+from eno.audio.gaps import Gaps
 from eno.audio.heartbeat import note_progress
 from eno.audio.libsndfile import too_long
+from eno.audio.ogg import ogg_links, read_link
+from eno.audio.stated_lengths import TOLERANCE_S
 from eno.errors import AudioError
 
 logger = logging.getLogger(__name__)
 
 # AAC and similar codings overlap their frames, so samples are exact only a few frames after a seek.
 _PREROLL_S = 0.25
-_MAX_SILENCED_S = 1.0
+_CONTAINERS = ",".join(FFMPEG_CONTAINERS)
 # Only this family has sample-exact timestamps. In others (milliseconds in Matroska, estimates in raw AAC) a seek ends
 # up near the right sample, so they are decoded from the start.
 _SEEKABLE = "mov,mp4,m4a"
@@ -29,20 +35,30 @@ _STATE_LENGTH = ("matroska", "wv", "ape", "tta")
 
 
 class PyAVDecoder:
-    """FFmpeg through PyAV: AAC, ALAC, WMA, WavPack, … and whatever libsndfile refuses.
+    """FFmpeg through PyAV: AAC, ALAC, WMA, WavPack, … and whatever libsndfile refuses or reads only in part.
+
+    All audio is converted to the sample rate of its beginning and to its largest number of channels. Silence replaces
+    packets that cannot be decoded or are missing.
+
+    Parameters
+    ----------
+    beyond_header : bool
+        Read a WAV file to its end, whatever length its header states.
 
     Raises
     ------
     AudioError
-        The file cannot be opened, holds no audio, or is longer than `max_duration_s`.
+        The file cannot be opened, holds no audio, is longer than `max_duration_s`, or more than `TOLERANCE_S` of it are
+        missing.
     """
 
     name = "pyav"
 
-    def __init__(self, path: Path, *, max_duration_s: float = math.inf) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, max_duration_s: float = math.inf, beyond_header: bool = False) -> None:
+        self._path, self._options = path, {"ignore_length": "1"} if beyond_header else {}
+        self._links = ogg_links(path)
         try:
-            self._container: Any = _open(path)
+            self._container: Any = self._open()
         except (av.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise AudioError(path, f"is not audio that can be decoded: {reason}") from error
@@ -59,106 +75,115 @@ class PyAVDecoder:
         self.codec: str = coding.name
         self.container: str = self._container.format.name
         self._seekable = self.container.startswith(_SEEKABLE) and self._stream.duration is not None
-        self._frames: Iterator[np.ndarray] | None = None  # continues decoding …
+        self._blocks: Iterator[np.ndarray] | None = None  # continues decoding …
         self._position = 0  # … at this frame of the file
-        self._rest = np.zeros((0, self.channels), np.float32)  # decoded, but not yet requested
+        self._kept: deque[tuple[int, np.ndarray]] = deque()  # the latest blocks and where they begin
+        self._most_channels = self.channels
         if self._seekable:
-            seconds = self._stream.duration * self._stream.time_base
-            self.frames = round(seconds * self.sample_rate)
+            self.frames = round(self._stream.duration * self._stream.time_base * self.sample_rate)
         else:
-            promised = self._container.duration if self.container.startswith(_STATE_LENGTH) else None
-            self.frames = 0
-            for block in self._decode_from(0):
-                self.frames += len(block)
-                if self.frames > max_duration_s * self.sample_rate:
-                    self.close()
-                    raise too_long(path, max_duration_s)
-            if promised is not None and self.frames / self.sample_rate < promised / av.time_base - 1.0:
-                self.close()
-                raise AudioError(
-                    path,
-                    f"is truncated: only {self.frames / self.sample_rate:.2f} s of the {promised / av.time_base:.2f} s "
-                    "that its header promises can be decoded; copy it again from its source",
-                )
+            self.frames = self._count(max_duration_s)
+            self.channels = self._most_channels
 
-    def read(self, start: int, frames: int) -> np.ndarray:
+    def _count(self, max_duration_s: float) -> int:
+        # The duration of a file with video is that of the longer of both.
+        alone = all(stream.type != "video" for stream in self._container.streams)
+        promised = self._container.duration if alone and self.container.startswith(_STATE_LENGTH) else None
+        frames = 0
+        for block in self._decode_from(0):
+            frames += len(block)
+            if frames > max_duration_s * self.sample_rate:
+                self.close()
+                raise too_long(self._path, max_duration_s)
+        if promised is not None and frames / self.sample_rate < promised / av.time_base - TOLERANCE_S:
+            self.close()
+            raise AudioError(
+                self._path,
+                f"is truncated: only {frames / self.sample_rate:.2f} s of the {promised / av.time_base:.2f} s that its "
+                "header promises can be decoded; copy it again from its source",
+            )
+        return frames
+
+    def read(self, start: int, frames: int, *, seek_to: int | None = None) -> np.ndarray:
         """Decode a span; see `Decoder.read`."""
-        # Windows are read in ascending order, so a file without an index is still decoded only once.
-        if self._frames is None or self._seekable or start < self._position:
-            self._frames = self._decode_from(start)
-            self._rest = self._rest[:0]
-        collected, missing = [], frames
-        while missing > 0:
-            block = self._rest if len(self._rest) else next(self._frames, None)
-            if block is None:
-                break
-            skipped = min(max(start - self._position, 0), len(block))
-            wanted = block[skipped : skipped + missing]
-            used = skipped + len(wanted)
-            self._rest = block[used:]
-            self._position += used
-            missing -= len(wanted)
-            collected.append(wanted)
-        return np.concatenate(collected) if collected else np.zeros((0, self.channels), np.float32)
+        # Windows are read in ascending order, and overlap: a file without an index is decoded only once.
+        kept_from = self._kept[0][0] if self._kept else self._position
+        if self._blocks is None or self._seekable or start < kept_from:
+            self._blocks, self._position = self._decode_from(start if seek_to is None else seek_to), 0
+            self._kept.clear()
+        while self._position < start + frames and (block := next(self._blocks, None)) is not None:
+            self._kept.append((self._position, block))
+            self._position += len(block)
+            self._forget_before(start)
+        self._forget_before(start)
+        parts = [block[max(0, start - at) : start + frames - at] for at, block in self._kept if at < start + frames]
+        return np.concatenate(parts) if parts else np.zeros((0, self.channels), np.float32)
+
+    def _forget_before(self, start: int) -> None:
+        while self._kept and self._kept[0][0] + len(self._kept[0][1]) <= start:
+            self._kept.popleft()
 
     def _decode_from(self, start: int) -> Iterator[np.ndarray]:
         """Decode from `start` on or, if the file has no exact index, from its beginning."""
         begin = max(0, start - round(_PREROLL_S * self.sample_rate)) if self._seekable else 0
-        time_base = self._stream.time_base
-        first = self._stream.start_time or 0
+        position: int | None = None
         try:
-            # AAC may store noise as a mere parameter, and the decoder then generates it from a random state. Reopening
-            # the file resets this state, so that a span does not depend on what was read before.
-            self._container.close()
-            self._container = _open(self._path)
-            self._stream = self._audio_stream()
-            if self._seekable:
-                target = first + int(begin / self.sample_rate / time_base)
-                self._container.seek(target, stream=self._stream, backward=True)
-            yield from self._positioned(first)
+            for samples in _at_rate(self._with_silence(begin), self.sample_rate):
+                position = self._position if position is None else position  # the first of the blocks
+                position += len(samples)
+                if self._seekable and position > self.frames:  # padding by the encoder after the last sample
+                    samples = samples[: max(0, len(samples) - (position - self.frames))]
+                yield samples
         except av.FFmpegError as error:
             raise AudioError(self._path, f"is damaged: it cannot be decoded ({error.strerror})") from error
 
-    def _positioned(self, first: int) -> Iterator[np.ndarray]:
-        """Decode from the present position of the stream on, and set `_position`."""
-        position: int | None = None
-        silenced, samples = 0, np.zeros((0, self.channels), np.float32)
-        for frame in self._decoded():
-            if frame is None:  # like players, replace a lost packet by silence as long as the packet before it
-                samples = np.zeros_like(samples)
-                silenced += len(samples)
-                if silenced > _MAX_SILENCED_S * self.sample_rate:
-                    raise AudioError(self._path, f"is damaged: more than {_MAX_SILENCED_S} s of it cannot be decoded")
-            else:
-                samples = _as_float32(frame)
-                if samples.shape[1] != self.channels:
-                    raise AudioError(self._path, "is damaged: the number of its channels changes")
-            if position is None:
-                if frame is None:
-                    continue
-                seconds = (frame.pts - first) * self._stream.time_base if self._seekable else 0
-                self._position = position = round(seconds * self.sample_rate)
-            position += len(samples)
-            if self._seekable and position > self.frames:  # padding by the encoder after the last sample
-                samples = samples[: len(samples) - (position - self.frames)]
-            yield samples
-        if silenced:
-            logger.warning("%s: %d samples could not be decoded and were replaced by silence", self._path, silenced)
+    def _with_silence(self, begin: int) -> Iterator[tuple[np.ndarray, int]]:
+        """Yield samples and their rate, and before the first set `_position`."""
+        samples, silenced_s = None, 0.0
+        for missing, frame in self._frames(begin):
+            if samples is None and self._seekable:
+                seconds = (frame.pts - (self._stream.start_time or 0)) * self._stream.time_base
+                self._position = round(seconds * self.sample_rate)
+            if samples is not None and missing:
+                silenced_s += missing / frame.sample_rate
+                if silenced_s > TOLERANCE_S:
+                    raise AudioError(self._path, f"is damaged: more than {TOLERANCE_S} s of it cannot be decoded")
+                yield np.zeros((missing, self.channels), np.float32), frame.sample_rate
+            samples = _as_float32(frame)
+            self._most_channels = max(self._most_channels, samples.shape[1])
+            if samples.shape[1] != self.channels:
+                samples = samples.mean(axis=1, keepdims=True).repeat(self.channels, axis=1)
+            yield samples, frame.sample_rate
+        if silenced_s:
+            logger.warning("%s: %.3f s could not be decoded and were replaced by silence", self._path, silenced_s)
 
-    def _decoded(self) -> Iterator[Any]:
-        """Decode frames; None stands for a packet that cannot be decoded and is followed by others."""
-        lost = 0
-        for packet in self._container.demux(self._stream):
-            note_progress()  # an hour may be decoded for a window, where a file has no index
-            try:
-                frames = packet.decode()
-            except av.FFmpegError:
-                lost += 1
-                continue
-            if frames:
-                yield from [None] * lost
-                lost = 0
-            yield from frames
+    def _frames(self, begin: int) -> Iterator[tuple[int, Any]]:
+        """Yield decoded frames, with the number of samples that are missing before each."""
+        for link in range(len(self._links)):
+            # AAC may store noise as a mere parameter, and the decoder then generates it from a random state. Reopening
+            # the file resets this state, so that a span does not depend on what was read before.
+            self._container.close()
+            self._container = self._open(link)
+            self._stream = self._audio_stream()
+            if self._seekable:
+                target = (self._stream.start_time or 0) + int(begin / self.sample_rate / self._stream.time_base)
+                self._container.seek(target, stream=self._stream, backward=True)
+            gaps = Gaps(self._container.format.name, self._stream)
+            for packet in self._container.demux(self._stream):
+                note_progress()  # an hour may be decoded for a window, where a file has no index
+                try:
+                    frames = packet.decode()
+                except av.FFmpegError:
+                    gaps.lost()
+                    continue
+                for place, frame in enumerate(frames):
+                    yield gaps.before(None if place else packet, frame), frame
+
+    def _open(self, link: int = 0) -> Any:
+        source: Any = str(self._path)
+        if len(self._links) > 1:  # FFmpeg gives up where the format changes
+            source = BytesIO(read_link(self._path, self._links, link))
+        return av.open(source, metadata_errors="ignore", options={"format_whitelist": _CONTAINERS, **self._options})
 
     def _audio_stream(self) -> Any:
         return self._container.streams.audio[0]
@@ -168,8 +193,39 @@ class PyAVDecoder:
         self._container.close()
 
 
-def _open(path: Path) -> Any:
-    return av.open(str(path), metadata_errors="ignore", options={"format_whitelist": ",".join(FFMPEG_CONTAINERS)})
+def constant_mp3_frames(path: Path) -> int | None:
+    """Count the frames of an MP3 file without decoding it; None if its rate or number of channels changes."""
+    from mutagen import mp3
+
+    mpeg: Any = mp3  # has no types
+    packets, formats = 0, set()
+    try:
+        with av.open(str(path), metadata_errors="ignore", options={"format_whitelist": _CONTAINERS}) as container:
+            for packet in container.demux(container.streams.audio[0]):
+                if packet.size:
+                    found = mpeg.MPEGFrame(BytesIO(bytes(packet)[:4]))
+                    formats.add((found.sample_rate, found.channels, found.layer, found.version))
+                    packets += 1
+    except (av.FFmpegError, ValueError, IndexError, mpeg.HeaderNotFoundError):
+        return None
+    if len(formats) != 1:
+        return None
+    _, _, layer, version = formats.pop()
+    return packets * (384 if layer == 1 else 576 if layer == 3 and version > 1 else 1152)
+
+
+def _at_rate(blocks: Iterable[tuple[np.ndarray, int]], sample_rate: int) -> Iterator[np.ndarray]:
+    """Resample those blocks that have another rate."""
+    resampler, current, samples = None, sample_rate, None
+    for samples, rate in blocks:
+        if rate != current:
+            if resampler is not None:
+                yield resampler.resample_chunk(samples[:0], last=True)
+            current = rate
+            resampler = soxr.ResampleStream(rate, sample_rate, samples.shape[1]) if rate != sample_rate else None
+        yield samples if resampler is None else resampler.resample_chunk(samples)
+    if resampler is not None and samples is not None:
+        yield resampler.resample_chunk(samples[:0], last=True)
 
 
 def _as_float32(frame: Any) -> np.ndarray:

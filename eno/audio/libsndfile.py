@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -10,12 +11,15 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from eno.audio.stated_lengths import TOLERANCE_S
 from eno.errors import AudioError
+
+logger = logging.getLogger(__name__)
 
 # libsndfile 1.2.2 seeks past the right sample in Vorbis after it has read before or near the end, and in MP3 returns
 # wrong samples until the bit reservoir has filled; both are over within half a second.
 _SEEK_AHEAD_S = {"OGG": 1.0, "MP3": 1.0}
-_BLOCK = 1 << 18  # frames read at once while counting or skipping
+_BLOCK = 1 << 18  # frames read at once while skipping
 _CUT_OFF_CHUNK = re.compile(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
 _UNKNOWN_SIZE = 0x7FFF_0000  # programs that write to a pipe do not know the size and write one of the largest
 
@@ -28,13 +32,18 @@ class SoundFileDecoder:
     soundfile.SoundFileError
         libsndfile does not accept the file.
     AudioError
-        The file is too long, or shorter than its header promises. Ogg, and MP3 without a Xing header, promise no
-        length, so truncation cannot be detected.
+        The file is more than `TOLERANCE_S` shorter than its header promises. Ogg promises no length, so truncation
+        cannot be detected.
+
+    Attributes
+    ----------
+    frames : int
+        According to the header, or for MP3 without a Xing header an estimate. More than these are never decoded.
     """
 
     name = "soundfile"
 
-    def __init__(self, path: Path, *, max_duration_s: float = math.inf) -> None:
+    def __init__(self, path: Path) -> None:
         # With a descriptor libsndfile detects the format from the content, not from the file name, which may be wrong.
         # It closes the descriptor even if it refuses the file.
         self._file = soundfile.SoundFile(os.open(path, os.O_RDONLY), closefd=True)
@@ -44,17 +53,17 @@ class SoundFileDecoder:
         self.codec: str = self._file.subtype
         self.frames: int = self._file.frames
         self._refuse_cut_off(path)
-        if self.container == "MP3" and not _mp3_states_its_length(path):
-            # libsndfile then estimates the length from the bit rate, which is inexact.
-            self.frames = self._count(max_duration_s)
-            if self.frames > max_duration_s * self.sample_rate:
-                self._file.close()
-                raise too_long(path, max_duration_s)
 
     def _refuse_cut_off(self, path: Path) -> None:
         # libsndfile reads truncated WAV and AIFF files without an error, and only mentions it in its log.
         chunk = _CUT_OFF_CHUNK.search(self._file.extra_info)
         if chunk and int(chunk[2]) < int(chunk[1]) < _UNKNOWN_SIZE:
+            missing_s = (
+                (int(chunk[1]) / int(chunk[2]) - 1) * self.frames / self.sample_rate if self.frames else math.inf
+            )
+            if missing_s <= TOLERANCE_S:
+                logger.warning("%s is truncated: the last %.2f s are missing", path, missing_s)
+                return
             self._file.close()
             raise AudioError(
                 path,
@@ -62,14 +71,7 @@ class SoundFileDecoder:
                 "promises; copy it again from its source",
             )
 
-    def _count(self, max_duration_s: float) -> int:
-        frames = 0
-        self._file.seek(0)
-        while frames <= max_duration_s * self.sample_rate and (block := len(self._file.read(_BLOCK, dtype="float32"))):
-            frames += block
-        return frames
-
-    def read(self, start: int, frames: int) -> np.ndarray:
+    def read(self, start: int, frames: int, *, seek_to: int | None = None) -> np.ndarray:
         """Decode a span; see `Decoder.read`."""
         ahead = round(_SEEK_AHEAD_S.get(self.container, 0.0) * self.sample_rate)
         samples = self._read_from(max(0, start - ahead), start, frames)
@@ -96,16 +98,3 @@ class SoundFileDecoder:
 def too_long(path: Path, max_duration_s: float) -> AudioError:
     """Return the error for a file that exceeds the maximum duration."""
     return AudioError(path, f"is longer than the {max_duration_s / 60:g} minutes that are allowed")
-
-
-def _mp3_states_its_length(path: Path) -> bool:
-    """Return whether the first MPEG frame is a Xing, Info or VBRI header, which holds the number of frames."""
-    with path.open("rb") as file:
-        start = file.read(10)
-        if start[:3] == b"ID3":  # the size of the tag: four times seven bits
-            size = sum((byte & 0x7F) << shift for byte, shift in zip(start[6:10], (21, 14, 7, 0), strict=True))
-            file.seek(10 + size)
-        else:
-            file.seek(0)
-        frame = file.read(4096)
-    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))

@@ -6,6 +6,7 @@ better than other inputs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from torch.nn.functional import pad
 from torchaudio.transforms import MelSpectrogram
 
-from eno.audio.reading import decode
+from eno.audio.audio_file import AudioFile, open_audio
 from eno.errors import ConfigError
 
 FFT_SAMPLES, HOP_SAMPLES = 2048, 512
@@ -23,7 +24,7 @@ FFT_SAMPLES, HOP_SAMPLES = 2048, 512
 LOG_OFFSET = 1e-9
 """Added to the power, so that the logarithm of silence is finite."""
 
-_FRAMES_AT_ONCE = 8192  # their spectrum takes 100 MB
+_FRAMES_AT_ONCE = 4096  # their spectrum takes 50 MB
 
 
 class AudioFeatureExtractor:
@@ -60,8 +61,16 @@ class AudioFeatureExtractor:
         }
 
     def extract(self, audio_path: Path | str) -> torch.Tensor:
-        """Decode and resample a file, and compute its features [shape=(1, n_mels, frames), dtype=float32]."""
-        return self.from_waveform(decode(audio_path, sample_rate=self.sample_rate))
+        """Decode and resample a file, and compute its features [shape=(1, n_mels, frames), dtype=float32].
+
+        Besides the result, this takes the memory of a few minutes of audio, however long the file is.
+        """
+        with open_audio(Path(audio_path)) as audio:
+            total = audio.samples(self.sample_rate)
+            return self._from_spans(total, lambda begin, end: self._decoded(audio, begin, end))[None]
+
+    def _decoded(self, audio: AudioFile, begin: int, end: int) -> torch.Tensor:
+        return torch.from_numpy(audio.span(self.sample_rate, begin, end - begin))
 
     def from_waveform(self, samples: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Compute the features of mono audio [shape=(..., n)] at `sample_rate`.
@@ -73,15 +82,27 @@ class AudioFeatureExtractor:
         waveform = waveform[None] if waveform.ndim == 1 else waveform
         if waveform.shape[-1] <= FFT_SAMPLES // 2:
             raise ValueError(f"samples have the shape {tuple(waveform.shape)}; expected more than {FFT_SAMPLES // 2}.")
-        centred = pad(waveform.reshape(1, -1, waveform.shape[-1]), (FFT_SAMPLES // 2,) * 2, mode="reflect")
-        centred = centred.reshape(*waveform.shape[:-1], -1)
-        frames = frames_in(waveform.shape[-1])
-        parts = []
+        return self._from_spans(waveform.shape[-1], lambda begin, end: waveform[..., begin:end])
+
+    def _from_spans(self, total: int, span: Callable[[int, int], torch.Tensor]) -> torch.Tensor:
+        """Compute the features of audio of which `span` returns parts [shape=(..., end - begin)]."""
+        frames, half = frames_in(total), FFT_SAMPLES // 2
+        features = None
         for first in range(0, frames, _FRAMES_AT_ONCE):
             last = min(first + _FRAMES_AT_ONCE, frames) - 1
-            span = centred[..., first * HOP_SAMPLES : last * HOP_SAMPLES + FFT_SAMPLES]
-            parts.append(torch.log(self.mel_transform(span) + LOG_OFFSET))
-        return torch.cat(parts, dim=-1)
+            begin, end = first * HOP_SAMPLES - half, last * HOP_SAMPLES + half
+            mirrored = max(0, -begin), max(0, end - total)
+            # One sample more than is mirrored is needed.
+            from_, to = max(0, min(begin, total - mirrored[1] - 1)), min(total, max(end, mirrored[0] + 1))
+            part = span(from_, to)
+            centred = pad(part.reshape(1, -1, part.shape[-1]), mirrored, mode="reflect").reshape(*part.shape[:-1], -1)
+            centred = centred[..., max(0, begin - from_) :][..., : end - begin]
+            mel = torch.log(self.mel_transform(centred) + LOG_OFFSET)
+            if features is None:
+                features = mel.new_empty((*mel.shape[:-1], frames))
+            features[..., first : last + 1] = mel
+        assert features is not None
+        return features
 
     def to(self, device: torch.device) -> AudioFeatureExtractor:
         """Run on this device from now on."""
