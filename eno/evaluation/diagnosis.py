@@ -18,6 +18,42 @@ _NAMED = 8
 _SMALLEST = 1e-7
 
 
+@dataclass(frozen=True)
+class _Remedies:
+    """What to change in one kind of model; empty where it has no setting for that."""
+
+    under_fitting: str
+    over_fitting: str
+    rare_labels: str = ""
+    constant: str = ""
+
+
+_REMEDIES = {
+    "mlp": _Remedies(
+        "a larger head or longer training (--set mlp.hidden=[1024,1024], --set mlp.max_epochs=200), less "
+        "regularisation (--set mlp.dropout=0)",
+        "more regularisation (--set mlp.dropout=0.7, --set mlp.weight_decay=0.1, --set mlp.mixup=0.2), a smaller head "
+        "(--head linear)",
+        "class weights (--set mlp.class_weights=balanced), another loss (--set mlp.loss=focal)",
+        "another seed or a lower learning rate (--set mlp.learning_rate=0.0003)",
+    ),
+    "lightgbm": _Remedies(
+        "more or larger trees (--set lightgbm.rounds=500, --set lightgbm.num_leaves=31)",
+        "smaller trees (--set lightgbm.num_leaves=4, --set lightgbm.min_data_in_leaf=50), a smaller head "
+        "(--head linear)",
+    ),
+    "linear": _Remedies("a larger head (--head mlp)", "stronger penalties (--set linear.l2=[10,1,0.1])"),
+    "knn": _Remedies("a larger head (--head mlp)", "more neighbours (--set knn.k=[50,100])"),
+    "simple_cnn": _Remedies(
+        "longer training (scripts/train.py --epochs=200)",
+        "augmentation (scripts/train.py --spec_augment --mixup=0.2)",
+        "class weights (scripts/train.py --class_weights=balanced), another loss (scripts/train.py --loss=focal)",
+        "another seed or a lower learning rate (scripts/train.py --learning_rate=0.0003)",
+    ),
+}
+_OTHER = _Remedies("a larger head (--head mlp)", "a smaller head (--head linear)")
+
+
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """Labels of some tracks, positive above 0, and probabilities, calibrated if the predictor is [shape=(n, k)]."""
@@ -52,6 +88,8 @@ def diagnose(
     train_positives: np.ndarray,
     train: Predictions | None = None,
     val: Predictions | None = None,
+    head: str = "mlp",
+    calibration: str = "platt",
 ) -> list[Finding]:
     """Check for common issues of multi-label training, and return the result of every check.
 
@@ -63,18 +101,21 @@ def diagnose(
         A label is predicted if its probability is strictly above.
     train_positives : np.ndarray [shape=(k,)]
         Number of training tracks with each label.
+    head, calibration : str
+        Name of the head and method of calibration, to suggest settings that this predictor has.
     """
     held_out, name = (test, "test") if val is None else (val, "validation")
+    remedies = _REMEDIES.get(head, _OTHER)
     return [
-        *_fit(train, held_out, name),
-        _never_predicted(labels, test, thresholds, train_positives),
+        *_fit(train, held_out, name, remedies),
+        _never_predicted(labels, test, thresholds, train_positives, remedies),
         _untested(labels, test),
-        _constant(labels, test),
-        _calibration(test),
+        _constant(labels, test, remedies),
+        _calibration(test, calibration),
     ]
 
 
-def _fit(train: Predictions | None, held_out: Predictions, name: str) -> list[Finding]:
+def _fit(train: Predictions | None, held_out: Predictions, name: str, remedies: _Remedies) -> list[Finding]:
     issues = ("under-fitting", "over-fitting")
     if train is None:
         return [Finding(issue, None, "there are no predictions for training tracks") for issue in issues]
@@ -90,14 +131,8 @@ def _fit(train: Predictions | None, held_out: Predictions, name: str) -> list[Fi
         f"log-loss is {train_loss:.4f} and {other_loss:.4f}, over {both.sum()} labels"
     )
     under = (train_map - chance) / max(1 - chance, _SMALLEST) < _UNDER_FITTING and gap < _SMALL_GAP
-    larger = (
-        "a larger head or longer training (--set mlp.hidden=[1024,1024], --set mlp.max_epochs=200), less "
-        "regularisation (--set mlp.dropout=0), or another encoder (eno embed --encoder …)"
-    )
-    smaller = (
-        "more regularisation (--set mlp.dropout=0.7, --set mlp.weight_decay=0.1, --set mlp.mixup=0.2, --set "
-        "lightgbm.num_leaves=7), a smaller head (--head linear), or more albums"
-    )
+    larger = f"{remedies.under_fitting}, or another encoder (eno embed --encoder …)"
+    smaller = f"{remedies.over_fitting}, or more albums"
     return [_finding(issues[0], under, evidence, larger), _finding(issues[1], gap > _LARGE_GAP, evidence, smaller)]
 
 
@@ -109,7 +144,7 @@ def _quality(part: Predictions, labels: np.ndarray) -> tuple[float, float]:
 
 
 def _never_predicted(
-    labels: Sequence[str], test: Predictions, thresholds: np.ndarray, train_positives: np.ndarray
+    labels: Sequence[str], test: Predictions, thresholds: np.ndarray, train_positives: np.ndarray, remedies: _Remedies
 ) -> Finding:
     present = (test.truth > 0).any(axis=0)
     never = present & ~(test.probabilities > thresholds).any(axis=0)
@@ -129,8 +164,8 @@ def _never_predicted(
         issue,
         True,
         evidence,
-        "class weights (--set mlp.class_weights=balanced), another loss (--set mlp.loss=focal), thresholds by label "
-        "(--set calibration.rule=scut), or fewer rare labels (eno labels --set labels.min_albums=…)",
+        f"{remedies.rare_labels}{', ' if remedies.rare_labels else ''}thresholds by label (--set "
+        "calibration.rule=scut), or fewer rare labels (eno labels --set labels.min_albums=…)",
     )
 
 
@@ -149,7 +184,7 @@ def _untested(labels: Sequence[str], test: Predictions) -> Finding:
     )
 
 
-def _constant(labels: Sequence[str], test: Predictions) -> Finding:
+def _constant(labels: Sequence[str], test: Predictions, remedies: _Remedies) -> Finding:
     same = np.flatnonzero(np.ptp(test.probabilities, axis=0) == 0).tolist() if len(test.truth) > 1 else []
     issue = "constant predictions"
     if len(same) == 0:
@@ -159,12 +194,12 @@ def _constant(labels: Sequence[str], test: Predictions) -> Finding:
         True,
         f"{len(same)} of {len(labels)} labels have the same probability on every test track: "
         + _named([labels[i] for i in same]),
-        "if all labels are affected: another seed or a lower learning rate (--set mlp.learning_rate=0.0003), and eno "
-        "store verify; if only a few are: they may have had only positives or only negatives in training",
+        f"if all labels are affected: {remedies.constant}{', and ' if remedies.constant else ''}eno store verify; if "
+        "only a few are: they may have had only positives or only negatives in training",
     )
 
 
-def _calibration(test: Predictions) -> Finding:
+def _calibration(test: Predictions, method: str) -> Finding:
     issue, usable = "miscalibration", has_both_classes(test.truth)
     y, p = test.truth[:, usable] > 0, test.probabilities[:, usable]
     if y.size == 0:
@@ -176,7 +211,8 @@ def _calibration(test: Predictions) -> Finding:
         found,
         f"the expected calibration error is {error:.3f}; the mean probability of a label is {predicted:.1%}, and "
         f"{observed:.1%} of labels are true",
-        "calibration on more validation tracks (eno split --set split.val=0.25, --set calibration.method=platt)",
+        "calibration on more validation tracks (eno split --set split.val=0.25)"
+        + ("" if method == "platt" else ", or another method (--set calibration.method=platt)"),
     )
 
 

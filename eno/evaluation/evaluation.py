@@ -104,6 +104,8 @@ def evaluate_predictions(
     raw: np.ndarray | None = None,
     train: Predictions | None = None,
     val: Predictions | None = None,
+    head: str = "mlp",
+    calibration: str = "platt",
     aggregation: str = "mean_logit",
     album_probabilities: np.ndarray | None = None,
     album_thresholds: np.ndarray | None = None,
@@ -126,8 +128,8 @@ def evaluate_predictions(
         Number of training tracks with each label.
     raw : np.ndarray [shape=(n, k)], optional
         Probabilities before calibration, to measure its effect.
-    train, val : Predictions, optional
-        For `eno.evaluation.diagnosis.diagnose`.
+    train, val, head, calibration : optional
+        See `eno.evaluation.diagnosis.diagnose`.
     aggregation : str
         One of `eno.models.aggregation.AGGREGATIONS`.
     album_probabilities : np.ndarray [shape=(m, k)], optional
@@ -189,7 +191,16 @@ def evaluate_predictions(
         fixed=None if raw is None else evaluate(y, raw, thresholds=FIXED),
         gain={} if raw is None else gain(raw),
         per_label=table,
-        findings=diagnose(labels, Predictions(y, p), thresholds=limits, train_positives=counts, train=train, val=val),
+        findings=diagnose(
+            labels,
+            Predictions(y, p),
+            thresholds=limits,
+            train_positives=counts,
+            train=train,
+            val=val,
+            head=head,
+            calibration=calibration,
+        ),
         confused=confused_pairs(labels, y, predicted),
         error_map=error_map(labels, y, predicted),
         worst=worst_errors(labels, track_ids, albums, y, p, limits),

@@ -85,6 +85,7 @@ class BaseHead:
         TrainingError
             Training diverges, or fails for all labels.
         """
+        X = as_vectors(X)
         if X_val is None and len(X) < self._min_rows:
             raise ValueError(f"Fitting needs at least {self._min_rows} labelled rows; there are {len(X)}.")
         data = TrainingData.of(X, Y, X_val, Y_val, groups=groups, sample_weight=sample_weight, seed=self.seed)

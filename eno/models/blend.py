@@ -76,7 +76,7 @@ class BlendHead(BaseHead):
             raise ValueError("A blend needs at least one head.")
         blend = cls(heads=tuple(getattr(member, "name", type(member).__name__) for member in members))
         blend.members, blend.weights = list(members), np.full(len(members), 1 / len(members))
-        blend._shape = getattr(members[0], "_shape", ())
+        blend._shape, blend._fitted_options = getattr(members[0], "_shape", ()), blend._saved_options()
         return blend
 
     @property

@@ -129,7 +129,7 @@ class KNNHead(BaseHead):
             self.chosen_k, self.chosen_temperature = max(self.val_map, key=lambda tried: self.val_map[tried])
 
     def _directions(self, X: np.ndarray) -> np.ndarray:
-        standardised = ((X - self._arrays["mean"]) * self._arrays["scale"]).reshape(len(X), -1)
+        standardised = ((X - self._arrays["mean"]) * self._arrays["scale"]).reshape(len(X), self._arrays["mean"].size)
         lengths = np.linalg.norm(standardised, axis=1, keepdims=True)
         return np.ascontiguousarray(standardised / np.maximum(lengths, 1e-12), np.float32)
 

@@ -134,7 +134,7 @@ class LinearHead(BaseHead):
 
 
 def _probabilities(fitted: dict[str, np.ndarray], X: np.ndarray) -> np.ndarray:
-    flat = np.asarray(X, np.float32).reshape(len(X), -1)
+    flat = np.asarray(X, np.float32).reshape(len(X), len(fitted["mean"]))
     logits = ((flat - fitted["mean"]) * fitted["scale"]) @ fitted["coefficients"] + fitted["intercepts"]
     probabilities: np.ndarray = expit(logits).astype(np.float32)
     return probabilities

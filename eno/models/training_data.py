@@ -51,12 +51,14 @@ def check_labelled(X: Vectors, Y: Labels) -> tuple[Vectors, sparse.csr_array]:
 
 def as_vectors(X: Vectors) -> Vectors:
     """Convert lists to an array; sources that are read in chunks stay as they are."""
+    if sparse.issparse(X):
+        raise ValueError("X is a sparse array; expected a dense one: pass X.toarray().")
     return X if hasattr(X, "shape") else np.asarray(X, np.float32)
 
 
 def check_finite(vectors: np.ndarray, first: int = 0) -> None:
     """Raise a ValueError if a value is NaN or infinite; `first` is the number of the first row, for the message."""
-    broken = ~np.isfinite(vectors).reshape(len(vectors), -1).all(axis=1)
+    broken = ~np.isfinite(vectors).all(axis=tuple(range(1, vectors.ndim)))
     if broken.any():
         raise ValueError(f"X has NaN or infinite values, first in row {first + int(broken.argmax())}.")
 

@@ -61,7 +61,9 @@ def generalises_to_held_out_rows(create: Create) -> None:
 def returns_probabilities(create: Create) -> None:
     """Probabilities are float32 and have the frequencies of the labels on average."""
     X, Y = half_spaces()
-    probabilities = create().fit(X, Y).predict_proba(X)
+    head = create().fit(X, Y)
+    probabilities = head.predict_proba(X)
+    expect(head.predict_proba(X[:0]).shape == (0, Y.shape[1]), "no vectors must have no probabilities, not an error.")
     expect(probabilities.dtype == np.float32, f"probabilities have the type {probabilities.dtype}, expected float32.")
     expect(((probabilities >= 0) & (probabilities <= 1)).all(), "probabilities must be in 0 … 1.")
     expect_close(probabilities.mean(axis=0), Y.mean(axis=0), 0.06, "mean probabilities of the training rows")
@@ -100,6 +102,9 @@ def takes_layers(create: Create) -> None:
     probabilities = head.predict_proba(layers)
     expect(_auc(Y, probabilities) > 0.8, "vectors with a layer of noise: ROC-AUC of the training rows is below 0.8.")
     expect_close(_saved_and_loaded(head).predict_proba(layers), probabilities, 2e-7, "saved and loaded, with layers")
+    expect(
+        head.predict_proba(layers[:0]).shape == (0, Y.shape[1]), "no vectors with layers: expected no probabilities."
+    )
     expect_error(lambda: head.predict_proba(X), ValueError, "vectors without layers")
 
 

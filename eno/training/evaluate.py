@@ -62,6 +62,8 @@ def evaluate_predictor(
         raw=None if calibration is None else found.probabilities,
         train=Predictions(train.truth, _calibrated(parts, train)),
         val=Predictions(val.truth, _calibrated(parts, val)),
+        head=record.head,
+        calibration=record.calibration.get("method", "platt"),
         aggregation=parts.album,
         album_probabilities=(
             None if of_albums is None else of_albums.apply(aggregate(probabilities, found.albums, parts.album)[1])

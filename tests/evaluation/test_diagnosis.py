@@ -3,6 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from eno.cnn.settings import describe_options
 from eno.config import load_settings
 from eno.evaluation.diagnosis import Predictions, diagnose
 
@@ -20,9 +21,9 @@ def predictions(seed, signal, rows=400):
     return Predictions(truth, (1 / (1 + np.exp(-logits))).astype(np.float32))
 
 
-def found(test, *, thresholds=0.3, **parts):
+def found(test, *, thresholds=0.3, **options):
     counts = np.array([50, 5, 40, 30, 20, 10])
-    findings = diagnose(LABELS, test, thresholds=np.full(6, thresholds), train_positives=counts, **parts)
+    findings = diagnose(LABELS, test, thresholds=np.full(6, thresholds), train_positives=counts, **options)
     assert [one.issue for one in findings] == ISSUES
     assert all(one.evidence and bool(one.remedy) == bool(one.found) for one in findings)
     return {one.issue: one for one in findings}
@@ -87,16 +88,27 @@ def test_one_track_without_positives():
     assert findings["miscalibration"].found is None
 
 
-def test_remedies_are_existing_settings():
+def remedies(head, calibration="platt"):
     test = Predictions(predictions(0, 1).truth, np.full((400, 6), 0.01, np.float32))
     test.truth[:, 2] = False
-    poor = found(test, train=predictions(1, 0.2), val=predictions(2, 0.2))
-    remedies = " ".join(
-        one.remedy for one in (*poor.values(), *found(predictions(0, 1), train=predictions(1, 8)).values())
-    )
-    words = remedies.replace("(", " ").replace(")", " ").split()
+    poor = found(test, train=predictions(1, 0.2), val=predictions(2, 0.2), head=head, calibration=calibration)
+    over = found(predictions(0, 1), train=predictions(1, 8), head=head)
+    return " ".join(one.remedy for one in (*poor.values(), *over.values()))
+
+
+@pytest.mark.parametrize("head", ["mlp", "linear", "lightgbm", "knn", "blend", "simple_cnn"])
+def test_remedies_are_settings_that_exist_and_that_the_model_has(head):
+    words = remedies(head).replace("(", " ").replace(")", " ").split()
     settings = [after.rstrip(",;:") for word, after in pairwise(words) if word == "--set"]
-    assert len(settings) > 10
+    assert {one.split(".")[0] for one in settings} <= {head, "calibration", "split", "labels"}
     chosen = load_settings(overrides=[one.replace("…", "5") for one in settings])
     for section in chosen.options:
         chosen.options_of(section)
+    options = [word.rstrip(",").partition("=") for word in words if word.startswith("--") and "scripts" not in word]
+    own = [option for option in options if option[0].removeprefix("--") in describe_options()]
+    assert bool(own) == (head == "simple_cnn")
+
+
+@pytest.mark.parametrize(("method", "suggested"), [("platt", False), ("temperature", True), ("none", True)])
+def test_the_method_of_calibration_in_use_is_not_suggested(method, suggested):
+    assert ("calibration.method=platt" in remedies("mlp", method)) == suggested

@@ -116,6 +116,13 @@ def test_saved_and_loaded(tmp_path):
     assert loaded.members[1].k == [3, 9]
 
 
+def test_blend_of_fitted_heads_is_saved_as_it_is(tmp_path):
+    X, Y = rows(0)
+    blend = BlendHead.of([create_head(name).fit(X, Y) for name in ("linear", "knn")])
+    blend.set_params(heads=("mlp",), options={"mlp": {"max_epochs": 1}}).save(tmp_path)
+    np.testing.assert_array_equal(load_head(tmp_path).predict_proba(X), blend.predict_proba(X))
+
+
 def test_progress_covers_all_members():
     seen = []
     blend = BlendHead(heads=("linear", "mlp"), options={"mlp": {"max_epochs": 3}}, device="cpu")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
@@ -64,6 +65,13 @@ class TestBeyondTheContract:
             head.set_params(colour="red")
         X, Y = problem(n=100)
         np.testing.assert_array_equal(head.fit(X, Y).predict_proba(X), clone(head).fit(X, Y).predict_proba(X))
+
+    def test_sparse_vectors_are_refused(self, head):
+        X, Y = problem(n=60)
+        with pytest.raises(ValueError, match=r"X is a sparse array; expected a dense one"):
+            head.fit(sparse.csr_array(X), Y)
+        with pytest.raises(ValueError, match=r"X is a sparse array; expected a dense one"):
+            head.fit(X, Y).predict_proba(sparse.csr_array(X))
 
     def test_whole_groups_are_held_out(self, name, monkeypatch):
         X, Y = problem(n=210)

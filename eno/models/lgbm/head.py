@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -172,7 +173,7 @@ class LightGBMHead(BaseHead):
         return {name: value for name, value in options.items() if name not in ("executor", "checkpoint")}
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
-        flat = np.ascontiguousarray(X.reshape(len(X), -1))
+        flat = np.ascontiguousarray(X.reshape(len(X), math.prod(X.shape[1:])))
         logits = np.tile(logit(self._base_rates), (len(flat), 1))
         for label, booster in enumerate(self._boosters):
             if booster is not None and len(flat):
