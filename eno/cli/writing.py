@@ -24,7 +24,7 @@ from eno.cli.options import (
     shown,
 )
 from eno.cli.tagging import from_files, from_store, open_store, predictor_of
-from eno.console import console
+from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
 from eno.library import Library
 
@@ -152,6 +152,15 @@ class _Run:
         from eno.tagfiles.edits import UndoLog
 
         log = None if self.log is None else UndoLog(self.log)
+        try:
+            self._each(wanted, log)
+        except BaseException:  # also Ctrl-C
+            if self.log is not None and self.log.is_file():
+                errors.print(_how_to_undo(self.log))
+            raise
+        self._sum_up()
+
+    def _each(self, wanted: Iterator[Wanted], log: UndoLog | None) -> None:
         for path, found in wanted:
             try:
                 if isinstance(found, AudioError):
@@ -162,14 +171,18 @@ class _Run:
             except AudioError as error:
                 self.counts["failed"] += 1
                 _show_error(path, error, as_json=self.as_json)
-        self._sum_up()
 
     def _one(self, path: Path, found: list[TagProbability], log: UndoLog | None) -> TagEdit:
         from eno.tagfiles.edits import plan_edit, write_edit
 
-        edit = plan_edit(path, self.choice.fields(found), existing=self.existing)
-        if edit.after and log is not None:
-            write_edit(edit, log, keep_mtime=self.keep_mtime)
+        try:
+            edit = plan_edit(path, self.choice.fields(found), existing=self.existing)
+            if edit.after and log is not None:
+                write_edit(edit, log, keep_mtime=self.keep_mtime)
+        except EnoError:
+            raise
+        except Exception as error:  # one file does not stop the others
+            raise AudioError(path, f"cannot be tagged ({type(error).__name__}: {error}); it is unchanged") from error
         return edit
 
     def _sum_up(self) -> None:
@@ -182,9 +195,13 @@ class _Run:
             if changed and self.log is None:
                 console.print("Nothing was written. Add --write to write the tags.")
             elif changed:
-                console.print(f"To restore the previous tags: eno write-tags --undo {shown(self.log)}")
+                console.print(_how_to_undo(self.log))
         if failed:
             raise EnoError(f"{failed} of {total} files could not be tagged.")
+
+
+def _how_to_undo(log: Path | None) -> str:
+    return f"To restore the previous tags: eno write-tags --undo {shown(log)}"
 
 
 def _show(edit: TagEdit, *, written: bool, as_json: bool) -> None:
@@ -201,6 +218,10 @@ def _show(edit: TagEdit, *, written: bool, as_json: bool) -> None:
     for name, kept in edit.kept.items():
         present = shown(", ".join(kept))
         console.print(f"  [dim]{name:<6} {present} (kept; --existing merge or replace would change it)[/]")
+    for name, values in edit.remaining.items():
+        console.print(
+            f"  [dim]{name:<6} {shown(', '.join(values))} remains in a block that eno does not write, such as RIFF INFO[/]"
+        )
     if not edit.after and not edit.kept:
         console.print("  [dim]nothing to write[/]")
 

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mutagen import MutagenError
-
 from eno.data.library.packets import packet_hash
 from eno.data.names import label_key
-from eno.errors import AudioError, CatalogueError, check_format
+from eno.errors import AudioError, CatalogueError, EnoError, check_format
 from eno.files import parse_json_lines, printable, read_lines, replace_file
 from eno.tagfiles.fields import FIELDS, TagFile
 
@@ -30,17 +29,24 @@ EXISTING = ("keep", "merge", "replace")
 _FORMAT = 1
 _KEYS = {"path", "tagged", "kept", "after"}
 
+_SEPARATORS = re.compile(r"[;,/|\\\\\0]")  # that people put between several values in one text
+_GENRE_NUMBER = re.compile(r"\s*(?:\d+|RX|CR)\s*$|\((?:\d+|RX|CR)\)")
+
 Values = dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class TagEdit:
-    """A planned edit: old and new values of the fields that change, and the values of those that are kept."""
+    """A planned edit: old and new values of the fields that change, and the values of those that are kept.
+
+    `remaining` has old values in blocks such as RIFF INFO that eno reads but does not write.
+    """
 
     path: Path
     before: Values
     after: Values
     kept: Values
+    remaining: Values = field(default_factory=dict)
 
 
 def plan_edit(path: Path, wanted: Mapping[str, Sequence[str]], *, existing: str = "keep") -> TagEdit:
@@ -53,20 +59,37 @@ def plan_edit(path: Path, wanted: Mapping[str, Sequence[str]], *, existing: str 
         raise ValueError(
             f"existing is {existing!r} and the fields are {list(wanted)}; expected one of {EXISTING} and of {FIELDS}."
         )
-    now = TagFile(path).read()
-    before, after, kept = {}, {}, {}
-    for field, values in wanted.items():
-        found, new = tuple(now[field]), tuple(dict.fromkeys(values))
+    file = TagFile(path)
+    now, elsewhere = file.read(), file.read_elsewhere()
+    before, after, kept, remaining = {}, {}, {}, {}
+    for field_name, values in wanted.items():
+        found, new = tuple(now[field_name]), tuple(dict.fromkeys(values))
+        present = found or tuple(elsewhere[field_name])
         if existing == "merge":
-            keys = {label_key(one) for one in found}
-            new = found + tuple(one for one in new if label_key(one) not in keys)
+            keys = {label_key(one) for text in present for one in (text, *_SEPARATORS.split(text))}
+            more = tuple(one for one in new if label_key(one) not in keys)
+            new = present + more if more else found
         if not values or new == found:
             continue
-        if existing == "keep" and found:
-            kept[field] = found
+        if existing == "keep" and present:
+            kept[field_name] = present
         else:
-            before[field], after[field] = found, new
-    return TagEdit(path, before, after, kept)
+            if file.kind == "ID3" and field_name == "genre":
+                _check_genres(path, new)
+            before[field_name], after[field_name] = found, new
+            if elsewhere[field_name] and not found:
+                remaining[field_name] = present
+    return TagEdit(path, before, after, kept, remaining)
+
+
+def _check_genres(path: Path, genres: Sequence[str]) -> None:
+    for genre in genres:
+        if _GENRE_NUMBER.match(genre):
+            raise AudioError(
+                path,
+                f"the genre {genre!r} cannot be written to ID3 tags, where readers take it for a number in the list of "
+                "ID3v1's genres; rename the label",
+            )
 
 
 class UndoLog:
@@ -78,8 +101,13 @@ class UndoLog:
     def append(self, row: Mapping[str, Any]) -> None:
         """Append a line and sync it to disk."""
         try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"format": _FORMAT, **row}) + "\n")  # ASCII, since names need not be UTF-8
+            with self.path.open("a+b") as file:
+                end = file.seek(0, os.SEEK_END)
+                file.seek(max(0, end - 1))
+                file.write(b"\n" if end and file.read() != b"\n" else b"")  # after a line that a crash cut off
+                file.write(
+                    json.dumps({"format": _FORMAT, **row}).encode() + b"\n"
+                )  # ASCII, since names need not be UTF-8
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -162,7 +190,9 @@ def _copy(
             last()
     except OSError as error:
         raise AudioError(name, f"cannot be written ({error.strerror}); the file is unchanged") from error
-    except MutagenError as error:
+    except EnoError:
+        raise
+    except Exception as error:  # mutagen raises many kinds of errors, for instance if sizes in a header are wrong
         raise AudioError(name, f"its tags cannot be written ({error}); the file is unchanged") from error
 
 

@@ -10,6 +10,8 @@ mood   TMOO        TXXX:MOOD   MOOD     Mood   ----:com.apple.iTunes:MOOD    WM/
 style  TXXX:STYLE  TXXX:STYLE  STYLE    Style  ----:com.apple.iTunes:STYLE   WM/Style
 =====  ==========  ==========  =======  =====  ============================  ========
 
+ID3v2.3 has no lists, so several values are one text there, separated by "; ".
+
 TMOO only exists in ID3v2.4. ``TXXX:MOOD`` is not written beside it, since readers merge the two and would show every
 mood twice.
 """
@@ -17,12 +19,13 @@ mood twice.
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import mutagen
-from mutagen.apev2 import APEv2
+from mutagen.apev2 import APENoHeaderError, APEv2
 from mutagen.asf import ASFTags
 from mutagen.flac import VCFLACDict
 from mutagen.id3 import ID3, TCON, TMOO, TXXX
@@ -32,11 +35,16 @@ from mutagen.oggopus import OggOpusVComment
 from mutagen.oggspeex import OggSpeexVComment
 from mutagen.oggvorbis import OggVCommentDict
 
+from eno.data.library.tags import other_tags
 from eno.errors import AudioError
+from eno.files import printable
 
 FIELDS = ("genre", "mood", "style")
 
+logger = logging.getLogger(__name__)
+
 _UTF8 = 3
+_SEPARATOR = "; "
 _TEXT_FRAMES: dict[str, Any] = {"TCON": TCON, "TMOO": TMOO, "TXXX": TXXX}
 _KEYS = {
     "Vorbis": {"genre": "GENRE", "mood": "MOOD", "style": "STYLE"},
@@ -93,7 +101,24 @@ class TagFile:
 
     def read(self) -> dict[str, list[str]]:
         """Return the distinct values of every field of `FIELDS`."""
-        return {field: list(dict.fromkeys(_texts(self._values(field)))) for field in FIELDS}
+        found = {field: list(dict.fromkeys(_texts(self._values(field)))) for field in FIELDS}
+        if self._version == 3:  # which has no lists: programs join values as eno does
+            found = {field: [one for text in texts for one in _split(text)] for field, texts in found.items()}
+        return {field: list(dict.fromkeys(texts)) for field, texts in found.items()}
+
+    def read_elsewhere(self) -> dict[str, list[str]]:
+        """Return values of fields in other blocks of the file, such as RIFF INFO, which eno reads but does not write."""
+        found: dict[str, list[str]] = {field: [] for field in FIELDS}
+        for read in (_ape_tags, other_tags):
+            try:
+                tags = read(self.path)
+            except Exception as error:  # damaged blocks raise many kinds of errors
+                logger.debug("%s: other tags cannot be read (%s)", printable(self.path), error)
+                continue
+            for name, values in tags.items():
+                if (field := name.casefold()) in found and not found[field]:
+                    found[field] = [one for text in _texts(values) for one in _split(text)]
+        return found
 
     def write(self, field: str, values: Sequence[str]) -> None:
         """Set the values of a field; an empty list removes it."""
@@ -104,6 +129,8 @@ class TagFile:
         if self.kind == "ID3":
             frame = "TCON" if field == "genre" else "TMOO" if field == "mood" and self._version == 4 else "TXXX"
             more = {"desc": field.upper()} if frame == "TXXX" else {}
+            if self._version == 3:  # most programs show only the first of several values
+                texts = [_SEPARATOR.join(texts)]
             tags.add(_TEXT_FRAMES[frame](encoding=_UTF8, text=texts, **more))
             return
         key = _KEYS[self.kind][field]
@@ -173,6 +200,18 @@ class TagFile:
             vorbis = self.kind == "Vorbis"  # its keys ignore case
             for key in {name.casefold() for name, _ in self.keep(field)} if vorbis else self._names(field):
                 del tags[key]
+
+
+def _ape_tags(path: Path) -> dict[str, list[str]]:
+    try:
+        return {key: [str(one) for one in value] for key, value in APEv2(path).items() if key.casefold() in FIELDS}
+    except APENoHeaderError:
+        return {}
+
+
+def _split(text: str) -> list[str]:
+    """Split values that were joined; a slash or comma may be part of a name."""
+    return [one for part in text.split(_SEPARATOR.strip()) if (one := part.strip())]
 
 
 def _texts(values: Iterable[Any]) -> list[str]:

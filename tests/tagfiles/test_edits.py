@@ -8,6 +8,7 @@ import av
 import mutagen
 import numpy as np
 import pytest
+from mutagen.apev2 import APEv2
 from mutagen.id3 import APIC, ID3, TCON, TDAT, TIT2, TMOO, TPE1, TXXX, TYER
 from mutagen.mp3 import MP3
 
@@ -144,8 +145,10 @@ class TestID3:
         write_edit(plan_edit(path, WANTED, existing="replace"), log)
         after = MP3(path, translate=False).tags
         assert after.version == (2, 3, 0)
-        assert after["TXXX:MOOD"].text == WANTED["mood"] and "TMOO" not in after and "TXXX:Mood" not in after
-        assert after["TCON"].text == WANTED["genre"] and read_tags(path).genres == tuple(WANTED["genre"])
+        assert (
+            after["TXXX:MOOD"].text == ["; ".join(WANTED["mood"])] and "TMOO" not in after and "TXXX:Mood" not in after
+        )
+        assert after["TCON"].text == ["; ".join(WANTED["genre"])] and read_tags(path).genres == tuple(WANTED["genre"])
         assert after["TYER"].text == ["1993"] and after["TPE1"].text == ["a", "b"] and len(after["APIC:"].data) == 200
         list(undo(log.path))
         assert everything(path) == before
@@ -162,6 +165,59 @@ class TestID3:
         write_edit(plan_edit(old, {"mood": ["calm"]}), log)
         assert MP3(old, translate=False).tags.version == (2, 3, 0) and texts(MP3(old).tags["TIT2"]) == ["Title"]
         np.testing.assert_array_equal(decoded(old), samples)
+
+
+class TestSeveralValues:
+    def test_merge_compares_the_values_within_one_text(self, song):
+        for text in ("Dream Pop; shoegaze", "Dream Pop/Shoegaze", "Shoegaze, Noise", "Pop\\\\SHOEGAZE"):
+            path = song("mp3")
+            ID3().save(path)
+            tags = ID3(path)
+            tags.add(TCON(encoding=3, text=[text]))
+            tags.save(path)
+            assert plan_edit(path, {"genre": ["Shoegaze"]}, existing="merge").after == {}
+
+    @pytest.mark.parametrize("label", ["2", "(17)", "(4)Eurodisco"])
+    def test_labels_that_id3_takes_for_numbers(self, label, song, tmp_path):
+        with pytest.raises(AudioError, match="takes? it for a number in the list of ID3v1"):
+            plan_edit(song("mp3"), {"genre": [label]})
+        assert plan_edit(song("flac"), {"genre": [label]}).after == {"genre": (label,)}
+
+
+class TestOtherBlocks:
+    def test_riff_info_and_apev2_are_kept(self, song, tmp_path):
+        wav, mp3 = song("wav-16"), song("mp3")
+        info = b"INFOIGNR" + (10).to_bytes(4, "little") + b"Chanson\xe9\0\0"
+        content = wav.read_bytes() + b"LIST" + len(info).to_bytes(4, "little") + info
+        wav.write_bytes(content[:4] + (len(content) - 8).to_bytes(4, "little") + content[8:])
+        ape = APEv2()
+        ape["Genre"], ape["Artist"] = ["Chansoné"], ["Someone"]
+        ape.save(mp3)
+        for path in (wav, mp3):
+            assert read_tags(path).genres == ("Chansoné",)
+            assert plan_edit(path, {"genre": ["Rock"]}).kept == {"genre": ("Chansoné",)}
+            merged = plan_edit(path, {"genre": ["Rock", "chansoné"]}, existing="merge")
+            assert merged.after == {"genre": ("Chansoné", "Rock")} and merged.before == {"genre": ()}
+            assert merged.remaining == {"genre": ("Chansoné",)}
+            write_edit(merged, UndoLog(tmp_path / "log"))
+            assert read_tags(path).genres == ("Chansoné", "Rock")
+            assert [error for _, error in undo(tmp_path / "log")][0] is None
+
+    def test_errors_of_the_writer_leave_the_file(self, song, tmp_path, monkeypatch):
+        path = song("wav-16")
+        content = bytearray(path.read_bytes())
+        content[4:8] = content[40:44] = b"\xff" * 4  # as FFmpeg writes to a pipe
+        path.write_bytes(content)
+        with pytest.raises(AudioError, match=r"cannot be (written|read)"):
+            write_edit(plan_edit(path, {"mood": ["calm"]}), UndoLog(tmp_path / "log"))
+        assert path.read_bytes() == content
+
+    def test_line_of_an_undo_log_that_a_crash_cut_off(self, song, tmp_path):
+        path, log = song("flac"), UndoLog(tmp_path / "log")
+        write_edit(plan_edit(path, {"mood": ["calm"]}), log)
+        with log.path.open("a") as file:
+            file.write('{"format": 1, "pa')
+        assert [error for _, error in undo(log.path)] == [None]
 
 
 class TestFiles:

@@ -1,4 +1,6 @@
+import av
 import mutagen
+import numpy as np
 import pytest
 from mutagen.id3 import TALB, TCON, TDOR, TDRC, TIPL, TIT2, TMCL, TPE1, TPE2, TPOS, TRCK, TXXX, UFID
 from mutagen.mp4 import MP4FreeForm
@@ -132,3 +134,19 @@ def test_frames_without_text_and_absurd_numbers_are_ignored(tmp_path):
         file.tags.add(frame)
     file.save()
     assert read_tags(path) == Tags(artist="Slowdive", year=1993)
+
+
+def test_tags_that_only_ffmpeg_finds(tmp_path):
+    for name, codec in (("a.mka", "flac"), ("a.caf", "pcm_s16be"), ("a.webm", "libopus"), ("a.wav", "pcm_s16le")):
+        with av.open(str(tmp_path / name), "w") as container:
+            container.metadata.update(
+                {"title": "Tést", "artist": "A", "album": "B", "genre": "Rock; Pop", "date": "1993"}
+            )
+            stream = container.add_stream(codec, rate=48_000)
+            stream.layout = "mono"
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.int16), format="s16", layout="mono")
+            frame.sample_rate = 48_000
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        expected = Tags(title="Tést", artist="A", album="B", genres=("Rock", "Pop"), year=1993)
+        assert read_tags(tmp_path / name) == expected
