@@ -205,10 +205,10 @@ def _packet_hash(path: Path, name: Path) -> str:
 
 def _expect(name: Path, file: TagFile, values: Values, when: str) -> None:
     now = file.read()
-    for field, expected in values.items():
-        if tuple(now[field]) != expected:
-            found = ", ".join(now[field]) or "nothing"
-            raise AudioError(name, f"its tags have changed {when}: {field} is {found}")
+    for name_of_field, expected in values.items():
+        if tuple(now[name_of_field]) != expected:
+            found = ", ".join(now[name_of_field]) or "nothing"
+            raise AudioError(name, f"its tags have changed {when}: {name_of_field} is {found}")
 
 
 def _read_log(path: Path) -> list[dict[str, Any]]:

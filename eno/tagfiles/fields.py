@@ -107,7 +107,7 @@ class TagFile:
         return {field: list(dict.fromkeys(texts)) for field, texts in found.items()}
 
     def read_elsewhere(self) -> dict[str, list[str]]:
-        """Return values of fields in other blocks of the file, such as RIFF INFO, which eno reads but does not write."""
+        """Return values in other blocks of the file, such as RIFF INFO, which eno reads but does not write."""
         found: dict[str, list[str]] = {field: [] for field in FIELDS}
         for read in (_ape_tags, other_tags):
             try:

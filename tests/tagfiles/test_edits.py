@@ -179,7 +179,7 @@ class TestSeveralValues:
 
     @pytest.mark.parametrize("label", ["2", "(17)", "(4)Eurodisco"])
     def test_labels_that_id3_takes_for_numbers(self, label, song, tmp_path):
-        with pytest.raises(AudioError, match="takes? it for a number in the list of ID3v1"):
+        with pytest.raises(AudioError, match=r"takes? it for a number in the list of ID3v1"):
             plan_edit(song("mp3"), {"genre": [label]})
         assert plan_edit(song("flac"), {"genre": [label]}).after == {"genre": (label,)}
 
@@ -201,7 +201,7 @@ class TestOtherBlocks:
             assert merged.remaining == {"genre": ("Chansoné",)}
             write_edit(merged, UndoLog(tmp_path / "log"))
             assert read_tags(path).genres == ("Chansoné", "Rock")
-            assert [error for _, error in undo(tmp_path / "log")][0] is None
+            assert next(error for _, error in undo(tmp_path / "log")) is None
 
     def test_errors_of_the_writer_leave_the_file(self, song, tmp_path, monkeypatch):
         path = song("wav-16")

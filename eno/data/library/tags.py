@@ -77,7 +77,7 @@ def read_tags(path: Path) -> Tags:
         except Exception as error:  # damaged files raise many kinds of errors in mutagen
             logger.debug("%s: its tags cannot be read (%s)", printable(path), error)
             continue
-        for field, names in _NAMES.items():
+        for names in _NAMES.values():
             if not any(values.get(name) for name in names):  # one field is never mixed of two blocks
                 values |= {name: found[name] for name in names if name in found}
 
