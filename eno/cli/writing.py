@@ -218,9 +218,9 @@ def _show(edit: TagEdit, *, written: bool, as_json: bool) -> None:
     for name, kept in edit.kept.items():
         present = shown(", ".join(kept))
         console.print(f"  [dim]{name:<6} {present} (kept; --existing merge or replace would change it)[/]")
-    for name, values in edit.remaining.items():
+    for name, remaining in edit.remaining.items():
         console.print(
-            f"  [dim]{name:<6} {shown(', '.join(values))} remains in tags that eno does not write, as RIFF INFO[/]"
+            f"  [dim]{name:<6} {shown(', '.join(remaining))} remains in tags that eno does not write, as RIFF INFO[/]"
         )
     if not edit.after and not edit.kept:
         console.print("  [dim]nothing to write[/]")

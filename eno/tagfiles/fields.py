@@ -35,7 +35,7 @@ from mutagen.oggopus import OggOpusVComment
 from mutagen.oggspeex import OggSpeexVComment
 from mutagen.oggvorbis import OggVCommentDict
 
-from eno.data.library.tags import other_tags
+from eno.data.library.tags import open_ape, other_tags
 from eno.errors import AudioError
 from eno.files import printable
 
@@ -204,7 +204,7 @@ class TagFile:
 
 def _ape_tags(path: Path) -> dict[str, list[str]]:
     try:
-        return {key: [str(one) for one in value] for key, value in APEv2(path).items() if key.casefold() in FIELDS}
+        return {key: [str(one) for one in value] for key, value in open_ape(path).items() if key.casefold() in FIELDS}
     except APENoHeaderError:
         return {}
 

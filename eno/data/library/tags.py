@@ -111,10 +111,14 @@ def _mutagen_values(path: Path) -> dict[str, list[str]]:
     return _values(file.tags) if file is not None and file.tags else {}
 
 
+open_ape: Any = APEv2
+"""Opens the APEv2 block of any file; mutagen has no types."""
+
+
 def _ape_values(path: Path) -> dict[str, list[str]]:
     """Read an APEv2 block at the end of a file, which mutagen ignores in formats that it expects ID3 in."""
     try:
-        return _values(APEv2(path))
+        return _values(open_ape(path))
     except APENoHeaderError:
         return {}
 
