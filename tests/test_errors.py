@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from eno.errors import AudioError, FingerprintMismatch, MissingExtra, NotFitted, UnknownName
+from eno.errors import AudioError, FingerprintMismatch, MissingExtra, ModelError, NotFitted, UnknownName, check_format
 
 
 def test_missing_extra_says_what_to_install():
@@ -31,3 +31,10 @@ def test_errors_reach_another_process_unchanged(error):
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
     assert str(copy) == str(error)
+
+
+@pytest.mark.parametrize("found", [3, 0, "2", None, True])
+def test_other_formats_than_those_that_can_be_read(found):
+    check_format("head.json", 2, 2, ModelError)
+    with pytest.raises(ModelError, match=r"head\.json: has format .*up to format 2.*upgrade eno"):
+        check_format("head.json", found, 2, ModelError)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 from sklearn import metrics as sk
 
 from eno.evaluation.metrics import BINS, calibration_errors, evaluate, prevalence_baseline, reliability
@@ -126,3 +127,10 @@ def test_nothing_to_evaluate(truth):
 def test_invalid_predictions(scores, thresholds, message):
     with pytest.raises(ValueError, match=message):
         evaluate(TRUTH, scores, thresholds=thresholds)
+
+
+def test_prevalence_baseline_of_sparse_labels_does_not_make_them_dense(monkeypatch):
+    labels = sparse.csr_array(TRUTH * 0.5)
+    expected = prevalence_baseline(TRUTH, 4)
+    monkeypatch.setattr(sparse.csr_array, "toarray", None)
+    np.testing.assert_array_equal(prevalence_baseline(labels, 4), expected)

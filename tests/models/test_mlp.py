@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from eno.errors import TrainingError
 from eno.models import MLPHead, load_head
 from eno.models.bags import Bags
-from eno.models.mlp import _rate
+from eno.models.mlp import _rate, _repeated
 from tests.models.test_heads import problem
 
 
@@ -172,3 +172,9 @@ def test_windows_with_layers():
     assert head.predict_proba(layered).shape == (60, 1)
     weights = head._network.layer_weights.softmax(0)
     assert torch.isclose(weights.sum(), torch.tensor(1.0))
+
+
+def test_mixup_with_pooling_mixes_windows_only():
+    values = torch.tensor([[[5.0], [0.0], [0.0]], [[6.0], [7.0], [8.0]], [[6.0], [7.0], [0.0]]])
+    real = torch.tensor([[True, False, False], [True, True, True], [True, True, False]])
+    assert _repeated(values, real)[:, :, 0].tolist() == [[5, 5, 5], [6, 7, 8], [6, 7, 6]]
