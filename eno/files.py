@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import logging
@@ -160,6 +161,29 @@ def read_lines(path: Path, error: type[Exception]) -> list[str]:
     except UnicodeDecodeError as reason:
         line = content[: reason.start].count(b"\n") + 1
         raise error(f"{printable(path)}: line {line} is not UTF-8; save the file as UTF-8.") from reason
+
+
+def csv_rows(path: Path, error: type[Exception], *, separators: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a UTF-8 CSV file that are not empty, each with the number of its last line.
+
+    The separator is the one of `separators` that is most frequent in the first line. If a quotation mark is missing,
+    which would join all further rows into one value, or the file cannot be read, `error` is raised.
+    """
+    lines = read_lines(path, error)
+    reader = csv.reader(lines, delimiter=max(separators, key="".join(lines[:1]).count), strict=True)
+    try:
+        yield from ((reader.line_num, row) for row in reader if row)
+    except csv.Error as reason:
+        problem = f"line {reader.line_num} is not valid CSV ({reason})"
+        raise error(f"{printable(path)}: {problem}. Check the quotation marks there and above.") from reason
+
+
+def csv_records(
+    path: Path, error: type[Exception], *, separators: str = ","
+) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Read a CSV file with a header: its columns, and the other rows of `csv_rows` by column, "" for missing values."""
+    (_, names), *rows = list(csv_rows(path, error, separators=separators)) or [(1, [])]
+    return names, [(line, dict.fromkeys(names, "") | dict(zip(names, row, strict=False))) for line, row in rows]
 
 
 def parse_json_lines(lines: Sequence[str | bytes], place: str, error: type[Exception]) -> Iterator[tuple[int, Any]]:

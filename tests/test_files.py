@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from eno.errors import CatalogueError, LabelError
-from eno.files import AudioRoots, read_lines, replace_file, temporary_name
+from eno.files import AudioRoots, csv_records, read_lines, replace_file, temporary_name
 from eno.processes import machine_key
 
 
@@ -98,6 +98,34 @@ def test_the_caller_chooses_the_error_of_unreadable_text(tmp_path):
     path.write_bytes(b"a\n\ncaf\xe9\n")
     with pytest.raises(ValueError, match=r"tags\.txt: line 3 is not UTF-8"):
         read_lines(path, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        ('yes,"Abba,Gold\r\n', 2),
+        ('yes,"Abba,Gold' + "\r\nno,Low,Hey What" * 20_000, 2),
+        ('no,x,y\r\nyes,"A"bba,z\r\n', 3),
+    ],
+    ids=["at the end", "before many rows", "within a value"],
+)
+def test_a_csv_file_with_a_stray_quotation_mark_is_refused(tmp_path, rows, line):
+    path = tmp_path / "review.csv"
+    path.write_bytes(f"decision,artist,album\r\n{rows}".encode())
+    with pytest.raises(
+        CatalogueError, match=r"review\.csv: line \d+ is not valid CSV \(.*Check the quotation marks"
+    ) as error:
+        csv_records(path, CatalogueError)
+    assert int(str(error.value).split("line ")[1].split()[0]) >= line
+
+
+def test_csv_with_another_separator_and_short_rows(tmp_path):
+    path = tmp_path / "tags.csv"
+    path.write_bytes('\ufefftrack;tag\r\n"a;b.mp3";"two\r\nlines"\r\n\r\nc,d.mp3\r\n'.encode())
+    rows = [(3, {"track": "a;b.mp3", "tag": "two\r\nlines"}), (5, {"track": "c,d.mp3", "tag": ""})]
+    assert csv_records(path, LabelError, separators=",;") == (["track", "tag"], rows)
+    path.write_bytes(b"")
+    assert csv_records(path, LabelError) == ([], [])
 
 
 def test_a_track_is_found_in_whichever_root_holds_it(tmp_path):

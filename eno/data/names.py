@@ -8,7 +8,7 @@ import unicodedata
 from functools import lru_cache
 from html.entities import html5
 
-_ENTITY = re.compile(r"&(?:#\d+|#[xX][\da-fA-F]+|[A-Za-z]\w*);")
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][\da-fA-F]{1,6}|[A-Za-z]\w*);")
 # Unicode's default ignorable characters (zero-width spaces, byte order marks, soft hyphens, marks of direction,
 # fillers) and control characters that are no spaces.
 _INVISIBLE = re.compile(
@@ -23,6 +23,7 @@ _JOINER_WITHOUT_EFFECT = re.compile(
     rf"(?<![\u0590-\u1dff\u2190-\U0010ffff]){_JOINER}+|[\u200c\u200d]+(?=[\s\u200c\u200d]|$)"
 )
 _APOSTROPHES = re.compile("['’‘`´ʼ]")
+_DASHES = re.compile("[\u2010-\u2015\u2212]")
 _ACRONYM = re.compile(r"\b(?:\w\.){2,}")
 _DOLLAR = re.compile(r"\$(?=[^\W\d])|(?<=[^\W\d])\$")
 _EXCLAMATION_MARK_WITHIN = re.compile(r"(?<=[^\W\d])!(?=[^\W\d])")
@@ -51,7 +52,9 @@ def clean_label(text: str) -> str:
 
 
 def label_key(text: str) -> str:
-    """Return a genre or descriptor as a key that ignores case, width, extra spaces and invisible characters.
+    """Return a genre or descriptor as a key that is the same for all spellings that look alike.
+
+    It ignores case, width, extra spaces, invisible characters, and the kinds of dashes and apostrophes.
 
     Examples
     --------
@@ -59,6 +62,7 @@ def label_key(text: str) -> str:
     'dream pop'
     """
     text = unicodedata.normalize("NFKC", clean_label(text)).casefold()
+    text = _APOSTROPHES.sub("'", _DASHES.sub("-", text))
     return clean_label(_JOINER_ANYWHERE.sub("", text))
 
 

@@ -55,7 +55,9 @@ def read_table(
 
 
 def require_columns(path: Path, names: Sequence[str], needed: Iterable[str], origin: str) -> None:
-    """Raise a `CatalogueError` that names the missing columns, if any are missing."""
+    """Raise a `CatalogueError` that names the columns that are missing or there twice, if there are any."""
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise CatalogueError(f"{path}: has several columns of the same name: {', '.join(repeated)}. {origin}")
     missing = [name for name in needed if name not in names]
     if missing:
         raise CatalogueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from eno.data.names import clean_label, label_key
 from eno.encoders import Encoder
 from eno.encoders.text import TextEncoder
 from eno.errors import ConfigError, LabelError
-from eno.files import read_lines
+from eno.files import csv_records, read_lines
 from eno.models.zero_shot import ZeroShotHead
 
 DEFAULT_TEMPLATES = ("This audio is a {} song.", "{} music", "a {} track", "The music is {}.")
@@ -69,14 +68,14 @@ def read_labelled(path: Path, labels: LabelEncoder) -> tuple[list[str], np.ndarr
         In the order of their first rows.
     Y : np.ndarray [shape=(n, num_labels), dtype=float32]
     """
-    rows = list(csv.DictReader(read_lines(path, LabelError)))
-    if not rows or not {"track", "tag"} <= set(rows[0]):
+    names, rows = csv_records(path, LabelError, separators=",;\t")
+    if not rows or not {"track", "tag"} <= set(names):
         raise LabelError(f"{path}: expected the columns track and tag, and at least one row.")
     tags: dict[str, list[str]] = {}
-    for row in rows:
+    for _, row in rows:
         if row["track"]:
-            tags.setdefault(row["track"], []).append(row["tag"] or "")
-    Y = np.stack([labels.encode(names, [], names) for names in tags.values()])
+            tags.setdefault(row["track"], []).append(row["tag"])
+    Y = np.stack([labels.encode(one, [], one) for one in tags.values()])
     return list(tags), Y
 
 

@@ -95,8 +95,6 @@ class KNNHead(BaseHead):
         return counts, temperatures
 
     def _build(self, data: TrainingData, rows: np.ndarray) -> Any:
-        if len(rows) == 0:
-            raise ValueError("All training rows have weight 0.")
         dim = int(np.prod(data.shape))
         index: Any
         if len(rows) <= _EXACT:

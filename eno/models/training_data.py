@@ -107,8 +107,8 @@ class TrainingData:
         """Check the arguments of `eno.models.Head.fit`; without validation rows, hold out a tenth of the rows."""
         X, labels = check_labelled(X, Y)
         for name, values in (("groups", groups), ("sample_weight", sample_weight)):
-            if values is not None and len(values) != len(X):
-                raise ValueError(f"{name} has {len(values)} values for {len(X)} rows.")
+            if values is not None and np.shape(values) != (len(X),):
+                raise ValueError(f"{name} has the shape {np.shape(values)}; expected ({len(X)},), one value per row.")
         weights = np.ones(len(X), np.float32) if sample_weight is None else np.asarray(sample_weight, np.float32)
         if not (np.isfinite(weights) & (weights >= 0)).all():
             raise ValueError("sample_weight has values that are negative or not finite.")
@@ -116,6 +116,8 @@ class TrainingData:
             raise ValueError("X_val and Y_val go together: pass both or neither.")
         if X_val is not None and Y_val is not None:
             X_val, labels_val = check_labelled(X_val, Y_val)
+            if len(X_val) == 0:
+                raise ValueError("X_val has no rows. Without X_val and Y_val, a tenth of the rows is held out.")
             if tuple(X_val.shape[1:]) != tuple(X.shape[1:]) or labels_val.shape[1] != labels.shape[1]:
                 raise ValueError(
                     f"X_val and Y_val have the shapes {X_val.shape} and {labels_val.shape}, which do not match "
@@ -127,6 +129,8 @@ class TrainingData:
             X_val, labels_val = X, labels[rows_val]
         if len(rows) < 2:
             raise ValueError(f"Fitting needs at least 2 training rows; there are {len(rows)}.")
+        if not weights[rows].any():
+            raise ValueError("All training rows have weight 0.")
         return cls(X, labels[rows], rows, weights[rows], X_val, labels_val, rows_val)
 
     @property

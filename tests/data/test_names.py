@@ -152,7 +152,27 @@ class TestInvisibleCharacters:
         assert label_key(text) == label_key(shown)
         assert name_key(text) == name_key(shown)
 
-    @pytest.mark.parametrize("text", ["R&B", "Rock & Roll; Blues", "Q&notes;", "A&B;C", "& ;", "&lt", "&unknown;"])
+    @pytest.mark.parametrize(
+        "text", ["Post\u2010Punk", "Post\u2011Punk", "Post\u2013Punk", "Post\u2212Punk", "post-punk"]
+    )
+    def test_labels_that_differ_in_the_kind_of_dash_or_apostrophe_are_one(self, text):
+        assert label_key(text) == label_key("Post-Punk") != label_key("Postpunk")
+        assert label_key(f"Drum’n’{text}") == label_key(f"Drum'n'{text}")
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "R&B",
+            "Rock & Roll; Blues",
+            "Q&notes;",
+            "A&B;C",
+            "& ;",
+            "&lt",
+            "&unknown;",
+            f"&#{'9' * 5000};",
+            "&#xfffffff;",
+        ],
+    )
     def test_text_that_only_looks_like_an_entity_stays(self, text):
         assert clean_label(text) == text
 

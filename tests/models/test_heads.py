@@ -194,6 +194,20 @@ class TestBeyondTheContract:
         with pytest.raises(ValueError, match=message):
             head.fit(X, Y)
 
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"sample_weight": np.zeros(20)}, "All training rows have weight 0"),
+            ({"sample_weight": np.ones((20, 1))}, r"sample_weight has the shape \(20, 1\); expected \(20,\)"),
+            ({"groups": np.zeros((20, 2))}, r"groups has the shape \(20, 2\)"),
+            ({"X_val": np.zeros((0, 3)), "Y_val": np.zeros((0, 2))}, "X_val has no rows"),
+        ],
+    )
+    def test_weights_groups_and_validation_rows_that_no_head_can_use(self, head, change, message):
+        X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.eye(2)[np.arange(20) % 2]
+        with pytest.raises(ValueError, match=message):
+            head.fit(X, Y, **change)
+
     def test_vectors_of_another_dimension_are_refused(self, fitted):
         with pytest.raises(ValueError, match=r"\(2, 7\); this head was fitted on \(n, 12\)"):
             fitted.predict_proba(np.zeros((2, 7), np.float32))

@@ -24,7 +24,7 @@ class LabelEncoder:
     """Encode genres and descriptors as multi-hot vectors, and decode them.
 
     A vector has all genres, primary or secondary, then all descriptors, each sorted by name. Names are compared
-    ignoring case, spaces, Unicode form and invisible characters.
+    by `eno.data.names.label_key`, so ignoring case and spelling variants that look alike.
 
     Parameters
     ----------

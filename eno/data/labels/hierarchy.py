@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from eno.data.names import clean_label, label_key
 from eno.errors import LabelError
-from eno.files import read_lines
+from eno.files import csv_rows, read_lines
 
 _NOTE = re.compile(r"\s*::\w+\s*$")  # "Shoegaze ::genre", as some lists have it
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -102,14 +101,13 @@ def load_aliases(path: Path | str) -> dict[str, str]:
 
 def _pairs(path: Path) -> Iterator[tuple[str, str]]:
     separator = _SEPARATORS.get(path.suffix.lower(), ",")
-    reader = csv.reader(read_lines(path, LabelError), delimiter=separator)
     first = True
-    for row in reader:
+    for line, row in csv_rows(path, LabelError, separators=separator):
         cells = [clean_label(cell) for cell in row]
         if not any(cells) or cells[0].startswith("#"):
             continue
         if len(cells) != 2 or not all(cells):
-            raise LabelError(f"{path}: line {reader.line_num}: expected two columns, found {row}.")
+            raise LabelError(f"{path}: line {line}: expected two columns, found {row}.")
         if not (first and cells[0].lower() in _HEADERS):
             yield cells[0], cells[1]
         first = False

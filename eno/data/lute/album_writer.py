@@ -91,7 +91,8 @@ class AlbumWriter:
                 for column in LABEL_COLUMNS:
                     table = _replace(table, column, _respell(table[column].combine_chunks(), spelled[column]))
                 # Protocol buffers and the database have no null: they store 0 for an album without ratings.
-                rated = pc.if_else(pc.greater(table["rating"], 0), table["rating"], pa.scalar(None, pa.float32()))
+                known = pc.and_(pc.greater(table["rating"], 0), pc.is_finite(table["rating"]))
+                rated = pc.if_else(known, table["rating"], pa.scalar(None, pa.float32()))
                 writer.write_table(_replace(table, "rating", rated), row_group_size=_ROW_GROUP)
         self.albums -= len(copies)
         self.duplicates = len(copies)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from eno.data.matching.candidates import Candidate, LocalAlbum
 from eno.errors import CatalogueError
-from eno.files import printable, read_lines, replace_file
+from eno.files import csv_records, printable, replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -49,24 +49,21 @@ class Review:
         """
         if not path.is_file():
             return cls()
-        lines = read_lines(path, CatalogueError)
-        head = "".join(lines[:1]).strip()
-        separator = max(",;\t", key=head.count)
-        reader = csv.DictReader(lines, delimiter=separator)
-        missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
+        names, rows = csv_records(path, CatalogueError, separators=",;\t")
+        missing = [name for name in _NEEDED if name not in names]
         if missing:
-            raise CatalogueError(f"{path}: missing columns: {', '.join(missing)}; the first line is {head[:80]!r}.")
+            raise CatalogueError(f"{path}: missing columns: {', '.join(missing)}; found {', '.join(names)[:80]!r}.")
         review = cls()
-        for row in reader:
-            decision = (row["decision"] or "").strip().lower()
+        for line, row in rows:
+            decision = row["decision"].strip().lower()
             if decision and decision not in _YES + _NO:
-                raise CatalogueError(f"{path}: line {reader.line_num}: decision {decision!r}, expected yes or no.")
-            kept = {name: _from_text(row.get(name) or "") for name in COLUMNS} | {"decision": decision}
+                raise CatalogueError(f"{path}: line {line}: decision {decision!r}, expected yes or no.")
+            kept = {name: _from_text(row.get(name, "")) for name in COLUMNS} | {"decision": decision}
             if decision in _YES and kept["candidate"] not in known:
-                raise CatalogueError(f"{path}: line {reader.line_num}: unknown album {kept['candidate']!r}.")
+                raise CatalogueError(f"{path}: line {line}: unknown album {kept['candidate']!r}.")
             if decision in _NO and kept["candidate"] not in known:
                 message = "%s: line %d: the rejected album %r is not in the catalogue."
-                logger.warning(message, printable(path), reader.line_num, kept["candidate"])
+                logger.warning(message, printable(path), line, kept["candidate"])
             if decision:
                 review._rows[kept["folder"], kept["album"]].append(kept)
         return review

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 from eno.data.splits.artist_split import LEFT_OUT
 from eno.data.splits.stratify import SPLITS
 from eno.errors import CatalogueError
-from eno.files import read_lines
+from eno.files import csv_records, read_lines
 
 _SUFFIXES = (".parquet", ".csv", ".tsv", ".txt")
 _COLUMNS = ("track_id", "path", "file_name")
@@ -69,12 +68,11 @@ def _names(path: Path) -> list[str]:
             raise CatalogueError(f"{path}: cannot be read as Parquet ({error}).") from error
         column = _column(path, table.column_names)
         return [str(value) for value in table[column].to_pylist() if value is not None]
-    lines = read_lines(path, CatalogueError)
     if path.suffix == ".txt":
-        return [line.rstrip("\r\n") for line in lines if line.strip()]
-    reader = csv.DictReader(lines, delimiter="\t" if path.suffix == ".tsv" else ",")
-    column = _column(path, list(reader.fieldnames or ()))
-    return [row[column] for row in reader if row[column]]
+        return [line.rstrip("\r\n") for line in read_lines(path, CatalogueError) if line.strip()]
+    names, rows = csv_records(path, CatalogueError, separators="\t" if path.suffix == ".tsv" else ",;")
+    column = _column(path, names)
+    return [row[column] for _, row in rows if row[column]]
 
 
 def _column(path: Path, names: list[str]) -> str:

@@ -43,7 +43,7 @@ _SUBSET_ROWS = 20_000  # up to this many allowed rows are compared exhaustively
 _POINTS_PER_LIST = 40  # training vectors per k-means centre; FAISS asks for at least 39
 _ITERATIONS = 8
 _MANY_LISTS = 16_384  # from this many lists on, an HNSW graph finds the nearest ones
-_VALUES_PER_CODE = 4
+_VALUES_PER_CODE, _CODEWORDS = 4, 16
 _ASSIGNED = 2  # lists per vector
 _LISTS_TRIED, _SOAR_WEIGHT = 32, 1.0
 _ASSIGNED_AT_ONCE = 1_024
@@ -146,6 +146,7 @@ def train_faiss(kind: str, sample: np.ndarray, rows: int, seed: int) -> Any:
     if kind == "ivfpq":
         codes = faiss.downcast_index(index).pq.cp
         codes.seed, codes.min_points_per_centroid = seed, 1
+        sample = np.resize(sample, (max(len(sample), _CODEWORDS), dim))  # FAISS needs one vector for each
     index.train(sample)
     return index
 

@@ -321,6 +321,17 @@ class TestUnusableFiles:
         _, table = imported(_text(tmp_path / "a.jsonl", json.dumps(album("a")), "utf-8-sig"))
         assert names(table) == ["a"]
 
+    def test_parquet_with_a_column_twice(self, tmp_path):
+        table = pa.Table.from_pylist([ALBUMS[0]], schema=ALBUM_SCHEMA)
+        pq.write_table(table.append_column("name", table["name"]), tmp_path / "a.parquet")
+        with pytest.raises(CatalogueError, match="several columns of the same name: name"):
+            imported(tmp_path / "a.parquet")
+
+    @pytest.mark.parametrize("rating", ["1e999", "-1", "0"])
+    def test_ratings_that_are_no_ratings_become_null(self, tmp_path, rating):
+        lines = [json.dumps(album("a")).replace("3.0", rating), album("b")]
+        assert imported(write_lines(tmp_path / "a.jsonl", lines))[1]["rating"].to_pylist() == [None, 3.0]
+
     def test_parquet_without_a_column_or_with_another_type(self, tmp_path):
         pq.write_table(pa.table({"file_name": ["a"], "descriptors": [["x"]]}), tmp_path / "a.parquet")
         with pytest.raises(CatalogueError, match="missing columns: primary_genres, secondary_genres; found file_name"):

@@ -149,6 +149,16 @@ def test_an_index_is_rebuilt_if_the_mean_has_moved(tmp_path):
     assert "mean of its vectors has moved" in update_index(store, tmp_path / "index").rebuilt
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tracks", [1, 3])
+def test_an_index_of_few_tracks(tmp_path, kind, tracks):
+    index = build_index(new_store(tmp_path / "store", tracks), kind=kind)
+    _, rows = index.search(index.vectors(np.arange(tracks)), 10)
+    assert rows[:, 0].tolist() == list(range(tracks))
+    assert (np.sort(rows[:, :tracks], axis=1) == np.arange(tracks)).all()
+    assert (rows[:, tracks:] == -1).all()
+
+
 @pytest.mark.parametrize("kind", ["exact", "ivfpq"])
 def test_an_interrupted_update_leaves_the_index_unchanged(tmp_path, monkeypatch, kind):
     store = new_store(tmp_path / "store", tracks=300)
