@@ -23,6 +23,7 @@ HEADS = {
     "mlp": "eno.models.mlp:MLPHead",
     "linear": "eno.models.linear:LinearHead",
     "lightgbm": "eno.models.lgbm.head:LightGBMHead",
+    "forest": "eno.models.forest:ForestHead",
     "knn": "eno.models.knn:KNNHead",
     "blend": "eno.models.blend:BlendHead",
     "zero_shot": "eno.models.zero_shot:ZeroShotHead",

@@ -1,0 +1,165 @@
+"""Extremely randomised trees: one forest for all labels."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+from scipy import sparse
+
+from eno.cores import usable_cores
+from eno.models.base import BaseHead
+from eno.models.training_data import TrainingData, chunks, take
+from eno.models.types import Count, Vectors
+
+_TARGETS = 64  # with more labels, splits are chosen on random combinations of them
+_QUERIES = 1_024  # rows that walk down all trees together
+_TREES = ("roots", "feature", "threshold", "right")
+
+
+class ForestHead(BaseHead):
+    """Extremely randomised trees (P. Geurts et al., Machine Learning 63, 2006) that split on all labels together.
+
+    Parameters
+    ----------
+    trees : int
+        Number of trees.
+    min_rows_in_leaf : int
+        Minimum number of training rows per leaf.
+    feature_fraction : float, optional
+        Fraction of the dimensions that are tried at each split; by default the square root of their number.
+    max_rows : int
+        Training rows at most; of more, a random sample is used.
+    seed : int
+        Seed of the trees and of the sample.
+
+    Notes
+    -----
+    The trees are grown by scikit-learn. A prediction is the mean, over the trees, of the mean labels of the training
+    rows in the same leaf, to which the base rate is added with the weight of one tree so that no probability is 0 or 1.
+    With more than 64 labels, splits are chosen on 64 random combinations of them (as in L. Iosipoi and A. Vakhrushev,
+    "SketchBoost", NeurIPS 2022), while leaves keep all labels.
+    """
+
+    name = "forest"
+
+    def __init__(
+        self,
+        *,
+        trees: Count = 500,
+        min_rows_in_leaf: Count = 1,
+        feature_fraction: Annotated[float, Field(gt=0, le=1)] | None = None,
+        max_rows: Annotated[int, Field(ge=2)] = 10_000,
+        seed: int = 0,
+        device: str = "auto",
+    ) -> None:
+        self.trees, self.min_rows_in_leaf, self.feature_fraction = trees, min_rows_in_leaf, feature_fraction
+        self.max_rows, self.seed, self.device = max_rows, seed, device
+        self._arrays: dict[str, np.ndarray] = {}
+        self._labels = sparse.csr_array((0, 0), dtype=np.float32)
+
+    def _fit(self, data: TrainingData) -> None:
+        from sklearn.ensemble import ExtraTreesRegressor  # takes a second to import
+
+        random = np.random.default_rng(self.seed)
+        counted = np.flatnonzero(data.weights > 0)
+        if len(counted) == 0:
+            raise ValueError("All training rows have weight 0.")
+        rows = np.sort(random.permutation(counted)[: self.max_rows])
+        X = take(data.X, data.rows[rows]).reshape(len(rows), -1)
+        Y, weights = data.Y[rows], data.weights[rows]
+        forest = ExtraTreesRegressor(
+            self.trees,
+            min_samples_leaf=self.min_rows_in_leaf,
+            max_features="sqrt" if self.feature_fraction is None else self.feature_fraction,
+            n_jobs=usable_cores(),
+            random_state=self.seed,
+        )
+        forest.fit(X, _targets(Y, random), weights)
+        trees = [one.tree_ for one in forest.estimators_]
+        roots = np.cumsum([0, *(tree.node_count for tree in trees)])[:-1]
+        self._labels = Y
+        self._arrays = {
+            "roots": roots,
+            "feature": np.concatenate([np.maximum(tree.feature, -1) for tree in trees]).astype(np.int32),
+            "threshold": _rounded_down(np.concatenate([tree.threshold for tree in trees])),
+            "right": np.concatenate([tree.children_right + root for tree, root in zip(trees, roots, strict=True)]),
+            "leaves": np.stack([tree.apply(X) + root for tree, root in zip(trees, roots, strict=True)], axis=1),
+            "weights": weights,
+            "constant": data.constant_labels(),
+            "base_rates": data.base_rates(),
+        }
+        self._sort_leaves()
+
+    def _sort_leaves(self) -> None:
+        """Prepare the training rows of each leaf: `_members` from `_starts[node]` on, and their total weight."""
+        leaves, nodes = self._arrays["leaves"], len(self._arrays["feature"])
+        rows, flat = np.repeat(np.arange(len(leaves)), leaves.shape[1]), leaves.ravel()
+        self._members = rows[np.argsort(flat, kind="stable")]
+        self._counts = np.bincount(flat, minlength=nodes)
+        self._starts = np.cumsum(self._counts) - self._counts
+        self._totals = np.bincount(flat, self._arrays["weights"][rows], nodes)
+
+    def _leaves_of(self, X: np.ndarray) -> np.ndarray:
+        """Return the leaf of each row in each tree [shape=(n, trees)]."""
+        roots, feature, threshold, right = (self._arrays[name] for name in _TREES)
+        found = np.tile(roots, (len(X), 1)).ravel()
+        rows, active = np.repeat(np.arange(len(X)), len(roots)), np.arange(found.size)
+        while len(active):
+            nodes = found[active]
+            inner = feature[nodes] >= 0
+            active, nodes = active[inner], nodes[inner]
+            low = X[rows[active], feature[nodes]] <= threshold[nodes]
+            found[active] = np.where(low, nodes + 1, right[nodes])  # depth first: the left child is the next node
+        return found.reshape(len(X), -1)
+
+    def predict_proba(self, X: Vectors) -> np.ndarray:
+        """See `eno.models.Head.predict_proba`."""
+        self._check(X)
+        return np.concatenate([self._probabilities(take(X, rows)) for rows in chunks(len(X), _QUERIES)])
+
+    def _probabilities(self, X: np.ndarray) -> np.ndarray:
+        leaves = self._leaves_of(X.reshape(len(X), -1)).ravel()
+        counts, trees = self._counts[leaves], len(self._arrays["roots"])
+        ends = np.cumsum(counts)
+        within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
+        members = self._members[np.repeat(self._starts[leaves], counts) + within]
+        shares = self._arrays["weights"][members] / np.repeat(self._totals[leaves], counts)
+        starts = np.append(0, ends)[::trees]
+        votes = sparse.csr_array((shares.astype(np.float32), members, starts), (len(X), self._labels.shape[0]))
+        base_rates, constant = self._arrays["base_rates"], self._arrays["constant"]
+        probabilities = ((votes @ self._labels).toarray() + base_rates) / (trees + 1)
+        probabilities[:, constant] = base_rates[constant]
+        result: np.ndarray = probabilities.astype(np.float32)
+        return result
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {}, self._arrays | {name: getattr(self._labels, name) for name in ("indptr", "indices", "data")}
+
+    def _restore(self, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        super()._restore(content, arrays)
+        parts = tuple(arrays.pop(name) for name in ("data", "indices", "indptr"))
+        self._labels = sparse.csr_array(parts, (len(arrays["weights"]), len(arrays["base_rates"])))
+        self._labels.check_format()
+        self._arrays = arrays
+        self._sort_leaves()
+
+
+def _targets(Y: sparse.csr_array, random: np.random.Generator) -> np.ndarray:
+    """Return what trees split on [shape=(n, at most 64)]: the labels, or random sums of them, rare ones scaled up."""
+    if Y.shape[1] <= _TARGETS:
+        return Y.toarray()
+    rates = np.asarray(Y.mean(axis=0))
+    scales = 1 / np.sqrt(np.maximum(rates * (1 - rates), 1 / Y.shape[0]))
+    signs = random.choice([-1.0, 1.0], (Y.shape[1], _TARGETS))
+    combined: np.ndarray = Y @ (scales[:, np.newaxis] * signs)
+    return combined
+
+
+def _rounded_down(thresholds: np.ndarray) -> np.ndarray:
+    """Return the largest float32 that are not above; comparisons with float32 values stay the same."""
+    rounded = thresholds.astype(np.float32)
+    above = rounded > thresholds
+    rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
+    return rounded
