@@ -24,6 +24,7 @@ HEADS = {
     "linear": "eno.models.linear:LinearHead",
     "lightgbm": "eno.models.lgbm.head:LightGBMHead",
     "forest": "eno.models.forest:ForestHead",
+    "kernel": "eno.models.kernel:KernelHead",
     "knn": "eno.models.knn:KNNHead",
     "blend": "eno.models.blend:BlendHead",
     "zero_shot": "eno.models.zero_shot:ZeroShotHead",

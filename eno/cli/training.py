@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-HeadOption = Annotated[str | None, typer.Option("--head", help="mlp, linear, lightgbm, knn or blend (default: mlp)")]
+HeadOption = Annotated[
+    str | None, typer.Option("--head", help="mlp, linear, forest, kernel, lightgbm, knn or blend (default: mlp)")
+]
 FeedbackOption = Annotated[
     Path | None, typer.Option("--feedback", help="File of users' corrections, written by 'eno serve'")
 ]

@@ -10,8 +10,8 @@ from scipy import sparse
 
 from eno.cores import usable_cores
 from eno.models.base import BaseHead
-from eno.models.training_data import TrainingData, chunks, take
-from eno.models.types import Count, Vectors
+from eno.models.training_data import TrainingData, take
+from eno.models.types import Count
 
 _TARGETS = 64  # with more labels, splits are chosen on random combinations of them
 _QUERIES = 1_024  # rows that walk down all trees together
@@ -43,6 +43,7 @@ class ForestHead(BaseHead):
     """
 
     name = "forest"
+    _rows_at_once = _QUERIES
 
     def __init__(
         self,
@@ -114,12 +115,7 @@ class ForestHead(BaseHead):
             found[active] = np.where(low, nodes + 1, right[nodes])  # depth first: the left child is the next node
         return found.reshape(len(X), -1)
 
-    def predict_proba(self, X: Vectors) -> np.ndarray:
-        """See `eno.models.Head.predict_proba`."""
-        self._check(X)
-        return np.concatenate([self._probabilities(take(X, rows)) for rows in chunks(len(X), _QUERIES)])
-
-    def _probabilities(self, X: np.ndarray) -> np.ndarray:
+    def _predict(self, X: np.ndarray) -> np.ndarray:
         leaves = self._leaves_of(X.reshape(len(X), -1)).ravel()
         counts, trees = self._counts[leaves], len(self._arrays["roots"])
         ends = np.cumsum(counts)
@@ -149,7 +145,7 @@ class ForestHead(BaseHead):
 def _targets(Y: sparse.csr_array, random: np.random.Generator) -> np.ndarray:
     """Return what trees split on [shape=(n, at most 64)]: the labels, or random sums of them, rare ones scaled up."""
     if Y.shape[1] <= _TARGETS:
-        return Y.toarray()
+        return np.asarray(Y.toarray())
     rates = np.asarray(Y.mean(axis=0))
     scales = 1 / np.sqrt(np.maximum(rates * (1 - rates), 1 / Y.shape[0]))
     signs = random.choice([-1.0, 1.0], (Y.shape[1], _TARGETS))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import expit, logit
@@ -17,7 +17,8 @@ from eno.models.types import Count, NonNegative
 
 _SELECTION_ROWS = 20_000  # training rows on which the penalty is chosen
 _VAL_ROWS = 10_000  # more would hardly change the mean
-_PATIENCE = 2  # weaker penalties in a row without a better mAP; these take longest to fit
+_PATIENCE = 2  # penalties in a row without a better mAP
+_STEP, _WEAKEST, _STRONGEST = 10**0.5, 1e-8, 1e3
 _COARSE, _FINE = 1e-4, 1e-6  # relative change of the loss at which L-BFGS stops
 
 
@@ -26,10 +27,11 @@ class LinearHead(BaseHead):
 
     Parameters
     ----------
-    l2 : sequence of float
-        Candidates for the L2 penalty, from which macro mAP on the validation rows selects one; see Notes.
+    l2 : sequence of float, optional
+        Candidates for the L2 penalty, from which macro mAP on the validation rows selects one. By default a search, in
+        steps of half a power of ten towards weaker and stronger ones, each until two in a row are worse.
     max_iterations : int
-        Iterations of L-BFGS per penalty, starting from the solution for the next stronger one.
+        Iterations of L-BFGS per penalty, starting from the solution for the penalty before.
     seed : int
         Seed of the held-out rows and of the samples for model selection.
 
@@ -41,18 +43,19 @@ class LinearHead(BaseHead):
 
     Notes
     -----
-    The solution is that of `sklearn.linear_model.LogisticRegression` with ``C = 1 / (l2 * n)``. Penalties are tried
-    from the strongest on, until two in a row are worse. With more than 20,000 training rows, the penalty is selected on
-    a sample of that size; it and the next weaker one are then fitted on all rows, with a coarser tolerance that hardly
-    changes the ranking. The layers of an encoder are concatenated.
+    The solution is that of `sklearn.linear_model.LogisticRegression` with ``C = 1 / (l2 * n)``. With more than 20,000
+    training rows, the penalty is selected on a sample of that size. It and weaker ones, until one is worse, are then
+    fitted on all rows, with a coarser tolerance that hardly changes the ranking. The layers of an encoder are
+    concatenated.
     """
 
     name = "linear"
+    _first_l2: ClassVar[float] = 0.03  # where the search begins
 
     def __init__(
         self,
         *,
-        l2: Sequence[NonNegative] = (1.0, 0.1, 0.01, 0.001, 0.0001),
+        l2: Sequence[NonNegative] | None = None,
         max_iterations: Count = 200,
         seed: int = 0,
         device: str = "auto",
@@ -61,12 +64,16 @@ class LinearHead(BaseHead):
         self.chosen_l2 = float("nan")
         self.val_map: dict[float, float] = {}
         self._fitted: dict[str, np.ndarray] = {}
+        self._tried = 0
 
     def _fit(self, data: TrainingData) -> None:
+        mean, scale = (values.ravel() for values in data.moments())
+        self._fit_features(data, mean, scale)
+
+    def _fit_features(self, data: TrainingData, mean: np.ndarray, scale: np.ndarray) -> None:
         random, device = np.random.default_rng(self.seed), resolve_device(self.device)
         some_val = np.sort(random.permutation(len(data.rows_val))[:_VAL_ROWS])
         rows_val, truth = take(data.X_val, data.rows_val[some_val]), data.Y_val[some_val].toarray()
-        mean, scale = (values.ravel() for values in data.moments())
         labels, base_rates = np.flatnonzero(~data.constant_labels()), data.base_rates()
 
         def fitted_from(weights: Weights) -> dict[str, np.ndarray]:
@@ -82,40 +89,57 @@ class LinearHead(BaseHead):
         objective = Objective(data, some, labels, mean, scale, device)
         solver = Solver(objective, base_rates[labels])
         weights = Weights(np.zeros((len(mean), len(labels))), logit(base_rates[labels]))
-        penalties = sorted(self.l2, reverse=True)
-        if len(some) == len(data):
-            weights = self._path(solver, objective, weights, penalties, validate, _FINE)
-        else:
-            weights = self._path(solver, objective, weights, penalties, validate, _COARSE)
+        sampled, self._tried = len(some) < len(data), 0
+
+        def fit(weights: Weights, penalty: float) -> Weights:
+            tolerance = _COARSE if sampled else _FINE
+            return solver.solve(objective, weights, penalty, max_iterations=self.max_iterations, tolerance=tolerance)
+
+        weights = self._select(fit, validate, weights, self._candidates(), patience=_PATIENCE)
+        if sampled:
             objective = Objective(data, np.arange(len(data)), labels, mean, scale, device)
             # More rows need no stronger penalty, perhaps a weaker one.
-            penalties = [penalty for penalty in penalties if penalty <= self.chosen_l2][:2]
-            weights = self._path(solver, objective, weights, penalties, validate, _COARSE)
+            weaker = [[one for one in way if one <= self.chosen_l2] for way in self._candidates(self.chosen_l2)[:1]]
+            weights = self._select(fit, validate, weights, weaker, patience=1)
+        self._report(self._tried, self._tried)
         self._fitted = fitted_from(weights)
 
-    def _path(
+    def _candidates(self, first: float | None = None) -> list[list[float]]:
+        """Return penalties in the order in which they are tried: from the first to weaker ones, then to stronger."""
+        if self.l2 is not None:
+            return [sorted(map(float, self.l2), reverse=True)]
+        first = first or self._first_l2
+        weaker, stronger = (round(np.log(one) / np.log(_STEP)) for one in (first / _WEAKEST, _STRONGEST / first))
+        return [[first / _STEP**step for step in range(weaker)], [first * _STEP**step for step in range(1, stronger)]]
+
+    def _select(
         self,
-        solver: Solver,
-        objective: Objective,
-        weights: Weights,
-        penalties: list[float],
+        fit: Callable[[Weights, float], Weights],
         validate: Callable[[Weights], float | None],
-        tolerance: float,
+        start: Weights,
+        candidates: list[list[float]],
+        *,
+        patience: int,
     ) -> Weights:
-        """Fit with each penalty, strongest first, and return the weights with the best validation mAP."""
-        self.val_map, best, kept, worse = {}, -1.0, weights, 0
-        for done, penalty in enumerate(penalties, 1):
-            weights = solver.solve(objective, weights, penalty, max_iterations=self.max_iterations, tolerance=tolerance)
-            val_map = validate(weights)
-            self._report(done, len(penalties))
-            if val_map is not None:
-                self.val_map[penalty] = val_map
-            # If no label has both positives and negatives in validation, the weakest penalty is used.
-            if val_map is None or val_map > best:
-                best, self.chosen_l2, kept = -1.0 if val_map is None else val_map, penalty, weights
-                worse = 0
-            elif (worse := worse + 1) == _PATIENCE:
-                break
+        """Try the penalties of each direction until `patience` in a row are worse; return the best weights."""
+        self.val_map, best, kept = {}, -1.0, start
+        for direction in candidates:
+            weights, worse = start, 0
+            for penalty in direction:
+                weights = fit(weights, penalty)
+                if penalty == candidates[0][0]:
+                    start = weights
+                score = validate(weights)
+                self._tried += 1
+                self._report(self._tried, self._tried + _PATIENCE)  # nobody knows how many will follow
+                if score is None:  # no label has both positives and negatives in validation
+                    self.chosen_l2 = penalty
+                    return weights
+                self.val_map[penalty] = score
+                if score > best:
+                    best, self.chosen_l2, kept, worse = score, penalty, weights, 0
+                elif (worse := worse + 1) == patience:
+                    break
         return kept
 
     def _predict(self, X: np.ndarray) -> np.ndarray:

@@ -22,6 +22,8 @@ QUICK = {
     "mlp": {"hidden": (32,), "max_epochs": 15, "learning_rate": 1e-2, "device": "cpu"},
     "linear": {"device": "cpu"},
     "lightgbm": {"rounds": 60, "feature_fraction": 0.5, "min_data_in_leaf": 5},
+    "forest": {"trees": 60},
+    "kernel": {"landmarks": 200, "device": "cpu"},
     "knn": {},
     "blend": {"heads": ("linear", "knn"), "device": "cpu"},
 }

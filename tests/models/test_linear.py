@@ -31,6 +31,23 @@ class TestLinear:
         assert head.chosen_l2 > 0.001  # 60 dimensions and 80 rows
         assert evaluate(Y_val, head.predict_proba(X_val)).map_macro == pytest.approx(head.val_map[head.chosen_l2])
 
+    @pytest.mark.parametrize(("rows", "dim", "bound"), [(60, 300, (0.3, np.inf)), (4000, 3, (0, 3e-4))])
+    def test_the_search_goes_as_far_as_the_data_need(self, rows, dim, bound):
+        # Few noisy rows of many dimensions need a strong penalty, many rows of few dimensions a weak one.
+        rng = np.random.default_rng(0)
+        X, X_val = rng.standard_normal((rows, dim)), rng.standard_normal((3000, dim))
+        directions = rng.standard_normal((dim, 4)) * np.geomspace(1, 1e-3, 4) if dim < 10 else np.ones((dim, 4))
+        Y, Y_val = (
+            (values @ directions + rng.standard_normal((len(values), 4)) * np.sqrt(dim) * (dim > 10) > 0) * 1.0
+            for values in (X, X_val)
+        )
+        head = LinearHead(device="cpu").fit(X, Y, X_val, Y_val)
+        best = max(head.val_map, key=head.val_map.get)
+        assert head.chosen_l2 == best
+        assert bound[0] < best < bound[1]
+        tried = sorted(head.val_map)
+        assert tried[1] < best < tried[-2]  # never at an edge
+
     def test_correlated_dimensions_and_rare_labels_converge_in_few_steps(self):
         # As of an encoder: variances differ a thousandfold between directions, and labels are frequent or rare.
         rng = np.random.default_rng(0)
