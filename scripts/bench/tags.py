@@ -1,7 +1,7 @@
 """Quality of eno's heads on real data, against what scikit-learn's models reach in one line on the same rows.
 
-Every model is fitted on all rows that are not test rows; eno's heads hold out their validation rows among these. Options
-are the defaults, except for the rivals with "CV", which choose theirs by cross-validation in folds of whole groups.
+Every model is fitted on all rows that are not test rows; eno's heads choose their options within these. Options are the
+defaults, except for the rivals with "CV", which choose theirs by cross-validation in folds of whole groups.
 
     python scripts/bench/tags.py --emotions mulan_emotions.arff --yeast mulan_yeast.arff --draws 10
     python scripts/bench/tags.py --gtzan gtzan_msdmusicnn_taggram_train.npz gtzan_msdmusicnn_taggram_test.npz
