@@ -14,7 +14,9 @@ from eno.registry import HEADS, import_class
 
 if TYPE_CHECKING:
     from eno.models.blend import BlendHead
+    from eno.models.forest import ForestHead
     from eno.models.identity import IdentityHead
+    from eno.models.kernel import KernelHead
     from eno.models.knn import KNNHead
     from eno.models.lgbm.head import LightGBMHead
     from eno.models.linear import LinearHead
@@ -25,9 +27,11 @@ __all__ = [
     "HEADS",
     "HEAD_FILE",
     "BlendHead",
+    "ForestHead",
     "Head",
     "IdentityHead",
     "KNNHead",
+    "KernelHead",
     "Labels",
     "LightGBMHead",
     "LinearHead",

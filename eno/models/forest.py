@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import numpy as np
@@ -116,7 +117,7 @@ class ForestHead(BaseHead):
         return found.reshape(len(X), -1)
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
-        leaves = self._leaves_of(X.reshape(len(X), -1)).ravel()
+        leaves = self._leaves_of(X.reshape(len(X), math.prod(X.shape[1:]))).ravel()
         counts, trees = self._counts[leaves], len(self._arrays["roots"])
         ends = np.cumsum(counts)
         within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)

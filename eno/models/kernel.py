@@ -91,7 +91,9 @@ class _Features:
         return cls(dict(zip(_KERNEL, (mean, scale, landmarks, whitening), strict=True)), gamma)
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
-        standardised = (X.reshape(len(X), -1) - self.arrays["centre"]) * self.arrays["inverse_deviation"]
+        standardised = (X.reshape(len(X), len(self.arrays["centre"])) - self.arrays["centre"]) * self.arrays[
+            "inverse_deviation"
+        ]
         features: np.ndarray = _kernel(standardised, self.arrays["landmarks"], self.gamma) @ self.whitening
         return features
 
