@@ -114,7 +114,7 @@ class ForestHead(BaseHead):
             active, nodes = active[inner], nodes[inner]
             low = X[rows[active], feature[nodes]] <= threshold[nodes]
             found[active] = np.where(low, nodes + 1, right[nodes])  # depth first: the left child is the next node
-        return found.reshape(len(X), -1)
+        return found.reshape(len(X), len(roots))
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
         leaves = self._leaves_of(X.reshape(len(X), math.prod(X.shape[1:]))).ravel()
