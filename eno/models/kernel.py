@@ -91,9 +91,8 @@ class _Features:
         return cls(dict(zip(_KERNEL, (mean, scale, landmarks, whitening), strict=True)), gamma)
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
-        standardised = (X.reshape(len(X), len(self.arrays["centre"])) - self.arrays["centre"]) * self.arrays[
-            "inverse_deviation"
-        ]
+        mean, scale = self.arrays["centre"], self.arrays["inverse_deviation"]
+        standardised = (X.reshape(len(X), len(mean)) - mean) * scale
         features: np.ndarray = _kernel(standardised, self.arrays["landmarks"], self.gamma) @ self.whitening
         return features
 
