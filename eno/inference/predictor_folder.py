@@ -18,7 +18,7 @@ from typing import Any
 
 from eno.audio.windows import WindowPolicy
 from eno.data.labels.encoder import LabelEncoder
-from eno.errors import ModelError, check_format
+from eno.errors import EnoError, ModelError, check_format
 from eno.files import write_json
 from eno.inference.predictions import TagPredictor
 from eno.models import Head, IdentityHead, load_head
@@ -27,6 +27,7 @@ from eno.models.calibration.calibrate import Calibration
 from eno.spec import EncoderSpec
 
 _FORMAT = 1
+_ATTEMPTS = 5  # to read a predictor that others replace
 PREDICTOR, LABELS, HEAD = "predictor.json", "label_encoder.json", "head"
 _CALIBRATION, _ALBUM_CALIBRATION = "calibration.json", "album_calibration.json"
 
@@ -60,8 +61,25 @@ class PredictorParts(TagPredictor):
 
     @classmethod
     def load(cls, folder: Path | str, *, device: str = "auto") -> PredictorParts:
-        """Load what `save` wrote; raises a ModelError if that is missing or damaged."""
+        """Load what `save` wrote; raises a ModelError if that is missing, damaged or being replaced."""
         folder = Path(folder)
+        for _ in range(_ATTEMPTS):
+            before = _version(folder)
+            if before is None:
+                read_description(folder)  # says what is missing, unless it has just been saved
+                continue
+            try:
+                parts = cls._read(folder, device)
+            except EnoError:
+                if before == _version(folder):
+                    raise
+            else:
+                if before == _version(folder):
+                    return parts
+        raise ModelError(f"{folder}: another process is saving a predictor there. Try again when it has finished.")
+
+    @classmethod
+    def _read(cls, folder: Path, device: str) -> PredictorParts:
         description = read_description(folder)
         labels = LabelEncoder.load(folder / LABELS)
         calibrations = [
@@ -92,8 +110,6 @@ class Description:
 def read_description(folder: Path) -> Description:
     """Read ``predictor.json`` alone; raises a ModelError if it is missing or damaged."""
     path = folder / PREDICTOR
-    if not path.is_file():
-        raise ModelError(f"{folder}: not a predictor ({PREDICTOR} is missing). 'eno train' writes one.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         check_format(path, content["format"], _FORMAT, ModelError)
@@ -102,8 +118,19 @@ def read_description(folder: Path) -> Description:
         if album not in AGGREGATIONS:
             raise ValueError(f"album {album!r}")
         return Description(spec, WindowPolicy(**content["windows"]), content["head"], album)
-    except (ValueError, KeyError, TypeError) as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ModelError(f"{folder}: not a predictor ({PREDICTOR} is missing). 'eno train' writes one.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: damaged ({error!r}). Retrain the head with 'eno train'.") from error
+
+
+def _version(folder: Path) -> tuple[int, int] | None:
+    """Return what changes whenever a predictor is saved, and None while it is being saved."""
+    try:
+        status = (folder / PREDICTOR).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _with_location(encoder: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from eno.data.layout import DataRoot
 from eno.data.library.scanning import TRACK_SCHEMA, read_tracks
 from eno.data.lute.albums import ALBUM_SCHEMA, read_albums, release_years
-from eno.data.matching.artists import is_various, main_artist
+from eno.data.matching.artists import is_nobody, main_artist
 from eno.data.matching.grouping import album_folder
 from eno.data.matching.matcher import MATCH_SCHEMA, read_matches
 from eno.data.names import name_key
@@ -161,7 +161,7 @@ def _names(artists: list[dict[str, str | None] | None] | None) -> list[str] | No
     """Return the names of an album's artists; None for a compilation."""
     names = [one["name"] or (one["file_name"] or "").rpartition("/")[2] for one in artists or () if one]
     names = [name for name in names if name]
-    return names if names and not any(is_various(name_key(name)) for name in names) else None
+    return names if names and not any(is_nobody(name_key(name)) for name in names) else None
 
 
 def _joined(ids: pa.Array, of_track: pa.Table, of_album: pa.Table) -> pa.Table:
@@ -205,7 +205,7 @@ def _album_ids(folder: pa.Array, tagged: pa.Array, of_track: pa.Table) -> tuple[
 
 def _single(text: str) -> str | None:
     name = main_artist(text).strip()
-    return None if not name or is_various(name_key(name)) else name
+    return None if not name or is_nobody(name_key(name)) else name
 
 
 def _mapped(values: pa.Array | pa.ChunkedArray, change: Callable[[str], str | None]) -> pa.Array:

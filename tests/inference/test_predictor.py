@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.encoders.musicnn.encoder import MusiCNN, tag_labels
 from eno.errors import AudioError, FingerprintMismatch, ModelError
 from eno.inference.predictor import EnoPredictor
-from eno.models import MLPHead, create_head
+from eno.inference.predictor_folder import PredictorParts
+from eno.models import MLPHead, create_head, load_head
 from eno.models.bags import Bags
 from eno.models.calibration.calibrate import Calibration
 from tests.audio_files import music
@@ -106,6 +108,21 @@ class TestOwnHead:
         (tmp_path / "predictor.json").write_text(content)
         with pytest.raises(ModelError, match=message):
             EnoPredictor.load(tmp_path)
+
+    def test_a_predictor_that_is_replaced_while_it_is_loaded_is_not_mixed_with_the_new_one(
+        self, trained, tmp_path, monkeypatch
+    ):
+        trained.save(tmp_path)
+        labels = LabelEncoder([name.upper() for name in trained.labels.genres], trained.labels.descriptors)
+        pending = [replace(PredictorParts.load(tmp_path), labels=labels)]
+
+        def load(folder, **options):
+            if pending:
+                pending.pop().save(tmp_path)
+            return load_head(folder, **options)
+
+        monkeypatch.setattr("eno.inference.predictor_folder.load_head", load)
+        assert PredictorParts.load(tmp_path).labels == labels
 
     def test_folder_without_predictor(self, tmp_path):
         with pytest.raises(ModelError, match="not a predictor"):

@@ -41,6 +41,20 @@ _VARIOUS_ARTISTS = frozenset(
         ),
     )
 )  # fmt: skip
+# What players and rippers write if they do not know the artist, and MusicBrainz's artists for special purposes.
+_UNKNOWN_ARTISTS = frozenset(
+    map(
+        name_key,
+        (
+            "Unknown Artist", "Artist Unknown", "[unknown]", "[no artist]", "[anonymous]", "[traditional]",
+            "Unbekannter Künstler", "Unbekannter Interpret", "Artiste inconnu", "Artista desconocido",
+            "Artista desconhecido", "Artista sconosciuto", "Onbekende artiest", "Ukendt kunstner", "Ukjent artist",
+            "Okänd artist", "Tuntematon esittäjä", "Nieznany wykonawca", "Neznámý interpret", "Ismeretlen előadó",
+            "Bilinmeyen Sanatçı", "Неизвестный исполнитель", "Невідомий виконавець", "Άγνωστος καλλιτέχνης",
+            "不明なアーティスト", "未知艺术家", "未知藝人", "알 수 없는 아티스트",
+        ),
+    )
+)  # fmt: skip
 _FEATURING = re.compile(r"[\s(\[]+(?:feat|ft|featuring)\b\.?\s.*$", re.IGNORECASE)
 _JOINTS = re.compile(
     r"\s*(?:;|/|,|&|\+|\||×|\band\b|\bwith\b|\bvs\b\.?|\s[xX]\s|\bfeat\b\.?|\bft\b\.?)\s*", re.IGNORECASE
@@ -65,11 +79,16 @@ def is_various(key: str) -> bool:
     return key in _VARIOUS_ARTISTS
 
 
+def is_nobody(key: str) -> bool:
+    """Whether a key stands for no artist in particular: "Various Artists" or "Unknown Artist", in any language."""
+    return is_various(key) or key in _UNKNOWN_ARTISTS
+
+
 def artist_key(name: str | None, file_name: str | None) -> str | None:
-    """Return the key of an artist in the catalogue; None for "Various Artists" and if there is no name."""
+    """Return the key of an artist in the catalogue; None if it names nobody; see `is_nobody`."""
     slug = name_key((file_name or "").rpartition("/")[2])
     key = name_key(name or "") or slug
-    return None if not key or is_various(key) or is_various(slug) else key
+    return None if not key or is_nobody(key) or is_nobody(slug) else key
 
 
 @dataclass(frozen=True)

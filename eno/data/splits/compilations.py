@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from eno.data.matching.artists import credit_of_tag, is_various, main_artist
+from eno.data.matching.artists import credit_of_tag, is_nobody, main_artist
 from eno.data.names import name_key
 from eno.data.splits.stratify import SPLITS
 
@@ -13,7 +13,7 @@ from eno.data.splits.stratify import SPLITS
 def artists_of_tag(text: str, credited: Mapping[str, str]) -> tuple[str, ...]:
     """Return the keys of the artists in a tag: those in `credited` if the tag joins several, else the whole name."""
     whole = name_key(main_artist(text))
-    if not whole or is_various(whole):
+    if not whole or is_nobody(whole):
         return ()
     joined = [] if whole in credited else [part for part in credit_of_tag(text).parts if part in credited]
     return tuple(joined) or (whole,)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eno.data.matching.artists import is_various, main_artist
+from eno.data.matching.artists import is_nobody, main_artist
 from eno.data.matching.candidates import DURATION_TOLERANCE_S, duration_agreement
 from eno.data.names import name_key
 from eno.data.splits.artist_split import LEFT_OUT, artists_of_albums
@@ -142,7 +142,7 @@ def _same_tags(tracks: pa.Table, tags: pa.Table) -> Iterator[tuple[str, str, lis
     songs, hashes = defaultdict(list), defaultdict(list)
     for row, (artist, title, audio) in enumerate(zip(*(column.to_pylist() for column in found.columns), strict=True)):
         key = name_key(main_artist(artist or ""))
-        if key and title and not is_various(key):
+        if key and title and not is_nobody(key):
             songs[f"{key}: {name_key(title)}"].append(row)
         if audio:
             hashes[audio].append(row)

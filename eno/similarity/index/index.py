@@ -15,6 +15,7 @@ opening them. Everything can be rebuilt from the store.
 
 from __future__ import annotations
 
+import operator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -179,6 +180,7 @@ class SimilarityIndex:
         queries = np.ascontiguousarray(queries, np.float32)
         if queries.ndim != 2 or queries.shape[1] != self.space.dim:
             raise ValueError(f"queries have the shape {queries.shape}; expected (q, {self.space.dim}).")
+        k = operator.index(k)  # FAISS does not take integers of NumPy
         if k < 1:
             raise ValueError(f"k is {k}; expected at least 1.")
         mask = self.allowed(allowed)

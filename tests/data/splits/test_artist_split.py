@@ -75,13 +75,13 @@ class TestGroups:
     def test_compilations_count_for_their_artists_and_never_join_groups(self):
         compilations = [album(name, "Various Artists") for name in ("c1", "c2", "c3", "c4")]
         tags = {
-            "c1/0": {"artist": "A feat. B"}, "c1/1": {"artist": "Unknown"},
+            "c1/0": {"artist": "A feat. B"}, "c1/1": {"artist": "Guest"},
             "c2/0": {"artist": "A"}, "c2/1": {"artist": "B"},
-            "c3/0": {"artist": "Unknown"}, "c3/1": {"artist": "Various"},
+            "c3/0": {"artist": "Guest"}, "c3/1": {"artist": "Various"},
         }  # fmt: skip
         albums, tracks, table = collection(album("a", "A"), album("b", "B"), *compilations, tags=tags)
         a, b, c1, c2, c3, c4 = track_groups(tracks, albums, table)[::2]
-        assert a == c1 == c3  # c3 by way of the unknown one
+        assert a == c1 == c3  # c3 by way of the guest
         assert c2 is None  # would tie A to B
         assert len({a, b, c4}) == 3
         splits = make_splits(tracks, albums, LABELS, val=0.3, test=0.3, seed=0, tags=table)
@@ -98,6 +98,14 @@ class TestGroups:
         two = album("d") | {"artists": [{"name": None, "file_name": "artist/various-artists"}]}
         albums, tracks, _ = collection(one, two)
         assert artists_of_albums(albums, ["c", "d"]) == {"c": [], "d": []}
+
+    def test_albums_and_songs_by_unknown_artists_are_not_by_the_same_artist(self):
+        names = ("Unknown Artist", "[unknown]", "Unbekannter Künstler", "不明なアーティスト")
+        tags = {f"a{i}/0": {"artist": name, "title": "Track 01"} for i, name in enumerate(names)}
+        albums, tracks, table = collection(*(album(f"a{i}", name) for i, name in enumerate(names)), tags=tags)
+        assert len(set(track_groups(tracks, albums, table))) == 4
+        splits = make_splits(tracks, albums, LABELS, val=0.25, test=0.25, seed=0, tags=table)
+        assert find_leaks(tracks, splits, albums, table) == []
 
     def artists_in(self, albums, tracks, splits, tags):
         """Return the splits of every artist, by the credits of albums or else the tags of tracks."""

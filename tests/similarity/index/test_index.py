@@ -153,7 +153,7 @@ def test_an_index_is_rebuilt_if_the_mean_has_moved(tmp_path):
 @pytest.mark.parametrize("tracks", [1, 3])
 def test_an_index_of_few_tracks(tmp_path, kind, tracks):
     index = build_index(new_store(tmp_path / "store", tracks), kind=kind)
-    _, rows = index.search(index.vectors(np.arange(tracks)), 10)
+    _, rows = index.search(index.vectors(np.arange(tracks)), np.int64(10))
     assert rows[:, 0].tolist() == list(range(tracks))
     assert (np.sort(rows[:, :tracks], axis=1) == np.arange(tracks)).all()
     assert (rows[:, tracks:] == -1).all()
