@@ -19,7 +19,6 @@ from eno.cli.options import (
     LibraryOptions,
     PredictorOption,
     StoreOption,
-    warn,
 )
 from eno.console import console, progress
 from eno.errors import ConfigError, MissingExtra
@@ -48,32 +47,58 @@ class AccessOptions:
         Path | None, typer.Option(help=f"File with the token that clients must send (default: ${_TOKEN}, or no token)")
     ] = None
     host_name: Annotated[
-        list[str] | None, typer.Option(help="Host name of the service, besides localhost; repeatable")
+        list[str] | None,
+        typer.Option(help="Name of the service in browsers, NAME or NAME:PORT, besides localhost; repeatable"),
     ] = None
+    root_path: Annotated[str, typer.Option(help="Path below which a proxy shows the service, for example /eno")] = ""
+    no_token: Annotated[
+        bool, typer.Option("--no-token", help="Let everyone who can reach the address use the service")
+    ] = False
     allow_origin: Annotated[
         list[str] | None, typer.Option(help="Site whose pages may call the service (CORS); '*' for all")
     ] = None
 
     def access(self) -> Access:
         """Read the token, and return which requests are allowed."""
-        from eno.serving.security import Access, local_names
+        from eno.serving.security import Access, host_of, is_local, local_names
 
+        names = tuple(self.host_name or ())
+        if unusable := [name for name in names if not host_of(name)]:
+            raise ConfigError(
+                f"--host-name {unusable[0]}: not a host name. Use one such as music.home or music.home:8443."
+            )
+        token = self._token()
+        # A check of the Host header keeps out pages of other sites, not people or programs.
+        if token is None and not is_local(self.host) and not self.no_token:
+            raise ConfigError(
+                f"Anyone who can reach {self.host} could use this service and play the collection. Set a token: "
+                "'openssl rand -hex 16 > token.txt' creates one for --token-file token.txt. Without HTTPS, others on "
+                "the network can read it. To do without a token, add --no-token."
+            )
+        any_host = token is not None and not names and not is_local(self.host)
+        hosts = () if any_host else local_names(self.host, names)
+        return Access(token=token, hosts=hosts, names=names, origins=tuple(self.allow_origin or ()))
+
+    def prefix(self) -> str:
+        """Return the root path with a slash at its start only."""
+        path = self.root_path.strip("/")
+        return f"/{path}" if path else ""
+
+    def _token(self) -> str | None:
         token = os.environ.get(_TOKEN)
         if self.token_file is not None:
             try:
                 token = self.token_file.read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise ConfigError(f"{self.token_file}: cannot be read ({error}).") from error
-        if token is not None and not token.strip():
+        if token is None:
+            return None
+        if not token.strip():
             place = self.token_file or f"${_TOKEN}"
             raise ConfigError(f"The token in {place} is empty. Set one, for example 32 random letters.")
-        hosts = local_names(self.host, self.host_name or ())
-        if token is None and not hosts:
-            warn(
-                f"Anyone who can reach {self.host} can use this service and play the collection. Set a token with "
-                f"--token-file or ${_TOKEN}. Without HTTPS, others on the network can read the token."
-            )
-        return Access(token=token, hosts=hosts, origins=tuple(self.allow_origin or ()))
+        if self.no_token:
+            raise ConfigError(f"--no-token contradicts --token-file and ${_TOKEN}.")
+        return token.strip()
 
 
 @dataclass(frozen=True)
@@ -124,6 +149,7 @@ def serve(
         import uvicorn
 
         from eno.serving.app import create_app
+        from eno.serving.connections import PunctualProtocol
         from eno.serving.service import Service
     except ImportError as error:
         raise MissingExtra("serve", (error.name or "fastapi").partition(".")[0]) from error
@@ -142,9 +168,10 @@ def serve(
     )  # fmt: skip
     service = Service(sources, loaded, feedback=feedback or library.data.feedback, limits=limits.limits())
     host = f"[{access.host}]" if ":" in access.host else access.host
-    console.print(f"http://{host}:{access.port}/  Press Ctrl-C to stop")
+    console.print(f"http://{host}:{access.port}{access.prefix()}/  Press Ctrl-C to stop")
     uvicorn.run(
-        create_app(service, allowed),
+        create_app(service, allowed, root_path=access.prefix()),
+        http=PunctualProtocol,
         host=access.host,
         port=access.port,
         log_level="info",

@@ -17,6 +17,7 @@ from eno.serving import inference_routes, schemas, track_routes
 from eno.serving.cacheable import is_known
 from eno.serving.errors import Problem, install_handlers, problem_responses
 from eno.serving.metrics import MetricsMiddleware
+from eno.serving.requests import BodyMiddleware, PathMiddleware
 from eno.serving.security import COOKIE, Access, SecurityMiddleware
 from eno.serving.service import Service
 from eno.version import __version__
@@ -26,8 +27,11 @@ _ASSETS = ("index.html", "style.css", "common.js", "track.js", "collection_map.j
 _KINDS = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
 
 
-def create_app(service: Service, access: Access | None = None) -> FastAPI:
-    """Create the ASGI app, which starts and closes the service. By default anyone who reaches the port may use it."""
+def create_app(service: Service, access: Access | None = None, *, root_path: str = "") -> FastAPI:
+    """Create the ASGI app, which starts and closes the service. By default anyone who reaches the port may use it.
+
+    Below a path such as ``/eno``, the `root_path`, the service appears behind a proxy that keeps or removes that path.
+    """
     access = access or Access()
 
     @contextlib.asynccontextmanager
@@ -39,16 +43,19 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
 
     # FastAPI's documentation pages would load scripts from other hosts. /openapi.json is available.
     app = FastAPI(
-        title="eno", version=__version__, description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
-    )
+        title="eno", version=__version__, description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None,
+        servers=[{"url": root_path}] if root_path else None, redirect_slashes=False,
+    )  # fmt: skip
     app.state.service = service
     install_handlers(app)
     app.include_router(track_routes.router)
     app.include_router(inference_routes.router)
     _add_health(app, service)
-    _add_session(app, access)
+    _add_session(app, access, root_path)
     _add_page(app)
+    app.add_middleware(BodyMiddleware)
     app.add_middleware(SecurityMiddleware, access=access)
+    app.add_middleware(PathMiddleware, root_path=root_path)
     app.add_middleware(MetricsMiddleware, metrics=service.metrics)
     return app
 
@@ -95,14 +102,15 @@ def _add_health(app: FastAPI, service: Service) -> None:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
-def _add_session(app: FastAPI, access: Access) -> None:
+def _add_session(app: FastAPI, access: Access, root_path: str) -> None:
     @app.post("/v1/session", status_code=204, response_class=Response, responses=problem_responses(401, 403, 421))
     async def session(request: Request) -> Response:
         """Set a session cookie for the token of the request, so that a browser can play audio."""
         answer = Response(status_code=204)
         if access.token is not None:
             secure = request.url.scheme == "https"
-            answer.set_cookie(COOKIE, access.session(), httponly=True, samesite="strict", secure=secure)
+            place = f"{root_path}/"
+            answer.set_cookie(COOKIE, access.session(), path=place, httponly=True, samesite="strict", secure=secure)
         return answer
 
 

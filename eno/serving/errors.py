@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from eno.errors import AudioError, ConfigError, EnoError, SimilarityError, UnknownName
 
@@ -62,8 +63,12 @@ def install_handlers(app: FastAPI) -> None:
         return of_error(error).response()
 
     @app.exception_handler(HTTPException)
-    async def _http(_request: Request, error: HTTPException) -> Response:
+    async def _http(request: Request, error: HTTPException) -> Response:
         headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_methods(app, request))
+            if request.method == "OPTIONS":
+                return Response(status_code=204, headers=headers)
         return Problem(error.status_code, f"{error.detail.rstrip('.')}.", headers=headers).response()
 
     @app.exception_handler(RequestValidationError)
@@ -79,6 +84,16 @@ def install_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def _bug(_request: Request, _error: Exception) -> Response:
         return Problem(500, _INTERNAL).response()
+
+
+def _methods(app: FastAPI, request: Request) -> list[str]:
+    """Return the methods of a path. Starlette would name only those of the first route for it."""
+
+    def has(method: str) -> bool:
+        return any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in app.routes)
+
+    found = [method for method in ("GET", "POST") if has(method)]
+    return [*found, *(["HEAD"] if "GET" in found else []), "OPTIONS"]
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -19,7 +19,7 @@ from eno.serving.uploads import Upload, receive_uploads
 from eno.similarity import queries, query_audio
 from eno.similarity.query import Query as TextQuery
 
-router = APIRouter(prefix="/v1", responses=problem_responses(400, 401, 403, 408, 413, 415, 421, 422, 500, 503))
+router = APIRouter(prefix="/v1", responses=problem_responses(400, 401, 403, 408, 413, 415, 421, 422, 500, 503, 507))
 
 _BINARY = {"type": "string", "format": "binary"}
 _TAKES_FILES: dict[str, Any] = {
@@ -64,8 +64,9 @@ async def tag(request: Request, service: TheService, snapshot: TheSnapshot, top:
     predictor = snapshot.predictor
     if predictor is None:
         raise Problem(404, "This service has no predictor. Restart it with --model MODEL.")
-    with service.request_limit.enter():
-        async with receive_uploads(request, service.upload_folder, service.limits.uploads) as uploads:
+    service.request_limit.check()
+    async with receive_uploads(request, service.uploads, service.limits.uploads) as uploads:
+        with service.request_limit.enter():  # not while the client sends, so that slow ones do not keep others waiting
             encoded = await while_connected(request, _encode_all(service, uploads, predictor.policy, predictor))
     if len(encoded) == 1 and isinstance(encoded[0], AudioError):
         raise of_error(encoded[0])
@@ -78,10 +79,11 @@ async def similar_to_file(
     request: Request, service: TheService, snapshot: TheSnapshot, sounds: TheSounds, filters: TheFilters, top: Top = 10
 ) -> schemas.SimilarToFile:
     """Find tracks similar to an audio file, and tag the file."""
-    with service.request_limit.enter():
-        async with receive_uploads(request, service.upload_folder, service.limits.uploads) as uploads:
-            if len(uploads) > 1:
-                raise Problem(422, f"The form has {len(uploads)} files; send one per request.")
+    service.request_limit.check()
+    async with receive_uploads(request, service.uploads, service.limits.uploads) as uploads:
+        if len(uploads) > 1:
+            raise Problem(422, f"The form has {len(uploads)} files; send one per request.")
+        with service.request_limit.enter():
             work = service.encode_file(uploads[0], sounds.store.policy, snapshot.predictor)
             encoded = await while_connected(request, work)
 

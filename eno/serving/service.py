@@ -59,13 +59,7 @@ class RequestLimit:
     @contextmanager
     def enter(self) -> Iterator[None]:
         """Accept a request for the duration of the context, or raise a Problem with status 503 and Retry-After."""
-        if self.active >= self._most:
-            wait_s = max(1, min(60, math.ceil(self._mean_s / 2)))
-            raise Problem(
-                503,
-                f"The service is busy with {self.active} requests, its maximum. Try again in {wait_s} s.",
-                headers={"Retry-After": str(wait_s)},
-            )
+        self.check()
         self.active += 1
         self._on_change(self.active)
         began = time.monotonic()
@@ -75,6 +69,16 @@ class RequestLimit:
             self._mean_s += _SMOOTHING * (time.monotonic() - began - self._mean_s)
             self.active -= 1
             self._on_change(self.active)
+
+    def check(self) -> None:
+        """Raise the Problem of `enter` if it would."""
+        if self.active >= self._most:
+            wait_s = max(1, min(60, math.ceil(self._mean_s / 2)))
+            raise Problem(
+                503,
+                f"The service is busy with {self.active} requests, its maximum. Try again in {wait_s} s.",
+                headers={"Retry-After": str(wait_s)},
+            )
 
 
 class Service:
@@ -114,10 +118,10 @@ class Service:
         self._failed_reloads, self._retry_at = 0, 0.0
 
     @property
-    def upload_folder(self) -> Path:
-        """Folder for the uploads of running requests."""
+    def uploads(self) -> UploadFolder:
+        """The uploads of running requests."""
         assert self._uploads is not None
-        return self._uploads.path
+        return self._uploads
 
     async def start(self) -> None:
         """Start threads and worker processes, and watch predictor and index for changes."""

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
 from eno.encoders.text import TextEncoder
 from eno.serving import schemas, serialise
 from eno.serving.cacheable import Cacheable
 from eno.serving.errors import Problem, problem_responses
+from eno.serving.requests import AudioFile
 from eno.serving.service import Service
 from eno.serving.snapshot import Snapshot
 from eno.serving.track_catalogue import TrackCatalogue
@@ -148,14 +149,14 @@ def similar_to_track(
 
 @router.get(
     "/tracks/{track_id:path}/audio",
-    response_class=FileResponse,
+    response_class=AudioFile,
     responses={
         **problem_responses(404, 416),
         200: {"description": "The file", "content": {"audio/*": {}, "application/octet-stream": {}}},
         206: {"description": "The requested range"},
     },
 )
-def audio(track_id: str, catalogue: TheCatalogue) -> FileResponse:
+def audio(track_id: str, catalogue: TheCatalogue) -> AudioFile:
     """Return the audio file of a track, or the range in the Range header."""
     _row(catalogue, track_id)
     path = catalogue.audio(track_id)
@@ -163,7 +164,7 @@ def audio(track_id: str, catalogue: TheCatalogue) -> FileResponse:
         raise Problem(404, "The audio file of this track is missing, or outside the audio folder (--audio-root).")
     kind = mimetypes.guess_type(path.name)[0] or ""
     plain = "application/octet-stream"
-    return FileResponse(path, media_type=kind if kind.startswith(("audio/", "video/")) else plain)
+    return AudioFile(path, media_type=kind if kind.startswith(("audio/", "video/")) else plain)
 
 
 @router.get("/tracks/{track_id:path}", responses=problem_responses(404))
@@ -187,7 +188,15 @@ async def collection_map(request: Request, snapshot: TheSnapshot, _catalogue: Th
     return drawn.answer(request)
 
 
-@router.post("/feedback", status_code=201, responses=problem_responses(404))
+def only_json(request: Request) -> None:
+    """Refuse bodies of other types; pages of other sites can send only those without asking first."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Problem(415, "Send JSON with the header 'Content-Type: application/json'.")
+
+
+@router.post(
+    "/feedback", status_code=201, dependencies=[Depends(only_json)], responses=problem_responses(404, 408, 413, 415)
+)
 def correct(body: schemas.CorrectionIn, service: TheService, catalogue: TheCatalogue) -> schemas.CorrectionOut:
     """Correct a tag of a track, for 'eno train --feedback'."""
     _row(catalogue, body.track_id)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import email.message
+import errno
 import re
 import shutil
 import tempfile
+import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,22 +19,28 @@ from typing import IO
 from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.types import Message, Receive
+from starlette.types import Message
 
 from eno.serving.errors import Problem
 
 _PREFIX, _LOCK = "eno-serve-", "lock"
+_RETRY_S = 10
 _MAX_FIELDS, _MAX_FIELD_BYTES = 20, 65_536  # other fields of a form
 _AUDIO_BODY = re.compile(r"(audio|video)/|application/(octet-stream|ogg)$")
 
 
 @dataclass(frozen=True, kw_only=True)
 class UploadLimits:
-    """Limits of one request."""
+    """Limits of one request, and of all that are received at the same time."""
 
     max_bytes: int = 200_000_000  # of one file
     max_files: int = 16
     idle_s: float = 30.0  # a client that sends nothing for this long is disconnected
+    min_bytes_s: float = 10_000.0  # so is one that is slower on average, after idle_s
+    max_s: float = 3600.0  # total time for the body
+    max_receiving: int = 256  # requests
+    max_per_client: int = 64  # of these, per address
+    max_stored_bytes: int = 20_000_000_000  # of all requests
 
 
 @dataclass(frozen=True)
@@ -42,61 +52,101 @@ class Upload:
 
 
 @contextlib.asynccontextmanager
-async def receive_uploads(request: Request, folder: Path, limits: UploadLimits) -> AsyncIterator[list[Upload]]:
+async def receive_uploads(request: Request, folder: UploadFolder, limits: UploadLimits) -> AsyncIterator[list[Upload]]:
     """Receive the files of a form, or the body of the request as one file; yields at least one upload.
 
-    They are saved below `folder`, and removed at the end of the context.
+    They are saved in `folder`, and removed at the end of the context.
 
     Raises
     ------
     Problem
-        The request has no file, is malformed or exceeds a limit; or the client stopped sending.
+        The request has no file, is malformed or exceeds a limit; the client sent too slowly; or the disk is full.
     ClientDisconnect
     """
-    place = Path(tempfile.mkdtemp(dir=folder))
+    body = _Body(request, folder, limits)
+    place: Path | None = None
     try:
-        yield await _receive(request, place, limits)
+        with folder.receiving(request, limits):
+            place = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=folder.path))
+            uploads = await _receive(request, body, place, limits)
+        yield uploads
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Problem(507, "The disk for uploads is full. Ask the operator of the service to free space.") from error
     finally:
-        await asyncio.shield(asyncio.to_thread(shutil.rmtree, place, ignore_errors=True))
+        if place is not None:
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, place, ignore_errors=True))
+        folder.stored_bytes -= body.received
 
 
-async def _receive(request: Request, place: Path, limits: UploadLimits) -> list[Upload]:
+async def _receive(request: Request, body: _Body, place: Path, limits: UploadLimits) -> list[Upload]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     is_form = kind == "multipart/form-data"
     if not is_form and not _AUDIO_BODY.match(kind):
         raise Problem(415, "Send a form (multipart/form-data) with fields called 'file', or audio as the body.")
-    most = limits.max_bytes
     if is_form:
-        most = limits.max_bytes * limits.max_files + _MAX_FIELDS * _MAX_FIELD_BYTES
+        body.most = limits.max_bytes * limits.max_files + _MAX_FIELDS * _MAX_FIELD_BYTES
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > most:
-        raise _too_large(limits)
-    limited = Request(request.scope, _limited(request.receive, most, limits))
+    if declared.isdecimal():
+        body.check(int(declared))
+    limited = Request(request.scope, body.receive)
     return await (_from_form if is_form else _from_body)(limited, place, limits)
 
 
-def _limited(receive: Receive, most: int, limits: UploadLimits) -> Receive:
-    received = 0
+class _Body:
+    """The body of a request, within its limits of size and time."""
 
-    async def limited() -> Message:
-        nonlocal received
+    def __init__(self, request: Request, folder: UploadFolder, limits: UploadLimits) -> None:
+        self._receive, self._folder, self._limits = request.receive, folder, limits
+        self.received, self.most, self._began = 0, limits.max_bytes, time.monotonic()
+
+    async def receive(self) -> Message:
+        limits, passed = self._limits, time.monotonic() - self._began
+        due = min(limits.idle_s + self.received / limits.min_bytes_s, limits.max_s)
         try:
-            message = await asyncio.wait_for(receive(), limits.idle_s)
+            message = await asyncio.wait_for(self._receive(), max(0.0, min(limits.idle_s, due - passed)))
         except TimeoutError:
-            raise Problem(408, f"Nothing was received for {limits.idle_s:g} s.") from None
-        received += len(message.get("body", b""))
-        if received > most:
-            raise _too_large(limits)
+            detail = f"Only {self.received:,} bytes were received in {time.monotonic() - self._began:.0f} s."
+            raise Problem(408, f"{detail} Send the file over a faster connection.") from None
+        size = len(message.get("body", b""))
+        self.check(size)
+        self.received += size
+        self._folder.stored_bytes += size
         return message
 
-    return limited
+    def check(self, size: int) -> None:
+        """Raise a Problem unless so many further bytes are allowed."""
+        if self.received + size > self.most:
+            raise _too_large(self._limits)
+        if self._folder.stored_bytes + size > self._limits.max_stored_bytes:
+            raise _busy("The space for uploads is in use by other requests.")
 
 
 class _FormParser(MultiPartParser):
     complete = False
 
+    def on_headers_finished(self) -> None:
+        # The parser ignores filename*= (RFC 5987), which some clients send, and would take the file for a text field.
+        part = self._current_part
+        if part.content_disposition and b"filename*" in part.content_disposition.lower():
+            part.content_disposition = _plain_disposition(part.content_disposition)
+        super().on_headers_finished()
+
     def on_end(self) -> None:
         self.complete = True
+
+
+def _plain_disposition(header: bytes) -> bytes:
+    message = email.message.Message()
+    message["Content-Disposition"] = header.decode("utf-8", "replace")
+    values = {"name": message.get_param("name", "", "content-disposition"), "filename": message.get_filename("")}
+    quoted = [
+        f'{key}="{value}"'
+        for key, text in values.items()
+        if (value := str(text).replace("\\", "\\\\").replace('"', '\\"')) or key == "filename"
+    ]
+    return "; ".join(["form-data", *quoted]).encode("utf-8", "replace")
 
 
 async def _from_form(request: Request, place: Path, limits: UploadLimits) -> list[Upload]:
@@ -149,6 +199,10 @@ def _too_large(limits: UploadLimits) -> Problem:
     return Problem(413, f"The limits are {limits.max_bytes:,} bytes per file and {limits.max_files} files per request.")
 
 
+def _busy(reason: str) -> Problem:
+    return Problem(503, f"{reason} Try again in {_RETRY_S} s.", headers={"Retry-After": str(_RETRY_S)})
+
+
 def _display_name(name: str) -> str:
     """Return the last component of a client's file name, without characters that cannot be printed."""
     text = "".join(letter for letter in re.split(r"[/\\]", name)[-1] if letter.isprintable())
@@ -166,6 +220,23 @@ class UploadFolder:
         _acquire(self._lock)
         self.path = self._place / "uploads"
         self.path.mkdir()
+        self.stored_bytes = 0
+        self._receiving: Counter[str] = Counter()  # requests by client
+
+    @contextlib.contextmanager
+    def receiving(self, request: Request, limits: UploadLimits) -> Iterator[None]:
+        """Count a request of a client while its body is received. Only for the thread of the event loop."""
+        client = request.client.host if request.client else ""
+        if self._receiving.total() >= limits.max_receiving:
+            raise _busy(f"The service is receiving {limits.max_receiving} uploads, its maximum.")
+        if self._receiving[client] >= limits.max_per_client:
+            raise _busy(f"You are sending {limits.max_per_client} uploads, the maximum of one client.")
+        self._receiving[client] += 1
+        try:
+            yield
+        finally:
+            self._receiving[client] -= 1
+            self._receiving += Counter()  # without clients that send nothing
 
     def remove(self) -> None:
         """Remove the folder and everything in it."""

@@ -13,6 +13,7 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.inference.predictor import EnoPredictor
 from eno.models import create_head
 from eno.serving.app import create_app
+from eno.serving.connections import PunctualProtocol
 from eno.serving.service import Limits, Service
 from eno.serving.snapshot import Sources
 from eno.serving.uploads import UploadLimits
@@ -58,10 +59,15 @@ def make_service(collection, folder, *, encoder=None, model="model", stored=True
 
 
 @contextlib.contextmanager
-def running(service, access=None):
+def running(service, access=None, **options):
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(create_app(service, access), log_level="warning", timeout_graceful_shutdown=20)
+        config = uvicorn.Config(
+            create_app(service, access, **options),
+            http=PunctualProtocol,
+            log_level="warning",
+            timeout_graceful_shutdown=20,
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [found]}, daemon=True)
         thread.start()

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from eno.cli import app
+from eno.cli.serving import AccessOptions
 from eno.errors import ConfigError, EnoError, FingerprintMismatch, MissingExtra, ModelError
 from tests.serving.conftest import save_predictor
 from tests.similarity.small_collection import OwnEncoder
@@ -36,6 +37,20 @@ def test_errors_are_reported_before_the_server_starts(collection, tmp_path):
     assert isinstance(other, FingerprintMismatch)
     (tmp_path / "token").write_text(" \n")
     assert "token is empty" in str(error_of("--model", data.root / "model", "--token-file", tmp_path / "token"))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "music.home", ""])
+def test_an_address_that_others_can_reach_needs_a_token(collection, host):
+    command = ["--model", collection[0].root / "model", "--host", host, "--host-name", "music.home"]
+    assert "--no-token" in str(error_of(*command))
+
+
+def test_accepted_hosts():
+    open_to_all = AccessOptions(host="0.0.0.0", no_token=True).access()
+    assert open_to_all.token is None and "localhost" in open_to_all.hosts  # no DNS rebinding
+    assert AccessOptions(host="127.8.0.1").access().hosts == ("localhost", "127.0.0.1", "::1", "127.8.0.1")
+    with pytest.raises(ConfigError, match="--host-name a b"):
+        AccessOptions(host_name=["a b"]).access()
 
 
 def test_a_missing_extra_is_named(monkeypatch):

@@ -1,5 +1,6 @@
 """The web page of the service, in a browser."""
 
+import contextlib
 import json
 from urllib.parse import quote
 
@@ -112,7 +113,7 @@ def test_a_neighbour_plays_and_can_be_opened(page):
     track_id = first.get_attribute("data-id")
     first.locator("button").click()
     wait(page, "!document.querySelector('#audio').paused && document.querySelector('#audio').currentTime > 0")
-    assert page.get_attribute("#audio", "src") == f"/v1/tracks/{quote(track_id)}/audio"
+    assert page.get_attribute("#audio", "src") == f"v1/tracks/{quote(track_id)}/audio"
     assert first.locator("button").get_attribute("aria-pressed") == "true"
     first.locator("button").click()
     wait(page, "document.querySelector('#audio').paused")
@@ -231,3 +232,133 @@ def test_without_tracks_files_are_still_tagged(browser, collection, tmp_path):
         page.set_input_files("#file", tmp_path / "noise.wav")
         wait(page, "document.querySelectorAll('#tags [data-tag]').length === 3")
         assert page.locator("#map-side").is_hidden()
+
+
+OTHER = "Low/2018 - Double/02.wav"
+
+
+class Held:
+    """Holds back the answers to requests of a page until `release`."""
+
+    def __init__(self, page, pattern):
+        self.routes, self._page, self._pattern = [], page, pattern
+        page.route(pattern, lambda route: self.routes.append(route))  # no bound method of a list
+
+    def arrived(self, number=1):
+        for _ in range(400):
+            if len(self.routes) >= number:
+                return
+            self._page.wait_for_timeout(25)
+        pytest.fail("the request was not sent")
+
+    def release(self):
+        self._page.unroute(self._pattern)
+        for route in self.routes:
+            with contextlib.suppress(Exception):  # of requests that the page gave up
+                route.continue_()
+        self._page.wait_for_timeout(300)
+
+
+def test_a_late_answer_to_a_correction_leaves_the_next_track_alone(page, served):
+    open_track(page, TRACK)
+    held = Held(page, "**/v1/feedback")
+    page.click("[data-tag=Slowcore] .no")
+    page.click("[data-tag=rain] .no")
+    held.arrived()
+    open_track(page, OTHER)
+    before = page.inner_html("#panel")
+    held.release()
+    wait(page, "trackView.sent('Low/2018 - Double/01.wav')")
+    assert page.inner_html("#panel") == before
+    page.click("[data-tag=Ambient] .no")
+    wait(page, "document.querySelector('[data-tag=Ambient].rejected')")
+    stored = {(one.track_id, one.tag) for one in Feedback(served[0].feedback.path).latest()}
+    assert stored == {(TRACK, "Slowcore"), (TRACK, "rain"), (OTHER, "Ambient")}
+    page.go_back()
+    wait(page, "document.querySelectorAll('#tags .rejected').length === 2")
+
+
+def test_a_track_reopened_during_a_correction_shows_it(page):
+    open_track(page, TRACK)
+    held = Held(page, "**/v1/feedback")
+    page.click("[data-tag=Slowcore] .no")
+    held.arrived()
+    open_track(page, OTHER)
+    page.go_back()
+    held.release()
+    wait(page, "document.querySelector('[data-tag=Slowcore].rejected')")
+
+
+def test_late_results_of_an_earlier_search_are_dropped(page):
+    held = Held(page, "**/v1/tracks?*q=Low*")
+    page.fill("#search", "Low")
+    page.press("#search", "Enter")
+    held.arrived()
+    page.fill("#search", "sigur ros")
+    page.press("#search", "Enter")
+    wait(page, "document.querySelectorAll('#found li').length === 3")
+    held.release()
+    assert page.locator("#found li").count() == 3 and page.input_value("#search") == "sigur ros"
+
+
+def test_an_upload_that_ends_in_another_view_is_offered_there(page, song):
+    held = Held(page, "**/v1/similar?*")
+    page.set_input_files("#file", song)
+    held.arrived()
+    open_track(page, TRACK)
+    assert "Analysing" in page.inner_text("#status")
+    held.release()
+    wait(page, "document.querySelector('#status a')")
+    assert TRACK in page.inner_text("#panel")
+    page.click("#status a")
+    wait(page, "document.querySelector('#panel h2').innerText.startsWith('<img')")
+
+
+def test_a_second_file_replaces_the_first(page, song, tmp_path):
+    soundfile.write(tmp_path / "second.wav", soundfile.read(song)[0], RATE)
+    held = Held(page, "**/v1/similar?*")
+    page.set_input_files("#file", song)
+    held.arrived()
+    page.set_input_files("#file", tmp_path / "second.wav")
+    held.arrived(2)
+    held.release()
+    wait(page, "document.querySelector('#panel h2').innerText === 'second.wav'")
+
+
+def test_the_skip_link_does_not_change_the_view(page):
+    open_track(page, TRACK)
+    page.focus("#skip")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id === 'panel' && location.hash.startsWith('#/track/')")
+    assert TRACK in page.inner_text("#panel")
+
+
+@pytest.mark.parametrize("keeps_prefix", [True, False])
+def test_below_a_path_with_a_token_and_cookies_of_other_applications(browser, collection, tmp_path, keeps_prefix):
+    service = make_service(collection, tmp_path)
+    with running(service, Access(token="s3cret"), root_path="/eno") as address, browser.new_context() as context:
+        page = context.new_page()
+        if not keeps_prefix:
+            context.route(
+                f"{address}/eno/**",
+                lambda route: route.fulfill(response=route.fetch(url=route.request.url.replace("/eno/", "/", 1))),
+            )
+        context.add_cookies([{"name": "prefs", "value": '{"a":1}', "url": address}])
+        page.goto(f"{address}/eno/#/track/{quote(TRACK, safe='')}")
+        wait(page, "document.querySelector('#token-dialog').open")
+        page.keyboard.press("Escape")
+        wait(page, "document.querySelector('#status button')")
+        assert "requires a token" in page.inner_text("#status")
+        page.click("#status button")
+        wait(page, "document.querySelector('#token-dialog').open")
+        page.fill("#token", "s3cret")
+        page.press("#token", "Enter")
+        wait(page, "document.querySelector('#neighbours li') && collectionMap.map")
+        assert [one["path"] for one in context.cookies() if one["name"] == "eno_session"] == ["/eno/"]
+        page.locator("#neighbours button").first.click()
+        wait(page, "document.querySelector('#audio').src.includes('/eno/v1/')")
+        if keeps_prefix:
+            wait(page, "document.querySelector('#audio').currentTime > 0")
+        page.reload()
+        wait(page, "document.querySelector('#neighbours li')")
+        assert not page.evaluate("document.querySelector('#token-dialog').open")

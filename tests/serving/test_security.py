@@ -1,5 +1,6 @@
 """Access control, and behaviour under load and at shutdown."""
 
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -75,7 +76,7 @@ def test_a_disconnected_client_frees_its_slot(slow, song):
     for _ in range(4):  # twice the limit
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{address}/v1/tag", content=song, headers={"Content-Type": "audio/wav"}, timeout=0.5)
-        until(lambda: service.request_limit.active == 0 and not list(service.upload_folder.iterdir()))
+        until(lambda: service.request_limit.active == 0 and not list(service.uploads.path.iterdir()))
     encoder.may.set()
     assert tag(address, song).status_code == 200
     assert encoder.windows <= 4 * 2  # only the first cancelled file had reached the encoder
@@ -90,7 +91,7 @@ def test_shutdown_finishes_running_requests(collection, song, tmp_path):
             assert encoder.entered.wait(30)
             threading.Timer(0.3, encoder.may.set).start()
         assert asked.result().status_code == 200
-    assert not service.upload_folder.exists()
+    assert not service.uploads.path.exists()
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +155,93 @@ def test_content_security_policy(address):
     policy = dict(part.split(" ", 1) for part in httpx.get(address).headers["content-security-policy"].split("; "))
     assert policy["default-src"] == "'none'" and policy["script-src"] == "'self'"
     assert httpx.get(f"{address}/docs").status_code == 404
+
+
+BODY = {"track_id": TRACK, "tag": "rain", "verdict": "accept"}
+
+
+@pytest.fixture(scope="module")
+def proxied(collection, tmp_path_factory):
+    access = Access(hosts=local_names("127.0.0.1", ["Music.Home:8443"]), names=("Music.Home:8443",))
+    service = make_service(collection, tmp_path_factory.mktemp("feedback"))
+    with running(service, access, root_path="/eno") as address, httpx.Client(base_url=address) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("host", "headers", "status"),
+    [
+        ("localhost:80", {}, 201),  # a program
+        ("localhost:8000", {"Origin": "http://LOCALHOST:8000"}, 201),
+        ("localhost", {"Origin": "http://localhost:80"}, 201),
+        ("[::1]:8000", {"Origin": "http://[::1]:8000"}, 201),
+        ("music.home", {"Origin": "https://music.home"}, 201),  # the proxy ends HTTPS
+        ("127.0.0.1:8000", {"Origin": "https://music.home:8443"}, 201),  # the proxy replaces Host
+        ("127.0.0.1:8000", {"Origin": "https://music.home:9999"}, 403),
+        ("localhost:8000", {"Origin": "http://evil.example"}, 403),
+        ("localhost:8000", {"Origin": "http://localhost:8001"}, 403),
+        ("localhost:8000", {"Origin": "http://localhost.evil.example:8000"}, 403),
+        ("localhost:8000", {"Origin": "null"}, 403),
+        ("localhost:8000", {"Origin": ""}, 403),
+        ("localhost:8000", {"Origin": "http://localhost:port"}, 403),
+        ("localhost:8000", {"Referer": "http://evil.example/page"}, 403),
+        ("localhost:8000", {"Referer": "http://localhost:8000/"}, 201),
+        ("localhost:8000", {"Sec-Fetch-Site": "cross-site"}, 403),
+        ("localhost:8000", {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost:8000"}, 403),
+    ],
+)
+def test_the_page_that_sent_a_request_is_compared_with_the_host(proxied, host, headers, status):
+    assert proxied.post("/v1/feedback", json=BODY, headers={"Host": host} | headers).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/v1/tag"), ("POST", "/v1/similar"), ("GET", "/v1/search?text=x")]
+)
+def test_pages_of_other_sites_cannot_use_the_model(proxied, method, path):
+    evil = {"Origin": "http://evil.example", "Content-Type": "application/octet-stream"}
+    assert proxied.request(method, path, headers=evil).status_code == 403
+
+
+def test_feedback_must_be_json(proxied):
+    content = json.dumps(BODY)
+    for kind in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}):
+        assert proxied.post("/v1/feedback", content=content, headers=kind).status_code == 415
+    kind = {"Content-Type": "Application/JSON; charset=utf-8"}
+    assert proxied.post("/v1/feedback", content=content, headers=kind).status_code == 201
+
+
+@pytest.mark.parametrize("host", ["MUSIC.home.", "music.home:8443", "localhost.", "127.0.0.1:1", "[0:0:0:0:0:0:0:1]"])
+def test_spellings_of_a_host(proxied, host):
+    assert proxied.get("/healthz", headers={"Host": host}).status_code == 200
+
+
+def test_the_session_is_found_among_cookies_of_other_applications(guarded):
+    session = f"eno_session={Access(token='s3cret').session()}"
+    for cookies in (f'prefs={{"a":1}}; {session}', f"{session}; a b=c", f"x; =; {session};;", f'q="a; {session}'):
+        assert guarded.get("/v1/info", headers={"Cookie": cookies}).status_code == 200
+    guarded.cookies.clear()
+    assert guarded.get("/v1/info", headers={"Cookie": 'prefs={"a":1}'}).status_code == 401
+
+
+def test_head_and_options(proxied):
+    paths = ["/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/assets/app.js", "/v1/info", "/v1/tags",
+             "/v1/map", "/v1/tracks", f"/v1/tracks/{TRACK}", f"/v1/tracks/{TRACK}/audio", "/v1/feedback"]  # fmt: skip
+    for path in paths:
+        for prefix in ("", "/eno"):  # a proxy may keep the prefix
+            got, head = proxied.get(prefix + path), proxied.head(prefix + path)
+            assert (head.status_code, head.content) == (200, b""), path
+            if path not in ("/metrics", "/openapi.json"):
+                assert head.headers.get("content-length") == got.headers.get("content-length"), path
+    part = proxied.head(f"/v1/tracks/{TRACK}/audio", headers={"Range": "bytes=0-3"})
+    assert (part.status_code, part.headers["content-length"]) == (206, "4")
+    assert proxied.head("/v1/tracks/none").status_code == 404
+    for path, methods in (
+        ("/v1/feedback", "GET, POST, HEAD, OPTIONS"),
+        ("/healthz", "GET, HEAD, OPTIONS"),
+        ("/v1/tag", "POST, OPTIONS"),
+    ):
+        assert proxied.put(path).headers["allow"] == proxied.options(path).headers["allow"] == methods
+    assert proxied.head("/v1/tag").status_code == 405
+    moved = proxied.get("/eno", follow_redirects=False)
+    assert (moved.status_code, moved.headers["location"]) == (308, "/eno/")
+    assert proxied.get("/enoxyz").status_code == 404

@@ -26,10 +26,10 @@ def ask(address):
 def nothing_is_left_behind(ask, service):
     yield
     for _ in range(200):
-        if not list(service.upload_folder.iterdir()) and "eno_model_requests 0.0" in ask.get("/metrics").text:
+        if not list(service.uploads.path.iterdir()) and "eno_model_requests 0.0" in ask.get("/metrics").text:
             return
         time.sleep(0.02)
-    pytest.fail(f"left behind: {list(service.upload_folder.iterdir())}")
+    pytest.fail(f"left behind: {list(service.uploads.path.iterdir())}")
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def send_half(address, song, size):
 def test_a_client_that_disconnects_while_sending(address, song, service):
     connection = send_half(address, song, len(song))
     for _ in range(200):
-        if list(service.upload_folder.iterdir()):
+        if list(service.uploads.path.iterdir()):
             break
         time.sleep(0.01)
     else:

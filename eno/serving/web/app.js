@@ -4,24 +4,28 @@
 (() => {
   const { byId, make, ask, showStatus } = eno;
   const PAGE = 50;
-  let [info, latest, tagged] = [null, 0, null];
+  let [info, tagged] = [null, null];
+  let view = new AbortController(); // aborted when another view is requested
+  let upload = new AbortController(); // aborted when another file is chosen
 
   /* Show the view named in the address. A response that arrives after another view was requested is ignored. */
   async function show() {
-    const number = ++latest;
-    const [, view = "", rest = ""] = location.hash.match(/^#\/(\w*)\/?(.*)$/) || [];
+    view.abort();
+    const { signal } = (view = new AbortController());
+    const [, name = "", rest = ""] = location.hash.match(/^#\/(\w*)\/?(.*)$/) || [];
     showStatus("");
+    if (upload.showProgress) upload.showProgress();
     byId("panel").setAttribute("aria-busy", "true");
     try {
-      const draw = await (views[view] || views[""])(rest);
-      if (number !== latest) return;
+      const draw = await (Object.hasOwn(views, name) ? views[name] : views[""])(rest, signal);
+      if (signal.aborted) return;
       draw();
       byId("panel").scrollTop = 0;
-      if (view) byId("panel").focus({ preventScroll: true });
+      if (name) byId("panel").focus({ preventScroll: true });
     } catch (error) {
-      if (number === latest) showStatus(error.message, { problem: true });
+      if (!signal.aborted) showStatus(error.message, { problem: true });
     } finally {
-      if (number === latest) byId("panel").setAttribute("aria-busy", "false");
+      if (!signal.aborted) byId("panel").setAttribute("aria-busy", "false");
     }
   }
 
@@ -34,15 +38,15 @@
   };
 
   const views = {
-    async ""() {
-      return info.tracks ? list("", `${info.tracks.toLocaleString()} tracks`) : () => byId("panel").replaceChildren(welcome());
+    async ""(_rest, signal) {
+      return info.tracks ? list("", signal, `${info.tracks.toLocaleString()} tracks`) : () => byId("panel").replaceChildren(welcome());
     },
-    async name(rest) {
-      return list(decoded(rest));
+    async name(rest, signal) {
+      return list(decoded(rest), signal);
     },
-    async text(rest) {
+    async text(rest, signal) {
       const text = decoded(rest);
-      const found = await ask(`/v1/search?k=50&text=${encodeURIComponent(text)}`);
+      const found = await ask(`v1/search?k=50&text=${encodeURIComponent(text)}`, { signal });
       return () => {
         fillSearch(text, "text");
         const rows = found.neighbours.map((one) => eno.row(one, { note: one.score.toFixed(2), shared: one.shared }));
@@ -50,22 +54,29 @@
         collectionMap.highlight(found.neighbours.map((one) => one.track_id));
       };
     },
-    async track(rest) {
+    async track(rest, signal) {
       const id = decoded(rest);
+      await trackView.sent(id);
       const [track, found] = await Promise.all([
-        ask(eno.address(id)),
-        ask(eno.address(id, "/similar?k=10")).catch((error) => ({ neighbours: [], notes: [error.message] })),
+        ask(eno.address(id), { signal }),
+        ask(eno.address(id, "/similar?k=10"), { signal }).catch((error) => ({ neighbours: [], notes: [error.message] })),
       ]);
       return () => {
-        trackView.showTrack(track, found);
+        trackView.showTrack(track, found, signal);
         collectionMap.highlight(null);
         collectionMap.pick(id);
         document.title = `${eno.titleOf(track)} – eno`;
       };
     },
-    async file() {
+    async file(rest, signal) {
       const kept = tagged;
-      return kept ? () => trackView.showFile(kept.file, kept.found) : views[""]();
+      if (!kept) return views[""](rest, signal);
+      return () => {
+        trackView.showFile(kept.file, kept.found);
+        collectionMap.highlight(null);
+        collectionMap.pick("");
+        document.title = `${kept.file.name} – eno`;
+      };
     },
   };
 
@@ -79,8 +90,8 @@
     document.title = text ? `${text} – eno` : "eno";
   }
 
-  async function list(words, heading = "") {
-    const found = await ask(page(words, 0));
+  async function list(words, signal, heading = "") {
+    const found = await ask(page(words, 0), { signal });
     return () => {
       fillSearch(words, "name");
       const rows = make("ul", { id: "found", className: "rows" });
@@ -88,7 +99,12 @@
       const add = ({ tracks, offset, total }) => {
         rows.append(...tracks.map((track) => eno.row(track)));
         more.hidden = offset + tracks.length >= total;
-        more.onclick = () => ask(page(words, offset + tracks.length)).then(add, (error) => showStatus(error.message, { problem: true }));
+        more.onclick = () => {
+          more.disabled = true;
+          ask(page(words, offset + tracks.length), { signal })
+            .then(add, (error) => signal.aborted || showStatus(error.message, { problem: true }))
+            .finally(() => (more.disabled = false));
+        };
       };
       add(found);
       const title = heading || `${found.total.toLocaleString()} track${found.total === 1 ? "" : "s"} for “${words}”`;
@@ -98,7 +114,7 @@
     };
   }
 
-  const page = (words, offset) => `/v1/tracks?limit=${PAGE}&offset=${offset}&q=${encodeURIComponent(words)}`;
+  const page = (words, offset) => `v1/tracks?limit=${PAGE}&offset=${offset}&q=${encodeURIComponent(words)}`;
 
   // Files
 
@@ -107,19 +123,24 @@
     if (file.size > info.max_bytes) return showStatus(`“${file.name}” exceeds the limit of ${Math.round(info.max_bytes / 1e6)} MB.`, { problem: true });
     const form = new FormData();
     form.append("file", file);
-    const control = new AbortController();
+    upload.abort();
+    const control = (upload = new AbortController());
     const cancel = make("button", { type: "button", text: "Cancel" });
     cancel.addEventListener("click", () => control.abort());
-    showStatus(`Analysing “${file.name}” …`, { children: [cancel] });
+    control.showProgress = () => showStatus(`Analysing “${file.name}” …`, { children: [cancel] });
+    control.showProgress();
+    const from = view;
     try {
       const options = { method: "POST", body: form, signal: control.signal };
-      const answer = await ask(info.tracks ? "/v1/similar?k=10" : "/v1/tag", options);
+      const answer = await ask(info.tracks ? "v1/similar?k=10" : "v1/tag", options);
       tagged = info.tracks ? { file: answer.file, found: answer } : { file: answer.files[0], found: null };
-      document.title = `${file.name} – eno`;
+      control.showProgress = null;
       if (location.hash === "#/file") show();
-      else location.hash = "#/file";
+      else if (from === view) location.hash = "#/file";
+      else showStatus(`“${file.name}” is tagged. `, { children: [make("a", { href: "#/file", text: "Show its tags" })] });
     } catch (error) {
-      showStatus(error.name === "AbortError" ? "" : error.message, { problem: true });
+      control.showProgress = null;
+      if (control === upload) showStatus(error.name === "AbortError" ? "" : `“${file.name}”: ${error.message}`, { problem: true });
     }
   }
 
@@ -157,23 +178,39 @@
     event.preventDefault();
     byId("search").focus();
   });
-  addEventListener("hashchange", show);
+  addEventListener("hashchange", () => info && show());
+  byId("skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the part of the address after # names a view
+    byId("panel").focus();
+  });
 
   async function start() {
-    info = await ask("/v1/info");
+    info = await ask("v1/info");
     byId("how").hidden = !info.text;
     byId("search-form").hidden = !info.tracks;
     byId("choose").hidden = !info.tags && !info.tracks;
     await trackView.loadTags();
     await show();
     if (!info.tracks) return;
-    const drawing = setTimeout(() => showStatus("Drawing the map …"), 1500);
-    const content = await ask("/v1/map").finally(() => clearTimeout(drawing));
+    const drawing = setTimeout(() => byId("status").textContent || showStatus("Drawing the map …"), 1500);
+    const content = await ask("v1/map").finally(() => clearTimeout(drawing));
     if (byId("status").textContent === "Drawing the map …") showStatus("");
     collectionMap.start(content, (id) => (location.hash = eno.link(id)));
     const [, id] = location.hash.match(/^#\/track\/(.*)$/) || [];
     if (id) collectionMap.pick(decoded(id));
   }
 
-  start().catch((error) => showStatus(error.message, { problem: true }));
+  /* Start the page, and offer to try again if that fails. */
+  function open() {
+    start().catch((error) => {
+      const again = make("button", { type: "button", text: "Try again" });
+      again.addEventListener("click", () => {
+        showStatus("");
+        open();
+      });
+      showStatus(`${error.message} `, { problem: true, children: [again] });
+    });
+  }
+
+  open();
 })();

@@ -11,6 +11,7 @@ const eno = (() => {
     }
   }
 
+  /* Ask the service. Once `options.signal` is aborted, no answer is returned, however late it arrives. */
   async function ask(path, options = {}) {
     let answer;
     try {
@@ -23,8 +24,9 @@ const eno = (() => {
       await askForToken();
       return ask(path, options);
     }
-    if (answer.ok) return answer.status === 204 ? null : answer.json();
-    const body = await answer.json().catch(() => ({}));
+    const body = answer.status === 204 ? null : await answer.json().catch(() => ({}));
+    if (options.signal) options.signal.throwIfAborted();
+    if (answer.ok) return body;
     throw new Problem(answer.status, body.detail || `The service returned status ${answer.status}.`);
   }
 
@@ -33,20 +35,27 @@ const eno = (() => {
 
   let asking = null;
 
-  /* Ask the user for the token. All requests that need it wait for the same dialog. */
+  /* Ask the user for the token. All requests that need it wait for the same dialog, and fail if it is cancelled. */
   function askForToken() {
-    asking ||= new Promise((done) => {
+    asking ||= new Promise((done, failed) => {
       byId("token-dialog").showModal();
+      byId("token-cancel").onclick = () => byId("token-dialog").close();
+      byId("token-dialog").onclose = () => {
+        asking = null;
+        byId("token").value = byId("token-problem").textContent = "";
+        failed(new Problem(401, "This service requires a token.")); // no effect once done
+      };
       byId("token-form").onsubmit = async (event) => {
         event.preventDefault();
         const headers = { Authorization: `Bearer ${byId("token").value}` };
-        const answer = await fetch("/v1/session", { method: "POST", headers }).catch(() => ({ ok: false }));
-        byId("token-problem").textContent = answer.ok ? "" : "Wrong token.";
-        if (!answer.ok) return;
-        byId("token-dialog").close();
-        byId("token").value = "";
-        asking = null;
+        const answer = await fetch("v1/session", { method: "POST", headers }).catch(() => ({ ok: false }));
+        if (!byId("token-dialog").open) return;
+        if (!answer.ok) {
+          byId("token-problem").textContent = answer.status === 401 ? "Wrong token." : "Cannot reach the service.";
+          return;
+        }
         done();
+        byId("token-dialog").close();
       };
     });
     return asking;
@@ -59,7 +68,7 @@ const eno = (() => {
 
   // Tracks
 
-  const address = (id, behind = "") => `/v1/tracks/${id.split("/").map(encodeURIComponent).join("/")}${behind}`;
+  const address = (id, behind = "") => `v1/tracks/${id.split("/").map(encodeURIComponent).join("/")}${behind}`;
   const link = (id) => `#/track/${encodeURIComponent(id)}`;
   const titleOf = (track) => track.title || track.track_id.replace(/^.*\//, "").replace(/\.[^.]+$/, "");
 
@@ -109,7 +118,15 @@ const eno = (() => {
 
   for (const kind of ["play", "pause", "ended", "emptied"])
     byId("audio").addEventListener(kind, () => document.querySelectorAll("[data-play]").forEach(mark));
-  byId("audio").addEventListener("error", () => current && showStatus(`“${titleOf(current)}” cannot be played.`, { problem: true }));
+  // Its request has no dialog for the token, so `ask` finds out why a file cannot be played.
+  byId("audio").addEventListener("error", async () => {
+    const track = current;
+    if (!track) return;
+    const problem = await ask(address(track.track_id)).catch((error) => error);
+    if (current !== track) return;
+    if (problem instanceof Error) showStatus(problem.message, { problem: true });
+    else showStatus(`“${titleOf(track)}” cannot be played.`, { problem: true });
+  });
 
   return { byId, make, ask, post, showStatus, address, link, titleOf, credits, playButton, row, Problem };
 })();

@@ -8,10 +8,11 @@ const trackView = (() => {
   const UNLIKELY_SHOWN = 3; // tags below their thresholds that are shown at first
   const expanded = new Set(); // families with all tags shown
   let vocabulary = [];
+  const sending = new Map(); // the corrections on their way, by track
 
   /* Load the vocabulary for suggestions. */
   async function loadTags() {
-    vocabulary = (await ask("/v1/tags")).tags;
+    vocabulary = (await ask("v1/tags")).tags;
   }
 
   function bar(tag) {
@@ -103,27 +104,37 @@ const trackView = (() => {
     ] });
   }
 
-  function drawTags(track) {
-    const correct = async (tag, verdict) => {
+  /* Draw the tags of a track below its heading. Corrections are sent one after the other; their answers are drawn only
+     as long as the view is open. */
+  function drawTags(track, signal) {
+    const view = byId("tags");
+    const title = eno.titleOf(track);
+    const correct = (tag, verdict) => sending.set(track.track_id, sent(track.track_id).then(() => send(tag, verdict)));
+    const send = async (tag, verdict) => {
       try {
-        await post("/v1/feedback", { track_id: track.track_id, tag: tag.tag, family: tag.family, verdict });
-        const focused = document.activeElement && document.activeElement.closest("[data-tag]");
+        await post("v1/feedback", { track_id: track.track_id, tag: tag.tag, family: tag.family, verdict });
+        const answer = await ask(eno.address(track.track_id), { signal });
+        if (byId("tags") !== view) return;
+        const focused = document.activeElement && document.activeElement.closest("[data-tag], #add-form");
         const { verdict: kind } = document.activeElement.dataset;
-        Object.assign(track, await ask(eno.address(track.track_id)));
-        drawTags(track);
+        const typed = byId("add").value;
+        drawTags(Object.assign(track, answer), signal);
         showStatus("");
-        if (!focused) return byId("add").focus();
+        if (typed !== tag.tag) byId("add").value = typed;
+        if (!focused) return;
+        if (!focused.dataset.tag) return byId("add").focus();
         const again = [...byId("tags").querySelectorAll("[data-tag]")].find((one) => one.dataset.tag === focused.dataset.tag);
         const button = again && again.querySelector(`[data-verdict=${kind}]`);
         if (button) button.focus(); // keep the keyboard focus
       } catch (error) {
-        showStatus(error.message, { problem: true });
+        // The user should learn that a correction is lost, also in another view.
+        if (error.name !== "AbortError") showStatus(`“${title}”, ${tag.tag}: ${error.message}`, { problem: true });
       }
     };
-    byId("tags").replaceChildren(...tagLists(track.tags, track.corrections, correct), addForm(correct));
+    view.replaceChildren(...tagLists(track.tags, track.corrections, correct), addForm(correct));
   }
 
-  function showTrack(track, found) {
+  function showTrack(track, found, signal) {
     const catalogue = [...track.genres, ...track.descriptors];
     const chips = make("p", { className: "chips", children: [make("small", { text: "from the catalogue " })] });
     chips.append(...catalogue.map((text) => make("span", { text })));
@@ -134,7 +145,7 @@ const trackView = (() => {
       make("div", { id: "tags" }),
       ...neighbourList(found),
     );
-    drawTags(track);
+    drawTags(track, signal);
   }
 
   function showFile(file, found) {
@@ -146,5 +157,8 @@ const trackView = (() => {
     );
   }
 
-  return { loadTags, showTrack, showFile };
+  /* Wait for the corrections of a track. */
+  const sent = (id) => Promise.resolve(sending.get(id));
+
+  return { sent, loadTags, showTrack, showFile };
 })();
