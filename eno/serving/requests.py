@@ -35,8 +35,12 @@ class PathMiddleware:
             await self._app(scope, receive, send)
             return
         scope["method"], scope[_HEAD] = "GET", True
+
+        async def send_head(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
         try:
-            await self._app(scope, receive, send)  # the server leaves out the body
+            await self._app(scope, receive, send_head)
         finally:
             scope["method"] = "HEAD"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
@@ -174,7 +175,8 @@ def host_of(text: str) -> str:
         host = text if _address(text) else (_split(text).hostname or "")
         if (address := _address(host)) is not None:
             return str(getattr(address, "ipv4_mapped", None) or address)
-        return host.rstrip(".").encode("idna").decode("ascii").lower()
+        name = host.rstrip(".").encode("idna").decode("ascii").lower()
+        return name if re.fullmatch(r"[a-z0-9._-]+", name) else ""
     except ValueError:  # UnicodeError is one too
         return ""
 

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
+from email.utils import collapse_rfc2231_value
 from pathlib import Path
 from typing import IO
 
@@ -140,11 +141,14 @@ class _FormParser(MultiPartParser):
 def _plain_disposition(header: bytes) -> bytes:
     message = email.message.Message()
     message["Content-Disposition"] = header.decode("utf-8", "replace")
-    values = {"name": message.get_param("name", "", "content-disposition"), "filename": message.get_filename("")}
+    # The decoded forms of extended parameters come last.
+    values = {
+        key.lower(): collapse_rfc2231_value(value) for key, value in message.get_params([], "content-disposition")
+    }
     quoted = [
-        f'{key}="{value}"'
-        for key, text in values.items()
-        if (value := str(text).replace("\\", "\\\\").replace('"', '\\"')) or key == "filename"
+        '{}="{}"'.format(key, values[key].replace("\\", "\\\\").replace('"', '\\"'))
+        for key in ("name", "filename")
+        if key in values
     ]
     return "; ".join(["form-data", *quoted]).encode("utf-8", "replace")
 
