@@ -53,7 +53,7 @@ def open_decoder(path: Path, *, max_duration_s: float = math.inf) -> Decoder:
         decoder = SoundFileDecoder(path)
     except soundfile.SoundFileError:
         return open_with_ffmpeg(path, max_duration_s=max_duration_s)
-    if length_is_certain(path, decoder.container, decoder.frames):
+    if length_is_certain(path, decoder.container, decoder.frames) and not _begins_before_zero(path, decoder):
         return decoder
     counted = _constant_mp3_frames(path) if decoder.container == "MP3" else None
     if counted is not None and abs(counted - decoder.frames) <= _MP3_DELAY:
@@ -75,6 +75,14 @@ def _constant_mp3_frames(path: Path) -> int | None:
     from eno.audio.ffmpeg import constant_mp3_frames
 
     return constant_mp3_frames(path)
+
+
+def _begins_before_zero(path: Path, decoder: SoundFileDecoder) -> bool:
+    if decoder.codec != "VORBIS":
+        return False
+    from eno.audio.ffmpeg import vorbis_begins_before_zero
+
+    return vorbis_begins_before_zero(path)
 
 
 def open_with_ffmpeg(path: Path, *, max_duration_s: float = math.inf, beyond_header: bool = False) -> Decoder:

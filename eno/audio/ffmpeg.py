@@ -86,9 +86,10 @@ class PyAVDecoder:
             self.channels = self._most_channels
 
     def _count(self, max_duration_s: float) -> int:
-        # The duration of a file with video is that of the longer of both.
-        alone = all(stream.type != "video" for stream in self._container.streams)
-        promised = self._container.duration if alone and self.container.startswith(_STATE_LENGTH) else None
+        # The duration of a file is that of its longest stream, and counts from 0 even if the audio begins later.
+        promised, streams = None, self._container.streams
+        if len(streams) == 1 and self.container.startswith(_STATE_LENGTH) and self._container.duration is not None:
+            promised = self._container.duration - max(0, self._container.start_time or 0)
         frames = 0
         for block in self._decode_from(0):
             frames += len(block)
@@ -169,7 +170,7 @@ class PyAVDecoder:
                 target = (self._stream.start_time or 0) + int(begin / self.sample_rate / self._stream.time_base)
                 self._container.seek(target, stream=self._stream, backward=True)
             gaps = Gaps(self._container.format.name, self._stream)
-            for packet in self._container.demux(self._stream):
+            for packet in self._packets():
                 note_progress()  # an hour may be decoded for a window, where a file has no index
                 try:
                     frames = packet.decode()
@@ -178,6 +179,19 @@ class PyAVDecoder:
                     continue
                 for place, frame in enumerate(frames):
                     yield gaps.before(None if place else packet, frame), frame
+
+    def _packets(self) -> Iterator[Any]:
+        end = None
+        try:
+            for packet in self._container.demux(self._stream):
+                end = packet.pos + packet.size if packet.size and packet.pos is not None else end
+                yield packet
+        except av.FFmpegError:
+            if end is None or not _only_tags_follow(self._path, end):
+                raise
+            flush = av.Packet()
+            flush.stream = self._stream
+            yield flush
 
     def _open(self, link: int = 0) -> Any:
         source: Any = str(self._path)
@@ -191,6 +205,15 @@ class PyAVDecoder:
     def close(self) -> None:
         """Close the file."""
         self._container.close()
+
+
+def _only_tags_follow(path: Path, end: int) -> bool:
+    """Return whether tags follow the audio, and not a second file of the same format."""
+    with path.open("rb") as file:
+        signature = file.read(4)
+        file.seek(end)
+        rest = file.read()
+    return rest.startswith((b"APETAGEX", b"TAG", b"ID3")) and signature not in rest
 
 
 def constant_mp3_frames(path: Path) -> int | None:
@@ -212,6 +235,16 @@ def constant_mp3_frames(path: Path) -> int | None:
         return None
     _, _, layer, version = formats.pop()
     return packets * (384 if layer == 1 else 576 if layer == 3 and version > 1 else 1152)
+
+
+def vorbis_begins_before_zero(path: Path) -> bool:
+    """Return whether an Ogg Vorbis file was cut from a longer one, so that libsndfile's seeks in it go wrong."""
+    try:
+        with av.open(str(path), metadata_errors="ignore", options={"format_whitelist": "ogg"}) as container:
+            first = next(container.demux(container.streams.audio[0]))
+            return first.pts is not None and bool(first.pts + (first.duration or 0) < 0)
+    except (av.FFmpegError, ValueError, IndexError):
+        return False
 
 
 def _at_rate(blocks: Iterable[tuple[np.ndarray, int]], sample_rate: int) -> Iterator[np.ndarray]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from eno.audio.heartbeat import note_progress
 from eno.audio.stated_lengths import TOLERANCE_S
 from eno.errors import AudioError
 
@@ -88,6 +89,7 @@ class SoundFileDecoder:
 
     def _skip(self, frames: int) -> None:
         while frames > 0 and (skipped := len(self._file.read(min(frames, _BLOCK), dtype="float32"))):
+            note_progress()
             frames -= skipped
 
     def close(self) -> None:

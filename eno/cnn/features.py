@@ -15,7 +15,9 @@ import torch
 from torch.nn.functional import pad
 from torchaudio.transforms import MelSpectrogram
 
-from eno.audio.audio_file import AudioFile, open_audio
+from eno.audio.audio_file import open_audio
+from eno.audio.heartbeat import note_progress
+from eno.audio.silence import has_sound, require_sound
 from eno.errors import ConfigError
 
 FFT_SAMPLES, HOP_SAMPLES = 2048, 512
@@ -63,14 +65,21 @@ class AudioFeatureExtractor:
     def extract(self, audio_path: Path | str) -> torch.Tensor:
         """Decode and resample a file, and compute its features [shape=(1, n_mels, frames), dtype=float32].
 
-        Besides the result, this takes the memory of a few minutes of audio, however long the file is.
+        Besides the result, this takes the memory of a few minutes of audio, however long the file is. Raises AudioError
+        if the file cannot be read or is silent.
         """
-        with open_audio(Path(audio_path)) as audio:
-            total = audio.samples(self.sample_rate)
-            return self._from_spans(total, lambda begin, end: self._decoded(audio, begin, end))[None]
+        heard = []
 
-    def _decoded(self, audio: AudioFile, begin: int, end: int) -> torch.Tensor:
-        return torch.from_numpy(audio.span(self.sample_rate, begin, end - begin))
+        def decoded(begin: int, end: int) -> torch.Tensor:
+            samples = audio.span(self.sample_rate, begin, end - begin)
+            heard.append(has_sound(samples, self.sample_rate))
+            note_progress()
+            return torch.from_numpy(samples)
+
+        with open_audio(Path(audio_path)) as audio:
+            features = self._from_spans(audio.samples(self.sample_rate), decoded)[None]
+        require_sound(audio_path, heard)
+        return features
 
     def from_waveform(self, samples: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Compute the features of mono audio [shape=(..., n)] at `sample_rate`.

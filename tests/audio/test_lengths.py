@@ -236,6 +236,57 @@ class TestDownmix:
         assert probe(tmp_path / "half.flac").downmix == "loudest channel"
 
 
+class TestOtherStreamsAndTags:
+    @pytest.mark.parametrize(
+        "tag", [b"ID3\3\0\0\0\0\0\x40" + bytes(64), b"APETAGEX" + bytes(80) + b"TAG" + bytes(125)], ids=["ID3", "APE"]
+    )
+    def test_tags_after_the_audio_of_wavpack(self, tmp_path, tag):
+        path = write(tmp_path, "wavpack", music(3, RATE), RATE)
+        path.write_bytes(path.read_bytes() + tag)
+        assert probe(path).duration_s == pytest.approx(3, abs=0.001)
+
+    def test_a_second_wavpack_file_is_not_ignored(self, tmp_path):
+        with pytest.raises(AudioError, match="damaged"):
+            probe(joined(tmp_path, "wavpack", (music(3, RATE), RATE), (music(3, RATE), RATE)))
+
+    def test_the_duration_of_matroska_is_that_of_its_longest_stream(self, tmp_path):
+        path = tmp_path / "two.mka"
+        with av.open(str(path), "w") as container:
+            streams = [(container.add_stream("flac", rate=RATE, layout="stereo"), length) for length in (3, 9)]
+            for stream, length in streams:
+                samples = (tone(440, length).T * 2**15).astype(np.int16).T.reshape(1, -1)
+                frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="s16", layout="stereo")
+                frame.sample_rate, frame.pts = RATE, 0
+                container.mux([*stream.encode(frame), *stream.encode(None)])
+        assert probe(path).duration_s == pytest.approx(3, abs=0.001)
+
+    def test_matroska_that_does_not_start_at_zero(self, tmp_path):
+        source, path = write(tmp_path, "ogg", music(4, RATE), RATE), tmp_path / "late.mka"
+        with av.open(str(source)) as read, av.open(str(path), "w") as container:
+            stream = container.add_stream_from_template(read.streams.audio[0])
+            for packet in read.demux():
+                if packet.size:
+                    packet.pts = packet.dts = packet.pts + 5 * RATE
+                    packet.stream = stream
+                    container.mux(packet)
+        assert probe(path).duration_s == pytest.approx(4, abs=0.05)
+
+    def test_vorbis_cut_without_encoding(self, tmp_path):
+        source, path = write(tmp_path, "ogg", music(9, RATE), RATE), tmp_path / "cut.ogg"
+        with av.open(str(source)) as read, av.open(str(path), "w") as container:
+            stream = container.add_stream_from_template(read.streams.audio[0])
+            for packet in read.demux():
+                if packet.size and packet.pts > 3 * RATE:
+                    packet.pts = packet.dts = packet.pts - round(3.3 * RATE)
+                    packet.stream = stream
+                    container.mux(packet)
+        whole = decode(path, sample_rate=RATE)
+        for start in (RATE, 3 * RATE, 5 * RATE):
+            assert np.array_equal(
+                decode(path, sample_rate=RATE, start=start, samples=RATE), whole[start : start + RATE]
+            )
+
+
 def test_warnings_are_not_repeated_per_window(tmp_path, caplog):
     path = write(tmp_path, "flac", music(5, RATE), RATE)
     set_flac_count(path, round(5.5 * RATE))

@@ -79,6 +79,18 @@ class TestExtractor:
         with pytest.raises(ConfigError, match=f"{next(iter(options))} is"):
             AudioFeatureExtractor(**options)
 
+    def test_a_silent_file(self, tmp_path):
+        path = write(tmp_path, "flac", np.zeros((32_000, 1)), 16_000)
+        with pytest.raises(AudioError, match="silent"):
+            AudioFeatureExtractor().extract(path)
+
+    def test_a_long_file_reports_progress(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(features, "_FRAMES_AT_ONCE", 20)
+        noted = []
+        monkeypatch.setattr(features, "note_progress", lambda: noted.append(1))
+        AudioFeatureExtractor().extract(write(tmp_path, "flac", music(4, 16_000), 16_000))
+        assert len(noted) >= 6
+
     def test_a_file_without_audio(self, tmp_path):
         (tmp_path / "x.mp3").write_bytes(b"no music")
         with pytest.raises(AudioError, match=r"x\.mp3"):
