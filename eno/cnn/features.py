@@ -68,7 +68,7 @@ class AudioFeatureExtractor:
         Besides the result, this takes the memory of a few minutes of audio, however long the file is. Raises AudioError
         if the file cannot be read or is silent.
         """
-        heard = []
+        heard: list[bool] = []
 
         def decoded(begin: int, end: int) -> torch.Tensor:
             samples = audio.span(self.sample_rate, begin, end - begin)
