@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -169,7 +170,8 @@ def _from_form(body: bytes) -> tuple[bytes, str]:
         return body, ""
     for part in (b"\r\n" + body).split(b"\r\n" + line)[1:-1]:
         head, _, content = part.partition(b"\r\n\r\n")
-        name = re.search(rb'filename="([^"]*)"', head)
-        if name:
+        if extended := re.search(rb"filename\*=\s*(utf-8|iso-8859-1)'[^']*'([^;\s]+)", head, re.IGNORECASE):  # RFC 5987
+            return content, unquote(extended[2].decode("ascii", "replace"), extended[1].decode("ascii"), "replace")
+        if name := re.search(rb'filename="([^"]*)"', head, re.IGNORECASE):
             return content, name[1].decode("utf-8", "replace")
     return b"", ""

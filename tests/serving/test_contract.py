@@ -14,7 +14,7 @@ with warnings.catch_warnings():
 
 @pytest.fixture(scope="module")
 def document(address):
-    return httpx.get(f"{address}/openapi.json").json()
+    return httpx.get(f"{address}/openapi.json", timeout=60).json()
 
 
 PATHS = [

@@ -16,7 +16,7 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.encoders.stats import Stats
 from eno.inference.predictor import EnoPredictor
 from eno.models.linear import LinearHead
-from eno.tracking.clearml_serving import Preprocess
+from eno.tracking.clearml_serving import Preprocess, _from_form
 from tests.audio_files import music
 from tests.clearml_stub import clearml_stub, schema_problems
 
@@ -166,3 +166,16 @@ def test_non_finite_vectors_and_large_files_are_rejected(folder, predictor, monk
         request(preprocess, b"x" * 11)
     with pytest.raises(ValueError, match="must be finite"):
         request(preprocess, {"embeddings": [[float("nan")] * predictor.encoder.spec.dim]})
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ('filename="song.flac"', "song.flac"),
+        ("filename*=UTF-8''Bj%C3%B6rk.flac", "Björk.flac"),
+        ("filename=\"Bj?rk.flac\"; filename*=iso-8859-1'en'Bj%F6rk.flac", "Björk.flac"),
+    ],
+)
+def test_names_of_files_in_forms(header, name):
+    body = f'--x\r\nContent-Disposition: form-data; name="file"; {header}\r\n\r\n'.encode() + b"\0\r\n1\r\n--x--\r\n"
+    assert _from_form(body) == (b"\0\r\n1", name)

@@ -409,7 +409,13 @@ def test_a_run_whose_upload_is_cut_off_is_not_left_running(stub, tmp_path):
     (tmp_path / "results").write_text("x")
     experiment.artifact("results", tmp_path / "results")
     wait_for(lambda: stub.held)
-    threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,)).start()  # Ctrl-C while the end waits
+
+    def interrupt():  # Ctrl-C while the end waits
+        wait_for(experiment._ended.is_set)
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         experiment.close()
     assert lines[-1] == "tracking: the upload was cut off. The results on disk are complete."
