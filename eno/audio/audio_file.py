@@ -72,13 +72,14 @@ def open_audio(path: Path, *, max_duration_s: float = math.inf) -> Iterator[Audi
     file that is too long is not decoded to its end.
     """
     check_is_file(path)
-    if path.is_symlink() and not path.exists():
-        raise AudioError(path, f"is a link to {path.readlink()}, which does not exist; repair or remove the link")
     try:
         with path.open("rb") as file:
             empty = not file.read(1)
     except FileNotFoundError:
-        raise AudioError(path, "no such file") from None
+        reason = "no such file"
+        if path.is_symlink():
+            reason = f"is a link to {path.readlink()}, which does not exist; repair or remove the link"
+        raise AudioError(path, reason) from None
     except PermissionError:
         raise AudioError(path, "cannot be read: permission denied; change its permissions") from None
     except OSError as error:

@@ -16,6 +16,8 @@ from eno.cli.options import (
     FileTimeoutOption,
     JsonOption,
     LibraryOptions,
+    MinCoverageOption,
+    check_coverage,
     check_walk,
     prepare_output,
     print_json,
@@ -65,11 +67,12 @@ def scan(
     ] = False,
     exclude: ExcludeOption = None,
     file_timeout: FileTimeoutOption = 120,
+    min_coverage: MinCoverageOption = 0.99,
     as_json: JsonOption = False,
 ) -> None:
     """Read the tags, duration and format of every audio file. Only new and changed files are opened."""
     library = where.open(audio_root=folder, exclude=exclude)
-    _scan(library, hash_audio=hash_audio, file_timeout_s=file_timeout, as_json=as_json)
+    _scan(library, hash_audio=hash_audio, file_timeout_s=file_timeout, min_coverage=min_coverage, as_json=as_json)
 
 
 @command(app, panel=COLLECTION)
@@ -170,7 +173,14 @@ def _import(library: Library, *, strict: bool = False, as_json: bool = False) ->
     console.print(f"albums  {shown(library.data.albums)}")
 
 
-def _scan(library: Library, *, hash_audio: bool = False, file_timeout_s: float = 120, as_json: bool = False) -> None:
+def _scan(
+    library: Library,
+    *,
+    hash_audio: bool = False,
+    file_timeout_s: float = 120,
+    min_coverage: float = 0,
+    as_json: bool = False,
+) -> None:
     from eno.data.library import scanning
     from eno.summary import scan_lines
 
@@ -188,6 +198,9 @@ def _scan(library: Library, *, hash_audio: bool = False, file_timeout_s: float =
         print_lines(scan_lines(report))
         report_walk(report.unread, report.left_out)
         console.print(f"tracks  {shown(library.data.tracks)}")
+    failed = len(report.problems)
+    message = f"{failed} of {report.found} files could not be read. The next scan tries them again."
+    check_coverage(failed, report.found, min_coverage, message)
     check_walk(library, report.found, report.unread)
 
 

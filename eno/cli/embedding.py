@@ -19,18 +19,19 @@ from eno.cli.options import (
     FileTimeoutOption,
     JsonOption,
     LibraryOptions,
+    MinCoverageOption,
     StoreOption,
+    check_coverage,
     check_walk,
     clock,
     print_failure,
     print_json,
     report_walk,
     shown,
-    warn,
 )
 from eno.cli.tracked import FORMER_TRACKING, Run, TrackingOptions, tracked
 from eno.console import console, progress
-from eno.errors import ConfigError, EnoError, Interrupted
+from eno.errors import ConfigError, Interrupted
 from eno.library import Library
 
 if TYPE_CHECKING:
@@ -52,9 +53,7 @@ def embed(
     store: StoreOption = None,
     encoder: EncoderOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Retry files that failed before")] = False,
-    min_coverage: Annotated[
-        float, typer.Option(min=0, max=1, help="Minimum fraction of files to embed; below it, the exit status is 1")
-    ] = 0.99,
+    min_coverage: MinCoverageOption = 0.99,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda; several separated by commas: cuda:0,cuda:1")
     ] = None,
@@ -200,12 +199,11 @@ def _print_report(report: EmbedReport, store: EmbeddingStore) -> None:
 def _check(report: EmbedReport, library: Library, min_coverage: float) -> None:
     if report.left:
         raise Interrupted(f"Interrupted with {report.left} tracks left. Run the same command again to resume.")
-    if report.failed:
-        message = (
-            f"{report.failed} of {report.found} files failed. The next run retries those that took too long or have "
-            "changed since, and with --retry-failed all of them."
-        )
-        if report.coverage < min_coverage:
-            raise EnoError(f"{message} Coverage is {report.coverage:.1%}, below --min-coverage {min_coverage:.1%}.")
-        warn(message)
+    check_coverage(
+        report.failed,
+        report.found,
+        min_coverage,
+        f"{report.failed} of {report.found} files failed. The next run retries those that took too long or have "
+        "changed since, and with --retry-failed all of them.",
+    )
     check_walk(library, report.found, report.unread)

@@ -80,6 +80,9 @@ ExcludeOption = Annotated[
 FileTimeoutOption = Annotated[
     float, typer.Option(min=0.1, help="Give up a file if decoding makes no progress for this many seconds")
 ]
+MinCoverageOption = Annotated[
+    float, typer.Option(min=0, max=1, help="Minimum fraction of files that succeed; below it, the exit status is 1")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line", rich_help_panel=RESULT)]
 
 
@@ -189,6 +192,15 @@ def check_walk(library: Library, found: int, unread: Mapping[str, str]) -> None:
         )
     if found == 0:
         raise AudioError(str(library.audio_roots), "contains no audio files. If it is a disk or share, mount it")
+
+
+def check_coverage(failed: int, found: int, min_coverage: float, message: str) -> None:
+    """If files failed, print a warning with the message, or raise it as an error if too many of all files failed."""
+    coverage = 1 - failed / max(1, found)
+    if failed and coverage < min_coverage:
+        raise EnoError(f"{message} Coverage is {coverage:.1%}, below --min-coverage {min_coverage:.1%}.")
+    if failed:
+        warn(message)
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from eno.data.library.packets import packet_hash
 from eno.data.names import label_key
 from eno.errors import AudioError, CatalogueError, EnoError, check_format
 from eno.files import parse_json_lines, printable, read_lines, replace_file
-from eno.tagfiles.fields import FIELDS, TagFile
+from eno.tagfiles.fields import FIELDS, TagFile, wrong_size
 
 EXISTING = ("keep", "merge", "replace")
 """What to do with existing values of a field: keep them, add to them, or replace them."""
@@ -97,17 +97,17 @@ class UndoLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._is_checked = False
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Append a line and sync it to disk."""
+        line = json.dumps({"format": _FORMAT, **row}).encode() + b"\n"  # ASCII, since names need not be UTF-8
         try:
             with self.path.open("a+b") as file:
-                end = file.seek(0, os.SEEK_END)
-                file.seek(max(0, end - 1))
-                file.write(b"\n" if end and file.read() != b"\n" else b"")  # after a line that a crash cut off
-                file.write(
-                    json.dumps({"format": _FORMAT, **row}).encode() + b"\n"
-                )  # ASCII, since names need not be UTF-8
+                if not self._is_checked:
+                    _end_last_line(file)
+                    self._is_checked = True
+                file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -115,6 +115,21 @@ class UndoLog:
                 f"{printable(self.path)}: the old tags cannot be saved ({error.strerror}), so no more files are "
                 "changed. Choose another file with --undo-file."
             ) from error
+
+
+def _end_last_line(file: BinaryIO) -> None:
+    """Remove a line that a crash cut off, since its file was not changed; any other line gets its end."""
+    file.seek(0)
+    last = file.read().rpartition(b"\n")[2]
+    if not last:
+        return
+    try:
+        json.loads(last)
+    except ValueError:
+        if last.startswith(b'{"format": '):
+            file.truncate(file.tell() - len(last))
+            return
+    file.write(b"\n")
 
 
 def write_edit(edit: TagEdit, log: UndoLog, *, keep_mtime: bool = False) -> None:
@@ -138,7 +153,9 @@ def write_edit(edit: TagEdit, log: UndoLog, *, keep_mtime: bool = False) -> None
         for field, values in edit.after.items():
             new.write(field, values)
         new.save()
-        _expect(edit.path, TagFile(new.path, like=new), edit.after, "while they were written; the file is unchanged")
+        written = TagFile(new.path, like=new).read()
+        if any(tuple(written[field]) != values for field, values in edit.after.items()):
+            raise ValueError("what was written cannot be read back")
 
 
 def undo(log: Path, *, keep_mtime: bool = False) -> Iterator[tuple[Path, AudioError | None]]:
@@ -173,8 +190,8 @@ def _copy(
     name: Path, path: Path, old: TagFile, *, keep_mtime: bool, last: Callable[[], None] = lambda: None
 ) -> Iterator[TagFile]:
     """Yield a copy to tag. If its audio is unchanged, call `last` and replace the file with the copy."""
+    status = old.status
     try:
-        status = path.stat()
         if not os.access(path, os.W_OK):
             raise AudioError(name, "is not writable for this user; change its permissions")
         digest = _packet_hash(path, name)
@@ -185,6 +202,9 @@ def _copy(
             yield TagFile(temporary, like=old)
             if _packet_hash(temporary, name) != digest:
                 raise AudioError(name, "its audio would change; nothing is written")
+            now = path.stat()
+            if (now.st_ino, now.st_size, now.st_mtime_ns) != (status.st_ino, status.st_size, status.st_mtime_ns):
+                raise AudioError(name, "another program has changed it in the meantime; run the command again")
             if keep_mtime:
                 os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
             last()
@@ -193,7 +213,8 @@ def _copy(
     except EnoError:
         raise
     except Exception as error:  # mutagen raises many kinds of errors, for instance if sizes in a header are wrong
-        raise AudioError(name, f"its tags cannot be written ({error}); the file is unchanged") from error
+        reason = wrong_size(path) or error
+        raise AudioError(name, f"its tags cannot be written ({reason}); the file is unchanged") from error
 
 
 def _packet_hash(path: Path, name: Path) -> str:

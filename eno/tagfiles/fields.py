@@ -20,21 +20,23 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import mutagen
-from mutagen.apev2 import APENoHeaderError, APEv2
+from mutagen.apev2 import APENoHeaderError, APEv2, APEv2File
 from mutagen.asf import ASFTags
 from mutagen.flac import VCFLACDict
-from mutagen.id3 import ID3, TCON, TMOO, TXXX
+from mutagen.id3 import ID3, TCON, TMOO, TXXX, ID3FileType
 from mutagen.mp4 import MP4FreeForm, MP4Tags
 from mutagen.oggflac import OggFLACVComment
 from mutagen.oggopus import OggOpusVComment
 from mutagen.oggspeex import OggSpeexVComment
 from mutagen.oggvorbis import OggVCommentDict
 
+from eno.audio.audio_file import check_is_file
 from eno.data.library.tags import open_ape, other_tags
 from eno.errors import AudioError
 from eno.files import printable
@@ -68,19 +70,25 @@ class TagFile:
         ``"ID3"``, ``"Vorbis"``, ``"APEv2"``, ``"MP4"`` or ``"ASF"``.
     tagged : bool
         Whether the file has tags at all.
+    status : os.stat_result
+        Of the file when it was opened.
     """
 
     def __init__(self, path: Path, *, like: TagFile | None = None) -> None:
         self.path = path
+        check_is_file(path)
         if not path.is_file():
-            raise AudioError(path, "is a folder, not an audio file" if path.is_dir() else "no such file")
+            raise AudioError(path, "no such file")
+        self.status = path.stat()  # from before it is read
         try:
-            self._file: Any = mutagen.File(path) if like is None else type(like._file)(path)
+            self._file: Any = _opened(path) if like is None else type(like._file)(path)
             if self._file is not None and isinstance(self._file.tags, ID3) and self._file.tags.version[1] in (3, 4):
                 # By default mutagen converts everything to ID3v2.4.
                 self._file = type(self._file)(path, translate=False)
         except Exception as error:  # damaged files raise many kinds of errors in mutagen
-            raise AudioError(path, f"its tags cannot be read ({error}); nothing is written") from error
+            raise AudioError(
+                path, f"its tags cannot be read ({wrong_size(path) or error}); nothing is written"
+            ) from error
         if self._file is None:
             raise AudioError(path, "has a format that eno cannot write tags to")
         self.tagged = self._file.tags is not None
@@ -169,7 +177,13 @@ class TagFile:
         elif self.kind == "ID3":  # without a separator, several values stay separate
             self._file.save(v2_version=self._version, v23_sep=None)
         else:
+            with self.path.open("rb") as file:
+                file.seek(max(0, self.path.stat().st_size - 128))
+                id3v1 = file.read()
             self._file.save()
+            if self.kind == "APEv2" and id3v1.startswith(b"TAG"):  # mutagen removes it
+                with self.path.open("ab") as file:
+                    file.write(id3v1)
 
     def _frames(self, field: str) -> list[Any]:
         names = {"genre": ("TCON",), "mood": ("TMOO", "TXXX"), "style": ("TXXX",)}[field]
@@ -200,6 +214,37 @@ class TagFile:
             vorbis = self.kind == "Vorbis"  # its keys ignore case
             for key in {name.casefold() for name, _ in self.keep(field)} if vorbis else self._names(field):
                 del tags[key]
+
+
+def _opened(path: Path) -> Any:
+    try:
+        file = mutagen.File(path)
+    except mutagen.MutagenError:
+        # Opened by its number, a file has no name, whose suffix may be wrong.
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), "rb") as content:
+            found = mutagen.File(content)
+        if found is None:
+            raise
+        file = type(found)(path)
+    # Many programs read ID3v2 only, where there is any: a new block would hide the artist and title in APEv2.
+    if isinstance(file, ID3FileType) and (file.tags is None or file.tags.version[0] == 1):
+        block: Any = APEv2File(path)
+        return file if block.tags is None else block
+    return file
+
+
+def wrong_size(path: Path) -> str | None:
+    """Return what is wrong with the size in the header of a WAV or AIFF file, if it is wrong."""
+    with path.open("rb") as file:
+        header = file.read(8)
+    stated = int.from_bytes(header[4:], "little" if header[:4] == b"RIFF" else "big") + 8
+    actual = path.stat().st_size
+    if header[:4] not in (b"RIFF", b"FORM") or 0 <= actual - stated <= 1:
+        return None
+    return (
+        f"its header says that it has {stated} bytes, but it has {actual}: it was cut off, or recorded to a pipe. "
+        "Copy its audio to a new file, for example with: ffmpeg -i OLD -c copy NEW"
+    )
 
 
 def _ape_tags(path: Path) -> dict[str, list[str]]:

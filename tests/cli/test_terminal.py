@@ -86,6 +86,9 @@ def test_commands_show_hostile_names_and_keep_them_in_data(tmp_path):
         return subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
 
     scan = run("scan", str(music))
+    assert scan.returncode == 1
+    assert f"1 of {len(names) + 1} files could not be read." in scan.stderr.decode()
+    assert run("scan", str(music), "--min-coverage", "0.1").returncode == 0
     match = run("similar", "--store", "nowhere\x1b[2J\u202e")
     for done in (scan, match):
         output = (done.stdout + done.stderr).decode()

@@ -53,6 +53,12 @@ def decoded(path):
         return np.concatenate([frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)])
 
 
+def add_ape(path, **values):
+    block = APEv2()
+    block.update(values)
+    block.save(path)
+
+
 def everything(path):
     file = mutagen.File(path)
     if isinstance(file.tags, ID3):
@@ -190,9 +196,10 @@ class TestOtherBlocks:
         info = b"INFOIGNR" + (10).to_bytes(4, "little") + b"Chanson\xe9\0\0"
         content = wav.read_bytes() + b"LIST" + len(info).to_bytes(4, "little") + info
         wav.write_bytes(content[:4] + (len(content) - 8).to_bytes(4, "little") + content[8:])
-        ape = APEv2()
-        ape["Genre"], ape["Artist"] = ["Chansoné"], ["Someone"]
-        ape.save(mp3)
+        add_ape(mp3, Genre=["Chansoné"])
+        id3 = ID3()
+        id3.add(TPE1(encoding=3, text=["Someone"]))
+        id3.save(mp3)
         for path in (wav, mp3):
             assert read_tags(path).genres == ("Chansoné",)
             assert plan_edit(path, {"genre": ["Rock"]}).kept == {"genre": ("Chansoné",)}
@@ -203,21 +210,54 @@ class TestOtherBlocks:
             assert read_tags(path).genres == ("Chansoné", "Rock")
             assert next(error for _, error in undo(tmp_path / "log")) is None
 
-    def test_errors_of_the_writer_leave_the_file(self, song, tmp_path, monkeypatch):
-        path = song("wav-16")
-        content = bytearray(path.read_bytes())
-        content[4:8] = content[40:44] = b"\xff" * 4  # as FFmpeg writes to a pipe
+    @pytest.mark.parametrize("id3v1", [b"", b"TAG" + b"A title that was cut".ljust(30) + bytes(94) + b"\x11"])
+    def test_mp3_without_id3v2_keeps_its_apev2_block_only(self, song, tmp_path, id3v1):
+        path = song("mp3")
+        add_ape(path, genre="Drone", Artist="Someone", Mood=["calm", "sad"])
+        path.write_bytes(path.read_bytes() + id3v1)
+        edit = plan_edit(path, {"genre": ["Rock"], "mood": ["Calm", "warm"]}, existing="merge")
+        assert edit.after == {"genre": ("Drone", "Rock"), "mood": ("calm", "sad", "warm")} and not edit.remaining
+        write_edit(edit, UndoLog(tmp_path / "log"))
+        assert path.read_bytes()[:3] != b"ID3" and path.read_bytes().endswith(id3v1)
+        assert read_tags(path).artist == "Someone" and list(APEv2(path)["genre"]) == ["Drone", "Rock"]
+        assert [error for _, error in undo(tmp_path / "log")] == [None]
+        assert list(APEv2(path)["Mood"]) == ["calm", "sad"] and str(APEv2(path)["Genre"]) == "Drone"
+
+    @pytest.mark.parametrize(("kind", "suffix"), [("flac", ".mp3"), ("mp3", ".flac"), ("wav-16", ".ogg")])
+    def test_files_with_another_suffix(self, song, tmp_path, kind, suffix):
+        path = song(kind)
+        write_edit(plan_edit(path, {"style": ["lo-fi"]}), UndoLog(tmp_path / "log0"))  # mutagen looks at ID3 first
+        path = path.rename(path.with_suffix(suffix))
+        write_edit(plan_edit(path, {"mood": ["calm"]}), UndoLog(tmp_path / "log"))
+        assert TagFile(path).read() == {"genre": [], "mood": ["calm"], "style": ["lo-fi"]}
+        assert [error for _, error in undo(tmp_path / "log")] == [None]
+        assert TagFile(path).read()["mood"] == []
+
+    @pytest.mark.parametrize(
+        ("kind", "size", "cut"),
+        [("wav-16", b"\xff\xff\xff\xff", 0), ("wav-16", None, 500), ("aiff", bytes(4), 0), ("aiff", None, 500)],
+    )
+    def test_wrong_sizes_are_named_and_leave_the_file(self, song, tmp_path, kind, size, cut):
+        path = song(kind)
+        content = path.read_bytes()
+        content = content[:4] + (size or content[4:8]) + content[8 : len(content) - cut]
         path.write_bytes(content)
-        with pytest.raises(AudioError, match=r"cannot be (written|read)"):
+        with pytest.raises(AudioError, match=r"header says that it has \d+ bytes, but it has \d+: .* ffmpeg"):
             write_edit(plan_edit(path, {"mood": ["calm"]}), UndoLog(tmp_path / "log"))
         assert path.read_bytes() == content
 
     def test_line_of_an_undo_log_that_a_crash_cut_off(self, song, tmp_path):
-        path, log = song("flac"), UndoLog(tmp_path / "log")
-        write_edit(plan_edit(path, {"mood": ["calm"]}), log)
-        with log.path.open("a") as file:
+        path, log = song("flac"), tmp_path / "log"
+        write_edit(plan_edit(path, {"mood": ["calm"]}), UndoLog(log))
+        with log.open("a") as file:
             file.write('{"format": 1, "pa')
-        assert [error for _, error in undo(log.path)] == [None]
+        assert [error for _, error in undo(log)] == [None]
+        write_edit(plan_edit(path, {"mood": ["sad"]}), UndoLog(log))
+        log.write_bytes(log.read_bytes()[:-1])  # cut off right before the line end
+        write_edit(plan_edit(path, {"style": ["lo-fi"]}), UndoLog(log))
+        assert len(log.read_text().splitlines()) == 3
+        assert [error for _, error in undo(log)][:2] == [None, None]
+        assert TagFile(path).read()["mood"] == TagFile(path).read()["style"] == []
 
 
 class TestFiles:
@@ -261,16 +301,37 @@ class TestFiles:
         path = song("mp3")
         content = path.read_bytes()
 
-        def damage(self, **_):
-            self.path.write_bytes(content[:-400] + bytes(400))
+        def damage(self, save=TagFile.save):
+            save(self)
+            self.path.write_bytes(self.path.read_bytes()[:-400] + bytes(400))
 
         edit = plan_edit(path, {"mood": ["calm"]})
         monkeypatch.setattr(TagFile, "save", damage)
-        monkeypatch.setattr("eno.tagfiles.edits._expect", lambda *_: None)
         with pytest.raises(AudioError, match="audio would change"):
             write_edit(edit, UndoLog(tmp_path / "log"))
         assert path.read_bytes() == content
         assert sorted(one.name for one in tmp_path.iterdir()) == [path.name]  # no log, nothing left over
+
+    def test_changes_of_another_program_meanwhile_are_kept(self, song, tmp_path, monkeypatch):
+        path = song("flac")
+        edit, other = plan_edit(path, {"mood": ["calm"]}), plan_edit(path, {"genre": ["Dub"]})
+
+        def interfere(self, save=TagFile.save):
+            monkeypatch.undo()
+            write_edit(other, UndoLog(tmp_path / "other"))
+            save(self)
+
+        monkeypatch.setattr(TagFile, "save", interfere)
+        with pytest.raises(AudioError, match="another program has changed it in the meantime"):
+            write_edit(edit, UndoLog(tmp_path / "log"))
+        assert TagFile(path).read() == {"genre": ["Dub"], "mood": [], "style": []}
+        assert not (tmp_path / "log").exists()
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+    def test_pipes_are_named_as_such(self, tmp_path):
+        os.mkfifo(tmp_path / "x.mp3")
+        with pytest.raises(AudioError, match="is a named pipe"):
+            plan_edit(tmp_path / "x.mp3", WANTED)
 
     def test_another_file_is_not_an_undo_log(self, tmp_path):
         (tmp_path / "log").write_text(json.dumps({"path": "x"}))

@@ -134,7 +134,7 @@ class WriterLock:
         """Return whether the owner of a lock may be alive. `locked` says whether the kernel gave us its lock."""
         if owner is None:
             modified = (entry.mtime_ns / 1e9 for entry in self._folder.entries() if entry.name == LOCK_FILE)
-            return time.time() - next(modified, 0) < _UNFINISHED_S
+            return abs(time.time() - next(modified, 0)) < _UNFINISHED_S  # later than now if the clock was set back
         if locked and owner["locked"] and owner["boot"] and owner["boot"] == boot_id():
             return False
         if owner["host"] != self._owner["host"]:
@@ -159,7 +159,7 @@ class WriterLock:
             who = "an unknown process (the lock file cannot be read)"
         else:
             age = datetime.now(UTC) - datetime.fromisoformat(owner["since"])
-            hours = age.total_seconds() / 3600
+            hours = max(0, age.total_seconds()) / 3600
             who = f"process {owner['pid']} on {owner['host']} since {owner['since'][:19]} UTC ({hours:.1f} hours)"
         return (
             f"{self._folder}: is being written by {who}. Wait until it has ended; if it is no longer running, "

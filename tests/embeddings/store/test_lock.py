@@ -87,6 +87,13 @@ def test_lock_without_a_living_owner_is_taken_over(content, kernel, tmp_path, mo
     assert not path.exists()
 
 
+def test_empty_lock_from_before_the_clock_was_set_back_is_taken_over(tmp_path):
+    (tmp_path / LOCK_FILE).touch()
+    os.utime(tmp_path / LOCK_FILE, (4_000_000_000, 4_000_000_000))
+    with WriterLock(Folder(tmp_path)) as lock:
+        lock.check()
+
+
 def test_lock_of_a_process_in_another_container_of_this_machine(tmp_path):
     code = f"""
 from pathlib import Path
