@@ -175,9 +175,10 @@ class NotFitted(EnoError):
 
 
 def check_format(path: Path | str, found: Any, supported: int, error: type[EnoError]) -> None:
-    """Raise `error` if the number of a file's format is above that of this version of eno."""
+    """Raise `error` if this version of eno does not read the format of a file."""
     if isinstance(found, bool) or not isinstance(found, int) or not 1 <= found <= supported:
+        is_newer = isinstance(found, int) and found > supported
+        remedy = "A newer version wrote it: upgrade eno." if is_newer else "The file is damaged: restore it."
         raise error(
-            f"{printable(path)}: has format {found!r}; this version of eno reads up to format {supported}. "
-            "A newer version wrote it: upgrade eno."
+            f"{printable(path)}: has format {found!r}; this version of eno reads up to format {supported}. {remedy}"
         )

@@ -25,6 +25,7 @@ from eno.processes import is_running, machine_key
 logger = logging.getLogger(__name__)
 
 _NAME_BYTES = 60
+_ESCAPED = "backslashreplace"  # an unpaired surrogate, as in names that are not UTF-8, becomes its escape in JSON
 _TEMPORARY = re.compile(r"\..*\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}\.tmp", re.DOTALL)
 _ABANDONED_S = 24 * 3600  # an unfinished file that was not written to for so long has no writer
 
@@ -207,13 +208,15 @@ def parse_json_lines(lines: Sequence[str | bytes], place: str, error: type[Excep
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     with replace_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        content = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        temporary.write_text(content, encoding="utf-8", errors=_ESCAPED)
 
 
 def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
     """Write one JSON value per line, atomically."""
     with replace_file(path) as temporary:
-        temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        temporary.write_text("".join(lines), encoding="utf-8", errors=_ESCAPED)
 
 
 @cache

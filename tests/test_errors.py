@@ -33,8 +33,11 @@ def test_errors_reach_another_process_unchanged(error):
     assert str(copy) == str(error)
 
 
-@pytest.mark.parametrize("found", [3, 0, "2", None, True])
-def test_other_formats_than_those_that_can_be_read(found):
+@pytest.mark.parametrize(
+    ("found", "remedy"),
+    [(3, "upgrade eno"), (0, "is damaged"), ("2", "is damaged"), (None, "is damaged"), (True, "is damaged")],
+)
+def test_other_formats_than_those_that_can_be_read(found, remedy):
     check_format("head.json", 2, 2, ModelError)
-    with pytest.raises(ModelError, match=r"head\.json: has format .*up to format 2.*upgrade eno"):
+    with pytest.raises(ModelError, match=rf"head\.json: has format .*up to format 2.*{remedy}"):
         check_format("head.json", found, 2, ModelError)

@@ -1,5 +1,6 @@
 """Files that are whole or not there, and that others may read."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from eno.errors import CatalogueError, LabelError
-from eno.files import AudioRoots, csv_records, read_lines, replace_file, temporary_name
+from eno.files import AudioRoots, csv_records, read_lines, replace_file, temporary_name, write_json, write_json_lines
 from eno.processes import machine_key
 
 
@@ -140,3 +141,11 @@ def test_a_track_is_found_in_whichever_root_holds_it(tmp_path):
     assert roots.file("missing.flac") == first / "missing.flac"
     assert AudioRoots.of(roots) is roots
     assert AudioRoots.of(first).folders == AudioRoots.of(str(first)).folders == (first,)
+
+
+def test_json_of_names_that_are_not_unicode_can_be_read_back(tmp_path):
+    value = {"name": os.fsdecode(b"\xff.mp3"), "title": "\ud800 für \U0001f3b5"}
+    write_json(tmp_path / "one.json", value)
+    write_json_lines(tmp_path / "lines.jsonl", [value, value])
+    assert json.loads((tmp_path / "one.json").read_text("utf-8")) == value
+    assert [json.loads(line) for line in read_lines(tmp_path / "lines.jsonl", LabelError)] == [value, value]

@@ -21,7 +21,7 @@ from eno.data.layout import DataRoot
 from eno.data.splits.artist_split import read_split
 from eno.data.splits.stratify import SPLITS
 from eno.errors import AudioError, CatalogueError
-from eno.files import AudioRoots, printable, read_lines, replace_file, write_json, write_json_lines
+from eno.files import AudioRoots, parse_json_lines, printable, read_lines, replace_file, write_json, write_json_lines
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,8 @@ def read_failures(root: DataRoot) -> list[FeatureFailure]:
     if not path.is_file():
         return []
     try:
-        return [FeatureFailure(**json.loads(line)) for line in read_lines(path, CatalogueError)]
+        rows = parse_json_lines(read_lines(path, CatalogueError), str(path), CatalogueError)
+        return [FeatureFailure(**row) for _, row in rows]
     except (ValueError, TypeError) as error:
         raise CatalogueError(f"{path}: is damaged ({error!r}). Remove it. {MAKE_FEATURES}") from error
 
@@ -189,8 +190,8 @@ def _read_sources(root: DataRoot) -> dict[str, _Stamp]:
     if not path.is_file():  # the features are by an earlier version
         return {}
     try:
-        rows = [json.loads(line) for line in read_lines(path, CatalogueError)]
-        return {row["track_id"]: (int(row["size"]), int(row["mtime_ns"])) for row in rows}
+        rows = parse_json_lines(read_lines(path, CatalogueError), str(path), CatalogueError)
+        return {row["track_id"]: (int(row["size"]), int(row["mtime_ns"])) for _, row in rows}
     except (ValueError, TypeError, KeyError) as error:
         raise CatalogueError(f"{path}: is damaged ({error!r}). Remove it. {MAKE_FEATURES}") from error
 

@@ -55,6 +55,7 @@ _KEYS = {
     "ASF": {"genre": "WM/Genre", "mood": "WM/Mood", "style": "WM/Style"},
 }
 _FREE: Any = MP4FreeForm
+_open_ape_block: Any = APEv2File
 _KINDS: tuple[tuple[str, Any], ...] = (
     ("ID3", ID3), ("Vorbis", (VCFLACDict, OggVCommentDict, OggOpusVComment, OggFLACVComment, OggSpeexVComment)),
     ("APEv2", APEv2), ("MP4", MP4Tags), ("ASF", ASFTags),
@@ -228,7 +229,7 @@ def _opened(path: Path) -> Any:
         file = type(found)(path)
     # Many programs read ID3v2 only, where there is any: a new block would hide the artist and title in APEv2.
     if isinstance(file, ID3FileType) and (file.tags is None or file.tags.version[0] == 1):
-        block: Any = APEv2File(path)
+        block = _open_ape_block(path)
         return file if block.tags is None else block
     return file
 

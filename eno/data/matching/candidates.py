@@ -137,7 +137,7 @@ class AlbumIndex:
             # Far fewer tracks suggest a single of that name, far more a box set, unless the title names an edition.
             unlike = local.tracks < count / 2 or (local.tracks > count * 2 and not title.edition)
             score = min(score, 0.8) if unlike else score * 0.98
-            notes.append(f"{local.tracks} tracks instead of {count}")
+            notes.append(f"{local.tracks} track{'s' * (local.tracks != 1)} instead of {count}")
         kind = self._file_names[row].split("/")[1] if self._file_names[row].startswith("release/") else None
         if title.kind and kind and {title.kind, kind} in ({"ep", "album"}, {"single", "album"}, {"single", "ep"}):
             score = min(score, 0.8)
