@@ -224,6 +224,9 @@ class AudioFile:
 
     def _with_silent_end(self, read: np.ndarray, start: int, frames: int) -> np.ndarray:
         end, rate = start + len(read), self._decoder.sample_rate
+        if not len(read):  # the audio may end long before this span
+            earlier = max(0, start - round(TOLERANCE_S * rate))
+            end = earlier + len(self._decoder.read(earlier, start - earlier))
         missing_s = (self._decoder.frames - end) / rate
         if missing_s > TOLERANCE_S:
             raise self._ends_early(end)

@@ -187,11 +187,17 @@ class PyAVDecoder:
                 end = packet.pos + packet.size if packet.size and packet.pos is not None else end
                 yield packet
         except av.FFmpegError:
-            if end is None or not _only_tags_follow(self._path, end):
+            if end is None or not (self._missing_s(end) <= TOLERANCE_S or _only_tags_follow(self._path, end)):
                 raise
             flush = av.Packet()
             flush.stream = self._stream
             yield flush
+
+    def _missing_s(self, end: int) -> float:
+        """Estimate the duration of what follows a place in the file from its share of the bytes."""
+        if self._container.duration is None:
+            return math.inf
+        return float((1 - end / self._path.stat().st_size) * self._container.duration / av.time_base)
 
     def _open(self, link: int = 0) -> Any:
         source: Any = str(self._path)

@@ -245,6 +245,22 @@ class TestOtherStreamsAndTags:
         path.write_bytes(path.read_bytes() + tag)
         assert probe(path).duration_s == pytest.approx(3, abs=0.001)
 
+    @pytest.mark.parametrize(("kept", "read"), [(0.95, True), (0.6, False)])
+    def test_a_cut_wavpack_file_is_read_up_to_the_tolerance(self, tmp_path, kept, read):
+        path = write(tmp_path, "wavpack", music(9, RATE), RATE)
+        path.write_bytes(path.read_bytes()[: round(path.stat().st_size * kept)])
+        if read:
+            assert 7.95 <= probe(path).duration_s < 9
+        else:
+            with pytest.raises(AudioError, match="truncated"):
+                probe(path)
+
+    def test_a_span_long_after_the_end_is_not_silence(self, tmp_path):
+        path = write(tmp_path, "flac", music(12, RATE), RATE)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with pytest.raises(AudioError, match="truncated"):
+            decode(path, sample_rate=RATE, start=round(11.5 * RATE), samples=RATE // 4)
+
     def test_a_second_wavpack_file_is_not_ignored(self, tmp_path):
         with pytest.raises(AudioError, match="damaged"):
             probe(joined(tmp_path, "wavpack", (music(3, RATE), RATE), (music(3, RATE), RATE)))
