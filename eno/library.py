@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from eno.config import Settings, load_settings
 from eno.data.layout import DataRoot
-from eno.errors import ConfigError
+from eno.errors import ConfigError, SimilarityError
 from eno.files import AudioRoots
 
 if TYPE_CHECKING:
@@ -367,9 +367,13 @@ class _Steps:
         self.steps.append(Step("embedded", changed or datetime.now(UTC), False, detail, "eno embed"))
         manifest = index_folder(store) / _MANIFEST if store.folder.local else None
         if manifest is not None and manifest.is_file():
-            index = SimilarityIndex.open(manifest.parent)
-            stale = index.is_older_than(store)
-            indexed = Step("indexed", _changed(manifest), stale, f"{len(index):,} tracks", "eno index add")
+            try:
+                index = SimilarityIndex.open(manifest.parent)
+            except SimilarityError:
+                indexed = Step("indexed", _changed(manifest), True, "cannot be read", "eno index build")
+            else:
+                stale = index.is_older_than(store)
+                indexed = Step("indexed", _changed(manifest), stale, f"{len(index):,} tracks", "eno index add")
         self.steps.append(indexed)
 
 

@@ -170,6 +170,17 @@ class TestStatus:
         ]  # fmt: skip
         assert all(row["due"] and row["changed"] is None for row in rows)
 
+    def test_a_damaged_index_does_not_hide_the_other_steps(self, folder):
+        run("init", folder / "Music")
+        library = Library.open(store="store")
+        _store("store").append(["a.mp3", "b.mp3"], [0.0, 0.0], np.eye(2, 6, dtype=np.float32)[:, None])
+        library.index()
+        next(Path("store/index/tracks").glob("rows-*")).unlink()
+        steps = {step.name: step for step in library.status()}
+        assert (steps["indexed"].detail, steps["indexed"].command) == ("cannot be read", "eno index build")
+        assert steps["indexed"].due
+        assert not steps["embedded"].due
+
     def test_a_step_is_outdated_once_one_before_it_was_done_again(self, folder):
         run("init", folder / "Music")
         data = Library.open().data

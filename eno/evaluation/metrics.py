@@ -125,7 +125,10 @@ def check_predictions(
 
     Thresholds are converted to the dtype of the probabilities, so that a probability is not above an equal threshold.
     """
-    y, p = np.asarray(truth) > 0, np.asarray(probabilities)
+    labels, p = np.asarray(truth), np.asarray(probabilities)
+    if np.isnan(labels).any():
+        raise ValueError("truth has NaN values.")
+    y = labels > 0
     if y.ndim != 2 or y.shape != p.shape:
         raise ValueError(f"truth has the shape {y.shape}, probabilities {p.shape}; expected (n, k) for both.")
     p = p if np.issubdtype(p.dtype, np.floating) else p.astype(np.float32)

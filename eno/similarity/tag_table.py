@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -17,11 +18,14 @@ import pyarrow.parquet as pq
 
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import UnknownName
-from eno.files import replace_file
+from eno.files import printable, replace_file
 from eno.tagging import VectorTagger
+
+logger = logging.getLogger(__name__)
 
 _KEPT = 3  # tables of different predictors
 _STALE_S = 24 * 3600.0  # after which an unfinished file is that of a killed process
+_DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, pa.ArrowException)
 _LEAST = 1e-6  # half precision rounds smaller probabilities to 0
 
 
@@ -111,17 +115,22 @@ def _predictor_digest(predictor: Path) -> str:
 
 
 def read_tag_table(folder: Path, key: str) -> TagTable | None:
-    """Open a table that `make_tag_table` wrote; None if there is none."""
+    """Open a table that `make_tag_table` wrote; None if there is none, or with a warning if it is damaged."""
     values, names = _files(folder, key)
     try:
         return _table(pq.read_table(names), np.load(values, mmap_mode="r"))
     except FileNotFoundError:
+        return None
+    except _DAMAGED as error:
+        logger.warning("%s: is damaged (%s); its tags are predicted again.", printable(names), error)
         return None
 
 
 def _table(tracks: pa.Table, probabilities: np.ndarray) -> TagTable:
     about = json.loads(tracks.schema.metadata[b"tags"])
     thresholds = np.array(about["thresholds"])
+    if probabilities.shape != (len(about["names"]), len(tracks)):
+        raise ValueError(f"probabilities of shape {probabilities.shape}")
     return TagTable(tracks["track_id"].combine_chunks(), tuple(about["names"]), probabilities, thresholds)
 
 
@@ -175,7 +184,10 @@ def _is_current(tracks: Path, store: EmbeddingStore) -> bool:
     state, _, digest = tracks.stem.partition("-")
     if state not in store.states():
         return False
-    saved = json.loads(pq.read_schema(tracks).metadata[b"tags"]).get("predictor")  # not in tables of earlier versions
+    try:
+        saved = json.loads(pq.read_schema(tracks).metadata[b"tags"]).get("predictor")  # None in earlier versions
+    except _DAMAGED:
+        return False
     return saved is None or (Path(saved).is_dir() and _predictor_digest(Path(saved)) == digest)
 
 

@@ -129,6 +129,11 @@ def test_invalid_predictions(scores, thresholds, message):
         evaluate(TRUTH, scores, thresholds=thresholds)
 
 
+def test_labels_that_are_nan_are_refused():
+    with pytest.raises(ValueError, match="truth has NaN"):
+        evaluate(np.where(TRUTH > 0, np.nan, TRUTH), SCORES)
+
+
 def test_prevalence_baseline_of_sparse_labels_does_not_make_them_dense(monkeypatch):
     labels = sparse.csr_array(TRUTH * 0.5)
     expected = prevalence_baseline(TRUTH, 4)

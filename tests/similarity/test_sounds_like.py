@@ -266,6 +266,17 @@ class TestTags:
             expected = expit(vectors[names == name, 0].max(axis=0)[:3] / 40)
             np.testing.assert_allclose(table.probabilities[:, place], expected, atol=1e-3)
 
+    @pytest.mark.parametrize("suffix", [".npy", ".parquet"])
+    @pytest.mark.parametrize("size", [0, 100])
+    def test_a_damaged_table_is_made_again(self, collection, predictor, tmp_path, suffix, size):
+        key = table_key(tmp_path / "model", collection[1])
+        wanted = np.array(make_tag_table(tmp_path / "tags", key, collection[1], predictor).probabilities)
+        os.truncate(tmp_path / "tags" / f"{key}{suffix}", size)
+        assert read_tag_table(tmp_path / "tags", key) is None
+        make_tag_table(tmp_path / "tags", f"{key}2", collection[1], predictor)  # which removes outdated tables
+        make_tag_table(tmp_path / "tags", key, collection[1], predictor)
+        np.testing.assert_array_equal(read_tag_table(tmp_path / "tags", key).probabilities, wanted)
+
     def test_the_table_is_cached_until_store_or_predictor_change(self, collection, predictor, tmp_path):
         store = collection[1]
         model = tmp_path / "model"

@@ -189,6 +189,8 @@ def _check_rows(probabilities: np.ndarray, Y: Labels) -> tuple[np.ndarray, spars
     """Check validation rows, and transpose them to one row per label."""
     labels = sparse.csr_array(Y, copy=True)
     labels.sum_duplicates()
+    if np.isnan(labels.data).any():
+        raise ValueError("Y has NaN values.")
     labels = sparse.csr_array(labels > 0)
     labels.eliminate_zeros()
     shape = np.shape(probabilities)

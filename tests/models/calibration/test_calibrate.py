@@ -378,6 +378,10 @@ class TestCalibration:
         with pytest.raises(ValueError, match=message):
             fit_calibration(P, np.eye(2), **options)
 
+    def test_labels_that_are_nan_are_refused(self):
+        with pytest.raises(ValueError, match="Y has NaN"):
+            fit_calibration(np.full((2, 2), 0.5), np.array([[1, np.nan], [0, 1]]))
+
     def test_other_numbers_of_labels_are_refused(self):
         with pytest.raises(ValueError, match=r"\(3, 4\); expected \(n, 2\)"):
             fit_calibration(*problem(50, 2)).apply(np.zeros((3, 4)))
