@@ -269,6 +269,8 @@ def _at_rate(blocks: Iterable[tuple[np.ndarray, int]], sample_rate: int) -> Iter
 
 def _as_float32(frame: Any) -> np.ndarray:
     """Return the samples of an FFmpeg frame [shape=(frames, channels), dtype=float32], scaled to ±1."""
+    if frame.format.is_planar and frame.layout.nb_channels >= 8:  # PyAV would read a plane too many and crash
+        (frame,) = av.AudioResampler(format=frame.format.packed.name).resample(frame)
     samples: np.ndarray = frame.to_ndarray()
     samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
     if samples.dtype == np.uint8:

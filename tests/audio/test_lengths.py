@@ -261,6 +261,20 @@ class TestOtherStreamsAndTags:
         with pytest.raises(AudioError, match="truncated"):
             decode(path, sample_rate=RATE, start=round(11.5 * RATE), samples=RATE // 4)
 
+    def test_eight_channels(self, tmp_path):
+        path, samples = tmp_path / "surround.m4a", tone(440, 2, channels=8)
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("alac", rate=RATE, layout="7.1", format="s16p")
+            stream.layout = "7.1(wide)"
+            for start in range(0, len(samples), 4096):
+                block = np.ascontiguousarray((samples[start : start + 4096] * 2**15).astype(np.int16).reshape(1, -1))
+                frame = av.AudioFrame.from_ndarray(block, format="s16", layout="7.1(wide)")
+                frame.sample_rate, frame.pts = RATE, start
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        decoded = decode(path, sample_rate=RATE)
+        assert np.allclose(decoded, samples[:, 0], atol=1e-3)
+
     def test_a_second_wavpack_file_is_not_ignored(self, tmp_path):
         with pytest.raises(AudioError, match="damaged"):
             probe(joined(tmp_path, "wavpack", (music(3, RATE), RATE), (music(3, RATE), RATE)))
