@@ -362,3 +362,4 @@ def test_below_a_path_with_a_token_and_cookies_of_other_applications(browser, co
         page.reload()
         wait(page, "document.querySelector('#neighbours li')")
         assert not page.evaluate("document.querySelector('#token-dialog').open")
+        context.unroute_all(behavior="ignoreErrors")

@@ -154,9 +154,9 @@ def test_interrupted_run_saves_what_it_has_and_goes_on(tmp_path, library, encode
     assert len(store.track_ids()) == embedded
     assert counts(embed_folder(library, encoder, store)) == (left, embedded, 0, 0)
     for one, other in zip(store.windows(), undisturbed.windows(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6) if one.dtype != object else np.testing.assert_array_equal(
-            one, other
-        )
+        np.testing.assert_allclose(
+            one, other, rtol=1e-4, atol=1e-5
+        ) if one.dtype != object else np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("signal_name", ["SIGINT", "SIGTERM"])
