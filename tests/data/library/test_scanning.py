@@ -266,7 +266,7 @@ def test_files_that_crash_or_hang_the_decoder_fail_alone(library, tmp_path, monk
     assert "crashed the process that decoded it 2 times (killed by SIGSEGV)" in problems["crashes.mp3"]
     assert "no progress for 2 s" in problems["hangs.mp3"]
     assert counts(report) == (9, 0, 0, 0)
-    assert counts(scanning.scan(library, tmp_path / "tracks.parquet", workers=1)) == (0, 0, 9, 0)
+    assert counts(scanning.scan(library, tmp_path / "tracks.parquet", workers=1, file_timeout_s=2)) == (0, 0, 9, 0)
 
 
 def read_or_die(request):
