@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from scipy import sparse
 
 from eno.errors import ModelError, NotFitted
 from eno.files import replace_file, write_json
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _ARRAYS = "head.safetensors"
 TREES, NEIGHBOURS = "trees.txt", "neighbours.faiss"
+_LABELS = ("indptr", "indices", "data")
 _FILES = (_ARRAYS, TREES, NEIGHBOURS)
 
 
@@ -192,6 +194,19 @@ class BaseHead:
     def _report(self, done: int, total: int) -> None:
         if self.on_progress is not None:
             self.on_progress(done, total)
+
+
+def labels_to_arrays(labels: sparse.csr_array) -> dict[str, np.ndarray]:
+    """Return the arrays of sparse labels, to be saved with a head."""
+    return {name: getattr(labels, name) for name in _LABELS}
+
+
+def labels_from_arrays(arrays: dict[str, np.ndarray], shape: tuple[int, int]) -> sparse.csr_array:
+    """Take what `labels_to_arrays` returned out of the saved arrays; raises a ValueError if it is damaged."""
+    indptr, indices, data = (arrays.pop(name) for name in _LABELS)
+    labels = sparse.csr_array((data, indices, indptr), shape)
+    labels.check_format()
+    return labels
 
 
 def remove_head(folder: Path) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field
 from scipy import sparse
 
 from eno.cores import usable_cores
-from eno.models.base import BaseHead
+from eno.models.base import BaseHead, labels_from_arrays, labels_to_arrays
 from eno.models.training_data import TrainingData, take
 from eno.models.types import Count
 
@@ -66,8 +66,6 @@ class ForestHead(BaseHead):
 
         random = np.random.default_rng(self.seed)
         counted = np.flatnonzero(data.weights > 0)
-        if len(counted) == 0:
-            raise ValueError("All training rows have weight 0.")
         rows = np.sort(random.permutation(counted)[: self.max_rows])
         X = take(data.X, data.rows[rows]).reshape(len(rows), -1)
         Y, weights = data.Y[rows], data.weights[rows]
@@ -132,13 +130,11 @@ class ForestHead(BaseHead):
         return result
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {}, self._arrays | {name: getattr(self._labels, name) for name in ("indptr", "indices", "data")}
+        return {}, self._arrays | labels_to_arrays(self._labels)
 
     def _restore(self, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         super()._restore(content, arrays)
-        parts = tuple(arrays.pop(name) for name in ("data", "indices", "indptr"))
-        self._labels = sparse.csr_array(parts, (len(arrays["weights"]), len(arrays["base_rates"])))
-        self._labels.check_format()
+        self._labels = labels_from_arrays(arrays, (len(arrays["weights"]), len(arrays["base_rates"])))
         self._arrays = arrays
         self._sort_leaves()
 

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from eno.files import replace_file
 from eno.models.average_precision import macro_map
-from eno.models.base import NEIGHBOURS, BaseHead
+from eno.models.base import NEIGHBOURS, BaseHead, labels_from_arrays, labels_to_arrays
 from eno.models.training_data import TrainingData, chunks, take
 from eno.models.types import Count, NonNegative, Positive
 
@@ -163,15 +163,13 @@ class KNNHead(BaseHead):
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         tried = [[*one, val_map] for one, val_map in self.val_map.items()]
         chosen = {"chosen_k": self.chosen_k, "chosen_temperature": self.chosen_temperature, "val_map": tried}
-        return chosen, self._arrays | {name: getattr(self._labels, name) for name in ("indptr", "indices", "data")}
+        return chosen, self._arrays | labels_to_arrays(self._labels)
 
     def _restore(self, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self.chosen_k, self.chosen_temperature = int(content["chosen_k"]), float(content["chosen_temperature"])
         self.val_map = {(int(k), float(one)): float(val_map) for k, one, val_map in content["val_map"]}
         self._smoothing = float(self.smoothing)
-        parts = tuple(arrays.pop(name) for name in ("data", "indices", "indptr"))
-        self._labels = sparse.csr_array(parts, (len(arrays["weights"]), len(arrays["prior"])))
-        self._labels.check_format()
+        self._labels = labels_from_arrays(arrays, (len(arrays["weights"]), len(arrays["prior"])))
         self._arrays, self._shape = arrays, arrays["mean"].shape
 
     def _write_files(self, folder: Path) -> None:
