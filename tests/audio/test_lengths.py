@@ -292,29 +292,27 @@ class TestOtherStreamsAndTags:
 
     def test_matroska_that_does_not_start_at_zero(self, tmp_path):
         source, path = write(tmp_path, "ogg", music(4, RATE), RATE), tmp_path / "late.mka"
-        with av.open(str(source)) as read, av.open(str(path), "w") as container:
-            stream = container.add_stream_from_template(read.streams.audio[0])
-            for packet in read.demux():
-                if packet.size:
-                    packet.pts = packet.dts = packet.pts + 5 * RATE
-                    packet.stream = stream
-                    container.mux(packet)
+        copy_packets(source, path, shift=5 * RATE)
         assert probe(path).duration_s == pytest.approx(4, abs=0.05)
 
     def test_vorbis_cut_without_encoding(self, tmp_path):
         source, path = write(tmp_path, "ogg", music(9, RATE), RATE), tmp_path / "cut.ogg"
-        with av.open(str(source)) as read, av.open(str(path), "w") as container:
-            stream = container.add_stream_from_template(read.streams.audio[0])
-            for packet in read.demux():
-                if packet.size and packet.pts > 3 * RATE:
-                    packet.pts = packet.dts = packet.pts - round(3.3 * RATE)
-                    packet.stream = stream
-                    container.mux(packet)
+        copy_packets(source, path, after=3 * RATE, shift=-round(3.3 * RATE))
         whole = decode(path, sample_rate=RATE)
         for start in (RATE, 3 * RATE, 5 * RATE):
             assert np.array_equal(
                 decode(path, sample_rate=RATE, start=start, samples=RATE), whole[start : start + RATE]
             )
+
+
+def copy_packets(source, path, *, shift, after=-np.inf):
+    with av.open(str(source)) as read, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(read.streams.audio[0])
+        for packet in read.demux():
+            if packet.size and packet.pts > after:
+                packet.pts = packet.dts = packet.pts + shift
+                packet.stream = stream
+                container.mux(packet)
 
 
 def test_warnings_are_not_repeated_per_window(tmp_path, caplog):
