@@ -21,6 +21,7 @@ from eno.cli.options import (
     SplitsOption,
     print_json,
     shown,
+    warn,
 )
 from eno.cli.tracked import FORMER_TRACKING, Run, TrackingOptions, tracked, used_of
 from eno.console import console, progress
@@ -45,18 +46,17 @@ def evaluate(
     split: Annotated[Literal["test", "val", "train"], typer.Option(help="Split to evaluate on")] = "test",
     out: Annotated[Path | None, typer.Option(help="Folder for the report (default: MODEL/evaluation)")] = None,
     audio_root: AudioRootOption = None,
-    resamples: Annotated[
-        int | None, typer.Option(min=1, help="Bootstrap resamples of artists for the confidence intervals")
-    ] = None,
+    resamples: Annotated[int | None, typer.Option(hidden=True)] = None,
     splits: SplitsOption = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a predictor on held-out tracks. Writes metrics, a table of all labels, and an HTML report."""
+    if resamples is not None:
+        warn("--resamples is deprecated and will be removed; confidence intervals no longer use random samples")
     library = where.open(model=model, device=device, audio_root=audio_root)
     arguments = {"model": library.settings.model, "store": store, "split": split, "out": out,
-                 "audio_root": [str(folder) for folder in library.audio_roots.folders], "resamples": resamples,
-                 "splits": splits}  # fmt: skip
+                 "audio_root": [str(folder) for folder in library.audio_roots.folders], "splits": splits}  # fmt: skip
     name = f"evaluate {library.settings.model.name}"
     with tracked(evaluate, "evaluation", library, arguments, tracking, name=name) as run:
         _evaluate(run, as_json=as_json)
@@ -83,7 +83,7 @@ def _evaluate(run: Run, *, as_json: bool) -> None:
         collection = library.collection(given["store"] or record.store, splits=splits, labels=model / LABELS)
         run.experiment.describe("data", lineage(collection))
         source = collection
-    found = evaluate_predictor(model, source, split=split, resamples=given["resamples"], device=library.settings.device)
+    found = evaluate_predictor(model, source, split=split, device=library.settings.device)
     out = given["out"] or model / EVALUATION
     audio = AudioRoots.of(given["audio_root"])
     try:

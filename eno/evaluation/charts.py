@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from eno.evaluation.bootstrap import Interval
+from eno.evaluation.confidence import Interval
 from eno.evaluation.by_label import BANDS
 from eno.evaluation.curves import PrecisionRecall, Reliability, ThresholdCurve
 from eno.evaluation.metrics import Metrics

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.errors import LabelError, ModelError
-from eno.evaluation.bootstrap import RESAMPLES, Interval, intervals, paired_difference
+from eno.evaluation.confidence import Interval, intervals, paired_difference
 from eno.evaluation.by_label import breakdown, per_label
 from eno.evaluation.curves import (
     PrecisionRecall,
@@ -29,8 +29,6 @@ from eno.models.average_precision import has_both_classes
 FIXED = 0.5
 """Threshold for uncalibrated probabilities, the reference for calibration."""
 
-_BUDGET = 10_000_000_000  # resampled decisions: 500 times 20,000 tracks of 1,000 labels
-_MIN_RESAMPLES = 100
 _EXTREMES = 2  # best and worst labels with a curve
 _MIN_POSITIVES = 5  # of a label with a curve
 
@@ -50,8 +48,8 @@ class Evaluation:
 
     Attributes
     ----------
-    artists, resamples : int
-        Number of artists (or groups of artists), and of bootstrap resamples.
+    artists : int
+        Number of artists (or groups of artists).
     aggregation : str
         How tracks were aggregated into albums.
     aggregations : dict of str to Metrics
@@ -73,7 +71,6 @@ class Evaluation:
     tracks: Level
     albums: Level
     artists: int
-    resamples: int
     aggregation: str
     aggregations: dict[str, Metrics]
     chance: float
@@ -109,8 +106,6 @@ def evaluate_predictions(
     aggregation: str = "mean_logit",
     album_probabilities: np.ndarray | None = None,
     album_thresholds: np.ndarray | None = None,
-    resamples: int | None = None,
-    seed: int = 0,
 ) -> Evaluation:
     """Evaluate a model on its predictions for held-out tracks.
 
@@ -137,8 +132,6 @@ def evaluate_predictions(
         aggregated.
     album_thresholds : np.ndarray [shape=(k,)], optional
         By default those of tracks.
-    resamples : int, optional
-        Number of bootstrap resamples; by default 1000, fewer with more than 10 million decisions, but at least 100.
 
     Raises
     ------
@@ -156,18 +149,17 @@ def evaluate_predictions(
         )
     y, p, limits = check_predictions(truth, probabilities, thresholds)
     owners = np.asarray(groups).astype(str)
-    draws = resamples or int(np.clip(_BUDGET // y.size, _MIN_RESAMPLES, RESAMPLES))
     counts = np.asarray(train_positives)
 
     def level(y: np.ndarray, p: np.ndarray, limits: np.ndarray, owners: np.ndarray) -> Level:
         metrics = evaluate(y, p, thresholds=limits)
-        found = intervals(y, p, limits, owners, resamples=draws, seed=seed)
+        found = intervals(y, p, limits, owners)
         parts = breakdown(y, p, thresholds=limits, num_genres=num_genres, train_positives=counts)
         return Level(metrics, found, parts)
 
     def gain(raw: np.ndarray) -> dict[str, Interval]:
-        metrics, options = ("f1_macro", "f1_micro"), {"resamples": draws, "seed": seed}
-        return paired_difference(y, p, raw, owners, thresholds_a=limits, thresholds_b=FIXED, metrics=metrics, **options)
+        metrics = ("f1_macro", "f1_micro")
+        return paired_difference(y, p, raw, owners, thresholds_a=limits, thresholds_b=FIXED, metrics=metrics)
 
     _, first = np.unique(np.asarray(albums).astype(str), return_index=True)
     first.sort()
@@ -184,7 +176,6 @@ def evaluate_predictions(
         tracks=tracks,
         albums=level(album_truth, of_albums, album_limits, owners[first]),
         artists=len(np.unique(owners)),
-        resamples=draws,
         aggregation=aggregation,
         aggregations={way: evaluate(album_truth, one, thresholds=limits) for way, one in by_way.items()},
         chance=float(usable_y.mean()),

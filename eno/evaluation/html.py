@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from eno.evaluation import charts
-from eno.evaluation.bootstrap import HEADLINE
+from eno.evaluation.confidence import HEADLINE, INTERVALS, NO_INTERVALS
 from eno.evaluation.by_label import BANDS, FAMILIES
 from eno.evaluation.diagnosis import Finding
 from eno.evaluation.errors import WorstError
@@ -70,11 +72,13 @@ def _overview(found: Evaluation) -> Chapter:
     others = [
         (title, *(_values(level.metrics, [name])[0] for level in levels.values())) for name, title in _OTHERS.items()
     ]
+    known = any(not np.isnan(interval.low) for one in shown.values() for interval in one.values())
     return Chapter(
         "Overview",
-        f"The 95 % confidence interval below each value comes from {found.resamples:,} bootstrap resamples of whole "
-        f"artists. A random ranking has a macro mAP of {found.chance:.3f} and a ROC-AUC of 0.5. Macro is the mean over "
-        "labels; micro pools all decisions.",
+        f"Below each value: {INTERVALS}. " * known
+        + f"There are {NO_INTERVALS}. " * (not known)
+        + f"A random ranking has a macro mAP of {found.chance:.3f} and a ROC-AUC of 0.5. Macro is the mean over labels; "
+        "micro pools all decisions.",
         [
             [
                 Picture("headline metrics with confidence intervals", charts.headline(shown, NAMES)),

@@ -88,7 +88,7 @@ def evaluate(truth: np.ndarray, probabilities: np.ndarray, *, thresholds: float 
     predicted = p > limits[usable]
     precisions, areas = average_precision_and_auc(y, p)
     labelled = y.any(axis=1)
-    lrap, coverage = _rank_rows(y[labelled], p[labelled])
+    ranking, depth = rank_rows(y[labelled], p[labelled])
     ece, ece_by_label = calibration_errors(y, p)
     macro, micro = precision_recall_f1(y, predicted, axis=0), precision_recall_f1(y, predicted)
     samples = precision_recall_f1(y[labelled], predicted[labelled], axis=1)
@@ -105,8 +105,8 @@ def evaluate(truth: np.ndarray, probabilities: np.ndarray, *, thresholds: float 
         map_macro=float(precisions.mean()),
         map_micro=float(average_precision_and_auc(y.reshape(-1, 1), p.reshape(-1, 1))[0][0]),
         roc_auc_macro=float(areas.mean()),
-        lrap=lrap,
-        coverage_error=coverage,
+        lrap=float(ranking.mean()),
+        coverage_error=float(depth.mean()),
         hamming_loss=float((predicted != y).mean()),
         ece=ece,
         ece_macro=float(ece_by_label.mean()),
@@ -198,8 +198,8 @@ def reliability(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarra
     return counts[0], counts[1], counts[2]
 
 
-def _rank_rows(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
-    """Return label ranking average precision and coverage error of rows that each have a label."""
+def rank_rows(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return label ranking average precision and coverage error of each row [shape=(n,)]; each row has a label."""
     quality, depth = np.empty(len(truth)), np.empty(len(truth))
     labels = truth.shape[1]
     step = max(1, _VALUES_AT_ONCE // labels)
@@ -214,7 +214,7 @@ def _rank_rows(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
         found = np.searchsorted(places, places, side="right") - starts[rows]
         quality[block] = np.add.reduceat(found / of_row, starts) / np.diff(starts, append=len(rows))
         depth[block] = np.maximum.reduceat(of_row, starts)
-    return float(quality.mean()), float(depth.mean())
+    return quality, depth
 
 
 def prevalence_baseline(train_truth: Labels, rows: int) -> np.ndarray:

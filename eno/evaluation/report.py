@@ -14,7 +14,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from eno.evaluation.bootstrap import Interval
+from eno.evaluation.confidence import INTERVALS, NO_INTERVALS, Interval
 from eno.evaluation.evaluation import Evaluation, Level
 from eno.evaluation.metrics import Metrics
 from eno.files import AudioRoots, printable, replace_file, visible, write_json
@@ -52,7 +52,6 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
     """Return an evaluation as strict JSON; NaN becomes null."""
     content = {
         "artists": evaluation.artists,
-        "resamples": evaluation.resamples,
         "chance_map_macro": evaluation.chance,
         "tracks": _level(evaluation.tracks),
         "albums": {
@@ -113,6 +112,7 @@ def _range(interval: Interval | None) -> str:
 
 def _caption(levels: list[Level]) -> str | None:
     skipped = max((one.metrics.without_positives + one.metrics.without_negatives for one in levels), default=0)
-    notes = ["95 % confidence intervals, by resampling artists"] if any(one.intervals for one in levels) else []
+    known = [not np.isnan(interval.low) for one in levels for interval in one.intervals.values()]
+    notes = [INTERVALS if any(known) else NO_INTERVALS] if known else []
     notes += [f"{skipped} labels without positives or without negatives excluded"] if skipped else []
     return "; ".join(notes) or None

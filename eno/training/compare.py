@@ -14,7 +14,7 @@ from eno.data.splits.artist_split import read_split
 from eno.data.splits.stratify import SPLITS
 from eno.encoders import Encoder, is_own, load_encoder
 from eno.errors import ConfigError
-from eno.evaluation.bootstrap import Interval, intervals, paired_difference
+from eno.evaluation.confidence import Interval, intervals, paired_difference
 from eno.evaluation.metrics import evaluate, prevalence_baseline
 from eno.files import AudioRoots
 from eno.inference.predictor import EnoPredictor
@@ -89,7 +89,7 @@ class ComparisonRow:
     f1_fixed : float
         Macro F1 of uncalibrated probabilities at a threshold of 0.5.
     difference : Interval or None
-        Macro mAP minus that of the reference, paired bootstrap over artists; None for the reference.
+        Macro mAP minus that of the reference, on the same tracks; None for the reference.
     fit_s : float
         Seconds to fit and calibrate, without embedding.
     tag_s : float

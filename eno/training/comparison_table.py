@@ -13,7 +13,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from eno.evaluation.bootstrap import HEADLINE, Interval
+from eno.evaluation.confidence import HEADLINE, Interval
 from eno.files import replace_file, visible
 from eno.reporting import page
 from eno.training.compare import PREVALENCE, ComparisonRow
@@ -61,6 +61,8 @@ def conclusion(rows: Sequence[ComparisonRow]) -> str:
 
 
 def _verdict(difference: Interval) -> str:
+    if math.isnan(difference.low) and difference.value:
+        return "too few artists for a confidence interval of the difference from"
     if difference.low > 0:
         return "better than"
     return "worse than" if difference.high < 0 else "not significantly different from"

@@ -22,7 +22,6 @@ def evaluate_predictor(
     source: PredictionSource,
     *,
     split: str = SPLITS[-1],
-    resamples: int | None = None,
     device: str = "auto",
 ) -> Evaluation:
     """Evaluate a predictor on a split, with its own vocabulary.
@@ -34,8 +33,6 @@ def evaluate_predictor(
         `eno.cnn.predictor.FeatureCollection`.
     split : {"test", "val", "train"}
         Only the test split estimates the performance on new music.
-    resamples : int, optional
-        See `eno.evaluation.evaluation.evaluate_predictions`.
 
     Raises
     ------
@@ -69,7 +66,6 @@ def evaluate_predictor(
             None if of_albums is None else of_albums.apply(aggregate(probabilities, found.albums, parts.album)[1])
         ),
         album_thresholds=None if of_albums is None else of_albums.thresholds,
-        resamples=resamples,
     )
 
 

@@ -11,7 +11,7 @@ emotions and yeast: https://github.com/tsoumakas/mulan, random hold-outs of 270 
 musicnn, https://github.com/jordipons/sklearn-audio-transfer-learning, artist-filtered split, mean over windows. A store
 is divided by its own splits; all metrics are means over labels with positives and negatives in the test rows.
 
-The last column is the difference in macro mAP to the best rival with a 95 % confidence interval: from a bootstrap over
+The last column is the difference in macro mAP to the best rival with a 95 % confidence interval: from leaving out
 artists where there is one split, and from the differences of the draws with the correction of C. Nadeau and Y. Bengio,
 "Inference for the generalization error" (Machine Learning 52, 2003) where there are several.
 """
@@ -41,7 +41,7 @@ from sklearn.svm import SVC
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.embeddings.store.embedding_store import EmbeddingStore
-from eno.evaluation.bootstrap import paired_difference
+from eno.evaluation.confidence import paired_difference
 from eno.evaluation.metrics import evaluate
 from eno.models import create_head
 from eno.models.average_precision import has_both_classes, macro_map

@@ -35,7 +35,6 @@ def predictions():
         "thresholds": np.array([0.5, 0.4, 0.45, 0.4, 0.3, 0.4]),
         "train_positives": np.array([60, 30, 30, 10, 10, 2]),
         "raw": (1 / (1 + np.exp(-3 * logits - 2))).astype(np.float32),
-        "resamples": 50,
     }
 
 
@@ -50,7 +49,7 @@ def test_evaluation_agrees_with_its_parts(predictions):
         albums = aggregate(p, predictions["albums"], way)[1]
         assert metrics == evaluate(truth[::3], albums, thresholds=limits)
     assert found.albums.metrics == found.aggregations["mean_logit"]
-    assert (found.albums.metrics.rows, found.artists, found.resamples) == (24, 12, 50)
+    assert (found.albums.metrics.rows, found.artists) == (24, 12)
     assert set(found.tracks.parts) == {"genres", "descriptors", "head", "torso", "tail"}
     assert found.common_threshold is None
     assert [one.name for one in found.precision_recall[:1]] == ["all decisions"]

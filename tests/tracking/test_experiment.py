@@ -133,7 +133,7 @@ def test_offline_training_and_evaluation_can_be_imported_later(to_train, run, co
     assert not task["execution"]["artifacts"]
     assert [name for name in files if name.endswith(".zip")] == ["models/predictor.zip"]
 
-    evaluated = session_of(run("evaluate", tmp_path / "model", "--tracking", "offline", "--resamples", 5))
+    evaluated = session_of(run("evaluate", tmp_path / "model", "--tracking", "offline"))
     task, events, files = read_session(evaluated)
     assert (task["project_name"], task["type"]) == ("eno/evaluation", "testing")
     figures = json.loads((tmp_path / "model" / "evaluation" / "metrics.json").read_text())
@@ -447,7 +447,7 @@ def test_evaluation_and_retraining_name_their_model_and_its_task(to_train, run, 
     (task,), ((model_id, model),) = stub.tasks.values(), stub.models.items()
     assert model["name"] == "predictor ab"
     assert str(tmp_path) not in model.get("comment", "") and "/tmp" not in model.get("comment", "")
-    run("evaluate", "--model", tmp_path / "ab", "--resamples", 5)
+    run("evaluate", "--model", tmp_path / "ab")
     run("retrain", "--model", tmp_path / "ab", "--labels", tmp_path / "labels.json")
     _, evaluated, retrained = stub.tasks.values()
     for one in (evaluated, retrained):

@@ -14,7 +14,7 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.data.splits.artist_split import read_split
 from eno.errors import ConfigError
-from eno.evaluation.bootstrap import intervals, paired_difference
+from eno.evaluation.confidence import intervals, paired_difference
 from eno.evaluation.metrics import evaluate
 from eno.inference.predictor import EnoPredictor
 from eno.inference.predictor_folder import PredictorParts
@@ -169,7 +169,7 @@ class TestCNNPredictor:
         root, collection = music
         folder, _, parts, _ = trained
         source = FeatureCollection(root.root, "cpu")
-        found = evaluate_predictor(folder, source, resamples=50, device="cpu")
+        found = evaluate_predictor(folder, source, device="cpu")
         test = source.predict(parts, "test")
         truth, calibrated = test.truth, parts.calibration.apply(test.probabilities)
         assert found.tracks.metrics == evaluate(truth, calibrated, thresholds=parts.calibration.thresholds)

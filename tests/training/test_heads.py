@@ -64,13 +64,13 @@ def test_predictor_is_calibrated_for_tracks_and_albums(collection, model):
 def test_heads_that_take_windows_are_trained_on_windows(collection, tmp_path):
     options = {"pooling": "attention", "hidden": [16], "max_epochs": 40, "learning_rate": 5e-3}
     train_head(collection, HeadPlan("mlp", options), device="cpu").save(tmp_path)
-    found = evaluate_predictor(tmp_path, collection, resamples=100, device="cpu")
+    found = evaluate_predictor(tmp_path, collection, device="cpu")
     assert found.tracks.metrics.map_macro > found.chance + 0.3
 
 
 class TestEvaluation:
     def test_metrics_are_those_of_the_test_split(self, collection, model):
-        found = evaluate_predictor(model, collection, resamples=200, device="cpu")
+        found = evaluate_predictor(model, collection, device="cpu")
         parts, test = PredictorParts.load(model, device="cpu"), collection.tracks("test")
         raw = parts.head.predict_proba(test.X)
         probabilities = parts.calibration.apply(raw)

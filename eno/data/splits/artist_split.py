@@ -24,7 +24,7 @@ SPLIT_SCHEMA = pa.schema([
 """Columns of ``processed/splits/{train,val,test}.parquet``: a track, its album and the album's labels."""
 
 GROUP = pa.field("group", pa.string())
-"""Another column of splits: the group of artists, which folds and bootstraps keep together."""
+"""Another column of splits: the group of artists, which folds and confidence intervals keep together."""
 
 LEFT_OUT = ""
 """Marks tracks that are in no split."""

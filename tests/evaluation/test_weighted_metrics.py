@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from eno.evaluation.weighted_ranking import weighted_average_precision_and_auc
+from eno.evaluation.metrics import evaluate
+from eno.evaluation.weighted_metrics import METRICS, weighted_average_precision_and_auc, weighted_metrics
 from eno.models.average_precision import average_precision_and_auc
 
 
@@ -62,3 +63,27 @@ def test_sparse_and_dense_products_agree():
     )
     np.testing.assert_allclose(few, same, rtol=1e-6)
     assert each[0][0] == pytest.approx(average_precision_score(truth, scores, sample_weight=weights[:, 0]))
+
+
+def test_weights_equal_copies_of_rows():
+    random = np.random.default_rng(0)
+    owner = np.repeat(np.arange(15), 4)
+    truth, probabilities = random.random((60, 12)) < np.linspace(0.3, 0.6, 12), random.random((60, 12))
+    probabilities[truth] = probabilities[truth] ** 0.5
+    thresholds = np.linspace(0.2, 0.6, 12)
+    weights = np.c_[np.ones(15), random.integers(0, 3, (15, 20))].astype(np.float32)
+    found = weighted_metrics(truth, probabilities, thresholds, owner, weights, METRICS)
+    for column in range(21):
+        rows = np.repeat(np.arange(60), weights[owner, column].astype(int))
+        expected = evaluate(truth[rows], probabilities[rows], thresholds=thresholds)
+        for name in METRICS:
+            assert found[name][column] == pytest.approx(getattr(expected, name), abs=1e-6), name
+
+
+def test_a_metric_without_labels_is_nan():
+    truth, owner = np.array([[1], [0], [0]]), np.arange(3)
+    weights = np.array([[1, 0], [1, 1], [1, 1]], np.float32)
+    found = weighted_metrics(truth, np.array([[0.9], [0.2], [0.1]]), 0.5, owner, weights, METRICS)
+    for name, values in found.items():
+        assert values[0] == 1, name
+        assert np.isnan(values[1]), name
