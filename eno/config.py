@@ -61,9 +61,9 @@ class LabelSettings(Section):
 
 
 class SplitSettings(Section):
-    """``[split]``: fractions of the validation and test splits, and the random seed."""
+    """``[split]``: fractions of the validation and test splits, and the random seed; validation can be 0."""
 
-    val: float = Field(default=0.15, gt=0, lt=0.5)
+    val: float = Field(default=0.15, ge=0, lt=0.5)
     test: float = Field(default=0.15, gt=0, lt=0.5)
     seed: int = 0
 

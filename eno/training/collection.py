@@ -105,6 +105,8 @@ class Collection:
             The split cannot be read.
         """
         rows = read_split(self.splits, split)
+        if len(rows) == 0:
+            raise LabelError(f"{self.splits / split}.parquet: this split has no tracks. Make splits with: eno split")
         rows = without_tracks(rows, [failure.track_id for failure in self.store.ledger.failures()])
         if len(rows) == 0:
             raise LabelError(f"{self.splits / split}.parquet: none of its tracks could be embedded.")

@@ -14,7 +14,7 @@ from eno.models.aggregation import aggregate
 from eno.training.collection import PredictionSource, SplitPredictions
 from eno.training.record import TrainingRecord, check_unseen
 
-_DIAGNOSED = 20_000  # maximum number of training and validation tracks, to detect overfitting
+_DIAGNOSED = 20_000  # maximum number of training tracks, to detect over-fitting
 
 
 def evaluate_predictor(
@@ -45,7 +45,7 @@ def evaluate_predictor(
         check_unseen(folder, found.ids)
     probabilities = _calibrated(parts, found)
     calibration, of_albums = parts.calibration, parts.album_calibration
-    train, val = (source.predict(parts, other, limit=_DIAGNOSED) for other in SPLITS[:2])
+    train = None if split == SPLITS[0] else source.predict(parts, SPLITS[0], limit=_DIAGNOSED)
     return evaluate_predictions(
         labels=parts.labels.all_labels,
         num_genres=parts.labels.num_genres,
@@ -57,8 +57,7 @@ def evaluate_predictor(
         thresholds=0.5 if calibration is None else calibration.thresholds,
         train_positives=np.array(record.train_positives),
         raw=None if calibration is None else found.probabilities,
-        train=Predictions(train.truth, _calibrated(parts, train)),
-        val=Predictions(val.truth, _calibrated(parts, val)),
+        train=None if train is None else Predictions(train.truth, _calibrated(parts, train)),
         head=record.head,
         calibration=record.calibration.get("method", "platt"),
         aggregation=parts.album,

@@ -83,7 +83,7 @@ def make_splits(
     artist who is credited with an album or tagged on a compilation is in two splits. Guests ("feat.") do not count.
     Compilations, and albums credited to more than six artists, are left out if they would join artists who are
     otherwise unconnected. Artists who are only on compilations never join others: of their tracks, those in another
-    group are left out. Fewer than three groups raise a `LabelError`.
+    group are left out. Fewer groups than splits raise a `LabelError`.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def make_splits(
     labels : LabelEncoder
         The labels to stratify by.
     val, test : float
-        Shares of the tracks.
+        Shares of the tracks; `val` may be 0.
     tags : pyarrow.Table, optional
         The tracks table, for the artists on compilations. Without it each compilation is a group of its own.
 

@@ -20,9 +20,9 @@ _COLUMNS = ("track_id", "path", "file_name")
 def read_official_splits(folder: Path, tracks: pa.Table) -> tuple[np.ndarray, list[str]]:
     """Read the split of each track from a folder of published splits.
 
-    The folder has one file for each of ``train``, ``val`` (or ``validation``, ``valid``) and ``test``: ``.parquet``,
-    ``.csv`` or ``.tsv`` with a column ``track_id``, ``path`` or ``file_name``; or ``.txt`` with one track id or album
-    per line.
+    The folder has one file for each of ``train``, ``val`` (or ``validation``, ``valid``; may be missing) and ``test``:
+    ``.parquet``, ``.csv`` or ``.tsv`` with a column ``track_id``, ``path`` or ``file_name``; or ``.txt`` with one track
+    id or album per line.
 
     Returns
     -------
@@ -38,6 +38,8 @@ def read_official_splits(folder: Path, tracks: pa.Table) -> tuple[np.ndarray, li
     unknown: list[str] = []
     for name in SPLITS:
         path = _find(folder, name)
+        if path is None:
+            continue
         named = {one if one in known else one.strip() for one in _names(path)}
         unknown += sorted(named - known)
         listed = np.array([not named.isdisjoint(pair) for pair in zip(ids, albums, strict=True)], bool)
@@ -51,9 +53,11 @@ def read_official_splits(folder: Path, tracks: pa.Table) -> tuple[np.ndarray, li
     return splits, unknown
 
 
-def _find(folder: Path, name: str) -> Path:
+def _find(folder: Path, name: str) -> Path | None:
     stems = {"val": ("val", "validation", "valid")}.get(name, (name,))
     found = [path for stem in stems for suffix in _SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
+    if not found and name == "val":
+        return None
     if len(found) != 1:
         seen = ", ".join(path.name for path in found) or "none"
         raise CatalogueError(f"{folder}: expected one file {name}{{{','.join(_SUFFIXES)}}}, found {seen}.")

@@ -12,7 +12,8 @@ from eno.errors import LabelError
 
 SPLITS = ("train", "val", "test")
 
-_URGENCY = 1e6  # outweighs any chi-square
+_MISSING, _NOT_LEARNED = 1e6, 1e9  # cost of a label that is missing in a split; outweighs any chi-square
+_ROUNDS, _TINY = 10, 1e-9
 
 
 def artist_groups(artists: Sequence[Sequence[str]]) -> list[str]:
@@ -44,15 +45,17 @@ def split_by_group(
     Groups are assigned one by one, those with the rarest labels first, as in iterative stratification (Sechidis et
     al., "On the stratification of multi-label data", ECML PKDD 2011), but with all labels of a group at once: a group
     goes to the split where it brings the counts of its labels closest to the shares (smallest increase of chi-square).
-    One rule takes priority: if a label has no more unassigned groups than there are splits still lacking it, its next
-    group must go to one of those splits.
+    One rule takes priority: a label must be in train, with a second group also in test, with a third also in val. If it
+    has no more unassigned groups than there are splits still lacking it, its next group goes to the first of those.
+    Groups with several rare labels may want to go to different splits; in the end, groups of labels that are missing
+    in a split are moved as long as fewer are missing afterwards. No label of two or more groups is missing in train.
 
     Parameters
     ----------
     labels : scipy.sparse.csr_array [shape=(n, num_labels)]
         Labels of the items, with weights above 0.
     val, test : float
-        Shares of the items.
+        Shares of the items. Without validation (0) there are only train and test.
     seed : int
         Breaks ties.
 
@@ -62,15 +65,19 @@ def split_by_group(
         An element of `SPLITS` for every item.
     """
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
-    if len(names) < len(SPLITS):
+    used = SPLITS if val else (SPLITS[0], SPLITS[-1])
+    if len(names) < len(used):
         raise LabelError(
             f"Found {len(names)} group{'s' * (len(names) != 1)} of artists ({', '.join(names[:3])}); splits without "
-            f"shared artists need at least {len(SPLITS)}: one each for {', '.join(SPLITS)}."
+            f"shared artists need at least {len(used)}: one each for {', '.join(used)}."
         )
     counts = _label_shares(labels, group_of, len(names))
     order = np.random.default_rng(seed).permutation(len(names))
-    split_of_group = _assign(counts, np.array([[1 - val - test], [val], [test]]), order)
-    splits: np.ndarray = np.array(SPLITS)[split_of_group[group_of]]
+    share_of = dict(zip(SPLITS, (1 - val - test, val, test), strict=True))
+    shares = np.array([[share_of[name]] for name in used])
+    split_of_group = _assign(counts, shares, order)
+    _repair(counts, shares, split_of_group, order)
+    splits: np.ndarray = np.array(used)[split_of_group[group_of]]
     return splits
 
 
@@ -88,7 +95,7 @@ def _label_shares(labels: sparse.csr_array, group_of: np.ndarray, groups: int) -
 
 def _assign(counts: sparse.csr_array, shares: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Return the split of every group."""
-    queues = _queues(counts, order)
+    queues, rank = _queues(counts, order), _rank(shares)
     have = np.zeros((len(shares), counts.shape[1]))
     groups_left = np.bincount(counts.indices, minlength=counts.shape[1]).astype(float)
     groups_left[groups_left == 0] = np.inf
@@ -99,18 +106,66 @@ def _assign(counts: sparse.csr_array, shares: np.ndarray, order: np.ndarray) -> 
         while split_of[queue[-1]] >= 0:
             queue.pop()
         group = queue.pop()
-        columns = counts.indices[counts.indptr[group] : counts.indptr[group + 1]]
-        own = counts.data[counts.indptr[group] : counts.indptr[group + 1]]
-        held = have[:, columns]
-        cost = (own**2 / shares - 2 * own * (1 - held / shares)).sum(axis=1)
-        urgent = groups_left[columns] <= (held == 0).sum(axis=0)
-        cost += _URGENCY * ((held > 0) & urgent).sum(axis=1)
+        columns, own = _row(counts, group)
+        held, left = have[:, columns], groups_left[columns]
+        lacking = held == 0
+        more_important = np.array([lacking[one > rank].sum(axis=0) for one in rank])
+        wanted = lacking & (more_important < left)
+        urgent = left <= lacking.sum(axis=0)
+        cost = _increase(held, own, shares).sum(axis=1) + _MISSING * (~wanted & urgent).sum(axis=1)
         split = int(cost.argmin())
         split_of[group] = split
         have[split, columns] += own
         groups_left[columns] -= 1
         groups_left[groups_left == 0] = np.inf
     return split_of
+
+
+def _rank(shares: np.ndarray) -> np.ndarray:
+    """Return the importance of splits, 0 first: the only group of a label belongs in train, a second one in test."""
+    return np.array([0, *range(len(shares) - 1, 0, -1)])
+
+
+def _repair(counts: sparse.csr_array, shares: np.ndarray, split_of: np.ndarray, order: np.ndarray) -> None:
+    """Move groups of labels that are missing in a split, as long as fewer are missing afterwards, or chi-square falls."""
+    groups_in = np.stack([np.bincount(_of_split(counts, split_of == split).indices, minlength=counts.shape[1])
+                          for split in range(len(shares))])  # fmt: skip
+    have = np.stack([_of_split(counts, split_of == split).sum(axis=0) for split in range(len(shares))])
+    total = groups_in.sum(axis=0)
+    penalty = np.where(total > _rank(shares)[:, np.newaxis], _MISSING, 0.0)
+    penalty[0, total > 1] = _NOT_LEARNED
+    for _ in range(_ROUNDS):
+        missing = ((groups_in == 0) & (penalty > 0)).any(axis=0)
+        moved = False
+        for group in order[(counts[order][:, np.flatnonzero(missing)].sum(axis=1) > 0)].tolist():
+            columns, own = _row(counts, group)
+            split, held, number = split_of[group], have[:, columns], groups_in[:, columns]
+            cost = _increase(held, own, shares).sum(axis=1) - (penalty[:, columns] * (number == 0)).sum(axis=1)
+            leaving = _increase(held[split] - own, own, shares[split])
+            cost[split] = leaving.sum() - (penalty[split, columns] * (number[split] == 1)).sum()
+            best = int(cost.argmin())
+            if cost[best] < cost[split] - _TINY:
+                for place, sign in ((split, -1), (best, 1)):
+                    have[place, columns] += sign * own
+                    groups_in[place, columns] += sign
+                split_of[group], moved = best, True
+        if not moved:
+            break
+
+
+def _of_split(counts: sparse.csr_array, chosen: np.ndarray) -> sparse.csr_array:
+    return counts[np.flatnonzero(chosen)]
+
+
+def _row(counts: sparse.csr_array, group: int) -> tuple[np.ndarray, np.ndarray]:
+    span = slice(counts.indptr[group], counts.indptr[group + 1])
+    return counts.indices[span], counts.data[span]
+
+
+def _increase(held: np.ndarray, own: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return by how much chi-square increases if `own` is added to what splits hold."""
+    result: np.ndarray = own**2 / shares - 2 * own * (1 - held / shares)
+    return result
 
 
 def _queues(counts: sparse.csr_array, order: np.ndarray) -> list[list[int]]:

@@ -220,6 +220,12 @@ class TestOfficial:
         assert splits.tolist() == ["train", "val", "test"]
         assert unknown == []
 
+    def test_validation_may_be_missing(self, tracks, tmp_path):
+        self.write(tmp_path, train_txt="x", test_txt="z")
+        splits, unknown = read_official_splits(tmp_path, tracks)
+        assert set(splits) == {"train", "test", ""}
+        assert unknown == []
+
     def test_spaces_around_a_name_are_no_part_of_it_if_no_track_has_them(self, tracks, tmp_path):
         self.write(tmp_path, train_txt=" x \r\n", val_txt="y\t\n", test_txt="z")
         assert read_official_splits(tmp_path, tracks)[1] == []

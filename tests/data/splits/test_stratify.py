@@ -28,6 +28,56 @@ def test_no_group_is_in_two_splits(seed):
     assert len({(group, split) for group, split in zip(groups, splits, strict=True)}) == len(set(groups))
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([(12, 30), (40, 60), (60, 20)]))
+def test_labels_that_can_be_learned_are_in_train(seed, size):
+    labels, groups = long_tail(seed, *size)
+    for splits in (split_by_group(labels, groups, val=0.15, test=0.15, seed=seed),
+                   split_by_group(labels, groups, val=0, test=0.15, seed=seed)):  # fmt: skip
+        artists = artists_in(labels, groups, splits)
+        assert (artists["train"] > 0)[artists["train"] + artists["val"] >= 2].all()
+        assert (artists["train"] > 0)[sum(artists.values()) >= 2].all()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_rare_labels_are_in_all_splits(seed):
+    labels, groups = long_tail(seed, 60, 20)
+    artists = artists_in(labels, groups, split_by_group(labels, groups, val=0.15, test=0.15, seed=seed))
+    total = sum(artists.values())
+    assert (artists["train"] > 0)[total >= 1].all()
+    assert (artists["test"] > 0)[total >= 2].all()
+    assert (artists["val"] > 0)[total >= 3].all()
+
+
+def test_without_validation_there_are_two_splits():
+    labels, groups = long_tail(0, 60, 20)
+    splits = split_by_group(labels, groups, val=0, test=0.2, seed=0)
+    assert set(splits) == {"train", "test"}
+    assert not {group for group, split in zip(groups, splits, strict=True) if split == "train"} & {
+        group for group, split in zip(groups, splits, strict=True) if split == "test"
+    }
+    with pytest.raises(LabelError, match="at least 2: one each for train, test"):
+        split_by_group(labels, ["a"] * len(groups), val=0, test=0.2, seed=0)
+
+
+def long_tail(seed: int, artists: int, labels: int) -> tuple[sparse.csr_array, list[str]]:
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(artists), rng.integers(1, 9, artists))
+    own = rng.random((artists, labels)) < np.geomspace(0.4, 2 / artists, labels)
+    rows = own[groups] & (rng.random((len(groups), labels)) < 0.8)
+    return sparse.csr_array(rows.astype(np.float32)), [f"artist {group}" for group in groups]
+
+
+def artists_in(labels: sparse.csr_array, groups: list[str], splits: np.ndarray) -> dict[str, np.ndarray]:
+    names, group_of = np.unique(groups, return_inverse=True)
+    found = {}
+    for name in SPLITS:
+        has = np.zeros((len(names), labels.shape[1]), bool)
+        np.logical_or.at(has, group_of[splits == name], labels.toarray()[splits == name] > 0)
+        found[name] = has.sum(axis=0)
+    return found
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_shares_and_labels_are_balanced(seed):
     labels, groups = collection(seed)
@@ -100,6 +150,7 @@ def naive_split(labels, groups, *, val, test, seed):
     counts /= counts.sum(axis=0)
     shares = np.array([[1 - val - test], [val], [test]])
     have, split_of = np.zeros((3, counts.shape[1])), np.full(len(names), -1)
+    rank = [0, 2, 1]  # train first, then test
     order, left = np.random.default_rng(seed).permutation(len(names)), (counts > 0).sum(axis=0)
     while (split_of < 0).any():
         label = int(np.where(left > 0, left, np.inf).argmin())
@@ -107,7 +158,10 @@ def naive_split(labels, groups, *, val, test, seed):
         group = candidates[counts[candidates, label].argmax()]
         cost = (counts[group] ** 2 / shares - 2 * counts[group] * (1 - have / shares)).sum(axis=1)
         urgent = (counts[group] > 0) & (left <= (have == 0).sum(axis=0))
-        split = int((cost + 1e6 * ((have > 0) & urgent).sum(axis=1)).argmin())
+        for label in np.flatnonzero(urgent):
+            lacking = sorted(np.flatnonzero(have[:, label] == 0), key=lambda one: rank[one])
+            cost[[one for one in range(3) if one not in lacking[: left[label]]]] += 1e6
+        split = int(cost.argmin())
         split_of[group] = split
         have[split] += counts[group]
         left -= counts[group] > 0
