@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from eno.evaluation.confidence import Interval
 from eno.evaluation.by_label import BANDS
+from eno.evaluation.confidence import Interval
 from eno.evaluation.curves import PrecisionRecall, Reliability, ThresholdCurve
 from eno.evaluation.metrics import Metrics
 from eno.reporting.plotting import BLUE, GRID, INK, ORANGE, WIDTH, figure, plain_logarithmic, shorten, svg

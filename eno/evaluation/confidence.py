@@ -2,8 +2,8 @@
 
 Tracks of one artist resemble each other, so the artist is the unit: a metric is computed again without each artist in
 turn, and the variance of these values gives the standard error (delete-one jackknife; B. Efron and R. Tibshirani, "An
-Introduction to the Bootstrap", 1993, ch. 11). More than 200 artists are dealt into 200 sets of about equal size, and one
-set at a time is left out (P. Kott, "The delete-a-group jackknife", Journal of Official Statistics 17(4), 2001).
+Introduction to the Bootstrap", 1993, ch. 11). More than 200 artists are dealt into 200 sets of about equal size, of
+which one at a time is left out (P. Kott, "The delete-a-group jackknife", Journal of Official Statistics 17(4), 2001).
 
 Half the width is a quantile of Student's t. Its degrees of freedom are one less than the number of artists that count:
 that number is g for the values of g artists of equal influence, and small where a few artists have most of the tracks

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.errors import LabelError, ModelError
-from eno.evaluation.confidence import Interval, intervals, paired_difference
 from eno.evaluation.by_label import breakdown, per_label
+from eno.evaluation.confidence import Interval, intervals, paired_difference
 from eno.evaluation.curves import (
     PrecisionRecall,
     Reliability,

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from eno.evaluation import charts
-from eno.evaluation.confidence import HEADLINE, INTERVALS, NO_INTERVALS
 from eno.evaluation.by_label import BANDS, FAMILIES
+from eno.evaluation.confidence import HEADLINE, INTERVALS, NO_INTERVALS
 from eno.evaluation.diagnosis import Finding
 from eno.evaluation.errors import WorstError
 from eno.evaluation.evaluation import Evaluation, Level
@@ -77,8 +77,8 @@ def _overview(found: Evaluation) -> Chapter:
         "Overview",
         f"Below each value: {INTERVALS}. " * known
         + f"There are {NO_INTERVALS}. " * (not known)
-        + f"A random ranking has a macro mAP of {found.chance:.3f} and a ROC-AUC of 0.5. Macro is the mean over labels; "
-        "micro pools all decisions.",
+        + f"A random ranking has a macro mAP of {found.chance:.3f} and a ROC-AUC of 0.5. Macro is the mean over "
+        "labels; micro pools all decisions.",
         [
             [
                 Picture("headline metrics with confidence intervals", charts.headline(shown, NAMES)),

@@ -1,8 +1,8 @@
 """How often confidence intervals are wrong, in simulations where the truth is known.
 
-Two models predict tags for tracks of a few artists. Tracks of an artist share labels, and each model errs in its own way
-on every artist. Three figures per metric, each for percentiles of 300 bootstrap samples of artists (shifted so that their
-mean is the value on all rows) and for the jackknife of `eno.evaluation.confidence`:
+Two models predict tags for tracks of a few artists. Tracks of an artist share labels, and each model errs in its own
+way on every artist. Three figures per metric, each for percentiles of 300 bootstrap samples of artists (shifted so that
+their mean is the value on all rows) and for the jackknife of `eno.evaluation.confidence`:
 
 - *different*: how often the interval of the difference excludes 0 for models that are equally good; 5 % are promised.
 - *found*: how often it excludes 0 in the right direction for models of which one is better, the power.

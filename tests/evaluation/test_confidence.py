@@ -45,8 +45,8 @@ def test_intervals_are_those_of_a_jackknife_by_hand(tracks):
                 assert [interval.low, interval.high] == pytest.approx([value - reach, value + reach], abs=1e-5), name
             else:
                 odds = [end / (1 - end) for end in (interval.low, interval.high)]
-                step = reach / (value * (1 - value))
-                assert np.log(odds) == pytest.approx(np.log(value / (1 - value)) + [-step, step], abs=1e-4), name
+                middle, step = np.log(value / (1 - value)), reach / (value * (1 - value))
+                assert np.log(odds) == pytest.approx([middle - step, middle + step], abs=1e-4), name
 
 
 def test_intervals_contain_the_value(data):
@@ -68,7 +68,7 @@ def test_tracks_as_units_would_be_overconfident():
 
 @pytest.mark.parametrize("largest", [4, 60])
 def test_equal_models_are_rarely_called_different(largest):
-    # Nominally in 5 % of cases; percentiles of bootstrap samples do so in 10 to 18 %. scripts/bench/intervals.py has more.
+    # Nominally in 5 % of cases; scripts/bench/intervals.py compares with the bootstrap.
     random, trials = np.random.default_rng(0), 150
     tracks = np.r_[largest, np.full(15, 4)]
     found = [paired_difference(*clustered(random, 16, tracks=tracks, models=2), metrics=METRICS) for _ in range(trials)]

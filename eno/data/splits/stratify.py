@@ -127,17 +127,17 @@ def _rank(shares: np.ndarray) -> np.ndarray:
 
 
 def _repair(counts: sparse.csr_array, shares: np.ndarray, split_of: np.ndarray, order: np.ndarray) -> None:
-    """Move groups of labels that are missing in a split, as long as fewer are missing afterwards, or chi-square falls."""
-    groups_in = np.stack([np.bincount(_of_split(counts, split_of == split).indices, minlength=counts.shape[1])
-                          for split in range(len(shares))])  # fmt: skip
-    have = np.stack([_of_split(counts, split_of == split).sum(axis=0) for split in range(len(shares))])
+    """Move groups of labels that are missing in a split to where fewer labels are missing, or chi-square is smaller."""
+    parts = [counts[np.flatnonzero(split_of == split)] for split in range(len(shares))]
+    groups_in = np.stack([np.bincount(part.indices, minlength=counts.shape[1]) for part in parts])
+    have = np.stack([part.sum(axis=0) for part in parts])
     total = groups_in.sum(axis=0)
     penalty = np.where(total > _rank(shares)[:, np.newaxis], _MISSING, 0.0)
     penalty[0, total > 1] = _NOT_LEARNED
     for _ in range(_ROUNDS):
         missing = ((groups_in == 0) & (penalty > 0)).any(axis=0)
         moved = False
-        for group in order[(counts[order][:, np.flatnonzero(missing)].sum(axis=1) > 0)].tolist():
+        for group in order[counts[order][:, np.flatnonzero(missing)].sum(axis=1) > 0].tolist():
             columns, own = _row(counts, group)
             split, held, number = split_of[group], have[:, columns], groups_in[:, columns]
             cost = _increase(held, own, shares).sum(axis=1) - (penalty[:, columns] * (number == 0)).sum(axis=1)
@@ -151,10 +151,6 @@ def _repair(counts: sparse.csr_array, shares: np.ndarray, split_of: np.ndarray, 
                 split_of[group], moved = best, True
         if not moved:
             break
-
-
-def _of_split(counts: sparse.csr_array, chosen: np.ndarray) -> sparse.csr_array:
-    return counts[np.flatnonzero(chosen)]
 
 
 def _row(counts: sparse.csr_array, group: int) -> tuple[np.ndarray, np.ndarray]:
