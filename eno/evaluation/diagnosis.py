@@ -2,56 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
+from scipy.stats import mannwhitneyu
 
-from eno.evaluation.metrics import calibration_errors
+from eno.evaluation.confidence import Interval
+from eno.evaluation.metrics import BINS, calibration_errors
+from eno.evaluation.remedies import REMEDIES, Remedies
 from eno.models.average_precision import average_precision_and_auc, has_both_classes
+from eno.models.calibration.scaling import METHODS
 
 _UNDER_FITTING = 0.4  # training mAP as a share of the way from chance to 1; training tracks can be ranked much better
-_SMALL_GAP, _LARGE_GAP = 0.1, 0.2  # between mAP in training and on other tracks
+_SMALL_GAP, _LARGE_GAP = 0.1, 0.2  # between mAP in training and on test tracks
+_MEMORISED = 0.95  # training mAP
 _ECE = 0.05
 _RATIO = 1.5  # of mean probability to observed frequency, or the inverse
+_ENOUGH = 5  # artists of a label; that tracks of fewer are all missed may be chance
+_P = 0.05  # a contrast that chance produces less often counts
+_FLIPS = 999  # random signs; five artists have only 32 combinations, of which two are as extreme as the observed one
+_FEWEST = 6
+_RULE, _BY_LABEL = "expected", "scut"  # the default rule for thresholds, and the one that fits each label alone
 _NAMED = 8
 _SMALLEST = 1e-7
-
-
-@dataclass(frozen=True)
-class _Remedies:
-    """What to change in one kind of model; empty where it has no setting for that."""
-
-    under_fitting: str
-    over_fitting: str
-    rare_labels: str = ""
-    constant: str = ""
-
-
-_REMEDIES = {
-    "mlp": _Remedies(
-        "a larger head or longer training (--set mlp.hidden=[1024,1024], --set mlp.max_epochs=200), less "
-        "regularisation (--set mlp.dropout=0)",
-        "more regularisation (--set mlp.dropout=0.7, --set mlp.weight_decay=0.1, --set mlp.mixup=0.2), a smaller head "
-        "(--head linear)",
-        "class weights (--set mlp.class_weights=balanced), another loss (--set mlp.loss=focal)",
-        "another seed or a lower learning rate (--set mlp.learning_rate=0.0003)",
-    ),
-    "lightgbm": _Remedies(
-        "more or larger trees (--set lightgbm.rounds=500, --set lightgbm.num_leaves=31)",
-        "smaller trees (--set lightgbm.num_leaves=4, --set lightgbm.min_data_in_leaf=50), a smaller head "
-        "(--head linear)",
-    ),
-    "linear": _Remedies("a larger head (--head mlp)", "stronger penalties (--set linear.l2=[10,1,0.1])"),
-    "knn": _Remedies("a larger head (--head mlp)", "more neighbours (--set knn.k=[50,100])"),
-    "simple_cnn": _Remedies(
-        "longer training (scripts/train.py --epochs=200)",
-        "augmentation (scripts/train.py --spec_augment --mixup=0.2)",
-        "class weights (scripts/train.py --class_weights=balanced), another loss (scripts/train.py --loss=focal)",
-        "another seed or a lower learning rate (scripts/train.py --learning_rate=0.0003)",
-    ),
-}
-_OTHER = _Remedies("a larger head (--head mlp)", "a smaller head (--head linear)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,56 +60,80 @@ def diagnose(
     labels: Sequence[str],
     test: Predictions,
     *,
+    groups: Sequence[str] | np.ndarray,
     thresholds: np.ndarray,
     train_positives: np.ndarray,
     train: Predictions | None = None,
-    val: Predictions | None = None,
+    test_map: Interval | None = None,
     head: str = "mlp",
-    calibration: str = "platt",
+    calibration: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[Finding]:
     """Check for common issues of multi-label training, and return the result of every check.
 
+    An issue is found if a contrast is measured that is larger than chance would produce with so few artists.
+
     Parameters
     ----------
-    test, train, val : Predictions
-        For test, training and validation tracks. Without `val`, training is compared with `test`.
+    test, train : Predictions
+        For test and training tracks.
+    groups : sequence of str [length=n]
+        Artist of each test track.
     thresholds : np.ndarray [shape=(k,)]
         A label is predicted if its probability is strictly above.
     train_positives : np.ndarray [shape=(k,)]
         Number of training tracks with each label.
-    head, calibration : str
-        Name of the head and method of calibration, to suggest settings that this predictor has.
+    test_map : Interval, optional
+        Macro mAP of the test tracks with its confidence interval.
+    head, calibration : str, mapping
+        Name of the head, and ``method`` and ``rule`` of the calibration, to suggest settings that this predictor has.
     """
-    held_out, name = (test, "test") if val is None else (val, "validation")
-    remedies = _REMEDIES.get(head, _OTHER)
+    remedies = REMEDIES.get(head, Remedies())
+    counts = np.asarray(train_positives)
+    enough = _on_enough_artists(test, np.asarray(groups)) & (counts > 0)
+    never = enough & ~(test.probabilities > thresholds).any(axis=0)
     return [
-        *_fit(train, held_out, name, remedies),
-        _never_predicted(labels, test, thresholds, train_positives, remedies),
+        *_fit(train, test, test_map, remedies, head),
+        _unpredicted(labels, test, never, int(enough.sum()), counts, calibration.get("rule", _RULE)),
+        _imbalance(labels, test, never, counts, remedies),
+        _untrained(labels, test, counts),
         _untested(labels, test),
-        _constant(labels, test, remedies),
-        _calibration(test, calibration),
+        _constant(labels, test, counts, remedies),
+        _calibration(test, np.asarray(groups), calibration.get("method", METHODS[0])),
     ]
 
 
-def _fit(train: Predictions | None, held_out: Predictions, name: str, remedies: _Remedies) -> list[Finding]:
+def _fit(
+    train: Predictions | None, test: Predictions, test_map: Interval | None, remedies: Remedies, head: str
+) -> list[Finding]:
     issues = ("under-fitting", "over-fitting")
     if train is None:
         return [Finding(issue, None, "there are no predictions for training tracks") for issue in issues]
-    both = has_both_classes(train.truth) & has_both_classes(held_out.truth)
+    both = has_both_classes(train.truth) & has_both_classes(test.truth)
     if not both.any():
-        evidence = f"no label has both positives and negatives in training and in {name}"
+        evidence = "no label has both positives and negatives in training and in test"
         return [Finding(issue, None, evidence) for issue in issues]
-    (train_map, train_loss), (other_map, other_loss) = (_quality(one, both) for one in (train, held_out))
-    chance = float((held_out.truth[:, both] > 0).mean())
+    (train_map, train_loss), (other_map, other_loss) = (_quality(one, both) for one in (train, test))
+    chance, other_chance = (float((one.truth[:, both] > 0).mean()) for one in (train, test))
     gap = train_map - other_map
     evidence = (
-        f"mAP is {train_map:.3f} in training and {other_map:.3f} in {name} ({chance:.3f} for a random ranking); "
-        f"log-loss is {train_loss:.4f} and {other_loss:.4f}, over {both.sum()} labels"
+        f"mAP is {train_map:.3f} in training and {other_map:.3f} in test ({chance:.3f} and {other_chance:.3f} for a "
+        f"random ranking); log-loss is {train_loss:.4f} and {other_loss:.4f}, over {both.sum()} labels"
     )
     under = (train_map - chance) / max(1 - chance, _SMALLEST) < _UNDER_FITTING and gap < _SMALL_GAP
-    larger = f"{remedies.under_fitting}, or another encoder (eno embed --encoder …)"
-    smaller = f"{remedies.over_fitting}, or more albums"
-    return [_finding(issues[0], under, evidence, larger), _finding(issues[1], gap > _LARGE_GAP, evidence, smaller)]
+    larger = _any_of(remedies.under_fitting, "another encoder (eno embed --encoder …)")
+    found = [_finding(issues[0], under, evidence, larger)]
+    if gap > _LARGE_GAP and remedies.memorises and train_map > _MEMORISED:
+        evidence += f"; the head {head} always ranks its own training tracks almost perfectly"
+        return [*found, Finding(issues[1], None, evidence)]
+    if gap > _LARGE_GAP and test_map is not None and not train_map > test_map.high:
+        evidence += "; the test tracks are by too few artists to tell whether this is chance"
+        return [*found, Finding(issues[1], None, evidence)]
+    return [*found, _finding(issues[1], gap > _LARGE_GAP, evidence, _any_of(remedies.over_fitting, "more albums"))]
+
+
+def _any_of(*remedies: str) -> str:
+    known = [one for one in remedies if one]
+    return ", or ".join(known)
 
 
 def _quality(part: Predictions, labels: np.ndarray) -> tuple[float, float]:
@@ -143,29 +143,66 @@ def _quality(part: Predictions, labels: np.ndarray) -> tuple[float, float]:
     return float(average_precision_and_auc(y, p)[0].mean()), float(-np.log(of_truth).mean(dtype=np.float64))
 
 
-def _never_predicted(
-    labels: Sequence[str], test: Predictions, thresholds: np.ndarray, train_positives: np.ndarray, remedies: _Remedies
+def _on_enough_artists(test: Predictions, groups: np.ndarray) -> np.ndarray:
+    """Return which labels are on test tracks of several artists [shape=(k,)]."""
+    names, owner = np.unique(groups, return_inverse=True)
+    rows, columns = np.nonzero(test.truth > 0)
+    owned = np.zeros((len(names), test.truth.shape[1]), bool)
+    owned[owner[rows], columns] = True
+    enough: np.ndarray = owned.sum(axis=0) >= _ENOUGH
+    return enough
+
+
+def _unpredicted(
+    labels: Sequence[str], test: Predictions, never: np.ndarray, enough: int, counts: np.ndarray, rule: str
 ) -> Finding:
-    present = (test.truth > 0).any(axis=0)
-    never = present & ~(test.probabilities > thresholds).any(axis=0)
-    issue = "class imbalance"
+    issue, checked = "labels that are never predicted", f"{enough} labels on test tracks of {_ENOUGH} or more artists"
     if not never.any():
-        return Finding(issue, False, f"each of the {present.sum()} labels with test tracks is predicted for some track")
-    counts = np.asarray(train_positives)
+        return Finding(issue, False, f"none of the {checked}")
+    precision = average_precision_and_auc(test.truth[:, never] > 0, test.probabilities[:, never])[0]
+    chance = (test.truth[:, never] > 0).mean(axis=0)
     order = np.flatnonzero(never)[np.argsort(counts[never], kind="stable")].tolist()
-    evidence = (
-        f"{never.sum()} of {present.sum()} labels with test tracks are never predicted; the median number of their "
-        f"training tracks is {np.median(counts[never]):g}"
-    )
-    if (others := present & ~never).any():
-        evidence += f", that of the other labels {np.median(counts[others]):g}"
-    evidence += ": " + _named([f"{labels[i]} ({counts[i]})" for i in order])
     return Finding(
         issue,
         True,
-        evidence,
-        f"{remedies.rare_labels}{', ' if remedies.rare_labels else ''}thresholds by label (--set "
-        "calibration.rule=scut), or fewer rare labels (eno labels --set labels.min_albums=…)",
+        f"{never.sum()} of the {checked}; their mean average precision is {precision.mean():.3f} ({chance.mean():.3f} "
+        "for a random ranking): " + _named([f"{labels[i]} ({counts[i]} training tracks)" for i in order]),
+        _any_of(
+            "" if rule == _BY_LABEL else f"thresholds by label (--set calibration.rule={_BY_LABEL})", "more albums"
+        ),
+    )
+
+
+def _imbalance(
+    labels: Sequence[str], test: Predictions, never: np.ndarray, counts: np.ndarray, remedies: Remedies
+) -> Finding:
+    issue = "class imbalance"
+    others = (test.truth > 0).any(axis=0) & (counts > 0) & ~never
+    if not never.any() or not others.any():
+        compare = "others" if never.any() else "labels that are never predicted"
+        return Finding(issue, False, f"there are no {compare} whose numbers of training tracks could be compared")
+    rarer = mannwhitneyu(counts[never], counts[others], alternative="less").pvalue
+    return _finding(
+        issue,
+        bool(rarer < _P and np.median(counts[never]) < np.median(counts[others])),
+        f"labels that are never predicted have {np.median(counts[never]):g} training tracks (median of {never.sum()}), "
+        f"others {np.median(counts[others]):g} (median of {others.sum()}; p = {rarer:.2g})",
+        _any_of(remedies.rare_labels, "fewer rare labels (eno labels --set labels.min_albums=…)"),
+    )
+
+
+def _untrained(labels: Sequence[str], test: Predictions, counts: np.ndarray) -> Finding:
+    missing = np.flatnonzero((counts == 0) & (test.truth > 0).any(axis=0)).tolist()
+    issue = "labels without training tracks"
+    if len(missing) == 0:
+        return Finding(issue, False, "all labels with test tracks have training tracks")
+    return Finding(
+        issue,
+        True,
+        f"{len(missing)} of {len(labels)} labels have test tracks, but no training tracks: "
+        + _named([labels[i] for i in missing]),
+        "other splits (eno split --set split.seed=1), or only labels with more artists (eno labels --set "
+        "labels.min_artists=…)",
     )
 
 
@@ -184,36 +221,71 @@ def _untested(labels: Sequence[str], test: Predictions) -> Finding:
     )
 
 
-def _constant(labels: Sequence[str], test: Predictions, remedies: _Remedies) -> Finding:
-    same = np.flatnonzero(np.ptp(test.probabilities, axis=0) == 0).tolist() if len(test.truth) > 1 else []
+def _constant(labels: Sequence[str], test: Predictions, counts: np.ndarray, remedies: Remedies) -> Finding:
+    learned = np.flatnonzero(counts > 0)
     issue = "constant predictions"
+    if len(test.truth) < 2 or len(learned) == 0:
+        return Finding(issue, None, "there are no two test tracks, or no label has training tracks")
+    same = learned[np.ptp(test.probabilities[:, learned], axis=0) == 0].tolist()
     if len(same) == 0:
-        return Finding(issue, False, "no label has the same probability on all test tracks")
+        return Finding(issue, False, "no label with training tracks has the same probability on all test tracks")
+    store, rarer = "a check of the store (eno store verify)", "fewer rare labels (eno labels --set labels.min_albums=…)"
     return Finding(
         issue,
         True,
-        f"{len(same)} of {len(labels)} labels have the same probability on every test track: "
-        + _named([labels[i] for i in same]),
-        f"if all labels are affected: {remedies.constant}{', and ' if remedies.constant else ''}eno store verify; if "
-        "only a few are: they may have had only positives or only negatives in training",
+        f"{len(same)} of {len(learned)} labels with training tracks have the same probability on every test track: "
+        + _named([f"{labels[i]} ({counts[i]} training tracks)" for i in same]),
+        _any_of(remedies.constant, store) if len(same) == len(learned) else rarer,
     )
 
 
-def _calibration(test: Predictions, method: str) -> Finding:
+def _calibration(test: Predictions, groups: np.ndarray, method: str) -> Finding:
     issue, usable = "miscalibration", has_both_classes(test.truth)
     y, p = test.truth[:, usable] > 0, test.probabilities[:, usable]
     if y.size == 0:
         return Finding(issue, None, "no label has both positives and negatives among the test tracks")
     error, predicted, observed = calibration_errors(y, p)[0], float(p.mean(dtype=np.float64)), float(y.mean())
-    found = error > _ECE or not 1 / _RATIO < predicted / observed < _RATIO
+    evidence = (
+        f"the expected calibration error is {error:.3f}; the mean probability of a label is {predicted:.1%}, and "
+        f"{observed:.1%} of labels are true"
+    )
+    shifted = not 1 / _RATIO < predicted / observed < _RATIO
+    if not (error > _ECE or shifted):
+        return Finding(issue, False, evidence)
+    excess = _excess(y, p, groups)
+    if len(excess) < _FEWEST:
+        return Finding(
+            issue, None, f"{evidence}; the test tracks are by too few artists to tell whether this is chance"
+        )
+    chances = (
+        _chance_of(excess, lambda sums: np.abs(sums).sum(axis=1)),
+        _chance_of(excess, lambda sums: np.abs(sums.sum(axis=1))),
+    )
+    found = (error > _ECE and chances[0] < _P) or (shifted and chances[1] < _P)
+    others = [f"--set calibration.method={one}" for one in METHODS if one not in (method, "none")]
     return _finding(
         issue,
         found,
-        f"the expected calibration error is {error:.3f}; the mean probability of a label is {predicted:.1%}, and "
-        f"{observed:.1%} of labels are true",
-        "calibration on more validation tracks (eno split --set split.val=0.25)"
-        + ("" if method == "platt" else ", or another method (--set calibration.method=platt)"),
+        evidence + "; chance would produce this too" * (not found),
+        _any_of(f"another method of calibration ({', '.join(others)})", "more albums"),
     )
+
+
+def _excess(y: np.ndarray, p: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return by how much probabilities exceed labels, summed by artist and bin of probabilities [shape=(g, BINS)]."""
+    names, owner = np.unique(groups, return_inverse=True)
+    sums = np.zeros(len(names) * BINS)
+    for label in range(y.shape[1]):
+        places = owner * BINS + np.minimum((p[:, label] * BINS).astype(np.int64), BINS - 1)
+        sums += np.bincount(places, p[:, label] - y[:, label], minlength=len(sums))
+    return sums.reshape(len(names), BINS)
+
+
+def _chance_of(excess: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> float:
+    """Return how often a statistic of the sums over artists is as large if the sign of each artist is random."""
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (_FLIPS, len(excess)))
+    drawn = statistic(signs @ excess) >= statistic(excess.sum(axis=0, keepdims=True)) - _SMALLEST
+    return float((1 + drawn.sum()) / (1 + _FLIPS))
 
 
 def _finding(issue: str, found: bool, evidence: str, remedy: str) -> Finding:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -100,9 +102,8 @@ def evaluate_predictions(
     train_positives: np.ndarray,
     raw: np.ndarray | None = None,
     train: Predictions | None = None,
-    val: Predictions | None = None,
     head: str = "mlp",
-    calibration: str = "platt",
+    calibration: Mapping[str, Any] = MappingProxyType({}),
     aggregation: str = "mean_logit",
     album_probabilities: np.ndarray | None = None,
     album_thresholds: np.ndarray | None = None,
@@ -123,7 +124,7 @@ def evaluate_predictions(
         Number of training tracks with each label.
     raw : np.ndarray [shape=(n, k)], optional
         Probabilities before calibration, to measure its effect.
-    train, val, head, calibration : optional
+    train, head, calibration : optional
         See `eno.evaluation.diagnosis.diagnose`.
     aggregation : str
         One of `eno.models.aggregation.AGGREGATIONS`.
@@ -185,10 +186,11 @@ def evaluate_predictions(
         findings=diagnose(
             labels,
             Predictions(y, p),
+            groups=owners,
             thresholds=limits,
             train_positives=counts,
             train=train,
-            val=val,
+            test_map=tracks.intervals["map_macro"],
             head=head,
             calibration=calibration,
         ),

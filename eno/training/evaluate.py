@@ -59,7 +59,7 @@ def evaluate_predictor(
         raw=None if calibration is None else found.probabilities,
         train=None if train is None else Predictions(train.truth, _calibrated(parts, train)),
         head=record.head,
-        calibration=record.calibration.get("method", "platt"),
+        calibration=record.calibration,
         aggregation=parts.album,
         album_probabilities=(
             None if of_albums is None else of_albums.apply(aggregate(probabilities, found.albums, parts.album)[1])
