@@ -12,6 +12,7 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.models.bags import Bags
 from eno.models.calibration.calibrate import Calibration
+from eno.models.taught.tags import TaughtTags
 from eno.models.types import Head, Vectors
 from eno.spec import EncoderSpec
 
@@ -58,22 +59,36 @@ class VectorTagger:
         The encoder on whose vectors the head was trained.
     calibration : Calibration or None
         Of tracks; None if the head's probabilities are used as they are.
+    taught : TaughtTags or None
+        Tags that are predicted in addition to those of the head. `labels` has both.
     """
 
     spec: EncoderSpec
     labels: LabelEncoder
     head: Head
     calibration: Calibration | None
+    taught: TaughtTags | None = None
 
     @property
     def thresholds(self) -> np.ndarray:
         """Probability above which each tag of a track is predicted [shape=(num_labels,)]."""
-        return np.full(len(self.labels), 0.5) if self.calibration is None else self.calibration.thresholds
+        return self._thresholds_of(self.calibration)
+
+    def _thresholds_of(self, calibration: Calibration | None) -> np.ndarray:
+        count = len(self.labels) - len(self.taught or ())
+        trained = np.full(count, 0.5) if calibration is None else calibration.thresholds
+        return self.taught.joined(self.labels, trained, self.taught.thresholds) if self.taught else trained
 
     def predict_vectors(self, X: Vectors) -> np.ndarray:
         """Return calibrated probabilities [shape=(n, num_labels), dtype=float32] for vectors, see `vectors_for`."""
         probabilities = self.head.predict_proba(X)
-        return probabilities if self.calibration is None else self.calibration.apply(probabilities)
+        if self.calibration is not None:
+            probabilities = self.calibration.apply(probabilities)
+        return (
+            self.taught.joined(self.labels, probabilities, self.taught.predict_proba(X))
+            if self.taught
+            else probabilities
+        )
 
     def predict_windows(self, tracks: Sequence[np.ndarray]) -> np.ndarray:
         """Return calibrated probabilities of tracks from the vectors of their windows [shape=(m, layers, dim) each]."""

@@ -21,6 +21,7 @@ from eno.cli import (
     setup,
     similar,
     tagging,
+    teaching,
     tracked,
     training,
     writing,
@@ -39,8 +40,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for module in (
-    setup, catalogue, embedding, maintenance, encoders, training, evaluating, tagging, writing, similar, duplicates,
-    mapping, serving, tracked,
+    setup, catalogue, embedding, maintenance, encoders, training, evaluating, teaching, tagging, writing, similar,
+    duplicates, mapping, serving, tracked,
 ):  # fmt: skip
     app.add_typer(module.app)
 

@@ -22,7 +22,7 @@ SETUP, COLLECTION, EMBEDDINGS, TRAINING, TAGS, SEARCH, SERVICE = (
 )  # fmt: skip
 # Commands are listed in workflow order.
 _ORDER = """init status info import scan match labels split explore embed store encoders weights train retrain tune
-evaluate compare tag write-tags similar index duplicates map serve tracking""".split()
+evaluate compare teach tag write-tags similar index duplicates map serve tracking""".split()
 
 
 class EnoGroup(TyperGroup):

@@ -57,7 +57,7 @@ class TagPredictor(VectorTagger):
     @property
     def album_thresholds(self) -> np.ndarray:
         """Probability above which each tag of an album is predicted [shape=(num_labels,)]."""
-        return np.full(len(self.labels), 0.5) if self.album_calibration is None else self.album_calibration.thresholds
+        return self._thresholds_of(self.album_calibration)
 
     def name_tags(self, probabilities: np.ndarray, *, album: bool = False) -> list[TagProbability]:
         """Return all tags of a track, or of an album, from its probabilities [shape=(num_labels,)], highest first."""
@@ -70,4 +70,9 @@ class TagPredictor(VectorTagger):
     ) -> tuple[list[str], np.ndarray]:
         """Return distinct albums and their calibrated probabilities; see `eno.models.aggregation.aggregate`."""
         names, combined = aggregate(probabilities, albums, self.album)
-        return names, combined if self.album_calibration is None else self.album_calibration.apply(combined)
+        if self.album_calibration is None:
+            return names, combined
+        if not self.taught:
+            return names, self.album_calibration.apply(combined)
+        trained, taught = self.taught.separated(self.labels, combined)
+        return names, self.taught.joined(self.labels, self.album_calibration.apply(trained), taught)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from eno.audio.windows import WindowPolicy
 from eno.data.labels.encoder import LabelEncoder
@@ -16,6 +16,11 @@ from eno.inference.predictor_folder import PredictorParts
 from eno.inference.sources import find_predictor
 from eno.models import Head, IdentityHead
 from eno.models.calibration.calibrate import Calibration
+from eno.models.taught.fitting import TagEstimate
+from eno.models.taught.tags import TaughtTags
+
+if TYPE_CHECKING:
+    from eno.embeddings.store.embedding_store import EmbeddingStore
 
 __all__ = ["EnoPredictor", "Prediction", "TagProbability"]
 
@@ -36,6 +41,8 @@ class EnoPredictor(FileTagger):
         Calibration and thresholds for tracks and for albums.
     album : str
         How the probabilities of an album's tracks are combined, see `eno.models.aggregation.aggregate`.
+    taught : TaughtTags, optional
+        Tags that were taught; `labels` are only those of the head.
 
     Examples
     --------
@@ -55,6 +62,7 @@ class EnoPredictor(FileTagger):
         calibration: Calibration | None = None,
         album_calibration: Calibration | None = None,
         album: str = "mean_logit",
+        taught: TaughtTags | None = None,
     ) -> None:
         if isinstance(encoder, (str, Path)):
             vocabulary = cast(Path, head)
@@ -71,6 +79,8 @@ class EnoPredictor(FileTagger):
         self.encoder, self.spec, self.head, self.labels = encoder, encoder.spec, cast(Head, head), labels
         self.policy = policy or WindowPolicy()
         self.calibration, self.album_calibration, self.album = calibration, album_calibration, album
+        self.taught = taught or TaughtTags()
+        self.labels = self.taught.added_to(labels)
 
     @classmethod
     def musicnn(
@@ -120,7 +130,56 @@ class EnoPredictor(FileTagger):
             calibration=self.calibration,
             album_calibration=self.album_calibration,
             album=self.album,
+            taught=self.taught,
         ).save(folder)
+
+    def teach(
+        self,
+        tag: str,
+        examples: Iterable[Path | str],
+        *,
+        background: EmbeddingStore,
+        counter_examples: Iterable[Path | str] = (),
+        family: str | None = None,
+    ) -> TagEstimate:
+        """Add a tag from a few examples, or improve one that was taught before; `save` keeps it.
+
+        The probabilities of other tags do not change. Not while other threads use this predictor.
+
+        Parameters
+        ----------
+        tag : str
+        examples : iterable of Path or str
+            Tracks with the tag: files, or track ids of the store. Those of earlier calls are used, too.
+        background : EmbeddingStore
+            A collection embedded with the predictor's encoder. Most of its tracks should not have the tag.
+        counter_examples : iterable of Path or str, optional
+            Tracks without the tag, in particular those that were given it by mistake.
+        family : {"descriptor", "genre"}, optional
+            By default that of the tag so far, or else descriptor.
+
+        Returns
+        -------
+        TagEstimate
+            How well the tag does on examples that were held out.
+
+        Raises
+        ------
+        AudioError
+            A file cannot be read.
+        LabelError
+            The predictor was trained on this tag, or there are no examples.
+        FingerprintMismatch
+            The store holds vectors of another encoder.
+        """
+        from eno.inference.teaching import Teaching
+
+        teaching = Teaching(background, self.spec, embed=self.embed)
+        found = [teaching.examples(names, strict=True)[0] for names in (examples, counter_examples)]
+        taught = teaching.teach(self, tag, *found, family=family)
+        self.labels = taught.added_to(self.taught.removed_from(self.labels) if self.taught else self.labels)
+        self.taught = taught
+        return taught.tags[-1].fitted.estimate
 
     @classmethod
     def from_pretrained(cls, source: Path | str, **options: Any) -> EnoPredictor:
@@ -180,9 +239,10 @@ class EnoPredictor(FileTagger):
         return cls(
             encoder,
             parts.head,
-            parts.labels,
+            parts.taught.removed_from(parts.labels) if parts.taught else parts.labels,
             policy=parts.policy,
             calibration=parts.calibration,
             album_calibration=parts.album_calibration,
             album=parts.album,
+            taught=parts.taught,
         )

@@ -7,29 +7,37 @@
     head/                    settings as JSON, weights as safetensors or in LightGBM's text format
     calibration.json         calibration and thresholds of tracks (optional)
     album_calibration.json   the same for albums (optional)
+    taught-*.safetensors     taught tags with their examples; * is the fingerprint of the encoder (optional)
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from eno.audio.windows import WindowPolicy
 from eno.data.labels.encoder import LabelEncoder
+from eno.data.names import label_key
 from eno.errors import EnoError, ModelError, check_format
 from eno.files import write_json
 from eno.inference.predictions import TagPredictor
 from eno.models import Head, IdentityHead, load_head
 from eno.models.aggregation import AGGREGATIONS
 from eno.models.calibration.calibrate import Calibration
+from eno.models.taught.tags import TaughtTags
 from eno.spec import EncoderSpec
+
+logger = logging.getLogger(__name__)
 
 _FORMAT = 1
 _ATTEMPTS = 5  # to read a predictor that others replace
 PREDICTOR, LABELS, HEAD = "predictor.json", "label_encoder.json", "head"
 _CALIBRATION, _ALBUM_CALIBRATION = "calibration.json", "album_calibration.json"
+_TAUGHT = "taught-{}.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,25 +51,31 @@ class PredictorParts(TagPredictor):
     calibration: Calibration | None = None
     album_calibration: Calibration | None = None
     album: str = "mean_logit"
+    taught: TaughtTags | None = None  # None when it has just been trained
 
     def save(self, folder: Path | str) -> None:
-        """Save the predictor, replacing any that is in the folder."""
+        """Save the predictor, replacing any that is in the folder. If `taught` is None, taught tags there are kept."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         # The folder is not a predictor without this file, so a crash cannot leave a mixture of two predictors.
         (folder / PREDICTOR).unlink(missing_ok=True)
-        self.labels.save(folder / LABELS)
+        (self.labels if self.taught is None else self.taught.removed_from(self.labels)).save(folder / LABELS)
         self.head.save(folder / HEAD)
         for name, calibration in ((_CALIBRATION, self.calibration), (_ALBUM_CALIBRATION, self.album_calibration)):
             (folder / name).unlink(missing_ok=True)
             if calibration is not None:
                 calibration.save(folder / name)
+        if self.taught is not None:
+            self.taught.save(folder / _TAUGHT.format(self.spec.fingerprint))
         content = {"format": _FORMAT, "encoder": self.spec.to_dict(), "windows": asdict(self.policy)}
         write_json(folder / PREDICTOR, content | {"head": True, "album": self.album})
 
     @classmethod
-    def load(cls, folder: Path | str, *, device: str = "auto") -> PredictorParts:
-        """Load what `save` wrote; raises a ModelError if that is missing, damaged or being replaced."""
+    def load(cls, folder: Path | str, *, device: str = "auto", taught: bool = True) -> PredictorParts:
+        """Load what `save` wrote, with or without its taught tags.
+
+        Raises a ModelError if that is missing, damaged or being replaced.
+        """
         folder = Path(folder)
         for _ in range(_ATTEMPTS):
             before = _version(folder)
@@ -69,7 +83,7 @@ class PredictorParts(TagPredictor):
                 read_description(folder)  # says what is missing, unless it has just been saved
                 continue
             try:
-                parts = cls._read(folder, device)
+                parts = cls._read(folder, device, taught)
             except EnoError:
                 if before == _version(folder):
                     raise
@@ -79,22 +93,60 @@ class PredictorParts(TagPredictor):
         raise ModelError(f"{folder}: another process is saving a predictor there. Try again when it has finished.")
 
     @classmethod
-    def _read(cls, folder: Path, device: str) -> PredictorParts:
+    def _read(cls, folder: Path, device: str, taught: bool) -> PredictorParts:
         description = read_description(folder)
         labels = LabelEncoder.load(folder / LABELS)
         calibrations = [
             Calibration.load(folder / name, labels=len(labels)) if (folder / name).is_file() else None
             for name in (_CALIBRATION, _ALBUM_CALIBRATION)
         ]
+        tags = _taught_tags(folder, description.spec, labels) if taught else TaughtTags()
         return cls(
             spec=description.spec,
-            labels=labels,
+            labels=tags.added_to(labels),
             head=load_head(folder / HEAD, device=device) if description.has_head else IdentityHead(),
             policy=description.policy,
             calibration=calibrations[0],
             album_calibration=calibrations[1],
             album=description.album,
+            taught=tags if taught else None,
         )
+
+
+def _taught_tags(folder: Path, spec: EncoderSpec, labels: LabelEncoder) -> TaughtTags:
+    """Load the taught tags, without those that are now among the trained labels."""
+    found = TaughtTags.load(folder / _TAUGHT.format(spec.fingerprint))
+    trained = set(map(label_key, labels.all_labels))
+    both = [tag.name for tag in found.tags if label_key(tag.name) in trained]
+    if both:
+        logger.warning(
+            "%s: the predictor was trained on %s, so the taught tags of that name are not used. To use them, train "
+            "without these labels.", folder, ", ".join(both),
+        )  # fmt: skip
+    return found.without(*both)
+
+
+def save_taught(folder: Path, taught: TaughtTags) -> None:
+    """Change the taught tags of a saved predictor."""
+    description = folder / PREDICTOR
+    spec = read_description(folder).spec
+    taught.save(folder / _TAUGHT.format(spec.fingerprint))
+    write_json(description, json.loads(description.read_text(encoding="utf-8")))  # others see that it has changed
+
+
+def copy_taught(source: Path, folder: Path) -> None:
+    """Copy the taught tags of one predictor's folder to another one, for all encoders."""
+    for path in source.glob(_TAUGHT.format("*")):
+        shutil.copy2(path, folder)
+
+
+def taught_before(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the names of the taught tags that a predictor has, and of those for vectors of other encoders."""
+    current = _TAUGHT.format(read_description(folder).spec.fingerprint)
+    names: dict[bool, list[str]] = {True: [], False: []}
+    for path in sorted(folder.glob(_TAUGHT.format("*"))):
+        names[path.name == current] += [tag.name for tag in TaughtTags.load(path).tags]
+    return names[True], names[False]
 
 
 @dataclass(frozen=True)

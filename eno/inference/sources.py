@@ -22,6 +22,7 @@ PREDICTOR_FILES = (
     "label_encoder.json",
     "calibration.json",
     "album_calibration.json",
+    "taught-*.safetensors",
     "training.json",
     "history.json",
     "best_model.pt",

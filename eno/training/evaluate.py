@@ -39,7 +39,7 @@ def evaluate_predictor(
     ModelError
         The predictor is damaged; or tracks of the test split were in its training or validation split.
     """
-    parts, record = PredictorParts.load(folder, device=device), TrainingRecord.load(folder)
+    parts, record = PredictorParts.load(folder, device=device, taught=False), TrainingRecord.load(folder)
     found = source.predict(parts, split)
     if split == SPLITS[-1]:
         check_unseen(folder, found.ids)

@@ -162,6 +162,16 @@ class LabelEncoder:
             "descriptors": [name for name, on in zip(self.descriptors, above[self.num_genres :], strict=True) if on],
         }
 
+    def replaced(self, genres: Iterable[str], descriptors: Iterable[str]) -> LabelEncoder:
+        """Return a vocabulary of other labels with the same aliases, implied labels and secondary weight."""
+        return LabelEncoder(
+            genres,
+            descriptors,
+            secondary_weight=self.secondary_weight,
+            aliases=self.aliases,
+            implied=self.implied,
+        )
+
     def save(self, path: Path | str) -> None:
         """Write the vocabulary as JSON. Fields at their default value are omitted."""
         write_json(Path(path), self._content())

@@ -1,0 +1,1 @@
+"""Tags from a few examples, which are added to a trained predictor."""

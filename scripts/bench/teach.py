@@ -1,0 +1,164 @@
+"""Quality of taught tags by the number of examples, against what somebody would do instead.
+
+Each label in turn is the taught tag. Examples are drawn from the tracks with the label that are not test tracks; all
+other tracks that are not test tracks, also those with the label, are the unlabelled background. `eno teach` is compared
+with the cosine to the mean of the examples, as in a search for similar tracks (vectors standardised), and with
+scikit-learn's ``LogisticRegression(class_weight="balanced")`` of the examples against the background, on the same
+standardised vectors and on raw ones.
+
+    python scripts/bench/teach.py --gtzan gtzan_msdmusicnn_taggram_train.npz gtzan_msdmusicnn_taggram_test.npz
+    python scripts/bench/teach.py --emotions mulan_emotions.arff --yeast mulan_yeast.arff
+    python scripts/bench/teach.py --store data/demo/embeddings/musicnn-454219cbc6d1 --data-root data/demo
+
+See `tags.py` for the data. Average precision and F1 (at the tag's own threshold) are means over labels and draws, with
+the 95 % interval of the difference to the best other method over labels. "recall" and "share" compare what `eno teach`
+tells the user with what happens on the test tracks. The defaults were chosen on the stores of the demo, so figures on
+these are optimistic.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, f1_score
+from tags import Problem, of_arff, of_gtzan, of_store
+
+from eno.data.layout import DataRoot
+from eno.models.taught.fitting import TagEstimate, fit_tag
+
+EXAMPLES = (1, 2, 5, 10, 20, 50)
+OURS = "eno teach"
+
+
+class Task:
+    """Examples of a tag, background and test tracks; `Z` are standardised by the background."""
+
+    def __init__(self, problem: Problem, examples: np.ndarray) -> None:
+        rest = np.setdiff1d(np.arange(len(problem.X)), examples)
+        self.X, self.background, self.test = problem.X[examples], problem.X[rest], problem.X_test
+        self.groups = problem.groups[examples]
+        mean, scale = self.background.mean(axis=0), self.background.std(axis=0)
+        scale[scale < 1e-9] = 1
+        self.Z = [(values - mean) / scale for values in (self.X, self.background, self.test)]
+
+
+def teach(task: Task) -> tuple[np.ndarray, np.ndarray, TagEstimate]:
+    """Return scores, decisions and the estimate of a taught tag."""
+    fitted = fit_tag(task.X, task.background, groups=task.groups)
+    scores = task.test @ fitted.coefficients + fitted.intercept
+    return scores, scores > np.log(fitted.threshold / (1 - fitted.threshold)), fitted.estimate
+
+
+def cosine(task: Task) -> tuple[np.ndarray, None, None]:
+    """Return the cosine to the mean of the examples; it has no threshold."""
+    examples, _, test = task.Z
+    return _unit(test) @ _unit(_unit(examples).mean(axis=0)), None, None
+
+
+def logistic(vectors: Callable[[Task], list[np.ndarray]]) -> Callable[[Task], tuple[np.ndarray, np.ndarray, None]]:
+    """Return a function that fits scikit-learn's logistic regression."""
+
+    def predict(task: Task) -> tuple[np.ndarray, np.ndarray, None]:
+        examples, background, test = vectors(task)
+        rows = np.concatenate([examples, background])
+        model = LogisticRegression(class_weight="balanced", max_iter=1000)
+        scores = model.fit(rows, np.arange(len(rows)) < len(examples)).decision_function(test)
+        return scores, scores > 0, None
+
+    return predict
+
+
+METHODS: dict[str, Callable[[Task], tuple[np.ndarray, np.ndarray | None, TagEstimate | None]]] = {
+    OURS: teach,
+    "cosine to the mean": cosine,
+    "LogisticRegression": logistic(lambda task: task.Z),
+    "LogisticRegression (raw)": logistic(lambda task: [task.X, task.background, task.test]),
+}
+
+
+def measure(title: str, problems: Iterable[Problem], draws: int) -> None:
+    """Teach each label of each problem with several draws of examples, and print a table."""
+    precision: dict[tuple[str, int], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    f1: dict[tuple[str, int], list[float]] = defaultdict(list)
+    told: dict[int, list[list[float]]] = defaultdict(list)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for number, problem in enumerate(problems):
+        for label, truth in enumerate(problem.Y_test.T > 0):
+            having = np.flatnonzero(problem.Y[:, label])
+            if truth.sum() < 2 or truth.all() or len(having) <= EXAMPLES[1]:
+                continue
+            for draw in range(draws):
+                order = np.random.default_rng([number, label, draw]).permutation(having)
+                for count in (count for count in EXAMPLES if 2 * count <= len(having)):
+                    task = Task(problem, order[:count])
+                    for name, method in METHODS.items():
+                        began = time.perf_counter()
+                        scores, given, estimate = method(task)
+                        seconds[name].append(time.perf_counter() - began)
+                        precision[name, count][label].append(average_precision_score(truth, scores))
+                        if given is not None:
+                            f1[name, count].append(f1_score(truth, given, zero_division=0))
+                        if given is not None and estimate is not None and estimate.examples:
+                            recall = estimate.found / estimate.examples
+                            told[count].append([recall, given[truth].mean(), estimate.share, given.mean()])
+    counts = [count for count in EXAMPLES if (OURS, count) in precision]
+    labels = [len(precision[OURS, count]) for count in counts]
+    print(f"\n{title}; labels with enough examples: {', '.join(map(str, labels))}")
+    print(f"{'average precision':<26}", *(f"{count:>6}" for count in counts), "  ms per tag")
+    for name in METHODS:
+        values = (np.mean([np.mean(one) for one in precision[name, count].values()]) for count in counts)
+        print(f"{name:<26}", *(f"{value:6.3f}" for value in values), f"{1000 * np.mean(seconds[name]):8.0f}")
+    for count in counts:
+        print(f"  {count:>3} examples: {_difference({name: precision[name, count] for name in METHODS})}")
+    print("F1")
+    for name in METHODS:
+        if f1[name, counts[0]]:
+            print(f"{name:<26}", *(f"{np.mean(f1[name, count]):6.3f}" for count in counts))
+    for place, what in enumerate(("recall told", "recall on test", "share told", "share on test")):
+        values = [f"{np.mean(told[count], axis=0)[place]:6.3f}" if told[count] else " " * 6 for count in counts]
+        print(f"{what:<26}", *values, flush=True)
+
+
+def _difference(precision: dict[str, dict[int, list[float]]]) -> str:
+    means = {name: np.array([np.mean(one) for one in values.values()]) for name, values in precision.items()}
+    best = max((name for name in means if name != OURS), key=lambda name: means[name].mean())
+    values = means[OURS] - means[best]
+    reach = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return f"{values.mean():+.3f} [{values.mean() - reach:+.3f}, {values.mean() + reach:+.3f}] to {best}"
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    result: np.ndarray = values / np.maximum(np.linalg.norm(values, axis=-1, keepdims=True), 1e-12)
+    return result
+
+
+def main() -> None:
+    """Measure the data sets that are named."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--emotions", type=Path)
+    parser.add_argument("--yeast", type=Path)
+    parser.add_argument("--gtzan", type=Path, nargs=2)
+    parser.add_argument("--store", type=Path, action="append", default=[])
+    parser.add_argument("--data-root", type=Path, help="folder of the splits and labels of the stores")
+    parser.add_argument("--draws", type=int, default=5, help="draws of the examples of each label")
+    parser.add_argument("--holdouts", type=int, default=2, help="random hold-outs of emotions and yeast")
+    chosen = parser.parse_args()
+    if chosen.gtzan:
+        measure("GTZAN", of_gtzan(*chosen.gtzan), chosen.draws)
+    if chosen.emotions:
+        measure("emotions", of_arff(chosen.emotions, 6, 270, chosen.holdouts), chosen.draws)
+    if chosen.yeast:
+        measure("yeast", of_arff(chosen.yeast, 14, 900, chosen.holdouts), chosen.draws)
+    for store in chosen.store:
+        measure(store.name, of_store(store, DataRoot(chosen.data_root)), chosen.draws)
+
+
+if __name__ == "__main__":
+    main()
