@@ -23,6 +23,7 @@ from eno.cli.options import (
     print_failure,
     print_json,
     shown,
+    warn,
 )
 from eno.cli.tracked import FORMER_TRACKING, Run, TrackingOptions, tracked, used_of
 from eno.config import load_settings
@@ -134,6 +135,7 @@ def _retrain(
     import shutil
     import tempfile
 
+    from eno.inference.predictor_folder import copy_taught
     from eno.training.record import changes
 
     model, out = run.arguments["model"], run.arguments["out"]
@@ -144,6 +146,7 @@ def _retrain(
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
             made = Path(temporary) / out.name
             trained.save(made)
+            copy_taught(model, made)
             lines = list(changes(model, made))
             if out.exists():
                 out.rename(Path(temporary) / "before")
@@ -280,6 +283,21 @@ def _train(
         save(trained)
     report_predictor(experiment, trained, model)
     _show(trained, model, library, as_json=as_json)
+    _show_taught(model, as_json=as_json)
+
+
+def _show_taught(model: Path, *, as_json: bool) -> None:
+    """Say what became of the tags that were taught to the predictor that was in the folder."""
+    from eno.inference.predictor_folder import taught_before
+
+    kept, left_out = taught_before(model)
+    if kept and not as_json:
+        console.print(f"taught  {shown(', '.join(kept))} (kept)")
+    if left_out:
+        warn(
+            f"{model}: the tags {', '.join(left_out)} were taught on vectors of another encoder, and this predictor "
+            "does not have them. Teach them again with 'eno teach', or train on that encoder's store."
+        )
 
 
 def _show(trained: TrainedPredictor, model: Path, library: Library, *, as_json: bool) -> None:

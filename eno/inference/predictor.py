@@ -79,8 +79,8 @@ class EnoPredictor(FileTagger):
         self.encoder, self.spec, self.head, self.labels = encoder, encoder.spec, cast(Head, head), labels
         self.policy = policy or WindowPolicy()
         self.calibration, self.album_calibration, self.album = calibration, album_calibration, album
-        self.taught = taught or TaughtTags()
-        self.labels = self.taught.added_to(labels)
+        self.taught = taught
+        self.labels = taught.added_to(labels) if taught else labels
 
     @classmethod
     def musicnn(

@@ -21,7 +21,7 @@ from eno.spec import EncoderSpec
 from eno.tagging import VectorTagger
 
 FAMILIES = ("descriptor", "genre")
-_MIN_BACKGROUND = 20
+_MIN_BACKGROUND = 10
 
 
 class Teaching:

@@ -130,7 +130,9 @@ def _difference(precision: dict[str, dict[int, list[float]]]) -> str:
     means = {name: np.array([np.mean(one) for one in values.values()]) for name, values in precision.items()}
     best = max((name for name in means if name != OURS), key=lambda name: means[name].mean())
     values = means[OURS] - means[best]
-    reach = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    reach = (
+        stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    )
     return f"{values.mean():+.3f} [{values.mean() - reach:+.3f}, {values.mean() + reach:+.3f}] to {best}"
 
 
