@@ -12,8 +12,8 @@ standardised vectors and on raw ones.
 
 See `tags.py` for the data. Average precision and F1 (at the tag's own threshold) are means over labels and draws; the
 95 % interval of the difference to the best other method is over labels. "recall" and "share" are those of `eno teach`
-on the test tracks, and "told" is what it tells the user. The defaults were chosen on the stores of the demo, so figures on
-these are optimistic.
+on the test tracks, and "told" is what it tells the user. The defaults were chosen on the stores of the demo, so figures
+on these are optimistic.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class TestTeach:
     def test_tag_is_found_on_the_tracks_of_the_album(self, predictor, made):
         taught(predictor, made)
         truth = [track in LOW for track in made.ids]
-        assert roc_auc_score(truth, predictor.predict_vectors(made.X)[:, 1]) > 0.8
+        assert roc_auc_score(truth, predictor.predict_vectors(made.X)[:, 1]) > 0.7
 
     def test_files_and_track_ids_are_the_same_examples(self, predictor, made):
         ids = taught(predictor, made)

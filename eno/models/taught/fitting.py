@@ -19,6 +19,7 @@ _FOLDS = 10
 _BASE_RATE = 0.1
 # Prior of the mean distance of tracks with the tag from the background, in standard deviations, and its weight.
 _DISTANCE, _PRIOR_EXAMPLES = 1.5, 2.0
+_MIN_DISTANCE = 0.25  # with a negative one, tracks unlike the examples would get the tag
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def fit_tag(
     held_out = _held_out_scores(positives, negatives, z, groups, random)
     direction = _direction(positives, negatives, z)
     distance = (held_out.sum() + _PRIOR_EXAMPLES * _DISTANCE) / (len(held_out) + _PRIOR_EXAMPLES)
+    distance = max(distance, _MIN_DISTANCE)
     scores = z @ direction
     cut = _best_cut(np.sort(scores), distance, base_rate)
     offset = np.log(base_rate / (1 - base_rate)) - distance**2 / 2

@@ -73,6 +73,13 @@ class TestFitting:
         assert (together.examples, together.groups) == (20, 10)
         assert together.found < apart.found
 
+    def test_examples_with_nothing_in_common_do_not_turn_the_tag_round(self):
+        rng = np.random.default_rng(0)
+        background = rng.standard_normal((200, 5))
+        example = rng.standard_normal(5)
+        fitted = fit_tag(np.stack([3 * example, -2 * example]), background)
+        assert score(fitted, 3 * example) > score(fitted, background).mean()
+
     def test_estimate_counts_what_the_threshold_lets_through(self, collection):
         X, has = collection
         fitted = fit_tag(X[has][:10], X[~has])
