@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -131,7 +132,10 @@ def save_taught(folder: Path, taught: TaughtTags) -> None:
     description = folder / PREDICTOR
     spec = read_description(folder).spec
     taught.save(folder / _TAUGHT.format(spec.fingerprint))
-    write_json(description, json.loads(description.read_text(encoding="utf-8")))  # others see that it has changed
+    # Others see from its inode that the predictor has changed; its time still tells when the predictor was trained.
+    trained_ns = description.stat().st_mtime_ns
+    write_json(description, json.loads(description.read_text(encoding="utf-8")))
+    os.utime(description, ns=(trained_ns, trained_ns))
 
 
 def copy_taught(source: Path, folder: Path) -> None:

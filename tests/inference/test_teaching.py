@@ -170,12 +170,16 @@ class TestCommand:
         assert "All examples are by one artist" in done.stderr
         assert table_key(tmp_path / "model", made.store) != before  # cached tags are predicted again
 
-    def test_serving_notices_the_change(self, run, tmp_path):
+    def test_serving_notices_the_change_but_the_time_of_training_stays(self, run, tmp_path):
         from eno.serving.snapshot import Sources
 
-        before = Sources(model=tmp_path / "model").stamp()
+        def trained():
+            return (tmp_path / "model" / "predictor.json").stat().st_mtime_ns
+
+        before, then = Sources(model=tmp_path / "model").stamp(), trained()
         run("lo fi", *LOW[:4])
         assert Sources(model=tmp_path / "model").stamp() != before
+        assert trained() == then
 
     def test_list_and_remove(self, run, tmp_path):
         run("lo fi", *LOW[:4])
