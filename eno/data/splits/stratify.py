@@ -71,14 +71,42 @@ def split_by_group(
             f"Found {len(names)} group{'s' * (len(names) != 1)} of artists ({', '.join(names[:3])}); splits without "
             f"shared artists need at least {len(used)}: one each for {', '.join(used)}."
         )
-    counts = _label_shares(labels, group_of, len(names))
-    order = np.random.default_rng(seed).permutation(len(names))
     share_of = dict(zip(SPLITS, (1 - val - test, val, test), strict=True))
-    shares = np.array([[share_of[name]] for name in used])
-    split_of_group = _assign(counts, shares, order)
-    _repair(counts, shares, split_of_group, order)
-    splits: np.ndarray = np.array(used)[split_of_group[group_of]]
+    # The only group of a label belongs in train, a second one in test, and a third one in val.
+    importance = np.array([0, *range(len(used) - 1, 0, -1)])
+    splits: np.ndarray = np.array(used)[_divide(labels, group_of, [share_of[name] for name in used], importance, seed)]
     return splits
+
+
+def folds_by_group(labels: sparse.csr_array, groups: np.ndarray, folds: int, *, seed: int) -> np.ndarray:
+    """Return the fold of each item, from 0, such that groups stay whole and labels are spread over the folds.
+
+    As `split_by_group`, but a label may be in any folds: in as many as it has groups, if that can be done. With fewer
+    groups than folds there are as many folds as groups.
+    """
+    names, group_of = np.unique(groups, return_inverse=True)
+    parts = min(folds, len(names))
+    return _divide(labels, group_of, [1 / parts] * parts, np.zeros(parts, int), seed)
+
+
+def hold_out_by_group(labels: sparse.csr_array, groups: np.ndarray, share: float, *, seed: int) -> np.ndarray:
+    """Return which items are held out [dtype=bool]: whole groups, with one of each label of two or more groups."""
+    _, group_of = np.unique(groups, return_inverse=True)
+    held_out: np.ndarray = _divide(labels, group_of, [1 - share, share], np.arange(2), seed) == 1
+    return held_out
+
+
+def _divide(
+    labels: sparse.csr_array, group_of: np.ndarray, shares: Sequence[float], importance: np.ndarray, seed: int
+) -> np.ndarray:
+    """Return the part of each item: a label of few groups is in the parts of lowest number in `importance`."""
+    groups = int(group_of.max()) + 1
+    counts = _label_shares(labels, group_of, groups)
+    order = np.random.default_rng(seed).permutation(groups)
+    wanted = np.array(shares)[:, np.newaxis]
+    part_of = _assign(counts, wanted, importance, order)
+    _repair(counts, wanted, importance, part_of, order)
+    return part_of[group_of]
 
 
 def _label_shares(labels: sparse.csr_array, group_of: np.ndarray, groups: int) -> sparse.csr_array:
@@ -93,62 +121,61 @@ def _label_shares(labels: sparse.csr_array, group_of: np.ndarray, groups: int) -
     return counts
 
 
-def _assign(counts: sparse.csr_array, shares: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Return the split of every group."""
-    queues, rank = _queues(counts, order), _rank(shares)
+def _assign(counts: sparse.csr_array, shares: np.ndarray, importance: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Return the part of every group."""
+    queues = _queues(counts, order)
     have = np.zeros((len(shares), counts.shape[1]))
     groups_left = np.bincount(counts.indices, minlength=counts.shape[1]).astype(float)
     groups_left[groups_left == 0] = np.inf
-    split_of = np.full(counts.shape[0], -1)
+    part_of = np.full(counts.shape[0], -1)
     for _ in range(counts.shape[0]):
         label = int(groups_left.argmin())
         queue = queues[label]
-        while split_of[queue[-1]] >= 0:
+        while part_of[queue[-1]] >= 0:
             queue.pop()
         group = queue.pop()
         columns, own = _row(counts, group)
         held, left = have[:, columns], groups_left[columns]
         lacking = held == 0
-        more_important = np.array([lacking[one > rank].sum(axis=0) for one in rank])
+        more_important = np.array([lacking[importance < one].sum(axis=0) for one in importance])
         wanted = lacking & (more_important < left)
         urgent = left <= lacking.sum(axis=0)
         cost = _increase(held, own, shares).sum(axis=1) + _MISSING * (~wanted & urgent).sum(axis=1)
-        split = int(cost.argmin())
-        split_of[group] = split
-        have[split, columns] += own
+        part = int(cost.argmin())
+        part_of[group] = part
+        have[part, columns] += own
         groups_left[columns] -= 1
         groups_left[groups_left == 0] = np.inf
-    return split_of
+    return part_of
 
 
-def _rank(shares: np.ndarray) -> np.ndarray:
-    """Return the importance of splits, 0 first: the only group of a label belongs in train, a second one in test."""
-    return np.array([0, *range(len(shares) - 1, 0, -1)])
-
-
-def _repair(counts: sparse.csr_array, shares: np.ndarray, split_of: np.ndarray, order: np.ndarray) -> None:
-    """Move groups of labels that are missing in a split to where fewer labels are missing, or chi-square is smaller."""
-    parts = [counts[np.flatnonzero(split_of == split)] for split in range(len(shares))]
+def _repair(
+    counts: sparse.csr_array, shares: np.ndarray, importance: np.ndarray, part_of: np.ndarray, order: np.ndarray
+) -> None:
+    """Move groups of labels that are missing in a part to where fewer labels are missing, or chi-square is smaller."""
+    parts = [counts[np.flatnonzero(part_of == part)] for part in range(len(shares))]
     groups_in = np.stack([np.bincount(part.indices, minlength=counts.shape[1]) for part in parts])
     have = np.stack([part.sum(axis=0) for part in parts])
     total = groups_in.sum(axis=0)
-    penalty = np.where(total > _rank(shares)[:, np.newaxis], _MISSING, 0.0)
-    penalty[0, total > 1] = _NOT_LEARNED
+    penalty = np.where(total > importance[:, np.newaxis], _MISSING, 0.0)
+    if importance.any():
+        penalty[0, total > 1] = _NOT_LEARNED
     for _ in range(_ROUNDS):
-        missing = ((groups_in == 0) & (penalty > 0)).any(axis=0)
+        lacking = ((groups_in == 0) & (penalty > 0)).sum(axis=0)
+        missing = lacking > np.maximum((penalty > 0).sum(axis=0) - total, 0)
         moved = False
         for group in order[counts[order][:, np.flatnonzero(missing)].sum(axis=1) > 0].tolist():
             columns, own = _row(counts, group)
-            split, held, number = split_of[group], have[:, columns], groups_in[:, columns]
+            part, held, number = part_of[group], have[:, columns], groups_in[:, columns]
             cost = _increase(held, own, shares).sum(axis=1) - (penalty[:, columns] * (number == 0)).sum(axis=1)
-            leaving = _increase(held[split] - own, own, shares[split])
-            cost[split] = leaving.sum() - (penalty[split, columns] * (number[split] == 1)).sum()
+            leaving = _increase(held[part] - own, own, shares[part])
+            cost[part] = leaving.sum() - (penalty[part, columns] * (number[part] == 1)).sum()
             best = int(cost.argmin())
-            if cost[best] < cost[split] - _TINY:
-                for place, sign in ((split, -1), (best, 1)):
+            if cost[best] < cost[part] - _TINY:
+                for place, sign in ((part, -1), (best, 1)):
                     have[place, columns] += sign * own
                     groups_in[place, columns] += sign
-                split_of[group], moved = best, True
+                part_of[group], moved = best, True
         if not moved:
             break
 
@@ -159,7 +186,7 @@ def _row(counts: sparse.csr_array, group: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _increase(held: np.ndarray, own: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Return by how much chi-square increases if `own` is added to what splits hold."""
+    """Return by how much chi-square increases if `own` is added to what parts hold."""
     result: np.ndarray = own**2 / shares - 2 * own * (1 - held / shares)
     return result
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from eno.data.splits.stratify import SPLITS, artist_groups, split_by_group
+from eno.data.splits.stratify import SPLITS, artist_groups, folds_by_group, hold_out_by_group, split_by_group
 from eno.errors import LabelError
 
 
@@ -58,6 +58,35 @@ def test_without_validation_there_are_two_splits():
     }
     with pytest.raises(LabelError, match="at least 2: one each for train, test"):
         split_by_group(labels, ["a"] * len(groups), val=0, test=0.2, seed=0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_labels_are_spread_over_folds(seed):
+    labels, groups = long_tail(seed, 60, 30)
+    fold_of = folds_by_group(labels, np.array(groups), 5, seed=seed)
+    assert len(set(zip(groups, fold_of, strict=True))) == 60
+    assert np.bincount(fold_of).max() < 0.3 * len(fold_of)
+    artists = np.array([
+        [len({groups[row] for row in np.flatnonzero(column & (fold_of == fold))}) for fold in range(5)]
+        for column in labels.toarray().T > 0
+    ])  # fmt: skip
+    several = artists.sum(axis=1) >= 2
+    assert (artists[several].max(axis=1) < artists[several].sum(axis=1)).all()  # no fold leaves all of them out
+    assert ((artists > 0).sum(axis=1) >= np.minimum(artists.sum(axis=1), 5) - 1).all()
+    assert set(folds_by_group(labels[:3], np.array(["a", "b", "b"]), 5, seed=0)) == {0, 1}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rare_labels_are_held_out(seed):
+    labels, groups = long_tail(seed, 100, 30)
+    held_out = hold_out_by_group(labels, np.array(groups), 0.1, seed=seed)
+    chosen = {group for group, out in zip(groups, held_out, strict=True) if out}
+    assert not chosen & {group for group, out in zip(groups, held_out, strict=True) if not out}
+    assert 0.05 < held_out.mean() < 0.25
+    for column in labels.toarray().T > 0:
+        if len({groups[row] for row in np.flatnonzero(column)}) >= 2:
+            assert column[held_out].any()
+            assert column[~held_out].any()
 
 
 def long_tail(seed: int, artists: int, labels: int) -> tuple[sparse.csr_array, list[str]]:
