@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import logging
+import math
 import os
 import re
 import secrets
@@ -203,6 +204,15 @@ def parse_json_lines(lines: Sequence[str | bytes], place: str, error: type[Excep
                 logger.warning("%s: the last line is incomplete; it is ignored.", place)
                 return
             raise error(f"{place}: line {number} is damaged ({reason}). Remove or restore this line.") from reason
+
+
+def finite(value: Any) -> Any:
+    """Return a value of JSON with null instead of NaN and infinities, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_json(path: Path, value: Any) -> None:

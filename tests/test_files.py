@@ -10,7 +10,16 @@ import torch
 from safetensors.torch import save_file
 
 from eno.errors import CatalogueError, LabelError
-from eno.files import AudioRoots, csv_records, read_lines, replace_file, temporary_name, write_json, write_json_lines
+from eno.files import (
+    AudioRoots,
+    csv_records,
+    finite,
+    read_lines,
+    replace_file,
+    temporary_name,
+    write_json,
+    write_json_lines,
+)
 from eno.processes import machine_key
 
 
@@ -149,3 +158,10 @@ def test_json_of_names_that_are_not_unicode_can_be_read_back(tmp_path):
     write_json_lines(tmp_path / "lines.jsonl", [value, value])
     assert json.loads((tmp_path / "one.json").read_text("utf-8")) == value
     assert [json.loads(line) for line in read_lines(tmp_path / "lines.jsonl", LabelError)] == [value, value]
+
+
+def test_values_that_json_does_not_have_become_null():
+    nan = float("nan")
+    value = {"a": [1, 0.5, (nan, float("inf"))], "b": {"c": -float("inf"), "d": "NaN", "e": None, "f": True}}
+    expected = {"a": [1, 0.5, [None, None]], "b": {"c": None, "d": "NaN", "e": None, "f": True}}
+    assert json.loads(json.dumps(finite(value), allow_nan=False)) == expected

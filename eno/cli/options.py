@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
-from eno.files import visible
+from eno.files import finite, visible
 from eno.library import Library
 
 LIBRARY, TRACKING, FILTERS, RESULT = "Library", "Experiment tracking", "Filters", "Result"
@@ -205,4 +205,4 @@ def check_coverage(failed: int, found: int, min_coverage: float, message: str) -
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print an object as one line of JSON in ASCII: bytes of file names that are not UTF-8 become escapes."""
-    typer.echo(json.dumps(value, default=str))
+    typer.echo(json.dumps(finite(value), default=str))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.table import Table
 from eno.evaluation.confidence import INTERVALS, NO_INTERVALS, Interval
 from eno.evaluation.evaluation import Evaluation, Level
 from eno.evaluation.metrics import Metrics
-from eno.files import AudioRoots, printable, replace_file, visible, write_json
+from eno.files import AudioRoots, finite, printable, replace_file, visible, write_json
 
 METRICS_FILE, PER_LABEL_FILE, REPORT_FILE = "metrics.json", "per_label.parquet", "report.html"
 """Files that `write_report` writes."""
@@ -65,7 +64,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "confused": [asdict(one) for one in evaluation.confused],
         "worst": [asdict(one) for one in evaluation.worst],
     }
-    strict: dict[str, Any] = _strict(content)
+    strict: dict[str, Any] = _named(finite(content))
     return strict
 
 
@@ -77,13 +76,12 @@ def _level(level: Level) -> dict[str, Any]:
     }
 
 
-def _strict(value: Any) -> Any:
+def _named(value: Any) -> Any:
+    """Replace bytes of file names that are not UTF-8."""
     if isinstance(value, dict):
-        return {key: _strict(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(one) for one in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return {key: _named(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_named(one) for one in value]
     return printable(value) if isinstance(value, str) else value
 
 

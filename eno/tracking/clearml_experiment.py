@@ -26,6 +26,7 @@ from typing import Any, cast
 import numpy as np
 
 from eno.errors import ConfigError, TrackingError
+from eno.files import finite
 from eno.tracking.clearml_environment import check_name, configured, offline_by_environment, on_worker
 from eno.tracking.clearml_process import interrupt_run, start_process
 from eno.tracking.console_copy import ConsoleCopy
@@ -309,6 +310,5 @@ def _as_json(value: Any) -> Any:
 
 
 def _finite(values: Sequence[Any] | np.ndarray) -> list[Any]:
-    """Replace NaN and infinities, which JSON does not have, by None."""
-    listed = values.tolist() if isinstance(values, np.ndarray) else values
-    return [None if isinstance(value, float) and not math.isfinite(value) else value for value in listed]
+    listed: list[Any] = finite(values.tolist() if isinstance(values, np.ndarray) else list(values))
+    return listed
