@@ -106,7 +106,8 @@ def _divide(
     wanted = np.array(shares)[:, np.newaxis]
     part_of = _assign(counts, wanted, importance, order)
     _repair(counts, wanted, importance, part_of, order)
-    return part_of[group_of]
+    parts: np.ndarray = part_of[group_of]
+    return parts
 
 
 def _label_shares(labels: sparse.csr_array, group_of: np.ndarray, groups: int) -> sparse.csr_array:
