@@ -85,8 +85,8 @@ def _predictor(path: Path) -> dict[str, str]:
     labels = LabelEncoder.load(path / "label_encoder.json")
     rows = {
         "predictor": str(path),
-        "encoder": _encoder(description.spec),
-        "windows": str(description.policy),
+        "encoder": "; ".join(map(_encoder, description.specs)),
+        "windows": ", ".join(dict.fromkeys(map(str, description.policies))),
         "labels": f"{labels.num_genres} genres, {labels.num_descriptors} descriptors",
     }
     if (path / "training.json").is_file():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -177,6 +177,13 @@ class Library:
         location = location if "model" in location else spec.location | location
         return load_encoder(spec.name, device=chosen.device, dtype=chosen.dtype, **spec.options, **location)
 
+    def encoders_of(self, specs: Sequence[EncoderSpec], name: str | None = None) -> list[Encoder]:
+        """Load the encoders of a predictor, see `encoder_of`; of several, `name` says which is meant."""
+        names = [spec.name for spec in specs]
+        if name is not None and len(specs) > 1 and name not in names:
+            raise ConfigError(f"--encoder {name}: expected one of the predictor's encoders, {' and '.join(names)}.")
+        return [self.encoder_of(spec, name if len(specs) == 1 or name == spec.name else None) for spec in specs]
+
     def _weights_of(self, encoder: str) -> dict[str, Any]:
         """Return where the settings say that an encoder's weights are."""
         options = self.settings.options_of(encoder)
@@ -245,11 +252,9 @@ class Library:
         from eno.inference.predictor import EnoPredictor
         from eno.inference.predictor_folder import read_description
 
-        chosen, folder = self.settings, self.predictor_folder()
-        if encoder is not None:
-            return EnoPredictor.load(folder, device=chosen.device, encoder=self.encoder(encoder))
-        location = self._weights_of(read_description(folder).spec.name)
-        return EnoPredictor.load(folder, device=chosen.device, dtype=chosen.dtype, **location)
+        folder = self.predictor_folder()
+        encoders = self.encoders_of(read_description(folder).specs, encoder)
+        return EnoPredictor.load(folder, device=self.settings.device, encoder=encoders)
 
     def plan(self, head: str | None = None) -> HeadPlan:
         """Return the settings for training a head."""
@@ -259,15 +264,16 @@ class Library:
         return HeadPlan(head, chosen.options_of(head), chosen.options_of("calibration"), chosen.album)
 
     def collection(
-        self, store: str | None = None, *, splits: Path | None = None, labels: Path | None = None
+        self, store: str | Sequence[str] | None = None, *, splits: Path | None = None, labels: Path | None = None
     ) -> Collection:
-        """Open a store with the splits and the vocabulary to train a head on."""
+        """Open a store, or join several, with the splits and the vocabulary to train a head on."""
         from eno.data.labels.encoder import LabelEncoder
-        from eno.embeddings.store.embedding_store import EmbeddingStore
+        from eno.embeddings.store.joined_stores import open_stores
         from eno.training.collection import Collection
 
         vocabulary = LabelEncoder.load(labels or self.data.label_encoder)
-        return Collection(EmbeddingStore.open(store or self.store_place()), splits or self.data.splits, vocabulary)
+        places = [store] if isinstance(store, str) else store or [self.store_place()]
+        return Collection(open_stores(places), splits or self.data.splits, vocabulary)
 
     # Search
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -102,3 +103,21 @@ class EncoderSpec:
     def from_dict(cls, values: dict[str, Any]) -> EncoderSpec:
         """Read the result of `to_dict`."""
         return cls(**(values | {"layers": tuple(values["layers"])}))
+
+
+def label_of(specs: Sequence[EncoderSpec]) -> str:
+    """Return the label of an encoder, or those of several that are used together."""
+    return " + ".join(spec.label for spec in specs)
+
+
+def fingerprint_of(specs: Sequence[EncoderSpec]) -> str:
+    """Return the fingerprint of an encoder, or those of several that are used together."""
+    return "+".join(spec.fingerprint for spec in specs)
+
+
+def vector_shape(specs: Sequence[EncoderSpec]) -> tuple[int, ...]:
+    """Return the shape of a track's vector: ``(dim,)`` or ``(layers, dim)``, flattened and joined if several are."""
+    if len(specs) > 1:
+        return (sum(spec.dim * len(spec.layers) for spec in specs),)
+    layers, dim = len(specs[0].layers), specs[0].dim
+    return (dim,) if layers == 1 else (layers, dim)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,8 @@ import pyarrow.compute as pc
 
 from eno.data.labels.encoder import LabelEncoder
 from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.embeddings.store.joined_stores import JoinedStores, Stores
+from eno.errors import ConfigError
 from eno.models.bags import Bags
 from eno.models.calibration.calibrate import Calibration
 from eno.models.taught.tags import TaughtTags
@@ -18,8 +21,11 @@ from eno.spec import EncoderSpec
 
 _TRACKS_AT_ONCE = 8192
 
+EncodedTrack: TypeAlias = Sequence[np.ndarray]
+"""The vectors of a track's windows [shape=(m, layers, dim)], one array per encoder of a predictor."""
 
-def vectors_for(head: Head, store: EmbeddingStore, ids: Sequence[str]) -> Vectors:
+
+def vectors_for(head: Head, store: Stores, ids: Sequence[str]) -> Vectors:
     """Return vectors of tracks, in the order of `ids` and in the form that a head takes.
 
     Returns
@@ -31,9 +37,16 @@ def vectors_for(head: Head, store: EmbeddingStore, ids: Sequence[str]) -> Vector
     ------
     StoreError
         An id is not in the store, or a part is damaged.
+    ConfigError
+        The head takes windows, but several stores are joined.
     """
     if not head.takes_windows:
         return store.view(ids)
+    if isinstance(store, JoinedStores):
+        raise ConfigError(
+            "The head takes the windows of a track, but those of several stores cannot be joined because they differ "
+            "in length and number. Use one store, or a head that takes the mean of each track (mlp.pooling = 'none')."
+        )
     names, _, windows = store.windows(ids)
     starts = np.flatnonzero(np.append(len(names) > 0, names[1:] != names[:-1]))
     bags = Bags(_without_single_layer(windows), np.diff(starts, append=len(names)))
@@ -44,10 +57,15 @@ def vectors_for(head: Head, store: EmbeddingStore, ids: Sequence[str]) -> Vector
     return bags[np.array([rows[name] for name in ids], np.int64)]
 
 
-def mean_vector(spec: EncoderSpec, windows: np.ndarray) -> np.ndarray:
-    """Return the mean over windows [shape=(m, layers, dim)] as a head takes it [shape=(dim,) or (layers, dim)]."""
-    mean: np.ndarray = spec.renormalise(windows.mean(axis=0))
-    return mean[0] if len(mean) == 1 else mean
+def mean_vector(specs: Sequence[EncoderSpec], track: EncodedTrack) -> np.ndarray:
+    """Return the mean over a track's windows as a head takes it [shape=(dim,) or (layers, dim)].
+
+    With several encoders, the means are flattened and joined, see `eno.embeddings.store.joined_stores.JoinedStores`.
+    """
+    means = [spec.renormalise(windows.mean(axis=0)) for spec, windows in zip(specs, track, strict=True)]
+    if len(means) > 1:
+        return np.concatenate([mean.ravel() for mean in means])
+    return means[0][0] if len(means[0]) == 1 else means[0]
 
 
 class VectorTagger:
@@ -55,15 +73,15 @@ class VectorTagger:
 
     Attributes
     ----------
-    spec : EncoderSpec
-        The encoder on whose vectors the head was trained.
+    specs : tuple of EncoderSpec
+        The encoder on whose vectors the head was trained, or several whose vectors are joined.
     calibration : Calibration or None
         Of tracks; None if the head's probabilities are used as they are.
     taught : TaughtTags or None
         Tags that are predicted in addition to those of the head. `labels` has both.
     """
 
-    spec: EncoderSpec
+    specs: tuple[EncoderSpec, ...]
     labels: LabelEncoder
     head: Head
     calibration: Calibration | None
@@ -90,20 +108,20 @@ class VectorTagger:
             else probabilities
         )
 
-    def predict_windows(self, tracks: Sequence[np.ndarray]) -> np.ndarray:
-        """Return calibrated probabilities of tracks from the vectors of their windows [shape=(m, layers, dim) each]."""
+    def predict_windows(self, tracks: Sequence[EncodedTrack]) -> np.ndarray:
+        """Return calibrated probabilities of tracks [shape=(n, num_labels), dtype=float32] from their windows."""
         if not self.head.takes_windows:
-            return self.predict_vectors(np.stack([mean_vector(self.spec, windows) for windows in tracks]))
-        counts = np.array([len(windows) for windows in tracks])
-        return self.predict_vectors(Bags(_without_single_layer(np.concatenate(tracks)), counts))
+            return self.predict_vectors(np.stack([mean_vector(self.specs, track) for track in tracks]))
+        counts = np.array([len(windows) for (windows,) in tracks])
+        return self.predict_vectors(Bags(_without_single_layer(np.concatenate([one for (one,) in tracks])), counts))
 
-    def predict_tracks(self, store: EmbeddingStore, ids: Sequence[str]) -> np.ndarray:
+    def predict_tracks(self, store: Stores, ids: Sequence[str]) -> np.ndarray:
         """Return calibrated probabilities of distinct tracks of a store [shape=(n, num_labels), dtype=float32].
 
         Raises
         ------
         FingerprintMismatch
-            The store holds vectors of another encoder.
+            The store holds vectors of another encoder, or several stores are needed.
         StoreError
             An id is not in the store, or a part is damaged.
         """
@@ -112,7 +130,7 @@ class VectorTagger:
             probabilities[rows] = some
         return probabilities
 
-    def predict_batches(self, store: EmbeddingStore, ids: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def predict_batches(self, store: Stores, ids: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Do the same as `predict_tracks` without holding all vectors or probabilities in memory.
 
         Yields
@@ -121,8 +139,8 @@ class VectorTagger:
             Positions in `ids`, each once.
         probabilities : np.ndarray [shape=(b, num_labels), dtype=float32]
         """
-        store.require(self.spec)
-        if not self.head.takes_windows:
+        store = store.require(*self.specs)
+        if isinstance(store, JoinedStores) or not self.head.takes_windows:
             means = store.view(ids)
             for first in range(0, len(ids), _TRACKS_AT_ONCE):
                 rows = np.arange(first, min(first + _TRACKS_AT_ONCE, len(ids)))

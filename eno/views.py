@@ -1,7 +1,9 @@
-"""A view of some rows of a large array."""
+"""Views of large arrays: of some of their rows, and of several side by side."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,34 @@ class RowView:
 
     def __getitem__(self, rows: Any) -> Any:
         return self._source[self._rows[rows]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+
+class JoinedView:
+    """The rows of several array-like sources side by side [shape=(n, dim)], each row flattened.
+
+    Rows are read and joined when they are indexed, so that the sources need not be in memory.
+    """
+
+    def __init__(self, sources: Sequence[Any]) -> None:
+        self._sources = sources
+        self.shape: tuple[int, ...] = (len(sources[0]), sum(math.prod(source.shape[1:]) for source in sources))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        joined, start = np.empty(0), 0
+        for source in self._sources:  # one after the other, to hold only one of them besides the result
+            part, width = source[rows], math.prod(source.shape[1:])
+            of_rows = part.shape[: part.ndim - len(source.shape) + 1]
+            if start == 0:
+                joined = np.empty((*of_rows, self.shape[1]), part.dtype)
+            joined[..., start : start + width] = part.reshape(*of_rows, width)
+            start += width
+        return joined
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype)

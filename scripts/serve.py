@@ -18,6 +18,7 @@ from eno.console import errors
 from eno.data.labels.encoder import LabelEncoder
 from eno.errors import EnoError, TrackingError
 from eno.inference.predictor_folder import LABELS, read_description
+from eno.spec import label_of
 from eno.tracking.clearml_environment import check_name
 from eno.tracking.clearml_experiment import open_clearml
 from eno.tracking.experiment import Command, RegisteredModel, Tracking
@@ -56,7 +57,7 @@ def register(folder: Path, *, name: str, project: str, publish: bool = False) ->
         name=name,
         folder=folder,
         labels=tuple(LabelEncoder.load(folder / LABELS).all_labels),
-        fingerprint=description.spec.label,
+        fingerprint=label_of(description.specs),
         tags=("eno", training_tag(folder)) if (folder / RECORD).is_file() else ("eno",),
         publish=publish,
     )

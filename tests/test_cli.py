@@ -295,6 +295,49 @@ class TestCatalogueAndTrain:
         record = json.loads((collection / "tuned" / "training.json").read_text())
         assert record["options"]["max_epochs"] == 2
 
+    def test_the_vectors_of_several_stores(self, collection):
+        def succeeds(*arguments):
+            result = eno(*arguments, "--data-root", ".", cwd=collection)
+            assert result.returncode == 0, result.stderr
+            return result
+
+        steps(collection, "import", "scan", "match", "labels", "split")
+        succeeds("embed", "raw/audio", "--store", "stats", "--encoder", "stats", "--set", "windows.count=1")
+        both = ["--store", "store", "--store", "stats"]
+        succeeds("train", *both, "--head", "linear", "--model", "joined")
+        record = json.loads((collection / "joined" / "training.json").read_text())
+        assert record["store"] == ["store", "stats"]
+        assert [name.split("-")[0] for name in record["encoder"].split(" + ")] == ["musicnn", "stats"]
+        about = eno("info", "joined", cwd=collection).stdout
+        assert "checkpoint = msd" in about and "window_s = 10" in about and "2 per track, 1 per track" in about
+        succeeds("evaluate", "--model", "joined")
+        assert "changed nothing" in succeeds("retrain", "--model", "joined").stdout
+
+        test = "raw/audio/release/album/artist-1/noise"
+        tagged = succeeds("tag", test, "--model", "joined", "--json", "--top", "9").stdout
+        turned = ["--store", "stats", "--store", "store"]
+        of_stores = succeeds("tag", *turned, "--model", "joined", "--json", "--top", "9").stdout
+        by_track = {row["track_id"]: row for row in map(json.loads, of_stores.splitlines())}
+        for row in map(json.loads, tagged.splitlines()):
+            expected = by_track[row["track_id"].removeprefix("raw/audio/")]
+            assert row["genres"] == pytest.approx(expected["genres"], abs=0.02)
+
+        succeeds("compare", *both, "--joined", "--head", "linear", "--out", "of both")
+        with (collection / "of both" / "comparison.csv").open() as file:
+            dims = [int(row["dim"]) for row in csv.DictReader(file) if row["head"]]
+        assert sorted(dims) == [119, 200, 319]
+        succeeds("tune", *both, "--head", "mlp", "--trials", "1", "--set", "mlp.max_epochs=1", "--out", "both.toml")
+
+        # The other store is found where the predictor was trained on it.
+        options = ["--store", "store", "--model", "joined"]
+        found = succeeds("similar", "--tags", "Harsh Noise", *options, "--json", "-k", "3").stdout
+        assert all("/noise/" in json.loads(line)["track_id"] for line in found.splitlines())
+        succeeds("map", *options, "--layout", "pca")
+        alone = eno("tag", *options, cwd=collection)
+        assert "Specify one store of each encoder by repeating --store" in " ".join(alone.stderr.split())
+        twice = eno("train", "--store", "store", "--store", "store", "--data-root", ".", cwd=collection)
+        assert "Only stores of different encoders can be joined" in " ".join(twice.stderr.split())
+
     def test_official_splits_are_checked_for_leaks(self, collection):
         steps(collection, "import", "scan", "match", "labels", "split")
         official = collection / "official"

@@ -71,7 +71,7 @@ def test_the_steps_of_the_guide(root, run, tmp_path):
     assert lines[-1] == 'EnoPredictor("best_model.pt", "label_encoder.json")'
 
     predictor = EnoPredictor("best_model.pt", "label_encoder.json")
-    assert predictor.encoder.spec.window_s == 1.0
+    assert predictor.encoders[0].spec.window_s == 1.0
     found = predictor.predict(root.audio / "album" / "6.wav", threshold=0.0)
     assert found == {"genres": ["jazz", "rock"], "descriptors": []}
 

@@ -39,7 +39,7 @@ def parts(store, head):
         head.fit(Bags(X, np.full(20, 2)), Y[:20])
     else:
         head.fit(X, Y)
-    return PredictorParts(spec=store.spec, labels=LABELS, head=head, policy=store.policy)
+    return PredictorParts(specs=(store.spec,), labels=LABELS, head=head, policies=(store.policy,))
 
 
 def test_vectors_in_the_form_that_the_head_takes(store):
@@ -59,7 +59,7 @@ def test_probabilities_of_tracks_are_those_of_their_vectors(store, head):
     expected = predictor.predict_vectors(vectors_for(head, store, IDS))
     np.testing.assert_allclose(predictor.predict_tracks(store, IDS), expected, atol=1e-6)
     names, _, windows = store.windows()
-    of_windows = predictor.predict_windows([windows[names == name] for name in IDS])
+    of_windows = predictor.predict_windows([[windows[names == name]] for name in IDS])
     np.testing.assert_allclose(of_windows, expected, atol=1e-6)
     with pytest.raises(StoreError, match=r"1 tracks are not in this store, for example z\.mp3"):
         predictor.predict_tracks(store, ["a.mp3", "z.mp3"])
@@ -74,7 +74,7 @@ def test_vectors_of_another_encoder_are_refused(store, tmp_path):
 
 
 def test_predictors_saved_without_a_head_have_vectors_that_are_probabilities(store, tmp_path):
-    PredictorParts(spec=store.spec, labels=LABELS, head=IdentityHead(), policy=store.policy).save(tmp_path)
+    PredictorParts(specs=(store.spec,), labels=LABELS, head=IdentityHead(), policies=(store.policy,)).save(tmp_path)
     assert isinstance(PredictorParts.load(tmp_path).head, IdentityHead)
     shutil.rmtree(tmp_path / "head")
     description = json.loads((tmp_path / "predictor.json").read_text())

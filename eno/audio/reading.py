@@ -50,13 +50,16 @@ def read_windows(
     Windows without sound are left out, see `eno.audio.silence`. Raises AudioError if the file cannot be read, ends too
     early, is shorter than `MIN_DURATION_S`, or is silent.
     """
-    with open_windows(
-        path, sample_rate=sample_rate, window_samples=window_samples, policy=policy, padding=padding
-    ) as windows:
-        samples = list(windows)
-        heard = [has_sound(window, sample_rate) for window in samples]
-        require_sound(path, heard)
-        return DecodedWindows(np.stack([samples[i] for i in np.flatnonzero(heard)]), windows.starts_s[heard])
+    with open_audio(Path(path)) as audio:
+        return sounding_windows(OpenWindows(audio, sample_rate, window_samples, policy, padding))
+
+
+def sounding_windows(windows: OpenWindows) -> DecodedWindows:
+    """Decode the windows of an open track that have sound; AudioError if there are none."""
+    samples = list(windows)
+    heard = [has_sound(window, windows.sample_rate) for window in samples]
+    require_sound(windows.path, heard)
+    return DecodedWindows(np.stack([samples[i] for i in np.flatnonzero(heard)]), windows.starts_s[heard])
 
 
 @contextmanager
@@ -77,12 +80,14 @@ class OpenWindows:
         Start of each window, in seconds from the start of the track.
     duration_s : float
         Duration of the track.
+    path, sample_rate
+        The file, and the rate at which it is decoded.
     """
 
     def __init__(
         self, audio: AudioFile, sample_rate: int, window_samples: int, policy: WindowPolicy, padding: str
     ) -> None:
-        self._audio, self._sample_rate = audio, sample_rate
+        self._audio, self.path, self.sample_rate = audio, audio.path, sample_rate
         self._window_samples, self._padding = window_samples, padding
         self._total = audio.samples(sample_rate)
         self._starts = policy.starts(self._total, window_samples, sample_rate)
@@ -92,7 +97,7 @@ class OpenWindows:
     def __iter__(self) -> Iterator[np.ndarray]:
         length = min(self._total, self._window_samples)
         for start in self._starts:
-            window = self._audio.span(self._sample_rate, int(start), length)
+            window = self._audio.span(self.sample_rate, int(start), length)
             if length < self._window_samples:
                 window = fill_window(window, self._window_samples, self._padding)
             yield window

@@ -40,8 +40,12 @@ def evaluate(
     tracking: TrackingOptions,
     model: ModelOption = None,
     store: Annotated[
-        str | None,
-        typer.Option("--store", help="Embedding store (default: the one it was trained on)", rich_help_panel=LIBRARY),
+        list[str] | None,
+        typer.Option(
+            "--store",
+            help="Embedding store; repeat it for several (default: those it was trained on)",
+            rich_help_panel=LIBRARY,
+        ),
     ] = None,
     split: Annotated[Literal["test", "val", "train"], typer.Option(help="Split to evaluate on")] = "test",
     out: Annotated[Path | None, typer.Option(help="Folder for the report (default: MODEL/evaluation)")] = None,
@@ -80,7 +84,7 @@ def _evaluate(run: Run, *, as_json: bool) -> None:
         source: PredictionSource = FeatureCollection(library.settings.data_root, library.settings.device)
     else:
         splits = given["splits"] or Path(record.splits)
-        collection = library.collection(given["store"] or record.store, splits=splits, labels=model / LABELS)
+        collection = library.collection(given["store"] or record.stores, splits=splits, labels=model / LABELS)
         run.experiment.describe("data", lineage(collection))
         source = collection
     found = evaluate_predictor(model, source, split=split, device=library.settings.device)
@@ -121,6 +125,9 @@ def compare(
         ),
     ] = None,
     head: Annotated[list[str] | None, typer.Option("--head", help="Head; repeat it for several (default: mlp)")] = None,
+    joined: Annotated[
+        bool, typer.Option("--joined", help="Include the heads on the joined vectors of all of these stores")
+    ] = False,
     cnn: Annotated[
         bool, typer.Option("--cnn", help="Include the CNN baseline, on the features of scripts/prepare_data.py")
     ] = False,
@@ -131,11 +138,12 @@ def compare(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train heads on several stores with the same split, and compare them on the same held-out tracks."""
+    """Train heads on each of several stores with the same split, and compare them on the same held-out tracks."""
     library = where.open(device=device, audio_root=audio_root)
     heads = list(dict.fromkeys(head or [library.settings.head]))
     stores = store or [str(path) for path in library.stores()]
-    arguments = {"store": stores, "head": heads, "cnn": cnn, "out": out, "splits": splits, "labels": labels}
+    arguments = {"store": stores, "head": heads, "joined": joined, "cnn": cnn, "out": out, "splits": splits,
+                 "labels": labels}  # fmt: skip
     with tracked(
         compare, "comparison", library, arguments, tracking, name="compare", used=used_of(library.settings, *heads)
     ) as run:
@@ -145,18 +153,22 @@ def compare(
 def _compare(run: Run, *, as_json: bool) -> None:
     from eno.cnn.predictor import cnn_candidate
     from eno.cnn.settings import CNNSettings
+    from eno.spec import label_of
     from eno.training.compare import compare_candidates, head_candidate
     from eno.training.comparison_table import comparison_table, write_comparison
     from eno.training.tracker_reports import lineage, report_comparison
 
     library, given, out = run.library, run.arguments, run.arguments["out"]
+    stores = list(dict.fromkeys(given["store"]))
+    if given["joined"] and len(stores) < 2:
+        raise ConfigError("--joined needs several stores. Repeat --store, or embed with another encoder first.")
     collections = [
-        library.collection(name, splits=given["splits"], labels=given["labels"])
-        for name in dict.fromkeys(given["store"])
+        library.collection(places, splits=given["splits"], labels=given["labels"])
+        for places in [*([place] for place in stores), *([stores] if given["joined"] else [])]
     ]
-    run.experiment.describe("data", {one.store.spec.label: lineage(one) for one in collections})
+    run.experiment.describe("data", {label_of(one.store.specs): lineage(one) for one in collections})
     plans = [library.plan(name) for name in dict.fromkeys(given["head"])]
-    candidates = [head_candidate(one.store.spec.label, one, plan) for one in collections for plan in plans]
+    candidates = [head_candidate(label_of(one.store.specs), one, plan) for one in collections for plan in plans]
     root = library.settings.data_root
     baseline = cnn_candidate(root, collections[0].labels, CNNSettings(), plans[0]) if given["cnn"] else None
     if baseline is not None:

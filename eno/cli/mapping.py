@@ -94,12 +94,19 @@ def _space(store: EmbeddingStore) -> Space | None:
 
 
 def _tags(library: Library, store: EmbeddingStore, ids: list[str]) -> TagStrengths:
+    import numpy as np
+
     from eno.inference.predictor_folder import PredictorParts
     from eno.mapping.map_content import TagStrengths
+    from eno.training.record import stores_for
 
-    parts = PredictorParts.load(library.predictor_folder(), device=library.settings.device)
-    labels = parts.labels
-    return TagStrengths(labels.all_labels, labels.families, parts.predict_tracks(store, ids), parts.thresholds)
+    model = library.predictor_folder()
+    parts, stores = PredictorParts.load(model, device=library.settings.device), stores_for(model, store)
+    labels, found = parts.labels, sorted(set(ids).intersection(stores.track_ids()))
+    predicted = dict(zip(found, parts.predict_tracks(stores, found), strict=True))
+    nothing = np.zeros(len(labels), np.float32)  # for tracks that are not in the stores of all encoders
+    probabilities = np.stack([predicted.get(track_id, nothing) for track_id in ids])
+    return TagStrengths(labels.all_labels, labels.families, probabilities, parts.thresholds)
 
 
 def _hierarchy(library: Library) -> Hierarchy | None:

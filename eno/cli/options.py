@@ -30,6 +30,15 @@ StoreOption = Annotated[
         rich_help_panel=LIBRARY,
     ),
 ]
+StoresOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--store",
+        help="Embedding store, a folder or URI; repeat it to join the vectors of several encoders (default: the store "
+        "of the library)",
+        rich_help_panel=LIBRARY,
+    ),
+]
 ModelOption = Annotated[
     Path | None, typer.Option("--model", help="Folder of the predictor (default: models/eno)", rich_help_panel=LIBRARY)
 ]

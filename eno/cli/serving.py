@@ -161,12 +161,13 @@ def serve(
     if place is not None and index is None:
         with progress("indexing") as show:
             Library(library.settings.model_copy(update={"store": place})).index(on_progress=show)
-    loaded = library.encoder_of(_spec(predictor, place), encoder)
+    specs, joined = _encoders(predictor, place)
+    loaded = library.encoders_of(specs, encoder)
     sources = Sources(
-        model=predictor, store=place, index=index, data_root=library.settings.data_root,
+        model=predictor, store=place, joined=joined, index=index, data_root=library.settings.data_root,
         audio_roots=library.audio_roots if audio_root else library.present_audio_roots, map_method=layout,
     )  # fmt: skip
-    service = Service(sources, loaded, feedback=feedback or library.data.feedback, limits=limits.limits())
+    service = Service(sources, *loaded, feedback=feedback or library.data.feedback, limits=limits.limits())
     host = f"[{access.host}]" if ":" in access.host else access.host
     console.print(f"http://{host}:{access.port}{access.prefix()}/  Press Ctrl-C to stop")
     uvicorn.run(
@@ -194,15 +195,18 @@ def _sources(library: Library, model: Path | None, store: str | None) -> tuple[P
     return model, store
 
 
-def _spec(model: Path | None, store: str | None) -> EncoderSpec:
+def _encoders(model: Path | None, place: str | None) -> tuple[tuple[EncoderSpec, ...], tuple[str, ...]]:
+    """Return the encoders that are needed, and the stores from which a predictor of several tags the tracks."""
     from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.inference.predictor_folder import read_description
+    from eno.training.record import stores_for
 
-    opened = None if store is None else EmbeddingStore.open(store)
+    store = None if place is None else EmbeddingStore.open(place)
     if model is None:
-        assert opened is not None
-        return opened.spec
-    spec = read_description(model).spec
-    if opened is not None:
-        opened.require(spec)
-    return spec
+        assert store is not None
+        return store.specs, ()
+    specs = read_description(model).specs
+    if store is None:
+        return specs, ()
+    stores = stores_for(model, store)
+    return specs, tuple(stores.places) if len(specs) > 1 else ()

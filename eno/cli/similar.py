@@ -217,10 +217,11 @@ def _open(
 def _tags(library: Library, folder: Path) -> TagTable:
     from eno.inference.predictor_folder import PredictorParts
     from eno.similarity.tag_table import open_tag_table
+    from eno.training.record import stores_for
 
-    store, model = library.store(), library.predictor_folder()
+    model = library.predictor_folder()
     parts = PredictorParts.load(model, device=library.settings.device)
-    store.require(parts.spec)
+    store = stores_for(model, library.store())
     message = f"predicting the tags of {shown(store.path)}, once per predictor"
     return open_tag_table(folder, model, store, parts, on_predict=lambda: errors.print(message))
 

@@ -19,7 +19,7 @@ from eno.cli.options import (
     JsonOption,
     LibraryOptions,
     PredictorOption,
-    StoreOption,
+    StoresOption,
     print_json,
     shown,
 )
@@ -28,7 +28,7 @@ from eno.errors import AudioError, ConfigError, EnoError
 from eno.files import printable
 
 if TYPE_CHECKING:
-    from eno.embeddings.store.embedding_store import EmbeddingStore
+    from eno.embeddings.store.joined_stores import Stores
     from eno.inference.predictions import TagProbability
     from eno.inference.predictor import EnoPredictor
     from eno.library import Library
@@ -111,7 +111,7 @@ def tag(
     result: ResultOptions,
     paths: Annotated[list[Path] | None, typer.Argument(help="Audio files and folders")] = None,
     model: PredictorOption = None,
-    store: StoreOption = None,
+    store: StoresOption = None,
     encoder: EncoderOption = None,
     device: DeviceOption = None,
     save: Annotated[Path | None, typer.Option(help="Save the predictor to this folder, for --model")] = None,
@@ -122,11 +122,11 @@ def tag(
 
     Without a trained predictor, musicnn's own tags are used.
     """
-    library = where.open(model=model, store=store, device=device)
+    library = where.open(model=model, device=device)
     _check_combination(paths, model, words, store)
     form = "jsonl" if as_json else result.form
     predictor = predictor_of(library, encoder, words, trained=model is not None)
-    opened = None if store is None else open_store(store, predictor)
+    opened = None if store is None else open_for(predictor, store)
     if words.calibrate is not None:
         _calibrate(predictor, words.calibrate, opened)
     if save is not None:
@@ -150,7 +150,7 @@ def tag(
         )
     if count == 0:
         places = ", ".join(printable(path) for path in paths or ())
-        raise EnoError(f"No audio files in {places}." if opened is None else f"{store}: contains no tracks yet.")
+        raise EnoError(f"No audio files in {places}." if opened is None else f"{opened.path}: contains no tracks yet.")
     if failed:
         raise EnoError(f"{failed} of {count} {'albums' if album else 'files'} could not be tagged.")
 
@@ -182,13 +182,12 @@ def predictor_of(library: Library, encoder: str | None, words: Words | None = No
     return EnoPredictor.musicnn(vocabulary, device=library.settings.device, policy=library.window_policy)
 
 
-def open_store(path: str, predictor: EnoPredictor) -> EmbeddingStore:
-    """Open a store, and check that its vectors are from the predictor's encoder."""
-    from eno.embeddings.store.embedding_store import EmbeddingStore
+def open_for(predictor: EnoPredictor, stores: list[str]) -> Stores:
+    """Open the stores of a predictor's encoders, and check that they are."""
+    from eno.embeddings.store.joined_stores import open_stores
 
-    opened = EmbeddingStore.open(path)
-    opened.require(predictor.encoder.spec)
-    predictor.policy = opened.policy  # so that a saved predictor uses the windows that it was calibrated on
+    opened = open_stores(stores).require(*predictor.specs)
+    predictor.policies = opened.policies  # so that a saved predictor uses the windows that it was calibrated on
     return opened
 
 
@@ -213,7 +212,7 @@ def from_files(
             yield Tagged(str(folder), tracks, error)
 
 
-def from_store(predictor: EnoPredictor, store: EmbeddingStore, album: bool) -> Iterator[Tagged]:
+def from_store(predictor: EnoPredictor, store: Stores, album: bool) -> Iterator[Tagged]:
     """Tag the tracks of a store from their vectors, or each of its folders as one album."""
     ids = store.track_ids()
     if not ids:
@@ -231,7 +230,7 @@ def from_store(predictor: EnoPredictor, store: EmbeddingStore, album: bool) -> I
         yield Tagged(folder, tuple(members[folder]), predictor.name_tags(row, album=True))
 
 
-def _check_combination(paths: list[Path] | None, model: Path | None, words: Words, store: str | None) -> None:
+def _check_combination(paths: list[Path] | None, model: Path | None, words: Words, store: list[str] | None) -> None:
     if (not paths) == (store is None):
         raise ConfigError("Specify audio files or folders, or a store with --store, but not both.")
     if (model is not None) + (words.tags is not None) + (words.tags_file is not None) > 1:
@@ -240,13 +239,13 @@ def _check_combination(paths: list[Path] | None, model: Path | None, words: Word
         raise ConfigError("--prompt and --calibrate need --tags or --tags-file.")
 
 
-def _calibrate(predictor: EnoPredictor, path: Path, store: EmbeddingStore | None) -> None:
+def _calibrate(predictor: EnoPredictor, path: Path, store: Stores | None) -> None:
     import numpy as np
 
     from eno.inference.zero_shot import read_labelled
 
     tracks, labels = read_labelled(path, predictor.labels)
-    vectors = np.stack([predictor.embed(track) for track in tracks]) if store is None else store.matrix(tracks)[1]
+    vectors = np.stack([predictor.embed(track) for track in tracks]) if store is None else store.view(tracks)
     try:
         predictor.head.fit(vectors, labels)
     except ValueError as error:

@@ -106,6 +106,7 @@ def _teach(
     """Return all taught tags, this one last, and the number of files that could not be read."""
     from eno.data.library.files import expand_audio
     from eno.inference.teaching import Teaching
+    from eno.training.record import stores_for
 
     @cache
     def predictor() -> EnoPredictor:
@@ -115,7 +116,11 @@ def _teach(
         return predictor().embed(path)
 
     teaching = Teaching(
-        library.store(), parts.spec, embed=embed, audio_roots=library.audio_roots, data_root=library.data
+        stores_for(library.settings.model, library.store()),
+        *parts.specs,
+        embed=embed,
+        audio_roots=library.audio_roots,
+        data_root=library.data,
     )
     found, failed = [], 0
     for names in (examples, counter_examples):

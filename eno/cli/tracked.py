@@ -213,10 +213,16 @@ def _arguments(command: Callable[..., None], texts: Mapping[str, str]) -> dict[s
     found = {}
     for name, text in texts.items():
         try:
-            found[name] = TypeAdapter(hints[name]).validate_python(_value(text))
+            found[name] = TypeAdapter(hints[name]).validate_python(_listed(_value(text), hints[name]))
         except ValidationError:
             raise ConfigError(f"The argument {name} of the ClearML task has the invalid value {text!r}.") from None
     return found
+
+
+def _listed(value: Any, hint: Any) -> Any:
+    """Put the only value of an argument that takes several into a list."""
+    takes_several = any(typing.get_origin(one) is list for one in typing.get_args(hint))
+    return [value] if takes_several and isinstance(value, str) else value
 
 
 def _value(text: str) -> Any:

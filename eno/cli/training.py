@@ -18,7 +18,7 @@ from eno.cli.options import (
     LibraryOptions,
     ModelOption,
     SplitsOption,
-    StoreOption,
+    StoresOption,
     prepare_output,
     print_failure,
     print_json,
@@ -57,7 +57,7 @@ _WEIGHT = 4.0
 def train(
     where: LibraryOptions,
     tracking: TrackingOptions,
-    store: StoreOption = None,
+    store: StoresOption = None,
     model: ModelOption = None,
     head: HeadOption = None,
     tuned: Annotated[
@@ -70,17 +70,18 @@ def train(
     feedback_weight: WeightOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a tagger on an embedding store.
+    """Train a tagger on an embedding store, or on several whose vectors are joined.
 
     The validation split is used for model selection, early stopping and calibration; the test split is not touched.
     Scan, match, labels and split are run first if they were not run yet.
     """
-    named = {"store": store, "model": model, "device": device, **_tuned(tuned)}
+    named = {"model": model, "device": device, **_tuned(tuned)}
     library = where.open(**(named | {"head": head} if head else named))
     if splits is None and labels is None:
         prepare(library)
-    arguments = {"store": library.store_place(), "model": library.settings.model, "splits": splits, "labels": labels,
-                 "feedback": feedback, "feedback_weight": feedback_weight}  # fmt: skip
+    arguments = {"store": _one_or_all(store or [library.store_place()]), "model": library.settings.model,
+                 "splits": splits, "labels": labels, "feedback": feedback,
+                 "feedback_weight": feedback_weight}  # fmt: skip
     chosen = library.settings.head
     with tracked(
         train, "training", library, arguments, tracking, name=f"train {chosen}", used=used_of(library.settings, chosen)
@@ -97,7 +98,7 @@ def retrain(
     where: LibraryOptions,
     tracking: TrackingOptions,
     model: ModelOption = None,
-    store: StoreOption = None,
+    store: StoresOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the new predictor (default: the old one's)")] = None,
     splits: SplitsOption = None,
     labels: LabelsOption = None,
@@ -169,7 +170,7 @@ def _retrain(
 def tune(
     where: LibraryOptions,
     tracking: TrackingOptions,
-    store: StoreOption = None,
+    store: StoresOption = None,
     head: Annotated[str | None, typer.Option(help="mlp or lightgbm (default: mlp)")] = None,
     minutes: Annotated[float, typer.Option(min=0.01, help="Start no new trial after this time")] = 10.0,
     trials: Annotated[int | None, typer.Option(min=1, help="Stop after this number of trials")] = None,
@@ -180,10 +181,10 @@ def tune(
     as_json: JsonOption = False,
 ) -> None:
     """Search for better options of a head on the validation split. Run it again to continue the search."""
-    library = where.open(store=store, head=head, device=device)
+    library = where.open(head=head, device=device)
     chosen = library.settings.head
-    arguments = {"store": library.store_place(), "minutes": minutes, "trials": trials, "out": out,
-                 "splits": splits, "labels": labels}  # fmt: skip
+    arguments = {"store": _one_or_all(store or [library.store_place()]), "minutes": minutes, "trials": trials,
+                 "out": out, "splits": splits, "labels": labels}  # fmt: skip
     with tracked(
         tune, "tuning", library, arguments, tracking, name=f"tune {chosen}", used=used_of(library.settings, chosen)
     ) as run:
@@ -230,6 +231,11 @@ def _tune(run: Run, *, as_json: bool) -> None:
         f"{found.default_value:.4f} → {found.value:.4f} (optimistic, because the options were chosen on it)"
     )
     console.print(f"options {shown(out)}\nTrain with them: eno train --tuned {shown(out)}")
+
+
+def _one_or_all(stores: list[str]) -> str | list[str]:
+    """Return a single store as text, as a person would write it in ClearML."""
+    return stores[0] if len(stores) == 1 else stores
 
 
 def _tuned(path: Path | None) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from eno.cli.options import (
     JsonOption,
     LibraryOptions,
     PredictorOption,
-    StoreOption,
+    StoresOption,
     print_json,
     shown,
 )
-from eno.cli.tagging import from_files, from_store, open_store, predictor_of
+from eno.cli.tagging import from_files, from_store, open_for, predictor_of
 from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
 from eno.library import Library
@@ -76,7 +76,7 @@ def write_tags(
     paths: Annotated[list[Path] | None, typer.Argument(help="Audio files and folders")] = None,
     model: PredictorOption = None,
     encoder: EncoderOption = None,
-    store: StoreOption = None,
+    store: StoresOption = None,
     audio_root: AudioRootOption = None,
     tagged: Annotated[
         Path | None, typer.Option("--from", help="Write this output of 'eno tag --json' instead of predicting")
@@ -103,7 +103,7 @@ def write_tags(
         raise ConfigError("Specify exactly one source: audio files or folders, --store, or --from.")
     if tagged is not None and (model or encoder or album):
         raise ConfigError("--from already contains the tags; use --model, --encoder and --album with 'eno tag'.")
-    library = where.open(model=model, store=store, audio_root=audio_root, device=device)
+    library = where.open(model=model, audio_root=audio_root, device=device)
     log = undo_file or Path(f"write-tags-undo-{datetime.now():%Y%m%d-%H%M%S}.jsonl")
     run = _Run(options.choice(), options.existing, log if write else None, keep_mtime=keep_mtime, as_json=as_json)
     if tagged is not None:
@@ -114,7 +114,7 @@ def write_tags(
 
 
 def _predicted(
-    library: Library, paths: list[Path], encoder: str | None, store: str | None, album: bool, *, trained: bool
+    library: Library, paths: list[Path], encoder: str | None, store: list[str] | None, album: bool, *, trained: bool
 ) -> Iterator[Wanted]:
     predictor = predictor_of(library, encoder, trained=trained)
     if store is None:
@@ -124,7 +124,7 @@ def _predicted(
     roots = library.present_audio_roots
     if roots is None:
         raise AudioError(str(library.audio_roots), "is not a folder; specify the folder of the audio with --audio-root")
-    for one in from_store(predictor, open_store(store, predictor), album):
+    for one in from_store(predictor, open_for(predictor, store), album):
         yield from ((roots.file(name), one.found) for name in one.members)
 
 

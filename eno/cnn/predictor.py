@@ -42,12 +42,13 @@ class FeatureCollection:
 
     def predict(self, parts: PredictorParts, split: str, *, limit: int | None = None) -> SplitPredictions:
         """Return the mean probability over windows, as if predicted from audio; see `PredictionSource.predict`."""
-        options, windows = parts.spec.options, parts.policy.count
+        (spec,), (policy,) = parts.specs, parts.policies
+        options, windows = spec.options, policy.count
         crop_frames = frames_in(round(options["window_s"] * options["sample_rate"]))
         dataset = EnoDataset(split, self.data_root, parts.labels, crop_frames=crop_frames, windows=windows)
         rows = sample_rows(len(dataset), limit)
         device = resolve_device(self.device)
-        model = load_simple_cnn(parts.spec.location["model"], n_mels=options["n_mels"]).to(device)
+        model = load_simple_cnn(spec.location["model"], n_mels=options["n_mels"]).to(device)
         loader = DataLoader(
             Subset(dataset, rows.tolist()),
             batch_size=max(1, _WINDOWS_AT_ONCE // windows),
@@ -81,17 +82,17 @@ def save_cnn_predictor(result: CNNResult, data_root: Path, plan: HeadPlan | None
     plan = replace(plan or HeadPlan(CNN), head=CNN, options=asdict(settings))
     labels = LabelEncoder.load(result.label_encoder)
     parts = PredictorParts(
-        spec=SimpleCNNTagger(model=str(result.model), device=settings.device).spec,
+        specs=(SimpleCNNTagger(model=str(result.model), device=settings.device).spec,),
         labels=labels,
         head=IdentityHead(),
-        policy=WindowPolicy(),
+        policies=(WindowPolicy(),),
         album=plan.album,
     )
     trained = calibrate_predictor(
         parts,
         plan,
         FeatureCollection(data_root, settings.device, settings.num_workers).predict(parts, SPLITS[1]),
-        store="",
+        stores=[""],
         splits=DataRoot(data_root).splits,
         train_labels=EnoDataset(SPLITS[0], data_root, labels).labels,
         began=time.monotonic() - result.seconds,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -15,14 +15,15 @@ from eno.errors import AudioError
 
 _MAX_THREADS = 8  # more would only wait for the encoder
 
-Encoded = tuple[Path, np.ndarray | AudioError]
+Arrays = Sequence[np.ndarray]  # windows or vectors of a file, one array per encoder
+Encoded = tuple[Path, Arrays | AudioError]
 
 
 def encode_files(
     paths: Iterable[Path | str],
     *,
-    read: Callable[[Path], np.ndarray],
-    encode: Callable[[np.ndarray], np.ndarray],
+    read: Callable[[Path], Arrays],
+    encoders: Sequence[Callable[[np.ndarray], np.ndarray]],
     batch_windows: int,
     threads: int | None = None,
 ) -> Generator[list[Encoded], None, None]:
@@ -33,8 +34,8 @@ def encode_files(
     paths : iterable of Path or str
         Consumed lazily, two files ahead per thread.
     read : callable
-        File → windows [shape=(n, window_samples)]; may raise AudioError.
-    encode : callable
+        File → windows for each encoder [shape=(n, window_samples)]; may raise AudioError.
+    encoders : sequence of callable
         Windows → vectors [shape=(n, layers, dim)].
     batch_windows : int
         Minimum number of windows in a batch. The windows of a file stay together.
@@ -45,7 +46,7 @@ def encode_files(
     if batch_windows < 1 or threads < 1:
         raise ValueError(f"batch_windows is {batch_windows} and threads is {threads}; both must be at least 1.")
     remaining = (Path(path) for path in paths)
-    decoding: deque[tuple[Path, Future[np.ndarray]]] = deque()
+    decoding: deque[tuple[Path, Future[Arrays]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     try:
         batch: list[Encoded] = []
@@ -58,23 +59,26 @@ def encode_files(
             path, future = decoding.popleft()
             try:
                 windows = future.result()
-                gathered += len(windows)
+                gathered += sum(map(len, windows))
                 batch.append((path, windows))
             except AudioError as error:
                 batch.append((path, error))
             if gathered >= batch_windows:
-                yield _encoded(batch, encode)
+                yield _encoded(batch, encoders)
                 batch, gathered = [], 0
         if batch:
-            yield _encoded(batch, encode)
+            yield _encoded(batch, encoders)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _encoded(batch: list[Encoded], encode: Callable[[np.ndarray], np.ndarray]) -> list[Encoded]:
+def _encoded(batch: list[Encoded], encoders: Sequence[Callable[[np.ndarray], np.ndarray]]) -> list[Encoded]:
     readable = [windows for _, windows in batch if not isinstance(windows, AudioError)]
     if not readable:
         return batch
-    vectors = encode(np.concatenate(readable))
-    parts = iter(np.split(vectors, np.cumsum([len(windows) for windows in readable])[:-1]))
+    of_encoders = []
+    for encode, windows in zip(encoders, zip(*readable, strict=True), strict=True):
+        ends = np.cumsum([len(one) for one in windows])[:-1]
+        of_encoders.append(np.split(encode(np.concatenate(windows)), ends))
+    parts = iter(zip(*of_encoders, strict=True))
     return [(path, found if isinstance(found, AudioError) else next(parts)) for path, found in batch]

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
-from eno.audio.reading import read_windows
+from eno.audio.audio_file import open_audio
+from eno.audio.reading import OpenWindows, sounding_windows
 from eno.audio.windows import WindowPolicy
 from eno.encoders import Encoder
 from eno.errors import AudioError
 from eno.inference.encode_files import encode_files
 from eno.inference.predictions import Prediction, TagPredictor, TagProbability
 from eno.models import Vectors
-from eno.tagging import mean_vector
+from eno.tagging import EncodedTrack, mean_vector
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +26,13 @@ _BATCH_WINDOWS = 64
 
 
 class FileTagger(TagPredictor):
-    """A `TagPredictor` that reads and encodes audio files; `policy` chooses their windows.
+    """A `TagPredictor` that reads and encodes audio files; `policies` choose the windows for each of the `encoders`.
 
     All methods that read a file raise an AudioError if it cannot be read as audio.
     """
 
-    encoder: Encoder
-    policy: WindowPolicy
+    encoders: tuple[Encoder, ...]
+    policies: tuple[WindowPolicy, ...]
 
     def predict(self, path: Path | str, threshold: float | None = None) -> dict[str, list[str]]:
         """Return the tags of a file as ``{"genres": [...], "descriptors": [...]}``.
@@ -97,14 +98,21 @@ class FileTagger(TagPredictor):
         return probabilities
 
     def embed(self, path: Path | str) -> np.ndarray:
-        """Return the mean vector of a file's windows [shape=(dim,), or (layers, dim) with several layers]."""
-        return mean_vector(self.spec, self._encode(path))
+        """Return the mean vector of a file's windows [shape=(dim,), or (layers, dim) with several layers].
+
+        With several encoders, their vectors are flattened and joined.
+        """
+        return mean_vector(self.specs, self._encode(path))
 
     def _probabilities_of(
         self, paths: Iterable[Path | str], batch_windows: int = _BATCH_WINDOWS, threads: int | None = None
     ) -> Iterator[tuple[Path, np.ndarray | AudioError]]:
         batches = encode_files(
-            paths, read=self._read, encode=self.encoder.encode, batch_windows=batch_windows, threads=threads
+            paths,
+            read=self._read,
+            encoders=[encoder.encode for encoder in self.encoders],
+            batch_windows=batch_windows,
+            threads=threads,
         )
         with closing(batches):
             for batch in batches:
@@ -113,14 +121,18 @@ class FileTagger(TagPredictor):
                 for path, found in batch:
                     yield path, found if isinstance(found, AudioError) else next(rows)
 
-    def _encode(self, path: Path | str) -> np.ndarray:
-        return self.encoder.encode(self._read(path))
+    def _encode(self, path: Path | str) -> EncodedTrack:
+        return [encoder.encode(windows) for encoder, windows in zip(self.encoders, self._read(path), strict=True)]
 
-    def _read(self, path: Path | str) -> np.ndarray:
-        return read_windows(
-            path,
-            sample_rate=self.spec.sample_rate,
-            window_samples=self.spec.window_samples,
-            policy=self.policy,
-            padding=self.spec.padding,
-        ).samples
+    def _read(self, path: Path | str) -> Sequence[np.ndarray]:
+        """Decode the windows for each encoder; encoders with the same windows share them."""
+        read: dict[tuple[Any, ...], np.ndarray] = {}
+        layouts = [
+            (spec.sample_rate, spec.window_samples, policy, spec.padding)
+            for spec, policy in zip(self.specs, self.policies, strict=True)
+        ]
+        with open_audio(Path(path)) as audio:
+            for layout in layouts:
+                if layout not in read:
+                    read[layout] = sounding_windows(OpenWindows(audio, *layout)).samples
+        return [read[layout] for layout in layouts]

@@ -18,25 +18,27 @@ from eno.models import Head, IdentityHead
 from eno.models.calibration.calibrate import Calibration
 from eno.models.taught.fitting import TagEstimate
 from eno.models.taught.tags import TaughtTags
+from eno.spec import EncoderSpec, label_of
 
 if TYPE_CHECKING:
-    from eno.embeddings.store.embedding_store import EmbeddingStore
+    from eno.embeddings.store.joined_stores import Stores
 
 __all__ = ["EnoPredictor", "Prediction", "TagProbability"]
 
 
 class EnoPredictor(FileTagger):
-    """Tags audio files with an encoder, a head and a vocabulary. Threads may share a predictor.
+    """Tags audio files with one or several encoders, a head and a vocabulary. Threads may share a predictor.
 
     Parameters
     ----------
-    encoder : Encoder, Path or str
-        An encoder, or the path of the ``best_model.pt`` of ``scripts/train.py``. In the latter case `head` is the path
-        of ``label_encoder.json``, and no other argument is needed.
+    encoder : Encoder, sequence of Encoder, Path or str
+        An encoder; or several, whose mean vectors are flattened and joined in this order;
+        or the path of the ``best_model.pt`` of ``scripts/train.py``. In the latter case `head` is the path of
+        ``label_encoder.json``, and no other argument is needed.
     head : Head, Path or str
         `eno.models.IdentityHead` if the encoder returns probabilities, as with musicnn's own tags.
-    policy : WindowPolicy, optional
-        Which windows of a file are encoded; should be the policy that the head was trained with.
+    policy : WindowPolicy or sequence of WindowPolicy, optional
+        Which windows of a file are encoded, for all encoders or for each; should be what the head was trained with.
     calibration, album_calibration : Calibration, optional
         Calibration and thresholds for tracks and for albums.
     album : str
@@ -54,30 +56,40 @@ class EnoPredictor(FileTagger):
 
     def __init__(
         self,
-        encoder: Encoder | Path | str,
+        encoder: Encoder | Sequence[Encoder] | Path | str,
         head: Head | Path | str,
         labels: LabelEncoder | None = None,
         *,
-        policy: WindowPolicy | None = None,
+        policy: WindowPolicy | Sequence[WindowPolicy] | None = None,
         calibration: Calibration | None = None,
         album_calibration: Calibration | None = None,
         album: str = "mean_logit",
         taught: TaughtTags | None = None,
     ) -> None:
-        if isinstance(encoder, (str, Path)):
+        encoders: tuple[Encoder, ...]
+        if isinstance(encoder, str | Path):
             vocabulary = cast(Path, head)
-            encoder, head = load_encoder("simple_cnn", model=str(encoder)), IdentityHead()
+            network = load_encoder("simple_cnn", model=str(encoder))
+            encoders, head = (network,), IdentityHead()
             labels = LabelEncoder.load(vocabulary)
-            if len(labels) != encoder.spec.dim:
-                model = encoder.spec.location["model"]
+            if len(labels) != network.spec.dim:
+                model = network.spec.location["model"]
                 raise ModelError(
-                    f"{model}: has {encoder.spec.dim} outputs, but {vocabulary} has {len(labels)} labels. Pass the "
+                    f"{model}: has {network.spec.dim} outputs, but {vocabulary} has {len(labels)} labels. Pass the "
                     "label_encoder.json that was saved with the model."
                 )
+        elif isinstance(encoder, Sequence):
+            encoders = tuple(cast(Sequence[Encoder], encoder))
+        else:
+            encoders = (encoder,)
         if labels is None:
             raise TypeError("EnoPredictor needs labels, or the paths of best_model.pt and label_encoder.json.")
-        self.encoder, self.spec, self.head, self.labels = encoder, encoder.spec, cast(Head, head), labels
-        self.policy = policy or WindowPolicy()
+        several = policy if isinstance(policy, Sequence) else [policy or WindowPolicy()] * len(encoders)
+        if len(several) != len(encoders):
+            raise ValueError(f"There are {len(several)} window policies for {len(encoders)} encoders.")
+        self.encoders, self.specs = encoders, tuple(one.spec for one in encoders)
+        self.policies = tuple(several)
+        self.head, self.labels = cast(Head, head), labels
         self.calibration, self.album_calibration, self.album = calibration, album_calibration, album
         self.taught = taught
         self.labels = taught.added_to(labels) if taught else labels
@@ -123,10 +135,10 @@ class EnoPredictor(FileTagger):
     def save(self, folder: Path | str) -> None:
         """Save the predictor to a folder, without the encoder's weights; see `eno.inference.predictor_folder`."""
         PredictorParts(
-            spec=self.encoder.spec,
+            specs=self.specs,
             labels=self.labels,
             head=self.head,
-            policy=self.policy,
+            policies=self.policies,
             calibration=self.calibration,
             album_calibration=self.album_calibration,
             album=self.album,
@@ -138,7 +150,7 @@ class EnoPredictor(FileTagger):
         tag: str,
         examples: Iterable[Path | str],
         *,
-        background: EmbeddingStore,
+        background: Stores,
         counter_examples: Iterable[Path | str] = (),
         family: str | None = None,
     ) -> TagEstimate:
@@ -151,7 +163,7 @@ class EnoPredictor(FileTagger):
         tag : str
         examples : iterable of Path or str
             Tracks with the tag: files, or track ids of the store. Those of earlier calls are used, too.
-        background : EmbeddingStore
+        background : EmbeddingStore or JoinedStores
             A collection embedded with the predictor's encoder. Most of its tracks should not have the tag.
         counter_examples : iterable of Path or str, optional
             Tracks without the tag, in particular those that were given it by mistake.
@@ -174,7 +186,7 @@ class EnoPredictor(FileTagger):
         """
         from eno.inference.teaching import Teaching
 
-        teaching = Teaching(background, self.spec, embed=self.embed)
+        teaching = Teaching(background, *self.specs, embed=self.embed)
         found = [teaching.examples(names, strict=True)[0] for names in (examples, counter_examples)]
         taught = teaching.teach(self, tag, *found, family=family)
         self.labels = taught.added_to(self.taught.removed_from(self.labels) if self.taught else self.labels)
@@ -196,7 +208,7 @@ class EnoPredictor(FileTagger):
         *,
         device: str = "auto",
         dtype: str = "auto",
-        encoder: Encoder | None = None,
+        encoder: Encoder | Sequence[Encoder] | None = None,
         **location: Any,
     ) -> EnoPredictor:
         """Load a predictor that `save` or ``eno train`` wrote.
@@ -206,12 +218,12 @@ class EnoPredictor(FileTagger):
         folder : Path or str
         device, dtype : str
             See `eno.encoders.load_encoder`.
-        encoder : Encoder, optional
-            The encoder, if it is already loaded. Required for encoders that are not part of eno, because a file must
-            not decide which code runs.
+        encoder : Encoder or sequence of Encoder, optional
+            Encoders that are already loaded. Required for those that are not part of eno, because a file must not
+            decide which code runs.
         **location
-            ``model`` and ``revision`` of the encoder's weights, if they have moved. With a new model, the saved
-            revision is ignored.
+            ``model`` and ``revision`` of the weights of the only encoder to load, if they have moved. With a new
+            model, the saved revision is ignored.
 
         Raises
         ------
@@ -221,28 +233,44 @@ class EnoPredictor(FileTagger):
             The encoder differs from the one that the head was trained on.
         """
         parts = PredictorParts.load(folder, device=device)
-        spec = parts.spec
-        if encoder is None:
-            if is_own(spec.name):
-                raise ModelError(
-                    f"{folder}: needs the encoder {spec.name!r}, which is not part of eno. If you trust its code, "
-                    f"specify --encoder {spec.name}, or in Python load(folder, encoder=load_encoder({spec.name!r}))."
-                )
-            place = location if "model" in location else spec.location | location
-            encoder = load_encoder(spec.name, device=device, dtype=dtype, **spec.options, **place)
-        if encoder.spec.fingerprint != spec.fingerprint:
-            raise FingerprintMismatch(
-                f"the head in {folder}, trained on {spec.label}",
-                encoder.spec.label,
-                "Retrain it on embeddings of the current encoder ('eno embed', 'eno train').",
-            )
+        given = encoder if isinstance(encoder, Sequence) else [encoder] if encoder is not None else []
+        loaded = {one.spec.fingerprint: one for one in given}
+        missing = [spec for spec in parts.specs if spec.fingerprint not in loaded]
+        if location and len(missing) > 1:
+            raise TypeError(f"{folder}: {', '.join(location)} cannot be set for several encoders. Pass encoder=.")
+        if len(loaded) > len(parts.specs) - len(missing):
+            raise _mismatch(folder, parts.specs, [one.spec for one in given])
+        for spec in missing:
+            loaded[spec.fingerprint] = _load(folder, spec, device, dtype, location)
         return cls(
-            encoder,
+            [loaded[spec.fingerprint] for spec in parts.specs],
             parts.head,
             parts.taught.removed_from(parts.labels) if parts.taught else parts.labels,
-            policy=parts.policy,
+            policy=parts.policies,
             calibration=parts.calibration,
             album_calibration=parts.album_calibration,
             album=parts.album,
             taught=parts.taught,
         )
+
+
+def _load(folder: Path | str, spec: EncoderSpec, device: str, dtype: str, location: dict[str, Any]) -> Encoder:
+    """Load an encoder of a saved predictor."""
+    if is_own(spec.name):
+        raise ModelError(
+            f"{folder}: needs the encoder {spec.name!r}, which is not part of eno. If you trust its code, "
+            f"specify --encoder {spec.name}, or in Python load(folder, encoder=load_encoder({spec.name!r}))."
+        )
+    place = location if "model" in location else spec.location | location
+    encoder = load_encoder(spec.name, device=device, dtype=dtype, **spec.options, **place)
+    if encoder.spec.fingerprint != spec.fingerprint:
+        raise _mismatch(folder, [spec], [encoder.spec])
+    return encoder
+
+
+def _mismatch(folder: Path | str, expected: Sequence[EncoderSpec], found: Sequence[EncoderSpec]) -> FingerprintMismatch:
+    return FingerprintMismatch(
+        f"the head in {folder}, trained on {label_of(expected)}",
+        label_of(found),
+        "Retrain it on embeddings of the current encoder ('eno embed', 'eno train').",
+    )

@@ -2,12 +2,12 @@
 
 ::
 
-    predictor.json           settings and fingerprint of the encoder, window policy, aggregation of albums
+    predictor.json           settings of the encoder or encoders, their window policies, aggregation of albums
     label_encoder.json       the vocabulary
     head/                    settings as JSON, weights as safetensors or in LightGBM's text format
     calibration.json         calibration and thresholds of tracks (optional)
     album_calibration.json   the same for albums (optional)
-    taught-*.safetensors     taught tags with their examples; * is the fingerprint of the encoder (optional)
+    taught-*.safetensors     taught tags with their examples; * is the fingerprint of the encoders (optional)
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,11 @@ from eno.models import Head, IdentityHead, load_head
 from eno.models.aggregation import AGGREGATIONS
 from eno.models.calibration.calibrate import Calibration
 from eno.models.taught.tags import TaughtTags
-from eno.spec import EncoderSpec
+from eno.spec import EncoderSpec, fingerprint_of
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT, _JOINED_FORMAT = 1, 2  # earlier versions cannot use the predictors of several encoders
 _ATTEMPTS = 5  # to read a predictor that others replace
 PREDICTOR, LABELS, HEAD = "predictor.json", "label_encoder.json", "head"
 _CALIBRATION, _ALBUM_CALIBRATION = "calibration.json", "album_calibration.json"
@@ -43,12 +44,12 @@ _TAUGHT = "taught-{}.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class PredictorParts(TagPredictor):
-    """A predictor without its encoder, for tagging vectors. See `eno.inference.predictor.EnoPredictor`."""
+    """A predictor without its encoders, for tagging vectors. See `eno.inference.predictor.EnoPredictor`."""
 
-    spec: EncoderSpec
+    specs: tuple[EncoderSpec, ...]
     labels: LabelEncoder
     head: Head
-    policy: WindowPolicy
+    policies: tuple[WindowPolicy, ...]
     calibration: Calibration | None = None
     album_calibration: Calibration | None = None
     album: str = "mean_logit"
@@ -67,8 +68,13 @@ class PredictorParts(TagPredictor):
             if calibration is not None:
                 calibration.save(folder / name)
         if self.taught is not None:
-            self.taught.save(folder / _TAUGHT.format(self.spec.fingerprint))
-        content = {"format": _FORMAT, "encoder": self.spec.to_dict(), "windows": asdict(self.policy)}
+            self.taught.save(folder / _TAUGHT.format(fingerprint_of(self.specs)))
+        encoders = [
+            {"encoder": spec.to_dict(), "windows": asdict(policy)}
+            for spec, policy in zip(self.specs, self.policies, strict=True)
+        ]
+        joined = {"format": _JOINED_FORMAT, "encoders": encoders}
+        content = joined if len(encoders) > 1 else {"format": _FORMAT, **encoders[0]}
         write_json(folder / PREDICTOR, content | {"head": True, "album": self.album})
 
     @classmethod
@@ -101,12 +107,12 @@ class PredictorParts(TagPredictor):
             Calibration.load(folder / name, labels=len(labels)) if (folder / name).is_file() else None
             for name in (_CALIBRATION, _ALBUM_CALIBRATION)
         ]
-        tags = _taught_tags(folder, description.spec, labels) if taught else TaughtTags()
+        tags = _taught_tags(folder, description.specs, labels) if taught else TaughtTags()
         return cls(
-            spec=description.spec,
+            specs=description.specs,
             labels=tags.added_to(labels),
             head=load_head(folder / HEAD, device=device) if description.has_head else IdentityHead(),
-            policy=description.policy,
+            policies=description.policies,
             calibration=calibrations[0],
             album_calibration=calibrations[1],
             album=description.album,
@@ -114,9 +120,9 @@ class PredictorParts(TagPredictor):
         )
 
 
-def _taught_tags(folder: Path, spec: EncoderSpec, labels: LabelEncoder) -> TaughtTags:
+def _taught_tags(folder: Path, specs: Sequence[EncoderSpec], labels: LabelEncoder) -> TaughtTags:
     """Load the taught tags, without those that are now among the trained labels."""
-    found = TaughtTags.load(folder / _TAUGHT.format(spec.fingerprint))
+    found = TaughtTags.load(folder / _TAUGHT.format(fingerprint_of(specs)))
     trained = set(map(label_key, labels.all_labels))
     both = [tag.name for tag in found.tags if label_key(tag.name) in trained]
     if both:
@@ -130,8 +136,7 @@ def _taught_tags(folder: Path, spec: EncoderSpec, labels: LabelEncoder) -> Taugh
 def save_taught(folder: Path, taught: TaughtTags) -> None:
     """Change the taught tags of a saved predictor."""
     description = folder / PREDICTOR
-    spec = read_description(folder).spec
-    taught.save(folder / _TAUGHT.format(spec.fingerprint))
+    taught.save(folder / _TAUGHT.format(fingerprint_of(read_description(folder).specs)))
     # Others see from its inode that the predictor has changed; its time still tells when the predictor was trained.
     trained_ns = description.stat().st_mtime_ns
     write_json(description, json.loads(description.read_text(encoding="utf-8")))
@@ -146,7 +151,7 @@ def copy_taught(source: Path, folder: Path) -> None:
 
 def taught_before(folder: Path) -> tuple[list[str], list[str]]:
     """Return the names of the taught tags that a predictor has, and of those for vectors of other encoders."""
-    current = _TAUGHT.format(read_description(folder).spec.fingerprint)
+    current = _TAUGHT.format(fingerprint_of(read_description(folder).specs))
     names: dict[bool, list[str]] = {True: [], False: []}
     for path in sorted(folder.glob(_TAUGHT.format("*"))):
         names[path.name == current] += [tag.name for tag in TaughtTags.load(path).tags]
@@ -157,8 +162,8 @@ def taught_before(folder: Path) -> tuple[list[str], list[str]]:
 class Description:
     """The content of ``predictor.json``."""
 
-    spec: EncoderSpec
-    policy: WindowPolicy
+    specs: tuple[EncoderSpec, ...]
+    policies: tuple[WindowPolicy, ...]
     has_head: bool  # false only in early predictors whose vectors are probabilities
     album: str
 
@@ -168,12 +173,16 @@ def read_description(folder: Path) -> Description:
     path = folder / PREDICTOR
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        check_format(path, content["format"], _FORMAT, ModelError)
-        spec = EncoderSpec.from_dict(_with_location(content["encoder"], folder))
+        check_format(path, content["format"], _JOINED_FORMAT, ModelError)
+        encoders = content["encoders"] if content["format"] == _JOINED_FORMAT else [content]
+        specs = tuple(EncoderSpec.from_dict(_with_location(one["encoder"], folder)) for one in encoders)
+        policies = tuple(WindowPolicy(**one["windows"]) for one in encoders)
+        if not specs:
+            raise ValueError("no encoders")
         album = content.get("album", "mean_logit")
         if album not in AGGREGATIONS:
             raise ValueError(f"album {album!r}")
-        return Description(spec, WindowPolicy(**content["windows"]), content["head"], album)
+        return Description(specs, policies, content["head"], album)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelError(f"{folder}: not a predictor ({PREDICTOR} is missing). 'eno train' writes one.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:

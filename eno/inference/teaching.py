@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from eno.data.layout import DataRoot
 from eno.data.names import clean_label, label_key
-from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.embeddings.store.joined_stores import Stores
 from eno.errors import AudioError, ConfigError, LabelError
 from eno.files import AudioRoots, printable
 from eno.models.taught.fitting import MAX_BACKGROUND
@@ -29,10 +29,10 @@ class Teaching:
 
     Parameters
     ----------
-    store : EmbeddingStore
+    store : EmbeddingStore or JoinedStores
         The collection, which serves as background.
-    spec : EncoderSpec
-        Encoder of the predictor; the store must be made with it.
+    *specs : EncoderSpec
+        Encoders of the predictor; the stores must be made with them.
     embed : callable
         Returns the mean vector of a file that is not in the store.
     audio_roots, data_root : optional
@@ -41,14 +41,13 @@ class Teaching:
 
     def __init__(
         self,
-        store: EmbeddingStore,
-        spec: EncoderSpec,
-        *,
+        store: Stores,
+        *specs: EncoderSpec,
         embed: Callable[[Path], np.ndarray],
         audio_roots: AudioRoots | None = None,
         data_root: DataRoot | None = None,
     ) -> None:
-        store.require(spec)
+        store = store.require(*specs)
         self._store, self._embed, self._audio_roots = store, embed, audio_roots
         self._ids = pa.array(store.track_ids(), pa.string())
         self._metadata = TrackMetadata.read(self._ids, data_root)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -25,34 +26,50 @@ from eno.serving.decoding import DecodeTask, read_upload, upload_pool
 logger = logging.getLogger(__name__)
 
 
+Windows: TypeAlias = Sequence[tuple[Encoder, WindowPolicy]]
+"""The encoders of a file, and which of its windows each encodes."""
+
+
 @dataclass(frozen=True, eq=False)
 class EncodedFile:
-    """The encoded windows of a file that have sound [shape=(n, layers, dim)], and where they start.
+    """The encoded windows of a file that have sound [shape=(n, layers, dim)], and where they start, by encoder.
 
     `probabilities` [shape=(num_labels,)] is None without a predictor.
     """
 
-    vectors: np.ndarray
-    starts_s: np.ndarray
+    vectors: Sequence[np.ndarray]
+    starts_s: Sequence[np.ndarray]
     duration_s: float
     probabilities: np.ndarray | None
 
 
 @dataclass(eq=False)
+class _Part:
+    """What one encoder makes of a file."""
+
+    job: _Job
+    encoder: Encoder
+    policy: WindowPolicy
+    starts_s: np.ndarray | None = None  # known when all windows are decoded
+    vectors: list[np.ndarray] = field(default_factory=list)
+
+    def is_whole(self) -> bool:
+        return self.starts_s is not None and sum(map(len, self.vectors)) == len(self.starts_s)
+
+
+@dataclass(eq=False)
 class _Job:
     path: Path
-    policy: WindowPolicy
     predictor: EnoPredictor | None
+    parts: list[_Part] = field(default_factory=list)
     future: Future[EncodedFile] = field(default_factory=Future)
-    starts_s: np.ndarray = field(default_factory=lambda: np.zeros(0))
     duration_s: float = 0.0
-    vectors: list[np.ndarray] = field(default_factory=list)
 
     def needed(self) -> bool:
         return not self.future.done()
 
     def is_whole(self) -> bool:
-        return sum(map(len, self.vectors)) == len(self.starts_s)
+        return all(part.is_whole() for part in self.parts)
 
     def end(self, outcome: EncodedFile | BaseException) -> None:
         with suppress(InvalidStateError):  # the request was cancelled
@@ -64,7 +81,7 @@ class _Job:
 
 @dataclass(frozen=True, eq=False)
 class _Chunk:
-    job: _Job
+    part: _Part
     windows: np.ndarray
 
 
@@ -83,29 +100,32 @@ class EncoderQueue:
 
     def __init__(
         self,
-        encoder: Encoder,
-        *,
+        *encoders: Encoder,
         decoders: int = 2,
         batch_windows: int = 64,
         max_duration_s: float = 7200.0,
         decode_timeout_s: float = 60.0,
         on_batch: Callable[[int], None] = lambda windows: None,
     ) -> None:
-        self.encoder, self.decoders = encoder, decoders
+        self.encoders, self.decoders = encoders, decoders
         self._batch_windows, self._max_duration_s, self._on_batch = batch_windows, max_duration_s, on_batch
         self._files: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         # Bounded, so that decoders wait for a slow encoder instead of filling the memory with windows.
         self._model: queue.Queue[_Chunk | _Call | None] = queue.Queue(2 * decoders)
-        self._pools = [upload_pool(encoder.spec, timeout_s=decode_timeout_s) for _ in range(decoders)]
+        # For each decoding thread, one process per encoder, because their windows differ.
+        self._pools = [
+            {one.spec.fingerprint: upload_pool(one.spec, timeout_s=decode_timeout_s) for one in encoders}
+            for _ in range(decoders)
+        ]
         self._threads = [threading.Thread(target=self._encode_all, name="eno-model", daemon=True)]
         self._threads += [
-            threading.Thread(target=self._decode_all, args=(pool,), name="eno-decode", daemon=True)
-            for pool in self._pools
+            threading.Thread(target=self._decode_all, args=(pools,), name="eno-decode", daemon=True)
+            for pools in self._pools
         ]
 
     def start(self) -> None:
         """Start threads and worker processes; EnoError if a process cannot be started."""
-        for pool in self._pools:
+        for pool in (pool for pools in self._pools for pool in pools.values()):
             pool.start()
         for thread in self._threads:
             thread.start()
@@ -119,13 +139,14 @@ class EncoderQueue:
         self._model.put(None)
         self._threads[0].join()
 
-    def encode_file(self, path: Path, policy: WindowPolicy, predictor: EnoPredictor | None) -> Future[EncodedFile]:
-        """Encode a file, and tag it if a predictor (of the same encoder) is passed.
+    def encode_file(self, path: Path, windows: Windows, predictor: EnoPredictor | None) -> Future[EncodedFile]:
+        """Encode a file with some of the encoders, and tag it if a predictor of these is passed.
 
         The future fails with an AudioError if the file cannot be read or is silent. If it is cancelled, the file is
         skipped.
         """
-        job = _Job(path, policy, predictor)
+        job = _Job(path, predictor)
+        job.parts = [_Part(job, encoder, policy) for encoder, policy in windows]
         self._files.put(job)
         return job.future
 
@@ -135,36 +156,38 @@ class EncoderQueue:
         self._model.put(call)
         return call.future
 
-    def _decode_all(self, pool: WorkerPool) -> None:
+    def _decode_all(self, pools: dict[str, WorkerPool]) -> None:
         while (job := self._files.get()) is not None:
-            if not job.needed():
-                continue
             try:
-                self._decode(pool, job)
+                for part in job.parts:
+                    if job.needed():
+                        self._decode(pools[part.encoder.spec.fingerprint], part)
             except EnoError as error:
                 job.end(error)
             except Exception as error:
                 logger.exception("decoding failed")
                 job.end(error)
-        pool.close()
+        for pool in pools.values():
+            pool.close()
 
-    def _decode(self, pool: WorkerPool, job: _Job) -> None:
-        task = DecodeTask(job.path, job.policy, self._max_duration_s)
+    def _decode(self, pool: WorkerPool, part: _Part) -> None:
+        job, starts_s = part.job, np.zeros(0)
+        task = DecodeTask(job.path, part.policy, self._max_duration_s)
         latest: _Chunk | None = None  # the last one follows once all windows are known
         with closing(read_upload(pool, task, needed=job.needed)) as contents:
             while job.needed():
                 try:
                     content = next(contents)
                 except StopIteration as end:
-                    job.starts_s = job.starts_s[end.value]
+                    part.starts_s = starts_s[end.value]
                     self._model.put(latest)
                     return
                 if isinstance(content, TrackHead):
-                    job.duration_s, job.starts_s = content
+                    job.duration_s, starts_s = content
                     continue
                 if latest is not None:
                     self._model.put(latest)
-                latest = _Chunk(job, content)
+                latest = _Chunk(part, content)
 
     def _encode_all(self) -> None:
         while (first := self._model.get()) is not None:
@@ -173,11 +196,11 @@ class EncoderQueue:
                 continue
             chunks, call = self._gather(first)
             try:
-                self._encode(chunks)
+                self._encode_chunks(chunks)
             except Exception as error:
                 logger.exception("encoding failed")
                 for chunk in chunks:
-                    chunk.job.end(error)
+                    chunk.part.job.end(error)
             if call is not None:
                 self._run(call)
 
@@ -206,27 +229,36 @@ class EncoderQueue:
         except BaseException as error:
             call.future.set_exception(error)
 
-    def _encode(self, chunks: list[_Chunk]) -> None:
-        chunks = [chunk for chunk in chunks if chunk.job.needed()]
-        if not chunks:
-            return
-        windows = np.concatenate([chunk.windows for chunk in chunks])
-        self._on_batch(len(windows))
-        vectors = self.encoder.encode(windows)
-        ends = np.cumsum([len(chunk.windows) for chunk in chunks])[:-1]
-        for chunk, part in zip(chunks, np.split(vectors, ends), strict=True):
-            chunk.job.vectors.append(part)
-        whole = [job for job in dict.fromkeys(chunk.job for chunk in chunks) if job.is_whole()]
+    def _encode_chunks(self, chunks: list[_Chunk]) -> None:
+        chunks = [chunk for chunk in chunks if chunk.part.job.needed()]
+        by_encoder: dict[str, list[_Chunk]] = {}
+        for chunk in chunks:
+            by_encoder.setdefault(chunk.part.encoder.spec.fingerprint, []).append(chunk)
+        for some in by_encoder.values():
+            windows = np.concatenate([chunk.windows for chunk in some])
+            self._on_batch(len(windows))
+            vectors = some[0].part.encoder.encode(windows)
+            ends = np.cumsum([len(chunk.windows) for chunk in some])[:-1]
+            for chunk, found in zip(some, np.split(vectors, ends), strict=True):
+                chunk.part.vectors.append(found)
+        whole = [job for job in dict.fromkeys(chunk.part.job for chunk in chunks) if job.is_whole()]
         for predictor in dict.fromkeys(job.predictor for job in whole):
             self._finish([job for job in whole if job.predictor is predictor], predictor)
 
     def _finish(self, jobs: list[_Job], predictor: EnoPredictor | None) -> None:
-        tracks = [np.concatenate(job.vectors) for job in jobs]
+        tracks = [[np.concatenate(part.vectors) for part in job.parts] for job in jobs]
         probabilities: Sequence[np.ndarray | None] = [None] * len(jobs)
         if predictor is not None:
-            probabilities = list(predictor.predict_windows(tracks))
+            probabilities = list(predictor.predict_windows(list(map(partial(_in_order, predictor), jobs, tracks))))
         for job, vectors, found in zip(jobs, tracks, probabilities, strict=True):
-            if np.isfinite(vectors).all():
-                job.end(EncodedFile(vectors, job.starts_s, job.duration_s, found))
+            if all(np.isfinite(one).all() for one in vectors):
+                starts_s = [part.starts_s for part in job.parts if part.starts_s is not None]
+                job.end(EncodedFile(vectors, starts_s, job.duration_s, found))
             else:
                 job.end(AudioError(job.path, "cannot be encoded: the encoder returned values that are not finite"))
+
+
+def _in_order(predictor: EnoPredictor, job: _Job, vectors: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the vectors of a file in the order of the predictor's encoders."""
+    by_encoder = {part.encoder.spec.fingerprint: one for part, one in zip(job.parts, vectors, strict=True)}
+    return [by_encoder[spec.fingerprint] for spec in predictor.specs]

@@ -16,12 +16,11 @@ from typing import TypeVar
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from eno.audio.windows import WindowPolicy
 from eno.cores import usable_cores
 from eno.encoders import Encoder
 from eno.errors import AudioError, EnoError
 from eno.inference.predictor import EnoPredictor
-from eno.serving.batching import EncodedFile, EncoderQueue
+from eno.serving.batching import EncodedFile, EncoderQueue, Windows
 from eno.serving.errors import Problem
 from eno.serving.map_drawer import MapDrawer
 from eno.serving.metrics import Metrics
@@ -86,7 +85,7 @@ class Service:
 
     Parameters
     ----------
-    sources, encoder
+    sources, encoders
         See `eno.serving.snapshot.Snapshot.open`, which also lists the exceptions.
     feedback : Path
         File of corrections.
@@ -97,15 +96,15 @@ class Service:
         The models and tracks in use. A request reads this once, and uses it to its end.
     """
 
-    def __init__(self, sources: Sources, encoder: Encoder, *, feedback: Path, limits: Limits | None = None) -> None:
+    def __init__(self, sources: Sources, *encoders: Encoder, feedback: Path, limits: Limits | None = None) -> None:
         self.sources, self.limits, self.metrics = sources, limits or Limits(), Metrics()
         self._stamp = sources.stamp()
-        self.snapshot = Snapshot.open(sources, encoder)
+        self.snapshot = Snapshot.open(sources, *encoders)
         self.feedback = Feedback(feedback)
         self.stopping = False
         self.request_limit = RequestLimit(self.limits.max_waiting, on_change=self.metrics.active.set)
         self.encoder_queue = EncoderQueue(
-            encoder,
+            *encoders,
             decoders=self.limits.decoders,
             batch_windows=self.limits.batch_windows,
             max_duration_s=self.limits.max_duration_s,
@@ -142,10 +141,10 @@ class Service:
         if self._uploads is not None:
             await asyncio.to_thread(self._uploads.remove)
 
-    async def encode_file(self, upload: Upload, policy: WindowPolicy, predictor: EnoPredictor | None) -> EncodedFile:
+    async def encode_file(self, upload: Upload, windows: Windows, predictor: EnoPredictor | None) -> EncodedFile:
         """Encode and tag a file, as `eno.serving.batching.EncoderQueue.encode_file` does."""
         try:
-            encoded = await asyncio.wrap_future(self.encoder_queue.encode_file(upload.path, policy, predictor))
+            encoded = await asyncio.wrap_future(self.encoder_queue.encode_file(upload.path, windows, predictor))
         except AudioError:
             self.metrics.files.labels("refused").inc()
             raise
@@ -161,7 +160,7 @@ class Service:
         async with self._reloading:
             self._stamp = await asyncio.to_thread(self.sources.stamp)
             try:
-                self.snapshot = await asyncio.to_thread(Snapshot.open, self.sources, self.snapshot.encoder)
+                self.snapshot = await asyncio.to_thread(Snapshot.open, self.sources, *self.snapshot.encoders)
             except Exception as error:
                 self._failed_reloads += 1
                 wait_s = min(_MOST_WAIT_S, self.limits.watch_s * 2**self._failed_reloads)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from eno.data.layout import DataRoot
 from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.embeddings.store.joined_stores import open_stores
 from eno.encoders import Encoder
 from eno.errors import ConfigError
 from eno.files import AudioRoots
 from eno.inference.predictor import EnoPredictor
-from eno.inference.predictor_folder import PREDICTOR
+from eno.inference.predictor_folder import PREDICTOR, read_description
 from eno.mapping.projection import Method
 from eno.serving.cacheable import Cacheable
 from eno.serving.track_catalogue import TrackCatalogue
@@ -31,7 +32,8 @@ class Sources:
     """Where predictor, store and catalogue are."""
 
     model: Path | None = None  # folder of a predictor; None: files are not tagged
-    store: Path | str | None = None  # None: there are no tracks
+    store: Path | str | None = None  # searched; None: there are no tracks
+    joined: tuple[Path | str, ...] = ()  # the stores from which a predictor of several encoders tags the tracks
     index: Path | None = None  # an index of tracks; None: the one in the store
     data_root: Path | None = None
     audio_roots: AudioRoots | Path | None = None  # None: raw/audio in the data root
@@ -57,7 +59,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 class Snapshot:
     """The models and tracks that a request uses to its end. Without a store there are neither search nor catalogue."""
 
-    encoder: Encoder
+    encoders: tuple[Encoder, ...]
     predictor: EnoPredictor | None
     sounds: SoundsLike | None
     catalogue: TrackCatalogue | None
@@ -65,8 +67,8 @@ class Snapshot:
     map_json: Future[Cacheable] = field(default_factory=Future)  # see `eno.serving.map_drawer`
 
     @classmethod
-    def open(cls, sources: Sources, encoder: Encoder) -> Snapshot:
-        """Open predictor, store and index as they are on disk now.
+    def open(cls, sources: Sources, *encoders: Encoder) -> Snapshot:
+        """Open predictor, store and index as they are on disk now; they must not need other encoders than these.
 
         Raises
         ------
@@ -79,10 +81,17 @@ class Snapshot:
         """
         if sources.model is None and sources.store is None:
             raise ConfigError("There is nothing to serve: specify a predictor (--model), a store (--store), or both.")
-        predictor = None if sources.model is None else EnoPredictor.load(sources.model, encoder=encoder)
+        loaded = {encoder.spec.fingerprint: encoder for encoder in encoders}
+        predictor = None
+        if sources.model is not None:
+            needed = [loaded.get(spec.fingerprint) for spec in read_description(sources.model).specs]
+            # Without one of them, `load` says which encoder is needed.
+            found = [encoder for encoder in needed if encoder is not None]
+            predictor = EnoPredictor.load(sources.model, encoder=found if len(found) == len(needed) else encoders)
         if sources.store is None:
-            return cls(encoder, predictor, None, None)
+            return cls(encoders, predictor, None, None)
         store = EmbeddingStore.open(sources.store)
+        encoder = loaded.get(store.spec.fingerprint, encoders[0])
         store.require(encoder.spec)
         index = SimilarityIndex.open(sources.index or index_folder(store))
         if index.level != "tracks":
@@ -94,7 +103,7 @@ class Snapshot:
             tags = open_tag_table(
                 index.folder / "tags",
                 sources.model,
-                store,
+                open_stores(sources.joined) if len(predictor.specs) > 1 and sources.joined else store,
                 predictor,
                 on_predict=lambda: logger.info("predicting the tags of %s, once for this predictor", store.path),
             )
@@ -103,4 +112,4 @@ class Snapshot:
         for note in sounds.notes:
             logger.warning("%s", note)
         catalogue = TrackCatalogue(sounds.tracks, predictor, audio_roots)
-        return cls(encoder, predictor, sounds, catalogue, sources.map_method)
+        return cls(encoders, predictor, sounds, catalogue, sources.map_method)

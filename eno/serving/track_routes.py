@@ -22,6 +22,7 @@ from eno.similarity import queries
 from eno.similarity.lookup import listed
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.where import Where
+from eno.spec import label_of
 from eno.training.feedback import Correction
 from eno.version import __version__
 
@@ -108,10 +109,10 @@ def info(service: TheService, snapshot: TheSnapshot) -> schemas.Info:
     limits = service.limits
     return schemas.Info(
         version=__version__,
-        encoder=snapshot.encoder.spec.label,
+        encoder=label_of([encoder.spec for encoder in snapshot.encoders]),
         tags=0 if snapshot.predictor is None else len(snapshot.predictor.labels),
         tracks=0 if snapshot.catalogue is None else len(snapshot.catalogue),
-        text=snapshot.sounds is not None and isinstance(snapshot.encoder, TextEncoder),
+        text=snapshot.sounds is not None and isinstance(snapshot.sounds.encoder, TextEncoder),
         max_bytes=limits.uploads.max_bytes,
         max_files=limits.uploads.max_files,
         max_duration_s=limits.max_duration_s,

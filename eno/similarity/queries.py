@@ -19,6 +19,7 @@ from eno.similarity.query import NOTHING, Query, to_unit
 from eno.similarity.query_audio import EncodedAudio, encode_audio
 from eno.similarity.reranking import Search
 from eno.similarity.where import Where
+from eno.spec import EncoderSpec
 
 
 def of_track(tracks: IndexedTracks, track_id: str) -> Query:
@@ -80,37 +81,43 @@ def of_file(
     """
     tracks.index.require(encoder.spec)
     audio = encode_audio(path, encoder, policy, from_s=from_s, to_s=to_s)
-    return of_audio(tracks, audio, encoder, name=printable(path), from_s=from_s, track_id=track_id)
+    return of_audio(tracks, audio, encoder.spec, name=printable(path), from_s=from_s, track_id=track_id)
 
 
 def of_audio(
     tracks: IndexedTracks,
     audio: EncodedAudio,
-    encoder: Encoder,
+    spec: EncoderSpec,
     *,
     name: str,
     from_s: float | None = None,
     track_id: str | None = None,
+    probabilities: np.ndarray | None = None,
 ) -> Query:
-    """Return the query of audio that the index's encoder has encoded; see `of_file`."""
+    """Return the query of audio that the index's encoder has encoded; see `of_file`.
+
+    `probabilities` are those of the tags of `tracks` [shape=(tags,)], if they are already predicted.
+    """
     index = tracks.index
     if index.level == "tracks":
-        raw, starts = encoder.spec.renormalise(audio.vectors.mean(axis=0))[np.newaxis], np.array([from_s or 0.0])
+        raw, starts = spec.renormalise(audio.vectors.mean(axis=0))[np.newaxis], np.array([from_s or 0.0])
     else:
         raw, starts = audio.vectors, audio.starts_s
     vectors = index.space.apply(raw.reshape(len(raw), *index.space.shape))
     if not vectors.any():
         raise no_direction(name)
     tags = {}
-    if tracks.tags is not None and tracks.tags.predict is not None:
-        tags = tracks.above_threshold(tracks.tags.predict(audio.vectors))
+    if probabilities is None and tracks.tags is not None and tracks.tags.predict is not None:
+        probabilities = tracks.tags.predict(audio.vectors)
+    if probabilities is not None and tracks.tags is not None:
+        tags = tracks.above_threshold(probabilities)
     elif track_id is not None:
         tags = tracks.tags_of(index.rows_of(track_id))
     notes: tuple[str, ...] = ()
-    if audio.duration_s < encoder.spec.window_s:
+    if audio.duration_s < spec.window_s:
         notes = (
             f"The audio is {audio.duration_s:.2g} s long and was repeated to fill the window of "
-            f"{encoder.spec.window_s:.2g} s that {encoder.spec.name} needs.",
+            f"{spec.window_s:.2g} s that {spec.name} needs.",
         )
     return Query(
         name=name,

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.embeddings.store.joined_stores import Stores
 from eno.errors import UnknownName
 from eno.files import printable, replace_file
 from eno.tagging import VectorTagger
@@ -42,7 +42,8 @@ class TagTable:
     thresholds : np.ndarray [shape=(tags,)]
         Probability above which a track has the tag.
     predict : callable, optional
-        Returns probabilities [shape=(tags,)] for the windows of a file [shape=(n, layers, dim)].
+        Returns probabilities [shape=(tags,)] for the windows of a file [shape=(n, layers, dim)]; None if the predictor
+        has several encoders.
     """
 
     track_ids: pa.Array
@@ -68,7 +69,7 @@ class TagTable:
 def open_tag_table(
     folder: Path,
     saved: Path,
-    store: EmbeddingStore,
+    store: Stores,
     predictor: VectorTagger,
     *,
     on_predict: Callable[[], None] | None = None,
@@ -92,14 +93,14 @@ def open_tag_table(
     return with_predictor(table, predictor)
 
 
-def find_tag_table(folder: Path, saved: Path, store: EmbeddingStore) -> TagTable | None:
+def find_tag_table(folder: Path, saved: Path, store: Stores) -> TagTable | None:
     """Open the table of a saved predictor and the present state of a store; None if there is none."""
     digest = _predictor_digest(saved)
     tables = (read_tag_table(folder, f"{state}-{digest}") for state in store.states())
     return next((table for table in tables if table is not None), None)
 
 
-def table_key(predictor: Path, store: EmbeddingStore) -> str:
+def table_key(predictor: Path, store: Stores) -> str:
     """Return the key of a saved predictor's table. It changes with the predictor and with the state of the store."""
     return f"{store.state()}-{_predictor_digest(predictor)}"
 
@@ -135,7 +136,7 @@ def _table(tracks: pa.Table, probabilities: np.ndarray) -> TagTable:
 
 
 def make_tag_table(
-    folder: Path, key: str, store: EmbeddingStore, predictor: VectorTagger, *, saved: Path | None = None
+    folder: Path, key: str, store: Stores, predictor: VectorTagger, *, saved: Path | None = None
 ) -> TagTable:
     """Predict the tags of all tracks of a store, and cache them in place of outdated tables.
 
@@ -163,7 +164,7 @@ def make_tag_table(
     return _table(tracks, mapped)
 
 
-def _remove_outdated(folder: Path, key: str, store: EmbeddingStore) -> None:
+def _remove_outdated(folder: Path, key: str, store: Stores) -> None:
     kept: list[str] = []
     for tracks in sorted(
         folder.glob("*.parquet"), key=lambda path: (path.stem == key, _modified_s(path)), reverse=True
@@ -180,7 +181,7 @@ def _remove_outdated(folder: Path, key: str, store: EmbeddingStore) -> None:
             file.unlink(missing_ok=True)
 
 
-def _is_current(tracks: Path, store: EmbeddingStore) -> bool:
+def _is_current(tracks: Path, store: Stores) -> bool:
     state, _, digest = tracks.stem.partition("-")
     if state not in store.states():
         return False
@@ -199,8 +200,10 @@ def _modified_s(path: Path) -> float:
 
 
 def with_predictor(table: TagTable, predictor: VectorTagger) -> TagTable:
-    """Return a table that can also predict the tags of files."""
-    return replace(table, predict=lambda windows: predictor.predict_windows([windows])[0])
+    """Return a table that can also predict the tags of files, unless the predictor has several encoders."""
+    if len(predictor.specs) > 1:
+        return table
+    return replace(table, predict=lambda windows: predictor.predict_windows([[windows]])[0])
 
 
 def _files(folder: Path, key: str) -> tuple[Path, Path]:

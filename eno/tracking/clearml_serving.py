@@ -5,7 +5,7 @@ The model is a predictor registered by ``scripts/serve.py`` or by a tracked ``en
 - the bytes of an audio file, raw or in a form (``curl --data-binary @song.mp3``, ``curl -F file=@song.mp3``);
 - JSON ``{"audio": "<base64>", "name": "song.mp3"}``;
 - JSON ``{"embeddings": [[…], …]}``: for each track one vector of the predictor's encoder, or one per window if the head
-  takes windows.
+  takes windows. With several encoders, their vectors are flattened and joined.
 
 JSON may also contain ``threshold`` and ``top``. URLs in a request are never fetched.
 """
@@ -29,6 +29,7 @@ import numpy as np
 from eno.errors import AudioError
 from eno.inference.predictor import EnoPredictor
 from eno.models.bags import Bags
+from eno.spec import label_of, vector_shape
 
 MAX_BYTES = 200_000_000
 """Largest accepted audio file; the container's environment variable ``ENO_SERVING_MAX_BYTES`` overrides it."""
@@ -110,7 +111,7 @@ class Preprocess:
         For embeddings these are in a list under ``tracks``.
         """
         answers = [self._answer(row, state) for row in data]
-        encoder = self._loaded().encoder.spec.label
+        encoder = label_of(self._loaded().specs)
         return {"encoder": encoder, "tracks": answers} if state["many"] else {"encoder": encoder, **answers[0]}
 
     def _answer(self, probabilities: np.ndarray, state: dict[str, Any]) -> dict[str, Any]:
@@ -126,8 +127,7 @@ class Preprocess:
 
     def _vectors(self, values: Any) -> np.ndarray | Bags:
         predictor = self._loaded()
-        spec = predictor.encoder.spec
-        shape = (spec.dim,) if len(spec.layers) == 1 else (len(spec.layers), spec.dim)
+        shape = vector_shape(predictor.specs)
         windows = predictor.head.takes_windows
         expected = f"(tracks, {'windows, ' * windows}{', '.join(map(str, shape))})"
         if not isinstance(values, list) or not 0 < len(values) <= _MAX_TRACKS:
@@ -139,7 +139,8 @@ class Preprocess:
         for track in tracks:
             found = track.shape[1:] if windows and track.ndim and len(track) else track.shape
             if found != shape or not np.isfinite(track).all():
-                raise ValueError(f"'embeddings' must be finite numbers with the shape {expected}, from {spec.label}")
+                encoders = label_of(predictor.specs)
+                raise ValueError(f"'embeddings' must be finite numbers with the shape {expected}, from {encoders}")
         if windows:
             return Bags(np.concatenate(tracks), np.array([len(track) for track in tracks]))
         return np.stack(tracks)

@@ -17,7 +17,7 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.data.lute.albums import LABEL_COLUMNS
 from eno.data.splits.artist_split import GROUP, read_split
 from eno.data.splits.stratify import SPLITS
-from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.embeddings.store.joined_stores import Stores
 from eno.errors import LabelError
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import Head, Vectors
@@ -83,14 +83,14 @@ class PredictionSource(Protocol):
 
 @dataclass(frozen=True)
 class Collection:
-    """An embedding store, the folder of its splits, and the vocabulary to train on."""
+    """An embedding store, or several that are joined; the folder of the splits, and the vocabulary to train on."""
 
-    store: EmbeddingStore
+    store: Stores
     splits: Path
     labels: LabelEncoder
 
     def tracks(self, split: str, *, head: Head | None = None) -> LabelledTracks:
-        """Read a split, except tracks that could not be embedded, sorted by track id.
+        """Read a split, except tracks that could not be embedded or are not in all stores, sorted by track id.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class Collection:
         rows = read_split(self.splits, split)
         if len(rows) == 0:
             raise LabelError(f"{self.splits / split}.parquet: this split has no tracks. Make splits with: eno split")
-        rows = without_tracks(rows, [failure.track_id for failure in self.store.ledger.failures()])
+        rows = without_tracks(rows, self.store.unavailable())
         if len(rows) == 0:
             raise LabelError(f"{self.splits / split}.parquet: none of its tracks could be embedded.")
         rows = rows.sort_by("track_id")
@@ -122,8 +122,8 @@ class Collection:
 
     def predict(self, parts: PredictorParts, split: str, *, limit: int | None = None) -> SplitPredictions:
         """See `PredictionSource`; raises FingerprintMismatch if the predictor's encoder is not that of the store."""
-        self.store.require(parts.spec)
-        tracks = replace(self, labels=parts.labels).tracks(split, head=parts.head)
+        of_encoders = replace(self, store=self.store.require(*parts.specs), labels=parts.labels)
+        tracks = of_encoders.tracks(split, head=parts.head)
         rows = sample_rows(len(tracks.ids), limit)
         ids = [tracks.ids[row] for row in rows]
         probabilities, truth = parts.head.predict_proba(tracks.X[rows]), binary(tracks.Y[rows])

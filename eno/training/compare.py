@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from eno.evaluation.metrics import evaluate, prevalence_baseline
 from eno.files import AudioRoots
 from eno.inference.predictor import EnoPredictor
 from eno.inference.predictor_folder import PredictorParts
+from eno.spec import vector_shape
 from eno.training.collection import Collection, SplitPredictions, encode_labels
 from eno.training.heads import TrainedPredictor, train_head
 from eno.training.record import HeadPlan
@@ -69,11 +71,9 @@ def head_candidate(encoder: str, collection: Collection, plan: HeadPlan) -> Cand
         trained.save(folder)
         return trained, collection.predict(trained.parts, SPLITS[-1])
 
-    spec = collection.store.spec
-    return Candidate(
-        encoder, plan.head, f"{encoder}-{plan.head}", collection.splits, collection.labels, train,
-        dim=spec.dim * len(spec.layers),
-    )  # fmt: skip
+    dim = math.prod(vector_shape(collection.store.specs))
+    folder_name = f"{encoder.replace(' + ', '+')}-{plan.head}"
+    return Candidate(encoder, plan.head, folder_name, collection.splits, collection.labels, train, dim=dim)
 
 
 @dataclass(eq=False)
@@ -215,14 +215,13 @@ def _spread(ids: list[str]) -> list[str]:
 
 def _seconds_per_file(parts: PredictorParts, files: Sequence[Path], encoders: dict[str, Encoder], device: str) -> float:
     """Return the median time to tag a file, without the first; NaN without files. Loaded encoders are cached."""
-    spec = parts.spec
-    if not files or is_own(spec.name):
+    if not files or any(is_own(spec.name) for spec in parts.specs):
         return float("nan")
-    if spec.fingerprint not in encoders:
-        encoders[spec.fingerprint] = load_encoder(spec.name, device=device, **spec.options, **spec.location)
-    predictor = EnoPredictor(
-        encoders[spec.fingerprint], parts.head, parts.labels, policy=parts.policy, calibration=parts.calibration
-    )
+    for spec in parts.specs:
+        if spec.fingerprint not in encoders:
+            encoders[spec.fingerprint] = load_encoder(spec.name, device=device, **spec.options, **spec.location)
+    loaded = [encoders[spec.fingerprint] for spec in parts.specs]
+    predictor = EnoPredictor(loaded, parts.head, parts.labels, policy=parts.policies, calibration=parts.calibration)
     seconds = []
     for path in files:
         began = time.perf_counter()

@@ -22,6 +22,7 @@ from eno.models.average_precision import macro_map
 from eno.models.calibration.calibrate import fit_calibration
 from eno.models.training_data import constant_labels
 from eno.registry import HEADS, TRAINED_HEADS
+from eno.spec import label_of
 from eno.training.collection import Collection, SplitPredictions, split_hash, split_ids
 from eno.training.feedback import Corrections
 from eno.training.record import HeadPlan, TrainingRecord
@@ -105,14 +106,14 @@ def train_head(
     except ValueError as error:
         raise TrainingError(f"The head {plan.head!r} cannot be fitted on {collection.store.path}: {error}") from error
     parts = PredictorParts(
-        spec=collection.store.spec, labels=collection.labels, head=head, policy=collection.store.policy,
+        specs=collection.store.specs, labels=collection.labels, head=head, policies=collection.store.policies,
         album=plan.album,
     )  # fmt: skip
     return calibrate_predictor(
         parts,
         plan,
         SplitPredictions(val.ids, head.predict_proba(val.X), val.truth, val.albums, val.groups),
-        store=str(collection.store.path),
+        stores=collection.store.places,
         splits=collection.splits,
         train_labels=train.Y,
         began=began,
@@ -136,7 +137,7 @@ def calibrate_predictor(
     plan: HeadPlan,
     val: SplitPredictions,
     *,
-    store: str,
+    stores: list[str],
     splits: Path,
     train_labels: sparse.csr_array,
     began: float,
@@ -156,9 +157,9 @@ def calibrate_predictor(
         head=plan.head,
         options=plan.options,
         calibration={**plan.calibration, "album": plan.album},
-        store=store,
+        store=stores[0] if len(stores) == 1 else stores,
         splits=str(splits),
-        encoder=parts.spec.label,
+        encoder=label_of(parts.specs),
         split_hash=split_hash(ids),
         tracks={one["values"]: one["counts"] for one in ids["split"].value_counts().to_pylist()},
         train_positives=np.bincount(train_labels.indices, minlength=len(parts.labels)).tolist(),

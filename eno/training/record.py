@@ -15,10 +15,14 @@ import pyarrow.parquet as pq
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.splits.stratify import SPLITS
 from eno.data.tables import write_table
-from eno.errors import ModelError, check_format
+from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.embeddings.store.folder import Folder
+from eno.embeddings.store.joined_stores import Stores, open_stores
+from eno.embeddings.store.manifest import MANIFEST_FILE
+from eno.errors import ConfigError, ModelError, check_format
 from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE
 from eno.files import write_json
-from eno.inference.predictor_folder import LABELS
+from eno.inference.predictor_folder import LABELS, read_description
 from eno.training.collection import split_ids
 
 RECORD, _TRACKS = "training.json", "training_tracks.parquet"
@@ -52,8 +56,10 @@ class TrainingRecord:
         Options of the head that were set.
     calibration : dict
         As in `HeadPlan`, with its ``album``.
+    store : str or list of str
+        Where the vectors were read from; a list if several stores were joined.
     encoder : str
-        Name and fingerprint.
+        Name and fingerprint, of all encoders.
     tracks : dict of str to int
         Number of tracks in each split.
     train_positives : list of int
@@ -69,7 +75,7 @@ class TrainingRecord:
     head: str
     options: dict[str, Any]
     calibration: dict[str, Any]
-    store: str
+    store: str | list[str]
     splits: str
     encoder: str
     split_hash: str
@@ -80,6 +86,11 @@ class TrainingRecord:
     eno: str
     created: str
     feedback: dict[str, Any] | None = None
+
+    @property
+    def stores(self) -> list[str]:
+        """The store, or those that were joined, in a list."""
+        return [self.store] if isinstance(self.store, str) else self.store
 
     @property
     def plan(self) -> HeadPlan:
@@ -135,7 +146,9 @@ def check_unseen(folder: Path, track_ids: list[str]) -> None:
 def changes(old: Path, new: Path) -> Iterator[str]:
     """Describe the differences between the trainings of two predictors, one per line."""
     before, after = TrainingRecord.load(old), TrainingRecord.load(new)
-    for name in ("encoder", "store", "splits", "head"):
+    if before.stores != after.stores:
+        yield f"store: {', '.join(before.stores)} → {', '.join(after.stores)}"
+    for name in ("encoder", "splits", "head"):
         if getattr(before, name) != getattr(after, name):
             yield f"{name}: {getattr(before, name)} → {getattr(after, name)}"
     for title, left, right in (
@@ -176,3 +189,33 @@ def _names(what: str, before: set[str], after: set[str]) -> Iterator[str]:
         if names:
             shown = ", ".join(sorted(names)[:_SHOWN]) + " …" * (len(names) > _SHOWN)
             yield f"{what}: {sign}{len(names)} ({shown})"
+
+
+def stores_for(model: Path, store: EmbeddingStore) -> Stores:
+    """Return the stores from which a predictor tags the tracks of a store: it, and those of its other encoders.
+
+    The store of another encoder is the one next to `store`, or else the one that the predictor was trained on.
+
+    Raises
+    ------
+    ConfigError
+        There is no store of another encoder.
+    FingerprintMismatch
+        The predictor does not need the encoder of `store`.
+    """
+    specs = read_description(model).specs
+    if len(specs) == 1 or store.spec.fingerprint not in [spec.fingerprint for spec in specs]:
+        return store.require(*specs)
+    recorded = TrainingRecord.load(model).stores if (model / RECORD).is_file() else [""] * len(specs)
+    places = []
+    for spec, trained in zip(specs, recorded, strict=True):
+        beside = "" if store.folder.local is None else str(store.folder.local.parent / spec.label)
+        known = [str(store.path)] if spec.fingerprint == store.spec.fingerprint else [beside, trained]
+        found = [place for place in known if place and Folder(place).exists(MANIFEST_FILE)]
+        if not found:
+            raise ConfigError(
+                f"{model}: needs vectors of {spec.label} as well as those in {store.path}, but there is no store in "
+                f"{' or '.join(filter(None, known))}. Create one with 'eno embed'."
+            )
+        places.append(found[0])
+    return open_stores(places)

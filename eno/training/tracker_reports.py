@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eno.spec import fingerprint_of, label_of
 from eno.tracking.experiment import Experiment, NoExperiment, RegisteredModel
 from eno.version import __version__
 
@@ -44,8 +45,8 @@ def lineage(collection: Collection) -> dict[str, Any]:
     store, labels = collection.store, collection.labels
     return {
         "store": str(store.path),
-        "encoder": store.spec.label,
-        "encoder_fingerprint": store.spec.fingerprint,
+        "encoder": label_of(store.specs),
+        "encoder_fingerprint": fingerprint_of(store.specs),
         "splits": str(collection.splits),
         "split_hash": split_hash(split_ids(collection.splits)),
         "tracks": collection.sizes(),

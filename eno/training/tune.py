@@ -14,6 +14,7 @@ from eno.data.splits.stratify import SPLITS
 from eno.errors import ConfigError, MissingExtra, TrainingError
 from eno.models import create_head
 from eno.models.average_precision import macro_map
+from eno.spec import fingerprint_of
 from eno.training.collection import Collection, split_hash, split_ids
 
 try:
@@ -146,7 +147,7 @@ def tune(
 
 def _open(collection: Collection, head: str, options: dict[str, Any], journal: Path, seed: int) -> optuna.Study:
     store, labels = collection.store, collection.labels
-    identity = [head, options, store.spec.fingerprint, split_hash(split_ids(collection.splits)), labels.all_labels]
+    identity = [head, options, fingerprint_of(store.specs), split_hash(split_ids(collection.splits)), labels.all_labels]
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
     journal.parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

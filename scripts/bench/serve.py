@@ -153,7 +153,7 @@ def main() -> None:
         clip = Path(folder) / "clip.mp3"
         soundfile.write(clip, samples, RATE)
         predictor = EnoPredictor.load(options.model)
-        print(f"{usable_cores()} cores, load {os.getloadavg()[0]:.1f}; {predictor.encoder.spec.label}; clip of "
+        print(f"{usable_cores()} cores, load {os.getloadavg()[0]:.1f}; {predictor.encoders[0].spec.label}; clip of "
               f"{CLIP_S:g} s as MP3, {clip.stat().st_size / 1e3:.0f} kB")  # fmt: skip
         predictor.predict_proba(clip)
         service = Service(options.model, options.store, options.data_root)

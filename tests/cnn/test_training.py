@@ -43,7 +43,7 @@ def trained(root, tmp_path_factory):
 
 def predict(result, root, split, *, windows, limit=None):
     spec = SimpleCNNTagger(model=str(result.model), device="cpu").spec
-    parts = PredictorParts(spec=spec, labels=LABELS, head=IdentityHead(), policy=WindowPolicy(count=windows))
+    parts = PredictorParts(specs=(spec,), labels=LABELS, head=IdentityHead(), policies=(WindowPolicy(count=windows),))
     return FeatureCollection(root, "cpu").predict(parts, split, limit=limit)
 
 

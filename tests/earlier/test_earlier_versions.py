@@ -391,10 +391,10 @@ def predict(parts, store):
 @pytest.mark.parametrize("name", PREDICTORS)
 def test_predictors_say_of_themselves_what_they_did(name, shared):
     parts, expected = load_parts(shared, name), EXPECTED["predictors"][name]
-    assert parts.spec.fingerprint == expected["fingerprint"]
+    assert parts.specs[0].fingerprint == expected["fingerprint"]
     assert parts.labels.all_labels == expected["labels"]
     assert parts.album == expected["album"]
-    assert_says_the_same(asdict(parts.policy), expected["policy"])
+    assert_says_the_same(asdict(parts.policies[0]), expected["policy"])
     assert_close(parts.thresholds, expected["thresholds"])
     assert_close(parts.album_thresholds, expected["album_thresholds"])
 
@@ -427,7 +427,7 @@ def test_predictors_tag_files_as_they_did(name, shared):
     if name != "cnn" and importlib.metadata.version("librosa") != EXPECTED["libraries"]["librosa"]:
         pytest.skip("librosa has changed, and what the encoder stats says with it")
     predictor = EnoPredictor.load(shared / "models" / name, device="cpu")
-    assert predictor.encoder.spec.fingerprint == EXPECTED["predictors"][name]["fingerprint"]
+    assert predictor.encoders[0].spec.fingerprint == EXPECTED["predictors"][name]["fingerprint"]
     for track_id, expected in EXPECTED["files"][name].items():
         path = shared / "data" / "raw" / "audio" / track_id
         np.testing.assert_allclose(predictor.predict_proba(path), expected["probabilities"], atol=1e-4)
@@ -437,7 +437,7 @@ def test_predictors_tag_files_as_they_did(name, shared):
 def test_the_cnn_is_found_by_its_two_files(shared):
     folder = shared / "models" / "cnn"
     predictor = EnoPredictor(folder / "best_model.pt", folder / "label_encoder.json")
-    assert predictor.encoder.spec.fingerprint == EXPECTED["predictors"]["cnn"]["fingerprint"]
+    assert predictor.encoders[0].spec.fingerprint == EXPECTED["predictors"]["cnn"]["fingerprint"]
 
 
 @pytest.mark.parametrize("name", TRAINED)

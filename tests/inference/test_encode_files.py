@@ -70,26 +70,26 @@ def test_paths_are_read_lazily_and_stopping_early_leaves_no_threads():
             taken.append(i)
             yield str(i)
 
-    found = encode_files(names(), read=lambda path: np.full((2, 4), int(str(path))), encode=np.negative,
+    found = encode_files(names(), read=lambda path: [np.full((2, 4), int(str(path)))], encoders=[np.negative],
                          batch_windows=6, threads=2)  # fmt: skip
     first = next(found)
-    assert [(str(path), vectors.tolist()) for path, vectors in first] == [(str(i), [[-i] * 4] * 2) for i in range(3)]
+    assert [(str(path), vectors.tolist()) for path, (vectors,) in first] == [(str(i), [[-i] * 4] * 2) for i in range(3)]
     assert len(taken) < 10
     found.close()
     assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("decode")]
     with pytest.raises(ValueError, match="at least 1"):
-        next(encode_files([], read=len, encode=len, batch_windows=0))
+        next(encode_files([], read=len, encoders=[len], batch_windows=0))
 
 
 def test_other_exceptions_propagate():
     with pytest.raises(ZeroDivisionError):
-        list(encode_files(["a"], read=lambda path: 1 / 0, encode=len, batch_windows=4))
+        list(encode_files(["a"], read=lambda path: 1 / 0, encoders=[len], batch_windows=4))
 
 
 def test_tags_of_embeddings_equal_those_of_files(predictor, files):
     songs = [path for path in files if path.stem.isdigit()]
     if predictor.head.takes_windows:
-        windows = [predictor._encode(path)[:, 0] for path in songs]
+        windows = [predictor._encode(path)[0][:, 0] for path in songs]
         X = Bags(np.concatenate(windows), np.array([len(one) for one in windows]))
     else:
         X = np.stack([predictor.embed(path) for path in songs])

@@ -35,7 +35,7 @@ def predictor(request):
 
 class TestMusicnnVocabulary:
     def test_probability_is_the_mean_over_windows(self, predictor, song):
-        (name,) = {predictor.encoder.spec.options["checkpoint"]}
+        (name,) = {predictor.encoders[0].spec.options["checkpoint"]}
         windows = read_windows(song, sample_rate=16_000, window_samples=48_128, policy=WindowPolicy())
         each = MusiCNN(checkpoint=name, output="tags").encode(windows.samples)[:, 0]
         expected = dict(zip(tag_labels(name).all_labels, each.mean(axis=0), strict=True))
@@ -88,7 +88,7 @@ class TestOwnHead:
         loaded = EnoPredictor.load(tmp_path / "p")
         np.testing.assert_allclose(loaded.predict_proba(song), trained.predict_proba(song), atol=1e-6)
         assert loaded.labels == trained.labels
-        assert loaded.policy == trained.policy
+        assert loaded.policies == trained.policies
         names = sorted(path.relative_to(tmp_path / "p").as_posix() for path in (tmp_path / "p").rglob("*.*"))
         assert names == ["head/head.json", "head/head.safetensors", "label_encoder.json", "predictor.json"]
 
@@ -141,10 +141,10 @@ def calibrated(trained):
     )
     of_albums = Calibration(np.ones(k), np.ones(k), np.array([0.0, 0.5, 0.3]), np.zeros(k, bool), "platt", "scut")
     return EnoPredictor(
-        trained.encoder,
+        trained.encoders,
         trained.head,
         trained.labels,
-        policy=trained.policy,
+        policy=trained.policies,
         calibration=of_tracks,
         album_calibration=of_albums,
     )
@@ -191,7 +191,7 @@ class TestCalibrated:
         np.testing.assert_allclose(loaded.predict_proba(song), calibrated.predict_proba(song), atol=1e-6)
         np.testing.assert_array_equal(loaded.thresholds, [0.2, 0.9, 1.0])
         np.testing.assert_array_equal(loaded.album_thresholds, [0.0, 0.5, 0.3])
-        EnoPredictor(loaded.encoder, loaded.head, loaded.labels).save(tmp_path)
+        EnoPredictor(loaded.encoders, loaded.head, loaded.labels).save(tmp_path)
         np.testing.assert_array_equal(
             EnoPredictor.load(tmp_path).thresholds, [0.5] * 3
         )  # the old calibration is removed
@@ -200,9 +200,9 @@ class TestCalibrated:
         rng = np.random.default_rng(0)
         bags = Bags(rng.standard_normal((120, 200)).astype(np.float32), np.full(40, 3))
         head = MLPHead(pooling="attention", hidden=(8,), max_epochs=2).fit(bags, rng.integers(0, 2, (40, 3)))
-        predictor = EnoPredictor(trained.encoder, head, trained.labels, policy=WindowPolicy(count=3))
+        predictor = EnoPredictor(trained.encoders, head, trained.labels, policy=WindowPolicy(count=3))
         windows = read_windows(song, sample_rate=16_000, window_samples=48_128, policy=WindowPolicy(count=3))
-        vectors = trained.encoder.encode(windows.samples)[:, 0]
+        vectors = trained.encoders[0].encode(windows.samples)[:, 0]
         np.testing.assert_allclose(predictor.predict_proba(song), head.predict_proba(Bags(vectors, [3]))[0], atol=1e-6)
 
 

@@ -215,7 +215,9 @@ class TestTrainingAgain:
         taught(predictor, made)
         predictor.save(tmp_path)
         head = create_head("linear", l2=[1.0]).fit(made.X, np.eye(2, dtype=np.float32)[np.arange(24) % 2])
-        parts = PredictorParts(spec=made.encoder.spec, labels=LabelEncoder(["pop"], ["sad"]), head=head, policy=POLICY)
+        parts = PredictorParts(
+            specs=(made.encoder.spec,), labels=LabelEncoder(["pop"], ["sad"]), head=head, policies=(POLICY,)
+        )
         parts.save(tmp_path)
         again = PredictorParts.load(tmp_path)
         assert again.labels.all_labels == ["pop", "Lo Fi", "sad"]
@@ -226,7 +228,7 @@ class TestTrainingAgain:
         predictor.save(tmp_path)
         head = create_head("linear", l2=[1.0]).fit(made.X, np.eye(2, dtype=np.float32)[np.arange(24) % 2])
         parts = PredictorParts(
-            spec=made.encoder.spec, labels=LabelEncoder(["lo fi"], ["sad"]), head=head, policy=POLICY
+            specs=(made.encoder.spec,), labels=LabelEncoder(["lo fi"], ["sad"]), head=head, policies=(POLICY,)
         )
         parts.save(tmp_path)
         assert PredictorParts.load(tmp_path).labels.all_labels == ["lo fi", "sad"]
@@ -237,12 +239,15 @@ class TestTrainingAgain:
         predictor.save(tmp_path)
         head = create_head("linear", l2=[1.0]).fit(made.X, np.eye(2, dtype=np.float32)[np.arange(24) % 2])
         other = PredictorParts(
-            spec=ProjectionEncoder(seed=9).spec, labels=LabelEncoder(["pop"], ["sad"]), head=head, policy=POLICY
+            specs=(ProjectionEncoder(seed=9).spec,),
+            labels=LabelEncoder(["pop"], ["sad"]),
+            head=head,
+            policies=(POLICY,),
         )
         other.save(tmp_path)
         assert PredictorParts.load(tmp_path).labels.all_labels == ["pop", "sad"]
         EnoPredictor(made.encoder, head, LabelEncoder(["pop"], ["sad"])).save(tmp_path / "x")
-        PredictorParts(spec=made.encoder.spec, labels=LabelEncoder(["pop"], ["sad"]), head=head, policy=POLICY).save(
-            tmp_path
-        )
+        PredictorParts(
+            specs=(made.encoder.spec,), labels=LabelEncoder(["pop"], ["sad"]), head=head, policies=(POLICY,)
+        ).save(tmp_path)
         assert PredictorParts.load(tmp_path).labels.all_labels == ["pop", "Lo Fi", "sad"]

@@ -175,7 +175,7 @@ class TestCommand:
         assert "Traceback" not in result.stderr
 
     def test_store_of_another_encoder_is_refused(self, collection):
-        EmbeddingStore.create(collection / "other", ProjectionEncoder().spec, policy=EnoPredictor.musicnn().policy)
+        EmbeddingStore.create(collection / "other", ProjectionEncoder().spec, policy=EnoPredictor.musicnn().policies[0])
         result = eno("tag", "--store", "other", *TAGS, cwd=collection)
         assert result.returncode == 1
         assert "Encoders do not match" in result.stderr

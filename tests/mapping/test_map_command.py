@@ -61,7 +61,7 @@ def test_tags_of_a_predictor(root):
     truth = np.stack([np.arange(COUNT) % 2 == 0, np.arange(COUNT) % 2 == 1], axis=1).astype(np.float32)
     head = create_head("linear")
     head.fit(store.matrix(IDS)[1], truth)
-    PredictorParts(spec=store.spec, labels=labels, head=head, policy=store.policy).save(root / "model")
+    PredictorParts(specs=(store.spec,), labels=labels, head=head, policies=(store.policy,)).save(root / "model")
     content, _ = draw(root, "--model", root / "model")
     tags = content["tags"]
     starts, codes, strengths = (unpack(tags[name]) for name in ("starts", "codes", "strengths"))
@@ -76,7 +76,7 @@ def test_tags_of_a_predictor(root):
     assert (expected == truth).mean() > 0.9
 
     other = ProjectionEncoder(seed=1).spec
-    PredictorParts(spec=other, labels=labels, head=head, policy=store.policy).save(root / "other")
+    PredictorParts(specs=(other,), labels=labels, head=head, policies=(store.policy,)).save(root / "other")
     with pytest.raises(FingerprintMismatch):
         draw(root, "--model", root / "other")
 

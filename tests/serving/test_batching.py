@@ -50,73 +50,77 @@ def queue():
     queue = EncoderQueue(SlowEncoder(), decoders=2, decode_timeout_s=1.0, max_duration_s=60)
     queue.start()
     yield queue
-    queue.encoder.may.set()
+    queue.encoders[0].may.set()
     queue.close()
 
 
+def encoding(queue, path, policy):
+    return queue.encode_file(path, [(encoder, policy) for encoder in queue.encoders], None)
+
+
 def vectors(queue, path, policy):
-    spec = queue.encoder.spec
+    spec = queue.encoders[0].spec
     windows = read_windows(path, sample_rate=RATE, window_samples=spec.window_samples, policy=policy)
     return ProjectionEncoder().encode(windows.samples), windows.starts_s
 
 
 @pytest.mark.parametrize("policy", [WindowPolicy(count=3), WindowPolicy(hop_s=0.1)])
 def test_files_are_encoded_as_without_the_queue(queue, songs, policy):
-    waiting = [queue.encode_file(path, policy, None) for path in songs]
+    waiting = [encoding(queue, path, policy) for path in songs]
     for path, future in zip(songs, waiting, strict=True):
         encoded, (expected, starts_s) = future.result(30), vectors(queue, path, policy)
-        np.testing.assert_allclose(encoded.vectors, expected, rtol=1e-5, atol=1e-4)
-        np.testing.assert_array_equal(encoded.starts_s, starts_s)
+        np.testing.assert_allclose(encoded.vectors[0], expected, rtol=1e-5, atol=1e-4)
+        np.testing.assert_array_equal(encoded.starts_s[0], starts_s)
         assert encoded.duration_s == soundfile.info(path).duration
 
 
 def test_waiting_files_are_encoded_in_one_batch(queue, songs):
-    queue.encoder.may.clear()
-    waiting = [queue.encode_file(songs[0], WindowPolicy(count=3), None)]
-    assert queue.encoder.entered.wait(30)
-    waiting += [queue.encode_file(path, WindowPolicy(count=3), None) for path in songs[1:4]]
+    queue.encoders[0].may.clear()
+    waiting = [encoding(queue, songs[0], WindowPolicy(count=3))]
+    assert queue.encoders[0].entered.wait(30)
+    waiting += [encoding(queue, path, WindowPolicy(count=3)) for path in songs[1:4]]
     while queue._model.qsize() < 3:
         time.sleep(0.01)
-    queue.encoder.may.set()
+    queue.encoders[0].may.set()
     for future in waiting:
         future.result(30)
-    assert queue.encoder.batches == [3, 9]
+    assert queue.encoders[0].batches == [3, 9]
 
 
 def test_cancelled_files_are_not_encoded(queue, songs):
-    queue.encoder.may.clear()
-    first = queue.encode_file(songs[0], WindowPolicy(count=3), None)
-    assert queue.encoder.entered.wait(30)
-    gone = [queue.encode_file(path, WindowPolicy(count=3), None) for path in songs[1:4]]
-    last = queue.encode_file(songs[4], WindowPolicy(count=2), None)
+    queue.encoders[0].may.clear()
+    first = encoding(queue, songs[0], WindowPolicy(count=3))
+    assert queue.encoders[0].entered.wait(30)
+    gone = [encoding(queue, path, WindowPolicy(count=3)) for path in songs[1:4]]
+    last = encoding(queue, songs[4], WindowPolicy(count=2))
     assert all(future.cancel() for future in gone)
-    queue.encoder.may.set()
+    queue.encoders[0].may.set()
     first.result(30), last.result(30)
-    assert sum(queue.encoder.batches) == 5
+    assert sum(queue.encoders[0].batches) == 5
 
 
 def test_closing_finishes_the_queue(songs):
     queue = EncoderQueue(ProjectionEncoder(), decoders=1)
     queue.start()
-    waiting = [queue.encode_file(path, WindowPolicy(count=3), None) for path in songs]
+    waiting = [encoding(queue, path, WindowPolicy(count=3)) for path in songs]
     called = queue.call(lambda: 7)
     queue.close()
-    assert all(future.done() and len(future.result().vectors) == 3 for future in waiting)
+    assert all(future.done() and len(future.result().vectors[0]) == 3 for future in waiting)
     assert called.result() == 7
 
 
 def test_an_encoder_error_affects_only_its_batch(queue, songs, caplog):
-    encode, queue.encoder.encode = queue.encoder.encode, lambda windows: 1 / 0
+    encode, queue.encoders[0].encode = queue.encoders[0].encode, lambda windows: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        queue.encode_file(songs[0], WindowPolicy(), None).result(30)
-    queue.encoder.encode = encode
-    assert len(queue.encode_file(songs[0], WindowPolicy(count=2), None).result(30).vectors) == 2
+        encoding(queue, songs[0], WindowPolicy()).result(30)
+    queue.encoders[0].encode = encode
+    assert len(encoding(queue, songs[0], WindowPolicy(count=2)).result(30).vectors[0]) == 2
 
 
 def test_values_that_are_not_finite_are_an_error(queue, songs):
-    queue.encoder.encode = lambda windows: np.full((len(windows), 1, 6), np.nan, np.float32)
+    queue.encoders[0].encode = lambda windows: np.full((len(windows), 1, 6), np.nan, np.float32)
     with pytest.raises(AudioError, match="not finite"):
-        queue.encode_file(songs[0], WindowPolicy(), None).result(30)
+        encoding(queue, songs[0], WindowPolicy()).result(30)
 
 
 MANY_WINDOWS = WindowPolicy(hop_s=0.01)  # more than are decoded ahead

@@ -223,7 +223,7 @@ class TestTags:
     @pytest.fixture
     def predictor(self, collection):
         class Parts(VectorTagger):
-            spec, labels = collection[1].spec, LabelEncoder(["Slowcore"], ["cold", "rain"])
+            specs, labels = collection[1].specs, LabelEncoder(["Slowcore"], ["cold", "rain"])
             head, calibration = self.Head(), None
 
         return Parts()

@@ -93,11 +93,11 @@ def prepared(tmp_path_factory):
     limits = np.where(np.argsort(np.argsort(-mean)) < 12, mean * 0.9, 1.0)
     learned = Calibration(np.ones(50), np.zeros(50), limits, np.zeros(50, bool), "platt", "scut")
     predictor = EnoPredictor(
-        plain.encoder, plain.head, plain.labels, policy=policy, calibration=learned, album_calibration=learned
+        plain.encoders, plain.head, plain.labels, policy=policy, calibration=learned, album_calibration=learned
     )
     predictor.save(root / "model")
-    store = EmbeddingStore.create(root / "store", plain.encoder.spec, policy=policy)
-    embed_folder(root / "music", plain.encoder, store)
+    store = EmbeddingStore.create(root / "store", plain.encoders[0].spec, policy=policy)
+    embed_folder(root / "music", plain.encoders[0], store)
     (root / "music" / "two" / "broken.mp3").write_bytes(b"no music")
     return root, predictor
 

@@ -113,7 +113,7 @@ def test_the_printed_commands_deploy_the_predictor(predictor, folder, song, tmp_
 
     assert (model["name"], model["ready"]) == ("eno-v1", True)
     assert model["labels"] == {"jazz": 0, "rock": 1, "calm": 2}
-    assert predictor.encoder.spec.label in model["tags"]
+    assert predictor.encoders[0].spec.label in model["tags"]
     expected = predictor.predict_proba(song)
     for answer in (answers[0], answers[1]["tracks"][0]):
         found = {tag["tag"]: tag["probability"] for tag in answer["tags"]}
@@ -127,7 +127,7 @@ def test_a_file_can_be_sent_in_three_ways(predictor, loaded, song):
     bodies = [audio, form(audio, "song.flac"), {"audio": base64.b64encode(audio).decode(), "name": "song.flac"}]
     answers = [request(loaded, body) for body in bodies]
     assert answers[0] == answers[1] == answers[2]
-    assert answers[0]["encoder"] == predictor.encoder.spec.label
+    assert answers[0]["encoder"] == predictor.encoders[0].spec.label
     everything = request(loaded, bodies[2] | {"threshold": 0.0, "top": 1})
     assert everything["genres"] == ["jazz", "rock"]
     assert len(everything["tags"]) == 1
@@ -165,7 +165,7 @@ def test_non_finite_vectors_and_large_files_are_rejected(folder, predictor, monk
     with pytest.raises(ValueError, match="the file has 11 bytes; the limit is 10"):
         request(preprocess, b"x" * 11)
     with pytest.raises(ValueError, match="must be finite"):
-        request(preprocess, {"embeddings": [[float("nan")] * predictor.encoder.spec.dim]})
+        request(preprocess, {"embeddings": [[float("nan")] * predictor.encoders[0].spec.dim]})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,7 +168,7 @@ def test_offline_training_and_evaluation_can_be_imported_later(to_train, run, co
     assert np.array_equal(*(head.predict_proba(X) for head in heads))
 
 
-def test_an_edited_task_runs_with_the_edited_settings(to_train, run, stub, tmp_path, monkeypatch):
+def test_an_edited_task_runs_with_the_edited_settings(to_train, run, stub, collection, tmp_path, monkeypatch):
     run(*to_train, "--tracking", "online", "--project", "mine")
     (task,) = stub.tasks.values()
     assert task["status"] == "completed"
@@ -177,11 +178,14 @@ def test_an_edited_task_runs_with_the_edited_settings(to_train, run, stub, tmp_p
     values["mlp"]["hidden"]["value"], values["mlp"]["dropout"]["value"] = "[8, 4]", "0.25"
     values["calibration"]["rule"]["value"] = "scut"
     values["Args"]["model"]["value"] = str(tmp_path / "edited")
+    assert values["Args"]["store"]["value"] == str(collection.store.path)
+    other = shutil.copytree(collection.store.path, tmp_path / "other store")
+    values["Args"]["store"]["value"] = str(other)
     monkeypatch.setenv("CLEARML_TASK_ID", task["id"])  # as an agent does
     run(*to_train)
     record = TrainingRecord.load(tmp_path / "edited")
     assert record.options == {"hidden": [8, 4], "dropout": 0.25, "max_epochs": 3}
-    assert record.calibration["rule"] == "scut"
+    assert (record.calibration["rule"], record.store) == ("scut", str(other))
     assert len(stub.tasks) == 1
     problems, checked = schema_problems(stub.calls)
     assert problems == []

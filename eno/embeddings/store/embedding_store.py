@@ -34,7 +34,7 @@ from eno.embeddings.store.parts import DTYPES, FOLDER, Part, Parts, latest
 from eno.embeddings.store.track_means import compute_means, means_by_row, read_means
 from eno.errors import FingerprintMismatch, StoreError
 from eno.files import cache_folder
-from eno.spec import EncoderSpec
+from eno.spec import EncoderSpec, fingerprint_of
 from eno.views import RowView
 
 _CACHE = "cache"
@@ -61,6 +61,23 @@ class EmbeddingStore:
     def path(self) -> Path | str:
         """Path or URI."""
         return self.folder.place
+
+    # The names that this class shares with `eno.embeddings.store.joined_stores.JoinedStores`.
+
+    @property
+    def places(self) -> list[str]:
+        """The path or URI, in a list."""
+        return [str(self.path)]
+
+    @property
+    def specs(self) -> tuple[EncoderSpec, ...]:
+        """The encoder, in a tuple."""
+        return (self.spec,)
+
+    @property
+    def policies(self) -> tuple[WindowPolicy, ...]:
+        """The windows, in a tuple."""
+        return (self.policy,)
 
     @classmethod
     def create(
@@ -112,14 +129,11 @@ class EmbeddingStore:
                 )
         return store
 
-    def require(self, spec: EncoderSpec) -> None:
-        """Raise FingerprintMismatch unless the store was made with this encoder."""
-        if spec.fingerprint != self.spec.fingerprint:
-            raise FingerprintMismatch(
-                f"{self.spec.label} {self.spec.options} in {self.folder}",
-                f"{spec.label} {spec.options}",
-                "Use a store of that encoder, or embed the tracks with it ('eno embed').",
-            )
+    def require(self, *specs: EncoderSpec) -> EmbeddingStore:
+        """Return the store; raise FingerprintMismatch unless it was made with this encoder and no other is needed."""
+        if fingerprint_of(specs) != self.spec.fingerprint:
+            raise encoder_mismatch([self], specs)
+        return self
 
     def writing(self) -> WriterLock:
         """Lock the store for writing, and remove unfinished files of a killed writer."""
@@ -375,9 +389,26 @@ class EmbeddingStore:
     def _shape(self, windows: int) -> tuple[int, int, int]:
         return windows, len(self.spec.layers), self.spec.dim
 
+    def unavailable(self) -> list[str]:
+        """Return the tracks that could not be embedded."""
+        return [failure.track_id for failure in self.ledger.failures()]
+
     def not_found(self, missing: set[str]) -> StoreError:
         """Return the error for tracks that are not in the store."""
         return StoreError(f"{self.folder}: {len(missing)} tracks are not in this store, for example {min(missing)}.")
+
+
+def encoder_mismatch(stores: Sequence[EmbeddingStore], specs: Sequence[EncoderSpec]) -> FingerprintMismatch:
+    """Return the error for stores that were not made with the encoders that are needed."""
+    if len(specs) == 1:
+        remedy = "Use a store of that encoder, or embed the tracks with it ('eno embed')."
+    else:
+        remedy = "Specify one store of each encoder by repeating --store; 'eno embed' creates those that are missing."
+    return FingerprintMismatch(
+        ", ".join(f"{store.spec.label} {store.spec.options} in {store.folder}" for store in stores),
+        ", ".join(f"{spec.label} {spec.options}" for spec in specs),
+        remedy,
+    )
 
 
 def _digest(deciding: list[Any]) -> str:

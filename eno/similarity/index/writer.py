@@ -19,6 +19,7 @@ from eno.similarity.index.index import ROW_SCHEMA, SimilarityIndex
 from eno.similarity.index.manifest import Manifest
 from eno.similarity.index.space import Space
 from eno.similarity.index.vector_file import ROWS_AT_ONCE, append_vectors
+from eno.spec import vector_shape
 
 OnRows = Callable[[int, int], None]
 """Progress callback: called with the number of rows done, and in total."""
@@ -85,7 +86,7 @@ def _raw_blocks(
             rows = np.arange(first, min(first + ROWS_AT_ONCE, len(tracks)))
             yield rows, np.zeros(len(rows)), view[rows]
         return
-    shape = (store.spec.dim,) if len(store.spec.layers) == 1 else (len(store.spec.layers), store.spec.dim)
+    shape = vector_shape(store.specs)
     for rows, starts, vectors in store.live_windows(tracks):
         for first in range(0, len(rows), ROWS_AT_ONCE):
             block = slice(first, first + ROWS_AT_ONCE)
