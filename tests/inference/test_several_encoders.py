@@ -124,3 +124,15 @@ def test_windows_of_several_encoders_are_refused(joined):
         vectors_for(MLPHead(pooling="attention"), joined, joined.track_ids())
     with pytest.raises(ValueError, match="1 window policies for 2 encoders"):
         EnoPredictor([SHORT, LONG], MLPHead(), LABELS, policy=[WindowPolicy()])
+
+
+def test_tags_are_taught_on_the_joined_vectors(predictor, joined, folder, tmp_path):
+    predictor.save(tmp_path / "model")
+    taught = EnoPredictor.load(tmp_path / "model", device="cpu", encoder=[SHORT, LONG])
+    ids = joined.track_ids()
+    taught.teach("lo fi", ids[:2], background=joined)
+    taught.save(tmp_path / "model")
+    again = PredictorParts.load(tmp_path / "model", device="cpu")
+    found = again.predict_tracks(joined, ids)
+    assert found.shape == (12, 4)
+    np.testing.assert_allclose(taught.predict_proba(folder / "audio" / ids[5]), found[5], atol=1e-4)
