@@ -41,7 +41,7 @@ class TorchEncoder(ABC):
         See `eno.devices.resolve_device`.
     dtype : {"auto", "float32", "bfloat16"}
         See `eno.devices.resolve_dtype`. It changes a vector by less than re-encoding the audio file would, so it is
-        not part of the encoder's identity; ``scripts/bench/precision.py`` measures the difference.
+        not part of the encoder's identity; ``scripts/bench/encoding/precision.py`` measures the difference.
     batch_size : int, optional
         Windows per batch; the default comes from `_batch_sizes`.
     """

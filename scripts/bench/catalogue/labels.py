@@ -3,7 +3,7 @@
 Encoding: one call against the guide's loop over albums and against scikit-learn's MultiLabelBinarizer. The vocabulary
 and the split are timed for themselves; the split also against assigning artists at random, by how even the labels are.
 
-Run it with nothing else on the machine: ``python scripts/bench/labels.py [--albums N]``.
+Run it with nothing else on the machine: ``python scripts/bench/catalogue/labels.py [--albums N]``.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The obvious alternative compares every local album with every listed one by rapi
 and scaled up. Local albums are listed ones with other spellings, editions and lost letters, and some that are not
 listed. The peak of memory includes the made-up albums themselves.
 
-Run it with nothing else on the machine: ``python scripts/bench/matching.py [--local N] [--listed N]``.
+Run it with nothing else on the machine: ``python scripts/bench/catalogue/matching.py [--local N] [--listed N]``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How fast eno explores 300,000 albums, and finds labels that go together against pandas' crosstab, in one run.
 
-Run it with nothing else on the machine: ``python scripts/bench/explore.py [--albums N] [--crosstab N]``.
+Run it with nothing else on the machine: ``python scripts/bench/catalogue/explore.py [--albums N] [--crosstab N]``.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The reference computes the features with transformers' extractor on the CPU and 
 librosa feature by feature. Both get the same windows in the same process and must return the same vectors. Weights are
 random unless folders or hub ids are specified; they do not affect the speed.
 
-Run it on an idle machine: ``python scripts/bench/encoders.py [--device cuda] [--only clap-base]``.
+Run it on an idle machine: ``python scripts/bench/encoding/encoders.py [--device cuda] [--only clap-base]``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch
 from transformers import AutoFeatureExtractor, ClapModel, ClapProcessor, HubertModel, Wav2Vec2FeatureExtractor
 from transformers.utils.logging import disable_progress_bar
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from timing import fastest
 

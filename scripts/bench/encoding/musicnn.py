@@ -3,7 +3,7 @@
 The network is compared with its layers in the order of the paper (convolution, ReLU, normalisation, maximum), which
 must return the same values; decoding eight windows of a file is compared with decoding and resampling the whole file.
 
-Run it on an idle machine: ``python scripts/bench/musicnn.py [--threads N]``.
+Run it on an idle machine: ``python scripts/bench/encoding/musicnn.py [--threads N]``.
 """
 
 from __future__ import annotations

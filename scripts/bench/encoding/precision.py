@@ -4,7 +4,8 @@ For windows of synthetic music or of files it prints the cosine similarity of bo
 the maximum value, and how often the nearest neighbour stays the same. musicnn has trained weights; the others have
 random weights unless a model is specified, which shows the effect of the arithmetic only.
 
-Run it with ``python scripts/bench/precision.py [--device cuda] [--model clap=laion/larger_clap_general] [FILES]``.
+Run it with
+``python scripts/bench/encoding/precision.py [--device cuda] [--model clap=laion/larger_clap_general] [FILES]``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from transformers.utils.logging import disable_progress_bar
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from eno.audio.reading import read_windows
 from eno.audio.windows import WindowPolicy

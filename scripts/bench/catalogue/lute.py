@@ -1,6 +1,6 @@
 """How fast eno imports albums, against pandas, in one run; and how much memory each takes.
 
-Run it with nothing else on the machine: ``python scripts/bench/lute.py [--albums N]``.
+Run it with nothing else on the machine: ``python scripts/bench/catalogue/lute.py [--albums N]``.
 """
 
 from __future__ import annotations

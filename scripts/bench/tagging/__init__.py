@@ -1,0 +1,1 @@
+"""What `tags.py` measures: data sets, models, and the table of results."""

@@ -1,0 +1,115 @@
+"""The models that are compared: what scikit-learn offers in a line, and eno's heads.
+
+All are fitted on all rows that are not test rows. A model takes a problem and returns probabilities of its test rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from eno.models import create_head
+from eno.models.average_precision import has_both_classes, macro_map
+from tagging.problems import Problem
+
+Model = Callable[[Problem], np.ndarray]
+
+_STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+_FOLDS, _ROWS_FOR_FOLDS = 5, 10_000  # with more rows, C is chosen on the first fold alone
+_TREES, _TREE_VALUES = 500, 10_000_000  # rows times labels times trees that are grown before their votes are counted
+
+
+def _dense(problem: Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    X, X_test = (np.asarray(problem.vectors(part), np.float32) for part in ("train", "test"))
+    return X, problem.labels("train").toarray(), X_test
+
+
+def _forest(kind: Any) -> Model:
+    def predict(problem: Problem) -> np.ndarray:
+        X, Y, X_test = _dense(problem)
+        at_once = max(1, min(_TREES, _TREE_VALUES // Y.size))
+        votes = np.zeros((len(X_test), Y.shape[1]))
+        for first in range(0, _TREES, at_once):
+            trees = min(at_once, _TREES - first)
+            model = kind(trees, n_jobs=-1, random_state=first).fit(X, Y)
+            votes += trees * np.stack([_positive(one) for one in model.predict_proba(X_test)], axis=1)
+        return votes / _TREES
+
+    return predict
+
+
+def _neighbours(problem: Problem) -> np.ndarray:
+    X, Y, X_test = _dense(problem)
+    model = make_pipeline(StandardScaler(), KNeighborsClassifier(20)).fit(X, Y)
+    return np.stack([_positive(one) for one in model.predict_proba(X_test)], axis=1)
+
+
+def _svc(problem: Problem) -> np.ndarray:
+    return _one_vs_rest(SVC(probability=True, random_state=0), *_dense(problem))
+
+
+def _logistic(problem: Problem) -> np.ndarray:
+    X, Y, X_test = _dense(problem)
+    groups = problem.groups("train")
+    folds = list(GroupKFold(min(_FOLDS, len(np.unique(groups))), shuffle=True, random_state=0).split(X, groups=groups))
+
+    def score(strength: float) -> float:
+        scores = []
+        for fit, held_out in folds[: len(folds) if len(X) <= _ROWS_FOR_FOLDS else 1]:
+            scores.append(macro_map(Y[held_out], _one_vs_rest(_regression(strength), X[fit], Y[fit], X[held_out])))
+        return float(np.mean([one for one in scores if one is not None]))
+
+    return _one_vs_rest(_regression(max(_STRENGTHS, key=score)), X, Y, X_test)
+
+
+def _regression(strength: float) -> LogisticRegression:
+    return LogisticRegression(C=strength, max_iter=1000)
+
+
+def _positive(probabilities: np.ndarray) -> np.ndarray:
+    return probabilities[:, 1] if probabilities.shape[1] == 2 else np.zeros(len(probabilities))
+
+
+def _one_vs_rest(model: Any, X: np.ndarray, Y: np.ndarray, X_test: np.ndarray) -> np.ndarray:
+    """Fit a model per label; a label that all or no rows have is predicted by its frequency."""
+    scaler = StandardScaler().fit(X)
+    X, X_test = scaler.transform(X), scaler.transform(X_test)
+    found = np.tile(Y.mean(axis=0), (len(X_test), 1))
+    for label in np.flatnonzero(has_both_classes(Y)):
+        found[:, label] = clone(model).fit(X, Y[:, label]).predict_proba(X_test)[:, 1]
+    return found
+
+
+RIVALS: dict[str, tuple[Model, float]] = {
+    "LogisticRegression (CV)": (_logistic, 5e6),
+    "RandomForest(500)": (_forest(RandomForestClassifier), 5e6),
+    "ExtraTrees(500)": (_forest(ExtraTreesClassifier), 5e6),
+    "SVC": (_svc, 1e5),
+    "KNeighbors(20)": (_neighbours, 5e6),
+}
+"""scikit-learn's models, and with how many rows times labels they can still be expected to finish."""
+
+
+def feasible(problem: Problem) -> list[str]:
+    """Return the names of the rivals that finish on a problem of this size."""
+    Y = problem.labels("train")
+    return [name for name, (_, limit) in RIVALS.items() if Y.shape[0] * Y.shape[1] <= limit]
+
+
+def predict(name: str, options: dict[str, Any], problem: Problem) -> np.ndarray:
+    """Fit a rival, or a head of eno, and predict the test rows."""
+    if name in RIVALS:
+        return RIVALS[name][0](problem)
+    head = create_head(name, **options)
+    head.fit(problem.vectors("train"), problem.labels("train"), groups=problem.groups("train"))
+    return head.predict_proba(problem.vectors("test"))
