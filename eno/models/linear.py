@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from eno.models.linear_fit import Objective, Solver, Weights
 from eno.models.training_data import TrainingData, take
 from eno.models.types import Count, NonNegative
 
-_SELECTION_ROWS = 20_000  # training rows on which the penalty is chosen
+_STAGES = (20_000, 80_000)  # training rows on which the penalty is chosen, before all are used
 _VAL_ROWS = 10_000  # more would hardly change the mean
 _PATIENCE = 2  # penalties in a row without a better mAP
 _STEP, _WEAKEST, _STRONGEST = 10**0.5, 1e-8, 1e3
@@ -44,9 +45,9 @@ class LinearHead(BaseHead):
     Notes
     -----
     The solution is that of `sklearn.linear_model.LogisticRegression` with ``C = 1 / (l2 * n)``. With more than 20,000
-    training rows, the penalty is selected on a sample of that size. It and weaker ones, until one is worse, are then
-    fitted on all rows, with a coarser tolerance that hardly changes the ranking. The layers of an encoder are
-    concatenated.
+    training rows, the penalty is selected on a sample of that size, then among its neighbours on one of 80,000 rows. On
+    all rows only the corresponding penalty is fitted, with a coarser tolerance that hardly changes the ranking. The
+    layers of an encoder are concatenated.
     """
 
     name = "linear"
@@ -85,29 +86,37 @@ class LinearHead(BaseHead):
         def validate(weights: Weights) -> float | None:
             return macro_map(truth, _probabilities(fitted_from(weights), rows_val))
 
-        some = np.sort(random.permutation(len(data))[:_SELECTION_ROWS])
-        objective = Objective(data, some, labels, mean, scale, device)
-        solver = Solver(objective, base_rates[labels])
+        order, sizes = random.permutation(len(data)), [*(size for size in _STAGES if size < len(data)), len(data)]
         weights = Weights(np.zeros((len(mean), len(labels))), logit(base_rates[labels]))
-        sampled, self._tried = len(some) < len(data), 0
-
-        def fit(weights: Weights, penalty: float) -> Weights:
-            tolerance = _COARSE if sampled else _FINE
-            return solver.solve(objective, weights, penalty, max_iterations=self.max_iterations, tolerance=tolerance)
-
-        weights = self._select(fit, validate, weights, self._candidates(), patience=_PATIENCE)
-        if sampled:
-            objective = Objective(data, np.arange(len(data)), labels, mean, scale, device)
-            # More rows need no stronger penalty, perhaps a weaker one.
-            weaker = [[one for one in way if one <= self.chosen_l2] for way in self._candidates(self.chosen_l2)[:1]]
-            weights = self._select(fit, validate, weights, weaker, patience=1)
+        solver, self._tried = None, 0
+        for stage, size in enumerate(sizes):
+            objective = Objective(data, np.sort(order[:size]), labels, mean, scale, device)
+            solver = solver or Solver(objective, base_rates[labels])
+            fit = partial(
+                solver.solve,
+                objective,
+                max_iterations=self.max_iterations,
+                tolerance=_COARSE if len(sizes) > 1 else _FINE,
+            )
+            if stage == 0:
+                candidates, patience = self._candidates(), _PATIENCE
+            else:
+                # As C of scikit-learn, the penalty of all rows together hardly depends on their number.
+                candidates, patience = self._candidates(self.chosen_l2 * sizes[stage - 1] / size), 1
+            if 0 < stage == len(sizes) - 1:
+                candidates = [candidates[0][:1]]
+            weights = self._select(fit, validate, weights, candidates, patience=patience)
         self._report(self._tried, self._tried)
         self._fitted = fitted_from(weights)
 
     def _candidates(self, first: float | None = None) -> list[list[float]]:
         """Return penalties in the order in which they are tried: from the first to weaker ones, then to stronger."""
         if self.l2 is not None:
-            return [sorted(map(float, self.l2), reverse=True)]
+            given = sorted(map(float, self.l2), reverse=True)
+            if first is None:
+                return [given]
+            steps = np.log(np.maximum(given, _WEAKEST)) - np.log(max(first, _WEAKEST))
+            return [[given[int(np.abs(steps).argmin())]]]
         first = first or self._first_l2
         weaker, stronger = (round(np.log(one) / np.log(_STEP)) for one in (first / _WEAKEST, _STRONGEST / first))
         return [[first / _STEP**step for step in range(weaker)], [first * _STEP**step for step in range(1, stronger)]]
