@@ -17,11 +17,12 @@ from tagging.problems import Problem
 METRICS = {
     "map_macro": "mAP",
     "lrap": "LRAP",
+    "first": "P@1",
     "f1_micro": "F1 mi",
     "f1_macro": "F1 ma",
     "roc_auc_macro": "AUROC",
 }
-"""Metrics of `eno.evaluation.metrics.Metrics`, and the titles of their columns."""
+"""Metrics, and the titles of their columns; "first" is the share of rows whose most probable label is right."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,7 @@ def rows_of(data: str, problems: Sequence[Problem], names: Sequence[str], rivals
         found[name] = [one.pop("probabilities") for one in results]
         costs[name] = dict(zip(COSTS, np.mean([one["costs"] for one in results], axis=0).tolist(), strict=True))
     scores = {
-        name: [asdict(evaluate(y, p)) for y, p in zip(truth, predicted, strict=True)]
-        for name, predicted in found.items()
+        name: [scores_of(y, p) for y, p in zip(truth, predicted, strict=True)] for name, predicted in found.items()
     }
     means = {name: {key: float(np.mean([one[key] for one in scores[name]])) for key in METRICS} for name in names}
     best = max((one for one in rivals if one in found), key=lambda one: means[one]["map_macro"], default=None)
@@ -63,6 +63,13 @@ def rows_of(data: str, problems: Sequence[Problem], names: Sequence[str], rivals
             difference = over_draws(values, len(truth[0]) / problems[0].labels("train").shape[0])
         rows.append(Row(data, name, means[name], costs[name], best, difference))
     return rows
+
+
+def scores_of(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Return the metrics of one draw."""
+    labelled = np.flatnonzero(truth.any(axis=1))
+    first = truth[labelled, probabilities[labelled].argmax(axis=1)]
+    return asdict(evaluate(truth, probabilities)) | {"first": float((first > 0).mean())}
 
 
 def by_groups(
