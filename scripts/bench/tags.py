@@ -16,7 +16,7 @@ and negatives in the test rows; F1 is that of probabilities above 0.5.
 
 The last column is the difference in macro mAP to the rival with the highest one, with a 95 % confidence interval: over
 artists where there is one split, and over the draws, with a correction for their overlap, where there are several. The
-best of five rivals is chosen on the test rows themselves, in its favour.
+best of the rivals is chosen on the test rows themselves, in its favour.
 
 With ``--folder`` problems and predictions are kept there, and models that have predictions are not fitted again.
 ``--half`` divides the training rows instead, to choose defaults on; test rows are not touched then.

@@ -5,6 +5,7 @@ All are fitted on all rows that are not test rows. A model takes a problem and r
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,13 @@ def _neighbours(problem: Problem) -> np.ndarray:
     return np.stack([_positive(one) for one in model.predict_proba(X_test)], axis=1)
 
 
+def _boosted(problem: Problem) -> np.ndarray:
+    from lightgbm import LGBMClassifier  # other models do not pay for its memory
+
+    warnings.filterwarnings("ignore", message="X does not have valid feature names")
+    return _one_vs_rest(LGBMClassifier(verbosity=-1), *_dense(problem))
+
+
 def _svc(problem: Problem) -> np.ndarray:
     return _one_vs_rest(SVC(probability=True, random_state=0), *_dense(problem))
 
@@ -96,8 +104,9 @@ RIVALS: dict[str, tuple[Model, float]] = {
     "ExtraTrees(500)": (_forest(ExtraTreesClassifier), 5e6),
     "SVC": (_svc, 1e5),
     "KNeighbors(20)": (_neighbours, 5e6),
+    "LGBMClassifier": (_boosted, 5e5),
 }
-"""scikit-learn's models, and with how many rows times labels they can still be expected to finish."""
+"""Models of scikit-learn and LightGBM, and with how many rows times labels they can still be expected to finish."""
 
 
 def feasible(problem: Problem) -> list[str]:
