@@ -12,7 +12,7 @@ from eno.errors import LabelError
 
 SPLITS = ("train", "val", "test")
 
-_MISSING, _NOT_LEARNED = 1e6, 1e9  # cost of a label that is missing in a split; outweighs any chi-square
+_MISSING, _NOT_LEARNED, _EMPTY = 1e6, 1e9, 1e12  # cost of what is missing in a split; outweighs any chi-square
 _ROUNDS, _TINY = 10, 1e-9
 
 
@@ -48,7 +48,8 @@ def split_by_group(
     One rule takes priority: a label must be in train, with a second group also in test, with a third also in val. If it
     has no more unassigned groups than there are splits still lacking it, its next group goes to the first of those.
     Groups with several rare labels may want to go to different splits; in the end, groups of labels that are missing
-    in a split are moved as long as fewer are missing afterwards. No label of two or more groups is missing in train.
+    in a split are moved as long as fewer are missing afterwards. No label of two or more groups is missing in train,
+    unless another split would be empty.
 
     Parameters
     ----------
@@ -161,6 +162,7 @@ def _repair(
     penalty = np.where(total > importance[:, np.newaxis], _MISSING, 0.0)
     if importance.any():
         penalty[0, total > 1] = _NOT_LEARNED
+    penalty[:, -1] = _EMPTY
     for _ in range(_ROUNDS):
         lacking = ((groups_in == 0) & (penalty > 0)).sum(axis=0)
         missing = lacking > np.maximum((penalty > 0).sum(axis=0) - total, 0)

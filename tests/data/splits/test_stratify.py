@@ -141,6 +141,12 @@ def test_splits_depend_on_the_seed_only():
     assert (first != other).any()
 
 
+def test_no_split_is_empty():
+    # Each label has two of three groups: to have all labels in train would leave a single group for val and test.
+    labels = sparse.csr_array(1 - np.eye(3, dtype=np.float32))
+    assert sorted(split_by_group(labels, ["a", "b", "c"], val=0.2, test=0.2, seed=0)) == ["test", "train", "val"]
+
+
 def test_too_few_groups_are_an_error():
     with pytest.raises(LabelError, match="2 groups"):
         split_by_group(sparse.csr_array(np.eye(4, dtype=np.float32)), ["a", "a", "b", "b"], val=0.2, test=0.2, seed=0)
