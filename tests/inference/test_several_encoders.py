@@ -18,6 +18,7 @@ from eno.inference.predictor import EnoPredictor
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import MLPHead, create_head
 from eno.tagging import vectors_for
+from eno.tracking.clearml_serving import Preprocess
 from tests.audio_files import music
 from tests.fakes import ProjectionEncoder
 
@@ -136,3 +137,15 @@ def test_tags_are_taught_on_the_joined_vectors(predictor, joined, folder, tmp_pa
     found = again.predict_tracks(joined, ids)
     assert found.shape == (12, 4)
     np.testing.assert_allclose(taught.predict_proba(folder / "audio" / ids[5]), found[5], atol=1e-4)
+
+
+def test_joined_vectors_are_accepted_by_clearml_serving(predictor, joined):
+    preprocess, state = Preprocess(), {}
+    preprocess._predictor = predictor
+    ids = joined.track_ids()
+    vectors = preprocess.preprocess({"embeddings": joined.view(ids)[:3].tolist()}, state)
+    probabilities = preprocess.process(vectors, state)
+    np.testing.assert_allclose(probabilities, predictor.predict_tracks(joined, ids)[:3], atol=1e-6)
+    assert preprocess.postprocess(probabilities, state)["encoder"] == " + ".join(spec.label for spec in predictor.specs)
+    with pytest.raises(ValueError, match=r"shape \(tracks, 12\), from projection-\w+ \+ long-"):
+        preprocess.preprocess({"embeddings": [[0.0] * 6]}, state)
