@@ -20,6 +20,7 @@ ENCODERS = {
 }
 """Name → ``module:class`` of every encoder."""
 HEADS = {
+    "auto": "eno.models.auto:AutoHead",
     "mlp": "eno.models.mlp:MLPHead",
     "linear": "eno.models.linear:LinearHead",
     "lightgbm": "eno.models.lgbm.head:LightGBMHead",

@@ -13,6 +13,7 @@ from eno.models.types import Head, Labels, RowSource, Vectors
 from eno.registry import HEADS, import_class
 
 if TYPE_CHECKING:
+    from eno.models.auto import AutoHead
     from eno.models.blend import BlendHead
     from eno.models.forest import ForestHead
     from eno.models.identity import IdentityHead
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HEADS",
     "HEAD_FILE",
+    "AutoHead",
     "BlendHead",
     "ForestHead",
     "Head",

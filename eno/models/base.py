@@ -1,19 +1,24 @@
-"""The base class of heads: parameters as in scikit-learn, saving and loading."""
+"""The base class of heads: estimators of scikit-learn that are cross-fitted, saved and loaded."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
+from scipy.special import expit
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 from eno.errors import ModelError, NotFitted
 from eno.files import replace_file, write_json
+from eno.models.calibration.scaling import logits_of
+from eno.models.folds import OutOfFold
 from eno.models.heads import FORMAT, HEAD_FILE, read_head_file
 from eno.models.training_data import ROWS_AT_ONCE, TrainingData, as_vectors, check_finite, chunks, take
 from eno.models.types import Labels, Vectors
@@ -24,10 +29,12 @@ if TYPE_CHECKING:
 _ARRAYS = "head.safetensors"
 TREES, NEIGHBOURS = "trees.txt", "neighbours.faiss"
 _LABELS = ("indptr", "indices", "data")
+_PARTS = 1000  # of progress, per step
+_EVEN = 0.5
 _FILES = (_ARRAYS, TREES, NEIGHBOURS)
 
 
-class BaseHead:
+class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Base class of heads.
 
     A subclass stores every parameter of its ``__init__`` in an attribute of the same name, and implements `_fit` and
@@ -44,10 +51,16 @@ class BaseHead:
     on_epoch: Callable[[Epoch], None] | None = None
     """Called after each epoch by heads that are trained in epochs."""
 
+    out_of_fold: OutOfFold | None = None
+    """After `fit` without validation rows: predictions for training rows by heads that were not fitted on them."""
+
     seed: int = 0
     _min_rows: ClassVar[int] = 2
     _rows_at_once: ClassVar[int] = ROWS_AT_ONCE
     _shape: tuple[int, ...] | None = None  # of one vector; None until the head is fitted
+    _is_cross_fitted: ClassVar[bool] = True
+    _is_averaged: ClassVar[bool] = False  # the heads of the folds are kept; others are fitted again on all rows
+    _members: Sequence[Self] = ()  # the heads of the folds
     _fitted_options: dict[str, Any] | None = None  # in the form in which they are saved
 
     @property
@@ -55,18 +68,20 @@ class BaseHead:
         """See `eno.models.Head`; most heads take the mean of a track's windows."""
         return False
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the options by name; `deep` has no effect, but scikit-learn's `clone` passes it."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+    @property
+    def classes_(self) -> np.ndarray:
+        """The indices of the labels [shape=(k,)], which scikit-learn expects of multi-label classifiers."""
+        if self._shape is None:
+            raise AttributeError("classes_")  # so that hasattr tells whether the head is fitted
+        return np.arange(self.predict_proba(np.zeros((1, *self._shape), np.float32)).shape[1])
 
-    def set_params(self, **options: Any) -> Self:
-        """Change options for the next `fit`; an unknown one raises a ValueError."""
-        known = self.get_params()
-        for name, value in options.items():
-            if name not in known:
-                raise ValueError(f"{type(self).__name__} has no option {name!r}; it has: {', '.join(known)}.")
-            setattr(self, name, value)
-        return self
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._shape is not None
 
     def fit(
         self,
@@ -90,13 +105,76 @@ class BaseHead:
         X = as_vectors(X)
         if X_val is None and len(X) < self._min_rows:
             raise ValueError(f"Fitting needs at least {self._min_rows} labelled rows; there are {len(X)}.")
-        data = TrainingData.of(X, Y, X_val, Y_val, groups=groups, sample_weight=sample_weight, seed=self.seed)
-        options = self._saved_options()
-        self._fit(data)
-        self._shape, self._fitted_options = data.shape, options
+        folds = TrainingData.of(X, Y, X_val, Y_val, groups=groups, sample_weight=sample_weight, seed=self.seed)
+        self._fit_folds(folds, cross=X_val is None)
         return self
 
+    def _fit_folds(self, folds: Sequence[TrainingData], *, cross: bool) -> None:
+        options = self._saved_options()
+        self._members, self.out_of_fold = (), None
+        if not cross:
+            self._fit(folds[0])
+        elif self._is_cross_fitted:
+            self._cross_fit(folds)
+        else:
+            self._fit(folds[0].with_held_out())
+        self._shape, self._fitted_options = folds[0].shape, options
+
+    def _cross_fit(self, folds: Sequence[TrainingData]) -> None:
+        """Choose options in folds; then keep the heads of all folds, or refit on all rows with the best options."""
+        steps = len(folds) + 1
+        fitted = [self._fitted_on(fold, number, steps) for number, fold in enumerate(folds)]
+        common = self._common_options(fitted)
+        # Folds that chose other options are fitted again, so that all probabilities come from the same kind of head.
+        fitted = [
+            one if one._chosen_options() == common else self._fitted_on(fold, number, 0, common)
+            for number, (fold, one) in enumerate(zip(folds, fitted, strict=True))
+        ]
+        self.out_of_fold = _predict_held_out(folds, fitted)
+        if self._is_averaged and len(folds) > 1:
+            self._members = fitted
+        else:
+            self._refit(folds[0].with_held_out(), common | self._refit_options(fitted), steps)
+        self._adopt(fitted)
+        self._report(steps, steps)
+
+    def _fitted_on(
+        self, data: TrainingData, number: int, steps: int, options: Mapping[str, Any] = MappingProxyType({})
+    ) -> Self:
+        """Return a new head that is fitted on one fold; it reports its progress as one of `steps`, if there are any."""
+        head = type(self)(**self.get_params() | options)
+        if steps:
+            forward_hooks(self, head, number, steps)
+        head._fit_folds([data], cross=False)
+        return head
+
+    def _refit(self, data: TrainingData, options: Mapping[str, Any], steps: int) -> None:
+        given, report, on_epoch = self.get_params(), self.on_progress, self.on_epoch
+        self.set_params(**options)
+        self.on_progress, self.on_epoch = part_of(report, steps - 1, steps), None  # the first fold reports its epochs
+        try:
+            self._fit(data)
+        finally:
+            self.set_params(**given)
+            self.on_progress, self.on_epoch = report, on_epoch
+
+    def _chosen_options(self) -> dict[str, Any]:
+        """Return the options that were chosen on validation rows, in a form that allows no other choice."""
+        return {}
+
+    def _common_options(self, fitted: Sequence[Self]) -> dict[str, Any]:
+        """Return the options that are best on average over the folds, in the form of `_chosen_options`."""
+        return {}
+
+    def _refit_options(self, fitted: Sequence[Self]) -> dict[str, Any]:
+        """Return options that replace validation rows where the head is refitted on all rows."""
+        return {}
+
+    def _adopt(self, fitted: Sequence[Self]) -> None:
+        """Take over public results of the heads of the folds."""
+
     def _fit(self, data: TrainingData) -> None:
+        """Fit on the rows of `data`, whose validation rows may be none."""
         raise NotImplementedError
 
     def predict_proba(self, X: Vectors) -> np.ndarray:
@@ -111,7 +189,17 @@ class BaseHead:
         """
         X = as_vectors(X)
         self._check(X)
+        if self._members:
+            logits = np.mean([logits_of(one.predict_proba(X)) for one in self._members], axis=0)
+            return np.asarray(expit(logits))
         return np.concatenate([self._predict(self._read(X, rows)) for rows in chunks(len(X), self._rows_at_once)])
+
+    def predict(self, X: Vectors) -> np.ndarray:
+        """Return which labels have a probability above 0.5 [shape=(n, k), dtype=int64].
+
+        `eno.models.calibration.calibrate.fit_calibration` finds a better threshold for every label.
+        """
+        return (self.predict_proba(X) > _EVEN).astype(np.int64)
 
     def _read(self, X: Vectors, rows: slice) -> Any:
         """Return what `_predict` takes: vectors, or windows where the head pools them itself."""
@@ -130,8 +218,11 @@ class BaseHead:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         remove_head(folder)
-        state, arrays = self._state()
-        self._write_files(folder)
+        for number, member in enumerate(self._members):
+            member.save(folder / str(number))
+        state, arrays = ({"folds": len(self._members)}, {}) if self._members else self._state()
+        if not self._members:
+            self._write_files(folder)
         if arrays:
             with replace_file(folder / _ARRAYS) as temporary:
                 save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, temporary)
@@ -147,8 +238,13 @@ class BaseHead:
         try:
             arrays = load_file(folder / _ARRAYS) if (folder / _ARRAYS).exists() else {}
             head = cls._create(content, arrays, device)
-            head._restore(content, arrays)
-            head._read_files(folder)
+            if folds := content.get("folds", 0):
+                head._members = [cls.load(folder / str(number), device=device) for number in range(folds)]
+                head._shape = tuple(content["shape"])
+                head._adopt(head._members)
+            else:
+                head._restore(content, arrays)
+                head._read_files(folder)
             head._fitted_options = head._saved_options()
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder}: the saved head is damaged ({error!r}). Train it again.") from error
@@ -207,6 +303,38 @@ def labels_from_arrays(arrays: dict[str, np.ndarray], shape: tuple[int, int]) ->
     labels = sparse.csr_array((data, indices, indptr), shape)
     labels.check_format()
     return labels
+
+
+def _predict_held_out(folds: Sequence[TrainingData], fitted: Sequence[BaseHead]) -> OutOfFold:
+    rows = np.concatenate([fold.rows_val for fold in folds])
+    order = np.argsort(rows)
+    fold_of = np.repeat(np.arange(len(folds)), [len(fold.rows_val) for fold in folds])
+    found = [one.predict_proba(fold.validation()) for fold, one in zip(folds, fitted, strict=True)]
+    truth = sparse.vstack([fold.Y_val for fold in folds], format="csr")
+    return OutOfFold(rows[order], fold_of[order], np.concatenate(found)[order], truth[order])
+
+
+def part_of(report: Callable[[int, int], None] | None, number: int, steps: int) -> Callable[[int, int], None]:
+    """Return a callback of progress for one of several steps."""
+
+    def report_part(done: int, of: int) -> None:
+        if report is not None:
+            report(int((number + done / max(of, 1)) * _PARTS), steps * _PARTS)
+
+    return report_part
+
+
+def forward_hooks(head: Any, part: Any, number: int, steps: int) -> None:
+    """Let a head that is fitted as one of several parts report its progress, and keep its own checkpoint.
+
+    Only the first part reports its epochs: the curves of the folds resemble each other.
+    """
+    part.on_progress = part_of(head.on_progress, number, steps)
+    if number == 0 and head.on_epoch is not None and hasattr(part, "on_epoch"):
+        part.on_epoch = head.on_epoch
+    checkpoint = getattr(head, "checkpoint", None)
+    if checkpoint is not None and hasattr(part, "checkpoint"):
+        part.checkpoint = Path(checkpoint).with_name(f"{Path(checkpoint).name}-{number}")
 
 
 def remove_head(folder: Path) -> None:

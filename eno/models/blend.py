@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import expit
+from scipy import sparse
+from scipy.special import expit, softmax
 
 from eno.errors import NotFitted
-from eno.models.bags import Bags
-from eno.models.base import BaseHead
+from eno.models.base import BaseHead, forward_hooks
 from eno.models.calibration.scaling import logits_of
+from eno.models.folds import OutOfFold
 from eno.models.heads import create_head, load_head
-from eno.models.training_data import TrainingData, check_labelled
+from eno.models.training_data import TrainingData, check_labelled, select
 from eno.models.types import Head, Labels, Vectors
-from eno.views import RowView
 
-_VAL_VALUES = 4_000_000  # rows times labels, sampled to fit the few weights on
-_STEPS = 1_000  # of progress per member
+_TEMPERATURE = 0.02  # a head whose mAP is lower by this much has a weight lower by a factor of e
+_BANDS = 3
+_NEGLIGIBLE = 0.02  # weight below which a head is left out
+_VALUES = 20_000_000  # rows times labels at most, on which weights are fitted
 
 
 class BlendHead(BaseHead):
@@ -33,19 +35,22 @@ class BlendHead(BaseHead):
     options : mapping of str to mapping, optional
         Options of each head, by its name. ``eno train`` fills it from the heads' sections of ``eno.toml``.
     seed : int
-        Seed of the held-out rows; also of heads whose options have none.
+        Seed of the folds; also of heads whose options have none.
 
     Attributes
     ----------
     members : list of Head
-    weights : np.ndarray [shape=(len(members),), dtype=float64]
-        The non-negative weights with sum 1 and the lowest log-loss on the validation rows. All equal if no validation
-        row has a label.
+    weights : np.ndarray [shape=(len(members), k) or (len(members), 1), dtype=float32]
+        Non-negative, with sum 1 over the members. All equal if no held-out row has a label.
+    scores : dict of str to float
+        Macro mAP on held-out rows of each member by its name, and of the blend; empty if it is undefined.
 
     Notes
     -----
-    All heads are fitted on the same rows. They use the same validation rows for model selection and early stopping as
-    the blend for its weights; with few of them, this favours heads that select among many options.
+    The weights are a softmax of the heads' macro mAP on rows on which they were not fitted: the mean of one over all
+    labels and one over the labels of similar frequency, in three bands. They depend on the ranking of rows within a
+    label only, and so little on the labels that they hardly overfit. Where a single head has a higher mAP on these rows
+    than the blend, it is used alone.
 
     Examples
     --------
@@ -59,7 +64,7 @@ class BlendHead(BaseHead):
     def __init__(
         self,
         *,
-        heads: Sequence[str] = ("linear", "mlp", "lightgbm"),
+        heads: Sequence[str] = ("linear", "kernel", "forest", "mlp"),
         options: Mapping[str, Mapping[str, Any]] | None = None,
         seed: int = 0,
         device: str = "auto",
@@ -67,15 +72,16 @@ class BlendHead(BaseHead):
         self.heads, self.options, self.seed, self.device = heads, options, seed, device
         self.checkpoint: Path | None = None
         self.members: list[Head] = []
-        self.weights = np.zeros(0)
+        self.weights = np.zeros((0, 1), np.float32)
+        self.scores: dict[str, float] = {}
 
     @classmethod
     def of(cls, members: Sequence[Head]) -> Self:
         """Blend heads fitted on the same vectors and labels, with equal weights until `fit_weights`."""
         if not members:
             raise ValueError("A blend needs at least one head.")
-        blend = cls(heads=tuple(getattr(member, "name", type(member).__name__) for member in members))
-        blend.members, blend.weights = list(members), np.full(len(members), 1 / len(members))
+        blend = cls(heads=tuple(_name(member) for member in members))
+        blend.members, blend.weights = list(members), _equal(len(members))
         blend._shape, blend._fitted_options = getattr(members[0], "_shape", ()), blend._saved_options()
         return blend
 
@@ -85,65 +91,87 @@ class BlendHead(BaseHead):
         return any(member.takes_windows for member in self.members or self._create_members())
 
     def _fit(self, data: TrainingData) -> None:
-        members = self._create_members()
-        rows, rows_val = _rows(data.X, data.rows), _rows(data.X_val, data.rows_val)
-        for number, member in enumerate(members):
-            self._forward_hooks(member, number)
-            member.fit(rows, data.Y, rows_val, data.Y_val, sample_weight=data.weights)
-        self.members = members
-        self.fit_weights(rows_val, data.Y_val)
+        rows, rows_val = select(data.X, data.rows), data.validation()
 
-    def _create_members(self) -> list[Head]:
-        names, options = list(self.heads), dict(self.options or {})
-        if not names or len(set(names)) < len(names) or "blend" in names:
-            raise ValueError(f"heads = {names}: expected names of different heads, without 'blend'.")
-        for name in options:
+        def fit(member: BaseHead) -> OutOfFold:
+            member.fit(rows, data.Y, rows_val, data.Y_val, sample_weight=data.weights)
+            return _validated(member, rows_val, data.Y_val)
+
+        self._fit_members(fit)
+
+    def _cross_fit(self, folds: Sequence[TrainingData]) -> None:
+        def fit(member: BaseHead) -> OutOfFold:
+            member._fit_folds(folds, cross=True)
+            assert member.out_of_fold is not None
+            return member.out_of_fold
+
+        self.out_of_fold = self._fit_members(fit)
+
+    def _fit_members(self, fit: Callable[[BaseHead], OutOfFold]) -> OutOfFold:
+        """Fit all heads and their weights, with a function that returns the predictions of held-out rows."""
+        members, found = self._create_members(), []
+        for number, member in enumerate(members):
+            forward_hooks(self, member, number, len(members))
+            found.append(fit(member))
+        self.members = members
+        return self._weigh(found)
+
+    def _create_members(self) -> list[Any]:
+        names = list(self.heads)
+        if not names or len(set(names)) < len(names) or set(names) & {"blend", "auto"}:
+            raise ValueError(f"heads = {names}: expected names of different heads, without 'blend' and 'auto'.")
+        for name in self.options or {}:
             if name not in names:
                 raise ValueError(f"There are options for {name!r}, which is not among the heads {', '.join(names)}.")
-        shared = {"seed": self.seed, "device": self.device}
-        return [create_head(name, **shared | dict(options.get(name, {}))) for name in names]
+        return [self._create_member(name) for name in names]
 
-    def _forward_hooks(self, member: Head, number: int) -> None:
-        total = len(self.heads) * _STEPS
-        member.on_progress = lambda done, of: self._report(int((number + done / max(of, 1)) * _STEPS), total)
-        if self.on_epoch is not None and hasattr(member, "on_epoch"):
-            member.on_epoch = self.on_epoch
-        if self.checkpoint is not None and hasattr(member, "checkpoint"):
-            member.checkpoint = self.checkpoint.with_name(f"{self.checkpoint.name}-{number}")
+    def _create_member(self, name: str) -> Any:
+        return create_head(
+            name, **{"seed": self.seed, "device": self.device} | dict((self.options or {}).get(name, {}))
+        )
 
     def fit_weights(self, X: Vectors, Y: Labels) -> Self:
         """Fit only the weights, on validation rows that no head was fitted on."""
         if not self.members:
             raise NotFitted(type(self).__name__)
         X, labels = check_labelled(X, Y)
-        self.weights = np.full(len(self.members), 1 / len(self.members))
-        if labels.nnz == 0:
-            return self
-        rows = np.arange(len(X))
-        wanted = max(1, _VAL_VALUES // labels.shape[1])
-        if len(rows) > wanted:
-            rows = np.sort(np.random.default_rng(self.seed).choice(rows, wanted, replace=False))
-        some = _rows(X, rows)
-        logits = np.stack([logits_of(member.predict_proba(some)) for member in self.members])
-        self.weights = _best_weights(logits, labels[rows].toarray())
+        self._weigh([_validated(member, X, labels) for member in self.members])
         return self
+
+    def _weigh(self, found: Sequence[OutOfFold]) -> OutOfFold:
+        """Fit the weights to predictions of all heads for the same rows, leave out heads without weight, and blend."""
+        some = [one.sample(_VALUES, self.seed) for one in found]
+        self.weights, self.scores = _equal(len(found)), {}
+        scores = _scores(some)
+        if scores is not None:
+            self.weights = _weights(some, scores)
+            blended = _scores([_blend(some, self.weights)])
+            assert blended is not None
+            names = [*map(_name, self.members), "blend"]
+            self.scores = dict(zip(names, [*scores.tolist(), *blended.tolist()], strict=True))
+            if blended[0] < scores.max():
+                self.weights = np.eye(len(found), dtype=np.float32)[:, [scores.argmax()]]
+        kept = np.flatnonzero(self.weights.max(axis=1) >= _NEGLIGIBLE).tolist()
+        self.weights = self.weights[kept] / self.weights[kept].sum(axis=0)
+        self.members = [self.members[place] for place in kept]
+        return _blend([found[place] for place in kept], self.weights)
 
     def predict_proba(self, X: Vectors) -> np.ndarray:
         """See `eno.models.Head.predict_proba`; the members check the vectors."""
         if not self.members:
             raise NotFitted(type(self).__name__)
-        used = [(head, weight) for head, weight in zip(self.members, self.weights.tolist(), strict=True) if weight > 0]
-        logits = sum(np.float32(weight) * logits_of(head.predict_proba(X)) for head, weight in used)
-        probabilities: np.ndarray = expit(logits)
-        return probabilities
+        return _mean_logit([head.predict_proba(X) for head in self.members], self.weights)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {"weights": self.weights.tolist()}, {}
+        return {"members": [_name(one) for one in self.members], "scores": self.scores}, {"weights": self.weights}
 
     def _restore(self, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self.weights = np.array(content["weights"], np.float64)
-        if self.weights.shape != (len(self.heads),) or not np.isclose(self.weights.sum(), 1):
-            raise ValueError(f"weights {content['weights']}")
+        if "weights" in arrays:
+            self.weights, self.scores = arrays["weights"], content["scores"]
+        else:  # one weight per head, until format 2
+            self.weights = np.array(content["weights"], np.float32)[:, np.newaxis]
+        if self.weights.ndim != 2 or not len(self.weights) or not np.allclose(self.weights.sum(axis=0), 1, atol=1e-4):
+            raise ValueError("weights whose sum is not 1")
 
     def _write_files(self, folder: Path) -> None:
         for number, member in enumerate(self.members):
@@ -154,27 +182,42 @@ class BlendHead(BaseHead):
         self._shape = getattr(self.members[0], "_shape", ())
 
 
-def _rows(X: Vectors, rows: np.ndarray) -> Vectors:
-    if len(rows) == len(X) and (rows == np.arange(len(X))).all():
-        return X
-    return X[rows] if isinstance(X, Bags) else RowView(X, rows)
+def _name(head: Head) -> str:
+    return str(getattr(head, "name", type(head).__name__))
 
 
-def _best_weights(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Minimise log-loss over non-negative weights with sum 1, from logits [shape=(members, n, k)] and labels (n, k)."""
-    flat, y = logits.reshape(len(logits), -1), truth.ravel()
+def _equal(heads: int) -> np.ndarray:
+    return np.full((heads, 1), 1 / heads, np.float32)
 
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        z = weights.astype(np.float32) @ flat
-        value = (np.logaddexp(0, z, dtype=np.float64) - y * z).mean()
-        return float(value), flat @ (expit(z) - y) / np.float64(len(y))
 
-    start = np.full(len(flat), 1 / len(flat))
-    simplex = {"type": "eq", "fun": lambda weights: weights.sum() - 1, "jac": np.ones_like}
-    found = minimize(
-        loss, start, jac=True, method="SLSQP", bounds=[(0, 1)] * len(flat), constraints=simplex, options={"ftol": 1e-9}
-    )
-    weights = np.clip(found.x, 0, 1) if np.isfinite(found.x).all() else start
-    weights[weights < 1e-4] = 0  # a head with negligible weight need not be evaluated
-    result: np.ndarray = weights / weights.sum()
+def _validated(head: Head, X: Vectors, Y: sparse.csr_array) -> OutOfFold:
+    rows = np.arange(Y.shape[0])
+    return OutOfFold(rows, np.zeros_like(rows), head.predict_proba(X), Y)
+
+
+def _mean_logit(probabilities: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
+    logits = sum(weight * logits_of(one) for one, weight in zip(probabilities, weights, strict=True))
+    result: np.ndarray = np.asarray(expit(logits), np.float32)
     return result
+
+
+def _blend(found: Sequence[OutOfFold], weights: np.ndarray) -> OutOfFold:
+    return replace(found[0], probabilities=_mean_logit([one.probabilities for one in found], weights))
+
+
+def _scores(found: Sequence[OutOfFold], labels: np.ndarray | None = None) -> np.ndarray | None:
+    """Return the macro mAP of each head; None if it is undefined."""
+    scores = [one.macro_map(labels) for one in found]
+    return None if None in scores else np.array(scores, np.float64)
+
+
+def _weights(found: Sequence[OutOfFold], scores: np.ndarray) -> np.ndarray:
+    """Return the weight of each head for each label [shape=(heads, k), dtype=float32]."""
+    overall = softmax(scores / _TEMPERATURE)
+    weights = np.tile(overall[:, np.newaxis], found[0].truth.shape[1])
+    by_frequency = np.argsort(-np.bincount(found[0].truth.indices, minlength=weights.shape[1]), kind="stable")
+    for band in np.array_split(by_frequency, _BANDS):
+        in_band = _scores(found, band)
+        if in_band is not None:
+            weights[:, band] = ((overall + softmax(in_band / _TEMPERATURE)) / 2)[:, np.newaxis]
+    return weights.astype(np.float32)

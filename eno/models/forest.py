@@ -93,10 +93,10 @@ class ForestHead(BaseHead):
         self._sort_leaves()
 
     def _sort_leaves(self) -> None:
-        """Prepare the training rows of each leaf: `_members` from `_starts[node]` on, and their total weight."""
+        """Prepare the training rows of each leaf: `_rows_by_leaf` from `_starts[node]` on, and their total weight."""
         leaves, nodes = self._arrays["leaves"], len(self._arrays["feature"])
         rows, flat = np.repeat(np.arange(len(leaves)), leaves.shape[1]), leaves.ravel()
-        self._members = rows[np.argsort(flat, kind="stable")]
+        self._rows_by_leaf = rows[np.argsort(flat, kind="stable")]
         self._counts = np.bincount(flat, minlength=nodes)
         self._starts = np.cumsum(self._counts) - self._counts
         self._totals = np.bincount(flat, self._arrays["weights"][rows], nodes)
@@ -119,7 +119,7 @@ class ForestHead(BaseHead):
         counts, trees = self._counts[leaves], len(self._arrays["roots"])
         ends = np.cumsum(counts)
         within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
-        members = self._members[np.repeat(self._starts[leaves], counts) + within]
+        members = self._rows_by_leaf[np.repeat(self._starts[leaves], counts) + within]
         shares = self._arrays["weights"][members] / np.repeat(self._totals[leaves], counts)
         starts = np.append(0, ends)[::trees]
         votes = sparse.csr_array((shares.astype(np.float32), members, starts), (len(X), self._labels.shape[0]))

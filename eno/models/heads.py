@@ -13,7 +13,7 @@ from eno.registry import HEADS, check_options, find_class
 HEAD_FILE = "head.json"
 """Names the head in its folder, and holds its options."""
 
-FORMAT = 2
+FORMAT = 3
 """Of `HEAD_FILE`. Files of the first format, by eno 0.1, have no number; not all of them have a shape."""
 
 

@@ -13,6 +13,7 @@ class IdentityHead(BaseHead):
     """Return vectors unchanged: the probabilities of a network that predicts tags itself, such as musicnn."""
 
     name = "probabilities"
+    _is_cross_fitted = False
     _shape = ()  # there is nothing to fit, so it can always be saved
 
     def __init__(self, *, device: str = "auto") -> None:

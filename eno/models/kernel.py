@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -58,6 +58,9 @@ class KernelHead(LinearHead):
         width = features.whitening.shape[1]
         mapped = replace(data, X=_Mapped(data.X, features), X_val=_Mapped(data.X_val, features))
         self._fit_features(mapped, np.zeros(width, np.float32), np.ones(width, np.float32))
+
+    def _start_from(self, fitted: Self) -> dict[str, np.ndarray]:
+        return {}  # other landmarks span other features
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
         assert self._features is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import faiss
 import numpy as np
@@ -13,6 +13,7 @@ from scipy import sparse
 from eno.files import replace_file
 from eno.models.average_precision import macro_map
 from eno.models.base import NEIGHBOURS, BaseHead, labels_from_arrays, labels_to_arrays
+from eno.models.folds import mean_by_choice
 from eno.models.training_data import TrainingData, chunks, take
 from eno.models.types import Count, NonNegative, Positive
 
@@ -125,6 +126,19 @@ class KNNHead(BaseHead):
                     self.val_map[k, temperature] = val_map
         if self.val_map:
             self.chosen_k, self.chosen_temperature = max(self.val_map, key=lambda tried: self.val_map[tried])
+
+    def _chosen_options(self) -> dict[str, Any]:
+        return {"k": self.chosen_k, "temperatures": self.chosen_temperature}
+
+    def _common_options(self, fitted: Sequence[Self]) -> dict[str, Any]:
+        means = mean_by_choice(one.val_map for one in fitted)
+        if not means:
+            return fitted[0]._chosen_options()
+        k, temperature = max(means, key=lambda tried: means[tried])
+        return {"k": k, "temperatures": temperature}
+
+    def _adopt(self, fitted: Sequence[Self]) -> None:
+        self.val_map = mean_by_choice(one.val_map for one in fitted)
 
     def _directions(self, X: np.ndarray) -> np.ndarray:
         standardised = ((X - self._arrays["mean"]) * self._arrays["scale"]).reshape(len(X), self._arrays["mean"].size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.special import expit, logit
@@ -12,6 +12,7 @@ from scipy.special import expit, logit
 from eno.devices import resolve_device
 from eno.models.average_precision import macro_map
 from eno.models.base import BaseHead
+from eno.models.folds import mean_by_choice
 from eno.models.linear_fit import Objective, Solver, Weights
 from eno.models.training_data import TrainingData, take
 from eno.models.types import Count, NonNegative
@@ -20,6 +21,7 @@ _STAGES = (20_000, 80_000)  # training rows on which the penalty is chosen, befo
 _VAL_ROWS = 10_000  # more would hardly change the mean
 _PATIENCE = 2  # penalties in a row without a better mAP
 _STEP, _WEAKEST, _STRONGEST = 10**0.5, 1e-8, 1e3
+_WEIGHTS = ("coefficients", "intercepts")
 _COARSE, _FINE = 1e-4, 1e-6  # relative change of the loss at which L-BFGS stops
 
 
@@ -66,6 +68,7 @@ class LinearHead(BaseHead):
         self.val_map: dict[float, float] = {}
         self._fitted: dict[str, np.ndarray] = {}
         self._tried = 0
+        self._start: dict[str, np.ndarray] = {}  # fitted on most of the rows, where the head is refitted on all
 
     def _fit(self, data: TrainingData) -> None:
         mean, scale = (values.ravel() for values in data.moments())
@@ -88,6 +91,9 @@ class LinearHead(BaseHead):
 
         order, sizes = random.permutation(len(data)), [*(size for size in _STAGES if size < len(data)), len(data)]
         weights = Weights(np.zeros((len(mean), len(labels))), logit(base_rates[labels]))
+        if self._start:
+            coefficients, intercepts = (self._start[name].astype(np.float64) for name in _WEIGHTS)
+            weights, sizes = Weights(coefficients[:, labels], intercepts[labels]), [len(data)]
         solver, self._tried = None, 0
         for stage, size in enumerate(sizes):
             objective = Objective(data, np.sort(order[:size]), labels, mean, scale, device)
@@ -96,7 +102,7 @@ class LinearHead(BaseHead):
                 solver.solve,
                 objective,
                 max_iterations=self.max_iterations,
-                tolerance=_COARSE if len(sizes) > 1 else _FINE,
+                tolerance=_COARSE if len(data) > _STAGES[0] else _FINE,
             )
             if stage == 0:
                 candidates, patience = self._candidates(), _PATIENCE
@@ -108,6 +114,24 @@ class LinearHead(BaseHead):
             weights = self._select(fit, validate, weights, candidates, patience=patience)
         self._report(self._tried, self._tried)
         self._fitted = fitted_from(weights)
+
+    def _chosen_options(self) -> dict[str, Any]:
+        return {"l2": (self.chosen_l2,)}
+
+    def _common_options(self, fitted: Sequence[Self]) -> dict[str, Any]:
+        means = mean_by_choice(one.val_map for one in fitted)
+        return {"l2": (max(means, key=lambda l2: means[l2]) if means else fitted[0].chosen_l2,)}
+
+    def _refit_options(self, fitted: Sequence[Self]) -> dict[str, Any]:
+        self._start = self._start_from(fitted[0])
+        return {}
+
+    def _start_from(self, fitted: Self) -> dict[str, np.ndarray]:
+        return fitted._fitted
+
+    def _adopt(self, fitted: Sequence[Self]) -> None:
+        self._start = {}
+        self.val_map = mean_by_choice(one.val_map for one in fitted)
 
     def _candidates(self, first: float | None = None) -> list[list[float]]:
         """Return penalties in the order in which they are tried: from the first to weaker ones, then to stronger."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 import torch
@@ -81,6 +81,7 @@ class MLPHead(BaseHead):
     """
 
     name = "mlp"
+    _is_averaged = True
 
     def __init__(
         self,
@@ -134,6 +135,12 @@ class MLPHead(BaseHead):
             self._train(network.to(device), data, device)
         self._network = network
 
+    def _refit_options(self, fitted: Sequence[Self]) -> dict[str, Any]:
+        return {"max_epochs": max(fitted[0].best_epoch + 1, 1)}
+
+    def _adopt(self, fitted: Sequence[Self]) -> None:
+        self.history, self.best_epoch = fitted[0].history, fitted[0].best_epoch
+
     def _build(self, shape: tuple[int, ...], labels: int) -> Perceptron:
         return Perceptron(shape, labels, hidden=tuple(self.hidden), dropout=self.dropout, pooling=self.pooling)
 
@@ -174,7 +181,7 @@ class MLPHead(BaseHead):
             epoch = Epoch(
                 number=number,
                 train_loss=loss / rows,
-                val_loss=_loss(loss_fn, probabilities, truth),
+                val_loss=_loss(loss_fn, probabilities, truth) if len(truth) else None,
                 val_map=val_map,
                 learning_rate=float(schedule.get_last_lr()[0]),
             )

@@ -9,18 +9,29 @@ import numpy as np
 from scipy import sparse
 
 from eno.models.bags import Bags
+from eno.models.calibration.cross_fitting import divide
 from eno.models.types import Labels, Vectors
+from eno.views import RowView
 
 ROWS_AT_ONCE = 16_384
 """Rows that are read, or whose logits are computed, together, so that large collections fit in memory."""
 
-_HELD_OUT = 0.1  # share of the training rows, where no validation rows are passed
+_FOLDS = 5
+_FOLD_ROWS = 20_000  # of more rows, a tenth is held out once instead
+_HELD_OUT = 0.1
 
 
 def take(X: Vectors, rows: slice | np.ndarray) -> np.ndarray:
     """Read rows as an array [dtype=float32]; of windows, the mean per track."""
     found = X[rows]
     return np.asarray(found.means() if isinstance(found, Bags) else found, np.float32)
+
+
+def select(X: Vectors, rows: np.ndarray) -> Vectors:
+    """Return some rows, read when they are indexed."""
+    if len(rows) == len(X) and (rows == np.arange(len(X))).all():
+        return X
+    return X[rows] if isinstance(X, Bags) else RowView(X, rows)
 
 
 def chunks(rows: int, size: int = ROWS_AT_ONCE) -> Iterator[slice]:
@@ -82,6 +93,8 @@ class TrainingData:
         Labels of those rows.
     weights : np.ndarray [shape=(n,), dtype=float32]
         Weights of the training rows.
+    weights_val : np.ndarray [shape=(n_val,), dtype=float32]
+        Of validation rows that were held out from training; only used when they are fitted on as well.
     """
 
     X: Vectors
@@ -91,6 +104,7 @@ class TrainingData:
     X_val: Vectors
     Y_val: sparse.csr_array
     rows_val: np.ndarray
+    weights_val: np.ndarray
 
     @classmethod
     def of(
@@ -103,8 +117,12 @@ class TrainingData:
         groups: np.ndarray | None,
         sample_weight: np.ndarray | None,
         seed: int,
-    ) -> TrainingData:
-        """Check the arguments of `eno.models.Head.fit`; without validation rows, hold out a tenth of the rows."""
+    ) -> list[TrainingData]:
+        """Check the arguments of `eno.models.Head.fit`, and return what is fitted on and validated on.
+
+        With validation rows, that is one element. Without, it is one per fold of whole groups, which is held out for
+        validation; of more than 20,000 rows, a tenth is held out once.
+        """
         X, labels = check_labelled(X, Y)
         for name, values in (("groups", groups), ("sample_weight", sample_weight)):
             if values is not None and np.shape(values) != (len(X),):
@@ -117,21 +135,38 @@ class TrainingData:
         if X_val is not None and Y_val is not None:
             X_val, labels_val = check_labelled(X_val, Y_val)
             if len(X_val) == 0:
-                raise ValueError("X_val has no rows. Without X_val and Y_val, a tenth of the rows is held out.")
+                raise ValueError("X_val has no rows. Without X_val and Y_val, folds of the training rows are held out.")
             if tuple(X_val.shape[1:]) != tuple(X.shape[1:]) or labels_val.shape[1] != labels.shape[1]:
                 raise ValueError(
                     f"X_val and Y_val have the shapes {X_val.shape} and {labels_val.shape}, which do not match "
                     f"X and Y, {X.shape} and {labels.shape}."
                 )
             rows, rows_val = np.arange(len(X)), np.arange(len(X_val))
+            folds = [cls(X, labels, rows, weights, X_val, labels_val, rows_val, np.zeros(0, np.float32))]
         else:
-            rows_val, rows = _hold_out(len(X), groups, seed)
-            X_val, labels_val = X, labels[rows_val]
-        if len(rows) < 2:
-            raise ValueError(f"Fitting needs at least 2 training rows; there are {len(rows)}.")
-        if not weights[rows].any():
+            folds = [
+                cls(X, labels[rows], rows, weights[rows], X, labels[rows_val], rows_val, weights[rows_val])
+                for rows, rows_val in _divide(len(X), groups, weights, seed)
+            ]
+        if len(folds[0]) < 2:
+            raise ValueError(f"Fitting needs at least 2 training rows; there are {len(folds[0])}.")
+        folds = [fold for fold in folds if fold.weights.any()]
+        if not folds:
             raise ValueError("All training rows have weight 0.")
-        return cls(X, labels[rows], rows, weights[rows], X_val, labels_val, rows_val)
+        return folds
+
+    def validation(self) -> Vectors:
+        """Return the vectors of the validation rows."""
+        return select(self.X_val, self.rows_val)
+
+    def with_held_out(self) -> TrainingData:
+        """Return the rows to fit on together with the validation rows held out from them, and no validation rows."""
+        rows = np.concatenate([self.rows, self.rows_val])
+        order = np.argsort(rows)
+        Y = sparse.vstack([self.Y, self.Y_val], format="csr")[order]
+        weights = np.concatenate([self.weights, self.weights_val])[order]
+        none = np.zeros(0, np.int64)
+        return TrainingData(self.X, Y, rows[order], weights, self.X_val, self.Y_val[none], none, self.weights_val[none])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -171,21 +206,16 @@ class TrainingData:
         return rates
 
 
-def _hold_out(rows: int, groups: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return held-out and remaining rows."""
-    random = np.random.default_rng(seed)
-    wanted = max(1, round(_HELD_OUT * rows))
-    if groups is None:
-        order = random.permutation(rows)
-        return order[:wanted], order[wanted:]
-    _, members = np.unique(np.asarray(groups), return_inverse=True)
-    sizes = np.bincount(members)
-    chosen = random.permutation(len(sizes))
-    if len(sizes) == 1:
+def _divide(
+    rows: int, groups: np.ndarray | None, weights: np.ndarray, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield training and held-out rows of each fold; rows of weight 0 are not validated on."""
+    if groups is not None and len(np.unique(np.asarray(groups))) == 1:
         raise ValueError(
             f"All {rows} rows belong to one group, {str(np.asarray(groups)[0])!r}, so none can be held out for "
             "validation. Pass X_val and Y_val, or no groups."
         )
-    count = int(np.searchsorted(np.cumsum(sizes[chosen]), wanted)) + 1
-    held_out = np.isin(members, chosen[:count])
-    return np.flatnonzero(held_out), np.flatnonzero(~held_out)
+    many = rows > _FOLD_ROWS
+    fold_of = divide(rows, groups, folds=round(1 / _HELD_OUT) if many else _FOLDS, seed=seed)
+    for fold in range(1 if many else int(fold_of.max()) + 1):
+        yield np.flatnonzero(fold_of != fold), np.flatnonzero((fold_of == fold) & (weights > 0))

@@ -50,6 +50,7 @@ class ZeroShotHead(BaseHead):
 
     _min_rows = 4
     name = "zero_shot"
+    _is_cross_fitted = False
 
     def __init__(self, *, prompts: np.ndarray, neutral: np.ndarray, logit_scale: float) -> None:
         self.prompts = _unit(np.asarray(prompts, np.float32))

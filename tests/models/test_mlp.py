@@ -127,8 +127,13 @@ class TestTraining:
         seen = []
         head = MLPHead(max_epochs=3, device="cpu")
         head.on_progress = lambda done, total: seen.append((done, total))
-        head.fit(*problem(n=60))
+        head.fit(*problem(n=60), *problem(n=20))
         assert seen == [(1, 3), (2, 3), (3, 3)]
+        seen.clear()
+        head.fit(*problem(n=60))  # in five folds
+        assert seen == sorted(seen)
+        assert len(seen) == 16
+        assert seen[-1][0] == seen[-1][1]
 
     def test_divergence_is_reported(self):
         X, Y = problem(n=200)
@@ -151,7 +156,7 @@ def test_heads_of_the_first_format_are_read(tmp_path):
     # They had one sequence of layers, and deviations, infinite for constant dimensions.
     X, Y = problem()
     X[:, 3] = 7
-    head = MLPHead(hidden=(8, 4), max_epochs=2, device="cpu").fit(X, Y)
+    head = MLPHead(hidden=(8, 4), max_epochs=2, device="cpu").fit(X, Y, X, Y)
     head.save(tmp_path)
     weights = load_file(tmp_path / "head.safetensors")
     with np.errstate(divide="ignore"):
@@ -168,7 +173,7 @@ def test_heads_of_the_first_format_are_read(tmp_path):
 def test_windows_with_layers():
     X, Y = one_informative_window(0, tracks=60)
     layered = Bags(np.stack([X.windows, -X.windows], axis=1), X.counts)
-    head = MLPHead(pooling="attention", hidden=(8,), max_epochs=2, device="cpu").fit(layered, Y)
+    head = MLPHead(pooling="attention", hidden=(8,), max_epochs=2, device="cpu").fit(layered, Y, layered, Y)
     assert head.predict_proba(layered).shape == (60, 1)
     weights = head._network.layer_weights.softmax(0)
     assert torch.isclose(weights.sum(), torch.tensor(1.0))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import lightgbm as lgb
 import numpy as np
@@ -66,6 +66,7 @@ class LightGBMHead(BaseHead):
     """
 
     name = "lightgbm"
+    _is_averaged = True
 
     def __init__(
         self,
@@ -111,6 +112,13 @@ class LightGBMHead(BaseHead):
             raise TrainingError(f"LightGBM failed for all {len(labels)} labels: {failures[labels[0]]}")
         self._boosters, self._shifts, self._base_rates = boosters, shifts, data.base_rates()
         self.failures = dict(sorted(failures.items()))
+
+    def _refit_options(self, fitted: Sequence[Self]) -> dict[str, Any]:
+        trees = [booster.num_trees() for booster in fitted[0]._boosters if booster is not None]
+        return {"rounds": max(1, round(float(np.median(trees))))} if trees else {}
+
+    def _adopt(self, fitted: Sequence[Self]) -> None:
+        self.failures = {label: reason for one in fitted for label, reason in one.failures.items()}
 
     def _resumed(self, data: TrainingData, labels: list[int]) -> Iterator[LabelTrees]:
         """Yield labels from the checkpoint, then the others as they are trained."""

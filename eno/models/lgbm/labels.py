@@ -94,7 +94,8 @@ class LabelTrainer:
         self._data = bounds.create_valid(list(pieces), np.zeros(Y.shape[0]), weight=weight, params=parameters)
         self._validation = bounds.create_valid(list(pieces_val), np.zeros(Y_val.shape[0]), params=parameters)
         self._data.construct()
-        self._validation.construct()
+        if Y_val.shape[0]:
+            self._validation.construct()
 
     def train(self, label: int) -> LabelTrees:
         """Train one label; a LightGBMError is returned as its failure."""

@@ -1,0 +1,65 @@
+"""Out-of-fold predictions, and choices made on average over folds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from eno.models.average_precision import macro_map
+
+
+@dataclass(frozen=True, eq=False)
+class OutOfFold:
+    """Predictions of training rows by heads that were not fitted on them.
+
+    Attributes
+    ----------
+    rows : np.ndarray [shape=(n,), dtype=int64]
+        Numbers of the rows, ascending: all of them, or those that were held out of a large collection.
+    fold_of : np.ndarray [shape=(n,), dtype=int64]
+        The fold in which each of them was held out.
+    probabilities : np.ndarray [shape=(n, k), dtype=float32]
+    truth : scipy.sparse.csr_array [shape=(n, k)]
+        The labels of these rows.
+    """
+
+    rows: np.ndarray
+    fold_of: np.ndarray
+    probabilities: np.ndarray
+    truth: sparse.csr_array
+
+    def macro_map(self, labels: np.ndarray | None = None) -> float | None:
+        """Return the mean over the folds of macro mAP, of all or some labels; None if it is undefined in all of them.
+
+        Probabilities of heads of different folds are not ranked together: differences in their level would count as
+        mistakes, which makes a weak head look better than a good one.
+        """
+        probabilities, truth = self.probabilities, self.truth
+        if labels is not None:
+            probabilities, truth = probabilities[:, labels], truth[:, labels]
+        found = []
+        for fold in np.unique(self.fold_of):
+            rows = np.flatnonzero(self.fold_of == fold)
+            found.append(macro_map(truth[rows].toarray(), probabilities[rows]))
+        known = [one for one in found if one is not None]
+        return float(np.mean(known)) if known else None
+
+    def sample(self, values: int, seed: int) -> OutOfFold:
+        """Return a random sample of the rows, so that rows times labels are at most about `values`."""
+        rows, labels = self.probabilities.shape
+        wanted = max(1, values // labels)
+        if rows <= wanted:
+            return self
+        some = np.sort(np.random.default_rng(seed).choice(rows, wanted, replace=False))
+        return OutOfFold(self.rows[some], self.fold_of[some], self.probabilities[some], self.truth[some])
+
+
+def mean_by_choice(maps: Iterable[Mapping[Any, float]]) -> dict[Any, float]:
+    """Return the mean macro mAP over folds of every choice that all of them tried; empty if there is none."""
+    known = [one for one in maps if one]
+    tried = [choice for choice in known[0] if all(choice in one for one in known)] if known else []
+    return {choice: float(np.mean([one[choice] for one in known])) for choice in tried}
