@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, TypeAlias
 
 import numpy as np
 from pydantic import Field
 from scipy import sparse
+
+if TYPE_CHECKING:
+    from eno.models.folds import OutOfFold
 
 # Options with their valid values: settings are checked against the signatures of heads.
 Count: TypeAlias = Annotated[int, Field(ge=1)]
@@ -41,9 +44,11 @@ class Head(Protocol):
     """A multi-label classifier of vectors.
 
     `on_progress` is called with the number of steps done and in total while the head is fitted; set it before `fit`.
+    `out_of_fold` has predictions for the training rows after a `fit` without validation rows.
     """
 
     on_progress: Callable[[int, int], None] | None
+    out_of_fold: OutOfFold | None
 
     @property
     def takes_windows(self) -> bool:
@@ -67,10 +72,12 @@ class Head(Protocol):
         Y : np.ndarray or sparse array of scipy [shape=(n, k)]
             Labels, 0 to 1. For a label with only positives or only negatives, the base rate is predicted.
         X_val, Y_val : optional
-            Validation rows, for model selection and early stopping. By default, a tenth of the training rows is held
-            out.
+            Validation rows, for model selection and early stopping. By default the training rows are divided into five
+            folds: options are chosen, and `out_of_fold` is predicted, by heads that are fitted on four and validated on
+            the fifth. The head that is kept has learned from all rows. Of more than 20,000 rows, a tenth is held out
+            once instead, and then learned from as well.
         groups : np.ndarray [shape=(n,)], optional
-            Group of each training row, such as its artist. Whole groups are held out.
+            Group of each training row, such as its artist. Groups stay whole in the folds.
         sample_weight : np.ndarray [shape=(n,)], optional
         """
 

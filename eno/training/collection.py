@@ -89,8 +89,10 @@ class Collection:
     splits: Path
     labels: LabelEncoder
 
-    def tracks(self, split: str, *, head: Head | None = None) -> LabelledTracks:
-        """Read a split, except tracks that could not be embedded or are not in all stores, sorted by track id.
+    def tracks(self, *splits: str, head: Head | None = None) -> LabelledTracks:
+        """Read one or several splits, except tracks that could not be embedded or are not in all stores.
+
+        They are sorted by track id.
 
         Parameters
         ----------
@@ -100,16 +102,17 @@ class Collection:
         Raises
         ------
         StoreError
-            Tracks of the split are neither in the store nor among its failures.
+            Tracks of the splits are neither in the store nor among its failures.
         CatalogueError
-            The split cannot be read.
+            A split cannot be read.
         """
-        rows = read_split(self.splits, split)
+        rows = pa.concat_tables([read_split(self.splits, split) for split in splits])
+        files = ", ".join(f"{self.splits / split}.parquet" for split in splits)
         if len(rows) == 0:
-            raise LabelError(f"{self.splits / split}.parquet: this split has no tracks. Make splits with: eno split")
+            raise LabelError(f"{files}: there are no tracks. Make splits with: eno split")
         rows = without_tracks(rows, self.store.unavailable())
         if len(rows) == 0:
-            raise LabelError(f"{self.splits / split}.parquet: none of its tracks could be embedded.")
+            raise LabelError(f"{files}: none of the tracks could be embedded.")
         rows = rows.sort_by("track_id")
         ids = rows["track_id"].to_pylist()
         return LabelledTracks(

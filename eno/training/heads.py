@@ -1,4 +1,4 @@
-"""Train a head on a collection: fit it, calibrate it on the validation split, and save it as a predictor."""
+"""Train a head on a collection: fit it, calibrate it on held-out tracks, and save it as a predictor."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from scipy import sparse
 from eno.data.splits.stratify import SPLITS
 from eno.errors import ConfigError, LabelError, TrainingError
 from eno.inference.predictor_folder import PredictorParts
-from eno.models import create_head
+from eno.models import Head, create_head
 from eno.models.aggregation import aggregate
 from eno.models.average_precision import macro_map
 from eno.models.calibration.calibrate import fit_calibration
 from eno.models.training_data import constant_labels
 from eno.registry import HEADS, TRAINED_HEADS
 from eno.spec import label_of
-from eno.training.collection import Collection, SplitPredictions, split_hash, split_ids
+from eno.training.collection import Collection, LabelledTracks, SplitPredictions, binary, split_hash, split_ids
 from eno.training.feedback import Corrections
-from eno.training.record import HeadPlan, TrainingRecord
+from eno.training.record import FOLDS, HeadPlan, TrainingRecord
 from eno.version import __version__
 
 if TYPE_CHECKING:
@@ -60,9 +60,11 @@ def train_head(
     on_epoch: Callable[[Epoch], None] | None = None,
     corrections: Corrections | None = None,
 ) -> TrainedPredictor:
-    """Fit a head on the training split.
+    """Fit a head on all tracks that are not in the test split, which is not read.
 
-    The validation split is used for model selection, early stopping and calibration. The test split is not read.
+    Options are chosen, and probabilities calibrated, on predictions of tracks by heads that were not fitted on their
+    artists (see `eno.models.Head.fit`). With ``plan.validation = "fixed"``, only the training split is fitted on, and
+    the validation split is used for these.
 
     Parameters
     ----------
@@ -90,7 +92,7 @@ def train_head(
         setattr(head, _ON_EPOCH, on_epoch)
     if checkpoint is not None and hasattr(head, _CHECKPOINT):
         setattr(head, _CHECKPOINT, checkpoint / _CHECKPOINT)
-    train, val = (collection.tracks(split, head=head) for split in SPLITS[:2])
+    train = collection.tracks(*_fitted_splits(plan), head=head)
     sample_weight = feedback = None
     if corrections is not None:
         train, sample_weight, feedback = corrections.apply(train, collection.labels)
@@ -101,10 +103,7 @@ def train_head(
         )
     _warn_of_constant_labels(train.Y, collection.labels.all_labels)
     began = time.monotonic()
-    try:
-        head.fit(train.X, train.Y, val.X, val.truth, groups=train.groups, sample_weight=sample_weight)
-    except ValueError as error:
-        raise TrainingError(f"The head {plan.head!r} cannot be fitted on {collection.store.path}: {error}") from error
+    held_out, val_map = _fit(collection, plan, head, train, sample_weight)
     parts = PredictorParts(
         specs=collection.store.specs, labels=collection.labels, head=head, policies=collection.store.policies,
         album=plan.album,
@@ -112,13 +111,41 @@ def train_head(
     return calibrate_predictor(
         parts,
         plan,
-        SplitPredictions(val.ids, head.predict_proba(val.X), val.truth, val.albums, val.groups),
+        held_out,
+        val_map,
         stores=collection.store.places,
         splits=collection.splits,
         train_labels=train.Y,
         began=began,
         feedback=feedback,
     )
+
+
+def _fitted_splits(plan: HeadPlan) -> tuple[str, ...]:
+    return SPLITS[:2] if plan.validation == FOLDS else SPLITS[:1]
+
+
+def _fit(
+    collection: Collection, plan: HeadPlan, head: Head, train: LabelledTracks, sample_weight: np.ndarray | None
+) -> tuple[SplitPredictions, float | None]:
+    """Fit a head, and return its predictions of held-out tracks, and their macro mAP."""
+    try:
+        if plan.validation != FOLDS:
+            val = collection.tracks(SPLITS[1], head=head)
+            head.fit(train.X, train.Y, val.X, val.truth, sample_weight=sample_weight)
+            found = SplitPredictions(val.ids, head.predict_proba(val.X), val.truth, val.albums, val.groups)
+            return found, macro_map(found.truth, found.probabilities)
+        head.fit(train.X, train.Y, groups=train.groups, sample_weight=sample_weight)
+    except ValueError as error:
+        raise TrainingError(f"The head {plan.head!r} cannot be fitted on {', '.join(collection.store.places)}: {error}") from error
+    out_of_fold = head.out_of_fold
+    assert out_of_fold is not None
+    rows = out_of_fold.rows
+    held_out = SplitPredictions(
+        [train.ids[row] for row in rows], out_of_fold.probabilities, binary(out_of_fold.truth), train.albums[rows],
+        train.groups[rows],
+    )  # fmt: skip
+    return held_out, out_of_fold.macro_map()
 
 
 def _warn_of_constant_labels(Y: sparse.csr_array, names: Sequence[str]) -> None:
@@ -135,7 +162,8 @@ def _warn_of_constant_labels(Y: sparse.csr_array, names: Sequence[str]) -> None:
 def calibrate_predictor(
     parts: PredictorParts,
     plan: HeadPlan,
-    val: SplitPredictions,
+    held_out: SplitPredictions,
+    val_map: float | None,
     *,
     stores: list[str],
     splits: Path,
@@ -143,14 +171,16 @@ def calibrate_predictor(
     began: float,
     feedback: dict[str, Any] | None = None,
 ) -> TrainedPredictor:
-    """Calibrate a predictor for tracks and for albums on the validation split, and record its training.
+    """Calibrate a predictor for tracks and for albums on held-out tracks, and record its training.
 
-    `began` is the start of the training, from `time.monotonic`.
+    `val_map` is macro mAP on these tracks, `began` the start of the training, from `time.monotonic`.
     """
-    calibration = fit_calibration(val.probabilities, val.truth, groups=val.groups, **plan.calibration)
-    _, of_albums = aggregate(calibration.apply(val.probabilities), val.albums, plan.album)
-    rows = np.sort(np.unique(val.albums.astype(str), return_index=True)[1])  # the first track of each album
-    album_calibration = fit_calibration(of_albums, val.truth[rows], groups=val.groups[rows], **plan.calibration)
+    calibration = fit_calibration(held_out.probabilities, held_out.truth, groups=held_out.groups, **plan.calibration)
+    _, of_albums = aggregate(calibration.apply(held_out.probabilities), held_out.albums, plan.album)
+    rows = np.sort(np.unique(held_out.albums.astype(str), return_index=True)[1])  # the first track of each album
+    album_calibration = fit_calibration(
+        of_albums, held_out.truth[rows], groups=held_out.groups[rows], **plan.calibration
+    )
     ids = split_ids(splits)
     rules = {name: asdict(estimate) for name, estimate in calibration.estimates.items()}
     record = TrainingRecord(
@@ -164,7 +194,7 @@ def calibrate_predictor(
         tracks={one["values"]: one["counts"] for one in ids["split"].value_counts().to_pylist()},
         train_positives=np.bincount(train_labels.indices, minlength=len(parts.labels)).tolist(),
         seconds=round(time.monotonic() - began, 3),
-        validation={"map_macro": macro_map(val.truth, val.probabilities), "rules": rules},
+        validation={"method": plan.validation, "map_macro": val_map, "rules": rules},
         eno=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         feedback=feedback,

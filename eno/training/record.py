@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,13 +30,16 @@ _FORMAT = 1
 EVALUATION = "evaluation"
 """Subfolder of a predictor with its evaluation report."""
 _SHOWN = 5
+Validation: TypeAlias = Literal["folds", "fixed"]
+FOLDS: Validation = "folds"
 
 
 @dataclass(frozen=True)
 class HeadPlan:
     """A head to train (one of `eno.models.HEADS`) with its options.
 
-    `calibration` has options of `eno.models.calibration.calibrate.fit_calibration`; `album` is how tracks are
+    `validation` is "folds" to cross-fit on the training and validation splits, see `eno.models.Head.fit`, or "fixed" to
+    learn from the training split only and validate on the validation split. `calibration` has options of `eno.models.calibration.calibrate.fit_calibration`; `album` is how tracks are
     aggregated into albums, see `eno.models.aggregation.aggregate`.
     """
 
@@ -44,6 +47,7 @@ class HeadPlan:
     options: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
     album: str = "mean_logit"
+    validation: Validation = FOLDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +71,8 @@ class TrainingRecord:
     seconds : float
         Time to fit and calibrate.
     validation : dict
-        On the validation split: ``map_macro``, and under ``rules`` the results of each threshold rule.
+        On held-out tracks: ``map_macro``, and under ``rules`` the results of each threshold rule. Under ``method`` the
+        `HeadPlan.validation`, which records of eno 0.1 lack.
     feedback : dict or None
         See `eno.training.feedback.Corrections.apply`.
     """
@@ -96,7 +101,8 @@ class TrainingRecord:
     def plan(self) -> HeadPlan:
         """The plan to repeat this training."""
         calibration = dict(self.calibration)
-        return HeadPlan(self.head, self.options, calibration, calibration.pop("album"))
+        album, validation = calibration.pop("album"), self.validation.get("method", FOLDS)
+        return HeadPlan(self.head, self.options, calibration, album, validation)
 
     def save(self, folder: Path) -> None:
         """Save the record and the split of every track in a predictor's folder."""
