@@ -32,7 +32,7 @@ _TAKE_OPTIONS = {
 }
 """Section → the class or function whose keyword arguments are its keys."""
 # Parameters that are not up to the user.
-_NOT_OPTIONS = {"device", "dtype", "blend.options", "calibration.groups", "lightgbm.checkpoint"}
+_NOT_OPTIONS = {"device", "dtype", "auto.options", "blend.options", "calibration.groups", "lightgbm.checkpoint"}
 _PATHS = ("data_root", "model", "labels.aliases", "labels.hierarchy")
 _PLACES = ("embeddings", "store", "lute")  # a path or a URI
 
@@ -104,6 +104,8 @@ class Settings(Section):
         Folder of the current predictor, or its name on the Hugging Face hub or id in ClearML.
     device, dtype : str
         See `eno.encoders.load_encoder`.
+    validation : {"folds", "fixed"}
+        See `eno.training.record.HeadPlan`.
     album : str
         How the probabilities of tracks are combined into those of their album; see `eno.models.aggregation.aggregate`.
     options : dict
@@ -120,7 +122,8 @@ class Settings(Section):
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     encoder: str = "musicnn"
-    head: str = "mlp"
+    head: str = "auto"
+    validation: Literal["folds", "fixed"] = "folds"
     windows: WindowSettings = WindowSettings()
     labels: LabelSettings = LabelSettings()
     split: SplitSettings = SplitSettings()
@@ -149,8 +152,8 @@ class Settings(Section):
             raise ConfigError(self._explain(error, prefix=(kind,))) from None
         given = {key: getattr(checked, key) for key in type(checked).model_fields if key in checked.model_fields_set}
         found = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
-        if kind == "blend":
-            members = found.get("heads", option_defaults("blend")["heads"])
+        if kind in ("blend", "auto"):
+            members = found.get("heads", option_defaults(kind)["heads"])
             return found | {"options": {head: self.options_of(head) for head in members if head != kind}}
         return found
 

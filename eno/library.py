@@ -261,7 +261,9 @@ class Library:
         from eno.training.record import HeadPlan
 
         head, chosen = head or self.settings.head, self.settings
-        return HeadPlan(head, chosen.options_of(head), chosen.options_of("calibration"), chosen.album)
+        return HeadPlan(
+            head, chosen.options_of(head), chosen.options_of("calibration"), chosen.album, chosen.validation
+        )
 
     def collection(
         self, store: str | Sequence[str] | None = None, *, splits: Path | None = None, labels: Path | None = None

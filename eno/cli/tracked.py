@@ -121,8 +121,12 @@ def tracked(
 
 def used_of(chosen: Settings, *heads: str) -> tuple[str, ...]:
     """Return the heads, the members of a blend, and ``"calibration"``, for `sections_of`."""
-    blend = chosen.options_of("blend").get("heads") or option_defaults("blend")["heads"]
-    members = [member for head in heads if head == "blend" for member in blend]
+    members = [
+        member
+        for head in heads
+        if head in ("auto", "blend")
+        for member in chosen.options_of(head).get("heads") or option_defaults(head)["heads"]
+    ]
     return (*heads, *members, "calibration")
 
 

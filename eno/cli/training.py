@@ -42,7 +42,15 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 HeadOption = Annotated[
-    str | None, typer.Option("--head", help="mlp, linear, forest, kernel, lightgbm, knn or blend (default: mlp)")
+    str | None, typer.Option("--head", help="auto, linear, mlp, kernel, forest, lightgbm, knn or blend (default: auto)")
+]
+ValidationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--validation",
+        help="folds: learn from all tracks that are not in the test split, and validate on folds of them; fixed: learn "
+        "from the training split only, and validate on the validation split (default: folds)",
+    ),
 ]
 FeedbackOption = Annotated[
     Path | None, typer.Option("--feedback", help="File of users' corrections, written by 'eno serve'")
@@ -60,6 +68,7 @@ def train(
     store: StoresOption = None,
     model: ModelOption = None,
     head: HeadOption = None,
+    validation: ValidationOption = None,
     tuned: Annotated[
         Path | None, typer.Option(help="Options found by 'eno tune'; they take precedence over the settings file")
     ] = None,
@@ -72,10 +81,11 @@ def train(
 ) -> None:
     """Train a tagger on an embedding store, or on several whose vectors are joined.
 
-    The validation split is used for model selection, early stopping and calibration; the test split is not touched.
+    It learns from all tracks that are not in the test split; options are chosen, and probabilities calibrated, on
+    artists that were held out in turn. The test split is not touched.
     Scan, match, labels and split are run first if they were not run yet.
     """
-    named = {"model": model, "device": device, **_tuned(tuned)}
+    named = {"model": model, "device": device, "validation": validation, **_tuned(tuned)}
     library = where.open(**(named | {"head": head} if head else named))
     if splits is None and labels is None:
         prepare(library)
@@ -171,7 +181,7 @@ def tune(
     where: LibraryOptions,
     tracking: TrackingOptions,
     store: StoresOption = None,
-    head: Annotated[str | None, typer.Option(help="mlp or lightgbm (default: mlp)")] = None,
+    head: Annotated[str, typer.Option(help="mlp or lightgbm")] = "mlp",
     minutes: Annotated[float, typer.Option(min=0.01, help="Start no new trial after this time")] = 10.0,
     trials: Annotated[int | None, typer.Option(min=1, help="Stop after this number of trials")] = None,
     out: Annotated[Path, typer.Option(help="Settings file for the best options")] = Path("models/tuned.toml"),
@@ -180,7 +190,7 @@ def tune(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search for better options of a head on the validation split. Run it again to continue the search."""
+    """Search for better options of a head on held-out artists. Run it again to continue the search."""
     library = where.open(head=head, device=device)
     chosen = library.settings.head
     arguments = {"store": _one_or_all(store or [library.store_place()]), "minutes": minutes, "trials": trials,
@@ -307,7 +317,7 @@ def _show_taught(model: Path, *, as_json: bool) -> None:
 
 
 def _show(trained: TrainedPredictor, model: Path, library: Library, *, as_json: bool) -> None:
-    """Show the metrics of the validation split; 'eno evaluate' computes those of the test split."""
+    """Show the metrics on held-out tracks; 'eno evaluate' computes those of the test split."""
     from eno.summary import rules_table
 
     record = trained.record

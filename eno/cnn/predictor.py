@@ -20,6 +20,7 @@ from eno.data.splits.stratify import SPLITS
 from eno.devices import resolve_device
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import IdentityHead
+from eno.models.average_precision import macro_map
 from eno.training.collection import SplitPredictions, binary, sample_rows
 from eno.training.compare import Candidate
 from eno.training.heads import TrainedPredictor, calibrate_predictor
@@ -79,7 +80,7 @@ def save_cnn_predictor(result: CNNResult, data_root: Path, plan: HeadPlan | None
     probabilities, and the head returns them unchanged.
     """
     settings = result.settings
-    plan = replace(plan or HeadPlan(CNN), head=CNN, options=asdict(settings))
+    plan = replace(plan or HeadPlan(CNN), head=CNN, options=asdict(settings), validation="fixed")
     labels = LabelEncoder.load(result.label_encoder)
     parts = PredictorParts(
         specs=(SimpleCNNTagger(model=str(result.model), device=settings.device).spec,),
@@ -88,10 +89,12 @@ def save_cnn_predictor(result: CNNResult, data_root: Path, plan: HeadPlan | None
         policies=(WindowPolicy(),),
         album=plan.album,
     )
+    held_out = FeatureCollection(data_root, settings.device, settings.num_workers).predict(parts, SPLITS[1])
     trained = calibrate_predictor(
         parts,
         plan,
-        FeatureCollection(data_root, settings.device, settings.num_workers).predict(parts, SPLITS[1]),
+        held_out,
+        macro_map(held_out.truth, held_out.probabilities),
         stores=[""],
         splits=DataRoot(data_root).splits,
         train_labels=EnoDataset(SPLITS[0], data_root, labels).labels,

@@ -137,7 +137,9 @@ def _fit(
             return found, macro_map(found.truth, found.probabilities)
         head.fit(train.X, train.Y, groups=train.groups, sample_weight=sample_weight)
     except ValueError as error:
-        raise TrainingError(f"The head {plan.head!r} cannot be fitted on {', '.join(collection.store.places)}: {error}") from error
+        raise TrainingError(
+            f"The head {plan.head!r} cannot be fitted on {', '.join(collection.store.places)}: {error}"
+        ) from error
     out_of_fold = head.out_of_fold
     assert out_of_fold is not None
     rows = out_of_fold.rows

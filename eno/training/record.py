@@ -39,8 +39,9 @@ class HeadPlan:
     """A head to train (one of `eno.models.HEADS`) with its options.
 
     `validation` is "folds" to cross-fit on the training and validation splits, see `eno.models.Head.fit`, or "fixed" to
-    learn from the training split only and validate on the validation split. `calibration` has options of `eno.models.calibration.calibrate.fit_calibration`; `album` is how tracks are
-    aggregated into albums, see `eno.models.aggregation.aggregate`.
+    learn from the training split only and validate on the validation split. `calibration` has options of
+    `eno.models.calibration.calibrate.fit_calibration`; `album` is how tracks are aggregated into albums, see
+    `eno.models.aggregation.aggregate`.
     """
 
     head: str

@@ -1,4 +1,4 @@
-"""Hyperparameter search for a head on the validation split, within a time limit."""
+"""Hyperparameter search for a head on held-out folds, within a time limit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Any
 from eno.data.splits.stratify import SPLITS
 from eno.errors import ConfigError, MissingExtra, TrainingError
 from eno.models import create_head
-from eno.models.average_precision import macro_map
 from eno.spec import fingerprint_of
 from eno.training.collection import Collection, split_hash, split_ids
 
@@ -35,7 +34,7 @@ class TuneResult:
     options : dict
         The best options, for the head's section of ``eno.toml``.
     value, default_value : float
-        Macro mAP on the validation split with the best and with the initial options. `value` is optimistic, because the
+        Macro mAP on held-out tracks with the best and with the initial options. `value` is optimistic, because the
         options were selected on the same tracks.
     trials, failed, resumed : int
         Number of trials including earlier runs, of failed ones, and of those of earlier runs.
@@ -89,7 +88,9 @@ def tune(
     seed: int = 0,
     on_trial: Callable[[int, float, float | None], None] | None = None,
 ) -> TuneResult:
-    """Search the space of a head (see `SPACES`) with a tree-structured Parzen estimator. The test split is not read.
+    """Search the space of a head (see `SPACES`) with a tree-structured Parzen estimator.
+
+    Trials are compared on held-out folds of the training and validation splits. The test split is not read.
 
     Parameters
     ----------
@@ -109,13 +110,7 @@ def tune(
         raise ConfigError(f"The head {head!r} cannot be tuned. Choose from: {', '.join(SPACES)}.")
     began = time.monotonic()
     initial = create_head(head, **options)
-    train, val = (collection.tracks(split, head=initial) for split in SPLITS[:2])
-    truth = val.truth
-    if macro_map(truth, truth) is None:
-        raise TrainingError(
-            f"{collection.splits}: no label has both positives and negatives in the validation split, so mAP is "
-            "undefined."
-        )
+    train = collection.tracks(*SPLITS[:2], head=initial)
     study = _open(collection, head, options, journal, seed)
     resumed = len(study.trials)
 
@@ -124,12 +119,13 @@ def tune(
         trial.set_user_attr("options", chosen)
         fitted = create_head(head, device=device, **chosen)
         try:
-            fitted.fit(train.X, train.Y, val.X, truth, groups=train.groups)
+            fitted.fit(train.X, train.Y, groups=train.groups)
+            value = None if fitted.out_of_fold is None else fitted.out_of_fold.macro_map()
+            if value is None:
+                raise TrainingError(f"{collection.splits}: no label has positives and negatives, so mAP is undefined.")
         except (TrainingError, ValueError) as error:
             trial.set_user_attr("problem", str(error))
             raise
-        value = macro_map(truth, fitted.predict_proba(val.X))
-        assert value is not None
         return value
 
     def report(study: optuna.Study, trial: Any) -> None:
