@@ -290,7 +290,7 @@ def _train(
         unused = len(corrections.feedback.latest()) - used["corrections"]
         console.print(
             f"feedback  {used['corrections']} corrections of {used['tracks']} training tracks, weight "
-            f"{used['weight']:g}; {unused} were not used because their track is not in the training split or their "
+            f"{used['weight']:g}; {unused} were not used because their track is in the test split or their "
             "tag is not in the vocabulary"
         )
     if save is None:

@@ -8,7 +8,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted
 
 from eno.errors import ConfigError, ModelError, NotFitted, UnknownName
 from eno.evaluation.metrics import evaluate
@@ -26,6 +32,7 @@ QUICK = {
     "kernel": {"landmarks": 100, "device": "cpu"},
     "knn": {},
     "blend": {"heads": ("linear", "knn"), "device": "cpu"},
+    "auto": {"heads": ("linear", "knn"), "device": "cpu"},
 }
 
 
@@ -240,6 +247,24 @@ class TestBeyondTheContract:
     def test_unknown_option(self, name):
         with pytest.raises(ConfigError, match="no option 'colour'"):
             create_head(name, colour="red")
+
+
+def test_heads_work_in_scikit_learn(head):
+    X, Y = problem(n=300)
+    inside = make_pipeline(StandardScaler(), head)
+    found = cross_val_predict(inside, X, Y, cv=3, method="predict_proba")
+    assert found.shape == Y.shape
+    assert evaluate(Y, found).roc_auc_macro > 0.85
+    decided = cross_val_predict(head, X, Y, cv=3)
+    assert decided.dtype == np.int64
+    assert ((decided == 0) | (decided == 1)).all()
+    search = GridSearchCV(inside, {f"{type(head).__name__.lower()}__seed": [0, 1]}, cv=2, scoring="average_precision")
+    search.fit(X, Y, **{f"{type(head).__name__.lower()}__groups": np.arange(len(X)) // 2})
+    assert 0.5 < search.best_score_ <= 1
+    assert get_tags(head).classifier_tags.multi_label
+    check_is_fitted(search.best_estimator_[-1])
+    with pytest.raises(NotFittedError):
+        check_is_fitted(clone(head))
 
 
 def test_unknown_head(tmp_path):

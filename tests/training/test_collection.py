@@ -49,7 +49,7 @@ def test_an_empty_split_and_tracks_missing_in_the_store(splits, tmp_path):
     store = EmbeddingStore.create(tmp_path / "store", ProjectionEncoder().spec, policy=WindowPolicy())
     with pytest.raises(StoreError, match=r"2 tracks are not in this store, for example 0\.mp3"):
         Collection(store, splits, LABELS).tracks("train")
-    with pytest.raises(LabelError, match=r"test\.parquet: this split has no tracks"):
+    with pytest.raises(LabelError, match=r"test\.parquet: there are no tracks"):
         Collection(store, splits, LABELS).tracks("test")
 
 

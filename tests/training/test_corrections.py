@@ -87,11 +87,11 @@ def test_train_and_retrain_use_the_file(collection, feedback, tmp_path):
     run("train", *store, *options, "--model", tmp_path / "plain")
     output = run("train", *store, *options, "--model", tmp_path / "corrected", "--feedback", feedback.path,
                "--feedback-weight", 2)  # fmt: skip
-    assert "160 corrections of 160 training tracks, weight 2; 2 were not used" in output
+    assert "161 corrections of 161 training tracks, weight 2; 1 were not used" in output
     record = TrainingRecord.load(tmp_path / "corrected")
-    assert record.feedback == {"file": str(feedback.path), "weight": 2.0, "tracks": 160, "corrections": 160}
+    assert record.feedback == {"file": str(feedback.path), "weight": 2.0, "tracks": 161, "corrections": 161}
     assert any(
-        line.startswith("feedback: none → 160 tracks") for line in changes(tmp_path / "plain", tmp_path / "corrected")
+        line.startswith("feedback: none → 161 tracks") for line in changes(tmp_path / "plain", tmp_path / "corrected")
     )
     output = run("retrain", tmp_path / "corrected", "--tracking", "off")
     assert "changed nothing" in output

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.errors import FingerprintMismatch, LabelError, ModelError, TrainingError
 from eno.evaluation.metrics import evaluate
 from eno.inference.predictor_folder import PredictorParts
+from eno.models import create_head
 from eno.models.aggregation import aggregate
+from eno.models.average_precision import macro_map
 from eno.training.collection import Collection
 from eno.training.evaluate import evaluate_predictor
 from eno.training.heads import train_head
@@ -31,10 +34,31 @@ def test_the_test_split_is_not_read(collection, monkeypatch):
     read = []
     tracks = Collection.tracks
     monkeypatch.setattr(
-        Collection, "tracks", lambda self, split, **rest: read.append(split) or tracks(self, split, **rest)
+        Collection, "tracks", lambda self, *splits, **rest: read.extend(splits) or tracks(self, *splits, **rest)
     )
     train_head(collection, PLAN, device="cpu")
     assert read == ["train", "val"]
+    read.clear()
+    train_head(collection, replace(PLAN, validation="fixed"), device="cpu")
+    assert read == ["train", "val"]
+
+
+def test_with_fixed_validation_only_the_training_split_is_learned_from(collection):
+    trained = train_head(collection, replace(PLAN, validation="fixed"), device="cpu")
+    train, val, test = (collection.tracks(split) for split in ("train", "val", "test"))
+    head = create_head(PLAN.head, **PLAN.options, device="cpu").fit(train.X, train.Y, val.X, val.truth)
+    np.testing.assert_array_equal(trained.parts.head.predict_proba(test.X), head.predict_proba(test.X))
+    assert trained.record.validation["map_macro"] == macro_map(val.truth, head.predict_proba(val.X))
+    assert trained.record.plan.validation == "fixed"
+
+
+def test_the_validation_split_is_learned_from_as_well(collection):
+    trained = train_head(collection, PLAN, device="cpu")
+    both = collection.tracks("train", "val")
+    head = create_head(PLAN.head, **PLAN.options, device="cpu").fit(both.X, both.Y, groups=both.groups)
+    np.testing.assert_array_equal(trained.parts.head.predict_proba(both.X), head.predict_proba(both.X))
+    assert trained.record.validation["map_macro"] == head.out_of_fold.macro_map()
+    assert trained.record.train_positives == both.truth.sum(axis=0).tolist()
 
 
 def test_the_record_describes_the_training(collection, model):
@@ -42,7 +66,7 @@ def test_the_record_describes_the_training(collection, model):
     assert record.plan == PLAN
     assert (record.store, record.splits) == (str(collection.store.path), str(collection.splits))
     assert record.tracks == {"train": 160, "val": 40, "test": 40}
-    assert record.train_positives == collection.tracks("train").truth.sum(axis=0).tolist()
+    assert record.train_positives == collection.tracks("train", "val").truth.sum(axis=0).tolist()
     assert record.encoder == collection.store.spec.label
     assert 0.7 < record.validation["map_macro"] <= 1
     assert set(record.validation["rules"]) >= {"scut", "global", "micromacro"}
@@ -129,7 +153,7 @@ class TestChanges:
 class TestBadInput:
     def test_no_track_has_any_label(self, collection):
         other = Collection(collection.store, collection.splits, LabelEncoder(["polka"], []))
-        with pytest.raises(LabelError, match="none of 160 training tracks has any of the labels"):
+        with pytest.raises(LabelError, match="none of 200 training tracks has any of the labels"):
             train_head(other, PLAN, device="cpu")
 
     def test_an_invalid_option_is_reported_with_the_head(self, collection):
