@@ -13,7 +13,6 @@ from eno.data.names import clean_label, label_key
 from eno.embeddings.store.joined_stores import Stores
 from eno.errors import AudioError, ConfigError, LabelError
 from eno.files import AudioRoots, printable
-from eno.models.taught.fitting import MAX_BACKGROUND
 from eno.models.taught.tags import Examples, TaughtTag, TaughtTags
 from eno.similarity.lookup import match_track, unknown_track
 from eno.similarity.metadata import TrackMetadata
@@ -21,7 +20,7 @@ from eno.spec import EncoderSpec
 from eno.tagging import VectorTagger
 
 FAMILIES = ("descriptor", "genre")
-_MIN_BACKGROUND = 10
+_MIN_BACKGROUND, _MAX_BACKGROUND = 10, 5_000  # tracks; more would hardly change the result
 
 
 class Teaching:
@@ -124,7 +123,7 @@ class Teaching:
                 f"{self._store.path}: has {len(ids)} tracks besides the examples, but at least {_MIN_BACKGROUND} are "
                 "needed to compare with. Embed more of your collection with 'eno embed'."
             )
-        rows = np.sort(np.random.default_rng(0).permutation(len(ids))[:MAX_BACKGROUND])
+        rows = np.sort(np.random.default_rng(0).permutation(len(ids))[:_MAX_BACKGROUND])
         return np.asarray(self._store.view([ids[row] for row in rows]), np.float32).reshape(len(rows), -1)
 
 

@@ -13,8 +13,6 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
-MAX_BACKGROUND = 5_000
-"""Tracks of the background that are used; more would hardly change the result."""
 _FOLDS = 10
 _BASE_RATE = 0.1
 # Prior of the mean distance of tracks with the tag from the background, in standard deviations, and its weight.
@@ -86,20 +84,18 @@ def fit_tag(
     Notes
     -----
     Vectors are standardised by the background. Examples and background weigh the same in total. The L2 penalty is
-    ``d / (2 * (n + 5))`` for a total weight of 1 per row: strong, so that with one example the coefficients are close
+    ``d / (2 * (n + 5))`` relative to a total weight of 1: strong, so that with one example the coefficients are close
     to its vector, and weaker with more examples. Each example is scored by a fit without its group; from their mean
     distance to the background follow the scale of the logit, and the threshold with the highest expected F1.
     """
-    random = np.random.default_rng(seed)
-    rows = np.sort(random.permutation(len(background))[:MAX_BACKGROUND])
-    background = np.asarray(background[rows], np.float64)
-    mean, scale = background.mean(axis=0), background.std(axis=0)
+    mean, scale = (values.astype(np.float64) for values in (background.mean(axis=0), background.std(axis=0)))
     scale[scale < 1e-6 * np.maximum(1, np.abs(mean))] = 1
-    z = (background - mean) / scale
-    positives = (np.asarray(examples, np.float64) - mean) / scale
-    negatives = np.zeros((0, z.shape[1])) if counter_examples is None else (counter_examples - mean) / scale
+    others = examples[:0] if counter_examples is None else counter_examples
+    positives, negatives, z = (
+        ((vectors - mean) / scale).astype(np.float32) for vectors in (examples, others, background)
+    )
     groups = np.arange(len(positives)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    held_out = _held_out_scores(positives, negatives, z, groups, random)
+    held_out = _held_out_scores(positives, negatives, z, groups, np.random.default_rng(seed))
     direction = _direction(positives, negatives, z)
     distance = (held_out.sum() + _PRIOR_EXAMPLES * _DISTANCE) / (len(held_out) + _PRIOR_EXAMPLES)
     distance = max(distance, _MIN_DISTANCE)
@@ -122,7 +118,7 @@ def _direction(positives: np.ndarray, negatives: np.ndarray, background: np.ndar
     each = np.full(len(rows), 0.5 / len(background))
     each[: n + len(negatives)] = 0.5 / n
     model = LogisticRegression(C=2 * (n + 5) / d, max_iter=1000).fit(rows, truth, sample_weight=each)
-    found: np.ndarray = model.coef_[0]
+    found = model.coef_[0].astype(np.float64)
     return found / max(float((background @ found).std()), 1e-12)
 
 
