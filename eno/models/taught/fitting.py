@@ -118,7 +118,7 @@ def _direction(positives: np.ndarray, negatives: np.ndarray, background: np.ndar
     each = np.full(len(rows), 0.5 / len(background))
     each[: n + len(negatives)] = 0.5 / n
     model = LogisticRegression(C=2 * (n + 5) / d, max_iter=1000).fit(rows, truth, sample_weight=each)
-    found = model.coef_[0].astype(np.float64)
+    found: np.ndarray = model.coef_[0].astype(np.float64)
     return found / max(float((background @ found).std()), 1e-12)
 
 
