@@ -80,3 +80,11 @@ class TestLinear:
         assert [*head.val_map] == [head.chosen_l2]
         alone = LinearHead(l2=(head.chosen_l2,), device="cpu").fit(X, Y, X_val, Y_val)
         np.testing.assert_allclose(head.predict_proba(X), alone.predict_proba(X), atol=0.01)
+
+    @pytest.mark.parametrize("l2", [(0.0,), (0.1, 0.01, 0.001)])
+    def test_given_penalties_are_the_only_ones(self, monkeypatch, l2):
+        X, Y = problem(n=1500, dim=40)
+        monkeypatch.setattr(linear, "_STAGES", (200, 600))
+        head = LinearHead(l2=l2, max_iterations=20, device="cpu").fit(X, Y)
+        assert head.chosen_l2 in l2
+        assert head.val_map.keys() <= set(l2)
