@@ -32,7 +32,10 @@ _TAKE_OPTIONS = {
 }
 """Section → the class or function whose keyword arguments are its keys."""
 # Parameters that are not up to the user.
-_NOT_OPTIONS = {"device", "dtype", "auto.options", "blend.options", "calibration.groups", "lightgbm.checkpoint"}
+_NOT_OPTIONS = {
+    "device", "dtype", "auto.options", "blend.options", "calibration.groups", "calibration.known",
+    "lightgbm.checkpoint",
+}  # fmt: skip
 _PATHS = ("data_root", "model", "labels.aliases", "labels.hierarchy")
 _PLACES = ("embeddings", "store", "lute")  # a path or a URI
 

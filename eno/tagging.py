@@ -15,6 +15,7 @@ from eno.embeddings.store.joined_stores import JoinedStores, Stores
 from eno.errors import ConfigError
 from eno.models.bags import Bags
 from eno.models.calibration.calibrate import Calibration
+from eno.models.hierarchy import agree, agreeing_thresholds
 from eno.models.taught.tags import TaughtTags
 from eno.models.types import Head, Vectors
 from eno.spec import EncoderSpec
@@ -94,19 +95,22 @@ class VectorTagger:
 
     def _thresholds_of(self, calibration: Calibration | None) -> np.ndarray:
         count = len(self.labels) - len(self.taught or ())
-        trained = np.full(count, 0.5) if calibration is None else calibration.thresholds
-        return self.taught.joined(self.labels, trained, self.taught.thresholds) if self.taught else trained
+        thresholds = np.full(count, 0.5) if calibration is None else calibration.thresholds
+        if self.taught:
+            thresholds = self.taught.joined(self.labels, thresholds, self.taught.thresholds)
+        return agreeing_thresholds(thresholds, self.labels.ancestors)
 
     def predict_vectors(self, X: Vectors) -> np.ndarray:
         """Return calibrated probabilities [shape=(n, num_labels), dtype=float32] for vectors, see `vectors_for`."""
-        probabilities = self.head.predict_proba(X)
+        return self.calibrated(self.head.predict_proba(X), self.taught.predict_proba(X) if self.taught else None)
+
+    def calibrated(self, probabilities: np.ndarray, taught: np.ndarray | None = None) -> np.ndarray:
+        """Calibrate probabilities of the head, join those of taught tags, and let them agree with the hierarchy."""
         if self.calibration is not None:
             probabilities = self.calibration.apply(probabilities)
-        return (
-            self.taught.joined(self.labels, probabilities, self.taught.predict_proba(X))
-            if self.taught
-            else probabilities
-        )
+        if self.taught and taught is not None:
+            probabilities = self.taught.joined(self.labels, probabilities, taught)
+        return agree(probabilities, self.thresholds, self.labels.ancestors)
 
     def predict_windows(self, tracks: Sequence[EncodedTrack]) -> np.ndarray:
         """Return calibrated probabilities of tracks [shape=(n, num_labels), dtype=float32] from their windows."""

@@ -13,6 +13,7 @@ from eno.errors import FingerprintMismatch, StoreError
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import IdentityHead, LinearHead, MLPHead
 from eno.models.bags import Bags
+from eno.models.calibration.calibrate import Calibration
 from eno.tagging import vectors_for
 from tests.fakes import ProjectionEncoder
 
@@ -80,3 +81,26 @@ def test_predictors_saved_without_a_head_have_vectors_that_are_probabilities(sto
     description = json.loads((tmp_path / "predictor.json").read_text())
     (tmp_path / "predictor.json").write_text(json.dumps(description | {"head": False}))
     assert isinstance(PredictorParts.load(tmp_path).head, IdentityHead)
+
+
+def test_predictions_of_tracks_and_albums_agree_with_the_hierarchy(store, tmp_path):
+    rng = np.random.default_rng(5)
+    labels = LabelEncoder(["jazz", "free jazz", "bebop"], ["calm"], implied={"bebop": ["jazz"], "free jazz": ["jazz"]})
+    places = {name: place for place, name in enumerate(labels.all_labels)}
+    limits = np.array([0.2, 0.4, 0.7, 0.5])
+    calibration = Calibration(np.ones(4), np.zeros(4), limits, np.zeros(4, bool), "platt", "scut")
+    PredictorParts(
+        specs=(store.spec,), labels=labels, head=IdentityHead(), policies=(store.policy,), calibration=calibration,
+        album_calibration=calibration,
+    ).save(tmp_path)  # fmt: skip
+    predictor = PredictorParts.load(tmp_path)
+    probabilities = predictor.calibrated(rng.random((30, 4)).astype(np.float32))
+    _, of_albums = predictor.combine_tracks(probabilities, [f"album {row // 3}" for row in range(30)])
+    for found, thresholds in ((probabilities, predictor.thresholds), (of_albums, predictor.album_thresholds)):
+        for child in ("bebop", "free jazz"):
+            assert (found[:, places["jazz"]] >= found[:, places[child]]).all()
+            named = found > thresholds
+            assert named[named[:, places[child]], places["jazz"]].all()
+    for row in probabilities:
+        order = [tag.tag for tag in predictor.name_tags(row)]
+        assert order.index("jazz") < min(order.index("bebop"), order.index("free jazz"))

@@ -14,12 +14,15 @@ from eno.cli.options import (
     LIBRARY,
     AudioRootOption,
     DeviceOption,
+    FeedbackOption,
     JsonOption,
     LabelsOption,
     LibraryOptions,
     ModelOption,
     SplitsOption,
+    WeightOption,
     print_json,
+    read_corrections,
     shown,
     warn,
 )
@@ -136,6 +139,8 @@ def compare(
     splits: SplitsOption = None,
     labels: LabelsOption = None,
     device: DeviceOption = None,
+    feedback: FeedbackOption = None,
+    feedback_weight: WeightOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train heads on each of several stores with the same split, and compare them on the same held-out tracks."""
@@ -143,7 +148,7 @@ def compare(
     heads = list(dict.fromkeys(head or [library.settings.head]))
     stores = store or [str(path) for path in library.stores()]
     arguments = {"store": stores, "head": heads, "joined": joined, "cnn": cnn, "out": out, "splits": splits,
-                 "labels": labels}  # fmt: skip
+                 "labels": labels, "feedback": feedback, "feedback_weight": feedback_weight}  # fmt: skip
     with tracked(
         compare, "comparison", library, arguments, tracking, name="compare", used=used_of(library.settings, *heads)
     ) as run:
@@ -168,7 +173,12 @@ def _compare(run: Run, *, as_json: bool) -> None:
     ]
     run.experiment.describe("data", {label_of(one.store.specs): lineage(one) for one in collections})
     plans = [library.plan(name) for name in dict.fromkeys(given["head"])]
-    candidates = [head_candidate(label_of(one.store.specs), one, plan) for one in collections for plan in plans]
+    corrections = read_corrections(given["feedback"], given["feedback_weight"])
+    candidates = [
+        head_candidate(label_of(one.store.specs), one, plan, corrections=corrections)
+        for one in collections
+        for plan in plans
+    ]
     root = library.settings.data_root
     baseline = cnn_candidate(root, collections[0].labels, CNNSettings(), plans[0]) if given["cnn"] else None
     if baseline is not None:

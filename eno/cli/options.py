@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 from rich.markup import escape
@@ -18,6 +18,9 @@ from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
 from eno.files import finite, visible
 from eno.library import Library
+
+if TYPE_CHECKING:
+    from eno.training.feedback import Corrections
 
 LIBRARY, TRACKING, FILTERS, RESULT = "Library", "Experiment tracking", "Filters", "Result"
 _KINDS_SHOWN = 12
@@ -76,6 +79,12 @@ SplitsOption = Annotated[
 LabelsOption = Annotated[
     Path | None,
     typer.Option("--labels", help="Vocabulary file (default: that of 'eno labels')", rich_help_panel=LIBRARY),
+]
+FeedbackOption = Annotated[
+    Path | None, typer.Option("--feedback", help="File of users' corrections, written by 'eno serve'")
+]
+WeightOption = Annotated[
+    float | None, typer.Option("--feedback-weight", help="Weight of corrected tags, relative to others (default: 4)")
 ]
 ExcludeOption = Annotated[
     list[str] | None,
@@ -215,3 +224,10 @@ def check_coverage(failed: int, found: int, min_coverage: float, message: str) -
 def print_json(value: Mapping[str, Any]) -> None:
     """Print an object as one line of JSON in ASCII: bytes of file names that are not UTF-8 become escapes."""
     typer.echo(json.dumps(finite(value), default=str))
+
+
+def read_corrections(path: Path | None, weight: float | None) -> Corrections | None:
+    """Read the file of `FeedbackOption`, if there is one; see `eno.training.feedback.Corrections`."""
+    from eno.training.feedback import WEIGHT, Corrections
+
+    return None if path is None else Corrections.read(path, weight=WEIGHT if weight is None else weight)

@@ -13,15 +13,18 @@ from eno.cli.catalogue import prepare
 from eno.cli.commands import TRAINING, command
 from eno.cli.options import (
     DeviceOption,
+    FeedbackOption,
     JsonOption,
     LabelsOption,
     LibraryOptions,
     ModelOption,
     SplitsOption,
     StoresOption,
+    WeightOption,
     prepare_output,
     print_failure,
     print_json,
+    read_corrections,
     shown,
     warn,
 )
@@ -52,13 +55,6 @@ ValidationOption = Annotated[
         "from the training split only, and validate on the validation split (default: folds)",
     ),
 ]
-FeedbackOption = Annotated[
-    Path | None, typer.Option("--feedback", help="File of users' corrections, written by 'eno serve'")
-]
-WeightOption = Annotated[
-    float | None, typer.Option("--feedback-weight", help="Weight of corrected tracks, relative to others (default: 4)")
-]
-_WEIGHT = 4.0
 
 
 @command(app, panel=TRAINING, former=FORMER_TRACKING)
@@ -99,7 +95,7 @@ def train(
         given = run.arguments
         _train(
             run, run.collection(), run.library.plan(), given["model"],
-            corrections=_corrections(given["feedback"], given["feedback_weight"]), as_json=as_json,
+            corrections=read_corrections(given["feedback"], given["feedback_weight"]), as_json=as_json,
         )  # fmt: skip
 
 
@@ -127,16 +123,18 @@ def retrain(
     before = TrainingRecord.load(place)
     if before.head not in HEADS:
         raise ConfigError(f"{place}: was trained by {before.head!r}, not by 'eno train'. Repeat that training instead.")
-    feedback_before = before.feedback or {"file": None, "weight": _WEIGHT}
+    feedback_before = before.feedback or {"file": None, "weight": None}
+    if feedback_weight is None:
+        feedback_weight = feedback_before["weight"]
     arguments = {"model": place, "store": store or before.store, "out": out or place,
                  "splits": splits or Path(before.splits), "labels": labels,
                  "feedback": feedback or (feedback_before["file"] and Path(feedback_before["file"])),
-                 "feedback_weight": feedback_weight or feedback_before["weight"]}  # fmt: skip
+                 "feedback_weight": feedback_weight}  # fmt: skip
     with tracked(retrain, "training", library, arguments, tracking, name=f"retrain {before.head}") as run:
         given = run.arguments
         run.experiment.input_model(training_tag(given["model"]))
         run.experiment.describe("plan", asdict(before.plan))
-        corrections = _corrections(given["feedback"], given["feedback_weight"])
+        corrections = read_corrections(given["feedback"], given["feedback_weight"])
         _retrain(run, run.collection(), before, corrections, as_json=as_json)
 
 
@@ -188,13 +186,16 @@ def tune(
     splits: SplitsOption = None,
     labels: LabelsOption = None,
     device: DeviceOption = None,
+    feedback: FeedbackOption = None,
+    feedback_weight: WeightOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search for better options of a head on held-out artists. Run it again to continue the search."""
     library = where.open(head=head, device=device)
     chosen = library.settings.head
     arguments = {"store": _one_or_all(store or [library.store_place()]), "minutes": minutes, "trials": trials,
-                 "out": out, "splits": splits, "labels": labels}  # fmt: skip
+                 "out": out, "splits": splits, "labels": labels,
+                 "feedback": feedback, "feedback_weight": feedback_weight}  # fmt: skip
     with tracked(
         tune, "tuning", library, arguments, tracking, name=f"tune {chosen}", used=used_of(library.settings, chosen)
     ) as run:
@@ -226,6 +227,7 @@ def _tune(run: Run, *, as_json: bool) -> None:
         trials=given["trials"],
         device=library.settings.device,
         on_trial=report,
+        corrections=read_corrections(given["feedback"], given["feedback_weight"]),
     )
     with replace_file(out) as temporary:
         temporary.write_text(_as_toml(plan.head, found.options), encoding="utf-8")
@@ -256,12 +258,6 @@ def _tuned(path: Path | None) -> dict[str, Any]:
     return {"head": found.head, "options": found.options}
 
 
-def _corrections(path: Path | None, weight: float | None) -> Corrections | None:
-    from eno.training.feedback import Corrections
-
-    return None if path is None else Corrections.read(path, weight=weight or _WEIGHT)
-
-
 def _train(
     run: Run,
     collection: Collection,
@@ -280,6 +276,10 @@ def _train(
     if not as_json:
         console.print(f"tracks  {', '.join(f'{split} {count}' for split, count in collection.sizes().items())}")
         console.print(f"labels  {collection.labels.num_genres} genres, {collection.labels.num_descriptors} descriptors")
+        unknown = {name: count for name, count in collection.unlabelled().items() if count}
+        if unknown:
+            counts = ", ".join(f"{count} tracks without {name}" for name, count in unknown.items())
+            console.print(f"unknown {counts}; these do not count for them, in training or evaluation")
     with progress(f"training {plan.head}") as show:
         trained = train_head(
             collection, plan, device=library.settings.device, checkpoint=model, on_progress=show,

@@ -16,7 +16,7 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.data.splits.artist_split import GROUP, read_split
 from eno.errors import CatalogueError, ConfigError, LabelError
-from eno.training.collection import encode_labels, without_tracks
+from eno.training.collection import encode_labels, label_weights, without_tracks
 
 
 class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
@@ -40,12 +40,16 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         Applied to random crops.
     seed : int
         Crops and augmentation depend only on the seed, the epoch and the track, not on worker processes or order.
+    mark_unknown : bool
+        Whether labels of weight 0 are NaN, which `eno.models.losses.MultiLabelLoss` leaves out.
 
     Attributes
     ----------
     albums, groups : np.ndarray [shape=(n,), dtype=object]
         Album and artist group of each track.
     labels : scipy.sparse.csr_array [shape=(n, num_labels), dtype=float32]
+    weights : LabelWeights
+        See `eno.training.collection.LabelledTracks`.
     skipped : int
         Number of tracks in the split whose features could not be computed.
 
@@ -67,6 +71,7 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         windows: int | None = None,
         augment: Augment | None = None,
         seed: int = 0,
+        mark_unknown: bool = False,
     ) -> None:
         lengths = [value for value in (crop_frames, windows) if value is not None]
         if min(lengths, default=1) < 1 or (windows and (crop_frames is None or augment)):
@@ -92,6 +97,7 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
                 f"instance {missing[0]}. {MAKE_FEATURES}"
             )
         self.labels: sparse.csr_array = encode_labels(readable, label_encoder)
+        self.weights, self.mark_unknown = label_weights(readable, label_encoder), mark_unknown
         if split != "train":
             self.labels.data[:] = self.labels.data > 0
         # In shared memory, so that running worker processes see changes.
@@ -108,6 +114,8 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         stored = self._open(self.ids[index])
         labels = torch.from_numpy(self.labels[[index]].toarray()[0])
+        if self.mark_unknown:
+            labels[torch.from_numpy(self.weights[index : index + 1].dense()[0] == 0)] = torch.nan
         if self.crop_frames is None or self.windows is None:
             return torch.from_numpy(self._random_crop(stored, index)), labels
         starts = even_starts(stored.shape[-1], self.crop_frames, self.windows)

@@ -58,7 +58,8 @@ class FeatureCollection:
         )
         ids = [dataset.ids[row] for row in rows]
         probabilities, truth = predict(model, loader, device), binary(dataset.labels[rows])
-        return SplitPredictions(ids, probabilities, truth, dataset.albums[rows], dataset.groups[rows])
+        known = dataset.weights[rows].known()
+        return SplitPredictions(ids, probabilities, truth, known, dataset.albums[rows], dataset.groups[rows])
 
 
 def cnn_candidate(data_root: Path, labels: LabelEncoder, settings: CNNSettings, plan: HeadPlan) -> Candidate:
@@ -94,7 +95,7 @@ def save_cnn_predictor(result: CNNResult, data_root: Path, plan: HeadPlan | None
         parts,
         plan,
         held_out,
-        macro_map(held_out.truth, held_out.probabilities),
+        macro_map(held_out.truth, held_out.probabilities, held_out.known),
         stores=[""],
         splits=DataRoot(data_root).splits,
         train_labels=EnoDataset(SPLITS[0], data_root, labels).labels,

@@ -107,9 +107,12 @@ class _Training:
         self._settings, self._device = settings, device
         crop_frames = frames_in(round(settings.crop_s * read_settings(DataRoot(data_root))["sample_rate"]))
         self._train = EnoDataset(
-            "train", data_root, labels, crop_frames=crop_frames, augment=settings.augment(), seed=settings.seed
+            "train", data_root, labels, crop_frames=crop_frames, augment=settings.augment(), seed=settings.seed,
+            mark_unknown=True,
+        )  # fmt: skip
+        val = EnoDataset(
+            "val", data_root, labels, crop_frames=crop_frames, windows=settings.val_windows, mark_unknown=True
         )
-        val = EnoDataset("val", data_root, labels, crop_frames=crop_frames, windows=settings.val_windows)
         order = torch.Generator().manual_seed(settings.seed)
         self._train_loader = self._loader(
             self._train, settings.batch_size, sampler=RandomSampler(self._train, generator=order)
@@ -123,12 +126,12 @@ class _Training:
             self._scheduler = torch.optim.lr_scheduler.OneCycleLR(
                 self._optimizer, settings.learning_rate, total_steps=self._steps
             )
-        positives = (self._train.labels > 0).sum(axis=0)
+        positives, counts = (self._train.labels > 0).sum(axis=0), self._train.weights.counts()
         self._loss_fn = MultiLabelLoss(
             settings.loss,
             **settings.loss_options,
             label_smoothing=settings.label_smoothing,
-            positive_weights=positive_weights(settings.class_weights, positives, len(self._train)),
+            positive_weights=positive_weights(settings.class_weights, positives, counts),
         ).to(device)
         self._rng = np.random.default_rng([settings.seed, 1])
         self.described: dict[str, Any] = {
@@ -176,7 +179,7 @@ class _Training:
             number=number,
             train_loss=train_loss,
             val_loss=val_loss,
-            val_map=macro_map(truth, logits),
+            val_map=macro_map(truth, logits, ~np.isnan(truth)),
             learning_rate=self._optimizer.param_groups[0]["lr"],
             seconds=time.monotonic() - began,
         )

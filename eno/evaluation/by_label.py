@@ -35,7 +35,8 @@ PER_LABEL_SCHEMA = pa.schema(
         ("threshold", pa.float64()),
     ]
 )
-"""Columns of ``per_label.parquet``, one row per label: ``prevalence`` is the share of test rows with the label,
+"""Columns of ``per_label.parquet``, one row per label: ``prevalence`` is the share of test rows with the label
+among those in which it is known,
 ``lift`` average precision divided by that of a random ranking. Null if a label has no positives or no negatives."""
 
 
@@ -70,27 +71,28 @@ def breakdown(
     thresholds: float | np.ndarray = 0.5,
     num_genres: int,
     train_positives: np.ndarray,
+    known: np.ndarray | None = None,
 ) -> dict[str, Metrics | None]:
     """Evaluate `FAMILIES` and `BANDS` separately; None if none of their labels has positives and negatives.
 
     Parameters
     ----------
-    truth, probabilities, thresholds
+    truth, probabilities, thresholds, known
         See `eno.evaluation.metrics.evaluate`.
     num_genres : int
         The first `num_genres` labels are genres, the others descriptors.
     train_positives : np.ndarray [shape=(k,)]
         Number of training rows with each label.
     """
-    y, p, limits = check_predictions(truth, probabilities, thresholds)
+    y, p, limits, known = check_predictions(truth, probabilities, thresholds, known)
     own_family, own_band = families(y.shape[1], num_genres), frequency_bands(train_positives)
     parts = {name: own_family == name for name in FAMILIES} | {name: own_band == name for name in BANDS}
-    usable = has_both_classes(y)
-    return {
-        name: evaluate(y[:, part], p[:, part], thresholds=limits[part]) if (part & usable).any() else None
-        for name, part in parts.items()
-        if part.any()
-    }
+    usable = has_both_classes(y, known)
+
+    def of(part: np.ndarray) -> Metrics:
+        return evaluate(y[:, part], p[:, part], thresholds=limits[part], known=known[:, part])
+
+    return {name: of(part) if (part & usable).any() else None for name, part in parts.items() if part.any()}
 
 
 def per_label(
@@ -101,16 +103,17 @@ def per_label(
     thresholds: float | np.ndarray = 0.5,
     num_genres: int,
     train_positives: np.ndarray,
+    known: np.ndarray | None = None,
 ) -> pa.Table:
     """Return a table of `PER_LABEL_SCHEMA`, lowest average precision first; for parameters see `breakdown`."""
-    y, p, limits = check_predictions(truth, probabilities, thresholds)
-    usable = has_both_classes(y)
-    predicted = p > limits
+    y, p, limits, known = check_predictions(truth, probabilities, thresholds, known)
+    usable = has_both_classes(y, known)
+    predicted = (p > limits) & known
     precision, recall, f1 = precision_recall_f1(y, predicted, axis=0)
-    ap, auc = average_precision_and_auc(y, p)
-    prevalence = y.mean(axis=0)
+    ap, auc = average_precision_and_auc(y, p, known)
+    prevalence = y.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
 
-    def known(values: np.ndarray) -> pa.Array:
+    def defined(values: np.ndarray) -> pa.Array:
         return pa.array(values, pa.float64(), mask=~usable)
 
     columns = {
@@ -121,13 +124,13 @@ def per_label(
         "test_positives": y.sum(axis=0),
         "prevalence": prevalence,
         "predicted": predicted.sum(axis=0),
-        "precision": known(precision),
-        "recall": known(recall),
-        "f1": known(f1),
-        "average_precision": known(ap),
-        "lift": known(ap / np.maximum(prevalence, 1e-12)),
-        "roc_auc": known(auc),
-        "ece": calibration_errors(y, p)[1],
+        "precision": defined(precision),
+        "recall": defined(recall),
+        "f1": defined(f1),
+        "average_precision": defined(ap),
+        "lift": defined(ap / np.maximum(prevalence, 1e-12)),
+        "roc_auc": defined(auc),
+        "ece": calibration_errors(y, p, known)[1],
         "threshold": limits.astype(np.float64),
     }
     table = pa.table(columns, schema=PER_LABEL_SCHEMA)

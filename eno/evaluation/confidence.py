@@ -66,12 +66,13 @@ def intervals(
     *,
     metrics: Sequence[str] = HEADLINE,
     level: float = 0.95,
+    known: np.ndarray | None = None,
 ) -> dict[str, Interval]:
     """Return metrics with confidence intervals, by name.
 
     Parameters
     ----------
-    truth, probabilities, thresholds
+    truth, probabilities, thresholds, known
         See `eno.evaluation.metrics.evaluate`.
     groups : sequence [length=n]
         Artist of each row; rows of an artist are left out together.
@@ -81,7 +82,7 @@ def intervals(
         Confidence level, 0 … 1.
     """
     sets, weights = _left_out(groups)
-    found = weighted_metrics(truth, probabilities, thresholds, sets, weights, metrics)
+    found = weighted_metrics(truth, probabilities, thresholds, sets, weights, metrics, known)
     return {name: _of_score(values, level) for name, values in found.items()}
 
 
@@ -95,6 +96,7 @@ def paired_difference(
     thresholds_b: float | np.ndarray = 0.5,
     metrics: Sequence[str] = HEADLINE,
     level: float = 0.95,
+    known: np.ndarray | None = None,
 ) -> dict[str, Interval]:
     """Return the differences ``a - b`` between two models with confidence intervals, by name of the metric.
 
@@ -102,8 +104,8 @@ def paired_difference(
     is significantly better. `a` and `b` are probabilities [shape=(n, k)]; for other parameters see `intervals`.
     """
     sets, weights = _left_out(groups)
-    of_a = weighted_metrics(truth, a, thresholds_a, sets, weights, metrics)
-    of_b = weighted_metrics(truth, b, thresholds_b, sets, weights, metrics)
+    of_a = weighted_metrics(truth, a, thresholds_a, sets, weights, metrics, known)
+    of_b = weighted_metrics(truth, b, thresholds_b, sets, weights, metrics, known)
     return {name: _of_difference(of_a[name] - of_b[name], level) for name in metrics}
 
 

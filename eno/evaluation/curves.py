@@ -50,20 +50,21 @@ def precision_recall(name: str, average_precision: float, truth: np.ndarray, sco
     )
 
 
-def reliability_curve(truth: np.ndarray, probabilities: np.ndarray) -> Reliability:
+def reliability_curve(truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None) -> Reliability:
     """Compute reliability over the decisions of all labels; see `eno.evaluation.metrics.reliability`."""
-    decisions, predicted, positives = (counts.sum(axis=0) for counts in reliability(truth, probabilities))
+    decisions, predicted, positives = (counts.sum(axis=0) for counts in reliability(truth, probabilities, known))
     with np.errstate(invalid="ignore"):
         return Reliability(decisions, predicted / decisions, positives / decisions)
 
 
-def threshold_curve(truth: np.ndarray, probabilities: np.ndarray) -> ThresholdCurve:
-    """Compute F1 with common thresholds, for labels with positives and negatives [shape=(n, k)]."""
+def threshold_curve(truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None) -> ThresholdCurve:
+    """Compute F1 with common thresholds, for labels with positives and negatives among the known [shape=(n, k)]."""
     labels, grid = truth.shape[1], _GRID.astype(probabilities.dtype)
     hits, chosen = np.empty((2, len(grid), labels))
     for label in range(labels):
-        above = np.searchsorted(grid, probabilities[:, label], side="left")  # number of thresholds below
-        for counts, rows in ((hits, above[truth[:, label]]), (chosen, above)):
+        usable = slice(None) if known is None else known[:, label]
+        above = np.searchsorted(grid, probabilities[usable, label], side="left")  # number of thresholds below
+        for counts, rows in ((hits, above[truth[usable, label]]), (chosen, above)):
             reached = np.bincount(rows, minlength=len(grid) + 1)[::-1].cumsum()[::-1]
             counts[:, label] = reached[1:]
     positives = truth.sum(axis=0)

@@ -32,10 +32,23 @@ _SMALLEST = 1e-7
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Labels of some tracks, positive above 0, and probabilities, calibrated if the predictor is [shape=(n, k)]."""
+    """Labels of some tracks, positive above 0, and probabilities, calibrated if the predictor is [shape=(n, k)].
+
+    `known` says which labels are known [shape=(n, k), dtype=bool]; by default all are.
+    """
 
     truth: np.ndarray
     probabilities: np.ndarray
+    known: np.ndarray | None = None
+
+    @property
+    def both_classes(self) -> np.ndarray:
+        """Which labels have positives and negatives [shape=(k,), dtype=bool]."""
+        return has_both_classes(self.truth, self.known)
+
+    def known_of(self, labels: np.ndarray) -> np.ndarray:
+        """Return which values of some labels are known."""
+        return np.broadcast_to(np.True_ if self.known is None else self.known, self.truth.shape)[:, labels]
 
 
 @dataclass(frozen=True)
@@ -108,12 +121,12 @@ def _fit(
     issues = ("under-fitting", "over-fitting")
     if train is None:
         return [Finding(issue, None, "there are no predictions for training tracks") for issue in issues]
-    both = has_both_classes(train.truth) & has_both_classes(test.truth)
+    both = train.both_classes & test.both_classes
     if not both.any():
         evidence = "no label has both positives and negatives in training and in test"
         return [Finding(issue, None, evidence) for issue in issues]
     (train_map, train_loss), (other_map, other_loss) = (_quality(one, both) for one in (train, test))
-    chance, other_chance = (float((one.truth[:, both] > 0).mean()) for one in (train, test))
+    chance, other_chance = (float((one.truth[:, both] > 0)[one.known_of(both)].mean()) for one in (train, test))
     gap = train_map - other_map
     evidence = (
         f"mAP is {train_map:.3f} in training and {other_map:.3f} in test ({chance:.3f} and {other_chance:.3f} for a "
@@ -138,9 +151,9 @@ def _any_of(*remedies: str) -> str:
 
 def _quality(part: Predictions, labels: np.ndarray) -> tuple[float, float]:
     """Return macro mAP and mean binary cross-entropy."""
-    y, p = part.truth[:, labels] > 0, part.probabilities[:, labels]
-    of_truth = np.clip(np.where(y, p, 1 - p), _SMALLEST, 1)
-    return float(average_precision_and_auc(y, p)[0].mean()), float(-np.log(of_truth).mean(dtype=np.float64))
+    y, p, known = part.truth[:, labels] > 0, part.probabilities[:, labels], part.known_of(labels)
+    of_truth = np.clip(np.where(y, p, 1 - p)[known], _SMALLEST, 1)
+    return float(average_precision_and_auc(y, p, known)[0].mean()), float(-np.log(of_truth).mean(dtype=np.float64))
 
 
 def _on_enough_artists(test: Predictions, groups: np.ndarray) -> np.ndarray:
@@ -159,8 +172,9 @@ def _unpredicted(
     issue, checked = "labels that are never predicted", f"{enough} labels on test tracks of {_ENOUGH} or more artists"
     if not never.any():
         return Finding(issue, False, f"none of the {checked}")
-    precision = average_precision_and_auc(test.truth[:, never] > 0, test.probabilities[:, never])[0]
-    chance = (test.truth[:, never] > 0).mean(axis=0)
+    truth, known = test.truth[:, never] > 0, test.known_of(never)
+    precision = average_precision_and_auc(truth, test.probabilities[:, never], known)[0]
+    chance = (truth & known).sum(axis=0) / known.sum(axis=0)
     order = np.flatnonzero(never)[np.argsort(counts[never], kind="stable")].tolist()
     return Finding(
         issue,
@@ -240,11 +254,12 @@ def _constant(labels: Sequence[str], test: Predictions, counts: np.ndarray, reme
 
 
 def _calibration(test: Predictions, groups: np.ndarray, method: str) -> Finding:
-    issue, usable = "miscalibration", has_both_classes(test.truth)
-    y, p = test.truth[:, usable] > 0, test.probabilities[:, usable]
+    issue, usable = "miscalibration", test.both_classes
+    y, p, known = test.truth[:, usable] > 0, test.probabilities[:, usable], test.known_of(usable)
     if y.size == 0:
         return Finding(issue, None, "no label has both positives and negatives among the test tracks")
-    error, predicted, observed = calibration_errors(y, p)[0], float(p.mean(dtype=np.float64)), float(y.mean())
+    error = calibration_errors(y, p, known)[0]
+    predicted, observed = float(p[known].mean(dtype=np.float64)), float(y[known].mean())
     evidence = (
         f"the expected calibration error is {error:.3f}; the mean probability of a label is {predicted:.1%}, and "
         f"{observed:.1%} of labels are true"
@@ -252,7 +267,7 @@ def _calibration(test: Predictions, groups: np.ndarray, method: str) -> Finding:
     shifted = not 1 / _RATIO < predicted / observed < _RATIO
     if not (error > _ECE or shifted):
         return Finding(issue, False, evidence)
-    excess = _excess(y, p, groups)
+    excess = _excess(y & known, p * known, groups)
     if len(excess) < _FEWEST:
         return Finding(
             issue, None, f"{evidence}; the test tracks are by too few artists to tell whether this is chance"

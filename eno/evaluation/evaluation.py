@@ -100,6 +100,7 @@ def evaluate_predictions(
     probabilities: np.ndarray,
     thresholds: float | np.ndarray,
     train_positives: np.ndarray,
+    known: np.ndarray | None = None,
     raw: np.ndarray | None = None,
     train: Predictions | None = None,
     head: str = "mlp",
@@ -122,6 +123,8 @@ def evaluate_predictions(
         A label is predicted if its probability is strictly above.
     train_positives : np.ndarray [shape=(k,)]
         Number of training tracks with each label.
+    known : np.ndarray [shape=(n, k), dtype=bool], optional
+        Which labels are known; see `eno.evaluation.metrics.evaluate`.
     raw : np.ndarray [shape=(n, k)], optional
         Probabilities before calibration, to measure its effect.
     train, head, calibration : optional
@@ -142,50 +145,55 @@ def evaluate_predictions(
         A prediction is not finite.
     """
     _check(labels, train_positives, track_ids=track_ids, albums=albums, groups=groups, truth=truth)
+    _check_usable(truth, known, "test tracks")
     if not np.isfinite(probabilities).all():
         broken = ~np.isfinite(probabilities).all(axis=1)
         raise ModelError(
             f"The model predicts NaN for {broken.sum()} of {len(broken)} tracks, first {track_ids[broken.argmax()]}. "
             "Train it again; if training diverged, with a lower learning rate: --set mlp.learning_rate=0.0003"
         )
-    y, p, limits = check_predictions(truth, probabilities, thresholds)
+    y, p, limits, known = check_predictions(truth, probabilities, thresholds, known)
     owners = np.asarray(groups).astype(str)
     counts = np.asarray(train_positives)
 
-    def level(y: np.ndarray, p: np.ndarray, limits: np.ndarray, owners: np.ndarray) -> Level:
-        metrics = evaluate(y, p, thresholds=limits)
-        found = intervals(y, p, limits, owners)
-        parts = breakdown(y, p, thresholds=limits, num_genres=num_genres, train_positives=counts)
+    def level(y: np.ndarray, p: np.ndarray, limits: np.ndarray, owners: np.ndarray, known: np.ndarray) -> Level:
+        metrics = evaluate(y, p, thresholds=limits, known=known)
+        found = intervals(y, p, limits, owners, known=known)
+        parts = breakdown(y, p, thresholds=limits, num_genres=num_genres, train_positives=counts, known=known)
         return Level(metrics, found, parts)
 
     def gain(raw: np.ndarray) -> dict[str, Interval]:
         metrics = ("f1_macro", "f1_micro")
-        return paired_difference(y, p, raw, owners, thresholds_a=limits, thresholds_b=FIXED, metrics=metrics)
+        return paired_difference(
+            y, p, raw, owners, thresholds_a=limits, thresholds_b=FIXED, metrics=metrics, known=known
+        )
 
     _, first = np.unique(np.asarray(albums).astype(str), return_index=True)
     first.sort()
-    album_truth = aggregate(y, albums, "max")[1] > 0
+    album_truth, album_known = (aggregate(one, albums, "max")[1] > 0 for one in (y, known))
     by_way = {way: aggregate(p, albums, way)[1] for way in AGGREGATIONS}
-    _check_usable(album_truth, "test albums")
-    usable, predicted = has_both_classes(y), p > limits
-    usable_y, usable_p = y[:, usable], p[:, usable]
-    table = per_label(labels, y, p, thresholds=limits, num_genres=num_genres, train_positives=counts)
-    tracks = level(y, p, limits, owners)
+    _check_usable(album_truth, album_known, "test albums")
+    usable, predicted = has_both_classes(y, known), (p > limits) & known
+    usable_y, usable_p, usable_known = y[:, usable], p[:, usable], known[:, usable]
+    table = per_label(labels, y, p, thresholds=limits, num_genres=num_genres, train_positives=counts, known=known)
+    tracks = level(y, p, limits, owners, known)
     of_albums = by_way[aggregation] if album_probabilities is None else album_probabilities
     album_limits = limits if album_thresholds is None else album_thresholds
     return Evaluation(
         tracks=tracks,
-        albums=level(album_truth, of_albums, album_limits, owners[first]),
+        albums=level(album_truth, of_albums, album_limits, owners[first], album_known),
         artists=len(np.unique(owners)),
         aggregation=aggregation,
-        aggregations={way: evaluate(album_truth, one, thresholds=limits) for way, one in by_way.items()},
-        chance=float(usable_y.mean()),
-        fixed=None if raw is None else evaluate(y, raw, thresholds=FIXED),
+        aggregations={
+            way: evaluate(album_truth, one, thresholds=limits, known=album_known) for way, one in by_way.items()
+        },
+        chance=float(usable_y[usable_known].mean()),
+        fixed=None if raw is None else evaluate(y, raw, thresholds=FIXED, known=known),
         gain={} if raw is None else gain(raw),
         per_label=table,
         findings=diagnose(
             labels,
-            Predictions(y, p),
+            Predictions(y, p, known),
             groups=owners,
             thresholds=limits,
             train_positives=counts,
@@ -196,13 +204,13 @@ def evaluate_predictions(
         ),
         confused=confused_pairs(labels, y, predicted),
         error_map=error_map(labels, y, predicted),
-        worst=worst_errors(labels, track_ids, albums, y, p, limits),
+        worst=worst_errors(labels, track_ids, albums, y, np.where(known, p, 0), limits),
         precision_recall=[
-            precision_recall("all decisions", tracks.metrics.map_micro, usable_y.reshape(-1), usable_p.reshape(-1)),
-            *_extremes(labels, y, p, table),
+            precision_recall("all decisions", tracks.metrics.map_micro, usable_y[usable_known], usable_p[usable_known]),
+            *_extremes(labels, y, p, known, table),
         ],
-        reliability=reliability_curve(usable_y, usable_p),
-        thresholds=threshold_curve(usable_y, usable_p),
+        reliability=reliability_curve(usable_y, usable_p, usable_known),
+        thresholds=threshold_curve(usable_y, usable_p, usable_known),
         common_threshold=float(limits[0]) if (limits == limits[0]).all() else None,
     )
 
@@ -214,18 +222,19 @@ def _check(labels: Sequence[str], train_positives: np.ndarray, *, truth: np.ndar
     for name, number in {"labels": len(labels), "train_positives": len(train_positives)}.items():
         if number != truth.shape[1]:
             raise ValueError(f"{name} has {number} values for {truth.shape[1]} labels.")
-    _check_usable(truth, "test tracks")
 
 
-def _check_usable(truth: np.ndarray, rows: str) -> None:
-    if not has_both_classes(truth).any():
+def _check_usable(truth: np.ndarray, known: np.ndarray | None, rows: str) -> None:
+    if not has_both_classes(truth, known).any():
         raise LabelError(
             f"None of the {truth.shape[1]} labels has both positives and negatives among the {len(truth)} {rows}, so "
             "there is nothing to evaluate. Hold out more artists: eno split --set split.test=0.25"
         )
 
 
-def _extremes(labels: Sequence[str], y: np.ndarray, p: np.ndarray, table: pa.Table) -> list[PrecisionRecall]:
+def _extremes(
+    labels: Sequence[str], y: np.ndarray, p: np.ndarray, known: np.ndarray, table: pa.Table
+) -> list[PrecisionRecall]:
     """Compute curves of the labels with the best and worst average precision, among those with enough positives."""
     enough = table.filter((pc.field("test_positives") >= _MIN_POSITIVES) & pc.field("average_precision").is_valid())
     rows = enough.select(["label", "average_precision"]).to_pylist()
@@ -233,4 +242,7 @@ def _extremes(labels: Sequence[str], y: np.ndarray, p: np.ndarray, table: pa.Tab
         rows = [*rows[:_EXTREMES], *rows[-_EXTREMES:]]
     columns = {label: i for i, label in enumerate(labels)}
     chosen = [(columns[row["label"]], row) for row in reversed(rows)]
-    return [precision_recall(row["label"], row["average_precision"], y[:, i], p[:, i]) for i, row in chosen]
+    return [
+        precision_recall(row["label"], row["average_precision"], y[known[:, i], i], p[known[:, i], i])
+        for i, row in chosen
+    ]

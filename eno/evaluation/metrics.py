@@ -65,7 +65,13 @@ class Metrics:
     without_negatives: int
 
 
-def evaluate(truth: np.ndarray, probabilities: np.ndarray, *, thresholds: float | np.ndarray = 0.5) -> Metrics:
+def evaluate(
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    thresholds: float | np.ndarray = 0.5,
+    known: np.ndarray | None = None,
+) -> Metrics:
     """Compute metrics of probabilities.
 
     Parameters
@@ -74,22 +80,25 @@ def evaluate(truth: np.ndarray, probabilities: np.ndarray, *, thresholds: float 
         Labels, positive above 0, and probabilities, 0 … 1.
     thresholds : float or np.ndarray [shape=(k,)]
         A label is predicted if its probability is strictly above.
+    known : np.ndarray [shape=(n, k), dtype=bool], optional
+        Which labels are known. Others, such as the descriptors of an album that nobody described, do not count: in a
+        row, only known labels are ranked and predicted.
 
     Raises
     ------
     ValueError
         Shapes differ, a probability is not in 0 … 1, or no label has positives and negatives.
     """
-    y, p, limits = check_predictions(truth, probabilities, thresholds)
-    usable = usable_labels(y)
+    y, p, limits, known = check_predictions(truth, probabilities, thresholds, known)
+    usable = usable_labels(y, known)
     without_positives = int((~y.any(axis=0)).sum())
     without_negatives = int((~usable).sum()) - without_positives
-    y, p = y[:, usable], p[:, usable]
-    predicted = p > limits[usable]
-    precisions, areas = average_precision_and_auc(y, p)
-    labelled = y.any(axis=1)
-    ranking, depth = rank_rows(y[labelled], p[labelled])
-    ece, ece_by_label = calibration_errors(y, p)
+    y, p, known = y[:, usable], p[:, usable], known[:, usable]
+    predicted = (p > limits[usable]) & known
+    precisions, areas = average_precision_and_auc(y, p, known)
+    labelled, rows = y.any(axis=1), int(known.any(axis=1).sum())
+    ranking, depth = rank_rows(y[labelled], np.where(known, p, -1)[labelled])
+    ece, ece_by_label = calibration_errors(y, p, known)
     macro, micro = precision_recall_f1(y, predicted, axis=0), precision_recall_f1(y, predicted)
     samples = precision_recall_f1(y[labelled], predicted[labelled], axis=1)
     return Metrics(
@@ -103,15 +112,15 @@ def evaluate(truth: np.ndarray, probabilities: np.ndarray, *, thresholds: float 
         recall_samples=float(samples[1].mean()),
         f1_samples=float(samples[2].mean()),
         map_macro=float(precisions.mean()),
-        map_micro=float(average_precision_and_auc(y.reshape(-1, 1), p.reshape(-1, 1))[0][0]),
+        map_micro=float(average_precision_and_auc(y[known][:, None], p[known][:, None])[0][0]),
         roc_auc_macro=float(areas.mean()),
         lrap=float(ranking.mean()),
         coverage_error=float(depth.mean()),
-        hamming_loss=float((predicted != y).mean()),
+        hamming_loss=float((predicted != y).sum() / known.sum()),
         ece=ece,
         ece_macro=float(ece_by_label.mean()),
-        rows=len(y),
-        rows_without_labels=int((~labelled).sum()),
+        rows=rows,
+        rows_without_labels=rows - int(labelled.sum()),
         labels=int(usable.sum()),
         without_positives=without_positives,
         without_negatives=without_negatives,
@@ -119,11 +128,15 @@ def evaluate(truth: np.ndarray, probabilities: np.ndarray, *, thresholds: float 
 
 
 def check_predictions(
-    truth: np.ndarray, probabilities: np.ndarray, thresholds: float | np.ndarray = 0.5
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Check predictions for `evaluate`; return boolean labels, probabilities, and a threshold per label [shape=(k,)].
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    thresholds: float | np.ndarray = 0.5,
+    known: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Check predictions for `evaluate`; return labels, probabilities, a threshold per label, and which are known.
 
-    Thresholds are converted to the dtype of the probabilities, so that a probability is not above an equal threshold.
+    Labels are boolean, and false where they are not known. Thresholds [shape=(k,)] are converted to the dtype of the
+    probabilities, so that a probability is not above an equal threshold.
     """
     labels, p = np.asarray(truth), np.asarray(probabilities)
     if np.isnan(labels).any():
@@ -138,12 +151,16 @@ def check_predictions(
     limits = np.asarray(thresholds, p.dtype)
     if limits.shape not in ((), (y.shape[1],)) or np.isnan(limits).any():
         raise ValueError(f"thresholds have the shape {limits.shape}; expected one number or {y.shape[1]}, without NaN.")
-    return y, p, np.broadcast_to(limits, (y.shape[1],))
+    if known is None:
+        known = np.broadcast_to(np.True_, y.shape)  # takes no memory
+    elif known.shape != y.shape or known.dtype != bool:
+        raise ValueError(f"known has the shape {known.shape} and dtype {known.dtype}; expected {y.shape} and bool.")
+    return y & known, p, np.broadcast_to(limits, (y.shape[1],)), known
 
 
-def usable_labels(truth: np.ndarray) -> np.ndarray:
+def usable_labels(truth: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     """Return which labels have positives and negatives [shape=(k,), dtype=bool]; raises a ValueError if none has."""
-    usable = has_both_classes(truth)
+    usable = has_both_classes(truth, known)
     if not usable.any():
         raise ValueError(f"None of the {truth.shape[1]} labels has both positives and negatives in {len(truth)} rows.")
     return usable
@@ -166,22 +183,25 @@ def rates(hits: np.ndarray, predicted: np.ndarray, positives: np.ndarray) -> tup
     )
 
 
-def calibration_errors(truth: np.ndarray, probabilities: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the expected calibration error over all decisions, and of each label [shape=(k,), dtype=float64].
+def calibration_errors(
+    truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None
+) -> tuple[float, np.ndarray]:
+    """Return the expected calibration error over all known decisions, and of each label [shape=(k,), dtype=float64].
 
     The mean over `BINS` bins of ``|mean probability - share of positives|``, weighted by decisions (C. Guo et al., "On
     calibration of modern neural networks", ICML 2017). Those of labels are higher: errors of different labels do not
     cancel, and bins have fewer rows.
     """
-    _, predicted, positives = reliability(truth, probabilities)
-    decisions = max(1, truth.shape[0])
-    by_label = np.abs(predicted - positives).sum(axis=1) / decisions
-    overall = np.abs(predicted.sum(axis=0) - positives.sum(axis=0)).sum() / (decisions * max(1, truth.shape[1]))
+    decisions, predicted, positives = reliability(truth, probabilities, known)
+    by_label = np.abs(predicted - positives).sum(axis=1) / np.maximum(decisions.sum(axis=1), 1)
+    overall = np.abs(predicted.sum(axis=0) - positives.sum(axis=0)).sum() / max(1, decisions.sum())
     return float(overall), by_label
 
 
-def reliability(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bin decisions by their probability.
+def reliability(
+    truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bin known decisions by their probability.
 
     Returns
     -------
@@ -191,9 +211,10 @@ def reliability(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarra
     labels = truth.shape[1]
     counts = np.empty((3, labels, BINS))
     for label in range(labels):
-        values = probabilities[:, label]
+        rows = slice(None) if known is None else known[:, label]
+        values = probabilities[rows, label]
         bins = np.minimum((values * BINS).astype(np.int64), BINS - 1)
-        for i, weights in enumerate((None, values, truth[:, label] > 0)):
+        for i, weights in enumerate((None, values, truth[rows, label] > 0)):
             counts[i, label] = np.bincount(bins, weights, minlength=BINS)
     return counts[0], counts[1], counts[2]
 
@@ -217,10 +238,12 @@ def rank_rows(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nda
     return quality, depth
 
 
-def prevalence_baseline(train_truth: Labels, rows: int) -> np.ndarray:
+def prevalence_baseline(train_truth: Labels, rows: int, known: np.ndarray | None = None) -> np.ndarray:
     """Return the frequency of each label in training as its probability for every row [shape=(rows, k)].
 
-    `train_truth` [shape=(n, k)] can be sparse; labels above 0 count as 1.
+    `train_truth` [shape=(n, k)] can be sparse; labels above 0 count as 1. `known` is the number of training rows in
+    which each label is known [shape=(k,)], by default all.
     """
     positives = (train_truth > 0).sum(axis=0)
-    return np.tile((positives / max(train_truth.shape[0], 1)).astype(np.float32), (rows, 1))
+    counts = train_truth.shape[0] if known is None else known
+    return np.tile((positives / np.maximum(counts, 1)).astype(np.float32), (rows, 1))

@@ -26,6 +26,7 @@ def weighted_metrics(
     groups: np.ndarray,
     weights: np.ndarray,
     metrics: Sequence[str],
+    known: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Return metrics for each weighting of groups of rows, by name [shape=(b,), dtype=float64].
 
@@ -34,28 +35,28 @@ def weighted_metrics(
 
     Parameters
     ----------
-    truth, probabilities, thresholds
+    truth, probabilities, thresholds, known
         See `eno.evaluation.metrics.evaluate`.
     groups, weights
         See `weighted_average_precision_and_auc`.
     metrics : sequence of str
         Some of `METRICS`.
     """
-    y, p, limits = check_predictions(truth, probabilities, thresholds)
+    y, p, limits, known = check_predictions(truth, probabilities, thresholds, known)
     if len(groups) != len(y):
         raise ValueError(f"groups has {len(groups)} values for {len(y)} rows.")
     if unknown := set(metrics) - set(METRICS):
         raise ValueError(f"metrics {', '.join(sorted(unknown))}: expected some of {', '.join(METRICS)}.")
-    usable = usable_labels(y)
-    y, p = y[:, usable], p[:, usable]
+    usable = usable_labels(y, known)
+    y, p, known = y[:, usable], p[:, usable], known[:, usable]
     found: dict[str, np.ndarray] = {}
     if set(metrics) & set(DECIDED):
-        found |= _of_decisions(y, p > limits[usable], groups, weights)
+        found |= _of_decisions(y, (p > limits[usable]) & known, groups, weights, known)
     if set(metrics) & set(RANKED):
-        found |= _of_rankings(y, p, groups, weights)
+        found |= _of_rankings(y, p, groups, weights, known)
     if LRAP in metrics:
         labelled = y.any(axis=1)
-        quality, _ = rank_rows(y[labelled], p[labelled])
+        quality, _ = rank_rows(y[labelled], np.where(known, p, -1)[labelled])
         counts = np.bincount(groups[labelled], minlength=len(weights)) @ weights
         sums = np.bincount(groups[labelled], quality, minlength=len(weights)) @ weights
         found[LRAP] = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
@@ -102,7 +103,7 @@ def weighted_average_precision_and_auc(
 
 
 def _of_decisions(
-    y: np.ndarray, predicted: np.ndarray, groups: np.ndarray, weights: np.ndarray
+    y: np.ndarray, predicted: np.ndarray, groups: np.ndarray, weights: np.ndarray, known: np.ndarray
 ) -> dict[str, np.ndarray]:
     def counted(rows: np.ndarray) -> np.ndarray:
         of_groups = np.zeros((len(weights), y.shape[1]), np.float32)
@@ -111,8 +112,7 @@ def _of_decisions(
         return result
 
     positives, chosen, hits = counted(y), counted(predicted), counted(y & predicted)
-    rows = weights.T @ np.bincount(groups, minlength=len(weights)).astype(np.float32)
-    usable = (positives > 0) & (positives < rows[:, None])
+    usable = (positives > 0) & (positives < counted(known))
     f1 = 2 * hits / np.maximum(positives + chosen, 1)
     hits, both = (np.where(usable, counts, 0).sum(axis=1, dtype=np.float64) for counts in (hits, positives + chosen))
     with np.errstate(invalid="ignore"):
@@ -120,10 +120,12 @@ def _of_decisions(
     return {"f1_macro": f1_macro, "f1_micro": np.where(usable.any(axis=1), 2 * hits / np.maximum(both, 1), np.nan)}
 
 
-def _of_rankings(y: np.ndarray, p: np.ndarray, groups: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+def _of_rankings(
+    y: np.ndarray, p: np.ndarray, groups: np.ndarray, weights: np.ndarray, known: np.ndarray
+) -> dict[str, np.ndarray]:
     sums, counts = np.zeros((2, weights.shape[1])), np.zeros(weights.shape[1])
-    for label in range(y.shape[1]):
-        precision, area = weighted_average_precision_and_auc(y[:, label], p[:, label], groups, weights)
+    for label, rows in enumerate(known.T):
+        precision, area = weighted_average_precision_and_auc(y[rows, label], p[rows, label], groups[rows], weights)
         usable = ~np.isnan(area)  # without negatives, average precision is meaningless
         sums += np.where(usable, (precision, area), 0)
         counts += usable

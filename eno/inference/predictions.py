@@ -11,6 +11,7 @@ import numpy as np
 from eno.errors import AudioError
 from eno.models.aggregation import aggregate
 from eno.models.calibration.calibrate import Calibration
+from eno.models.hierarchy import agree
 from eno.tagging import VectorTagger
 
 
@@ -62,17 +63,21 @@ class TagPredictor(VectorTagger):
     def name_tags(self, probabilities: np.ndarray, *, album: bool = False) -> list[TagProbability]:
         """Return all tags of a track, or of an album, from its probabilities [shape=(num_labels,)], highest first."""
         thresholds = self.album_thresholds if album else self.thresholds
+        depths = np.bincount(self.labels.ancestors[:, 0], minlength=len(self.labels))
         columns = self.labels.all_labels, self.labels.families, probabilities.tolist(), thresholds.tolist()
-        return sorted((TagProbability(*row) for row in zip(*columns, strict=True)), key=lambda tag: -tag.probability)
+        tags = [TagProbability(*row) for row in zip(*columns, strict=True)]
+        # Of equally likely tags, ancestors come first, so that no shorter list names a tag without them.
+        return [tags[place] for place in np.lexsort((depths, -np.asarray(probabilities))).tolist()]
 
     def combine_tracks(
         self, probabilities: np.ndarray, albums: Sequence[str] | np.ndarray
     ) -> tuple[list[str], np.ndarray]:
         """Return distinct albums and their calibrated probabilities; see `eno.models.aggregation.aggregate`."""
         names, combined = aggregate(probabilities, albums, self.album)
-        if self.album_calibration is None:
-            return names, combined
-        if not self.taught:
-            return names, self.album_calibration.apply(combined)
-        trained, taught = self.taught.separated(self.labels, combined)
-        return names, self.taught.joined(self.labels, self.album_calibration.apply(trained), taught)
+        calibrated = combined
+        if self.album_calibration is not None and not self.taught:
+            calibrated = self.album_calibration.apply(combined)
+        elif self.album_calibration is not None and self.taught:
+            trained, taught = self.taught.separated(self.labels, combined)
+            calibrated = self.taught.joined(self.labels, self.album_calibration.apply(trained), taught)
+        return names, agree(calibrated, self.album_thresholds, self.labels.ancestors)

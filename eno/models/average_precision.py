@@ -5,13 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 
-def has_both_classes(truth: np.ndarray) -> np.ndarray:
-    """Return which labels have positives and negatives [shape=(k,), dtype=bool]."""
+def has_both_classes(truth: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+    """Return which labels have positives and negatives [shape=(k,), dtype=bool], among the `known` values [(n, k)]."""
     present = truth > 0
-    return np.asarray(present.any(axis=0) & ~present.all(axis=0))
+    if known is None:
+        return np.asarray(present.any(axis=0) & ~present.all(axis=0))
+    return np.asarray((present & known).any(axis=0) & (known & ~present).any(axis=0))
 
 
-def average_precision_and_auc(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def average_precision_and_auc(
+    truth: np.ndarray, scores: np.ndarray, known: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return average precision and ROC-AUC of every label, as scikit-learn defines them [shape=(k,), dtype=float64].
 
     Both are NaN for a label without positives, the ROC-AUC also without negatives.
@@ -20,10 +24,13 @@ def average_precision_and_auc(truth: np.ndarray, scores: np.ndarray) -> tuple[np
     ----------
     truth, scores : np.ndarray [shape=(n, k)]
         Labels, positive above 0, and scores, which are higher for more likely positives. Ties share a rank.
+    known : np.ndarray [shape=(n, k), dtype=bool], optional
+        Which values of `truth` are known; the others do not count.
     """
     if truth.shape != scores.shape:
         raise ValueError(f"truth has the shape {truth.shape}, scores {scores.shape}; expected the same.")
-    ranked = [_rank(truth[:, label] > 0, scores[:, label]) for label in range(truth.shape[1])]
+    every = [slice(None)] * truth.shape[1] if known is None else list(known.T)
+    ranked = [_rank(truth[rows, label] > 0, scores[rows, label]) for label, rows in enumerate(every)]
     precisions, areas = np.array(ranked, np.float64).reshape(-1, 2).T
     return precisions, areas
 
@@ -41,9 +48,10 @@ def _rank(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     return float(np.mean(true / reached)), float(area)
 
 
-def macro_map(truth: np.ndarray, scores: np.ndarray) -> float | None:
+def macro_map(truth: np.ndarray, scores: np.ndarray, known: np.ndarray | None = None) -> float | None:
     """Return the mean average precision over labels with positives and negatives; None if there are no such labels."""
-    rankable = has_both_classes(truth)
-    return (
-        float(average_precision_and_auc(truth[:, rankable], scores[:, rankable])[0].mean()) if rankable.any() else None
-    )
+    rankable = has_both_classes(truth, known)
+    if not rankable.any():
+        return None
+    some = None if known is None else known[:, rankable]
+    return float(average_precision_and_auc(truth[:, rankable], scores[:, rankable], some)[0].mean())

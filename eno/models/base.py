@@ -20,6 +20,7 @@ from eno.files import replace_file, write_json
 from eno.models.calibration.scaling import logits_of
 from eno.models.folds import OutOfFold
 from eno.models.heads import FORMAT, HEAD_FILE, read_head_file
+from eno.models.label_weights import LabelWeights, SampleWeight
 from eno.models.training_data import ROWS_AT_ONCE, TrainingData, as_vectors, check_finite, chunks, take
 from eno.models.types import Labels, Vectors
 
@@ -91,7 +92,8 @@ class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Y_val: Labels | None = None,
         *,
         groups: np.ndarray | None = None,
-        sample_weight: np.ndarray | None = None,
+        sample_weight: SampleWeight | None = None,
+        sample_weight_val: SampleWeight | None = None,
     ) -> Self:
         """Fit the head; see `eno.models.Head.fit`.
 
@@ -105,7 +107,16 @@ class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X = as_vectors(X)
         if X_val is None and len(X) < self._min_rows:
             raise ValueError(f"Fitting needs at least {self._min_rows} labelled rows; there are {len(X)}.")
-        folds = TrainingData.of(X, Y, X_val, Y_val, groups=groups, sample_weight=sample_weight, seed=self.seed)
+        folds = TrainingData.of(
+            X,
+            Y,
+            X_val,
+            Y_val,
+            groups=groups,
+            sample_weight=sample_weight,
+            sample_weight_val=sample_weight_val,
+            seed=self.seed,
+        )
         self._fit_folds(folds, cross=X_val is None)
         return self
 
@@ -311,7 +322,8 @@ def _predict_held_out(folds: Sequence[TrainingData], fitted: Sequence[BaseHead])
     fold_of = np.repeat(np.arange(len(folds)), [len(fold.rows_val) for fold in folds])
     found = [one.predict_proba(fold.validation()) for fold, one in zip(folds, fitted, strict=True)]
     truth = sparse.vstack([fold.Y_val for fold in folds], format="csr")
-    return OutOfFold(rows[order], fold_of[order], np.concatenate(found)[order], truth[order])
+    weights = LabelWeights.joined([fold.weights_val for fold in folds])
+    return OutOfFold(rows[order], fold_of[order], np.concatenate(found)[order], truth[order], weights[order])
 
 
 def part_of(report: Callable[[int, int], None] | None, number: int, steps: int) -> Callable[[int, int], None]:

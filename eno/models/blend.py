@@ -16,6 +16,7 @@ from eno.models.base import BaseHead, forward_hooks
 from eno.models.calibration.scaling import logits_of
 from eno.models.folds import OutOfFold
 from eno.models.heads import create_head, load_head
+from eno.models.label_weights import LabelWeights, SampleWeight
 from eno.models.training_data import TrainingData, check_labelled, select
 from eno.models.types import Head, Labels, Vectors
 
@@ -94,8 +95,10 @@ class BlendHead(BaseHead):
         rows, rows_val = select(data.X, data.rows), data.validation()
 
         def fit(member: BaseHead) -> OutOfFold:
-            member.fit(rows, data.Y, rows_val, data.Y_val, sample_weight=data.weights)
-            return _validated(member, rows_val, data.Y_val)
+            member.fit(
+                rows, data.Y, rows_val, data.Y_val, sample_weight=data.weights, sample_weight_val=data.weights_val
+            )
+            return _validated(member, rows_val, data.Y_val, data.weights_val)
 
         self._fit_members(fit)
 
@@ -130,12 +133,13 @@ class BlendHead(BaseHead):
             name, **{"seed": self.seed, "device": self.device} | dict((self.options or {}).get(name, {}))
         )
 
-    def fit_weights(self, X: Vectors, Y: Labels) -> Self:
-        """Fit only the weights, on validation rows that no head was fitted on."""
+    def fit_weights(self, X: Vectors, Y: Labels, *, sample_weight: SampleWeight | None = None) -> Self:
+        """Fit only the weights, on validation rows that no head was fitted on; labels of weight 0 do not count."""
         if not self.members:
             raise NotFitted(type(self).__name__)
         X, labels = check_labelled(X, Y)
-        self._weigh([_validated(member, X, labels) for member in self.members])
+        known = LabelWeights.of(sample_weight, labels.shape)
+        self._weigh([_validated(member, X, labels, known) for member in self.members])
         return self
 
     def _weigh(self, found: Sequence[OutOfFold]) -> OutOfFold:
@@ -190,9 +194,9 @@ def _equal(heads: int) -> np.ndarray:
     return np.full((heads, 1), 1 / heads, np.float32)
 
 
-def _validated(head: Head, X: Vectors, Y: sparse.csr_array) -> OutOfFold:
+def _validated(head: Head, X: Vectors, Y: sparse.csr_array, weights: LabelWeights) -> OutOfFold:
     rows = np.arange(Y.shape[0])
-    return OutOfFold(rows, np.zeros_like(rows), head.predict_proba(X), Y)
+    return OutOfFold(rows, np.zeros_like(rows), head.predict_proba(X), Y, weights)
 
 
 def _mean_logit(probabilities: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:

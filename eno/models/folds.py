@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from eno.models.average_precision import macro_map
+from eno.models.label_weights import LabelWeights
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +26,15 @@ class OutOfFold:
     probabilities : np.ndarray [shape=(n, k), dtype=float32]
     truth : scipy.sparse.csr_array [shape=(n, k)]
         The labels of these rows.
+    weights : LabelWeights
+        Their weights; labels of weight 0 do not count.
     """
 
     rows: np.ndarray
     fold_of: np.ndarray
     probabilities: np.ndarray
     truth: sparse.csr_array
+    weights: LabelWeights
 
     def macro_map(self, labels: np.ndarray | None = None) -> float | None:
         """Return the mean over the folds of macro mAP, of all or some labels; None if it is undefined in all of them.
@@ -38,13 +42,13 @@ class OutOfFold:
         Probabilities of heads of different folds are not ranked together: differences in their level would count as
         mistakes, which makes a weak head look better than a good one.
         """
-        probabilities, truth = self.probabilities, self.truth
+        probabilities, truth, weights = self.probabilities, self.truth, self.weights
         if labels is not None:
-            probabilities, truth = probabilities[:, labels], truth[:, labels]
+            probabilities, truth, weights = probabilities[:, labels], truth[:, labels], weights.of_labels(labels)
         found = []
         for fold in np.unique(self.fold_of):
             rows = np.flatnonzero(self.fold_of == fold)
-            found.append(macro_map(truth[rows].toarray(), probabilities[rows]))
+            found.append(macro_map(truth[rows].toarray(), probabilities[rows], weights[rows].known()))
         known = [one for one in found if one is not None]
         return float(np.mean(known)) if known else None
 
@@ -55,7 +59,9 @@ class OutOfFold:
         if rows <= wanted:
             return self
         some = np.sort(np.random.default_rng(seed).choice(rows, wanted, replace=False))
-        return OutOfFold(self.rows[some], self.fold_of[some], self.probabilities[some], self.truth[some])
+        return OutOfFold(
+            self.rows[some], self.fold_of[some], self.probabilities[some], self.truth[some], self.weights[some]
+        )
 
 
 def mean_by_choice(maps: Iterable[Mapping[Any, float]]) -> dict[Any, float]:

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from eno.cores import usable_cores
 from eno.models.base import BaseHead, labels_from_arrays, labels_to_arrays
+from eno.models.label_weights import LabelWeights
 from eno.models.training_data import TrainingData, take
 from eno.models.types import Count
 
@@ -39,6 +40,7 @@ class ForestHead(BaseHead):
     -----
     The trees are grown by scikit-learn. A prediction is the mean, over the trees, of the mean labels of the training
     rows in the same leaf, to which the base rate is added with the weight of one tree so that no probability is 0 or 1.
+    Where the labels of a row have different weights, it is the mean over all leaves together.
     With more than 64 labels, splits are chosen on 64 random combinations of them (as in L. Iosipoi and A. Vakhrushev,
     "SketchBoost", NeurIPS 2022), while leaves keep all labels.
     """
@@ -60,15 +62,16 @@ class ForestHead(BaseHead):
         self.max_rows, self.seed, self.device = max_rows, seed, device
         self._arrays: dict[str, np.ndarray] = {}
         self._labels = sparse.csr_array((0, 0), dtype=np.float32)
+        self._weights = LabelWeights.of(None, (0, 0))
 
     def _fit(self, data: TrainingData) -> None:
         from sklearn.ensemble import ExtraTreesRegressor  # takes a second to import
 
         random = np.random.default_rng(self.seed)
-        counted = np.flatnonzero(data.weights > 0)
+        counted = np.flatnonzero(data.weights.counted())
         rows = np.sort(random.permutation(counted)[: self.max_rows])
         X = take(data.X, data.rows[rows]).reshape(len(rows), -1)
-        Y, weights = data.Y[rows], data.weights[rows]
+        Y, weights, base_rates = data.Y[rows], data.weights[rows], data.base_rates()
         forest = ExtraTreesRegressor(
             self.trees,
             min_samples_leaf=self.min_rows_in_leaf,
@@ -76,19 +79,18 @@ class ForestHead(BaseHead):
             n_jobs=usable_cores(),
             random_state=self.seed,
         )
-        forest.fit(X, _targets(Y, random), weights)
+        forest.fit(X, _targets(Y, weights.known(), base_rates, random), weights.means())
         trees = [one.tree_ for one in forest.estimators_]
         roots = np.cumsum([0, *(tree.node_count for tree in trees)])[:-1]
-        self._labels = Y
+        self._labels, self._weights = Y, weights
         self._arrays = {
             "roots": roots,
             "feature": np.concatenate([np.maximum(tree.feature, -1) for tree in trees]).astype(np.int32),
             "threshold": _rounded_down(np.concatenate([tree.threshold for tree in trees])),
             "right": np.concatenate([tree.children_right + root for tree, root in zip(trees, roots, strict=True)]),
             "leaves": np.stack([tree.apply(X) + root for tree, root in zip(trees, roots, strict=True)], axis=1),
-            "weights": weights,
             "constant": data.constant_labels(),
-            "base_rates": data.base_rates(),
+            "base_rates": base_rates,
         }
         self._sort_leaves()
 
@@ -99,7 +101,8 @@ class ForestHead(BaseHead):
         self._rows_by_leaf = rows[np.argsort(flat, kind="stable")]
         self._counts = np.bincount(flat, minlength=nodes)
         self._starts = np.cumsum(self._counts) - self._counts
-        self._totals = np.bincount(flat, self._arrays["weights"][rows], nodes)
+        self._totals = np.bincount(flat, self._weights.means()[rows], nodes)
+        self._weighted = self._weights.times(self._labels)
 
     def _leaves_of(self, X: np.ndarray) -> np.ndarray:
         """Return the leaf of each row in each tree [shape=(n, trees)]."""
@@ -120,33 +123,39 @@ class ForestHead(BaseHead):
         ends = np.cumsum(counts)
         within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
         members = self._rows_by_leaf[np.repeat(self._starts[leaves], counts) + within]
-        shares = self._arrays["weights"][members] / np.repeat(self._totals[leaves], counts)
+        shares = np.repeat(1 / self._totals[leaves], counts).astype(np.float32)
         starts = np.append(0, ends)[::trees]
-        votes = sparse.csr_array((shares.astype(np.float32), members, starts), (len(X), self._labels.shape[0]))
+        votes = sparse.csr_array((shares, members, starts), (len(X), self._labels.shape[0]))
         base_rates, constant = self._arrays["base_rates"], self._arrays["constant"]
-        probabilities = ((votes @ self._labels).toarray() + base_rates) / (trees + 1)
+        probabilities = ((votes @ self._weighted).toarray() + base_rates) / (self._weights.votes(votes) + 1)
         probabilities[:, constant] = base_rates[constant]
         result: np.ndarray = probabilities.astype(np.float32)
         return result
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {}, self._arrays | labels_to_arrays(self._labels)
+        return {}, self._arrays | labels_to_arrays(self._labels) | self._weights.to_arrays()
 
     def _restore(self, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         super()._restore(content, arrays)
-        self._labels = labels_from_arrays(arrays, (len(arrays["weights"]), len(arrays["base_rates"])))
+        shape = len(arrays["weights"]), len(arrays["base_rates"])
+        self._labels, self._weights = labels_from_arrays(arrays, shape), LabelWeights.from_arrays(arrays, shape)
         self._arrays = arrays
         self._sort_leaves()
 
 
-def _targets(Y: sparse.csr_array, random: np.random.Generator) -> np.ndarray:
-    """Return what trees split on [shape=(n, at most 64)]: the labels, or random sums of them, rare ones scaled up."""
+def _targets(
+    Y: sparse.csr_array, known: np.ndarray | None, rates: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
+    """Return what trees split on [shape=(n, at most 64)]: the labels, or random sums of them, rare ones scaled up.
+
+    The base rate stands for labels that are not known.
+    """
+    labels: Any = Y if known is None else np.where(known, Y.toarray(), rates.astype(np.float32))
     if Y.shape[1] <= _TARGETS:
-        return np.asarray(Y.toarray())
-    rates = np.asarray(Y.mean(axis=0))
+        return np.asarray(Y.toarray() if known is None else labels)
     scales = 1 / np.sqrt(np.maximum(rates * (1 - rates), 1 / Y.shape[0]))
     signs = random.choice([-1.0, 1.0], (Y.shape[1], _TARGETS))
-    combined: np.ndarray = Y @ (scales[:, np.newaxis] * signs)
+    combined: np.ndarray = labels @ (scales[:, np.newaxis] * signs)
     return combined
 
 

@@ -52,7 +52,7 @@ class KernelHead(LinearHead):
 
     def _fit(self, data: TrainingData) -> None:
         mean, scale = (values.ravel() for values in data.moments())
-        rows = np.random.default_rng(self.seed).permutation(np.flatnonzero(data.weights > 0))[: self.landmarks]
+        rows = np.random.default_rng(self.seed).permutation(np.flatnonzero(data.weights.counted()))[: self.landmarks]
         chosen = take(data.X, data.rows[np.sort(rows)]).reshape(len(rows), -1)
         self._features = features = _Features.of((chosen - mean) * scale, mean, scale, self.gamma)
         width = features.whitening.shape[1]

@@ -14,6 +14,7 @@ from eno.files import replace_file
 from eno.models.average_precision import macro_map
 from eno.models.base import NEIGHBOURS, BaseHead, labels_from_arrays, labels_to_arrays
 from eno.models.folds import mean_by_choice
+from eno.models.label_weights import LabelWeights
 from eno.models.training_data import TrainingData, chunks, take
 from eno.models.types import Count, NonNegative, Positive
 
@@ -71,7 +72,8 @@ class KNNHead(BaseHead):
         self.val_map: dict[tuple[int, float], float] = {}
         self._smoothing = 0.0
         self._index: Any = None
-        self._labels = sparse.csr_array((0, 0), dtype=np.float32)
+        self._labels = self._weighted = sparse.csr_array((0, 0), dtype=np.float32)
+        self._weights = LabelWeights.of(None, (0, 0))
         self._arrays: dict[str, np.ndarray] = {}
 
     def _fit(self, data: TrainingData) -> None:
@@ -79,8 +81,9 @@ class KNNHead(BaseHead):
         self._smoothing = float(self.smoothing)
         mean, scale = data.moments()
         self._arrays = {"mean": mean, "scale": scale, "single": data.constant_labels(), "prior": data.base_rates()}
-        counted = np.flatnonzero(data.weights > 0)
-        self._arrays["weights"], self._labels = data.weights[counted], data.Y[counted]
+        counted = np.flatnonzero(data.weights.counted())
+        self._weights, self._labels = data.weights[counted], data.Y[counted]
+        self._weighted = self._weights.times(self._labels)
         self._index = self._build(data, data.rows[counted])
         self._choose(data, counts, temperatures)
 
@@ -114,14 +117,14 @@ class KNNHead(BaseHead):
         rows = np.arange(len(data.rows_val))
         if len(rows) > _VAL_ROWS:
             rows = np.sort(np.random.default_rng(self.seed).choice(rows, _VAL_ROWS, replace=False))
-        truth = data.Y_val[rows].toarray()
+        truth, known = data.Y_val[rows].toarray(), data.weights_val[rows].known()
         similarities, neighbours = self._search(take(data.X_val, data.rows_val[rows]), counts[-1])
         # If no label has both positives and negatives in validation, the middle options are used.
         self.chosen_k, self.chosen_temperature = counts[len(counts) // 2], temperatures[len(temperatures) // 2]
         self.val_map = {}
         for k in counts:
             for temperature in temperatures:
-                val_map = macro_map(truth, self._vote(similarities[:, :k], neighbours[:, :k], temperature))
+                val_map = macro_map(truth, self._vote(similarities[:, :k], neighbours[:, :k], temperature), known)
                 if val_map is not None:
                     self.val_map[k, temperature] = val_map
         if self.val_map:
@@ -159,14 +162,14 @@ class KNNHead(BaseHead):
         similarities = np.where(found, similarities, -1)
         nearest = similarities.max(axis=1, keepdims=True, initial=-1)
         votes = np.exp((similarities - nearest) / temperature) * found
-        votes *= self._arrays["weights"][neighbours]
         starts = np.arange(0, votes.size + 1, max(votes.shape[1], 1))
         ballots = sparse.csr_array(
             (votes.ravel(), neighbours.ravel() * found.ravel(), starts), (len(votes), self._index.ntotal)
         )
         base_rates, constant = self._arrays["prior"], self._arrays["single"]
-        totals = votes.sum(axis=1, keepdims=True, dtype=np.float64) + self._smoothing
-        probabilities = ((ballots @ self._labels).toarray() + self._smoothing * base_rates) / np.maximum(totals, 1e-12)
+        totals = self._weights.votes(ballots) + self._smoothing
+        probabilities = (ballots @ self._weighted).toarray() + self._smoothing * base_rates
+        probabilities /= np.maximum(totals, 1e-12)
         probabilities[:, constant] = base_rates[constant]
         result: np.ndarray = np.clip(probabilities, 0, 1).astype(np.float32)
         return result
@@ -177,13 +180,15 @@ class KNNHead(BaseHead):
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         tried = [[*one, val_map] for one, val_map in self.val_map.items()]
         chosen = {"chosen_k": self.chosen_k, "chosen_temperature": self.chosen_temperature, "val_map": tried}
-        return chosen, self._arrays | labels_to_arrays(self._labels)
+        return chosen, self._arrays | labels_to_arrays(self._labels) | self._weights.to_arrays()
 
     def _restore(self, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self.chosen_k, self.chosen_temperature = int(content["chosen_k"]), float(content["chosen_temperature"])
         self.val_map = {(int(k), float(one)): float(val_map) for k, one, val_map in content["val_map"]}
         self._smoothing = float(self.smoothing)
-        self._labels = labels_from_arrays(arrays, (len(arrays["weights"]), len(arrays["prior"])))
+        shape = len(arrays["weights"]), len(arrays["prior"])
+        self._labels, self._weights = labels_from_arrays(arrays, shape), LabelWeights.from_arrays(arrays, shape)
+        self._weighted = self._weights.times(self._labels)
         self._arrays, self._shape = arrays, arrays["mean"].shape
 
     def _write_files(self, folder: Path) -> None:
@@ -192,5 +197,5 @@ class KNNHead(BaseHead):
 
     def _read_files(self, folder: Path) -> None:
         self._index = faiss.read_index(str(folder / NEIGHBOURS))
-        if (self._index.ntotal, self._index.d) != (len(self._arrays["weights"]), self._arrays["mean"].size):
+        if (self._index.ntotal, self._index.d) != (len(self._weights), self._arrays["mean"].size):
             raise ValueError(f"{NEIGHBOURS} belongs to another head")

@@ -78,6 +78,7 @@ class LinearHead(BaseHead):
         random, device = np.random.default_rng(self.seed), resolve_device(self.device)
         some_val = np.sort(random.permutation(len(data.rows_val))[:_VAL_ROWS])
         rows_val, truth = take(data.X_val, data.rows_val[some_val]), data.Y_val[some_val].toarray()
+        known = data.weights_val[some_val].known()
         labels, base_rates = np.flatnonzero(~data.constant_labels()), data.base_rates()
 
         def fitted_from(weights: Weights) -> dict[str, np.ndarray]:
@@ -87,7 +88,7 @@ class LinearHead(BaseHead):
             return {"mean": mean, "scale": scale, "coefficients": coefficients, "intercepts": intercepts}
 
         def validate(weights: Weights) -> float | None:
-            return macro_map(truth, _probabilities(fitted_from(weights), rows_val))
+            return macro_map(truth, _probabilities(fitted_from(weights), rows_val), known)
 
         order, sizes = random.permutation(len(data)), [*(size for size in _STAGES if size < len(data)), len(data)]
         weights = Weights(np.zeros((len(mean), len(labels))), logit(base_rates[labels]))

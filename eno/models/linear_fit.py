@@ -26,7 +26,10 @@ class Weights:
 
 
 class Objective:
-    """Mean binary cross-entropy per row of each label, and its gradient, on some rows and labels of the training data.
+    """Binary cross-entropy of each label per row, and its gradient, on some rows and labels of the training data.
+
+    The loss of a label is the weighted sum over the rows, divided by what the weights of a label sum to on average. A
+    penalty thus holds back labels that are known in few rows more than others.
 
     Chunks are standardised whenever they are read, which is cheap and saves a second copy of all vectors.
     """
@@ -42,8 +45,9 @@ class Objective:
     ) -> None:
         self._X, self._rows = data.X, data.rows[rows]
         self._Y = data.Y[rows][:, labels]
-        weights = data.weights[rows].astype(np.float64)
-        self._weights = (weights / max(weights.sum(), 1e-12)).astype(np.float32)
+        self._weights = data.weights[rows].of_labels(labels)
+        self._scale_of_weights = self._weights.scale()
+        self.shares = self._weights.totals() / self._scale_of_weights
         self._mean, self._scale, self.device = mean, scale, device
         self._pieces = list(chunks(len(rows), max(256, min(ROWS_AT_ONCE, _LOGITS_AT_ONCE // max(1, len(labels))))))
         self._cached: list[torch.Tensor] = []
@@ -69,10 +73,11 @@ class Objective:
         by_coefficients, by_intercepts = torch.zeros_like(coefficients), torch.zeros_like(intercepts)
         for at, X in zip(self._pieces, self.vectors(), strict=True):
             Y = torch.from_numpy(self._Y[at].toarray()).to(self.device)
-            weights = torch.from_numpy(self._weights[at]).to(self.device)
+            weights = torch.from_numpy(self._weights[at].dense() / np.float32(self._scale_of_weights)).to(self.device)
             logits = torch.addmm(intercepts, X, coefficients)
-            losses += (weights @ torch.nn.functional.softplus(logits).addcmul_(Y, logits, value=-1)).double()
-            errors = logits.sigmoid_().sub_(Y).mul_(weights[:, None])
+            of_rows = torch.nn.functional.softplus(logits).addcmul_(Y, logits, value=-1)
+            losses += of_rows.mul_(weights).sum(dim=0).double()
+            errors = logits.sigmoid_().sub_(Y).mul_(weights)
             by_coefficients.addmm_(X.T, errors)
             by_intercepts += errors.sum(dim=0)
         return losses, by_coefficients, by_intercepts
@@ -98,10 +103,10 @@ class Solver:
             with _threads_for(10 * dim**3):
                 self._variances, axes = torch.linalg.eigh(moment / rows)
             self._axes = axes.to(objective.device)
-        p = torch.from_numpy(base_rates)
-        self._curvature = p * (1 - p)
+        p, shares = torch.from_numpy(base_rates), torch.from_numpy(objective.shares).clamp(min=1e-6)
+        self._curvature = shares * p * (1 - p)
         # Makes the initial losses of all labels equal, with sum 1.
-        self._importance = -1 / (p * p.log() + (1 - p) * torch.log1p(-p)) / max(1, len(p))
+        self._importance = -1 / (p * p.log() + (1 - p) * torch.log1p(-p)) / shares / max(1, len(p))
 
     def solve(
         self, objective: Objective, start: Weights, l2: float, *, max_iterations: int, tolerance: float

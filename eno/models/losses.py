@@ -86,18 +86,21 @@ class MultiLabelLoss(nn.Module):
         weights = np.ones(1) if positive_weights is None else positive_weights
         self.register_buffer("weights", torch.as_tensor(weights, dtype=torch.float32), persistent=False)
 
-    def forward(
-        self, logits: torch.Tensor, targets: torch.Tensor, row_weights: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Compute the mean loss from logits and targets [shape=(b, k)], optionally weighted by row [shape=(b,)]."""
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+        """Compute the mean loss from logits and targets [shape=(b, k)], optionally weighted [shape=(b, 1) or (b, k)].
+
+        Targets that are NaN are not known, and do not count.
+        """
+        known = ~torch.isnan(targets)
+        targets = torch.where(known, targets, 0)
         if self.label_smoothing:
             targets = targets * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
         losses = self._elements(logits, targets)
         if self.weighted:
             losses = losses * (1 + targets * (self.weights - 1))
-        if row_weights is not None:
-            losses = losses * row_weights[:, None]
-        return losses.mean()
+        if weights is not None:
+            losses = losses * weights
+        return (losses * known).sum() / known.sum().clamp_min(1)
 
     def _elements(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         if self.name == "bce":
@@ -117,11 +120,11 @@ class MultiLabelLoss(nn.Module):
         return -(targets * of_positives + (1 - targets) * of_negatives)
 
 
-def positive_weights(kind: ClassWeights, positives: np.ndarray, rows: int) -> np.ndarray | None:
+def positive_weights(kind: ClassWeights, positives: np.ndarray, rows: np.ndarray | int) -> np.ndarray | None:
     """Return weights for the positives of each label relative to its negatives [shape=(k,), dtype=float32].
 
     They are limited to 1/100 … 100; None means that all are 1. `positives` counts the training rows with each label
-    [shape=(k,)], `rows` all training rows.
+    [shape=(k,)], `rows` all training rows, or those in which each label is known.
     """
     if kind not in CLASS_WEIGHTS:
         raise ValueError(f"class_weights = {kind!r}: expected one of {', '.join(CLASS_WEIGHTS)}.")
@@ -131,7 +134,7 @@ def positive_weights(kind: ClassWeights, positives: np.ndarray, rows: int) -> np
     if kind == "balanced":
         weights = (rows - counts) / counts
     else:  # relative to the mean over labels
-        beta = 1 - 1 / max(rows, 2)
+        beta = 1 - 1 / np.maximum(rows, 2)
         inverse = (1 - beta) / (1 - beta**counts)
         weights = inverse / inverse.mean()
     clipped: np.ndarray = np.clip(weights, 1 / _MAX_WEIGHT, _MAX_WEIGHT).astype(np.float32)

@@ -154,18 +154,18 @@ class MLPHead(BaseHead):
         loss_fn = MultiLabelLoss(
             self.loss,
             label_smoothing=self.label_smoothing,
-            positive_weights=positive_weights(self.class_weights, data.positives(), rows),
+            positive_weights=positive_weights(self.class_weights, data.positives(), data.weights.counts()),
             **dict(self.loss_options or {}),
         ).to(device)
         random = np.random.default_rng(self.seed)
         some_val = np.sort(random.permutation(len(data.rows_val))[:_VAL_ROWS])
-        truth = data.Y_val[some_val].toarray()
+        truth, known = data.Y_val[some_val].toarray(), data.weights_val[some_val].known()
         self.history, stopping, best_state = [], EarlyStopping(self.patience), network.state_dict()
         for number in range(1, epochs + 1):
             network.train()
             loss = 0.0
-            for X, real, Y, row_weights in self._batches(data, batch, random, device):
-                value = loss_fn(network(X, real), Y, row_weights)
+            for X, real, Y, weights in self._batches(data, batch, random, device):
+                value = loss_fn(network(X, real), Y, weights)
                 optimizer.zero_grad()
                 value.backward()
                 optimizer.step()
@@ -177,11 +177,11 @@ class MLPHead(BaseHead):
                     f"Try a learning_rate below {self.learning_rate}."
                 )
             probabilities = self._apply(network, data.X_val, data.rows_val[some_val])
-            val_map = macro_map(truth, probabilities)
+            val_map = macro_map(truth, probabilities, known)
             epoch = Epoch(
                 number=number,
                 train_loss=loss / rows,
-                val_loss=_loss(loss_fn, probabilities, truth) if len(truth) else None,
+                val_loss=_loss(loss_fn, probabilities, truth, known) if len(truth) else None,
                 val_map=val_map,
                 learning_rate=float(schedule.get_last_lr()[0]),
             )
@@ -201,20 +201,22 @@ class MLPHead(BaseHead):
         self, data: TrainingData, size: int, random: np.random.Generator, device: torch.device
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor]]:
         """Yield vectors, which windows are real, labels and weights, shuffled."""
-        weights = data.weights / max(float(data.weights.mean()), 1e-12)
+        mean = np.float32(data.weights.scale() / len(data))
         order = random.permutation(len(data))
         for first in range(0, len(order), size):
             chosen = order[first : first + size]
             X, real = _tensors(data.X, data.rows[chosen], device, pools=self.takes_windows)
             Y = torch.from_numpy(data.Y[chosen].toarray()).to(device)
-            row_weights = torch.from_numpy(weights[chosen]).to(device)
+            weights = torch.from_numpy(data.weights[chosen].dense() / mean).to(device)
             if self.mixup > 0:
+                # Mixed targets are means weighted like the losses, so that labels that are not known stay out of them.
                 if real is None:
-                    X, Y, row_weights = mixup(self.mixup, random, X, Y, row_weights)
+                    X, Y, weights = mixup(self.mixup, random, X, Y * weights, weights)
                 else:
                     X = _repeated(X, real)
-                    X, Y, row_weights, real = mixup(self.mixup, random, X, Y, row_weights, real)
-            yield X, real, Y, row_weights
+                    X, Y, weights, real = mixup(self.mixup, random, X, Y * weights, weights, real)
+                Y = Y / weights.clamp_min(1e-12)
+            yield X, real, Y, weights
 
     def _read(self, X: Vectors, rows: slice) -> Any:
         found = X[rows]
@@ -281,10 +283,11 @@ def _rate(step: int, total: int, warm_up: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
 
 
-def _loss(loss_fn: MultiLabelLoss, probabilities: np.ndarray, truth: np.ndarray) -> float:
+def _loss(loss_fn: MultiLabelLoss, probabilities: np.ndarray, truth: np.ndarray, known: np.ndarray | None) -> float:
+    weights = None if known is None else torch.from_numpy(known / np.float32(max(known.mean(), 1e-12)))
     device = next(loss_fn.buffers()).device
     logits = torch.logit(torch.from_numpy(probabilities), eps=1e-7).to(device)
-    return float(loss_fn(logits, torch.from_numpy(truth).to(device)))
+    return float(loss_fn(logits, torch.from_numpy(truth).to(device), None if weights is None else weights.to(device)))
 
 
 def _renamed(weights: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from eno.models.bags import Bags
 from eno.models.calibration.cross_fitting import divide
+from eno.models.label_weights import LabelWeights, SampleWeight
 from eno.models.types import Labels, Vectors
 from eno.views import RowView
 
@@ -74,10 +75,10 @@ def check_finite(vectors: np.ndarray, first: int = 0) -> None:
         raise ValueError(f"X has NaN or infinite values, first in row {first + int(broken.argmax())}.")
 
 
-def constant_labels(Y: sparse.csr_array) -> np.ndarray:
-    """Return which labels have only positives or only negatives [shape=(k,), dtype=bool]."""
-    sums = Y.sum(axis=0, dtype=np.float64)
-    constant: np.ndarray = (sums == 0) | (sums == Y.shape[0])
+def constant_labels(Y: sparse.csr_array, weights: LabelWeights) -> np.ndarray:
+    """Return which labels have only positives or only negatives among those with a weight [shape=(k,), dtype=bool]."""
+    sums = weights.counted_of(Y).sum(axis=0, dtype=np.float64)
+    constant: np.ndarray = (sums == 0) | (sums == weights.counts())
     return constant
 
 
@@ -91,20 +92,18 @@ class TrainingData:
         Of which only `rows` and `rows_val` are used; the same if the validation rows were held out from training.
     Y, Y_val : scipy.sparse.csr_array [shape=(n, k), (n_val, k), dtype=float32]
         Labels of those rows.
-    weights : np.ndarray [shape=(n,), dtype=float32]
-        Weights of the training rows.
-    weights_val : np.ndarray [shape=(n_val,), dtype=float32]
-        Of validation rows that were held out from training; only used when they are fitted on as well.
+    weights, weights_val : LabelWeights
+        Weights of the labels; 0 where a label is not known. For validation, only that counts.
     """
 
     X: Vectors
     Y: sparse.csr_array
     rows: np.ndarray
-    weights: np.ndarray
+    weights: LabelWeights
     X_val: Vectors
     Y_val: sparse.csr_array
     rows_val: np.ndarray
-    weights_val: np.ndarray
+    weights_val: LabelWeights
 
     @classmethod
     def of(
@@ -115,7 +114,8 @@ class TrainingData:
         Y_val: Labels | None,
         *,
         groups: np.ndarray | None,
-        sample_weight: np.ndarray | None,
+        sample_weight: SampleWeight | None,
+        sample_weight_val: SampleWeight | None = None,
         seed: int,
     ) -> list[TrainingData]:
         """Check the arguments of `eno.models.Head.fit`, and return what is fitted on and validated on.
@@ -124,12 +124,9 @@ class TrainingData:
         validation; of more than 20,000 rows, a tenth is held out once.
         """
         X, labels = check_labelled(X, Y)
-        for name, values in (("groups", groups), ("sample_weight", sample_weight)):
-            if values is not None and np.shape(values) != (len(X),):
-                raise ValueError(f"{name} has the shape {np.shape(values)}; expected ({len(X)},), one value per row.")
-        weights = np.ones(len(X), np.float32) if sample_weight is None else np.asarray(sample_weight, np.float32)
-        if not (np.isfinite(weights) & (weights >= 0)).all():
-            raise ValueError("sample_weight has values that are negative or not finite.")
+        if groups is not None and np.shape(groups) != (len(X),):
+            raise ValueError(f"groups has the shape {np.shape(groups)}; expected ({len(X)},), one value per row.")
+        weights = LabelWeights.of(sample_weight, labels.shape)
         if (X_val is None) != (Y_val is None):
             raise ValueError("X_val and Y_val go together: pass both or neither.")
         if X_val is not None and Y_val is not None:
@@ -142,7 +139,8 @@ class TrainingData:
                     f"X and Y, {X.shape} and {labels.shape}."
                 )
             rows, rows_val = np.arange(len(X)), np.arange(len(X_val))
-            folds = [cls(X, labels, rows, weights, X_val, labels_val, rows_val, np.zeros(0, np.float32))]
+            weights_val = LabelWeights.of(sample_weight_val, labels_val.shape)
+            folds = [cls(X, labels, rows, weights, X_val, labels_val, rows_val, weights_val)]
         else:
             folds = [
                 cls(X, labels[rows], rows, weights[rows], X, labels[rows_val], rows_val, weights[rows_val])
@@ -150,7 +148,7 @@ class TrainingData:
             ]
         if len(folds[0]) < 2:
             raise ValueError(f"Fitting needs at least 2 training rows; there are {len(folds[0])}.")
-        folds = [fold for fold in folds if fold.weights.any()]
+        folds = [fold for fold in folds if fold.weights.counted().any()]
         if not folds:
             raise ValueError("All training rows have weight 0.")
         return folds
@@ -164,7 +162,7 @@ class TrainingData:
         rows = np.concatenate([self.rows, self.rows_val])
         order = np.argsort(rows)
         Y = sparse.vstack([self.Y, self.Y_val], format="csr")[order]
-        weights = np.concatenate([self.weights, self.weights_val])[order]
+        weights = LabelWeights.joined([self.weights, self.weights_val])[order]
         none = np.zeros(0, np.int64)
         return TrainingData(self.X, Y, rows[order], weights, self.X_val, self.Y_val[none], none, self.weights_val[none])
 
@@ -194,20 +192,21 @@ class TrainingData:
 
     def positives(self) -> np.ndarray:
         """Return the number of training rows with each label, counting soft labels as 1 [shape=(k,), dtype=int64]."""
-        return np.bincount(self.Y.indices, minlength=self.Y.shape[1])
+        return np.bincount(self.weights.counted_of(self.Y).indices, minlength=self.Y.shape[1])
 
     def constant_labels(self) -> np.ndarray:
         """Return which labels have only positives or only negatives [shape=(k,), dtype=bool]."""
-        return constant_labels(self.Y[self.weights > 0])
+        return constant_labels(self.Y, self.weights)
 
     def base_rates(self) -> np.ndarray:
         """Return the frequency of each label [shape=(k,)], by Laplace's rule of succession never quite 0 or 1."""
-        rates: np.ndarray = (self.Y.T @ self.weights + 1) / (self.weights.sum(dtype=np.float64) + 2)
+        positive = self.weights.times(self.Y).sum(axis=0, dtype=np.float64)
+        rates: np.ndarray = (positive + 1) / (self.weights.totals() + 2)
         return rates
 
 
 def _divide(
-    rows: int, groups: np.ndarray | None, weights: np.ndarray, seed: int
+    rows: int, groups: np.ndarray | None, weights: LabelWeights, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield training and held-out rows of each fold; rows of weight 0 are not validated on."""
     if groups is not None and len(np.unique(np.asarray(groups))) == 1:
@@ -215,7 +214,7 @@ def _divide(
             f"All {rows} rows belong to one group, {str(np.asarray(groups)[0])!r}, so none can be held out for "
             "validation. Pass X_val and Y_val, or no groups."
         )
-    many = rows > _FOLD_ROWS
+    many, counted = rows > _FOLD_ROWS, weights.counted()
     fold_of = divide(rows, groups, folds=round(1 / _HELD_OUT) if many else _FOLDS, seed=seed)
     for fold in range(1 if many else int(fold_of.max()) + 1):
-        yield np.flatnonzero(fold_of != fold), np.flatnonzero((fold_of == fold) & (weights > 0))
+        yield np.flatnonzero(fold_of != fold), np.flatnonzero((fold_of == fold) & counted)

@@ -10,6 +10,8 @@ import numpy as np
 from pydantic import Field
 from scipy import sparse
 
+from eno.models.label_weights import SampleWeight
+
 if TYPE_CHECKING:
     from eno.models.folds import OutOfFold
 
@@ -62,7 +64,8 @@ class Head(Protocol):
         Y_val: Labels | None = None,
         *,
         groups: np.ndarray | None = None,
-        sample_weight: np.ndarray | None = None,
+        sample_weight: SampleWeight | None = None,
+        sample_weight_val: SampleWeight | None = None,
     ) -> Self:
         """Fit the head.
 
@@ -78,7 +81,10 @@ class Head(Protocol):
             once instead, and then learned from as well.
         groups : np.ndarray [shape=(n,)], optional
             Group of each training row, such as its artist. Groups stay whole in the folds.
-        sample_weight : np.ndarray [shape=(n,)], optional
+        sample_weight : np.ndarray [shape=(n,) or (n, k)] or LabelWeights, optional
+            Weights of the rows, or of every label in them: 0 where a label is not known.
+        sample_weight_val : optional
+            The same for the validation rows, where only known and unknown labels are told apart.
         """
 
     def predict_proba(self, X: Vectors) -> np.ndarray:

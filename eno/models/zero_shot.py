@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from eno.models.base import BaseHead
 from eno.models.calibration.scaling import fit_scaling
+from eno.models.label_weights import LabelWeights
 from eno.models.training_data import TrainingData, take
 
 # Prior standard deviations of a tag's slope and offset around those of all tags. That of the slope is small: logits are
@@ -45,7 +46,7 @@ class ZeroShotHead(BaseHead):
     A tag's logit is ``logit_scale * (cos(x, prompt) - cos(x, neutral))``, as if the encoder chose between "a shoegaze
     song" and "a song". `fit` calibrates it by Platt scaling shrunk towards the slope and offset of all tags
     (`eno.models.calibration.scaling.fit_scaling`), so that a few labelled tracks suffice. It uses validation rows like
-    training rows, and ignores groups and weights.
+    training rows, and ignores groups and weights, except that labels of weight 0 do not count.
     """
 
     _min_rows = 4
@@ -63,14 +64,16 @@ class ZeroShotHead(BaseHead):
     def _fit(self, data: TrainingData) -> None:
         X = np.concatenate([take(data.X, data.rows), take(data.X_val, data.rows_val)])
         labels = sparse.vstack([data.Y, data.Y_val], format="csr")
+        known = LabelWeights.joined([data.weights, data.weights_val]).known()
         if labels.shape[1] != len(self.prompts):
             raise ValueError(f"Y has {labels.shape[1]} labels; expected {len(self.prompts)}, one per prompt.")
         slopes, offsets, _ = fit_scaling(
             np.ascontiguousarray(self._logits(X).T),
-            sparse.csr_array(labels.T > 0),
+            sparse.csr_array((labels if known is None else labels.multiply(known)).T > 0),
             method="platt",
             min_positives=0,
             deviations=_DEVIATIONS,
+            known=None if known is None else np.ascontiguousarray(known.T),
         )
         self.slopes, self.offsets = slopes.astype(np.float32), offsets.astype(np.float32)
         self.calibrated = True

@@ -94,6 +94,20 @@ def ignores_rows_of_weight_0(create: Create) -> None:
     expect(area > 0.9, f"with inverted labels of weight 0, ROC-AUC is {area:.3f}, expected above 0.9.")
 
 
+def ignores_labels_of_weight_0(create: Create) -> None:
+    """What is written where a label has weight 0 does no harm, in training and in validation rows."""
+    (X, Y), (X_val, Y_val) = half_spaces(), half_spaces(2, n=200)
+    known, known_val = (np.random.default_rng(len(one)).random(one.shape) < 0.7 for one in (Y, Y_val))
+    weights = {"sample_weight": known.astype(np.float32), "sample_weight_val": known_val.astype(np.float32)}
+    found = []
+    for wrong in (0, 1):
+        labels, labels_val = np.where(known, Y, wrong), np.where(known_val, Y_val, wrong)
+        head = create().fit(X, labels, X_val, labels_val, **weights)
+        found.append(head.predict_proba(X))
+    expect_close(found[1], found[0], 1e-5, "probabilities after other labels of weight 0")
+    expect_close(_saved_and_loaded(head).predict_proba(X), found[1], 2e-7, "saved and loaded, with weights of labels")
+
+
 def takes_layers(create: Create) -> None:
     """Vectors can have layers [shape=(n, layers, dim)]."""
     X, Y = half_spaces()
@@ -248,6 +262,7 @@ HEAD_CHECKS: tuple[Callable[[Create], None], ...] = (
     returns_probabilities,
     fits_the_same_twice,
     ignores_rows_of_weight_0,
+    ignores_labels_of_weight_0,
     takes_layers,
     takes_soft_labels,
     takes_sparse_labels,

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from eno.embeddings.store.joined_stores import Stores
 from eno.errors import LabelError
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import Head, Vectors
+from eno.models.label_weights import LabelWeights
 from eno.tagging import vectors_for
 
 
@@ -34,6 +35,9 @@ class LabelledTracks:
         Means over windows, read from the store on access; or all windows, in memory.
     Y : scipy.sparse.csr_array [shape=(n, num_labels), dtype=float32]
         0 to 1; secondary genres may have a lower weight.
+    weights : LabelWeights
+        Weight of every label in training: 0 for the labels of a family of which the album has none at all, since nobody
+        may have named them; higher for users' corrections.
     albums, groups : np.ndarray [shape=(n,), dtype=object]
         Album and artist group of each track.
     """
@@ -41,6 +45,7 @@ class LabelledTracks:
     ids: list[str]
     X: Vectors
     Y: sparse.csr_array
+    weights: LabelWeights
     albums: np.ndarray
     groups: np.ndarray
 
@@ -48,6 +53,11 @@ class LabelledTracks:
     def truth(self) -> np.ndarray:
         """Labels for evaluation: 1 whatever the weight [shape=(n, num_labels), dtype=float32]."""
         return binary(self.Y)
+
+    @property
+    def known(self) -> np.ndarray | None:
+        """Which labels are known [shape=(n, num_labels), dtype=bool]; None if all are."""
+        return self.weights.known()
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +67,14 @@ class SplitPredictions:
     Attributes
     ----------
     probabilities, truth : np.ndarray [shape=(n, num_labels), dtype=float32]
+    known : np.ndarray [shape=(n, num_labels), dtype=bool] or None
+        Which labels are known; None if all are.
     """
 
     ids: list[str]
     probabilities: np.ndarray
     truth: np.ndarray
+    known: np.ndarray | None
     albums: np.ndarray
     groups: np.ndarray
 
@@ -69,8 +82,9 @@ class SplitPredictions:
         """Return the predictions for some of the tracks, in this order."""
         places = {track_id: row for row, track_id in enumerate(self.ids)}
         rows = np.array([places[track_id] for track_id in ids], np.int64)
+        known = None if self.known is None else self.known[rows]
         return SplitPredictions(
-            list(ids), self.probabilities[rows], self.truth[rows], self.albums[rows], self.groups[rows]
+            list(ids), self.probabilities[rows], self.truth[rows], known, self.albums[rows], self.groups[rows]
         )
 
 
@@ -119,6 +133,7 @@ class Collection:
             ids,
             self.store.view(ids) if head is None else vectors_for(head, self.store, ids),
             encode_labels(rows, self.labels),
+            label_weights(rows, self.labels),
             rows["file_name"].to_numpy(),
             rows[GROUP.name].to_numpy(),
         )
@@ -130,11 +145,19 @@ class Collection:
         rows = sample_rows(len(tracks.ids), limit)
         ids = [tracks.ids[row] for row in rows]
         probabilities, truth = parts.head.predict_proba(tracks.X[rows]), binary(tracks.Y[rows])
-        return SplitPredictions(ids, probabilities, truth, tracks.albums[rows], tracks.groups[rows])
+        known = tracks.weights[rows].known()
+        return SplitPredictions(ids, probabilities, truth, known, tracks.albums[rows], tracks.groups[rows])
 
     def sizes(self) -> dict[str, int]:
         """Return the number of tracks in each split, including those that could not be embedded."""
         return {split: len(read_split(self.splits, split)) for split in SPLITS}
+
+    def unlabelled(self) -> dict[str, int]:
+        """Return the number of tracks, of all splits, whose album has no genre or no descriptor at all."""
+        splits = [read_split(self.splits, split) for split in SPLITS]
+        known = [self.labels.known_families(*(rows[name] for name in LABEL_COLUMNS)) for rows in splits]
+        counts = (~np.concatenate(known)).sum(axis=0).tolist()
+        return dict(zip(("genres", "descriptors"), counts, strict=True))
 
 
 def without_tracks(rows: pa.Table, track_ids: Sequence[str]) -> pa.Table:
@@ -156,6 +179,18 @@ def binary(labels: sparse.csr_array) -> np.ndarray:
 def encode_labels(rows: pa.Table, labels: LabelEncoder) -> sparse.csr_array:
     """Encode the labels of the tracks of a split [shape=(n, num_labels), dtype=float32]."""
     return labels.encode_many(*(rows[name] for name in LABEL_COLUMNS))
+
+
+def label_weights(rows: pa.Table, labels: LabelEncoder) -> LabelWeights:
+    """Return weights for the labels of the tracks of a split; see `LabelledTracks`."""
+    known = labels.known_families(*(rows[name] for name in LABEL_COLUMNS))
+    return LabelWeights.of_families(known, np.repeat([0, 1], [labels.num_genres, labels.num_descriptors]))
+
+
+def weights_of(train: LabelledTracks, val: LabelledTracks | None = None) -> dict[str, Any]:
+    """Return the arguments of `eno.models.Head.fit` for the weights of labels, unless all are 1."""
+    named = {"sample_weight": train.weights} | ({} if val is None else {"sample_weight_val": val.weights})
+    return {name: one for name, one in named.items() if not (one.complete and (one.rows == 1).all())}
 
 
 def split_ids(splits: Path) -> pa.Table:

@@ -21,7 +21,8 @@ from eno.files import AudioRoots
 from eno.inference.predictor import EnoPredictor
 from eno.inference.predictor_folder import PredictorParts
 from eno.spec import vector_shape
-from eno.training.collection import Collection, SplitPredictions, encode_labels
+from eno.training.collection import Collection, SplitPredictions, encode_labels, label_weights
+from eno.training.feedback import Corrections
 from eno.training.heads import TrainedPredictor, train_head
 from eno.training.record import HeadPlan
 
@@ -63,11 +64,13 @@ class Candidate:
         return f"{self.encoder} {self.head}"
 
 
-def head_candidate(encoder: str, collection: Collection, plan: HeadPlan) -> Candidate:
+def head_candidate(
+    encoder: str, collection: Collection, plan: HeadPlan, *, corrections: Corrections | None = None
+) -> Candidate:
     """Return a head on the embeddings of a store as a candidate; `encoder` is the name to show."""
 
     def train(folder: Path, device: str) -> tuple[TrainedPredictor, SplitPredictions]:
-        trained = train_head(collection, plan, device=device, checkpoint=folder)
+        trained = train_head(collection, plan, device=device, checkpoint=folder, corrections=corrections)
         trained.save(folder)
         return trained, collection.predict(trained.parts, SPLITS[-1])
 
@@ -152,16 +155,15 @@ def compare_candidates(
         if number == 0:
             test = predicted
             audio = [] if audio_roots is None else [*map(AudioRoots.of(audio_roots).file, _spread(test.ids))]
-        raw, calibration = _probabilities(candidate, predicted, test.ids), trained.parts.calibration
-        assert calibration is not None
-        probabilities.append(calibration.apply(raw))
+        raw = _probabilities(candidate, predicted, test.ids)
+        probabilities.append(trained.parts.calibrated(raw))
         row = ComparisonRow(
             encoder=candidate.encoder,
             head=candidate.head,
             dim=candidate.dim,
             val_map=trained.record.validation["map_macro"] or float("nan"),
-            metrics=intervals(test.truth, probabilities[-1], calibration.thresholds, test.groups),
-            f1_fixed=evaluate(test.truth, raw).f1_macro,
+            metrics=intervals(test.truth, probabilities[-1], trained.parts.thresholds, test.groups, known=test.known),
+            f1_fixed=evaluate(test.truth, raw, known=test.known).f1_macro,
             fit_s=trained.record.seconds,
             tag_s=_seconds_per_file(trained.parts, audio, encoders, device),
             size_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
@@ -170,16 +172,19 @@ def compare_candidates(
         rows.append(row)
     if on_progress:
         on_progress(len(candidates), len(candidates), "")
-    train_labels = encode_labels(read_split(candidates[0].splits, SPLITS[0]), candidates[0].labels)
-    base_rates = prevalence_baseline(train_labels, len(test.ids))
+    split, labels = read_split(candidates[0].splits, SPLITS[0]), candidates[0].labels
+    counts = label_weights(split, labels).counts()
+    base_rates = prevalence_baseline(encode_labels(split, labels), len(test.ids), counts)
     max(rows, key=lambda row: row.val_map).winner = True
-    metrics = intervals(test.truth, base_rates, 0.5, test.groups)
+    metrics = intervals(test.truth, base_rates, 0.5, test.groups, known=test.known)
     rows.append(ComparisonRow(PREVALENCE, "", metrics=metrics, f1_fixed=metrics["f1_macro"].value))
     probabilities.append(base_rates)
     place = next((place for place, candidate in enumerate(candidates) if candidate is reference), -1)
     for row, one in zip(rows, probabilities, strict=True):
         if row is not rows[place]:
-            found = paired_difference(test.truth, one, probabilities[place], test.groups, metrics=("map_macro",))
+            found = paired_difference(
+                test.truth, one, probabilities[place], test.groups, metrics=("map_macro",), known=test.known
+            )
             row.difference = found["map_macro"]
     return sorted(rows, key=lambda row: -row.metrics["map_macro"].value)
 

@@ -10,8 +10,7 @@ from eno.data.splits.stratify import SPLITS
 from eno.evaluation.diagnosis import Predictions
 from eno.evaluation.evaluation import Evaluation, evaluate_predictions
 from eno.inference.predictor_folder import PredictorParts
-from eno.models.aggregation import aggregate
-from eno.training.collection import PredictionSource, SplitPredictions
+from eno.training.collection import PredictionSource
 from eno.training.record import TrainingRecord, check_unseen
 
 _DIAGNOSED = 20_000  # maximum number of training tracks, to detect over-fitting
@@ -43,8 +42,7 @@ def evaluate_predictor(
     found = source.predict(parts, split)
     if split == SPLITS[-1]:
         check_unseen(folder, found.ids)
-    probabilities = _calibrated(parts, found)
-    calibration, of_albums = parts.calibration, parts.album_calibration
+    probabilities = parts.calibrated(found.probabilities)
     train = None if split == SPLITS[0] else source.predict(parts, SPLITS[0], limit=_DIAGNOSED)
     return evaluate_predictions(
         labels=parts.labels.all_labels,
@@ -54,19 +52,14 @@ def evaluate_predictor(
         groups=found.groups,
         truth=found.truth,
         probabilities=probabilities,
-        thresholds=0.5 if calibration is None else calibration.thresholds,
+        thresholds=parts.thresholds,
         train_positives=np.array(record.train_positives),
-        raw=None if calibration is None else found.probabilities,
-        train=None if train is None else Predictions(train.truth, _calibrated(parts, train)),
+        known=found.known,
+        raw=None if parts.calibration is None else found.probabilities,
+        train=None if train is None else Predictions(train.truth, parts.calibrated(train.probabilities), train.known),
         head=record.head,
         calibration=record.calibration,
         aggregation=parts.album,
-        album_probabilities=(
-            None if of_albums is None else of_albums.apply(aggregate(probabilities, found.albums, parts.album)[1])
-        ),
-        album_thresholds=None if of_albums is None else of_albums.thresholds,
+        album_probabilities=parts.combine_tracks(probabilities, found.albums)[1],
+        album_thresholds=parts.album_thresholds,
     )
-
-
-def _calibrated(parts: PredictorParts, found: SplitPredictions) -> np.ndarray:
-    return found.probabilities if parts.calibration is None else parts.calibration.apply(found.probabilities)

@@ -30,7 +30,7 @@ VERDICTS = ("accept", "add", "reject", "withdraw")
 FAMILIES = ("genre", "descriptor")
 
 WEIGHT = 4.0
-"""Default sample weight of a corrected track; other tracks have a weight of 1."""
+"""Default weight of a corrected tag in training; others have a weight of 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +94,20 @@ class Feedback:
         """Return the valid corrections of one track, oldest first."""
         return [one for one in self.latest() if one.track_id == track_id]
 
-    def apply(self, ids: list[str], labels: LabelEncoder, truth: np.ndarray) -> np.ndarray:
+    def apply(self, ids: list[str], labels: LabelEncoder, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Correct `truth` [shape=(n, num_labels)], the labels of tracks, in place.
 
-        An accepted or added tag also sets the labels that it implies. Returns the number of corrections applied to each
-        track [shape=(n,), dtype=int64].
+        An accepted or added tag also sets the labels that it implies.
+
+        Returns
+        -------
+        counts : np.ndarray [shape=(n,), dtype=int64]
+            Number of corrections applied to each track.
+        corrected : np.ndarray [shape=(n, num_labels), dtype=bool]
+            The labels that they set.
         """
         rows = {track_id: row for row, track_id in enumerate(ids)}
-        counts = np.zeros(len(ids), np.int64)
+        counts, corrected = np.zeros(len(ids), np.int64), np.zeros(truth.shape, bool)
         # Rejections last: a user may accept a subgenre but reject a genre that it implies.
         for one in sorted(self.latest(), key=lambda one: one.verdict == "reject"):
             row = rows.get(one.track_id)
@@ -112,13 +118,14 @@ class Feedback:
             if one.verdict == "reject":
                 columns = columns[[label_key(labels.all_labels[place]) == label_key(one.tag) for place in columns]]
             truth[row, columns] = float(one.verdict != "reject")
+            corrected[row, columns] = True
             counts[row] += 1
-        return counts
+        return counts, corrected
 
 
 @dataclass(frozen=True)
 class Corrections:
-    """Corrections for training: they replace labels of albums. `weight` is the sample weight of corrected tracks."""
+    """Corrections for training: they replace labels of albums. `weight` is the weight of a corrected tag of a track."""
 
     feedback: Feedback
     weight: float = WEIGHT
@@ -135,14 +142,13 @@ class Corrections:
             raise LabelError(f"{path}: has no corrections. Make some on the web page of 'eno serve'.")
         return cls(feedback, weight)
 
-    def apply(self, tracks: LabelledTracks, labels: LabelEncoder) -> tuple[LabelledTracks, np.ndarray, dict[str, Any]]:
+    def apply(self, tracks: LabelledTracks, labels: LabelEncoder) -> tuple[LabelledTracks, dict[str, Any]]:
         """Correct the labels of the training split; those of the other splits stay, so that heads remain comparable.
 
         Returns
         -------
         tracks : LabelledTracks
-            With corrected labels.
-        sample_weight : np.ndarray [shape=(n,), dtype=float32]
+            With corrected labels and their weights; other labels of the same tracks keep their weights.
         summary : dict
             For the training record: ``file``, ``weight``, number of corrected ``tracks``, and of ``corrections``
             applied. Other corrections are of tracks in other splits, or of tags outside the vocabulary.
@@ -151,17 +157,18 @@ class Corrections:
         is_corrected = np.array([track_id in corrected for track_id in tracks.ids])
         rows, others = np.flatnonzero(is_corrected), np.flatnonzero(~is_corrected)
         truth = tracks.Y[rows].toarray()
-        counts = self.feedback.apply([tracks.ids[row] for row in rows], labels, truth)
+        counts, changed = self.feedback.apply([tracks.ids[row] for row in rows], labels, truth)
         stacked = sparse.vstack([tracks.Y[others], sparse.csr_array(truth)], format="csr")
-        sample_weight = np.ones(len(tracks.ids), np.float32)
-        sample_weight[rows[counts > 0]] = self.weight
+        places, columns = np.nonzero(changed)
+        weights = tracks.weights.with_single(rows[places], columns, self.weight)
         summary = {
             "file": str(self.feedback.path),
             "weight": float(self.weight),
             "tracks": int((counts > 0).sum()),
             "corrections": int(counts.sum()),
         }
-        return replace(tracks, Y=stacked[np.argsort(np.concatenate([others, rows]))]), sample_weight, summary
+        Y = stacked[np.argsort(np.concatenate([others, rows]))]
+        return replace(tracks, Y=Y, weights=weights), summary
 
 
 def _read(path: Path) -> Iterable[Correction]:

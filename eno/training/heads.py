@@ -23,7 +23,15 @@ from eno.models.calibration.calibrate import fit_calibration
 from eno.models.training_data import constant_labels
 from eno.registry import HEADS, TRAINED_HEADS
 from eno.spec import label_of
-from eno.training.collection import Collection, LabelledTracks, SplitPredictions, binary, split_hash, split_ids
+from eno.training.collection import (
+    Collection,
+    LabelledTracks,
+    SplitPredictions,
+    binary,
+    split_hash,
+    split_ids,
+    weights_of,
+)
 from eno.training.feedback import Corrections
 from eno.training.record import FOLDS, HeadPlan, TrainingRecord
 from eno.version import __version__
@@ -93,17 +101,17 @@ def train_head(
     if checkpoint is not None and hasattr(head, _CHECKPOINT):
         setattr(head, _CHECKPOINT, checkpoint / _CHECKPOINT)
     train = collection.tracks(*_fitted_splits(plan), head=head)
-    sample_weight = feedback = None
+    feedback = None
     if corrections is not None:
-        train, sample_weight, feedback = corrections.apply(train, collection.labels)
+        train, feedback = corrections.apply(train, collection.labels)
     if train.Y.nnz == 0:
         raise LabelError(
             f"{collection.splits}: none of {len(train.ids)} training tracks has any of the labels. "
             "Choose labels again with: eno labels"
         )
-    _warn_of_constant_labels(train.Y, collection.labels.all_labels)
+    _warn_of_constant_labels(train, collection.labels.all_labels)
     began = time.monotonic()
-    held_out, val_map = _fit(collection, plan, head, train, sample_weight)
+    held_out, val_map = _fit(collection, plan, head, train)
     parts = PredictorParts(
         specs=collection.store.specs, labels=collection.labels, head=head, policies=collection.store.policies,
         album=plan.album,
@@ -126,16 +134,16 @@ def _fitted_splits(plan: HeadPlan) -> tuple[str, ...]:
 
 
 def _fit(
-    collection: Collection, plan: HeadPlan, head: Head, train: LabelledTracks, sample_weight: np.ndarray | None
+    collection: Collection, plan: HeadPlan, head: Head, train: LabelledTracks
 ) -> tuple[SplitPredictions, float | None]:
     """Fit a head, and return its predictions of held-out tracks, and their macro mAP."""
     try:
         if plan.validation != FOLDS:
             val = collection.tracks(SPLITS[1], head=head)
-            head.fit(train.X, train.Y, val.X, val.truth, sample_weight=sample_weight)
-            found = SplitPredictions(val.ids, head.predict_proba(val.X), val.truth, val.albums, val.groups)
-            return found, macro_map(found.truth, found.probabilities)
-        head.fit(train.X, train.Y, groups=train.groups, sample_weight=sample_weight)
+            head.fit(train.X, train.Y, val.X, val.truth, **weights_of(train, val))
+            found = SplitPredictions(val.ids, head.predict_proba(val.X), val.truth, val.known, val.albums, val.groups)
+            return found, macro_map(found.truth, found.probabilities, found.known)
+        head.fit(train.X, train.Y, groups=train.groups, **weights_of(train))
     except ValueError as error:
         raise TrainingError(
             f"The head {plan.head!r} cannot be fitted on {', '.join(collection.store.places)}: {error}"
@@ -144,14 +152,14 @@ def _fit(
     assert out_of_fold is not None
     rows = out_of_fold.rows
     held_out = SplitPredictions(
-        [train.ids[row] for row in rows], out_of_fold.probabilities, binary(out_of_fold.truth), train.albums[rows],
-        train.groups[rows],
+        [train.ids[row] for row in rows], out_of_fold.probabilities, binary(out_of_fold.truth),
+        out_of_fold.weights.known(), train.albums[rows], train.groups[rows],
     )  # fmt: skip
     return held_out, out_of_fold.macro_map()
 
 
-def _warn_of_constant_labels(Y: sparse.csr_array, names: Sequence[str]) -> None:
-    constant = [names[place] for place in np.flatnonzero(constant_labels(Y)).tolist()]
+def _warn_of_constant_labels(train: LabelledTracks, names: Sequence[str]) -> None:
+    constant = [names[place] for place in np.flatnonzero(constant_labels(train.Y, train.weights)).tolist()]
     if constant:
         more = f" and {len(constant) - _NAMED} more" if len(constant) > _NAMED else ""
         logger.warning(
@@ -177,11 +185,16 @@ def calibrate_predictor(
 
     `val_map` is macro mAP on these tracks, `began` the start of the training, from `time.monotonic`.
     """
-    calibration = fit_calibration(held_out.probabilities, held_out.truth, groups=held_out.groups, **plan.calibration)
-    _, of_albums = aggregate(calibration.apply(held_out.probabilities), held_out.albums, plan.album)
+    options = plan.calibration
+    calibration = fit_calibration(
+        held_out.probabilities, held_out.truth, groups=held_out.groups, known=held_out.known, **options
+    )
+    parts = replace(parts, calibration=calibration)
+    _, of_albums = aggregate(parts.calibrated(held_out.probabilities), held_out.albums, plan.album)
     rows = np.sort(np.unique(held_out.albums.astype(str), return_index=True)[1])  # the first track of each album
+    known = None if held_out.known is None else held_out.known[rows]
     album_calibration = fit_calibration(
-        of_albums, held_out.truth[rows], groups=held_out.groups[rows], **plan.calibration
+        of_albums, held_out.truth[rows], groups=held_out.groups[rows], known=known, **options
     )
     ids = split_ids(splits)
     rules = {name: asdict(estimate) for name, estimate in calibration.estimates.items()}
@@ -201,4 +214,4 @@ def calibrate_predictor(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         feedback=feedback,
     )
-    return TrainedPredictor(replace(parts, calibration=calibration, album_calibration=album_calibration), record)
+    return TrainedPredictor(replace(parts, album_calibration=album_calibration), record)

@@ -14,7 +14,8 @@ from eno.data.splits.stratify import SPLITS
 from eno.errors import ConfigError, MissingExtra, TrainingError
 from eno.models import create_head
 from eno.spec import fingerprint_of
-from eno.training.collection import Collection, split_hash, split_ids
+from eno.training.collection import Collection, split_hash, split_ids, weights_of
+from eno.training.feedback import Corrections
 
 try:
     import optuna
@@ -87,6 +88,7 @@ def tune(
     device: str = "auto",
     seed: int = 0,
     on_trial: Callable[[int, float, float | None], None] | None = None,
+    corrections: Corrections | None = None,
 ) -> TuneResult:
     """Search the space of a head (see `SPACES`) with a tree-structured Parzen estimator.
 
@@ -105,13 +107,17 @@ def tune(
         Maximum number of trials in this run.
     on_trial : callable, optional
         Called with the number of trials, the best macro mAP so far and that of the last trial, None if it failed.
+    corrections : Corrections, optional
+        Corrections of the training split. Other corrections are another search.
     """
     if head not in SPACES:
         raise ConfigError(f"The head {head!r} cannot be tuned. Choose from: {', '.join(SPACES)}.")
     began = time.monotonic()
     initial = create_head(head, **options)
     train = collection.tracks(*SPLITS[:2], head=initial)
-    study = _open(collection, head, options, journal, seed)
+    if corrections is not None:
+        train, _ = corrections.apply(train, collection.labels)
+    study = _open(collection, head, options, journal, seed, corrections)
     resumed = len(study.trials)
 
     def objective(trial: optuna.Trial) -> float:
@@ -119,7 +125,7 @@ def tune(
         trial.set_user_attr("options", chosen)
         fitted = create_head(head, device=device, **chosen)
         try:
-            fitted.fit(train.X, train.Y, groups=train.groups)
+            fitted.fit(train.X, train.Y, groups=train.groups, **weights_of(train))
             value = None if fitted.out_of_fold is None else fitted.out_of_fold.macro_map()
             if value is None:
                 raise TrainingError(f"{collection.splits}: no label has positives and negatives, so mAP is undefined.")
@@ -141,9 +147,20 @@ def tune(
     return _result(study, resumed, time.monotonic() - began)
 
 
-def _open(collection: Collection, head: str, options: dict[str, Any], journal: Path, seed: int) -> optuna.Study:
+def _open(
+    collection: Collection,
+    head: str,
+    options: dict[str, Any],
+    journal: Path,
+    seed: int,
+    corrections: Corrections | None,
+) -> optuna.Study:
     store, labels = collection.store, collection.labels
-    identity = [head, options, fingerprint_of(store.specs), split_hash(split_ids(collection.splits)), labels.all_labels]
+    split = split_hash(split_ids(collection.splits))
+    identity: list[Any] = [head, options, fingerprint_of(store.specs), split, labels.all_labels]
+    if corrections is not None:
+        latest = [[*one.subject, one.verdict] for one in corrections.feedback.latest()]
+        identity.append([corrections.weight, latest])
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
     journal.parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

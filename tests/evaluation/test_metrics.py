@@ -139,3 +139,33 @@ def test_prevalence_baseline_of_sparse_labels_does_not_make_them_dense(monkeypat
     expected = prevalence_baseline(TRUTH, 4)
     monkeypatch.setattr(sparse.csr_array, "toarray", None)
     np.testing.assert_array_equal(prevalence_baseline(labels, 4), expected)
+
+
+def test_labels_that_are_not_known_do_not_count():
+    random = np.random.default_rng(3)
+    truth, scores = random.random((60, 5)) < 0.3, random.random((60, 5))
+    known = random.random((60, 5)) < 0.7
+    result = evaluate(truth, scores, thresholds=0.6, known=known)
+    assert result == evaluate(truth | ~known, np.where(known, scores, 1 - scores), thresholds=0.6, known=known)
+    of_labels = [(truth[known[:, i], i], scores[known[:, i], i]) for i in range(5)]
+    assert result.map_macro == pytest.approx(np.mean([sk.average_precision_score(*one) for one in of_labels]))
+    assert result.roc_auc_macro == pytest.approx(np.mean([sk.roc_auc_score(*one) for one in of_labels]))
+    assert result.f1_macro == pytest.approx(np.mean([sk.f1_score(y, p > 0.6) for y, p in of_labels]))
+    assert result.map_micro == pytest.approx(sk.average_precision_score(truth[known], scores[known]))
+    assert result.f1_micro == pytest.approx(sk.f1_score(truth[known], scores[known] > 0.6))
+    assert result.hamming_loss == pytest.approx(np.mean(truth[known] != (scores[known] > 0.6)))
+    assert result.ece == pytest.approx(calibration_errors(truth[known][:, None], scores[known][:, None])[0])
+    rows = [row for row in range(60) if (truth & known)[row].any()]
+    lrap = [
+        sk.label_ranking_average_precision_score(truth[row : row + 1, known[row]], scores[row : row + 1, known[row]])
+        for row in rows
+    ]
+    assert result.lrap == pytest.approx(np.mean(lrap))
+    assert (result.rows, result.rows_without_labels) == (known.any(axis=1).sum(), known.any(axis=1).sum() - len(rows))
+    with pytest.raises(ValueError, match="known has the shape"):
+        evaluate(truth, scores, known=known[:, :2])
+
+
+def test_base_rates_are_shares_of_the_rows_in_which_a_label_is_known():
+    truth = np.array([[1, 0], [1, 0], [0, 1], [0, 0]])
+    assert prevalence_baseline(truth, 1, np.array([4, 2])).tolist() == [[0.5, 0.5]]

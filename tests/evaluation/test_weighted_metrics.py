@@ -65,17 +65,18 @@ def test_sparse_and_dense_products_agree():
     assert each[0][0] == pytest.approx(average_precision_score(truth, scores, sample_weight=weights[:, 0]))
 
 
-def test_weights_equal_copies_of_rows():
+@pytest.mark.parametrize("share_known", [1.0, 0.8])
+def test_weights_equal_copies_of_rows(share_known):
     random = np.random.default_rng(0)
     owner = np.repeat(np.arange(15), 4)
     truth, probabilities = random.random((60, 12)) < np.linspace(0.3, 0.6, 12), random.random((60, 12))
     probabilities[truth] = probabilities[truth] ** 0.5
-    thresholds = np.linspace(0.2, 0.6, 12)
+    thresholds, known = np.linspace(0.2, 0.6, 12), random.random((60, 12)) < share_known
     weights = np.c_[np.ones(15), random.integers(0, 3, (15, 20))].astype(np.float32)
-    found = weighted_metrics(truth, probabilities, thresholds, owner, weights, METRICS)
+    found = weighted_metrics(truth, probabilities, thresholds, owner, weights, METRICS, known)
     for column in range(21):
         rows = np.repeat(np.arange(60), weights[owner, column].astype(int))
-        expected = evaluate(truth[rows], probabilities[rows], thresholds=thresholds)
+        expected = evaluate(truth[rows], probabilities[rows], thresholds=thresholds, known=known[rows])
         for name in METRICS:
             assert found[name][column] == pytest.approx(getattr(expected, name), abs=1e-6), name
 

@@ -16,7 +16,11 @@ def test_equals_scikit_learn(labels, tmp_path):
     X_test, _ = problem(1, n=50, labels=labels)
     weights = np.random.default_rng(0).integers(1, 4, len(X)).astype(np.float32)
     head = ForestHead(trees=20, min_rows_in_leaf=3).fit(X, Y, X[:2], Y[:2], sample_weight=weights)
-    targets = Y if labels <= 64 else forest._targets(head._labels, _after_the_sample(len(X)))
+    targets = (
+        Y
+        if labels <= 64
+        else forest._targets(head._labels, None, head._arrays["base_rates"], _after_the_sample(len(X)))
+    )
     theirs = ExtraTreesRegressor(20, min_samples_leaf=3, max_features="sqrt", random_state=0).fit(X, targets, weights)
     leaves, leaves_test = theirs.apply(X), theirs.apply(X_test)
     expected = np.zeros((len(X_test), labels))

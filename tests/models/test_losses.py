@@ -88,10 +88,19 @@ class TestFormulas:
 
     def test_row_weights_are_equivalent_to_copies(self):
         logits, targets = spread()
-        weights = torch.tensor([2.0] + [1.0] * 19)
+        weights = torch.tensor([[2.0]] + [[1.0]] * 19)
         found = MultiLabelLoss()(logits, targets, weights) * 20 / 21
         copied = MultiLabelLoss()(torch.cat([logits, logits[:1]]), torch.cat([targets, targets[:1]]))
         torch.testing.assert_close(found, copied)
+
+    def test_a_label_of_weight_0_does_not_count(self):
+        logits, targets = spread()
+        weights = (torch.arange(targets.numel()) % 3 > 0).float().reshape(targets.shape)
+        found = MultiLabelLoss()(logits, targets, weights) * weights.numel()
+        rest = MultiLabelLoss()(logits[weights > 0], targets[weights > 0]) * weights.sum()
+        torch.testing.assert_close(found, rest)
+        unknown = torch.where(weights > 0, targets, torch.nan)
+        torch.testing.assert_close(MultiLabelLoss()(logits, unknown), rest / weights.sum())
 
 
 @pytest.mark.parametrize("name", ["bce", "focal", "asymmetric"])

@@ -71,14 +71,14 @@ class TestCompare:
         assert set(by_name) == {("vectors", "linear"), ("vectors", "mlp"), ("CNN", "from scratch"), (PREVALENCE, "")}
         test = collection.tracks("test")
         parts = PredictorParts.load(out / "vectors-linear", device="cpu")
-        probabilities = parts.calibration.apply(parts.head.predict_proba(test.X))
+        probabilities, known = parts.calibration.apply(parts.head.predict_proba(test.X)), test.known
         row = by_name["vectors", "linear"]
-        expected = intervals(test.truth, probabilities, parts.calibration.thresholds, test.groups)
+        expected = intervals(test.truth, probabilities, parts.calibration.thresholds, test.groups, known=known)
         assert row.metrics == expected
         cnn = PredictorParts.load(out / "cnn")
         scratch = predict_files(out / "cnn", music[0], "test")
         difference = paired_difference(
-            test.truth, probabilities, cnn.calibration.apply(scratch), test.groups, metrics=("map_macro",)
+            test.truth, probabilities, cnn.calibration.apply(scratch), test.groups, metrics=("map_macro",), known=known
         )
         assert row.difference.value == pytest.approx(difference["map_macro"].value, abs=1e-3)
         assert row.difference.low == pytest.approx(difference["map_macro"].low, abs=1e-2)
@@ -172,7 +172,8 @@ class TestCNNPredictor:
         found = evaluate_predictor(folder, source, device="cpu")
         test = source.predict(parts, "test")
         truth, calibrated = test.truth, parts.calibration.apply(test.probabilities)
-        assert found.tracks.metrics == evaluate(truth, calibrated, thresholds=parts.calibration.thresholds)
+        thresholds = parts.calibration.thresholds
+        assert found.tracks.metrics == evaluate(truth, calibrated, thresholds=thresholds, known=test.known)
         assert found.artists == 5
         assert truth.sum() == collection.tracks("test").truth.sum()
 

@@ -36,15 +36,17 @@ def feedback(collection, tmp_path):
 
 def test_labels_and_weights_of_training_tracks(collection, feedback):
     train, calm = collection.tracks("train"), collection.labels.all_labels.index("calm")
-    corrected, weight, used = Corrections(feedback, weight=3).apply(train, collection.labels)
+    corrected, used = Corrections(feedback, weight=3).apply(train, collection.labels)
     expected = train.Y.toarray()
     expected[:, calm] = 1 - (expected[:, calm] > 0)
     np.testing.assert_array_equal(corrected.Y.toarray(), expected)
-    assert weight.tolist() == [3.0] * len(train.ids)
+    weights = train.weights.dense().copy()
+    weights[:, calm] = 3
+    np.testing.assert_array_equal(corrected.weights.dense(), weights)
     assert (used["tracks"], used["corrections"], len(feedback.latest())) == (*[len(train.ids)] * 2, len(train.ids) + 2)
-    untouched, weight, _ = Corrections(Feedback(feedback.path.with_name("none"))).apply(train, collection.labels)
+    untouched, _ = Corrections(Feedback(feedback.path.with_name("none"))).apply(train, collection.labels)
     np.testing.assert_array_equal(untouched.Y.toarray(), train.Y.toarray())
-    assert weight.tolist() == [1.0] * len(train.ids)
+    np.testing.assert_array_equal(untouched.weights.dense(), train.weights.dense())
 
 
 def test_a_head_is_trained_on_corrected_labels(collection, feedback):
@@ -58,6 +60,18 @@ def test_a_head_is_trained_on_corrected_labels(collection, feedback):
     truth = collection.tracks("test").truth[:, calm].astype(bool)
     assert before[truth, calm].mean() > before[~truth, calm].mean() + 0.2
     assert after[truth, calm].mean() < after[~truth, calm].mean() - 0.2
+
+
+def test_a_correction_of_one_tag_leaves_the_others_alone(collection, tmp_path):
+    train, calm = collection.tracks("train"), collection.labels.all_labels.index("calm")
+    feedback = Feedback(tmp_path / "feedback.jsonl")
+    feedback.append([correction(train.ids[0], "calm", "reject")])
+    before, after = (
+        train_head(collection, PLAN, device="cpu", corrections=corrections).parts.head.predict_proba(train.X[[0]])[0]
+        for corrections in (None, Corrections(feedback, weight=1000))
+    )
+    assert after[calm] < before[calm] - 0.1
+    np.testing.assert_allclose(np.delete(after, calm), np.delete(before, calm), atol=0.01)
 
 
 def test_a_higher_weight_has_more_effect(collection, tmp_path):

@@ -66,6 +66,7 @@ def test_labels_are_corrected(tmp_path):
         ]
     )
     truth = np.array([[0, 0, 1, 0], [0, 0, 0.5, 1], [0, 0, 0, 0]], np.float32)
-    counts = feedback.apply(["a", "b", "c"], LABELS, truth)
+    counts, corrected = feedback.apply(["a", "b", "c"], LABELS, truth)
     assert truth.tolist() == [[1, 1, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0]]
     assert counts.tolist() == [1, 1, 2]
+    assert corrected.tolist() == [[True, True, False, False], [False, False, True, False], [True, True, False, False]]

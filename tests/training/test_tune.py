@@ -7,6 +7,7 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.errors import ConfigError, TrainingError
 from eno.models.mlp import MLPHead
 from eno.training.collection import Collection
+from eno.training.feedback import Correction, Corrections, Feedback
 from eno.training.tune import tune
 
 QUICK = {"hidden": [8], "max_epochs": 2, "learning_rate": 1e-3}
@@ -26,7 +27,7 @@ def test_the_best_options_on_validation_are_at_least_as_good_as_the_defaults(col
     assert found.default_value == trials[0][2]
     assert found.value >= found.default_value
     both = collection.tracks("train", "val")
-    head = MLPHead(**found.options, device="cpu").fit(both.X, both.Y, groups=both.groups)
+    head = MLPHead(**found.options, device="cpu").fit(both.X, both.Y, groups=both.groups, sample_weight=both.weights)
     assert head.out_of_fold.macro_map() == pytest.approx(found.value)
     assert found.options["max_epochs"] == 2  # outside the search space
 
@@ -38,6 +39,23 @@ def test_a_search_continues_from_earlier_trials(collection, tmp_path):
     assert again.value >= first.value
     fewer = Collection(collection.store, collection.splits, LabelEncoder(["jazz"], []))
     assert search(fewer, tmp_path)[0].resumed == 0  # with other labels it is another search
+
+
+def test_corrections_are_learned_from_and_are_another_search(collection, tmp_path):
+    train = collection.tracks("train")
+    feedback = Feedback(tmp_path / "feedback.jsonl")
+    stamp = "2025-01-01T00:00:00+00:00"
+    rng = np.random.default_rng(0)
+    feedback.append(
+        Correction(time=stamp, track_id=track_id, tag=tag, family=family, verdict=str(rng.choice(["add", "reject"])))
+        for track_id in train.ids
+        for tag, family in zip(collection.labels.all_labels, collection.labels.families, strict=True)
+    )
+    without, _ = search(collection, tmp_path, trials=1)
+    found, _ = search(collection, tmp_path, trials=1, corrections=Corrections(feedback))
+    assert found.resumed == 0
+    assert found.value < without.value - 0.05  # nothing can be learned from random labels
+    assert search(collection, tmp_path, trials=1, corrections=Corrections(feedback))[0].resumed == 1
 
 
 def test_failed_trials_are_counted_and_the_search_continues(collection, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -92,6 +93,23 @@ class LabelEncoder:
         """``"genre"`` or ``"descriptor"`` for each of `all_labels`."""
         return ["genre"] * len(self.genres) + ["descriptor"] * len(self.descriptors)
 
+    @cached_property
+    def ancestors(self) -> np.ndarray:
+        """Every label with each other label that it implies, directly or not: indices [shape=(m, 2), dtype=int64]."""
+        implied = sparse.lil_array((self.num_labels, self.num_labels), dtype=bool)
+        for labels, columns in ((self.genres, self._genre_columns), (self.descriptors, self._descriptor_columns)):
+            keys = {label: label_key(label) for label in labels}
+            for label in labels:
+                (place,) = (one for one in columns[keys[label]] if self.all_labels[one] == label)
+                for one in columns[keys[label]]:
+                    implied[place, one] = keys[self.all_labels[one]] != keys[label]  # not spellings of one label
+        reached = implied.tocsr()
+        while (further := (reached + reached @ reached).astype(bool)).nnz > reached.nnz:
+            reached = further
+        pairs = np.stack(reached.nonzero(), axis=1)
+        result: np.ndarray = pairs[pairs[:, 0] != pairs[:, 1]].astype(np.int64)
+        return result
+
     def __len__(self) -> int:
         return self.num_labels
 
@@ -128,6 +146,15 @@ class LabelEncoder:
         matrix = sparse.csr_array(primary.maximum(secondary) + described)
         matrix.sum_duplicates()
         return matrix
+
+    def known_families(self, primary_genres: _Lists, secondary_genres: _Lists, descriptors: _Lists) -> np.ndarray:
+        """Return whether each album has any genre, and any descriptor, in the vocabulary or not [(n, 2), dtype=bool].
+
+        Nobody may have described an album without descriptors: that it has none says nothing. The arguments are those
+        of `encode_many`.
+        """
+        primary, secondary, described = (_has_names(one) for one in (primary_genres, secondary_genres, descriptors))
+        return np.stack([primary | secondary, described], axis=1)
 
     def _incidence(self, lists: _Lists, columns: dict[str, tuple[int, ...]]) -> sparse.csr_array:
         # Each distinct name is looked up once.
@@ -205,3 +232,11 @@ def _as_list_array(lists: _Lists) -> pa.ListArray:
     if isinstance(lists, pa.Array):
         return lists.cast(pa.list_(pa.string()))
     return pa.array([None if names is None else list(names) for names in lists], pa.list_(pa.string()))
+
+
+def _has_names(lists: _Lists) -> np.ndarray:
+    array = _as_list_array(lists)
+    has_text = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(pc.list_flatten(array)), ""), False)
+    rows = pc.list_parent_indices(array).filter(has_text).to_numpy()
+    found: np.ndarray = np.bincount(rows, minlength=len(array)) > 0
+    return found

@@ -118,6 +118,7 @@ def fit_calibration(
     Y: Labels,
     *,
     groups: np.ndarray | None = None,
+    known: np.ndarray | None = None,
     method: Method = "platt",
     rule: Rule = "expected",
     precision_floor: Annotated[float, Field(gt=0, lt=1)] | None = None,
@@ -138,6 +139,8 @@ def fit_calibration(
         Labels, positive above 0.
     groups : np.ndarray [shape=(n,)], optional
         Groups that are held out together, such as artists.
+    known : np.ndarray [shape=(n, k), dtype=bool], optional
+        Which labels are known; the others, such as the descriptors of an album that nobody described, do not count.
     method : {"platt", "temperature", "none"}
         "platt" fits a slope and an offset of the logit for each label, shrunk towards those of all labels, more so for
         labels with fewer positives. "temperature" fits one slope for all labels.
@@ -158,11 +161,12 @@ def fit_calibration(
         Seed of the division into folds.
     """
     _check_options(method, rule, precision_floor, folds)
-    columns, truth = _check_rows(probabilities, Y)
+    columns, truth = _check_rows(probabilities, Y, known)
     if truth.nnz == 0:
         logger.warning("none of the %d validation rows has a label: probabilities are not calibrated", columns.shape[1])
     fold_of = divide(columns.shape[1], groups, folds=folds, seed=seed)
-    fitting = Fitting(columns, logits_of(columns), truth, method, min_positives, seed)
+    rows_known = None if known is None or known.all() else np.ascontiguousarray(known.T)
+    fitting = Fitting(columns, logits_of(columns), truth, rows_known, method, min_positives, seed)
     estimates, means, held_out = cross_fit(fitting, fold_of, precision_floor)
     rows = np.arange(columns.shape[1])
     slopes, offsets, pooled = fitting.scaling(rows)
@@ -185,13 +189,17 @@ def _check_options(method: str, rule: str, precision_floor: float | None, folds:
         raise ValueError(f"folds = {folds}: expected at least 2.")
 
 
-def _check_rows(probabilities: np.ndarray, Y: Labels) -> tuple[np.ndarray, sparse.csr_array]:
-    """Check validation rows, and transpose them to one row per label."""
+def _check_rows(probabilities: np.ndarray, Y: Labels, known: np.ndarray | None) -> tuple[np.ndarray, sparse.csr_array]:
+    """Check validation rows, and transpose them to one row per label; labels that are not known are removed."""
     labels = sparse.csr_array(Y, copy=True)
     labels.sum_duplicates()
     if np.isnan(labels.data).any():
         raise ValueError("Y has NaN values.")
     labels = sparse.csr_array(labels > 0)
+    if known is not None:
+        if known.shape != labels.shape or known.dtype != bool:
+            raise ValueError(f"known is {known.dtype} of the shape {known.shape}; expected bool of {labels.shape}.")
+        labels = sparse.csr_array(labels.multiply(known))
     labels.eliminate_zeros()
     shape = np.shape(probabilities)
     if len(shape) != 2 or shape != labels.shape or 0 in shape:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -56,6 +57,8 @@ class Fitting:
         One row per label.
     truth : scipy.sparse.csr_array [shape=(k, n)]
         The stored entries are the positives.
+    known : np.ndarray [shape=(k, n), dtype=bool] or None
+        Which labels are known; None if all are.
 
     Notes
     -----
@@ -66,6 +69,7 @@ class Fitting:
     probabilities: np.ndarray
     logits: np.ndarray
     truth: sparse.csr_array
+    known: np.ndarray | None
     method: Method
     min_positives: int
     seed: int
@@ -88,6 +92,7 @@ class Fitting:
             method=self.method,
             min_positives=self.min_positives,
             seed=self.seed,
+            known=self.known_at(at),
         )
         return slopes, offsets, pooled
 
@@ -99,11 +104,17 @@ class Fitting:
 
     def scores(self, calibrated: np.ndarray, rows: np.ndarray) -> Scores:
         """Return the sorted probabilities on some rows of the labels that vary."""
-        return Scores(calibrated[np.ix_(self.varying, rows)], self.truth[self.varying][:, rows])
+        at = np.ix_(self.varying, rows)
+        return Scores(calibrated[at], self.truth[self.varying][:, rows], self.known_at(at))
+
+    def known_at(self, at: Any) -> np.ndarray | None:
+        """Return which labels are known at some places."""
+        return None if self.known is None else self.known[at]
 
     def raised(self, calibrated: np.ndarray, rows: np.ndarray, thresholds: np.ndarray, floor: float) -> np.ndarray:
         """See `eno.models.calibration.thresholds.raise_to_precision`; on some rows, for all labels."""
-        return raise_to_precision(Scores(calibrated[:, rows], self.truth[:, rows]), thresholds, floor)
+        at = np.s_[:, rows]
+        return raise_to_precision(Scores(calibrated[at], self.truth[at], self.known_at(at)), thresholds, floor)
 
     def scaled(self, slopes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities of all rows [shape=(k, n), dtype=float32]."""
@@ -143,10 +154,12 @@ def cross_fit(
             if precision_floor is not None:
                 thresholds = fitting.raised(calibrated, others, thresholds, precision_floor)
             decided = held_out[:, rows] > thresholds[:, np.newaxis]
+            if fitting.known is not None:
+                decided &= fitting.known[:, rows]
             hits[rule] += np.bincount(positives.row, decided[positives.row, positives.col], len(held_out))
             predicted[rule] += decided.sum(axis=1)
     counts = np.diff(truth.indptr)
-    usable = (counts > 0) & (counts < len(fold_of))
+    usable = (counts > 0) & (counts < (len(fold_of) if fitting.known is None else fitting.known.sum(axis=1)))
     if folds == 1 or not usable.any():
         return {}, sums, held_out
     estimates = {}

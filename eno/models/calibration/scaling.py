@@ -55,6 +55,7 @@ def fit_scaling(
     min_positives: int = 1,
     deviations: tuple[float, float] = DEVIATIONS,
     seed: int = 0,
+    known: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the slope and offset of each label [shape=(k,), dtype=float64], and which labels use the pooled ones.
 
@@ -70,26 +71,31 @@ def fit_scaling(
         See `DEVIATIONS`; infinity turns shrinkage off.
     seed : int
         Seed of the sample for the pooled fit.
+    known : np.ndarray [shape=(k, n), dtype=bool], optional
+        Which labels are known; the others do not count.
     """
     labels, rows = logits.shape
     if method == "none" or truth.nnz == 0:
         return np.ones(labels), np.zeros(labels), np.zeros(labels, bool)
-    common = _fit_pooled(logits, truth, method, np.random.default_rng(seed))
+    common = _fit_pooled(logits, truth, known, method, np.random.default_rng(seed))
     fitted = np.tile(common, (labels, 1))
     if method == "temperature":
         return fitted[:, 0], np.zeros(labels), np.ones(labels, bool)
     positives = np.diff(truth.indptr)
-    pooled = np.minimum(positives, rows - positives) < min_positives
+    pooled = np.minimum(positives, (rows if known is None else known.sum(axis=1)) - positives) < min_positives
     precision = 1 / np.square(np.array(deviations))
     own = np.flatnonzero(~pooled)
     step = max(1, _VALUES_AT_ONCE // rows)
     for first in range(0, len(own), step):
         block = own[first : first + step]
-        fitted[block] = _fit_labels(logits[block].astype(np.float64), truth[block], common, precision)
+        some = None if known is None else known[block]
+        fitted[block] = _fit_labels(logits[block].astype(np.float64), truth[block], some, common, precision)
     return fitted[:, 0], fitted[:, 1], pooled
 
 
-def _fit_pooled(logits: np.ndarray, truth: sparse.csr_array, method: Method, random: np.random.Generator) -> np.ndarray:
+def _fit_pooled(
+    logits: np.ndarray, truth: sparse.csr_array, known: np.ndarray | None, method: Method, random: np.random.Generator
+) -> np.ndarray:
     """Fit one slope and offset for all labels; a temperature has no offset."""
     labels, rows = logits.shape
     wanted = max(1, _POOLED_VALUES // labels)
@@ -97,29 +103,41 @@ def _fit_pooled(logits: np.ndarray, truth: sparse.csr_array, method: Method, ran
         chosen = np.sort(random.choice(rows, wanted, replace=False))
         if truth[:, chosen].nnz:
             logits, truth = logits[:, chosen], truth[:, chosen]
-    one = truth.reshape(1, -1).tocsr()
-    z = logits.reshape(1, -1).astype(np.float64)
-    sums = _target_sums(z, one, smoothed=method == "platt")
+            known = None if known is None else known[:, chosen]
+    counted = slice(None) if known is None else known.ravel()
+    one = truth.reshape(1, -1).tocsr()[:, counted]
+    z = logits.reshape(1, -1)[:, counted].astype(np.float64)
+    sums = _target_sums(z, one, z.shape[1], smoothed=method == "platt")
     # A weak prior at slope 1 and offset 0, for the case that all logits are equal.
     precision = np.array([1.0, _FIXED if method == "temperature" else 0.01])
-    fitted: np.ndarray = _newton_above(z, sums, np.array([[1.0, 0.0]]), precision)[0]
+    fitted: np.ndarray = _newton_above(z, None, sums, np.array([[1.0, 0.0]]), precision)[0]
     return fitted
 
 
-def _fit_labels(z: np.ndarray, truth: sparse.csr_array, common: np.ndarray, precision: np.ndarray) -> np.ndarray:
+def _fit_labels(
+    z: np.ndarray, truth: sparse.csr_array, known: np.ndarray | None, common: np.ndarray, precision: np.ndarray
+) -> np.ndarray:
     # Centring at the mean logit decorrelates slope and offset, so that each can have its own prior.
-    centres = z.mean(axis=1, keepdims=True)
+    counts = np.full(len(z), z.shape[1]) if known is None else known.sum(axis=1)
+    if known is not None:
+        z *= known
+    centres = z.sum(axis=1, keepdims=True) / np.maximum(counts, 1)[:, np.newaxis]
     z -= centres
+    if known is not None:
+        z *= known
     prior = np.stack([np.full(len(z), common[0]), common[1] + common[0] * centres[:, 0]], axis=1)
-    fitted = _newton_above(z, _target_sums(z, truth, smoothed=True), prior, precision)
+    fitted = _newton_above(z, known, _target_sums(z, truth, counts, smoothed=True), prior, precision)
     fitted[:, 1] -= fitted[:, 0] * centres[:, 0]
     return fitted
 
 
-def _target_sums(z: np.ndarray, truth: sparse.csr_array, *, smoothed: bool) -> np.ndarray:
-    """Return the sufficient statistics of each label [shape=(k, 2)]: the sums of target times logit, and of targets."""
+def _target_sums(z: np.ndarray, truth: sparse.csr_array, rows: np.ndarray | int, *, smoothed: bool) -> np.ndarray:
+    """Return the sufficient statistics of each label [shape=(k, 2)]: the sums of target times logit, and of targets.
+
+    `rows` is the number of rows in which each label is known; in the others, `z` is 0.
+    """
     positives = np.diff(truth.indptr).astype(np.float64)
-    negatives = z.shape[1] - positives
+    negatives = rows - positives
     # Platt's smoothed targets: as if there were one more positive and one more negative.
     high = (positives + 1) / (positives + 2) if smoothed else np.ones(len(z))
     low = 1 / (negatives + 2) if smoothed else np.zeros(len(z))
@@ -128,33 +146,42 @@ def _target_sums(z: np.ndarray, truth: sparse.csr_array, *, smoothed: bool) -> n
     return np.stack([high * found + low * (z.sum(axis=1) - found), high * positives + low * negatives], axis=1)
 
 
-def _newton_above(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.ndarray) -> np.ndarray:
+def _newton_above(
+    z: np.ndarray, known: np.ndarray | None, sums: np.ndarray, prior: np.ndarray, precision: np.ndarray
+) -> np.ndarray:
     """Fit with Newton's method, and again with the slope fixed at the minimum for labels whose slope would be lower."""
-    fitted = _newton(z, sums, prior, precision)
+    fitted = _newton(z, known, sums, prior, precision)
     low = fitted[:, 0] < _MIN_SLOPE
     if low.any():
         held = np.stack([np.full(low.sum(), _MIN_SLOPE), prior[low, 1]], axis=1)
-        fitted[low] = _newton(z[low], sums[low], held, np.array([_FIXED, precision[1]]))
+        some = None if known is None else known[low]
+        fitted[low] = _newton(z[low], some, sums[low], held, np.array([_FIXED, precision[1]]))
     return fitted
 
 
-def _newton(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.ndarray) -> np.ndarray:
+def _newton(
+    z: np.ndarray, known: np.ndarray | None, sums: np.ndarray, prior: np.ndarray, precision: np.ndarray
+) -> np.ndarray:
     """Fit logistic regression on one variable with a normal prior, for many labels at once.
 
     Parameters
     ----------
     z : np.ndarray [shape=(k, n), dtype=float64]
+    known : np.ndarray [shape=(k, n), dtype=bool], optional
+        Which values count.
     sums : np.ndarray [shape=(k, 2)]
         See `_target_sums`.
     prior, precision : np.ndarray [shape=(k, 2), (2,)]
         Prior mean, where iteration starts, and prior precision of slope and offset.
     """
     found = prior.copy()
-    loss = _loss(z, sums, prior, precision, found)
+    loss = _loss(z, known, sums, prior, precision, found)
     moving = np.arange(len(z))
     for _ in range(_MAX_ITERATIONS):
         some, at = z[moving], found[moving]
         p = expit(at[:, :1] * some + at[:, 1:])
+        if known is not None:
+            p *= known[moving]
         gradient = np.stack([np.einsum("kn,kn->k", p, some), p.sum(axis=1)], axis=1)
         gradient += precision * (at - prior[moving]) - sums[moving]
         p *= 1 - p
@@ -170,7 +197,7 @@ def _newton(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.nd
         for _ in range(_MAX_HALVINGS):
             rows = moving[waiting]
             trial = at[waiting] + step[waiting]
-            reached = _loss(z[rows], sums[rows], prior[rows], precision, trial)
+            reached = _loss(z[rows], None if known is None else known[rows], sums[rows], prior[rows], precision, trial)
             lower = reached <= loss[rows] + 1e-4 * falling[waiting] + 1e-12 * np.abs(loss[rows])
             found[rows[lower]], loss[rows[lower]] = trial[lower], reached[lower]
             waiting = waiting[~lower]
@@ -185,8 +212,16 @@ def _newton(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.nd
     return found
 
 
-def _loss(z: np.ndarray, sums: np.ndarray, prior: np.ndarray, precision: np.ndarray, at: np.ndarray) -> np.ndarray:
+def _loss(
+    z: np.ndarray,
+    known: np.ndarray | None,
+    sums: np.ndarray,
+    prior: np.ndarray,
+    precision: np.ndarray,
+    at: np.ndarray,
+) -> np.ndarray:
     """Log-loss plus the penalty of the prior [shape=(k,)]."""
-    losses = np.logaddexp(0, at[:, :1] * z + at[:, 1:]).sum(axis=1) - np.einsum("kp,kp->k", sums, at)
+    counted = True if known is None else known
+    losses = np.logaddexp(0, at[:, :1] * z + at[:, 1:]).sum(axis=1, where=counted) - np.einsum("kp,kp->k", sums, at)
     result: np.ndarray = losses + 0.5 * (precision * np.square(at - prior)).sum(axis=1)
     return result

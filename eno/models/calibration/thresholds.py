@@ -23,10 +23,16 @@ _PASSES = 10  # over all labels; two or three usually suffice
 
 
 class Scores:
-    """Sorted probabilities of every label and of its positives, from arrays with one row per label."""
+    """Sorted probabilities of every label and of its positives, from arrays with one row per label.
 
-    def __init__(self, probabilities: np.ndarray, truth: sparse.csr_array) -> None:
-        self.ranked = np.sort(probabilities, axis=1)
+    Of a label that is known [shape=(k, n), dtype=bool] in some rows, the others do not count.
+    """
+
+    def __init__(self, probabilities: np.ndarray, truth: sparse.csr_array, known: np.ndarray | None = None) -> None:
+        self.ranked = [
+            np.sort(row if known is None or not known[label].any() else row[known[label]])
+            for label, row in enumerate(probabilities)
+        ]
         bounds = zip(truth.indptr[:-1], truth.indptr[1:], strict=True)
         self.positives = [
             np.sort(row[truth.indices[first:last]]) for row, (first, last) in zip(probabilities, bounds, strict=True)
@@ -103,11 +109,10 @@ def _scut(scores: Scores) -> np.ndarray:
 
 
 def _pcut(scores: Scores) -> np.ndarray:
-    rows = scores.ranked.shape[1]
     result = np.full(len(scores.ranked), NEVER)
     for label, (ranked, count) in enumerate(zip(scores.ranked, scores.counts, strict=True)):
         if count:
-            first = rows - count
+            first = len(ranked) - count
             result[label] = (float(ranked[first]) + (float(ranked[first - 1]) if first else 0)) / 2
     return result
 
@@ -117,15 +122,14 @@ def _micromacro(scores: Scores) -> np.ndarray:
 
 
 def _expected(scores: Scores) -> np.ndarray:
-    expected = scores.ranked.sum(axis=1, dtype=np.float64)
-    predicted = np.arange(scores.ranked.shape[1] + 1)
+    expected = np.array([ranked.sum(dtype=np.float64) for ranked in scores.ranked])
 
     def curve(label: int) -> Curve:
-        descending = scores.ranked[label, ::-1].astype(np.float64)
+        descending = scores.ranked[label][::-1].astype(np.float64)
         return Curve(
             thresholds=(np.append(descending[0], descending) + np.append(descending, 0)) / 2,
             hits=np.append(0, np.cumsum(descending)),
-            predicted=predicted,
+            predicted=np.arange(len(descending) + 1),
             positives=expected[label],
         )
 
@@ -162,10 +166,9 @@ def _climb(curve_of: Callable[[int], Curve], counts: np.ndarray) -> np.ndarray:
 def _expected_macro(scores: Scores) -> np.ndarray:
     """The threshold with the highest expected F1 is half that F1 (Lipton et al.)."""
     result = np.empty(len(scores.ranked))
-    sizes = np.arange(1, scores.ranked.shape[1] + 1)
     for label, ranked in enumerate(scores.ranked):
         hits = np.cumsum(ranked[::-1], dtype=np.float64)
-        result[label] = (hits / (sizes + hits[-1])).max()
+        result[label] = (hits / (np.arange(1, len(ranked) + 1) + hits[-1])).max()
     return result
 
 

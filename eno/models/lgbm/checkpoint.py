@@ -70,7 +70,9 @@ def key_of(data: TrainingData, options: Mapping[str, Any]) -> str:
             digest.update(take(X, rows[at]).tobytes())
         for part in (Y.indptr.astype(np.int64), Y.indices.astype(np.int64), Y.data):
             digest.update(part.tobytes())
-    digest.update(data.weights.tobytes())
+    for weights in (data.weights, data.weights_val):
+        for name, values in weights.to_arrays().items():
+            digest.update(name.encode() + values.tobytes())
     return digest.hexdigest()
 
 

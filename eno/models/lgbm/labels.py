@@ -11,6 +11,7 @@ import lightgbm as lgb
 import numpy as np
 from scipy import sparse
 
+from eno.models.label_weights import LabelWeights
 from eno.models.training_data import ROWS_AT_ONCE, TrainingData, take
 from eno.models.types import Vectors
 
@@ -81,17 +82,18 @@ class LabelTrainer:
         pieces_val: Sequence[Rows],
         Y: sparse.csc_array,
         Y_val: sparse.csc_array,
-        weights: np.ndarray,
+        weights: LabelWeights,
+        weights_val: LabelWeights,
         options: BoostingOptions,
         *,
         threads: int,
     ) -> None:
-        self._Y, self._Y_val, self._weights, self._options = Y, Y_val, weights, options
+        self._Y, self._Y_val, self._options = Y, Y_val, options
+        self._weights, self._weights_val = weights, weights_val
         parameters = options.parameters | {"num_threads": threads}
-        weight = None if (weights == 1).all() else weights  # LightGBM is faster without
         sample = _sample(pieces, options.seed)
         bounds = lgb.Dataset(sample, np.zeros(len(sample)), params=parameters).construct()
-        self._data = bounds.create_valid(list(pieces), np.zeros(Y.shape[0]), weight=weight, params=parameters)
+        self._data = bounds.create_valid(list(pieces), np.zeros(Y.shape[0]), params=parameters)
         self._validation = bounds.create_valid(list(pieces_val), np.zeros(Y_val.shape[0]), params=parameters)
         self._data.construct()
         if Y_val.shape[0]:
@@ -100,17 +102,21 @@ class LabelTrainer:
     def train(self, label: int) -> LabelTrees:
         """Train one label; a LightGBMError is returned as its failure."""
         options, y, y_val = self._options, _column(self._Y, label), _column(self._Y_val, label)
-        rows, kept = choose_rows(y, options.max_rows, (options.seed, label))
-        rows_val, _ = choose_rows(y_val, _VAL_ROWS, (options.seed, label))
-        positives = np.count_nonzero(y_val)
+        weights, known_val = self._weights.of_label(label), np.flatnonzero(self._weights_val.of_label(label))
+        known = np.flatnonzero(weights)
+        rows, kept = choose_rows(y[known], options.max_rows, (options.seed, label))
+        rows_val, _ = choose_rows(y_val[known_val], _VAL_ROWS, (options.seed, label))
+        rows, rows_val, positives = known[rows], known_val[rows_val], np.count_nonzero(y_val[known_val])
+        weights = weights[rows]
         try:
             data, shift = self._subset(self._data, rows, y), float(np.log(kept))
             if kept < 1 and ((y > 0) & (y < 1)).any():
                 # One shift of all logits is right only if every absence of the label was sampled alike.
-                data.set_weight(self._weights[rows] * np.where(y[rows] > 0, 1, 1 / kept))
-                shift = 0.0
+                weights, shift = weights * np.where(y[rows] > 0, 1, 1 / kept), 0.0
+            if (weights != 1).any():  # LightGBM is faster without
+                data.set_weight(weights)
             booster = lgb.Booster(options.parameters, data)
-            if options.min_judged <= positives < len(y_val):
+            if options.min_judged <= positives < len(known_val):
                 booster.add_valid(self._subset(self._validation, rows_val, y_val > 0), "validation")
                 best = _boost(booster, options.rounds, options.early_stopping)
             else:
@@ -180,6 +186,7 @@ def train_in_threads(
         data.Y.tocsc(),
         data.Y_val.tocsc(),
         data.weights,
+        data.weights_val,
         options,
         threads=threads,
     )

@@ -30,7 +30,7 @@ def train_on_ray(data: TrainingData, options: BoostingOptions, labels: Sequence[
     if not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False)
     stored: list[Any] = [_put(data.X, data.rows), _put(data.X_val, data.rows_val)]
-    stored += [ray.put(part) for part in (data.Y.tocsc(), data.Y_val.tocsc(), data.weights, options)]
+    stored += [ray.put(part) for part in (data.Y.tocsc(), data.Y_val.tocsc(), data.weights, data.weights_val, options)]
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     share = max(1, min(_LABELS_PER_TASK, len(labels) // (4 * int(resources.get("CPU", 1)))))
     task, key = ray.remote(num_cpus=1)(_train), uuid4().hex
@@ -60,6 +60,5 @@ def _train(key: str, stored: Sequence[Any], labels: Sequence[int]) -> list[Label
     if key not in _trainers:
         _trainers.clear()
         pieces, pieces_val = ([Rows(X, np.arange(len(X))) for X in ray.get(refs)] for refs in stored[:2])
-        Y, Y_val, weights, options = ray.get(list(stored[2:]))
-        _trainers[key] = LabelTrainer(pieces, pieces_val, Y, Y_val, weights, options, threads=1)
+        _trainers[key] = LabelTrainer(pieces, pieces_val, *ray.get(list(stored[2:])), threads=1)
     return [_trainers[key].train(label) for label in labels]

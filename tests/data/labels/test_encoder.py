@@ -121,3 +121,27 @@ def test_load_refuses_other_files(tmp_path, content):
     (tmp_path / "labels.json").write_text(content)
     with pytest.raises(LabelError, match=r"labels\.json: is not a label vocabulary"):
         LabelEncoder.load(tmp_path / "labels.json")
+
+
+def test_ancestors_are_reached_over_several_steps():
+    implied = {"Shoegaze": ["dream pop"], "dream pop": ["pop"], "pop": ["unknown"], "loud": ["pop"]}
+    labels = LabelEncoder(["shoegaze", "dream pop", "pop", "rock"], ["loud"], implied=implied)
+    names = labels.all_labels
+    pairs = {(names[label], names[ancestor]) for label, ancestor in labels.ancestors.tolist()}
+    assert pairs == {("shoegaze", "dream pop"), ("shoegaze", "pop"), ("dream pop", "pop")}
+
+
+def test_ancestors_of_a_vocabulary_with_a_cycle_or_without_a_hierarchy():
+    cycle = LabelEncoder(["a", "b", "A "], [], implied={"a": ["b"], "b": ["a"]})
+    names = cycle.all_labels
+    assert {(names[one], names[other]) for one, other in cycle.ancestors.tolist()} == {
+        ("a", "b"), ("A ", "b"), ("b", "a"), ("b", "A "), ("a", "A "), ("A ", "a"),
+    }  # fmt: skip
+    assert LabelEncoder(["a", "b"], ["a"]).ancestors.shape == (0, 2)
+
+
+def test_families_of_which_an_album_has_a_name(encoder):
+    primary, secondary = [["Polka"], None, [], ["  "]], [[], ["Shoegaze"], None, [None]]
+    found = encoder.known_families(primary, secondary, [["calm"], [], None, ["x"]])
+    assert found.tolist() == [[True, True], [True, False], [False, False], [False, True]]
+    assert encoder.known_families(*[pa.array([], pa.list_(pa.string()))] * 3).shape == (0, 2)

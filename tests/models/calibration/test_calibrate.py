@@ -405,3 +405,37 @@ def test_logits_that_are_far_too_sure_are_calibrated_too():
 
     best = minimize(lambda at: loss(at) + 0.5 * (at[0] - 1) ** 2 + 0.005 * at[1] ** 2, [0.5, 0.0], method="Nelder-Mead")
     np.testing.assert_allclose([slope[0], offset[0]], best.x, atol=1e-3)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_labels_that_are_not_known_do_not_count(rule):
+    P, Y = problem(300, 4)
+    known = np.ones(P.shape, bool)
+    known[np.arange(300) % 3 == 0, 2] = known[::2, 3] = False
+    options = {"groups": np.arange(300) // 3, "rule": rule, "seed": 1}
+    found = fit_calibration(P, Y, known=known, **options)
+    # Whatever is written where a label is not known.
+    other = fit_calibration(np.where(known, P, 1 - P), np.where(known, Y, 1 - Y), known=known, **options)
+    assert found.slopes == pytest.approx(other.slopes)
+    assert found.thresholds == pytest.approx(other.thresholds)
+    assert found.estimates == other.estimates
+    # As if the rows in which no label is known were not there.
+    alone = np.arange(300) % 3 > 0
+    some = fit_calibration(P, Y, known=np.repeat(alone[:, np.newaxis], 4, axis=1), method="temperature", rule="pcut")
+    rest = fit_calibration(P[alone], Y[alone], method="temperature", rule="pcut")
+    assert some.slopes == pytest.approx(rest.slopes, rel=1e-4)
+    assert some.thresholds == pytest.approx(rest.thresholds, rel=1e-4)
+
+
+def test_scaling_of_a_label_is_that_of_the_rows_in_which_it_is_known():
+    P, Y = problem(400, 3)
+    known = np.random.default_rng(0).random(P.shape) < 0.6
+    infinite = {"method": "platt", "deviations": (np.inf, np.inf)}
+    truth = sparse.csr_array((Y * known).T)
+    slopes, offsets, _ = fit_scaling(logits_of(P.T), truth, known=np.ascontiguousarray(known.T), **infinite)
+    for label in range(3):
+        rows = known[:, label]
+        slope, offset, _ = fit_scaling(
+            logits_of(P[rows, label][None]), sparse.csr_array(Y[rows, label][None]), **infinite
+        )
+        assert (slopes[label], offsets[label]) == pytest.approx((slope[0], offset[0]), rel=1e-4, abs=1e-5)
