@@ -19,6 +19,7 @@ on these are optimistic.
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -29,7 +30,7 @@ import numpy as np
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, f1_score
-from tags import Problem, of_arff, of_gtzan, of_store
+from tagging.problems import Problem, of_arff, of_gtzan, of_store
 
 from eno.data.layout import DataRoot
 from eno.models.average_precision import has_both_classes
@@ -43,9 +44,9 @@ class Task:
     """Examples of a tag, background and test tracks; `Z` are standardised by the background."""
 
     def __init__(self, problem: Problem, examples: np.ndarray) -> None:
-        rest = np.setdiff1d(np.arange(len(problem.X)), examples)
-        self.X, self.background, self.test = problem.X[examples], problem.X[rest], problem.X_test
-        self.groups = problem.groups[examples]
+        X, self.test = (np.asarray(problem.vectors(part), np.float32) for part in ("train", "test"))
+        self.X, self.background = X[examples], np.delete(X, examples, axis=0)
+        self.groups = problem.groups("train")[examples]
         mean, scale = self.background.mean(axis=0), self.background.std(axis=0)
         scale[scale < 1e-9] = 1
         self.Z = [(values - mean) / scale for values in (self.X, self.background, self.test)]
@@ -104,13 +105,14 @@ class Result:
 def tasks(problems: Iterable[Problem], draws: int) -> Iterator[tuple[Task, tuple[int, int], np.ndarray]]:
     """Yield tasks, the label of each, and which test tracks have it."""
     for number, problem in enumerate(problems):
-        for label in np.flatnonzero(has_both_classes(problem.Y_test)).tolist():
-            having = np.flatnonzero(problem.Y[:, label])
+        Y, truth = (problem.labels(part).toarray() for part in ("train", "test"))
+        for label in np.flatnonzero(has_both_classes(truth)).tolist():
+            having = np.flatnonzero(Y[:, label])
             for draw in range(draws):
                 order = np.random.default_rng([number, label, draw]).permutation(having)
                 for count in EXAMPLES:
                     if 2 * count <= len(having):  # so that the background has some, too
-                        yield Task(problem, order[:count]), (number, label), problem.Y_test[:, label] > 0
+                        yield Task(problem, order[:count]), (number, label), truth[:, label] > 0
 
 
 def measured(name: str, task: Task, label: tuple[int, int], truth: np.ndarray) -> Result:
@@ -189,14 +191,18 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5, help="draws of the examples of each label")
     parser.add_argument("--holdouts", type=int, default=2, help="random hold-outs of emotions and yeast")
     chosen = parser.parse_args()
-    if chosen.gtzan:
-        measure("GTZAN", of_gtzan(*chosen.gtzan), chosen.draws)
-    if chosen.emotions:
-        measure("emotions", of_arff(chosen.emotions, 6, 270, chosen.holdouts), chosen.draws)
-    if chosen.yeast:
-        measure("yeast", of_arff(chosen.yeast, 14, 900, chosen.holdouts), chosen.draws)
-    for store in chosen.store:
-        measure(store.name, of_store(store, DataRoot(chosen.data_root)), chosen.draws)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if chosen.gtzan:
+            measure("GTZAN", of_gtzan(folder / "gtzan", *chosen.gtzan), chosen.draws)
+        if chosen.emotions:
+            problems = of_arff(folder / "emotions", chosen.emotions, 6, 270, chosen.holdouts)
+            measure("emotions", problems, chosen.draws)
+        if chosen.yeast:
+            measure("yeast", of_arff(folder / "yeast", chosen.yeast, 14, 900, chosen.holdouts), chosen.draws)
+        for store in chosen.store:
+            problems = of_store(folder / store.name, store, DataRoot(chosen.data_root))
+            measure(store.name, problems, chosen.draws)
 
 
 if __name__ == "__main__":
