@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from eno.data.splits.stratify import folds_by_group, hold_out_by_group
 from eno.models.bags import Bags
-from eno.models.calibration.cross_fitting import divide
 from eno.models.label_weights import LabelWeights, SampleWeight
 from eno.models.types import Labels, Vectors
 from eno.views import RowView
@@ -144,7 +144,7 @@ class TrainingData:
         else:
             folds = [
                 cls(X, labels[rows], rows, weights[rows], X, labels[rows_val], rows_val, weights[rows_val])
-                for rows, rows_val in _divide(len(X), groups, weights, seed)
+                for rows, rows_val in _divide(labels, groups, weights, seed)
             ]
         if len(folds[0]) < 2:
             raise ValueError(f"Fitting needs at least 2 training rows; there are {len(folds[0])}.")
@@ -206,15 +206,20 @@ class TrainingData:
 
 
 def _divide(
-    rows: int, groups: np.ndarray | None, weights: LabelWeights, seed: int
+    labels: sparse.csr_array, groups: np.ndarray | None, weights: LabelWeights, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield training and held-out rows of each fold; rows of weight 0 are not validated on."""
-    if groups is not None and len(np.unique(np.asarray(groups))) == 1:
+    rows = labels.shape[0]
+    owners = np.arange(rows) if groups is None else np.asarray(groups)
+    if groups is not None and len(np.unique(owners)) == 1:
         raise ValueError(
-            f"All {rows} rows belong to one group, {str(np.asarray(groups)[0])!r}, so none can be held out for "
+            f"All {rows} rows belong to one group, {str(owners[0])!r}, so none can be held out for "
             "validation. Pass X_val and Y_val, or no groups."
         )
-    many, counted = rows > _FOLD_ROWS, weights.counted()
-    fold_of = divide(rows, groups, folds=round(1 / _HELD_OUT) if many else _FOLDS, seed=seed)
-    for fold in range(1 if many else int(fold_of.max()) + 1):
+    if rows > _FOLD_ROWS:
+        fold_of = np.where(hold_out_by_group(labels > 0, owners, _HELD_OUT, seed=seed), 0, -1)
+    else:
+        fold_of = folds_by_group(labels > 0, owners, _FOLDS, seed=seed)
+    counted = weights.counted()
+    for fold in range(int(fold_of.max()) + 1):
         yield np.flatnonzero(fold_of != fold), np.flatnonzero((fold_of == fold) & counted)
