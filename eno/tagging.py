@@ -15,6 +15,7 @@ from eno.embeddings.store.joined_stores import JoinedStores, Stores
 from eno.errors import ConfigError
 from eno.models.bags import Bags
 from eno.models.calibration.calibrate import Calibration
+from eno.models.familiarity import Familiarity
 from eno.models.hierarchy import agree, agreeing_thresholds
 from eno.models.taught.tags import TaughtTags
 from eno.models.types import Head, Vectors
@@ -80,6 +81,8 @@ class VectorTagger:
         Of tracks; None if the head's probabilities are used as they are.
     taught : TaughtTags or None
         Tags that are predicted in addition to those of the head. `labels` has both.
+    familiarity : Familiarity or None
+        Compares vectors with those of training tracks; None in predictors without training, and of earlier versions.
     """
 
     specs: tuple[EncoderSpec, ...]
@@ -87,6 +90,7 @@ class VectorTagger:
     head: Head
     calibration: Calibration | None
     taught: TaughtTags | None = None
+    familiarity: Familiarity | None = None
 
     @property
     def thresholds(self) -> np.ndarray:
@@ -114,10 +118,18 @@ class VectorTagger:
 
     def predict_windows(self, tracks: Sequence[EncodedTrack]) -> np.ndarray:
         """Return calibrated probabilities of tracks [shape=(n, num_labels), dtype=float32] from their windows."""
+        return self.predict_vectors(self.vectors_of(tracks))
+
+    def vectors_of(self, tracks: Sequence[EncodedTrack]) -> Vectors:
+        """Return vectors as the head takes them, from the windows of tracks."""
         if not self.head.takes_windows:
-            return self.predict_vectors(np.stack([mean_vector(self.specs, track) for track in tracks]))
+            return np.stack([mean_vector(self.specs, track) for track in tracks])
         counts = np.array([len(windows) for (windows,) in tracks])
-        return self.predict_vectors(Bags(_without_single_layer(np.concatenate([one for (one,) in tracks])), counts))
+        return Bags(_without_single_layer(np.concatenate([one for (one,) in tracks])), counts)
+
+    def familiarity_of(self, X: Vectors) -> list[float] | list[None]:
+        """Return how familiar each row is, see `eno.models.familiarity.Familiarity.of`; None if that is unknown."""
+        return [None] * len(X) if self.familiarity is None else self.familiarity.of(X).tolist()
 
     def predict_tracks(self, store: Stores, ids: Sequence[str]) -> np.ndarray:
         """Return calibrated probabilities of distinct tracks of a store [shape=(n, num_labels), dtype=float32].
@@ -130,31 +142,33 @@ class VectorTagger:
             An id is not in the store, or a part is damaged.
         """
         probabilities = np.empty((len(ids), len(self.labels)), np.float32)
-        for rows, some in self.predict_batches(store, ids):
-            probabilities[rows] = some
+        for rows, X in self.vector_batches(store, ids):
+            probabilities[rows] = self.predict_vectors(X)
         return probabilities
 
-    def predict_batches(self, store: Stores, ids: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Do the same as `predict_tracks` without holding all vectors or probabilities in memory.
+    def vector_batches(self, store: Stores, ids: Sequence[str]) -> Iterator[tuple[np.ndarray, Vectors]]:
+        """Read vectors of distinct tracks as the head takes them, without holding all of them in memory.
+
+        The exceptions are those of `predict_tracks`.
 
         Yields
         ------
         rows : np.ndarray [shape=(b,), dtype=int64]
             Positions in `ids`, each once.
-        probabilities : np.ndarray [shape=(b, num_labels), dtype=float32]
+        X : Vectors [length=b]
         """
         store = store.require(*self.specs)
         if isinstance(store, JoinedStores) or not self.head.takes_windows:
             means = store.view(ids)
             for first in range(0, len(ids), _TRACKS_AT_ONCE):
                 rows = np.arange(first, min(first + _TRACKS_AT_ONCE, len(ids)))
-                yield rows, self.predict_vectors(means[rows])
+                yield rows, means[rows]
             return
         for owners, starts, vectors in store.live_windows(_rows_of(store, ids)):
             order = np.lexsort((starts, owners))
             rows, counts = np.unique(owners, return_counts=True)
             windows = vectors[order].astype(np.float32).reshape(len(order), -1, store.spec.dim)
-            yield rows, self.predict_vectors(Bags(_without_single_layer(windows), counts))
+            yield rows, Bags(_without_single_layer(windows), counts)
 
 
 def _rows_of(store: EmbeddingStore, ids: Sequence[str]) -> pa.Table:

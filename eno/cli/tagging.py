@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 
@@ -39,8 +39,18 @@ app = typer.Typer()
 
 _TOP = 5
 _TEXT_ENCODERS = ("clap", "laion")
+_FOR_WRITING = ("beets", "picard")  # formats for programs that write tags
+
+UNFAMILIAR_REMARK = "unfamiliar: unlike the tracks that the predictor was trained on"
 
 Format = Literal["text", "jsonl", "csv", "beets", "picard"]
+IncludeUnfamiliarOption = Annotated[
+    bool,
+    typer.Option(
+        "--include-unfamiliar",
+        help="Also write the tags of files that are unlike the tracks that the predictor was trained on",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,7 @@ class ResultOptions:
         ),
     ] = None
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Show all tags above this probability")] = None
+    include_unfamiliar: IncludeUnfamiliarOption = False
     form: Annotated[
         Format,
         typer.Option(
@@ -96,12 +107,21 @@ class ResultOptions:
 class Tagged:
     """Tags of a track or album by descending probability, or why there are none.
 
-    `name` is a file, track id or album folder; `members` are the files or track ids that these tags belong to.
+    `name` is a file, track id or album folder; `members` are the files or track ids that these tags belong to. For
+    `familiarity` see `eno.inference.predictions.Prediction`.
     """
 
     name: str
     members: tuple[str, ...]
     found: list[TagProbability] | AudioError
+    familiarity: float | None = None
+
+    @property
+    def unfamiliar(self) -> bool:
+        """Whether the track or album is unlike the tracks that the predictor was trained on."""
+        from eno.models.familiarity import is_unfamiliar
+
+        return is_unfamiliar(self.familiarity)
 
 
 @command(app, panel=TAGS)
@@ -142,6 +162,9 @@ def tag(
             _print_header()
         count += 1
         failed += isinstance(one.found, AudioError)
+        if one.unfamiliar and form in _FOR_WRITING and not result.include_unfamiliar:
+            errors.print(f"{shown(one.name)}: left out as {UNFAMILIAR_REMARK} (--include-unfamiliar)")
+            continue
         _show(one, kept, form, key="folder" if album else "track_id", families=predictor.labels.num_genres > 0)
     if form == "text" and not getattr(predictor.head, "calibrated", True):
         errors.print(
@@ -202,32 +225,43 @@ def from_files(
         yield Tagged(str(unlisted), (str(unlisted),), AudioError(unlisted, reason))
     if not album:
         for one in predictor.predict_many(files):
-            yield Tagged(str(one.path), (str(one.path),), one.error or one.tags)
+            yield Tagged(str(one.path), (str(one.path),), one.error or one.tags, one.familiarity)
         return
     for folder, group in groupby(files, key=lambda path: path.parent):
         tracks = tuple(map(str, group))
         try:
-            yield Tagged(str(folder), tracks, predictor.name_tags(predictor.predict_album_proba(tracks), album=True))
+            whole = predictor.album_prediction(tracks)
+            yield Tagged(str(folder), tracks, whole.tags, whole.familiarity)
         except AudioError as error:
             yield Tagged(str(folder), tracks, error)
 
 
 def from_store(predictor: EnoPredictor, store: Stores, album: bool) -> Iterator[Tagged]:
     """Tag the tracks of a store from their vectors, or each of its folders as one album."""
+    import numpy as np
+
+    from eno.models.familiarity import of_album
+
     ids = store.track_ids()
     if not ids:
         return
-    probabilities = predictor.predict_tracks(store, ids)
+    probabilities = np.empty((len(ids), len(predictor.labels)), np.float32)
+    familiarity: dict[str, float | None] = {}
+    for rows, X in predictor.vector_batches(store, ids):
+        probabilities[rows] = predictor.predict_vectors(X)
+        familiarity |= zip((ids[row] for row in rows), predictor.familiarity_of(X), strict=True)
     if not album:
         for name, row in zip(ids, probabilities, strict=True):
-            yield Tagged(name, (name,), predictor.name_tags(row))
+            yield Tagged(name, (name,), predictor.name_tags(row), familiarity[name])
         return
     folders = [str(PurePosixPath(name).parent) for name in ids]
     members: dict[str, list[str]] = {}
     for folder, name in zip(folders, ids, strict=True):
         members.setdefault(folder, []).append(name)
     for folder, row in zip(*predictor.combine_tracks(probabilities, folders), strict=True):
-        yield Tagged(folder, tuple(members[folder]), predictor.name_tags(row, album=True))
+        tracks = tuple(members[folder])
+        tags = predictor.name_tags(row, album=True)
+        yield Tagged(folder, tracks, tags, of_album([familiarity[name] for name in tracks]))
 
 
 def _check_combination(paths: list[Path] | None, model: Path | None, words: Words, store: list[str] | None) -> None:
@@ -278,14 +312,17 @@ def _show(one: Tagged, kept: Chooser, form: Format, *, key: str, families: bool)
     }
     if form == "jsonl":
         values = {heading: {tag.tag: round(tag.probability, 4) for tag in tags} for heading, tags in chosen.items()}
-        print_json({key: one.name, **values})
+        print_json({key: one.name, **values, **familiarity_json(one)})
     elif form == "text":
         console.print(f"[bold]{shown(one.name)}[/]")
         for heading, tags in chosen.items():
             named = ", ".join(f"{shown(tag.tag)} [dim]{tag.probability:.2f}[/]" for tag in tags)
             console.print(f"  {heading:<12} {named or '[dim]none[/]'}")
+        if one.familiarity is not None:
+            remark = f" [yellow]{UNFAMILIAR_REMARK}[/]" if one.unfamiliar else ""
+            console.print(f"  {'familiarity':<12} [dim]{one.familiarity:.2f}[/]{remark}")
     else:
-        _print_export(one.name, [tag for tags in chosen.values() for tag in tags], form)
+        _print_export(one, [tag for tags in chosen.values() for tag in tags], form)
 
 
 def _print_header() -> None:
@@ -294,10 +331,19 @@ def _print_header() -> None:
     typer.echo(csv_header())
 
 
-def _print_export(name: str, tags: list[TagProbability], form: Format) -> None:
+def familiarity_json(one: Tagged) -> dict[str, Any]:
+    """Return what JSON output says about familiarity: nothing if the predictor does not know."""
+    known = one.familiarity
+    return {} if known is None else {"familiarity": round(known, 4), "unfamiliar": one.unfamiliar}
+
+
+def _print_export(one: Tagged, tags: list[TagProbability], form: Format) -> None:
     from eno.inference.export import beets_line, csv_lines, picard_line
 
-    made = {"csv": csv_lines, "beets": beets_line, "picard": picard_line}[form](name, tags)
+    if form == "csv":
+        made = csv_lines(one.name, tags, one.familiarity)
+    else:
+        made = (beets_line if form == "beets" else picard_line)(one.name, tags)
     if made:
         is_utf8 = not any("\ud800" <= sign <= "\udfff" for sign in made)
         typer.echo(made if is_utf8 else os.fsencode(made))  # names that are not valid UTF-8 keep their bytes

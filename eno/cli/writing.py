@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 
@@ -23,7 +23,14 @@ from eno.cli.options import (
     print_json,
     shown,
 )
-from eno.cli.tagging import from_files, from_store, open_for, predictor_of
+from eno.cli.tagging import (
+    UNFAMILIAR_REMARK,
+    IncludeUnfamiliarOption,
+    from_files,
+    from_store,
+    open_for,
+    predictor_of,
+)
 from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
 from eno.library import Library
@@ -33,7 +40,7 @@ if TYPE_CHECKING:
     from eno.tagfiles.edits import TagEdit, UndoLog
     from eno.tagfiles.selection import TagChoice
 
-    Wanted = tuple[Path, list[TagProbability] | AudioError]
+    Wanted = tuple[Path, list[TagProbability] | AudioError, bool]  # whether the file is unfamiliar
 
 app = typer.Typer()
 
@@ -56,6 +63,7 @@ class ChoiceOptions:
     top: Annotated[int | None, typer.Option(min=1, help="Maximum number of genres, and of descriptors")] = None
     genres_only: Annotated[bool, typer.Option("--genres-only", help="Write no descriptors")] = False
     descriptors_as: Annotated[Literal["mood", "style", "both"], typer.Option(help="Field for descriptors")] = "mood"
+    include_unfamiliar: IncludeUnfamiliarOption = False
 
     def choice(self) -> TagChoice:
         """Return these options for the tag writer."""
@@ -105,7 +113,7 @@ def write_tags(
         raise ConfigError("--from already contains the tags; use --model, --encoder and --album with 'eno tag'.")
     library = where.open(model=model, audio_root=audio_root, device=device)
     log = undo_file or Path(f"write-tags-undo-{datetime.now():%Y%m%d-%H%M%S}.jsonl")
-    run = _Run(options.choice(), options.existing, log if write else None, keep_mtime=keep_mtime, as_json=as_json)
+    run = _Run(options, log if write else None, keep_mtime=keep_mtime, as_json=as_json)
     if tagged is not None:
         wanted = _from_lines(tagged, library if audio_root else None)
     else:
@@ -119,34 +127,33 @@ def _predicted(
     predictor = predictor_of(library, encoder, trained=trained)
     if store is None:
         for one in from_files(predictor, paths, album, library.settings.exclude):
-            yield from ((Path(name), one.found) for name in one.members)
+            yield from ((Path(name), one.found, one.unfamiliar) for name in one.members)
         return
     roots = library.present_audio_roots
     if roots is None:
         raise AudioError(str(library.audio_roots), "is not a folder; specify the folder of the audio with --audio-root")
     for one in from_store(predictor, open_for(predictor, store), album):
-        yield from ((roots.file(name), one.found) for name in one.members)
+        yield from ((roots.file(name), one.found, one.unfamiliar) for name in one.members)
 
 
 def _from_lines(path: Path, library: Library | None) -> Iterator[Wanted]:
     from eno.tagfiles.selection import album_files, read_tagged
 
-    for name, found in read_tagged(path):
+    for name, found, unfamiliar in read_tagged(path):
         file = Path(name) if library is None else library.audio_roots.file(name)
         for one in album_files(file) if file.is_dir() else [file]:
-            yield one, found
+            yield one, found, unfamiliar
 
 
 @dataclass
 class _Run:
     """Writes the tags of files one by one, and counts the results."""
 
-    choice: TagChoice
-    existing: Existing
+    options: ChoiceOptions
     log: Path | None
     keep_mtime: bool = field(kw_only=True)
     as_json: bool = field(kw_only=True)
-    counts: dict[str, int] = field(default_factory=lambda: {"changed": 0, "unchanged": 0, "failed": 0})
+    counts: dict[str, int] = field(default_factory=lambda: {"changed": 0, "unchanged": 0, "unfamiliar": 0, "failed": 0})
 
     def work(self, wanted: Iterator[Wanted]) -> None:
         from eno.tagfiles.edits import UndoLog
@@ -161,10 +168,14 @@ class _Run:
         self._sum_up()
 
     def _each(self, wanted: Iterator[Wanted], log: UndoLog | None) -> None:
-        for path, found in wanted:
+        for path, found, unfamiliar in wanted:
             try:
                 if isinstance(found, AudioError):
                     raise found
+                if unfamiliar and not self.options.include_unfamiliar:
+                    self.counts["unfamiliar"] += 1
+                    _show_unfamiliar(path, as_json=self.as_json)
+                    continue
                 edit = self._one(path, found, log)
                 self.counts["changed" if edit.after else "unchanged"] += 1
                 _show(edit, written=log is not None, as_json=self.as_json)
@@ -176,7 +187,7 @@ class _Run:
         from eno.tagfiles.edits import plan_edit, write_edit
 
         try:
-            edit = plan_edit(path, self.choice.fields(found), existing=self.existing)
+            edit = plan_edit(path, self.options.choice().fields(found), existing=self.options.existing)
             if edit.after and log is not None:
                 write_edit(edit, log, keep_mtime=self.keep_mtime)
         except EnoError:
@@ -191,7 +202,12 @@ class _Run:
             raise EnoError("There are no audio files to tag.")
         if not self.as_json:
             verb = "would change" if self.log is None else "changed"
-            console.print(f"{total} files: {changed} {verb}, {self.counts['unchanged']} unchanged, {failed} failed.")
+            unfamiliar = f"{self.counts['unfamiliar']} unfamiliar, " if self.counts["unfamiliar"] else ""
+            console.print(
+                f"{total} files: {changed} {verb}, {self.counts['unchanged']} unchanged, {unfamiliar}{failed} failed."
+            )
+            if unfamiliar:
+                console.print(f"Left out as {UNFAMILIAR_REMARK}. --include-unfamiliar writes their tags as well.")
             if changed and self.log is None:
                 console.print("Nothing was written. Add --write to write the tags.")
             elif changed:
@@ -224,6 +240,14 @@ def _show(edit: TagEdit, *, written: bool, as_json: bool) -> None:
         )
     if not edit.after and not edit.kept:
         console.print("  [dim]nothing to write[/]")
+
+
+def _show_unfamiliar(path: Path, *, as_json: bool) -> None:
+    if as_json:
+        unchanged: dict[str, Any] = {"before": {}, "after": {}, "kept": {}, "written": False}
+        print_json({"track_id": str(path), **unchanged, "unfamiliar": True})
+    else:
+        console.print(f"[bold]{shown(path)}[/]\n  [yellow]unfamiliar[/], nothing to write")
 
 
 def _show_error(path: Path, error: AudioError, *, as_json: bool) -> None:

@@ -11,12 +11,16 @@ from collections.abc import Sequence
 
 from eno.inference.predictions import TagProbability
 
-CSV_COLUMNS = ("path", "family", "tag", "probability", "threshold")
+CSV_COLUMNS = ("path", "family", "tag", "probability", "threshold", "familiarity")
 
 
-def csv_lines(path: str, tags: Sequence[TagProbability]) -> str:
-    """Return one CSV line per tag with the columns `CSV_COLUMNS`, without the last line break."""
-    return _csv([(path, tag.family, tag.tag, f"{tag.probability:.4f}", f"{tag.threshold:.4f}") for tag in tags])
+def csv_lines(path: str, tags: Sequence[TagProbability], familiarity: float | None = None) -> str:
+    """Return one CSV line per tag with the columns `CSV_COLUMNS`, without the last line break.
+
+    `familiarity` is that of the track or album, see `eno.models.familiarity.Familiarity.of`; None is an empty column.
+    """
+    last = "" if familiarity is None else f"{familiarity:.4f}"
+    return _csv([(path, tag.family, tag.tag, f"{tag.probability:.4f}", f"{tag.threshold:.4f}", last) for tag in tags])
 
 
 def csv_header() -> str:

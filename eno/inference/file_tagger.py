@@ -15,9 +15,10 @@ from eno.audio.reading import OpenWindows, sounding_windows
 from eno.audio.windows import WindowPolicy
 from eno.encoders import Encoder
 from eno.errors import AudioError
-from eno.inference.encode_files import encode_files
+from eno.inference.encode_files import Encoded, encode_files
 from eno.inference.predictions import Prediction, TagPredictor, TagProbability
 from eno.models import Vectors
+from eno.models.familiarity import of_album
 from eno.tagging import EncodedTrack, mean_vector
 
 logger = logging.getLogger(__name__)
@@ -40,15 +41,19 @@ class FileTagger(TagPredictor):
         These are the tags with a probability strictly above `threshold`; by default above the calibrated threshold of
         each tag, or 0.5 without calibration.
         """
-        return self.labels.decode(self.predict_proba(path), self.thresholds if threshold is None else threshold)
+        return self.prediction(path, threshold).named
 
     def predict_tags(self, path: Path | str) -> list[TagProbability]:
         """Return all tags of a file with probabilities and thresholds, the most probable first."""
-        return self.name_tags(self.predict_proba(path))
+        return self.prediction(path).tags
 
     def predict_proba(self, path: Path | str) -> np.ndarray:
         """Return the probabilities of a file [shape=(num_labels,), dtype=float32], ordered as ``labels.all_labels``."""
-        return cast(np.ndarray, self.predict_windows([self._encode(path)])[0])
+        return cast(np.ndarray, self.prediction(path).probabilities)
+
+    def prediction(self, path: Path | str, threshold: float | None = None) -> Prediction:
+        """Return the tags of a file as `predict` does, with all probabilities and with how familiar the file is."""
+        return self._predictions([(Path(path), self._encode(path))], threshold)[0]
 
     def predict_many(
         self,
@@ -63,12 +68,16 @@ class FileTagger(TagPredictor):
         The prediction for a file that cannot be read has an `error`. `threshold` is that of `predict`; see
         `eno.inference.encode_files.encode_files` for the other parameters.
         """
-        thresholds = self.thresholds if threshold is None else threshold
-        for path, found in self._probabilities_of(paths, batch_windows, threads):
-            if isinstance(found, AudioError):
-                yield Prediction(path, error=found)
-            else:
-                yield Prediction(path, self.labels.decode(found, thresholds), self.name_tags(found), found)
+        batches = encode_files(
+            paths,
+            read=self._read,
+            encoders=[encoder.encode for encoder in self.encoders],
+            batch_windows=batch_windows,
+            threads=threads,
+        )
+        with closing(batches):
+            for batch in batches:
+                yield from self._predictions(batch, threshold)
 
     def predict_embeddings(self, X: Vectors, threshold: float | None = None) -> list[dict[str, list[str]]]:
         """Return the tags of each row of `X`, see `predict` and `predict_vectors`."""
@@ -80,22 +89,29 @@ class FileTagger(TagPredictor):
 
         Unreadable files are skipped with a warning; if no file is readable, an AudioError is raised.
         """
-        thresholds = self.album_thresholds if threshold is None else threshold
-        return self.labels.decode(self.predict_album_proba(paths), thresholds)
+        return self.album_prediction(paths, threshold).named
 
     def predict_album_proba(self, paths: Iterable[Path | str]) -> np.ndarray:
         """Return the probabilities of an album [shape=(num_labels,), dtype=float32]; see `predict_album`."""
-        tracks, failed = [], None
-        for _, found in self._probabilities_of(paths):
-            if isinstance(found, AudioError):
-                failed = found
-                logger.warning("skipped: %s", found)
+        return cast(np.ndarray, self.album_prediction(paths).probabilities)
+
+    def album_prediction(self, paths: Iterable[Path | str], threshold: float | None = None) -> Prediction:
+        """Do the same as `prediction` for an album, see `predict_album`; the path is that of its first file."""
+        tracks: list[Prediction] = []
+        failed = None
+        for one in self.predict_many(paths):
+            if one.error is not None:
+                failed = one.error
+                logger.warning("skipped: %s", failed)
             else:
-                tracks.append(found)
+                tracks.append(one)
         if not tracks:
             raise failed or ValueError("An album needs at least one file.")
-        probabilities: np.ndarray = self.combine_tracks(np.stack(tracks), ["album"] * len(tracks))[1][0]
-        return probabilities
+        _, combined = self.combine_tracks(np.array([one.probabilities for one in tracks]), [""] * len(tracks))
+        named = self.labels.decode(combined[0], self.album_thresholds if threshold is None else threshold)
+        familiarity = of_album([one.familiarity for one in tracks])
+        tags = self.name_tags(combined[0], album=True)
+        return Prediction(tracks[0].path, named, tags, combined[0], familiarity=familiarity)
 
     def embed(self, path: Path | str) -> np.ndarray:
         """Return the mean vector of a file's windows [shape=(dim,), or (layers, dim) with several layers].
@@ -104,22 +120,22 @@ class FileTagger(TagPredictor):
         """
         return mean_vector(self.specs, self._encode(path))
 
-    def _probabilities_of(
-        self, paths: Iterable[Path | str], batch_windows: int = _BATCH_WINDOWS, threads: int | None = None
-    ) -> Iterator[tuple[Path, np.ndarray | AudioError]]:
-        batches = encode_files(
-            paths,
-            read=self._read,
-            encoders=[encoder.encode for encoder in self.encoders],
-            batch_windows=batch_windows,
-            threads=threads,
-        )
-        with closing(batches):
-            for batch in batches:
-                readable = [found for _, found in batch if not isinstance(found, AudioError)]
-                rows = iter(self.predict_windows(readable) if readable else ())
-                for path, found in batch:
-                    yield path, found if isinstance(found, AudioError) else next(rows)
+    def _predictions(self, batch: list[Encoded], threshold: float | None) -> list[Prediction]:
+        readable = [found for _, found in batch if not isinstance(found, AudioError)]
+        thresholds = self.thresholds if threshold is None else threshold
+        rows: Iterator[tuple[np.ndarray, float | None]] = iter(())
+        if readable:
+            X = self.vectors_of(readable)
+            rows = zip(self.predict_vectors(X), self.familiarity_of(X), strict=True)
+        predictions = []
+        for path, found in batch:
+            if isinstance(found, AudioError):
+                predictions.append(Prediction(path, error=found))
+            else:
+                row, familiarity = next(rows)
+                named = self.labels.decode(row, thresholds)
+                predictions.append(Prediction(path, named, self.name_tags(row), row, familiarity=familiarity))
+        return predictions
 
     def _encode(self, path: Path | str) -> EncodedTrack:
         return [encoder.encode(windows) for encoder, windows in zip(self.encoders, self._read(path), strict=True)]

@@ -11,6 +11,7 @@ import numpy as np
 from eno.errors import AudioError
 from eno.models.aggregation import aggregate
 from eno.models.calibration.calibrate import Calibration
+from eno.models.familiarity import is_unfamiliar
 from eno.models.hierarchy import agree
 from eno.tagging import VectorTagger
 
@@ -27,7 +28,7 @@ class TagProbability:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The tags of one of many files, or an error.
+    """The tags of a file or album, or an error.
 
     Attributes
     ----------
@@ -37,6 +38,9 @@ class Prediction:
         All tags, the most probable first.
     probabilities : np.ndarray [shape=(num_labels,), dtype=float32] or None
         In the order of ``labels.all_labels``; None after an error.
+    familiarity : float or None
+        How familiar the file is, 0 to 1, see `eno.models.familiarity.Familiarity.of`; of an album, the median of its
+        files. None if the predictor does not know.
     """
 
     path: Path
@@ -44,6 +48,12 @@ class Prediction:
     tags: list[TagProbability] = field(default_factory=list)
     probabilities: np.ndarray | None = None
     error: AudioError | None = None
+    familiarity: float | None = None
+
+    @property
+    def unfamiliar(self) -> bool:
+        """Whether the file is unlike the tracks that the predictor was trained on, so that its tags are doubtful."""
+        return is_unfamiliar(self.familiarity)
 
 
 class TagPredictor(VectorTagger):

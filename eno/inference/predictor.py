@@ -16,6 +16,7 @@ from eno.inference.predictor_folder import PredictorParts
 from eno.inference.sources import find_predictor
 from eno.models import Head, IdentityHead
 from eno.models.calibration.calibrate import Calibration
+from eno.models.familiarity import Familiarity
 from eno.models.taught.fitting import TagEstimate
 from eno.models.taught.tags import TaughtTags
 from eno.spec import EncoderSpec, label_of
@@ -45,6 +46,8 @@ class EnoPredictor(FileTagger):
         How the probabilities of an album's tracks are combined, see `eno.models.aggregation.aggregate`.
     taught : TaughtTags, optional
         Tags that were taught; `labels` are only those of the head.
+    familiarity : Familiarity, optional
+        Compares files with the training tracks.
 
     Examples
     --------
@@ -65,6 +68,7 @@ class EnoPredictor(FileTagger):
         album_calibration: Calibration | None = None,
         album: str = "mean_logit",
         taught: TaughtTags | None = None,
+        familiarity: Familiarity | None = None,
     ) -> None:
         encoders: tuple[Encoder, ...]
         if isinstance(encoder, str | Path):
@@ -93,6 +97,7 @@ class EnoPredictor(FileTagger):
         self.calibration, self.album_calibration, self.album = calibration, album_calibration, album
         self.taught = taught
         self.labels = taught.added_to(labels) if taught else labels
+        self.familiarity = familiarity
 
     @classmethod
     def musicnn(
@@ -143,6 +148,7 @@ class EnoPredictor(FileTagger):
             album_calibration=self.album_calibration,
             album=self.album,
             taught=self.taught,
+            familiarity=self.familiarity,
         ).save(folder)
 
     def teach(
@@ -251,6 +257,7 @@ class EnoPredictor(FileTagger):
             album_calibration=parts.album_calibration,
             album=parts.album,
             taught=parts.taught,
+            familiarity=parts.familiarity,
         )
 
 

@@ -8,6 +8,7 @@
     calibration.json         calibration and thresholds of tracks (optional)
     album_calibration.json   the same for albums (optional)
     taught-*.safetensors     taught tags with their examples; * is the fingerprint of the encoders (optional)
+    familiarity.safetensors  how far the training tracks are from their neighbours (optional)
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from eno.inference.predictions import TagPredictor
 from eno.models import Head, IdentityHead, load_head
 from eno.models.aggregation import AGGREGATIONS
 from eno.models.calibration.calibrate import Calibration
+from eno.models.familiarity import Familiarity
 from eno.models.taught.tags import TaughtTags
 from eno.spec import EncoderSpec, fingerprint_of
 
@@ -40,6 +42,7 @@ _ATTEMPTS = 5  # to read a predictor that others replace
 PREDICTOR, LABELS, HEAD = "predictor.json", "label_encoder.json", "head"
 _CALIBRATION, _ALBUM_CALIBRATION = "calibration.json", "album_calibration.json"
 _TAUGHT = "taught-{}.safetensors"
+_FAMILIARITY = "familiarity.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,7 @@ class PredictorParts(TagPredictor):
     album_calibration: Calibration | None = None
     album: str = "mean_logit"
     taught: TaughtTags | None = None  # None when it has just been trained
+    familiarity: Familiarity | None = None
 
     def save(self, folder: Path | str) -> None:
         """Save the predictor, replacing any that is in the folder. If `taught` is None, taught tags there are kept."""
@@ -63,10 +67,13 @@ class PredictorParts(TagPredictor):
         (folder / PREDICTOR).unlink(missing_ok=True)
         (self.labels if self.taught is None else self.taught.removed_from(self.labels)).save(folder / LABELS)
         self.head.save(folder / HEAD)
-        for name, calibration in ((_CALIBRATION, self.calibration), (_ALBUM_CALIBRATION, self.album_calibration)):
+        optional = {
+            _CALIBRATION: self.calibration, _ALBUM_CALIBRATION: self.album_calibration, _FAMILIARITY: self.familiarity
+        }  # fmt: skip
+        for name, part in optional.items():
             (folder / name).unlink(missing_ok=True)
-            if calibration is not None:
-                calibration.save(folder / name)
+            if part is not None:
+                part.save(folder / name)
         if self.taught is not None:
             self.taught.save(folder / _TAUGHT.format(fingerprint_of(self.specs)))
         encoders = [
@@ -117,6 +124,7 @@ class PredictorParts(TagPredictor):
             album_calibration=calibrations[1],
             album=description.album,
             taught=tags if taught else None,
+            familiarity=Familiarity.load(folder / _FAMILIARITY) if (folder / _FAMILIARITY).is_file() else None,
         )
 
 

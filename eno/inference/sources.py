@@ -23,6 +23,7 @@ PREDICTOR_FILES = (
     "calibration.json",
     "album_calibration.json",
     "taught-*.safetensors",
+    "familiarity.safetensors",
     "training.json",
     "history.json",
     "best_model.pt",

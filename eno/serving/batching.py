@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -34,13 +34,15 @@ Windows: TypeAlias = Sequence[tuple[Encoder, WindowPolicy]]
 class EncodedFile:
     """The encoded windows of a file that have sound [shape=(n, layers, dim)], and where they start, by encoder.
 
-    `probabilities` [shape=(num_labels,)] is None without a predictor.
+    `probabilities` [shape=(num_labels,)] is None without a predictor; for `familiarity` see
+    `eno.inference.predictions.Prediction`.
     """
 
     vectors: Sequence[np.ndarray]
     starts_s: Sequence[np.ndarray]
     duration_s: float
     probabilities: np.ndarray | None
+    familiarity: float | None = None
 
 
 @dataclass(eq=False)
@@ -247,13 +249,14 @@ class EncoderQueue:
 
     def _finish(self, jobs: list[_Job], predictor: EnoPredictor | None) -> None:
         tracks = [[np.concatenate(part.vectors) for part in job.parts] for job in jobs]
-        probabilities: Sequence[np.ndarray | None] = [None] * len(jobs)
+        predicted: Iterable[tuple[np.ndarray | None, float | None]] = [(None, None)] * len(jobs)
         if predictor is not None:
-            probabilities = list(predictor.predict_windows(list(map(partial(_in_order, predictor), jobs, tracks))))
-        for job, vectors, found in zip(jobs, tracks, probabilities, strict=True):
+            X = predictor.vectors_of(list(map(partial(_in_order, predictor), jobs, tracks)))
+            predicted = zip(predictor.predict_vectors(X), predictor.familiarity_of(X), strict=True)
+        for job, vectors, (probabilities, familiarity) in zip(jobs, tracks, predicted, strict=True):
             if all(np.isfinite(one).all() for one in vectors):
                 starts_s = [part.starts_s for part in job.parts if part.starts_s is not None]
-                job.end(EncodedFile(vectors, starts_s, job.duration_s, found))
+                job.end(EncodedFile(vectors, starts_s, job.duration_s, probabilities, familiarity))
             else:
                 job.end(AudioError(job.path, "cannot be encoded: the encoder returned values that are not finite"))
 

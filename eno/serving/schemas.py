@@ -19,6 +19,11 @@ _TRACK: dict[str, Any] = {
     "duration_s": 278.2,
 }
 _TAG: dict[str, Any] = {"tag": "Slowcore", "family": "genre", "probability": 0.83, "threshold": 0.41, "named": True}
+_FAMILIARITY = (
+    "Share of the training tracks that are as far from those of other artists as this track is from all; null if the "
+    "predictor does not know"
+)
+_UNFAMILIAR = "Whether the track is unlike those that the predictor was trained on, so that its tags are doubtful"
 _TRACK_ID = "Path of the track below its audio folder"
 
 
@@ -89,6 +94,8 @@ class TrackDetail(Track):
     descriptors: list[str] = Field(description="Descriptors in the catalogue")
     audio: bool = Field(description="Whether its audio can be played")
     tags: list[Tag] = Field(description="Predicted tags, the most probable first")
+    familiarity: float | None = Field(default=None, description=_FAMILIARITY)
+    unfamiliar: bool = Field(default=False, description=_UNFAMILIAR)
     corrections: list[CorrectionOut]
 
 
@@ -123,6 +130,8 @@ class TaggedFile(_Model):
     genres: list[str] = []
     descriptors: list[str] = []
     tags: list[Tag] = []
+    familiarity: float | None = Field(default=None, description=_FAMILIARITY)
+    unfamiliar: bool = Field(default=False, description=_UNFAMILIAR)
     problem: Problem | None = None
 
 

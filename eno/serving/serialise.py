@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from eno.data.names import clean_label, label_key
 from eno.errors import EnoError
 from eno.inference.predictor import EnoPredictor, TagProbability
+from eno.models.familiarity import is_unfamiliar
 from eno.serving import schemas
 from eno.serving.batching import EncodedFile
 from eno.serving.errors import of_error
@@ -30,6 +32,11 @@ def tags(found: Sequence[TagProbability], *, top: int) -> list[schemas.Tag]:
     return sent
 
 
+def familiarity(value: float | None) -> dict[str, Any]:
+    """Return the fields that say how familiar a track or file is."""
+    return {"familiarity": None if value is None else round(value, 4), "unfamiliar": is_unfamiliar(value)}
+
+
 def tagged(
     upload: Upload, predictor: EnoPredictor | None, encoded: EncodedFile | EnoError, *, top: int
 ) -> schemas.TaggedFile:
@@ -45,6 +52,7 @@ def tagged(
         genres=named["genres"],
         descriptors=named["descriptors"],
         tags=tags(predictor.name_tags(encoded.probabilities), top=top),
+        **familiarity(encoded.familiarity),
     )
 
 

@@ -86,6 +86,11 @@ class TrackCatalogue:
             return []
         return self._predictor.name_tags(np.asarray(table.probabilities[:, place], np.float32))
 
+    def familiarity(self, row: int) -> float | None:
+        """Return how familiar a track is, see `eno.models.familiarity.Familiarity.of`; None if that is unknown."""
+        table, place = self._tracks.tags, int(self._tracks.tag_rows[row])
+        return None if table is None or table.familiarity is None or place < 0 else float(table.familiarity[place])
+
     def audio(self, track_id: str) -> Path | None:
         """Return the audio file of a track; None if it is missing, or a link that leads out of the audio folders."""
         for folder in self._audio_folders:

@@ -175,6 +175,7 @@ def track(track_id: str, catalogue: TheCatalogue, service: TheService) -> schema
     return schemas.TrackDetail(
         **catalogue.detail(row),
         tags=serialise.tags(catalogue.predicted(row), top=_LISTED_TAGS),
+        **serialise.familiarity(catalogue.familiarity(row)),
         corrections=serialise.corrections(service.feedback.of_track(track_id)),
     )
 

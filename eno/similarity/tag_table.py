@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 _KEPT = 3  # tables of different predictors
 _STALE_S = 24 * 3600.0  # after which an unfinished file is that of a killed process
 _DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, pa.ArrowException)
+_FAMILIARITY = "familiarity"
 _LEAST = 1e-6  # half precision rounds smaller probabilities to 0
 
 
@@ -41,6 +42,8 @@ class TagTable:
         Memory-mapped. One row per tag, so that a search for two of a thousand tags reads two rows.
     thresholds : np.ndarray [shape=(tags,)]
         Probability above which a track has the tag.
+    familiarity : np.ndarray [shape=(tracks,), dtype=float32] or None
+        See `eno.models.familiarity.Familiarity.of`; None if the predictor does not know.
     predict : callable, optional
         Returns probabilities [shape=(tags,)] for the windows of a file [shape=(n, layers, dim)]; None if the predictor
         has several encoders.
@@ -50,6 +53,7 @@ class TagTable:
     names: tuple[str, ...]
     probabilities: np.ndarray
     thresholds: np.ndarray
+    familiarity: np.ndarray | None = None
     predict: Callable[[np.ndarray], np.ndarray] | None = None
 
     def together(self, tags: list[str]) -> np.ndarray:
@@ -132,7 +136,8 @@ def _table(tracks: pa.Table, probabilities: np.ndarray) -> TagTable:
     thresholds = np.array(about["thresholds"])
     if probabilities.shape != (len(about["names"]), len(tracks)):
         raise ValueError(f"probabilities of shape {probabilities.shape}")
-    return TagTable(tracks["track_id"].combine_chunks(), tuple(about["names"]), probabilities, thresholds)
+    familiarity = tracks[_FAMILIARITY].to_numpy() if _FAMILIARITY in tracks.column_names else None
+    return TagTable(tracks["track_id"].combine_chunks(), tuple(about["names"]), probabilities, thresholds, familiarity)
 
 
 def make_tag_table(
@@ -146,18 +151,24 @@ def make_tag_table(
     ids = store.track_ids()
     names = tuple(predictor.labels.all_labels)
     folder.mkdir(parents=True, exist_ok=True)
+    familiarity = None if predictor.familiarity is None else np.empty(len(ids), np.float32)
     values_file, names_file = _files(folder, key)
     with replace_file(values_file) as temporary:
         shape = (len(names), len(ids))
         values = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
-        for rows, probabilities in predictor.predict_batches(store, ids):
-            values[:, rows] = probabilities.T
+        for rows, X in predictor.vector_batches(store, ids):
+            values[:, rows] = predictor.predict_vectors(X).T
+            if familiarity is not None:
+                familiarity[rows] = predictor.familiarity_of(X)
         values.flush()
         del values
         mapped = np.load(temporary, mmap_mode="r")  # before others can remove it
     about = {"names": names, "thresholds": predictor.thresholds.tolist()}
     about |= {} if saved is None else {"predictor": os.fspath(saved.resolve())}
-    tracks = pa.table({"track_id": ids}, pa.schema([("track_id", pa.string())], metadata={"tags": json.dumps(about)}))
+    tracks = pa.table({"track_id": pa.array(ids, pa.string())})
+    if familiarity is not None:
+        tracks = tracks.append_column(_FAMILIARITY, pa.array(familiarity))
+    tracks = tracks.replace_schema_metadata({"tags": json.dumps(about)})
     with replace_file(names_file) as temporary:
         pq.write_table(tracks, temporary)
     _remove_outdated(folder, key, store)

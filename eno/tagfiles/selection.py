@@ -52,10 +52,10 @@ class TagChoice:
         return tag.probability >= self.min_probability
 
 
-def read_tagged(path: Path) -> Iterator[tuple[str, list[TagProbability] | AudioError]]:
-    """Yield the name and the tags, or error, of each line of ``eno tag --json``; all tags exceed their thresholds.
+def read_tagged(path: Path) -> Iterator[tuple[str, list[TagProbability] | AudioError, bool]]:
+    """Yield the name, the tags or error, and whether it is unfamiliar, of each line of ``eno tag --json``.
 
-    The name is a file, a folder (with ``--album``), or the id of a track in a store.
+    The name is a file, a folder (with ``--album``), or the id of a track in a store. All tags exceed their thresholds.
     """
     for number, line in enumerate(read_lines(path, LabelError), 1):
         if not line.strip():
@@ -64,8 +64,11 @@ def read_tagged(path: Path) -> Iterator[tuple[str, list[TagProbability] | AudioE
             row = json.loads(line)
             name = next(row[key] for key in _NAMES if key in row)
             if "error" in row:
-                yield name, AudioError(name, str(row["error"]))
+                yield name, AudioError(name, str(row["error"])), False
                 continue
+            unfamiliar = row.get("unfamiliar", False)
+            if not isinstance(unfamiliar, bool):
+                raise ValueError(f"unfamiliar is {unfamiliar!r}")
             tags = [
                 TagProbability(tag, family, float(probability), -1.0)
                 for heading, family in _FAMILIES.items()
@@ -76,7 +79,7 @@ def read_tagged(path: Path) -> Iterator[tuple[str, list[TagProbability] | AudioE
                 f"{printable(path)}: line {number} is not output of 'eno tag --json' ({error!r}); expected an object "
                 "with track_id or folder, genres and descriptors."
             ) from error
-        yield name, tags
+        yield name, tags, unfamiliar
 
 
 def album_files(folder: Path) -> list[Path]:

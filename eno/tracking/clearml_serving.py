@@ -29,6 +29,7 @@ import numpy as np
 from eno.errors import AudioError
 from eno.inference.predictor import EnoPredictor
 from eno.models.bags import Bags
+from eno.models.familiarity import is_unfamiliar
 from eno.spec import label_of, vector_shape
 
 MAX_BYTES = 200_000_000
@@ -93,32 +94,37 @@ class Preprocess:
         if collect_custom_statistics_fn is not None:
             collect_custom_statistics_fn({"tracks": len(data) if state["many"] else 1})
         if state["many"]:
+            state["familiarity"] = predictor.familiarity_of(data)
             return predictor.predict_vectors(data)
         audio, extension = data
         with tempfile.TemporaryDirectory(prefix="eno-request-") as folder:
             path = Path(folder) / f"audio{extension}"
             path.write_bytes(audio)
             try:
-                return predictor.predict_proba(path)[np.newaxis]
+                found = predictor.prediction(path)
             except AudioError as error:
                 raise ValueError(f"the audio cannot be decoded: {error.reason}") from None
+        state["familiarity"] = [found.familiarity]
+        return np.array([found.probabilities])
 
     def postprocess(
         self, data: np.ndarray, state: dict[str, Any], collect_custom_statistics_fn: Statistics = None
     ) -> dict[str, Any]:
         """Return ``genres`` and ``descriptors`` above their thresholds, and the most probable ``tags``.
 
-        For embeddings these are in a list under ``tracks``.
+        ``familiarity`` and ``unfamiliar`` are as in `eno.inference.predictions.Prediction`. For embeddings all of these
+        are in a list under ``tracks``.
         """
-        answers = [self._answer(row, state) for row in data]
+        answers = [self._answer(*one, state) for one in zip(data, state["familiarity"], strict=True)]
         encoder = label_of(self._loaded().specs)
         return {"encoder": encoder, "tracks": answers} if state["many"] else {"encoder": encoder, **answers[0]}
 
-    def _answer(self, probabilities: np.ndarray, state: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, probabilities: np.ndarray, familiarity: float | None, state: dict[str, Any]) -> dict[str, Any]:
         predictor, limit = self._loaded(), state["threshold"]
         named = predictor.labels.decode(probabilities, predictor.thresholds if limit is None else limit)
         tags = predictor.name_tags(probabilities)[: state["top"]]
-        return {**named, "tags": [asdict(tag) for tag in tags]}
+        known = {"familiarity": familiarity, "unfamiliar": is_unfamiliar(familiarity)}
+        return {**named, "tags": [asdict(tag) for tag in tags], **known}
 
     def _loaded(self) -> EnoPredictor:
         if self._predictor is None:

@@ -20,6 +20,7 @@ from eno.models import Head, create_head
 from eno.models.aggregation import aggregate
 from eno.models.average_precision import macro_map
 from eno.models.calibration.calibrate import fit_calibration
+from eno.models.familiarity import Familiarity
 from eno.models.training_data import constant_labels
 from eno.registry import HEADS, TRAINED_HEADS
 from eno.spec import label_of
@@ -114,7 +115,7 @@ def train_head(
     held_out, val_map = _fit(collection, plan, head, train)
     parts = PredictorParts(
         specs=collection.store.specs, labels=collection.labels, head=head, policies=collection.store.policies,
-        album=plan.album,
+        album=plan.album, familiarity=Familiarity.fit(train.X, train.groups),
     )  # fmt: skip
     return calibrate_predictor(
         parts,

@@ -18,6 +18,7 @@ from eno.inference.predictor_folder import PredictorParts
 from eno.models import MLPHead, create_head, load_head
 from eno.models.bags import Bags
 from eno.models.calibration.calibrate import Calibration
+from eno.models.familiarity import Familiarity
 from tests.audio_files import music
 
 
@@ -133,6 +134,33 @@ class TestOwnHead:
             trained.predict(tmp_path / "missing.mp3")
 
 
+def familiar(predictor):
+    """The same predictor, as if trained on noise around the vector of silence."""
+    vectors = np.random.default_rng(0).standard_normal((80, 200)).astype(np.float32)
+    parts = {name: getattr(predictor, name) for name in ("calibration", "album_calibration", "album")}
+    parts |= {"policy": predictor.policies, "familiarity": Familiarity.fit(vectors, np.arange(80))}
+    return EnoPredictor(predictor.encoders, predictor.head, predictor.labels, **parts)
+
+
+class TestFamiliarity:
+    def test_predictions_say_how_familiar_the_vector_of_a_file_is(self, trained, song, tmp_path):
+        predictor = familiar(trained)
+        one = predictor.prediction(song)
+        assert [one.familiarity] == predictor.familiarity.of(predictor.embed(song)[None]).tolist()
+        assert one.named == trained.predict(song)
+        many = list(predictor.predict_many([song, tmp_path / "missing.flac"]))
+        assert [many[0].familiarity, many[1].familiarity] == [one.familiarity, None]
+        assert [many[0].unfamiliar, many[1].unfamiliar] == [one.familiarity < 0.02, False]
+
+    def test_it_is_saved_and_removed_with_the_predictor(self, trained, song, tmp_path):
+        predictor = familiar(trained)
+        predictor.save(tmp_path)
+        assert EnoPredictor.load(tmp_path).prediction(song).familiarity == predictor.prediction(song).familiarity
+        trained.save(tmp_path)
+        assert EnoPredictor.load(tmp_path).prediction(song).familiarity is None
+        assert not EnoPredictor.load(tmp_path).prediction(song).unfamiliar
+
+
 @pytest.fixture(scope="module")
 def calibrated(trained):
     k = len(trained.labels)
@@ -184,6 +212,16 @@ class TestCalibrated:
             calibrated.predict_album([broken])
         with pytest.raises(ValueError, match="at least one file"):
             calibrated.predict_album([])
+
+    def test_albums_are_as_familiar_as_their_median_track(self, calibrated, song, tmp_path):
+        others = [tmp_path / f"{seed}.flac" for seed in (1, 2)]
+        for seed, path in enumerate(others):
+            soundfile.write(path, music(5, 22_050, seed=seed), 22_050)
+        album = familiar(calibrated).album_prediction([song, *others])
+        values = [one.familiarity for one in familiar(calibrated).predict_many([song, *others])]
+        assert album.familiarity == np.median(values)
+        assert album.named == calibrated.predict_album([song, *others])
+        assert calibrated.album_prediction([song]).familiarity is None
 
     def test_save_and_load_with_calibration(self, calibrated, song, tmp_path):
         calibrated.save(tmp_path)

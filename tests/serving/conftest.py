@@ -12,6 +12,7 @@ import uvicorn
 from eno.data.labels.encoder import LabelEncoder
 from eno.inference.predictor import EnoPredictor
 from eno.models import create_head
+from eno.models.familiarity import Familiarity
 from eno.serving.app import create_app
 from eno.serving.connections import PunctualProtocol
 from eno.serving.service import Limits, Service
@@ -36,7 +37,8 @@ def save_predictor(store, folder, *, folders=("SR", "Low", "Grouper"), encoder=N
     truth = np.array([[name.startswith(one) for one in folders] for name in names], np.float32)
     head = create_head("knn", k=(3,))
     head.fit(vectors, truth, vectors, truth)
-    EnoPredictor(encoder or OwnEncoder(), head, LABELS, policy=POLICY).save(folder)
+    familiarity = Familiarity.fit(np.repeat(vectors, 3, axis=0), np.arange(3 * len(vectors)))
+    EnoPredictor(encoder or OwnEncoder(), head, LABELS, policy=POLICY, familiarity=familiarity).save(folder)
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,8 @@ def test_tags_are_those_of_the_predictor(ask, predictor, song):
     for found, tag in zip(file["tags"], expected, strict=True):
         assert found["probability"] == pytest.approx(tag.probability, abs=1e-4)
         assert (found["threshold"], found["named"]) == (tag.threshold, tag.probability > tag.threshold)
+    one = predictor.prediction(song)
+    assert (file["familiarity"], file["unfamiliar"]) == (pytest.approx(one.familiarity, abs=0.03), one.unfamiliar)
 
 
 def test_each_file_has_tags_or_a_problem(ask, predictor, song):
@@ -130,6 +132,8 @@ def test_a_track_with_its_tags(ask, predictor, collection):
     probabilities = predictor.predict_vectors(collection[1].matrix([TRACK])[1])[0]
     expected = {tag.tag: tag.probability for tag in predictor.name_tags(probabilities)}
     assert {tag["tag"]: tag["probability"] for tag in answer["tags"]} == pytest.approx(expected, abs=1e-3)
+    (familiarity,) = predictor.familiarity_of(collection[1].matrix([TRACK])[1])
+    assert (answer["familiarity"], answer["unfamiliar"]) == (pytest.approx(familiarity, abs=1e-4), False)
 
 
 def test_tags_are_counted(ask, predictor, collection):

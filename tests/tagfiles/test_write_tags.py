@@ -18,6 +18,7 @@ from eno.errors import LabelError
 from eno.inference.export import beets_line, csv_header, csv_lines, picard_line
 from eno.inference.predictions import TagProbability
 from eno.models.calibration.calibrate import Calibration
+from eno.models.familiarity import Familiarity
 from eno.tagfiles.selection import TagChoice, read_tagged
 from tests.audio_files import music, write
 
@@ -65,15 +66,22 @@ def test_names_may_contain_unusual_line_separators(tmp_path):
     file = tmp_path / "tags.jsonl"
     name, tag = "a\u2028b\x85.mp3", "Dub\u2028Techno"
     file.write_text(json.dumps({"path": name, "genres": {tag: 0.5}}, ensure_ascii=False), encoding="utf-8")
-    assert list(read_tagged(file)) == [(name, [TagProbability(tag, "genre", 0.5, -1.0)])]
+    assert list(read_tagged(file)) == [(name, [TagProbability(tag, "genre", 0.5, -1.0)], False)]
 
 
 def test_lines_in_another_format_are_an_error(tmp_path):
     file = tmp_path / "tags.jsonl"
-    for line in ("{", "[]", '{"genres": {}}', '{"path": "x", "genres": ["Dub"]}', '{"path": "x", "tags": {"a": "?"}}'):
+    for line in (
+        "{",
+        "[]",
+        '{"genres": {}}',
+        '{"path": "x", "genres": ["Dub"]}',
+        '{"path": "x", "tags": {"a": "?"}}',
+        '{"path": "x", "unfamiliar": "no"}',
+    ):
         file.write_text('{"path": "x.mp3", "genres": {"Dub": 0.5}}\n\n' + line)
         found = read_tagged(file)
-        assert next(found) == ("x.mp3", [TagProbability("Dub", "genre", 0.5, -1.0)])
+        assert next(found) == ("x.mp3", [TagProbability("Dub", "genre", 0.5, -1.0)], False)
         with pytest.raises(LabelError, match="line 3 is not output of"):
             next(found)
     with pytest.raises(LabelError, match="cannot be read"):
@@ -178,6 +186,65 @@ def test_tracks_of_a_store(eno, tmp_path):
     rows = [json.loads(line) for line in from_store.splitlines()]
     assert rows == [row for row in map(json.loads, from_files.splitlines()) if "error" not in row]
     assert eno(*arguments[:-2], "gone")[2].startswith("error: gone: is not a folder")
+
+
+@pytest.fixture
+def unfamiliar(eno, prepared, tmp_path):
+    """A predictor to which only one file is familiar, flac.flac; and the tags that it would write to the others."""
+    plain = prepared[1]
+    song = plain.embed(tmp_path / "music" / "one" / "flac.flac")
+    vectors = song + 0.002 * np.random.default_rng(0).standard_normal((80, 50)).astype(np.float32)
+    parts = {name: getattr(plain, name) for name in ("calibration", "album_calibration")}
+    parts |= {"policy": plain.policies, "familiarity": Familiarity.fit(vectors, np.arange(80))}
+    EnoPredictor(plain.encoders, plain.head, plain.labels, **parts).save(tmp_path / "model")
+
+
+@pytest.mark.usefixtures("unfamiliar")
+def test_tags_of_unfamiliar_files_are_not_written(eno, tmp_path):
+    before = contents(tmp_path / "music")
+    code, shown, problem = eno("write-tags", "music/one", "--model", "model", "--write", "--undo-file", "old.jsonl")
+    assert code == 0, problem
+    assert "3 files: 1 changed, 0 unchanged, 2 unfamiliar, 0 failed." in shown and "--include-unfamiliar" in shown
+    changed = [path.name for path, content in contents(tmp_path / "music").items() if content != before[path]]
+    assert changed == ["flac.flac"]
+    _, shown, _ = eno("write-tags", "music/one", "--model", "model", "--include-unfamiliar", "--existing", "replace")
+    assert "2 would change, 1 unchanged, 0 failed" in shown
+
+
+@pytest.mark.usefixtures("unfamiliar")
+def test_all_outputs_agree_on_what_is_unfamiliar(eno, tmp_path):
+    files, options = ("music/one",), ("--model", "model")
+    lines = eno("tag", *files, *options, "--json")[1]
+    rows = {row["track_id"].rpartition("/")[2]: row for row in map(json.loads, lines.splitlines())}
+    assert {name: row["unfamiliar"] for name, row in rows.items()} == {
+        "flac.flac": False, "m4a.m4a": True, "mp3.mp3": True
+    }  # fmt: skip
+    assert all(row["unfamiliar"] == (row["familiarity"] < 0.02) and row["genres"] for row in rows.values())
+    (tmp_path / "tags.jsonl").write_text(lines)
+    assert eno("write-tags", "--from", "tags.jsonl", "--json") == eno("write-tags", *files, *options, "--json")
+    planned = eno("write-tags", "--from", "tags.jsonl", "--json")[1]
+    assert [row.get("unfamiliar", False) for row in map(json.loads, planned.splitlines())] == [False, True, True]
+
+    shown = eno("tag", *files, *options)[1]
+    assert shown.count("unfamiliar: unlike the tracks that the predictor was trained on") == 2
+    table = list(csv.DictReader(eno("tag", *files, *options, "--format", "csv")[1].splitlines()))
+    assert {row["path"].rpartition("/")[2] for row in table if float(row["familiarity"]) < 0.02} == {
+        "m4a.m4a",
+        "mp3.mp3",
+    }
+    for form in ("beets", "picard"):
+        _, shown, problem = eno("tag", *files, *options, "--format", form)
+        assert len(shown.splitlines()) == 1 and "flac.flac" in shown and "mp3.mp3: left out" in problem
+        assert len(eno("tag", *files, *options, "--format", form, "--include-unfamiliar")[1].splitlines()) == 3
+
+    store = eno("tag", "--store", "store", *options, "--json")[1]
+    assert [row["track_id"] for row in map(json.loads, store.splitlines()) if not row["unfamiliar"]] == [
+        "one/flac.flac"
+    ]
+    for source in (files, ("--store", "store")):
+        first = json.loads(eno("tag", *source, *options, "--album", "--json")[1].splitlines()[0])
+        assert first["folder"].endswith("one") and first["unfamiliar"]
+        assert first["familiarity"] == sorted(row["familiarity"] for row in rows.values())[1]
 
 
 def test_formats_of_tag(eno):

@@ -15,6 +15,7 @@ from eno.audio.windows import WindowPolicy
 from eno.data.labels.encoder import LabelEncoder
 from eno.encoders.stats import Stats
 from eno.inference.predictor import EnoPredictor
+from eno.models.familiarity import Familiarity
 from eno.models.linear import LinearHead
 from eno.tracking.clearml_serving import Preprocess, _from_form
 from tests.audio_files import music
@@ -54,7 +55,8 @@ def predictor():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, encoder.spec.dim)).astype(np.float32)
     head = LinearHead().fit(X, (X[:, :3] > 0).astype(np.float32))
-    return EnoPredictor(encoder, head, LABELS, policy=WindowPolicy(count=2))
+    familiarity = Familiarity.fit(X, np.arange(60))
+    return EnoPredictor(encoder, head, LABELS, policy=WindowPolicy(count=2), familiarity=familiarity)
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,7 @@ def test_the_printed_commands_deploy_the_predictor(predictor, folder, song, tmp_
         found = {tag["tag"]: tag["probability"] for tag in answer["tags"]}
         assert [found[label] for label in LABELS.all_labels] == pytest.approx(expected.tolist(), abs=1e-5)
         assert {key: answer[key] for key in ("genres", "descriptors")} == predictor.predict(song)
+        assert (answer["familiarity"], answer["unfamiliar"]) == (pytest.approx(1 / 61), True)  # trained on noise
     assert "cannot be decoded" in answers[2]["rejected"]
 
 

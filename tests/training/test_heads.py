@@ -14,6 +14,7 @@ from eno.inference.predictor_folder import PredictorParts
 from eno.models import create_head
 from eno.models.aggregation import aggregate
 from eno.models.average_precision import macro_map
+from eno.models.familiarity import Familiarity
 from eno.training.collection import Collection
 from eno.training.evaluate import evaluate_predictor
 from eno.training.heads import train_head
@@ -88,6 +89,13 @@ def test_predictor_is_calibrated_for_tracks_and_albums(collection, model):
     names, of_albums = aggregate(probabilities, val.albums, "mean")
     assert len(names) == 10
     assert parts.album_calibration.apply(of_albums).shape == (10, 5)
+
+
+def test_familiarity_is_learned_from_the_training_tracks(collection, model):
+    familiarity = PredictorParts.load(model, device="cpu").familiarity
+    train, test = collection.tracks("train"), collection.tracks("test")
+    np.testing.assert_allclose(familiarity.of(test.X), Familiarity.fit(train.X, train.groups).of(test.X), atol=0.02)
+    assert familiarity.of(test.X[:] + 20).max() < 0.02 < familiarity.of(train.X).min()
 
 
 def test_heads_that_take_windows_are_trained_on_windows(collection, tmp_path):

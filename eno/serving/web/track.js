@@ -67,6 +67,12 @@ const trackView = (() => {
     });
   }
 
+  function unfamiliarNote(one) {
+    if (typeof one.familiarity !== "number") return [];
+    const remark = one.unfamiliar ? "Unfamiliar: unlike the tracks that the predictor was trained on. " : "";
+    return [make("p", { className: one.unfamiliar ? "unfamiliar" : "faint", text: `${remark}Familiarity ${percent(one.familiarity)}` })];
+  }
+
   function addForm(correct) {
     const words = make("datalist", { id: "words", children: vocabulary.map((one) => make("option", { value: one.tag })) });
     const input = make("input", { id: "add", placeholder: "Another tag", required: true, maxLength: 200, autocomplete: "off" });
@@ -131,7 +137,7 @@ const trackView = (() => {
         if (error.name !== "AbortError") showStatus(`“${title}”, ${tag.tag}: ${error.message}`, { problem: true });
       }
     };
-    view.replaceChildren(...tagLists(track.tags, track.corrections, correct), addForm(correct));
+    view.replaceChildren(...unfamiliarNote(track), ...tagLists(track.tags, track.corrections, correct), addForm(correct));
   }
 
   function showTrack(track, found, signal) {
@@ -152,7 +158,7 @@ const trackView = (() => {
     const seconds = file.duration_s ? `${Math.floor(file.duration_s / 60)}:${String(Math.floor(file.duration_s % 60)).padStart(2, "0")}` : "";
     byId("panel").replaceChildren(
       heading({ track_id: file.name, title: file.name, artist: seconds }, []),
-      make("div", { id: "tags", children: tagLists(file.tags) }),
+      make("div", { id: "tags", children: [...unfamiliarNote(file), ...tagLists(file.tags)] }),
       ...neighbourList(found),
     );
   }

@@ -1,0 +1,193 @@
+"""How familiar tracks are: whether there are training tracks of other artists as near to them as usual."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Self
+
+import faiss
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from eno.errors import ModelError, check_format
+from eno.files import replace_file
+from eno.models.training_data import as_vectors, check_finite, chunks, take
+from eno.models.types import Vectors
+
+UNFAMILIAR = 0.02
+"""Tracks whose familiarity is lower are unfamiliar."""
+
+_FORMAT = 1
+_LEAST_TRACKS = round(1 / UNFAMILIAR)  # with fewer, no track could be unfamiliar
+_MOST_TRACKS = 4_096  # a random sample of more, so that the file stays small and the search fast
+_MOST_VALUES = 2**25  # in the vectors of the sample
+_COMPONENTS = 64
+_NEIGHBOURS = 5
+_FOLDS = 10
+_CONSTANT = 1e-3  # share of the mean below which deviations are rounding errors of half precision
+_ROUNDING = 1e-4  # share of the total variance, likewise
+
+
+def is_unfamiliar(familiarity: float | None) -> bool:
+    """Return whether a track is so unlike the training tracks that its tags are doubtful; False if that is unknown."""
+    return familiarity is not None and familiarity < UNFAMILIAR
+
+
+def of_album(tracks: Sequence[float | None]) -> float | None:
+    """Return the familiarity of an album: the median of its tracks, or None if theirs is unknown."""
+    known = [one for one in tracks if one is not None]
+    return float(np.median(known)) if known else None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Familiarity:
+    """Compares vectors with those of training tracks, all of them or a sample.
+
+    The distance of a track is the mean of those to its 5 nearest training tracks (Y. Sun et al., "Out-of-distribution
+    detection with deep nearest neighbors", ICML 2022), among whitened principal components of the standardised vectors
+    and the length of the remainder. It is compared
+    with the distances of the training tracks from those of other artists.
+
+    Attributes
+    ----------
+    mean, scale : np.ndarray [shape=(dim,) or (layers, dim), dtype=float32]
+        Standardise a vector; 0 is the scale of a constant dimension.
+    components : np.ndarray [shape=(size, p), dtype=float32]
+        Directions of the principal components, divided by their standard deviations.
+    deviations : np.ndarray [shape=(p + 1,), dtype=float32]
+        Standard deviations of the components, and root mean square length of the remainder.
+    tracks : np.ndarray [shape=(n, p + 1), dtype=float16]
+        The training tracks as `_place` returns them.
+    distances : np.ndarray [shape=(n,), dtype=float32]
+        Of the training tracks, in ascending order.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    components: np.ndarray
+    deviations: np.ndarray
+    tracks: np.ndarray
+    distances: np.ndarray
+
+    @classmethod
+    def fit(cls, X: Vectors, groups: np.ndarray, *, seed: int = 0) -> Self | None:
+        """Learn which vectors are familiar from training tracks; return None if there are fewer than 50.
+
+        Parameters
+        ----------
+        X : Vectors [shape=(n, dim) or (n, layers, dim)]
+        groups : np.ndarray [shape=(n,)]
+            The artist of each track. If one has most of the tracks, they count as tracks of different artists.
+        seed : int
+            Seed of the sample, of at most 4,096 tracks.
+        """
+        X = as_vectors(X)
+        most = min(_MOST_TRACKS, _MOST_VALUES // int(np.prod(X.shape[1:])))
+        rows = np.sort(np.random.default_rng(seed).permutation(len(X))[:most])
+        if len(rows) < _LEAST_TRACKS:
+            return None
+        vectors, distances = take(X, rows), np.empty(len(rows), np.float32)
+        for known, held_out in _folds(groups[rows]):
+            distances[held_out] = cls._around(vectors[known])._distances(vectors[held_out])
+        return replace(cls._around(vectors), distances=np.sort(distances))
+
+    @classmethod
+    def _around(cls, vectors: np.ndarray) -> Self:
+        """Return the space of some tracks, and their places in it."""
+        mean, deviation = vectors.mean(axis=0), vectors.std(axis=0)
+        varies = deviation > _CONSTANT * np.abs(mean)
+        scale = np.where(varies, 1 / np.where(varies, deviation, 1), 0).astype(np.float32)
+        flat = ((vectors - mean) * scale).reshape(len(vectors), mean.size)
+        variances, directions = _principal(flat, min(_COMPONENTS, len(vectors) // 2))
+        total = float(np.square(flat).sum(axis=1).mean())
+        remainder = total - float(variances.sum())
+        if remainder <= _ROUNDING * total:
+            remainder = np.inf  # so that it does not count
+        space = cls(
+            mean=mean,
+            scale=scale,
+            components=directions / np.sqrt(variances),
+            deviations=np.sqrt([*variances, remainder]).astype(np.float32),
+            tracks=np.zeros((0, len(variances) + 1), np.float16),
+            distances=np.zeros(0, np.float32),
+        )
+        return replace(space, tracks=space._place(vectors).astype(np.float16))
+
+    def of(self, X: Vectors) -> np.ndarray:
+        """Return the familiarity of each row: the share of the training tracks that are at least as distant.
+
+        Returns
+        -------
+        np.ndarray [shape=(n,), dtype=float64]
+            More than 0, at most 1. If a track comes from a new artist like those of the training tracks, all values
+            are equally likely, up to the size of the sample.
+
+        Raises
+        ------
+        ValueError
+            The vectors have another shape than in training, or a value is not finite.
+        """
+        X = as_vectors(X)
+        if tuple(X.shape[1:]) != self.mean.shape:
+            expected = ", ".join(map(str, self.mean.shape))
+            raise ValueError(f"X has the shape {X.shape}; familiarity was learned from (n, {expected}).")
+        found = np.empty(len(X))
+        for rows in chunks(len(X)):
+            vectors = take(X, rows)
+            check_finite(vectors, rows.start)
+            nearer = np.searchsorted(self.distances, self._distances(vectors), side="left")
+            found[rows] = (len(self.distances) - nearer + 1) / (len(self.distances) + 1)
+        return found
+
+    def _distances(self, vectors: np.ndarray) -> np.ndarray:
+        known = self.tracks.astype(np.float32)
+        squares, _ = faiss.knn(self._place(vectors), known, min(_NEIGHBOURS, len(known)))
+        means: np.ndarray = np.sqrt(np.maximum(squares, 0)).mean(axis=1)
+        return means
+
+    def _place(self, vectors: np.ndarray) -> np.ndarray:
+        """Return whitened components and the relative length of the remainder [shape=(n, p + 1), dtype=float32]."""
+        flat = ((vectors - self.mean) * self.scale).reshape(len(vectors), self.mean.size)
+        places = flat @ self.components
+        explained = np.square(places * self.deviations[:-1]).sum(axis=1)
+        remainder = np.sqrt(np.maximum(np.square(flat).sum(axis=1) - explained, 0)) / self.deviations[-1]
+        return np.column_stack([places, remainder]).astype(np.float32)
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file."""
+        arrays = {field.name: np.ascontiguousarray(getattr(self, field.name)) for field in fields(self)}
+        with replace_file(path) as temporary:
+            save_file(arrays, temporary, metadata={"format": str(_FORMAT)})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote; raises a ModelError if it is damaged, or from a newer version of eno."""
+        try:
+            with safe_open(path, "np") as file:
+                check_format(path, int(file.metadata()["format"]), _FORMAT, ModelError)
+                loaded = cls(**{field.name: file.get_tensor(field.name) for field in fields(cls)})
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise ModelError(f"{path}: damaged ({error!r}). Retrain the head with 'eno train'.") from error
+        return loaded
+
+
+def _principal(flat: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return variances and directions [shape=(size, p)] of at most `count` principal components that vary."""
+    from sklearn.utils.extmath import randomized_svd  # takes a second to import
+
+    _, lengths, directions = randomized_svd(flat, min(count, flat.shape[1]), random_state=0)
+    used = lengths > 1e-3 * max(lengths[0], 1e-6)
+    return np.square(lengths[used]) / len(flat), directions[used].T
+
+
+def _folds(groups: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Divide rows by group, or singly where one group has most of them; yield the other and the held-out rows."""
+    from sklearn.model_selection import GroupKFold
+
+    _, owners, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    if sizes.max() > len(owners) / 2:
+        owners = np.arange(len(owners))
+    yield from GroupKFold(min(_FOLDS, len(np.unique(owners)))).split(owners, groups=owners)
