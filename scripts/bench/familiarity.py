@@ -19,7 +19,8 @@ import argparse
 import itertools
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
-from tags import Problem, of_gtzan, of_store
-from timing import fastest
+from tagging import problems
 
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
@@ -39,22 +39,41 @@ from eno.inference.predictor import EnoPredictor
 from eno.models import IdentityHead, create_head
 from eno.models.familiarity import UNFAMILIAR, Familiarity
 
-Measure = Callable[[Problem, np.ndarray], np.ndarray]
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to fit on, and rows of new artists."""
+
+    X: np.ndarray
+    Y: np.ndarray
+    groups: np.ndarray
+    X_test: np.ndarray
+
+    @classmethod
+    def of(cls, problem: problems.Problem) -> Rows:
+        """Read a problem into memory."""
+        X, X_test = (
+            np.array(problem.vectors(part)).reshape(len(problem.groups(part)), -1) for part in ("train", "test")
+        )
+        return cls(X, problem.labels("train").toarray(), problem.groups("train").astype(str), X_test)
+
+
+Measure = Callable[[Rows, np.ndarray], np.ndarray]
 """Fitted on ``problem.X``: the higher its value, the less familiar is the vector."""
 
 
-def highest_probability(problem: Problem, X: np.ndarray) -> np.ndarray:
+def highest_probability(problem: Rows, X: np.ndarray) -> np.ndarray:
     """Return the negative of the highest probability that the linear head predicts."""
     head = create_head("linear").fit(problem.X, problem.Y, groups=problem.groups)
     return -head.predict_proba(X).max(axis=1)
 
 
-def distance_to_mean(problem: Problem, X: np.ndarray) -> np.ndarray:
+def distance_to_mean(problem: Rows, X: np.ndarray) -> np.ndarray:
     """Return the distance to the mean of the standardised training rows."""
     return np.linalg.norm(StandardScaler().fit(problem.X).transform(X), axis=1)
 
 
-def mahalanobis(problem: Problem, X: np.ndarray) -> np.ndarray:
+def mahalanobis(problem: Rows, X: np.ndarray) -> np.ndarray:
     """Return the squared Mahalanobis distance with the shrunken covariance of Ledoit and Wolf."""
     scaler = StandardScaler().fit(problem.X)
     return np.asarray(LedoitWolf().fit(scaler.transform(problem.X)).mahalanobis(scaler.transform(X)))
@@ -67,24 +86,23 @@ RIVALS: dict[str, Measure] = {
 }
 
 
-def with_eno(problem: Problem, X: np.ndarray) -> np.ndarray:
+def with_eno(problem: Rows, X: np.ndarray) -> np.ndarray:
     """Return the share of the training tracks that are nearer."""
     fitted = Familiarity.fit(problem.X, problem.groups)
     assert fitted is not None
     return 1 - fitted.of(X)
 
 
-def limit(measure: Measure, problem: Problem) -> float:
+def limit(measure: Measure, problem: Rows) -> float:
     """Return the value that 2 % of the tracks of held-out artists exceed."""
     values = np.empty(len(problem.X))
     for known, held_out in GroupKFold(8, shuffle=True, random_state=0).split(problem.X, groups=problem.groups):
-        X, Y, groups = problem.X[known], problem.Y[known], problem.groups[known]
-        part = Problem(X, Y, groups, problem.X_test, problem.Y_test, problem.groups_test)
+        part = Rows(problem.X[known], problem.Y[known], problem.groups[known], problem.X_test)
         values[held_out] = measure(part, problem.X[held_out])
     return float(np.quantile(values, 1 - UNFAMILIAR))
 
 
-def row(measure: Measure, problem: Problem, others: list[np.ndarray]) -> list[float]:
+def row(measure: Measure, problem: Rows, others: list[np.ndarray]) -> list[float]:
     """Return the AUROC of each of the others and of all, and the shares marked of test rows and of all others."""
     stacked = np.concatenate([problem.X_test, *others])
     values = measure(problem, stacked)
@@ -110,15 +128,13 @@ def encode(store: EmbeddingStore, folder: Path) -> np.ndarray:
     return np.stack(vectors)
 
 
-def of_genres(problem: Problem) -> np.ndarray:
+def of_genres(problem: Rows, genres_test: np.ndarray) -> np.ndarray:
     """Return the mean figures over all pairs of genres that are left out; each figure as in `row`, by measure."""
     figures = []
     for pair in itertools.combinations(range(problem.Y.shape[1]), 2):
-        known, known_test = (~Y[:, pair].any(axis=1) for Y in (problem.Y, problem.Y_test))
-        rest = [one for one in range(problem.Y.shape[1]) if one not in pair]
-        X, Y, groups = problem.X[known], problem.Y[known][:, rest], problem.groups[known]
-        X_test, Y_test = problem.X_test[known_test], problem.Y_test[known_test][:, rest]
-        part = Problem(X, Y, groups, X_test, Y_test, problem.groups_test[known_test])
+        known, known_test = (~Y[:, pair].any(axis=1) for Y in (problem.Y, genres_test))
+        Y = np.delete(problem.Y[known], pair, axis=1)
+        part = Rows(problem.X[known], Y, problem.groups[known], problem.X_test[known_test])
         figures.append([row(one, part, [problem.X_test[~known_test]])[1:] for one in measures().values()])
     return np.mean(figures, axis=0)
 
@@ -143,7 +159,28 @@ def size_and_speed(tracks: int, dim: int = 512) -> None:
     some = X[:20_000]
     head = create_head("linear").fit(some, rng.random((len(some), 100)) < 0.1)
     for name, work in (("familiarity", fitted.of), ("linear head, 100 labels", head.predict_proba)):
-        print(f"{name}: {fastest(lambda work=work: work(some))[0] / len(some) * 1e6:.1f} µs per track")
+        work(some)  # to warm up
+        began = time.perf_counter()
+        work(some)
+        print(f"{name}: {(time.perf_counter() - began) / len(some) * 1e6:.1f} µs per track")
+
+
+def table(titles: list[str], rows: Iterable[Sequence[float]]) -> None:
+    """Print a table with one row per measure."""
+    print(f"| | {' | '.join(titles)} |\n|{'---|' * (len(titles) + 1)}")
+    for name, values in zip(measures(), rows, strict=True):
+        print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in values) + " |", flush=True)
+
+
+def of_store(options: argparse.Namespace, folder: Path) -> None:
+    """Compare the artists of the test split with other music."""
+    (problem,) = problems.of_store(folder, options.store, DataRoot(options.data_root))
+    known, kinds = Rows.of(problem), sorted(path for path in options.other.iterdir() if path.is_dir())
+    store = EmbeddingStore.open(options.store)
+    others = [encode(store, kind) for kind in kinds]
+    titles = [f"AUROC: {kind.name} ({len(one)})" for kind, one in zip(kinds, others, strict=True)]
+    rows = (row(measure, known, others) for measure in measures().values())
+    table([*titles, "AUROC: all", "new artists marked", "others marked"], rows)
 
 
 def main() -> None:
@@ -155,25 +192,13 @@ def main() -> None:
     parser.add_argument("--gtzan", type=Path, nargs=2)
     parser.add_argument("--tracks", type=int)
     options = parser.parse_args()
-    if options.store is not None:
-        store, kinds = (
-            EmbeddingStore.open(options.store),
-            sorted(path for path in options.other.iterdir() if path.is_dir()),
-        )
-        (problem,) = of_store(options.store, DataRoot(options.data_root))
-        others = [encode(store, kind) for kind in kinds]
-        titles = [*(f"{kind.name} ({len(one)})" for kind, one in zip(kinds, others, strict=True)), "all"]
-        print("| | AUROC: " + " | ".join([*titles, "new artists marked", "others marked"]) + " |")
-        for name, measure in measures().items():
-            print(
-                f"| {name} | " + " | ".join(f"{value:.3f}" for value in row(measure, problem, others)) + " |",
-                flush=True,
-            )
-    if options.gtzan is not None:
-        (problem,) = of_gtzan(*options.gtzan)
-        print("| | AUROC | known genres marked | other genres marked |")
-        for name, values in zip(measures(), of_genres(problem), strict=True):
-            print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in values) + " |")
+    with tempfile.TemporaryDirectory() as folder:
+        if options.store is not None:
+            of_store(options, Path(folder))
+        if options.gtzan is not None:
+            (problem,) = problems.of_gtzan(Path(folder), *options.gtzan)
+            rows = of_genres(Rows.of(problem), problem.labels("test").toarray())
+            table(["AUROC", "known genres marked", "other genres marked"], rows)
     if options.tracks is not None:
         size_and_speed(options.tracks)
 
