@@ -17,7 +17,7 @@ from eno.files import replace_file
 from eno.models.training_data import as_vectors, check_finite, chunks, take
 from eno.models.types import Vectors
 
-UNFAMILIAR = 0.02
+UNFAMILIAR = 0.05
 """Tracks whose familiarity is lower are unfamiliar."""
 
 _FORMAT = 1
@@ -74,7 +74,7 @@ class Familiarity:
 
     @classmethod
     def fit(cls, X: Vectors, groups: np.ndarray, *, seed: int = 0) -> Self | None:
-        """Learn which vectors are familiar from training tracks; return None if there are fewer than 50.
+        """Learn which vectors are familiar from training tracks; return None if there are fewer than 20.
 
         Parameters
         ----------

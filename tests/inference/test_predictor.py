@@ -150,7 +150,7 @@ class TestFamiliarity:
         assert one.named == trained.predict(song)
         many = list(predictor.predict_many([song, tmp_path / "missing.flac"]))
         assert [many[0].familiarity, many[1].familiarity] == [one.familiarity, None]
-        assert [many[0].unfamiliar, many[1].unfamiliar] == [one.familiarity < 0.02, False]
+        assert [many[0].unfamiliar, many[1].unfamiliar] == [one.familiarity < 0.05, False]
 
     def test_it_is_saved_and_removed_with_the_predictor(self, trained, song, tmp_path):
         predictor = familiar(trained)

@@ -50,7 +50,7 @@ def test_values_are_those_of_scikit_learn(fitted):
 def test_tracks_of_new_artists_are_familiar_and_others_are_not(fitted):
     new, _ = tracks(400, 1, seed=2)
     values = fitted.of(new)
-    assert np.mean([is_unfamiliar(value) for value in values]) < 0.05
+    assert np.mean([is_unfamiliar(value) for value in values]) < 0.08
     assert 0.4 < values.mean() < 0.6
     others, _ = tracks(100, 1, seed=3, mixing=1)
     assert np.mean([is_unfamiliar(value) for value in fitted.of(others)]) > 0.9
@@ -89,7 +89,7 @@ def test_constant_dimensions_are_ignored(fitted):
 def test_copies_in_training_do_not_count_as_near_each_other():
     copied = Familiarity.fit(np.concatenate([X, X]), np.concatenate([GROUPS, GROUPS]))
     new, _ = tracks(200, 1, seed=7)
-    assert np.mean([is_unfamiliar(value) for value in copied.of(new)]) < 0.05
+    assert np.mean([is_unfamiliar(value) for value in copied.of(new)]) < 0.08
 
 
 @pytest.mark.parametrize("groups", [np.zeros(len(X)), np.arange(len(X)), np.arange(len(X)) == 0], ids=["1", "n", "1+n"])
@@ -100,8 +100,8 @@ def test_any_number_of_artists(groups):
 
 
 def test_few_tracks_are_not_enough():
-    assert Familiarity.fit(X[:49], GROUPS[:49]) is None
-    assert is_unfamiliar(Familiarity.fit(X[:50], GROUPS[:50]).of(1000 * X[:1])[0])
+    assert Familiarity.fit(X[:19], GROUPS[:19]) is None
+    assert is_unfamiliar(Familiarity.fit(X[:20], GROUPS[:20]).of(1000 * X[:1])[0])
 
 
 def test_a_sample_is_enough(monkeypatch):
@@ -109,7 +109,7 @@ def test_a_sample_is_enough(monkeypatch):
     sample = Familiarity.fit(X, GROUPS)
     assert len(sample.tracks) == len(sample.distances) == 250
     new, _ = tracks(200, 1, seed=9)
-    assert np.mean([is_unfamiliar(value) for value in sample.of(new)]) < 0.05
+    assert np.mean([is_unfamiliar(value) for value in sample.of(new)]) < 0.08
 
 
 def test_save_and_load(fitted, tmp_path):

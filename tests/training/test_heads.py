@@ -95,7 +95,7 @@ def test_familiarity_is_learned_from_the_training_tracks(collection, model):
     familiarity = PredictorParts.load(model, device="cpu").familiarity
     train, test = collection.tracks("train"), collection.tracks("test")
     np.testing.assert_allclose(familiarity.of(test.X), Familiarity.fit(train.X, train.groups).of(test.X), atol=0.02)
-    assert familiarity.of(test.X[:] + 20).max() < 0.02 < familiarity.of(train.X).min()
+    assert familiarity.of(test.X[:] + 20).max() < 0.05 < familiarity.of(train.X).min()
 
 
 def test_heads_that_take_windows_are_trained_on_windows(collection, tmp_path):
