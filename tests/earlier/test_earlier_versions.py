@@ -493,7 +493,7 @@ def test_printed_tags_are_read(shared):
     for name, found, unfamiliar in rows[:-1]:
         said = EXPECTED["files"]["linear"][name.removeprefix("data/raw/audio/")]["named"]
         assert {tag.tag for tag in found} == {*said["genres"], *said["descriptors"]} and not unfamiliar
-    of_store = dict(read_tagged(shared / "tags_of_store.jsonl"))
+    of_store = {track_id: found for track_id, found, _ in read_tagged(shared / "tags_of_store.jsonl")}
     assert sorted(of_store) == EXPECTED["stores"]["stats"]["track_ids"]
     for track_id, said in zip(sorted(of_store), EXPECTED["predictors"]["linear"]["named"], strict=True):
         assert sorted(tag.tag for tag in of_store[track_id]) == sorted(said["genres"] + said["descriptors"])

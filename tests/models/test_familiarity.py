@@ -109,7 +109,7 @@ def test_a_sample_is_enough(monkeypatch):
     sample = Familiarity.fit(X, GROUPS)
     assert len(sample.tracks) == len(sample.distances) == 250
     new, _ = tracks(200, 1, seed=9)
-    assert np.mean([is_unfamiliar(value) for value in sample.of(new)]) < 0.08
+    assert np.mean([is_unfamiliar(value) for value in sample.of(new)]) < 0.12
 
 
 def test_save_and_load(fitted, tmp_path):

@@ -93,7 +93,7 @@ def test_predictor_is_calibrated_for_tracks_and_albums(collection, model):
 
 def test_familiarity_is_learned_from_the_training_tracks(collection, model):
     familiarity = PredictorParts.load(model, device="cpu").familiarity
-    train, test = collection.tracks("train"), collection.tracks("test")
+    train, test = collection.tracks("train", "val"), collection.tracks("test")
     np.testing.assert_allclose(familiarity.of(test.X), Familiarity.fit(train.X, train.groups).of(test.X), atol=0.02)
     assert familiarity.of(test.X[:] + 20).max() < 0.05 < familiarity.of(train.X).min()
 
