@@ -328,6 +328,7 @@ def _show(trained: TrainedPredictor, model: Path, library: Library, *, as_json: 
         return
     if record.validation["map_macro"] is not None:
         console.print(f"fitted  in {record.seconds:.1f} s, validation mAP {record.validation['map_macro']:.3f}")
+    _show_tried(record.validation)
     calibration = trained.parts.calibration
     if calibration is not None and calibration.estimates:
         console.print(rules_table(calibration))
@@ -335,6 +336,15 @@ def _show(trained: TrainedPredictor, model: Path, library: Library, *, as_json: 
         print_failure(label, reason)
     current = "" if model == library.settings.model else f" --model {shown(model)}"
     console.print(f"model   {shown(model)}\nEvaluate it on held-out artists: eno evaluate{current}")
+
+
+def _show_tried(validation: dict[str, Any]) -> None:
+    """Show the heads of a blend."""
+    if "heads" in validation:
+        found = ", ".join(f"{shown(name)} {score:.3f}" for name, score in validation["heads"].items())
+        console.print(f"heads   {found} (mAP on held-out tracks)")
+    for name, seconds in validation.get("given_up", {}).items():
+        console.print(f"        {shown(name)} was given up: it would have taken {seconds:.0f} s (auto.budget)")
 
 
 def _as_toml(head: str, options: dict[str, Any]) -> str:

@@ -170,6 +170,12 @@ def _warn_of_constant_labels(train: LabelledTracks, names: Sequence[str]) -> Non
         )  # fmt: skip
 
 
+def _tried(head: Head) -> dict[str, Any]:
+    """Return what a blend of heads tried."""
+    found = {"heads": getattr(head, "scores", {}), "given_up": getattr(head, "given_up", {})}
+    return {name: value for name, value in found.items() if value}
+
+
 def calibrate_predictor(
     parts: PredictorParts,
     plan: HeadPlan,
@@ -210,7 +216,7 @@ def calibrate_predictor(
         tracks={one["values"]: one["counts"] for one in ids["split"].value_counts().to_pylist()},
         train_positives=np.bincount(train_labels.indices, minlength=len(parts.labels)).tolist(),
         seconds=round(time.monotonic() - began, 3),
-        validation={"method": plan.validation, "map_macro": val_map, "rules": rules},
+        validation={"method": plan.validation, "map_macro": val_map, "rules": rules} | _tried(parts.head),
         eno=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         feedback=feedback,

@@ -114,8 +114,8 @@ def _report_selection(experiment: Experiment, head: Head, name: str = "") -> Non
     members: Sequence[Head] = getattr(head, "members", ())
     if members:
         names = [type(member).__name__ for member in members]
-        weights = np.asarray(getattr(head, "weights", ())).tolist()
-        experiment.table("weights of the blend", ("head", "weight"), list(zip(names, weights, strict=True)))
+        weights = np.mean(head.weights, axis=1).tolist()  # type: ignore[attr-defined]
+        experiment.table("mean weights of the blend", ("head", "weight"), list(zip(names, weights, strict=True)))
         for member, title in zip(members, names, strict=True):
             _report_selection(experiment, member, f"{title}: ")
 
