@@ -22,7 +22,7 @@ class AutoHead(BlendHead):
     Parameters
     ----------
     budget : float
-        Seconds. A head that would exceed it, as estimated from its progress, is given up, and those after it are tried.
+        Seconds. A head that would exceed it, as estimated from its progress, is given up, and the next one is tried.
         The first head is always fitted.
     heads : sequence of str
         Names of heads, in the order in which they are tried.
@@ -34,7 +34,8 @@ class AutoHead(BlendHead):
     members, weights, scores
         See `eno.models.blend.BlendHead`.
     given_up : dict of str to float
-        The seconds that each head which was given up would have needed, by its name.
+        By name of the heads that were given up, the seconds that each of them would have taken; None if no time was
+        left to try it.
 
     Notes
     -----
@@ -55,7 +56,7 @@ class AutoHead(BlendHead):
     ) -> None:
         super().__init__(heads=heads, options=options, seed=seed, device=device)
         self.budget = budget
-        self.given_up: dict[str, float] = {}
+        self.given_up: dict[str, float | None] = {}
 
     def _fit_members(self, fit: Callable[[BaseHead], OutOfFold]) -> OutOfFold:
         members: list[Any] = []
@@ -63,6 +64,9 @@ class AutoHead(BlendHead):
         candidates, began, self.given_up = self._create_members(), time.monotonic(), {}
         for number, member in enumerate(candidates):
             report = part_of(self.on_progress, number, len(candidates))
+            if members and time.monotonic() >= began + self.budget:
+                self.given_up[member.name] = None
+                continue
             member.on_progress = _Timer(began + self.budget, report).check if members else report
             if self.on_epoch is not None and hasattr(member, "on_epoch"):
                 member.on_epoch = self.on_epoch

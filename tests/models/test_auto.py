@@ -36,7 +36,7 @@ def test_equals_a_blend_if_there_is_time_enough():
 def test_heads_that_would_exceed_the_budget_are_given_up(monkeypatch, tmp_path, validated):
     X, Y = half_spaces(n=200)
     monkeypatch.setattr(auto, "time", Clock())
-    head = AutoHead(heads=("linear", "mlp"), options={"mlp": {"max_epochs": 5}}, budget=0.5, device="cpu")
+    head = AutoHead(heads=("linear", "mlp"), options={"mlp": {"max_epochs": 5}}, budget=1.5, device="cpu")
     seen = []
     head.on_progress = lambda done, total: seen.append(done / total)
     head.fit(X, Y, *half_spaces(1, n=100)) if validated else head.fit(X, Y)
@@ -48,6 +48,14 @@ def test_heads_that_would_exceed_the_budget_are_given_up(monkeypatch, tmp_path, 
     loaded = load_head(tmp_path)
     assert loaded.given_up == head.given_up
     np.testing.assert_array_equal(loaded.predict_proba(X), head.predict_proba(X))
+
+
+def test_no_head_is_started_after_the_budget(monkeypatch):
+    X, Y = half_spaces(n=200)
+    monkeypatch.setattr(auto, "time", Clock())
+    head = AutoHead(heads=("linear", "forest", "knn"), budget=1e-9, device="cpu").fit(X, Y)
+    assert head.given_up == {"forest": None, "knn": None}
+    assert [one.name for one in head.members] == ["linear"]
 
 
 def test_a_head_is_given_up_as_soon_as_its_progress_shows_that_it_takes_too_long():
