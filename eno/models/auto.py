@@ -49,7 +49,7 @@ class AutoHead(BlendHead):
         self,
         *,
         budget: Positive = 120.0,
-        heads: Sequence[str] = ("linear", "kernel", "forest", "mlp"),
+        heads: Sequence[str] = ("linear", "knn", "forest", "kernel", "mlp"),
         options: Mapping[str, Mapping[str, Any]] | None = None,
         seed: int = 0,
         device: str = "auto",
