@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from eno.evaluation.diagnosis import Predictions
 from eno.evaluation.evaluation import Evaluation, evaluate_predictions
 from eno.inference.predictor_folder import PredictorParts
 from eno.training.collection import PredictionSource
-from eno.training.record import TrainingRecord, check_unseen
+from eno.training.record import FOLDS, TrainingRecord, check_unseen
+
+logger = logging.getLogger(__name__)
 
 _DIAGNOSED = 20_000  # maximum number of training tracks, to detect over-fitting
 
@@ -40,6 +43,8 @@ def evaluate_predictor(
     """
     parts, record = PredictorParts.load(folder, device=device, taught=False), TrainingRecord.load(folder)
     found = source.predict(parts, split)
+    if split == SPLITS[1] and record.validation.get("method") == FOLDS:
+        logger.warning("%s has learned from the validation split as well, so its figures there are too good", folder)
     if split == SPLITS[-1]:
         check_unseen(folder, found.ids)
     probabilities = parts.calibrated(found.probabilities)

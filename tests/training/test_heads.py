@@ -98,6 +98,15 @@ def test_familiarity_is_learned_from_the_training_tracks(collection, model):
     assert familiarity.of(test.X[:] + 20).max() < 0.05 < familiarity.of(train.X).min()
 
 
+def test_evaluating_on_splits_that_were_learned_from_is_warned_of(collection, model, tmp_path, caplog):
+    evaluate_predictor(model, collection, split="val", device="cpu")
+    assert "has learned from the validation split as well" in caplog.text
+    caplog.clear()
+    train_head(collection, replace(PLAN, validation="fixed"), device="cpu").save(tmp_path)
+    evaluate_predictor(tmp_path, collection, split="val", device="cpu")
+    assert "has learned" not in caplog.text
+
+
 def test_heads_that_take_windows_are_trained_on_windows(collection, tmp_path):
     options = {"pooling": "attention", "hidden": [16], "max_epochs": 40, "learning_rate": 5e-3}
     train_head(collection, HeadPlan("mlp", options), device="cpu").save(tmp_path)
