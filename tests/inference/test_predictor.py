@@ -90,8 +90,9 @@ class TestOwnHead:
         np.testing.assert_allclose(loaded.predict_proba(song), trained.predict_proba(song), atol=1e-6)
         assert loaded.labels == trained.labels
         assert loaded.policies == trained.policies
-        names = sorted(path.relative_to(tmp_path / "p").as_posix() for path in (tmp_path / "p").rglob("*.*"))
-        assert names == ["head/head.json", "head/head.safetensors", "label_encoder.json", "predictor.json"]
+        names = {path.relative_to(tmp_path / "p").as_posix() for path in (tmp_path / "p").rglob("*.*")}
+        of_folds = {f"head/{fold}/head.{suffix}" for fold in range(5) for suffix in ("json", "safetensors")}
+        assert names == of_folds | {"head/head.json", "label_encoder.json", "predictor.json"}
 
     def test_changed_encoder_is_refused(self, trained, tmp_path):
         trained.save(tmp_path / "p")

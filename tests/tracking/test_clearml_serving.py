@@ -54,7 +54,7 @@ def predictor():
     encoder = Stats()
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, encoder.spec.dim)).astype(np.float32)
-    head = LinearHead().fit(X, (X[:, :3] > 0).astype(np.float32))
+    head = LinearHead(l2=(10.0,)).fit(X, (X[:, :3] > 0).astype(np.float32))
     familiarity = Familiarity.fit(X, np.arange(60))
     return EnoPredictor(encoder, head, LABELS, policy=WindowPolicy(count=2), familiarity=familiarity)
 

@@ -197,7 +197,7 @@ def slow(self, label):
     return train(self, label)
 
 LabelTrainer.train = slow
-LightGBMHead(**OPTIONS, checkpoint=sys.argv[1]).fit(*problem())
+LightGBMHead(**OPTIONS, checkpoint=sys.argv[1]).fit(*problem(), *problem())
 """
 
 
@@ -245,10 +245,18 @@ class TestCheckpoint:
             process.send_signal(signal.SIGKILL)
             process.wait()
         (folder / "label-000001.json").write_text('{"label": 1, "trees": "tr')  # truncated
-        head = LightGBMHead(**OPTIONS, checkpoint=folder).fit(*problem())
+        head = LightGBMHead(**OPTIONS, checkpoint=folder).fit(*problem(), *problem())
         assert trained_labels == [1, 3, 4]
         assert not folder.exists()
-        assert_same_head(head, LightGBMHead(**OPTIONS).fit(*problem()))
+        assert_same_head(head, LightGBMHead(**OPTIONS).fit(*problem(), *problem()))
+
+    def test_each_fold_has_its_own(self, monkeypatch, tmp_path, trained_labels):
+        X, Y = problem()
+        folder, fits, fit = tmp_path / "checkpoint", [], LightGBMHead._fit
+        monkeypatch.setattr(LightGBMHead, "_fit", lambda self, data: fits.append(self.checkpoint) or fit(self, data))
+        LightGBMHead(**OPTIONS, checkpoint=folder).fit(X, Y)
+        assert fits == [tmp_path / f"checkpoint-{fold}" for fold in range(5)]
+        assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("change", ["vectors", "labels", "validation", "weights", "settings"])
     def test_other_data_or_settings_start_from_the_beginning(
