@@ -24,11 +24,10 @@ _FORMAT = 1
 _LEAST_TRACKS = round(1 / UNFAMILIAR)  # with fewer, no track could be unfamiliar
 _MOST_TRACKS = 4_096  # a random sample of more, so that the file stays small and the search fast
 _MOST_VALUES = 2**25  # in the vectors of the sample
-_COMPONENTS = 64
 _NEIGHBOURS = 5
 _FOLDS = 10
 _CONSTANT = 1e-3  # share of the mean below which deviations are rounding errors of half precision
-_ROUNDING = 1e-4  # share of the total variance, likewise
+_FURTHEST = 60_000.0  # standard deviations, which half precision can hold
 
 
 def is_unfamiliar(familiarity: float | None) -> bool:
@@ -47,28 +46,21 @@ class Familiarity:
     """Compares vectors with those of training tracks, all of them or a sample.
 
     The distance of a track is the mean of those to its 5 nearest training tracks (Y. Sun et al., "Out-of-distribution
-    detection with deep nearest neighbors", ICML 2022), among whitened principal components of the standardised vectors
-    and the length of the remainder. It is compared
-    with the distances of the training tracks from those of other artists.
+    detection with deep nearest neighbors", ICML 2022), among standardised vectors. It is compared with the distances of
+    the training tracks from those of other artists.
 
     Attributes
     ----------
     mean, scale : np.ndarray [shape=(dim,) or (layers, dim), dtype=float32]
         Standardise a vector; 0 is the scale of a constant dimension.
-    components : np.ndarray [shape=(size, p), dtype=float32]
-        Directions of the principal components, divided by their standard deviations.
-    deviations : np.ndarray [shape=(p + 1,), dtype=float32]
-        Standard deviations of the components, and root mean square length of the remainder.
-    tracks : np.ndarray [shape=(n, p + 1), dtype=float16]
-        The training tracks as `_place` returns them.
+    tracks : np.ndarray [shape=(n, size), dtype=float16]
+        The standardised vectors of the training tracks.
     distances : np.ndarray [shape=(n,), dtype=float32]
         Of the training tracks, in ascending order.
     """
 
     mean: np.ndarray
     scale: np.ndarray
-    components: np.ndarray
-    deviations: np.ndarray
     tracks: np.ndarray
     distances: np.ndarray
 
@@ -96,25 +88,12 @@ class Familiarity:
 
     @classmethod
     def _around(cls, vectors: np.ndarray) -> Self:
-        """Return the space of some tracks, and their places in it."""
+        """Return what is compared with some tracks, without distances of training tracks."""
         mean, deviation = vectors.mean(axis=0), vectors.std(axis=0)
         varies = deviation > _CONSTANT * np.abs(mean)
         scale = np.where(varies, 1 / np.where(varies, deviation, 1), 0).astype(np.float32)
-        flat = ((vectors - mean) * scale).reshape(len(vectors), mean.size)
-        variances, directions = _principal(flat, min(_COMPONENTS, len(vectors) // 2))
-        total = float(np.square(flat).sum(axis=1).mean())
-        remainder = total - float(variances.sum())
-        if remainder <= _ROUNDING * total:
-            remainder = np.inf  # so that it does not count
-        space = cls(
-            mean=mean,
-            scale=scale,
-            components=directions / np.sqrt(variances),
-            deviations=np.sqrt([*variances, remainder]).astype(np.float32),
-            tracks=np.zeros((0, len(variances) + 1), np.float16),
-            distances=np.zeros(0, np.float32),
-        )
-        return replace(space, tracks=space._place(vectors).astype(np.float16))
+        space = cls(mean=mean, scale=scale, tracks=np.zeros((0, 0), np.float16), distances=np.zeros(0, np.float32))
+        return replace(space, tracks=space._standardise(vectors).astype(np.float16))
 
     def of(self, X: Vectors) -> np.ndarray:
         """Return the familiarity of each row: the share of the training tracks that are at least as distant.
@@ -144,17 +123,13 @@ class Familiarity:
 
     def _distances(self, vectors: np.ndarray) -> np.ndarray:
         known = self.tracks.astype(np.float32)
-        squares, _ = faiss.knn(self._place(vectors), known, min(_NEIGHBOURS, len(known)))
+        squares, _ = faiss.knn(self._standardise(vectors), known, min(_NEIGHBOURS, len(known)))
         means: np.ndarray = np.sqrt(np.maximum(squares, 0)).mean(axis=1)
         return means
 
-    def _place(self, vectors: np.ndarray) -> np.ndarray:
-        """Return whitened components and the relative length of the remainder [shape=(n, p + 1), dtype=float32]."""
+    def _standardise(self, vectors: np.ndarray) -> np.ndarray:
         flat = ((vectors - self.mean) * self.scale).reshape(len(vectors), self.mean.size)
-        places = flat @ self.components
-        explained = np.square(places * self.deviations[:-1]).sum(axis=1)
-        remainder = np.sqrt(np.maximum(np.square(flat).sum(axis=1) - explained, 0)) / self.deviations[-1]
-        return np.column_stack([places, remainder]).astype(np.float32)
+        return np.ascontiguousarray(np.clip(flat, -_FURTHEST, _FURTHEST), np.float32)
 
     def save(self, path: Path) -> None:
         """Write a safetensors file."""
@@ -172,15 +147,6 @@ class Familiarity:
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ModelError(f"{path}: damaged ({error!r}). Retrain the head with 'eno train'.") from error
         return loaded
-
-
-def _principal(flat: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return variances and directions [shape=(size, p)] of at most `count` principal components that vary."""
-    from sklearn.utils.extmath import randomized_svd  # takes a second to import
-
-    _, lengths, directions = randomized_svd(flat, min(count, flat.shape[1]), random_state=0)
-    used = lengths > 1e-3 * max(lengths[0], 1e-6)
-    return np.square(lengths[used]) / len(flat), directions[used].T
 
 
 def _folds(groups: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
