@@ -86,7 +86,8 @@ class ComparisonRow:
     Attributes
     ----------
     val_map : float
-        Macro mAP on the validation split, on which the winner is selected.
+        Macro mAP on held-out tracks, on which the winner is selected: of the validation split for the CNN, and of folds
+        of the training and validation splits for heads.
     metrics : dict of str to Interval
         ``map_macro``, ``f1_macro``, ``f1_micro``, ``roc_auc_macro``; F1 with calibrated thresholds.
     f1_fixed : float
@@ -140,7 +141,7 @@ def compare_candidates(
     Returns
     -------
     list of ComparisonRow
-        Sorted by macro mAP on the test split, best first. The winner is selected on the validation split, so it may not
+        Sorted by macro mAP on the test split, best first. The winner is selected on held-out tracks, so it may not
         come first.
     """
     _check(candidates)

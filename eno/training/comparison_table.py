@@ -50,7 +50,7 @@ def conclusion(rows: Sequence[ComparisonRow]) -> str:
     """Name the winner, and how it compares with the reference."""
     winner = next(row for row in rows if row.winner)
     reference = next(row for row in rows if row.difference is None)
-    text = f"Best on the validation split: {_title(winner)}, test mAP {winner.metrics['map_macro'].value:.3f}"
+    text = f"Best on held-out tracks: {_title(winner)}, test mAP {winner.metrics['map_macro'].value:.3f}"
     if winner.difference is not None:
         text += f"; {_verdict(winner.difference)} the {reference.encoder} baseline"
         text += f" (difference {_with_ci(winner.difference)})"

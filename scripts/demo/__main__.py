@@ -53,7 +53,7 @@ _TRACKS, _QUICK_TRACKS = 600, 240
 _EPOCHS, _QUICK_EPOCHS = CNNSettings().epochs, 8
 _ENCODERS = ("stats", "musicnn-mtt", "musicnn-msd", "musicnn-both")
 _QUICK_ENCODERS = ("stats", "musicnn-mtt")
-_HEADS = ("linear", "mlp", "lightgbm")
+_HEADS = ("auto", "linear")
 _EXAMPLES = 4
 
 
@@ -150,7 +150,7 @@ def _train_all(
 def _evaluate(
     data: DataRoot, labels: LabelEncoder, stores: dict[str, EmbeddingStore], rows: list[ComparisonRow]
 ) -> tuple[Path, list[str]]:
-    """Write the report of the model that is best on the validation split; return its folder and some test tracks."""
+    """Write the report of the model that is best on held-out tracks; return its folder and some test tracks."""
     best = next(row for row in rows if row.winner)
     assert best.folder is not None
     collection = Collection(next(iter(stores.values())), data.splits, labels)

@@ -96,7 +96,7 @@ class TestCompare:
                 assert row.val_map == TrainingRecord.load(row.folder).validation["map_macro"]
                 assert row.val_map <= winner.val_map
         text = conclusion(rows)
-        assert text.startswith("Best on the validation split: vectors linear")
+        assert text.startswith("Best on held-out tracks: vectors linear")
         verdict = r"(better than|not significantly different from) the CNN baseline \(difference -?0\.\d+, 95 % CI"
         assert re.search(verdict, text)
 
