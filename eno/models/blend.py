@@ -20,7 +20,7 @@ from eno.models.label_weights import LabelWeights, SampleWeight
 from eno.models.training_data import TrainingData, check_labelled, select
 from eno.models.types import Head, Labels, Vectors
 
-_TEMPERATURE = 0.02  # a head whose mAP is lower by this much has a weight lower by a factor of e
+_TEMPERATURES = (0.02, 0.01, 0.005)  # a head whose mAP is lower by this much has a weight lower by a factor of e
 _BANDS = 3
 _NEGLIGIBLE = 0.02  # weight below which a head is left out
 _VALUES = 20_000_000  # rows times labels at most, on which weights are fitted
@@ -50,8 +50,8 @@ class BlendHead(BaseHead):
     -----
     The weights are a softmax of the heads' macro mAP on rows on which they were not fitted: the mean of one over all
     labels and one over the labels of similar frequency, in three bands. They depend on the ranking of rows within a
-    label only, and so little on the labels that they hardly overfit. Where a single head has a higher mAP on these rows
-    than the blend, it is used alone.
+    label only, and so little on the labels that they hardly overfit. If a single head has a higher mAP on these rows
+    than the blend, the differences between the weights are increased; if that does not help, it is used alone.
 
     Examples
     --------
@@ -148,13 +148,8 @@ class BlendHead(BaseHead):
         self.weights, self.scores = _equal(len(found)), {}
         scores = _scores(some)
         if scores is not None:
-            self.weights = _weights(some, scores)
-            blended = _scores([_blend(some, self.weights)])
-            assert blended is not None
-            names = [*map(_name, self.members), "blend"]
-            self.scores = dict(zip(names, [*scores.tolist(), *blended.tolist()], strict=True))
-            if blended[0] < scores.max():
-                self.weights = np.eye(len(found), dtype=np.float32)[:, [scores.argmax()]]
+            self.weights, blended = _best_weights(some, scores)
+            self.scores = dict(zip(map(_name, self.members), scores.tolist(), strict=True)) | {self.name: blended}
         kept = np.flatnonzero(self.weights.max(axis=1) >= _NEGLIGIBLE).tolist()
         self.weights = self.weights[kept] / self.weights[kept].sum(axis=0)
         self.members = [self.members[place] for place in kept]
@@ -215,13 +210,23 @@ def _scores(found: Sequence[OutOfFold], labels: np.ndarray | None = None) -> np.
     return None if None in scores else np.array(scores, np.float64)
 
 
-def _weights(found: Sequence[OutOfFold], scores: np.ndarray) -> np.ndarray:
+def _best_weights(found: Sequence[OutOfFold], scores: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return weights with which the blend is not worse than its best head, and the macro mAP of the blend."""
+    for temperature in _TEMPERATURES:
+        weights = _weights(found, scores, temperature)
+        blended = _blend(found, weights).macro_map()
+        if blended is not None and blended >= scores.max():
+            return weights, blended
+    return np.eye(len(found), dtype=np.float32)[:, [scores.argmax()]], float(scores.max())
+
+
+def _weights(found: Sequence[OutOfFold], scores: np.ndarray, temperature: float) -> np.ndarray:
     """Return the weight of each head for each label [shape=(heads, k), dtype=float32]."""
-    overall = softmax(scores / _TEMPERATURE)
+    overall = softmax(scores / temperature)
     weights = np.tile(overall[:, np.newaxis], found[0].truth.shape[1])
     by_frequency = np.argsort(-np.bincount(found[0].truth.indices, minlength=weights.shape[1]), kind="stable")
     for band in np.array_split(by_frequency, _BANDS):
         in_band = _scores(found, band)
         if in_band is not None:
-            weights[:, band] = ((overall + softmax(in_band / _TEMPERATURE)) / 2)[:, np.newaxis]
+            weights[:, band] = ((overall + softmax(in_band / temperature)) / 2)[:, np.newaxis]
     return weights.astype(np.float32)
