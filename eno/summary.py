@@ -73,7 +73,7 @@ def label_table(counts: pa.Table, *, kept: bool, limit: int) -> Table:
 
 def rules_table(calibration: Calibration) -> Table:
     """Return the cross-validated F1 of each rule for thresholds."""
-    table = Table(title="threshold rules, cross-validated on the validation split", box=box.SIMPLE_HEAD)
+    table = Table(title="threshold rules, cross-validated on held-out tracks", box=box.SIMPLE_HEAD)
     for name in ("rule", "F1 macro", "F1 micro", ""):
         table.add_column(name, justify="right" if name.startswith("F1") else "left")
     for name, estimate in calibration.estimates.items():

@@ -344,8 +344,8 @@ def _show_tried(validation: dict[str, Any]) -> None:
         found = ", ".join(f"{shown(name)} {score:.3f}" for name, score in validation["heads"].items())
         console.print(f"heads   {found} (mAP on held-out tracks)")
     for name, seconds in validation.get("given_up", {}).items():
-        reason = "no time was left for it" if seconds is None else f"it would have taken {seconds:.0f} s"
-        console.print(f"        {shown(name)} was given up because {reason}; auto.budget sets the time")
+        needed = "" if seconds is None else f" for the {seconds:.0f} s that it takes"
+        console.print(f"        {shown(name)} was left out: not enough of auto.budget remained{needed}")
 
 
 def _as_toml(head: str, options: dict[str, Any]) -> str:

@@ -10,9 +10,9 @@ that number is g for the values of g artists of equal influence, and small where
 (F. Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics Bulletin 2(6), 1946).
 The interval of a score, which lies between 0 and 1, is computed on the logit scale.
 
-In simulations with 10, 30 and 100 artists (`scripts/bench/intervals.py`), equally good models are called different in
-3 % of cases on average and in 6 % in the worst setting. Percentiles of bootstrap samples of artists did so in 11 % on
-average, and in 37 % in a setting where one artist has half of all tracks.
+In simulations with 10, 30 and 100 artists (as in `scripts/bench/intervals.py`), equally good models are called
+different in 3 % of cases on average and in 6 % in the worst setting. Percentiles of bootstrap samples of artists did so
+in 11 % on average, and in 37 % in a setting where one artist has half of all tracks.
 """
 
 from __future__ import annotations
