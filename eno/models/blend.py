@@ -51,7 +51,8 @@ class BlendHead(BaseHead):
     The weights are a softmax of the heads' macro mAP on rows on which they were not fitted: the mean of one over all
     labels and one over the labels of similar frequency, in three bands. They depend on the ranking of rows within a
     label only, and so little on the labels that they hardly overfit. If a single head has a higher mAP on these rows
-    than the blend, the differences between the weights are increased; if that does not help, it is used alone.
+    than the blend, by more than one standard error over the folds, the differences between the weights are increased;
+    if that does not help, it is used alone.
 
     Examples
     --------
@@ -212,12 +213,24 @@ def _scores(found: Sequence[OutOfFold], labels: np.ndarray | None = None) -> np.
 
 def _best_weights(found: Sequence[OutOfFold], scores: np.ndarray) -> tuple[np.ndarray, float]:
     """Return weights with which the blend is not worse than its best head, and the macro mAP of the blend."""
+    best = int(scores.argmax())
     for temperature in _TEMPERATURES:
         weights = _weights(found, scores, temperature)
-        blended = _blend(found, weights).macro_map()
-        if blended is not None and blended >= scores.max():
-            return weights, blended
-    return np.eye(len(found), dtype=np.float32)[:, [scores.argmax()]], float(scores.max())
+        blended = _blend(found, weights)
+        if _mean_difference(found[best], blended) <= 0:
+            return weights, float(blended.macro_map() or 0)
+    return np.eye(len(found), dtype=np.float32)[:, [best]], float(scores[best])
+
+
+def _mean_difference(best: OutOfFold, blended: OutOfFold) -> float:
+    """Return the mean over folds of how much the best head is better than the blend, less one standard error.
+
+    The best of several heads owes part of its lead to chance, so a smaller lead does not count.
+    """
+    pairs = zip(best.fold_maps(), blended.fold_maps(), strict=True)
+    leads = np.array([one - other for one, other in pairs if one is not None and other is not None])
+    error = leads.std(ddof=1) / np.sqrt(len(leads)) if len(leads) > 1 else 0.0
+    return float(leads.mean() - error)
 
 
 def _weights(found: Sequence[OutOfFold], scores: np.ndarray, temperature: float) -> np.ndarray:

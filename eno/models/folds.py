@@ -42,6 +42,11 @@ class OutOfFold:
         Probabilities of heads of different folds are not ranked together: differences in their level would count as
         mistakes, which makes a weak head look better than a good one.
         """
+        known = [one for one in self.fold_maps(labels) if one is not None]
+        return float(np.mean(known)) if known else None
+
+    def fold_maps(self, labels: np.ndarray | None = None) -> list[float | None]:
+        """Return the macro mAP in each fold."""
         probabilities, truth, weights = self.probabilities, self.truth, self.weights
         if labels is not None:
             probabilities, truth, weights = probabilities[:, labels], truth[:, labels], weights.of_labels(labels)
@@ -49,8 +54,7 @@ class OutOfFold:
         for fold in np.unique(self.fold_of):
             rows = np.flatnonzero(self.fold_of == fold)
             found.append(macro_map(truth[rows].toarray(), probabilities[rows], weights[rows].known()))
-        known = [one for one in found if one is not None]
-        return float(np.mean(known)) if known else None
+        return found
 
     def sample(self, values: int, seed: int) -> OutOfFold:
         """Return a random sample of the rows, so that rows times labels are at most about `values`."""

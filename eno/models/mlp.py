@@ -17,7 +17,6 @@ from eno.models.average_precision import macro_map
 from eno.models.bags import Bags
 from eno.models.base import BaseHead
 from eno.models.epochs import EarlyStopping, Epoch, mixup
-from eno.models.folds import mean_by_choice
 from eno.models.losses import ClassWeights, Loss, MultiLabelLoss, positive_weights
 from eno.models.perceptron import Perceptron, Pooling
 from eno.models.training_data import TrainingData, check_finite, chunks, take
@@ -46,10 +45,7 @@ class MLPHead(BaseHead):
     max_epochs : int, optional
         By default 200, fewer from 22,500 training rows on, and 15 from 300,000.
     patience : int
-        Early stopping: epochs without a better macro mAP on the validation rows. The best epoch is kept; in folds, the
-        one that is best on average.
-    kept_epoch : int, optional
-        Number of the epoch, from 1, to keep and to stop after, instead of the best one.
+        Early stopping: epochs without a better macro mAP on the validation rows. The best epoch is kept.
     loss : {"bce", "focal", "asymmetric"}
         Binary cross-entropy, focal or asymmetric loss; see `eno.models.losses.MultiLabelLoss`.
     loss_options : mapping, optional
@@ -98,7 +94,6 @@ class MLPHead(BaseHead):
         batch_size: Count | None = None,
         max_epochs: Count | None = None,
         patience: Count = 20,
-        kept_epoch: Count | None = None,
         loss: Loss = "bce",
         loss_options: Mapping[str, float] | None = None,
         class_weights: ClassWeights = "none",
@@ -111,7 +106,6 @@ class MLPHead(BaseHead):
         self.hidden, self.dropout = hidden, dropout
         self.learning_rate, self.weight_decay, self.warm_up = learning_rate, weight_decay, warm_up
         self.batch_size, self.max_epochs, self.patience = batch_size, max_epochs, patience
-        self.kept_epoch = kept_epoch
         self.loss, self.loss_options = loss, loss_options
         self.class_weights, self.label_smoothing, self.mixup = class_weights, label_smoothing, mixup
         self.pooling, self.seed, self.device = pooling, seed, device
@@ -141,14 +135,8 @@ class MLPHead(BaseHead):
             self._train(network.to(device), data, device)
         self._network = network
 
-    def _chosen_options(self) -> dict[str, Any]:
-        return {"kept_epoch": self.best_epoch + 1}
-
-    def _common_options(self, fitted: Sequence[Self]) -> dict[str, Any]:
-        # The best epochs of the single folds would make their predictions look better than those of other heads.
-        curves = ({epoch.number: epoch.val_map for epoch in one.history if epoch.val_map is not None} for one in fitted)
-        means = mean_by_choice(curves)
-        return {"kept_epoch": max(means, key=lambda number: means[number])} if means else fitted[0]._chosen_options()
+    def _refit_options(self, fitted: Sequence[Self]) -> dict[str, Any]:
+        return {"max_epochs": max(fitted[0].best_epoch + 1, 1)}
 
     def _adopt(self, fitted: Sequence[Self]) -> None:
         self.history, self.best_epoch = fitted[0].history, fitted[0].best_epoch
@@ -201,11 +189,7 @@ class MLPHead(BaseHead):
             self._report(number, epochs)
             if self.on_epoch is not None:
                 self.on_epoch(epoch)
-            if self.kept_epoch is not None:
-                if number == min(self.kept_epoch, epochs):
-                    stopping.best, best_state = number, network.state_dict()
-                    break
-            elif stopping.improved(number, val_map):
+            if stopping.improved(number, val_map):
                 best_state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
             elif stopping.stops(number):
                 break

@@ -12,7 +12,6 @@ from eno.errors import TrainingError
 from eno.models import MLPHead, load_head
 from eno.models.bags import Bags
 from eno.models.mlp import _rate, _repeated
-from eno.models.training_data import TrainingData
 from tests.models.test_heads import problem
 
 
@@ -136,18 +135,6 @@ class TestTraining:
         assert shares == sorted(shares)
         assert len(shares) == 16
         assert shares[-1] == 1
-
-    def test_folds_keep_the_epoch_that_is_best_on_average(self):
-        X, Y = problem(n=100, dim=30)
-        head = MLPHead(hidden=(32,), max_epochs=40, patience=40, learning_rate=1e-2, device="cpu").fit(X, Y)
-        assert {one.best_epoch for one in head._members} == {head.best_epoch}
-        kept = MLPHead(**head.get_params() | {"kept_epoch": head.best_epoch + 1}).fit(X, Y)
-        np.testing.assert_array_equal(kept.out_of_fold.probabilities, head.out_of_fold.probabilities)
-        curves = [
-            [epoch.val_map for epoch in MLPHead(**head.get_params())._fitted_on(fold, 0, 0).history]
-            for fold in TrainingData.of(X, Y, None, None, groups=None, sample_weight=None, seed=0)
-        ]
-        assert head.best_epoch == np.mean(curves, axis=0).argmax()
 
     def test_divergence_is_reported(self):
         X, Y = problem(n=200)
