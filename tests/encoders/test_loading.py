@@ -185,7 +185,7 @@ class TestHub:
         for name in ("config.json", "preprocessor_config.json"):
             (copy / name).write_bytes((hub / "snapshots" / ("b" * 40) / name).read_bytes())
         again = EnoPredictor.load(tmp_path / "model", device="cpu", model=str(copy))
-        assert again.encoder.spec.fingerprint == encoder.spec.fingerprint
+        assert again.specs[0].fingerprint == encoder.spec.fingerprint
 
 
 def test_norms_stay_in_float32_under_autocast():

@@ -153,14 +153,13 @@ def test_training(run, root, store):
     folder = root.root / "models" / "notebook-mlp"
     predictor = EnoPredictor.load(folder)
     probabilities = predictor.predict_vectors(store.view(val_ids))
-    found = average_precision_score(truth[:, judged], predictor.head.predict_proba(store.view(val_ids))[:, judged])
-    assert _number("mlp: validation mAP ", printed) == pytest.approx(found, abs=6e-4)
-    assert found > chance + 0.05
+    assert _number("mlp: validation mAP ", printed) > chance + 0.05
     first = predictor.predict(root.audio / val_ids[0])
     assert f"predicted: {first}" in printed
     assert first == labels.decode(probabilities[0], predictor.thresholds)
     assert f"true:      {labels.decode(truth[0])}" in printed
     record = json.loads((folder / "training.json").read_text("utf-8"))
+    assert f"\nvalidation mAP {record['validation']['map_macro']:.3f}, in" in printed
     rules = next(table for table in tables if table[0][1:] == ["f1_macro", "f1_micro"])[1:]
     reached = record["validation"]["rules"]
     assert {name: float(macro) for name, macro, _ in rules} == {

@@ -75,7 +75,7 @@ def to_train(collection, tmp_path):
     labels = tmp_path / "labels.json"
     LabelEncoder(GENRES, DESCRIPTORS).save(labels)
     return ["train", "--store", collection.store.path, "--splits", collection.splits, "--labels", labels,
-            "--set", "mlp.max_epochs=3", "--model", tmp_path / "model"]  # fmt: skip
+            "--head", "mlp", "--set", "mlp.max_epochs=3", "--model", tmp_path / "model"]  # fmt: skip
 
 
 def read_session(path):
@@ -121,7 +121,7 @@ def test_offline_training_and_evaluation_can_be_imported_later(to_train, run, co
     assert data["split_hash"] == record.split_hash
     assert {"mlp", record.encoder, f"split {record.split_hash}"} == set(task["tags"])
     found = curves(events)
-    history = json.loads((tmp_path / "model" / "head" / "head.json").read_text())["history"]
+    history = json.loads((tmp_path / "model" / "head" / "0" / "head.json").read_text())["history"]
     for (title, series), name in {("loss", "train"): "train_loss", ("mAP", "validation"): "val_map"}.items():
         wanted = [(number, pytest.approx(one[name], rel=1e-6)) for number, one in enumerate(history, 1)]
         assert found[title, series] == wanted
@@ -157,7 +157,7 @@ def test_offline_training_and_evaluation_can_be_imported_later(to_train, run, co
         assert imported.stdout.count("task    ") == 2
         names = {task["name"]: (task["status"], hyperparameters(task)["General"]["head"]) for task in
                  stub.tasks.values()}  # fmt: skip
-        assert names == {"first": ("completed", "mlp"), "evaluate model": ("completed", "mlp")}
+        assert names == {"first": ("completed", "mlp"), "evaluate model": ("completed", "auto")}
         assert curves(stub.events)["loss", "train"] == found["loss", "train"]
         (model,) = stub.models.values()
         (archive,) = (content for name, content in stub.files.items() if name.endswith("models/predictor.zip"))
