@@ -117,7 +117,10 @@ def _direction(positives: np.ndarray, negatives: np.ndarray, background: np.ndar
     truth = np.arange(len(rows)) < n
     each = np.full(len(rows), 0.5 / len(background))
     each[: n + len(negatives)] = 0.5 / n
-    model = LogisticRegression(C=2 * (n + 5) / d, max_iter=1000).fit(rows, truth, sample_weight=each)
+    # BLAS kernels that read beyond the last column of a narrow matrix may raise a warning about numbers that nobody
+    # uses. scikit-learn rejects vectors that are not finite.
+    with np.errstate(invalid="ignore", over="ignore"):
+        model = LogisticRegression(C=2 * (n + 5) / d, max_iter=1000).fit(rows, truth, sample_weight=each)
     found: np.ndarray = model.coef_[0].astype(np.float64)
     return found / max(float((background @ found).std()), 1e-12)
 
