@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from eno.files import replace_file
-from eno.models.average_precision import macro_map
+from eno.models.average_precision import validation_score
 from eno.models.base import NEIGHBOURS, BaseHead, labels_from_arrays, labels_to_arrays
 from eno.models.folds import mean_by_choice
 from eno.models.label_weights import LabelWeights
@@ -33,7 +33,8 @@ class KNNHead(BaseHead):
     Parameters
     ----------
     k : int or sequence of int
-        Candidates for the number of neighbours; macro mAP on the validation rows selects one.
+        Candidates for the number of neighbours, from which
+        `eno.models.average_precision.ValidationScore` selects one.
     temperatures : float or sequence of float
         Candidates for the temperature, likewise. The weight of a neighbour is
         ``exp((similarity - highest similarity) / temperature)``.
@@ -70,6 +71,7 @@ class KNNHead(BaseHead):
         self.k, self.temperatures, self.smoothing, self.seed, self.device = k, temperatures, smoothing, seed, device
         self.chosen_k, self.chosen_temperature = 0, float("nan")
         self.val_map: dict[tuple[int, float], float] = {}
+        self._scores: dict[tuple[int, float], float] = {}
         self._smoothing = 0.0
         self._index: Any = None
         self._labels = self._weighted = sparse.csr_array((0, 0), dtype=np.float32)
@@ -121,20 +123,21 @@ class KNNHead(BaseHead):
         similarities, neighbours = self._search(take(data.X_val, data.rows_val[rows]), counts[-1])
         # If no label has both positives and negatives in validation, the middle options are used.
         self.chosen_k, self.chosen_temperature = counts[len(counts) // 2], temperatures[len(temperatures) // 2]
-        self.val_map = {}
+        self.val_map, self._scores = {}, {}
         for k in counts:
             for temperature in temperatures:
-                val_map = macro_map(truth, self._vote(similarities[:, :k], neighbours[:, :k], temperature), known)
-                if val_map is not None:
-                    self.val_map[k, temperature] = val_map
-        if self.val_map:
-            self.chosen_k, self.chosen_temperature = max(self.val_map, key=lambda tried: self.val_map[tried])
+                votes = self._vote(similarities[:, :k], neighbours[:, :k], temperature)
+                score = validation_score(truth, votes, known)
+                if score is not None:
+                    self.val_map[k, temperature], self._scores[k, temperature] = score
+        if self._scores:
+            self.chosen_k, self.chosen_temperature = max(self._scores, key=lambda tried: self._scores[tried])
 
     def _chosen_options(self) -> dict[str, Any]:
         return {"k": self.chosen_k, "temperatures": self.chosen_temperature}
 
     def _common_options(self, fitted: Sequence[Self]) -> dict[str, Any]:
-        means = mean_by_choice(one.val_map for one in fitted)
+        means = mean_by_choice(one._scores for one in fitted)
         if not means:
             return fitted[0]._chosen_options()
         k, temperature = max(means, key=lambda tried: means[tried])

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from eno.devices import resolve_device
-from eno.models.average_precision import macro_map
+from eno.models.average_precision import ValidationScore, validation_score
 from eno.models.base import BaseHead
 from eno.models.folds import mean_by_choice
 from eno.models.linear_fit import Objective, Solver, Weights
@@ -31,8 +31,9 @@ class LinearHead(BaseHead):
     Parameters
     ----------
     l2 : sequence of float, optional
-        Candidates for the L2 penalty, from which macro mAP on the validation rows selects one. By default a search, in
-        steps of half a power of ten towards weaker and stronger ones, each until two in a row are worse.
+        Candidates for the L2 penalty, from which `eno.models.average_precision.ValidationScore` selects one. By
+        default a search, in steps of half a power of ten towards weaker and stronger ones, each until two in a row are
+        worse.
     max_iterations : int
         Iterations of L-BFGS per penalty, starting from the solution for the penalty before.
     seed : int
@@ -66,6 +67,7 @@ class LinearHead(BaseHead):
         self.l2, self.max_iterations, self.seed, self.device = l2, max_iterations, seed, device
         self.chosen_l2 = float("nan")
         self.val_map: dict[float, float] = {}
+        self._scores: dict[float, float] = {}
         self._fitted: dict[str, np.ndarray] = {}
         self._tried = 0
         self._start: dict[str, np.ndarray] = {}  # fitted on most of the rows, where the head is refitted on all
@@ -87,8 +89,8 @@ class LinearHead(BaseHead):
             coefficients[:, labels], intercepts[labels] = weights.coefficients, weights.intercepts
             return {"mean": mean, "scale": scale, "coefficients": coefficients, "intercepts": intercepts}
 
-        def validate(weights: Weights) -> float | None:
-            return macro_map(truth, _probabilities(fitted_from(weights), rows_val), known)
+        def validate(weights: Weights) -> ValidationScore | None:
+            return validation_score(truth, _probabilities(fitted_from(weights), rows_val), known)
 
         order, sizes = random.permutation(len(data)), [*(size for size in _STAGES if size < len(data)), len(data)]
         weights = Weights(np.zeros((len(mean), len(labels))), logit(base_rates[labels]))
@@ -120,7 +122,7 @@ class LinearHead(BaseHead):
         return {"l2": (self.chosen_l2,)}
 
     def _common_options(self, fitted: Sequence[Self]) -> dict[str, Any]:
-        means = mean_by_choice(one.val_map for one in fitted)
+        means = mean_by_choice(one._scores for one in fitted)
         return {"l2": (max(means, key=lambda l2: means[l2]) if means else fitted[0].chosen_l2,)}
 
     def _refit_options(self, fitted: Sequence[Self]) -> dict[str, Any]:
@@ -149,14 +151,14 @@ class LinearHead(BaseHead):
     def _select(
         self,
         fit: Callable[[Weights, float], Weights],
-        validate: Callable[[Weights], float | None],
+        validate: Callable[[Weights], ValidationScore | None],
         start: Weights,
         candidates: list[list[float]],
         *,
         patience: int,
     ) -> Weights:
         """Try the penalties of each direction until `patience` in a row are worse; return the best weights."""
-        self.val_map, best, kept = {}, -1.0, start
+        self.val_map, self._scores, best, kept = {}, {}, -np.inf, start
         for direction in candidates:
             weights, worse = start, 0
             for penalty in direction:
@@ -169,9 +171,9 @@ class LinearHead(BaseHead):
                 if score is None:  # no label has both positives and negatives in validation
                     self.chosen_l2 = penalty
                     return weights
-                self.val_map[penalty] = score
-                if score > best:
-                    best, self.chosen_l2, kept, worse = score, penalty, weights, 0
+                self.val_map[penalty], self._scores[penalty] = score
+                if score.overall > best:
+                    best, self.chosen_l2, kept, worse = score.overall, penalty, weights, 0
                 elif (worse := worse + 1) == patience:
                     break
         return kept

@@ -1,4 +1,4 @@
-"""The multi-layer perceptron, the default head."""
+"""The multi-layer perceptron."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class MLPHead(BaseHead):
     max_epochs : int, optional
         By default 200, fewer from 22,500 training rows on, and 15 from 300,000.
     patience : int
-        Early stopping: epochs without a better macro mAP on the validation rows. The best epoch is kept.
+        Early stopping: epochs without a higher macro mAP minus loss on the validation rows (see
+        `eno.models.average_precision.ValidationScore`). The best epoch is kept.
     loss : {"bce", "focal", "asymmetric"}
         Binary cross-entropy, focal or asymmetric loss; see `eno.models.losses.MultiLabelLoss`.
     loss_options : mapping, optional
@@ -178,10 +179,11 @@ class MLPHead(BaseHead):
                 )
             probabilities = self._apply(network, data.X_val, data.rows_val[some_val])
             val_map = macro_map(truth, probabilities, known)
+            val_loss = _loss(loss_fn, probabilities, truth, known) if len(truth) else None
             epoch = Epoch(
                 number=number,
                 train_loss=loss / rows,
-                val_loss=_loss(loss_fn, probabilities, truth, known) if len(truth) else None,
+                val_loss=val_loss,
                 val_map=val_map,
                 learning_rate=float(schedule.get_last_lr()[0]),
             )
@@ -189,7 +191,7 @@ class MLPHead(BaseHead):
             self._report(number, epochs)
             if self.on_epoch is not None:
                 self.on_epoch(epoch)
-            if stopping.improved(number, val_map):
+            if stopping.improved(number, None if val_map is None or val_loss is None else val_map - val_loss):
                 best_state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
             elif stopping.stops(number):
                 break

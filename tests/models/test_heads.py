@@ -60,7 +60,7 @@ class TestBeyondTheContract:
     def test_only_another_seed_changes_the_head(self, name):
         X, Y = problem(n=200)
         first, again, other = (
-            create_head(name, **QUICK[name], seed=seed).fit(X, Y).predict_proba(X) for seed in (3, 3, 4)
+            create_head(name, **QUICK[name], seed=seed).fit(X, Y).predict_proba(X) for seed in (4, 4, 5)
         )
         np.testing.assert_array_equal(first, again)
         assert (first != other).any()
@@ -315,9 +315,9 @@ class TestMLP:
         X_val, Y_val = problem(1, n=200, dim=40)
         head = MLPHead(hidden=(64,), max_epochs=500, patience=5, device="cpu").fit(X, Y, X_val, Y_val)
         assert len(head.history) == head.best_epoch + 6 < 500
-        best = head.history[head.best_epoch].val_map
-        assert best == max(epoch.val_map for epoch in head.history)
-        assert evaluate(Y_val, head.predict_proba(X_val)).map_macro == pytest.approx(best)
+        best = head.history[head.best_epoch]
+        assert best == max(head.history, key=lambda epoch: epoch.val_map - epoch.val_loss)
+        assert evaluate(Y_val, head.predict_proba(X_val)).map_macro == pytest.approx(best.val_map)
 
     def test_last_epoch_is_kept_if_validation_has_no_positives(self):
         X, Y = problem(n=80)
