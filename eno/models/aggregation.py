@@ -11,6 +11,7 @@ from scipy.special import expit, logit
 Aggregation: TypeAlias = Literal["mean_logit", "mean", "max", "median_logit"]
 """Mean of the logits, mean or maximum of the probabilities, or median of the logits."""
 
+_VALUES_AT_ONCE = 1_000_000
 _SMALLEST = 1e-7  # probabilities are clipped, so that one certain track does not decide alone
 
 
@@ -34,7 +35,7 @@ def aggregate(
     """
     if how not in AGGREGATIONS:
         raise ValueError(f"aggregation = {how!r}: expected one of {', '.join(AGGREGATIONS)}.")
-    values = np.asarray(probabilities, np.float64)
+    values = np.asarray(probabilities)
     if values.ndim != 2 or len(values) != len(albums):
         raise ValueError(f"probabilities have the shape {values.shape}; expected {len(albums)} rows, one per track.")
     if len(values) == 0:
@@ -43,7 +44,12 @@ def aggregate(
     codes = np.array([numbers.setdefault(str(name), len(numbers)) for name in albums])
     order = np.argsort(codes, kind="stable")
     starts = np.searchsorted(codes[order], np.arange(len(numbers)))
-    return list(numbers), _WAYS[how](values[order], starts).astype(np.float32)
+    result = np.empty((len(numbers), values.shape[1]), np.float32)
+    step = max(1, _VALUES_AT_ONCE // len(values))
+    for first in range(0, values.shape[1], step):
+        some = slice(first, first + step)
+        result[:, some] = _WAYS[how](values[:, some][order].astype(np.float64), starts)
+    return list(numbers), result
 
 
 def _means(values: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -240,6 +240,10 @@ class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         options = self._saved_options() if self._fitted_options is None else self._fitted_options
         head = {"head": self.name, "format": FORMAT, "options": options, "shape": list(self._shape)}
         write_json(folder / HEAD_FILE, head | state)
+        if (checkpoint := getattr(self, "checkpoint", None)) is not None:
+            from eno.models.lgbm.checkpoint import remove_checkpoint
+
+            remove_checkpoint(Path(checkpoint))
 
     @classmethod
     def load(cls, folder: Path | str, *, device: str = "auto") -> Self:
@@ -346,7 +350,7 @@ def forward_hooks(head: Any, part: Any, number: int, steps: int) -> None:
         part.on_epoch = head.on_epoch
     checkpoint = getattr(head, "checkpoint", None)
     if checkpoint is not None and hasattr(part, "checkpoint"):
-        part.checkpoint = Path(checkpoint).with_name(f"{Path(checkpoint).name}-{number}")
+        part.checkpoint = Path(checkpoint) / str(number)
 
 
 def remove_head(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -115,6 +115,14 @@ class Fitting:
         """See `eno.models.calibration.thresholds.raise_to_precision`; on some rows, for all labels."""
         at = np.s_[:, rows]
         return raise_to_precision(Scores(calibrated[at], self.truth[at], self.known_at(at)), thresholds, floor)
+
+    def some(self, rows: np.ndarray) -> Fitting:
+        """Return some of the rows only."""
+        known = None if self.known is None else self.known[:, rows]
+        return replace(
+            self, probabilities=self.probabilities[:, rows], logits=self.logits[:, rows], truth=self.truth[:, rows],
+            known=known,
+        )  # fmt: skip
 
     def scaled(self, slopes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities of all rows [shape=(k, n), dtype=float32]."""

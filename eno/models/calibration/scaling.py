@@ -6,11 +6,14 @@ networks", ICML 2017.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from scipy import sparse
 from scipy.special import expit, logit
+
+from eno.cores import usable_cores
 
 Method: TypeAlias = Literal["platt", "temperature", "none"]
 """Isotonic regression is not among them: it needs a thousand rows per label and more to be better than two numbers."""
@@ -40,10 +43,15 @@ def scale(probabilities: np.ndarray, slopes: np.ndarray, offsets: np.ndarray) ->
     """Return calibrated probabilities [dtype=float32]; slopes and offsets are broadcast."""
     if (slopes == 1).all() and not offsets.any():
         return np.asarray(probabilities, np.float32)
-    logits = logits_of(probabilities)
-    logits *= slopes.astype(np.float32)
-    logits += offsets.astype(np.float32)
-    result: np.ndarray = expit(logits, out=logits)
+    result = np.empty(np.shape(probabilities), np.float32)
+    slopes, offsets = (np.broadcast_to(values.astype(np.float32), result.shape) for values in (slopes, offsets))
+    step = max(1, _VALUES_AT_ONCE // max(1, result.shape[1]))
+    for first in range(0, len(result), step):
+        at = slice(first, first + step)
+        logits = logits_of(probabilities[at])
+        logits *= slopes[at]
+        logits += offsets[at]
+        expit(logits, out=result[at])
     return result
 
 
@@ -86,10 +94,13 @@ def fit_scaling(
     precision = 1 / np.square(np.array(deviations))
     own = np.flatnonzero(~pooled)
     step = max(1, _VALUES_AT_ONCE // rows)
-    for first in range(0, len(own), step):
-        block = own[first : first + step]
+
+    def fit(block: np.ndarray) -> None:
         some = None if known is None else known[block]
         fitted[block] = _fit_labels(logits[block].astype(np.float64), truth[block], some, common, precision)
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        list(pool.map(fit, (own[first : first + step] for first in range(0, len(own), step))))
     return fitted[:, 0], fitted[:, 1], pooled
 
 

@@ -33,7 +33,7 @@ class LabelCheckpoint:
                 logger.warning(
                     "%s: the checkpoint has other data or settings; training starts from the beginning", folder
                 )
-            self._clear()
+            _clear(folder)
             write_json(folder / _STATE, {"key": key, "lightgbm": lgb.__version__})
 
     def finished(self) -> dict[int, LabelTrees]:
@@ -47,17 +47,24 @@ class LabelCheckpoint:
         if not trained.failure:
             write_json(self._folder / f"label-{trained.label:06d}.json", trained._asdict())
 
-    def remove(self) -> None:
-        """Remove the checkpoint, and the folder if nothing else is in it."""
-        self._clear()
-        if not any(self._folder.iterdir()):
-            self._folder.rmdir()
 
-    def _clear(self) -> None:
-        # The key is removed first: a crash in between must not leave labels under another key.
-        (self._folder / _STATE).unlink(missing_ok=True)
-        for path in self._folder.glob(_LABELS):
-            path.unlink()
+def remove_checkpoint(folder: Path) -> None:
+    """Remove a checkpoint and those of its folds, and each folder if nothing else is in it."""
+    if not folder.is_dir():
+        return
+    for fold in folder.iterdir():
+        if fold.name.isdecimal():
+            remove_checkpoint(fold)
+    _clear(folder)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _clear(folder: Path) -> None:
+    # The key is removed first: a crash in between must not leave labels under another key.
+    (folder / _STATE).unlink(missing_ok=True)
+    for path in folder.glob(_LABELS):
+        path.unlink()
 
 
 def key_of(data: TrainingData, options: Mapping[str, Any]) -> str:

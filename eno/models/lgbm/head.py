@@ -56,8 +56,8 @@ class LightGBMHead(BaseHead):
     executor : {"local", "ray"}
         Train on this machine or on a Ray cluster (see `eno.models.lgbm.ray`), with the same result.
     checkpoint : Path or str, optional
-        Folder for the labels trained so far, removed at the end. Interrupted training with the same data and settings
-        resumes from it.
+        Folder for the labels trained so far, with a folder in it for each fold. Training with the same data and
+        settings resumes from it, until the head is saved.
 
     Attributes
     ----------
@@ -134,7 +134,6 @@ class LightGBMHead(BaseHead):
         for trained in self._train(data, [label for label in labels if label not in finished]):
             checkpoint.add(trained)
             yield trained
-        checkpoint.remove()
 
     def _train(self, data: TrainingData, labels: list[int]) -> Iterator[LabelTrees]:
         if not labels:

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from eno.errors import MissingExtra, TrainingError
 from eno.evaluation.metrics import evaluate
-from eno.models import load_head
+from eno.models import load_head, training_data
 from eno.models.lgbm import labels as lgbm_labels
 from eno.models.lgbm.head import LightGBMHead
 from eno.models.lgbm.labels import LabelTrainer, choose_rows
@@ -229,7 +229,6 @@ class TestCheckpoint:
         head.fit(X, Y, X, Y)
         assert sorted(trained_labels) == [3, 4]
         assert steps == [(done, 5) for done in range(1, 6)]
-        assert not folder.exists()
         assert_same_head(head, LightGBMHead(**OPTIONS).fit(X, Y, X, Y))
 
     @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
@@ -247,16 +246,21 @@ class TestCheckpoint:
         (folder / "label-000001.json").write_text('{"label": 1, "trees": "tr')  # truncated
         head = LightGBMHead(**OPTIONS, checkpoint=folder).fit(*problem(), *problem())
         assert trained_labels == [1, 3, 4]
-        assert not folder.exists()
         assert_same_head(head, LightGBMHead(**OPTIONS).fit(*problem(), *problem()))
 
-    def test_each_fold_has_its_own(self, monkeypatch, tmp_path, trained_labels):
+    @pytest.mark.parametrize("fold_rows", [1000, 100])  # folds that are averaged; one fold and a fit on all rows
+    def test_is_kept_until_the_head_is_saved(self, fold_rows, monkeypatch, tmp_path, trained_labels):
+        monkeypatch.setattr(training_data, "_FOLD_ROWS", fold_rows)
         X, Y = problem()
-        folder, fits, fit = tmp_path / "checkpoint", [], LightGBMHead._fit
-        monkeypatch.setattr(LightGBMHead, "_fit", lambda self, data: fits.append(self.checkpoint) or fit(self, data))
-        LightGBMHead(**OPTIONS, checkpoint=folder).fit(X, Y)
-        assert fits == [tmp_path / f"checkpoint-{fold}" for fold in range(5)]
-        assert list(tmp_path.iterdir()) == []
+        folder = tmp_path / "checkpoint"
+        first = LightGBMHead(**OPTIONS, checkpoint=folder).fit(X, Y)
+        assert len(trained_labels) >= 2 * 5
+        trained_labels.clear()
+        again = LightGBMHead(**OPTIONS, checkpoint=folder).fit(X, Y)
+        assert trained_labels == []
+        assert_same_head(first, again)
+        again.save(tmp_path / "head")
+        assert [path.name for path in tmp_path.iterdir()] == ["head"]
 
     @pytest.mark.parametrize("change", ["vectors", "labels", "validation", "weights", "settings"])
     def test_other_data_or_settings_start_from_the_beginning(
@@ -283,7 +287,8 @@ class TestCheckpoint:
         head = LightGBMHead(**options, checkpoint=tmp_path).fit(X, Y, X_val, Y_val, sample_weight=weights)
         assert trained_labels == [0, 1, 2, 3, 4]
         assert "the checkpoint has other data or settings; training starts from the beginning" in caplog.text
-        assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+        head.save(tmp_path / "head")
+        assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "head"}
         assert_same_head(head, LightGBMHead(**options).fit(X, Y, X_val, Y_val, sample_weight=weights))
 
     def test_is_not_saved_with_the_head(self, tmp_path):
@@ -296,7 +301,7 @@ class TestCheckpoint:
 RUN_ON_RAY = """
 import json, sys
 import ray
-from eno.models import load_head
+from eno.models import load_head, training_data
 from eno.models.lgbm.head import LightGBMHead
 from tests.models.test_heads import problem
 from tests.models.lgbm.test_head import OPTIONS, assert_same_head
