@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 _NAMED = 5  # labels, in a warning
 _CHECKPOINT, _ON_EPOCH = "checkpoint", "on_epoch"
+_FITTED, _STEPS = 90, 100  # the head, and with calibration
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def train_head(
     *,
     device: str = "auto",
     checkpoint: Path | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[..., None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     corrections: Corrections | None = None,
 ) -> TrainedPredictor:
@@ -80,7 +81,7 @@ def train_head(
     checkpoint : Path, optional
         Parent folder of checkpoints, for heads that can resume a long training.
     on_progress : callable, optional
-        Called with the numbers of steps done and in total.
+        Called with the numbers of steps done and in total, and after the head is fitted with a note of what is done.
     on_epoch : callable, optional
         Called after every epoch, if the head is trained in epochs.
 
@@ -96,7 +97,8 @@ def train_head(
             f"The head {plan.head!r} is not trained on a collection. Choose from: {', '.join(TRAINED_HEADS)}."
         )
     head = create_head(plan.head, device=device, **plan.options)
-    head.on_progress = on_progress
+    report = on_progress or _silent
+    head.on_progress = lambda done, of: report(int(_FITTED * done / max(of, 1)), _STEPS)
     if hasattr(head, _ON_EPOCH):
         setattr(head, _ON_EPOCH, on_epoch)
     if checkpoint is not None and hasattr(head, _CHECKPOINT):
@@ -113,11 +115,12 @@ def train_head(
     _warn_of_constant_labels(train, collection.labels.all_labels)
     began = time.monotonic()
     held_out, val_map = _fit(collection, plan, head, train)
+    report(_FITTED, _STEPS, "calibrating")
     parts = PredictorParts(
         specs=collection.store.specs, labels=collection.labels, head=head, policies=collection.store.policies,
         album=plan.album, familiarity=Familiarity.fit(train.X, train.groups),
     )  # fmt: skip
-    return calibrate_predictor(
+    trained = calibrate_predictor(
         parts,
         plan,
         held_out,
@@ -128,6 +131,12 @@ def train_head(
         began=began,
         feedback=feedback,
     )
+    report(_STEPS, _STEPS)
+    return trained
+
+
+def _silent(done: int, total: int, note: str = "") -> None:
+    pass
 
 
 def _fitted_splits(plan: HeadPlan) -> tuple[str, ...]:

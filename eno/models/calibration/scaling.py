@@ -43,7 +43,7 @@ def scale(probabilities: np.ndarray, slopes: np.ndarray, offsets: np.ndarray) ->
     """Return calibrated probabilities [dtype=float32]; slopes and offsets are broadcast."""
     if (slopes == 1).all() and not offsets.any():
         return np.asarray(probabilities, np.float32)
-    result = np.empty(np.shape(probabilities), np.float32)
+    result: np.ndarray = np.empty(probabilities.shape, np.float32)
     slopes, offsets = (np.broadcast_to(values.astype(np.float32), result.shape) for values in (slopes, offsets))
     step = max(1, _VALUES_AT_ONCE // max(1, result.shape[1]))
     for first in range(0, len(result), step):
