@@ -83,6 +83,8 @@ class VectorTagger:
         Tags that are predicted in addition to those of the head. `labels` has both.
     familiarity : Familiarity or None
         Compares vectors with those of training tracks; None in predictors without training, and of earlier versions.
+    exponent : float
+        How vectors are scaled when a tag is taught; see `eno.models.taught.space.choose_exponent`.
     """
 
     specs: tuple[EncoderSpec, ...]
@@ -91,6 +93,7 @@ class VectorTagger:
     calibration: Calibration | None
     taught: TaughtTags | None = None
     familiarity: Familiarity | None = None
+    exponent: float = 1.0
 
     @property
     def thresholds(self) -> np.ndarray:

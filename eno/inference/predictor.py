@@ -48,6 +48,8 @@ class EnoPredictor(FileTagger):
         Tags that were taught; `labels` are only those of the head.
     familiarity : Familiarity, optional
         Compares files with the training tracks.
+    exponent : float
+        How vectors are scaled when a tag is taught; see `eno.models.taught.space.choose_exponent`.
 
     Examples
     --------
@@ -69,6 +71,7 @@ class EnoPredictor(FileTagger):
         album: str = "mean_logit",
         taught: TaughtTags | None = None,
         familiarity: Familiarity | None = None,
+        exponent: float = 1.0,
     ) -> None:
         encoders: tuple[Encoder, ...]
         if isinstance(encoder, str | Path):
@@ -97,7 +100,7 @@ class EnoPredictor(FileTagger):
         self.calibration, self.album_calibration, self.album = calibration, album_calibration, album
         self.taught = taught
         self.labels = taught.added_to(labels) if taught else labels
-        self.familiarity = familiarity
+        self.familiarity, self.exponent = familiarity, exponent
 
     @classmethod
     def musicnn(
@@ -149,6 +152,7 @@ class EnoPredictor(FileTagger):
             album=self.album,
             taught=self.taught,
             familiarity=self.familiarity,
+            exponent=self.exponent,
         ).save(folder)
 
     def teach(
@@ -258,6 +262,7 @@ class EnoPredictor(FileTagger):
             album=parts.album,
             taught=parts.taught,
             familiarity=parts.familiarity,
+            exponent=parts.exponent,
         )
 
 

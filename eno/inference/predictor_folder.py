@@ -58,6 +58,7 @@ class PredictorParts(TagPredictor):
     album: str = "mean_logit"
     taught: TaughtTags | None = None  # None when it has just been trained
     familiarity: Familiarity | None = None
+    exponent: float = 1.0
 
     def save(self, folder: Path | str) -> None:
         """Save the predictor, replacing any that is in the folder. If `taught` is None, taught tags there are kept."""
@@ -82,7 +83,7 @@ class PredictorParts(TagPredictor):
         ]
         joined = {"format": _JOINED_FORMAT, "encoders": encoders}
         content = joined if len(encoders) > 1 else {"format": _FORMAT, **encoders[0]}
-        write_json(folder / PREDICTOR, content | {"head": True, "album": self.album})
+        write_json(folder / PREDICTOR, content | {"head": True, "album": self.album, "exponent": self.exponent})
 
     @classmethod
     def load(cls, folder: Path | str, *, device: str = "auto", taught: bool = True) -> PredictorParts:
@@ -125,6 +126,7 @@ class PredictorParts(TagPredictor):
             album=description.album,
             taught=tags if taught else None,
             familiarity=Familiarity.load(folder / _FAMILIARITY) if (folder / _FAMILIARITY).is_file() else None,
+            exponent=description.exponent,
         )
 
 
@@ -174,6 +176,7 @@ class Description:
     policies: tuple[WindowPolicy, ...]
     has_head: bool  # false only in early predictors whose vectors are probabilities
     album: str
+    exponent: float  # for teaching; 1 in predictors of earlier versions
 
 
 def read_description(folder: Path) -> Description:
@@ -190,7 +193,7 @@ def read_description(folder: Path) -> Description:
         album = content.get("album", "mean_logit")
         if album not in AGGREGATIONS:
             raise ValueError(f"album {album!r}")
-        return Description(specs, policies, content["head"], album)
+        return Description(specs, policies, content["head"], album, float(content.get("exponent", 1.0)))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelError(f"{folder}: not a predictor ({PREDICTOR} is missing). 'eno train' writes one.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:

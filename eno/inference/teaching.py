@@ -114,7 +114,10 @@ class Teaching:
         if len(examples) == 0:
             raise LabelError(f"There are no examples of {tag!r}. Name files or tracks that have it.")
         background = self._background({*examples.names, *counter_examples.names})
-        return taught.with_tag(TaughtTag.fit(tag, family or FAMILIES[0], examples, counter_examples, background))
+        fitted = TaughtTag.fit(
+            tag, family or FAMILIES[0], examples, counter_examples, background, exponent=predictor.exponent
+        )
+        return taught.with_tag(fitted)
 
     def _background(self, without: set[str]) -> np.ndarray:
         ids = [track for track in self._ids.to_pylist() if track not in without]

@@ -21,6 +21,7 @@ from eno.models.aggregation import aggregate
 from eno.models.average_precision import macro_map
 from eno.models.calibration.calibrate import fit_calibration
 from eno.models.familiarity import Familiarity
+from eno.models.taught.space import choose_exponent
 from eno.models.training_data import constant_labels
 from eno.registry import HEADS, TRAINED_HEADS
 from eno.spec import label_of
@@ -119,6 +120,7 @@ def train_head(
     parts = PredictorParts(
         specs=collection.store.specs, labels=collection.labels, head=head, policies=collection.store.policies,
         album=plan.album, familiarity=Familiarity.fit(train.X, train.groups),
+        exponent=choose_exponent(train.X, train.Y, train.groups),
     )  # fmt: skip
     trained = calibrate_predictor(
         parts,

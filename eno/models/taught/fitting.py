@@ -63,6 +63,7 @@ def fit_tag(
     *,
     counter_examples: np.ndarray | None = None,
     groups: np.ndarray | None = None,
+    exponent: float = 1.0,
     base_rate: float = _BASE_RATE,
     seed: int = 0,
 ) -> FittedTag:
@@ -78,25 +79,27 @@ def fit_tag(
         Vectors of tracks without the tag. Each weighs as much as an example.
     groups : np.ndarray [shape=(n,)], optional
         Group of each example, such as its artist.
+    exponent : float
+        Of the standard deviations by which dimensions are divided; see `eno.models.taught.space.choose_exponent`.
     base_rate : float
         Expected share of tracks with the tag.
 
     Notes
     -----
-    Vectors are standardised by the background. Examples and background weigh the same in total. The L2 penalty is
-    ``d / (2 * (n + 5))`` relative to a total weight of 1: strong, so that with one example the coefficients are close
-    to its vector, and weaker with more examples. Each example is scored by a fit without its group; from their mean
-    distance to the background follow the scale of the logit, and the threshold with the highest expected F1.
+    Vectors are standardised by the background, more or less so depending on `exponent`. Examples and background weigh
+    the same in total. The L2 penalty is ``d / (2 * (n + 5))`` relative to a total weight of 1: strong, so that with one
+    example the coefficients are close to its vector, and weaker with more examples. Each example is scored by a fit
+    without its group; from their mean distance to the background follow the scale of the logit, and the threshold with
+    the highest expected F1.
     """
-    mean, scale = (values.astype(np.float64) for values in (background.mean(axis=0), background.std(axis=0)))
-    scale[scale < 1e-6 * np.maximum(1, np.abs(mean))] = 1
+    mean, scale = standardised_by(background, exponent)
     others = examples[:0] if counter_examples is None else counter_examples
     positives, negatives, z = (
         ((vectors - mean) / scale).astype(np.float32) for vectors in (examples, others, background)
     )
     groups = np.arange(len(positives)) if groups is None else np.unique(groups, return_inverse=True)[1]
     held_out = _held_out_scores(positives, negatives, z, groups, np.random.default_rng(seed))
-    direction = _direction(positives, negatives, z)
+    direction = tag_direction(positives, negatives, z)
     distance = (held_out.sum() + _PRIOR_EXAMPLES * _DISTANCE) / (len(held_out) + _PRIOR_EXAMPLES)
     distance = max(distance, _MIN_DISTANCE)
     scores = z @ direction
@@ -111,7 +114,19 @@ def fit_tag(
     )
 
 
-def _direction(positives: np.ndarray, negatives: np.ndarray, background: np.ndarray) -> np.ndarray:
+def standardised_by(background: np.ndarray, exponent: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean of each dimension, and what it is divided by [shape=(d,), dtype=float64].
+
+    With an exponent of 1 this is the standard deviation, and with 0 the same for all dimensions.
+    """
+    mean, deviation = (values.astype(np.float64) for values in (background.mean(axis=0), background.std(axis=0)))
+    constant = deviation < 1e-6 * np.maximum(1, np.abs(mean))
+    typical = np.sqrt(np.mean(np.square(deviation[~constant]))) if not constant.all() else 1.0
+    deviation[constant] = typical
+    return mean, deviation**exponent * typical ** (1 - exponent)
+
+
+def tag_direction(positives: np.ndarray, negatives: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Return coefficients [shape=(d,)] whose scores have mean 0 and deviation 1 over the background."""
     rows, n, d = np.concatenate([positives, negatives, background]), len(positives), background.shape[1]
     truth = np.arange(len(rows)) < n
@@ -141,7 +156,7 @@ def _held_out_scores(
     scores = np.zeros(len(positives))
     for fold in np.unique(folds):
         out = folds == fold
-        scores[out] = positives[out] @ _direction(positives[~out], negatives, background)
+        scores[out] = positives[out] @ tag_direction(positives[~out], negatives, background)
     return scores
 
 

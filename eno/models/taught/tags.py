@@ -72,7 +72,14 @@ class TaughtTag:
 
     @classmethod
     def fit(
-        cls, name: str, family: str, examples: Examples, counter_examples: Examples, background: np.ndarray
+        cls,
+        name: str,
+        family: str,
+        examples: Examples,
+        counter_examples: Examples,
+        background: np.ndarray,
+        *,
+        exponent: float = 1.0,
     ) -> TaughtTag:
         """Fit a tag; see `eno.models.taught.fitting.fit_tag`."""
         fitted = fit_tag(
@@ -80,6 +87,7 @@ class TaughtTag:
             background,
             counter_examples=counter_examples.vectors if len(counter_examples) else None,
             groups=np.array(examples.groups),
+            exponent=exponent,
         )
         return cls(name, family, examples, counter_examples, fitted)
 
