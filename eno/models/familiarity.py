@@ -46,7 +46,8 @@ class Familiarity:
     """Compares vectors with those of training tracks, all of them or a sample.
 
     The distance of a track is the mean of those to its 5 nearest training tracks (Y. Sun et al., "Out-of-distribution
-    detection with deep nearest neighbors", ICML 2022), among standardised vectors. It is compared with the distances of
+    detection with deep nearest neighbors", ICML 2022): the geometric mean of that among standardised vectors, and that
+    among their directions (standardised vectors of unit length, as in the paper). It is compared with the distances of
     the training tracks from those of other artists.
 
     Attributes
@@ -122,10 +123,11 @@ class Familiarity:
         return found
 
     def _distances(self, vectors: np.ndarray) -> np.ndarray:
-        known = self.tracks.astype(np.float32)
-        squares, _ = faiss.knn(self._standardise(vectors), known, min(_NEIGHBOURS, len(known)))
-        means: np.ndarray = np.sqrt(np.maximum(squares, 0)).mean(axis=1)
-        return means
+        rows, known = self._standardise(vectors), self.tracks.astype(np.float32)
+        result: np.ndarray = np.sqrt(
+            _to_neighbours(rows, known) * _to_neighbours(_directions(rows), _directions(known))
+        )
+        return result
 
     def _standardise(self, vectors: np.ndarray) -> np.ndarray:
         flat = ((vectors - self.mean) * self.scale).reshape(len(vectors), self.mean.size)
@@ -147,6 +149,17 @@ class Familiarity:
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ModelError(f"{path}: damaged ({error!r}). Retrain the head with 'eno train'.") from error
         return loaded
+
+
+def _to_neighbours(rows: np.ndarray, known: np.ndarray) -> np.ndarray:
+    squares, _ = faiss.knn(rows, known, min(_NEIGHBOURS, len(known)))
+    means: np.ndarray = np.sqrt(np.maximum(squares, 0)).mean(axis=1)
+    return means
+
+
+def _directions(rows: np.ndarray) -> np.ndarray:
+    directions: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-12))
+    return directions
 
 
 def _folds(groups: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

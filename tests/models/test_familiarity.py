@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from sklearn.model_selection import GroupKFold
 from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import StandardScaler, normalize
 
 from eno.errors import ModelError
 from eno.models.bags import Bags
@@ -32,8 +32,12 @@ def fitted():
 def independent(known, X):
     """Return distances computed with scikit-learn."""
     scaler = StandardScaler().fit(known)
-    nearest = NearestNeighbors(n_neighbors=5).fit(scaler.transform(known))
-    return nearest.kneighbors(scaler.transform(X))[0].mean(axis=1)
+    pairs = (scaler.transform(known), scaler.transform(X))
+    distances = [
+        NearestNeighbors(n_neighbors=5).fit(some).kneighbors(others)[0].mean(axis=1)
+        for some, others in (pairs, map(normalize, pairs))
+    ]
+    return np.sqrt(np.prod(distances, axis=0))
 
 
 def test_values_are_those_of_scikit_learn(fitted):
