@@ -22,7 +22,7 @@ from eno.data.layout import DataRoot
 from eno.data.library.scanning import TRACK_SCHEMA, read_tracks
 from eno.data.lute.albums import ALBUM_SCHEMA, read_albums, release_years
 from eno.data.matching.artists import is_nobody, main_artist
-from eno.data.matching.grouping import album_folder
+from eno.data.matching.file_names import album_folder
 from eno.data.matching.matcher import MATCH_SCHEMA, read_matches
 from eno.data.names import name_key
 from eno.errors import SimilarityError

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+from rapidfuzz import fuzz
 
 from eno.data.matching.titles import spelling_similarity
 from eno.data.names import name_key
@@ -17,7 +20,7 @@ _VARIOUS_ARTISTS = frozenset(
     map(
         name_key,
         (
-            VARIOUS_ARTISTS, "Various", "Various Artist", "Various Performers", "Various Composers", "Multiple Artists",
+            VARIOUS_ARTISTS, "Various", "Various Artist", "Soundtrack", "OST", "Original Soundtrack", "Compilation", "Various Performers", "Various Composers", "Multiple Artists",
             "Mixed Artists", "VA", "V/A", "V.V.A.A.", "VV.AA.", "AA.VV.", "AAVV", "Varios",
             "Varios Artistas", "Varios Intérpretes", "Artistas Varios", "Diversos Artistas", "Artistas Diversos",
             "Vários", "Vários Artistas", "Vários Intérpretes", "Artistas Variados", "Diversos Intérpretes",
@@ -60,6 +63,7 @@ _JOINTS = re.compile(
     r"\s*(?:;|/|,|&|\+|\||×|\band\b|\bwith\b|\bvs\b\.?|\s[xX]\s|\bfeat\b\.?|\bft\b\.?)\s*", re.IGNORECASE
 )
 _BRACKETED = re.compile(r"^(.*\S)\s*[\[(]([^\[\]()]+)[\])]$")
+_MANY = 0.3  # share of the tracks by the artists of an album
 _DISAMBIGUATION = re.compile(r"[-_]f?\d+$")
 
 
@@ -121,6 +125,7 @@ def credit_of_album(artists: Iterable[tuple[str | None, str | None]]) -> Credit:
     return Credit(frozenset(wholes - {""}), tuple(each), frozenset(_parts(" & ".join(names))))
 
 
+@lru_cache(maxsize=1 << 15)
 def credit_of_tag(text: str) -> Credit:
     """Build the credit of a tag, such as ``"Beatles, The"`` or ``"Iron & Wine; Calexico"``."""
     text = main_artist(text)
@@ -150,6 +155,70 @@ def credit_similarity(tagged: Credit, album: Credit) -> float:
     if named or all(shared) or (known and all(known)) or tagged.parts & album.parts in (tagged.parts, album.parts):
         return 0.95
     return max((spelling_similarity(a, b) for a in tagged.wholes for b in album.wholes), default=0.0)
+
+
+def compare_artists(
+    tagged: Credit, performers: Sequence[tuple[Credit, float]], compilation: bool, listed: Credit
+) -> str:
+    """Compare the artists of a local album with those of a listed one, as a level of evidence.
+
+    `performers` are the artists of the local tracks, each with its share of the tracks.
+    """
+    similarity = credit_similarity(tagged, listed)
+    if similarity > 0:
+        if listed.various:
+            return "various"
+        return "same" if similarity >= 0.99 else "some" if similarity == 0.95 else "misspelt"
+    if not listed.wholes or (not tagged.wholes and not performers):
+        return "unknown"
+    if listed.various:
+        return "various" if compilation else "various, listed"
+    shares = [share for credit, share in performers if credit_similarity(credit, listed) > 0]
+    if shares:
+        return "performer" if sum(shares) >= _MANY else "one performer"
+    level = _likeness(tagged, listed)
+    if level != "different":
+        return level
+    return "various, local" if tagged.various else "different"
+
+
+@lru_cache(maxsize=1 << 15)
+def _likeness(tagged: Credit, listed: Credit) -> str:
+    """Compare names that are not the same: parts of a name, initials, some of the words, another script."""
+    ours, theirs = ({_words(key) for key in (*one.wholes, *one.parts)} for one in (tagged, listed))
+    ours, theirs = ours - {()}, theirs - {()}
+    if tagged.various or not ours or not theirs:
+        return "different"
+    level = "different"
+    for mine in ours:
+        for other in theirs:
+            shorter, longer = sorted((mine, other), key=len)
+            if _is_within(shorter, longer) and sum(map(len, shorter)) >= 3:
+                return "part of the name"
+            if len(shorter) == 1 and len(longer) > 1 and len(shorter[0]) == len(longer):
+                if shorter[0] == "".join(word[0] for word in longer):
+                    return "initials"
+            shared = sum(map(len, set(mine) & set(other)))
+            ratio = fuzz.ratio("".join(mine), "".join(other))
+            if ratio >= 75 or (shared >= 4 and shared * 2 >= sum(map(len, mine))):
+                level = "similar"
+    if level == "different" and all(_is_latin(key) for key in tagged.wholes) != any(map(_is_latin, listed.wholes)):
+        return "other script"
+    return level
+
+
+def _words(key: str) -> tuple[str, ...]:
+    return tuple(word for word in key.split() if word not in ("the", "and", "a", "of", "his", "her", "feat"))
+
+
+def _is_within(shorter: tuple[str, ...], longer: tuple[str, ...]) -> bool:
+    """Whether all words are in the other name, in order, or their beginnings are."""
+    rest = iter(longer)
+    return all(any(other == word or (len(word) >= 4 and other.startswith(word)) for other in rest) for word in shorter)
+
+
+def _is_latin(key: str) -> bool:
+    return any(char.isascii() and char.isalpha() for char in key) or not any(map(str.isalpha, key))
 
 
 def _parts(text: str) -> list[str]:

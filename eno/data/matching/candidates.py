@@ -1,60 +1,71 @@
-"""Search of the catalogue by artist and title for candidates for a local album."""
+"""Search of the catalogue for candidates for local albums, with the evidence for each."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import rapidfuzz
 
 from eno.data.lute.albums import release_years
-from eno.data.matching.artists import (
-    VARIOUS_ARTISTS,
-    Credit,
-    credit_of_album,
-    credit_of_tag,
-    credit_similarity,
-    is_various,
-)
-from eno.data.matching.titles import Title, parse_title, title_similarity
+from eno.data.matching import evidence
+from eno.data.matching.alignment import DURATION_TOLERANCE_S, Alignment, TrackLists, align
+from eno.data.matching.artists import Credit, compare_artists, credit_of_album, credit_of_tag, is_nobody, is_various
+from eno.data.matching.evidence import Evidence, Model
+from eno.data.matching.lookup import Kind, TermIndex, Terms, hashes, length_terms
+from eno.data.matching.titles import Title, TitleComparison, compare_titles, parse_title
 
-_MAX_SAME_TITLE = 40  # if more albums share a title, only those by artists with similar names are scored
-DURATION_TOLERANCE_S = 3.0
-_CONTRADICTED, _CONFIRMED = 0.3, 0.8
+_KINDS = {
+    "names": Kind(most=2000, weight=1.0),  # artists and titles
+    "words": Kind(most=300, weight=0.5),  # of artists and titles
+    "songs": Kind(most=100, weight=0.5),
+    "lengths": Kind(most=200, weight=0.5),  # of three successive tracks
+}
+_COMMON_WORDS = frozenset("the and for with from best hits live vol volume deluxe edition music album".split())
+_DISC_POSITION = re.compile(r"(\d{1,2})[-.]\d+")
 
 
 @dataclass(frozen=True)
 class LocalAlbum:
-    """An album on disk, described by its tags or else by the name of its folder."""
+    """An album on disk, described by its tags or else by the names of its files and folder."""
 
     artist: str
     title: str
     year: int | None = None
-    durations_s: tuple[float, ...] = ()  # of the tracks, in order; empty if any is unknown
+    durations_s: tuple[float, ...] = ()  # of the tracks, in order, 0 if unknown
     tracks: int | None = None
     compilation: bool = False  # judging by the artists of the tracks, whoever the album artist is
+    titles: tuple[str | None, ...] = ()  # of the tracks
+    performers: tuple[tuple[str, float], ...] = ()  # artists of the tracks, and the share of the tracks of each
+    discs: int = 0  # number of discs; 0 if unknown
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A row of the albums table that may be the local album, with a score from 0 to 1 and the reasons for it."""
+    """A row of the albums table that may be the local album, with its probability and the evidence for it."""
 
     row: int
     score: float
-    reason: str
+    evidence: Evidence = field(default_factory=dict)
+
+    @property
+    def reason(self) -> str:
+        """The evidence in words."""
+        return describe(self.evidence)
 
 
 class AlbumIndex:
-    """Lookup of albums by artist and title."""
+    """Lookup of albums by artist, title, tracks and their lengths."""
 
-    def __init__(self, albums: pa.Table) -> None:
+    def __init__(self, albums: pa.Table, model: Model | None = None) -> None:
+        self._model = model or Model.load()
         self._file_names = albums["file_name"].to_pylist()
         self._years = release_years(albums)
-        self._durations = _Durations(albums["tracks"].combine_chunks())
         self._credits = [
             credit_of_album((one["name"], one["file_name"]) for one in artists or () if one)
             for artists in albums["artists"].to_pylist()
@@ -62,124 +73,154 @@ class AlbumIndex:
         self._titles = [
             _titles(name, path) for name, path in zip(albums["name"].to_pylist(), self._file_names, strict=True)
         ]
-        self._by_artist: dict[str, list[int]] = defaultdict(list)
-        self._by_title: dict[str, list[int]] = defaultdict(list)
-        for row, (credit, titles) in enumerate(zip(self._credits, self._titles, strict=True)):
-            for key in _lookup_keys(credit):
-                if not is_various(key):
-                    self._by_artist[key].append(row)
-            for compact in {title.compact for title in titles}:
-                self._by_title[compact].append(row)
+        lists = albums["tracks"].combine_chunks()
+        counts = pc.list_value_length(lists).fill_null(0).to_numpy()
+        tracks = pc.list_flatten(lists)
+        lengths = pc.struct_field(tracks, "duration_seconds").fill_null(0).to_numpy(zero_copy_only=False)
+        self._tracks = TrackLists.build(counts, lengths, pc.struct_field(tracks, "name"))
+        self._discs = _discs(self._tracks, pc.struct_field(tracks, "position"))
+        names = [
+            _artist_keys(credit) | {title.compact for title in titles} | {p for t in titles for p in t.pieces}
+            for credit, titles in zip(self._credits, self._titles, strict=True)
+        ]
+        words = [
+            _words(credit, *titles) for credit, titles in zip(self._credits, self._titles, strict=True)
+        ]
+        terms = _terms(names, words, self._tracks, neighbours=False)
+        self._index = TermIndex(_KINDS, terms, len(albums))
 
     def candidates(self, local: LocalAlbum) -> list[Candidate]:
         """Return the candidates for a local album, best first."""
-        title = parse_title(local.title)
-        found: dict[int, Candidate] = {}
-        for artist in (local.artist, VARIOUS_ARTISTS) if local.compilation else (local.artist,):
-            credit = credit_of_tag(artist)
-            for row in self._rows(credit, title):
-                one = self._score(row, local, credit, title)
-                if one.score > (found[row].score if row in found else 0):
-                    found[row] = one
-        return sorted(found.values(), key=lambda one: (-one.score, self._file_names[one.row]))
+        return next(self.candidates_of([local]))
 
-    def _rows(self, credit: Credit, title: Title) -> set[int]:
-        rows = {row for key in _lookup_keys(credit) for row in self._by_artist.get(key, ())}
-        same_title = self._by_title.get(title.compact, [])
-        if len(same_title) > _MAX_SAME_TITLE and credit.wholes:
-            names = [min(self._credits[row].wholes, default="") for row in same_title]
-            near = rapidfuzz.process.extract(
-                min(credit.wholes), names, scorer=rapidfuzz.fuzz.token_set_ratio, score_cutoff=80, limit=_MAX_SAME_TITLE
-            )
-            same_title = [same_title[position] for _, _, position in near]
-        return rows | set(same_title)
+    def candidates_of(
+        self, albums: Sequence[LocalAlbum], without: Sequence[AbstractSet[int]] = ()
+    ) -> Iterator[list[Candidate]]:
+        """Yield the candidates for each local album, best first, `without` some rows for each."""
+        tracks = _local_tracks(albums)
+        parsed = [_Parsed.of(album) for album in albums]
+        terms = _terms([one.names() for one in parsed], [one.words() for one in parsed], tracks, neighbours=True)
+        pairs = self._index.candidates(terms, len(albums))
+        alignment = align(tracks, self._tracks, pairs)
+        of_album = {
+            owner: list(found) for owner, found in groupby(enumerate(pairs.tolist()), key=lambda pair: pair[1][0])
+        }
+        for number, local in enumerate(parsed):
+            left_out = without[number] if without else ()
+            found = [
+                (row, self._evidence(local, row, alignment, pair))
+                for pair, (_, row) in of_album.get(number, ())
+                if row not in left_out
+            ]
+            yield self._ranked(found)
 
-    def _score(self, row: int, local: LocalAlbum, credit: Credit, title: Title) -> Candidate:
-        # The title is compared first, since it rules out most albums of an artist.
-        same_title = max(title_similarity(title, other) for other in self._titles[row])
-        if same_title == 0.0:
-            return Candidate(row, 0.0, "")
-        same_artist = credit_similarity(credit, self._credits[row]) if credit.wholes else 0.7
-        if same_artist == 0.0:
-            return Candidate(row, 0.0, "")
-        notes = [_wording("artist", same_artist if credit.wholes else None), _wording("title", same_title)]
-        score = same_artist * same_title
-        agreement = duration_agreement(local.durations_s, self._durations.of(row))
-        # Instrumentals and demos are as long as the songs, so lengths do not confirm them.
-        if agreement is not None and agreement >= _CONFIRMED and same_title >= 0.8:
-            score = 1 - (1 - score) * 0.2
-            notes.append(f"{agreement:.0%} of the track lengths agree")
-        elif agreement is not None and agreement <= _CONTRADICTED:
-            score = min(score, 0.75)
-            notes.append(f"only {agreement:.0%} of the track lengths agree")
-        else:
-            score, hint = self._weigh_hints(row, local, title, score)
-            notes += hint
-            if title.further_disc:
-                score = min(score, 0.8)
-                notes.append("a further disc may contain other songs")
-            if not credit.wholes or (credit.various and len(title.words.split()) < 3):
-                score = min(score, 0.8)
-                notes.append("uncertain without track lengths")
-        return Candidate(row, round(score, 4), ", ".join(notes))
+    def _ranked(self, found: list[tuple[int, Evidence]]) -> list[Candidate]:
+        scores = evidence.probabilities([self._model.log_odds(one) for _, one in found])
+        ranked = [Candidate(row, round(score, 4), one) for (row, one), score in zip(found, scores, strict=True)]
+        return sorted(ranked, key=lambda one: (-one.score, self._file_names[one.row]))
 
-    def _weigh_hints(self, row: int, local: LocalAlbum, title: Title, score: float) -> tuple[float, list[str]]:
-        """Adjust a score by weak evidence: the year, the number of tracks, the type of release."""
-        notes = []
-        year, count = self._years[row], len(self._durations.of(row))
-        if local.year and year and local.year < year - 1:
-            score = min(score, 0.8)
-            notes.append(f"tagged {local.year}, years before the release in {year}")
-        elif local.year and year and local.year != year:
-            score *= 0.97
-            notes.append(f"{local.year} instead of {year}")
-        if local.tracks and count and local.tracks != count:
-            # Far fewer tracks suggest a single of that name, far more a box set, unless the title names an edition.
-            unlike = local.tracks < count / 2 or (local.tracks > count * 2 and not title.edition)
-            score = min(score, 0.8) if unlike else score * 0.98
-            notes.append(f"{local.tracks} track{'s' * (local.tracks != 1)} instead of {count}")
+    def _evidence(self, local: _Parsed, row: int, alignment: Alignment, number: int) -> Evidence:
+        listed, titles = self._credits[row], self._titles[row]
+        artist = compare_artists(local.credit, local.performers, local.album.compilation, listed)
+        names = local.artist_words | {word for key in (*listed.wholes, *listed.parts) for word in key.split()}
+        comparisons = [compare_titles(local.title, title, names) for title in titles]
+        title = max(comparisons, key=lambda one: self._title_weight(one))
+        tracks, known, titled = alignment.tracks[number], alignment.known[number], alignment.titled[number]
         kind = self._file_names[row].split("/")[1] if self._file_names[row].startswith("release/") else None
-        if title.kind and kind and {title.kind, kind} in ({"ep", "album"}, {"single", "album"}, {"single", "ep"}):
-            score = min(score, 0.8)
-            notes.append(f"tagged as {title.kind}, listed as {kind}")
-        return score, notes
+        sides = bool(alignment.sides[number])
+        count = local.album.tracks or int(tracks[0])
+        return {
+            "artist": artist,
+            "named": _named(local, listed, titles),
+            "title": title.title,
+            "numbers": title.numbers,
+            "version": title.version,
+            "lengths": evidence.lengths_level(
+                int(alignment.agreeing[number]), int(alignment.close[number]), int(known[0]), int(known[1]), sides
+            ),
+            "titles": evidence.titles_level(
+                int(alignment.same_title[number]), int(titled[0]), int(titled[1]), bool(alignment.one_script[number])
+            ),
+            "count": "sides" if sides else evidence.count_level(count, int(tracks[1])),
+            "year": evidence.year_level(local.album.year, self._years[row]),
+            "kind": _kind_level(local.title.kind, kind),
+            "discs": _discs_level(local, int(self._discs[row])),
+        }
+
+    def _title_weight(self, one: TitleComparison) -> float:
+        levels = (("title", one.title), ("numbers", one.numbers), ("version", one.version))
+        return sum(self._model.weight(kind, level) for kind, level in levels)
 
 
-def duration_agreement(local_s: Sequence[float], listed_s: Sequence[float]) -> float | None:
-    """Return the share of the shorter list of track lengths that occurs in the longer one, in order.
-
-    Bonus tracks and missing tracks do not lower it. Lengths are in seconds, in track order, 0 if unknown, and may
-    differ by three seconds. The result is None if a list has fewer than three known lengths.
-
-    Examples
-    --------
-    >>> duration_agreement([100, 200, 300, 400], [101, 199, 50, 300])
-    0.75
-    """
-    local, listed = ([length for length in lengths if length > 0] for lengths in (local_s, listed_s))
-    if min(len(local), len(listed)) < 3:
-        return None
-    # Longest common subsequence.
-    best = [0] * (len(listed) + 1)
-    for length in local:
-        previous = 0
-        for i, other in enumerate(listed, 1):
-            diagonal = previous + (abs(length - other) <= DURATION_TOLERANCE_S)
-            previous, best[i] = best[i], max(best[i], best[i - 1], diagonal)
-    return best[-1] / min(len(local), len(listed))
+def describe(found: Evidence) -> str:
+    """Describe evidence in words."""
+    return ", ".join(
+        evidence.WORDING[kind].format(level) for kind, level in found.items() if level not in ("unknown", "none", "no")
+    )
 
 
-class _Durations:
-    """Track lengths of all albums in two arrays."""
+@dataclass(frozen=True)
+class _Parsed:
+    """A local album with parsed names."""
 
-    def __init__(self, tracks: pa.ListArray) -> None:
-        lengths = pc.struct_field(pc.list_flatten(tracks), "duration_seconds")
-        self._lengths = lengths.fill_null(0).to_numpy(zero_copy_only=False)
-        self._ends = np.concatenate([[0], np.cumsum(pc.list_value_length(tracks).fill_null(0).to_numpy())])
+    album: LocalAlbum
+    credit: Credit
+    performers: tuple[tuple[Credit, float], ...]
+    title: Title
+    artist_words: frozenset[str]
 
-    def of(self, row: int) -> list[int]:
-        lengths: list[int] = self._lengths[self._ends[row] : self._ends[row + 1]].tolist()
-        return lengths
+    @classmethod
+    def of(cls, album: LocalAlbum) -> _Parsed:
+        credit = credit_of_tag(album.artist)
+        performers = tuple((credit_of_tag(name), share) for name, share in album.performers)
+        words = frozenset(word for key in (*credit.wholes, *credit.parts) for word in key.split())
+        return cls(album, credit, performers, parse_title(album.title), words)
+
+    def names(self) -> set[str]:
+        artists = _artist_keys(self.credit)
+        for performer, share in self.performers:
+            if share >= 0.1:
+                artists |= _artist_keys(performer)
+        return artists | {self.title.compact} | {piece for piece in self.title.pieces if len(piece) > 2}
+
+    def words(self) -> set[str]:
+        return _words(self.credit, self.title).union(
+            *(_words(performer) for performer, share in self.performers if share >= 0.1)
+        )
+
+
+def _terms(names: list[set[str]], words: list[set[str]], tracks: TrackLists, *, neighbours: bool) -> dict[str, Terms]:
+    known = tracks.titles != 0
+    return {
+        "names": hashes(names),
+        "words": hashes(words),
+        "songs": (tracks.titles[known], tracks.owners()[known]),
+        "lengths": length_terms(tracks.ends, tracks.lengths_s, DURATION_TOLERANCE_S, neighbours=neighbours),
+    }
+
+
+def _local_tracks(albums: Sequence[LocalAlbum]) -> TrackLists:
+    counts = [max(len(album.durations_s), len(album.titles)) for album in albums]
+    lengths = [
+        album.durations_s[i] if i < len(album.durations_s) else 0.0
+        for album, count in zip(albums, counts, strict=True)
+        for i in range(count)
+    ]
+    titles = [
+        album.titles[i] if i < len(album.titles) else None
+        for album, count in zip(albums, counts, strict=True)
+        for i in range(count)
+    ]
+    return TrackLists.build(np.array(counts, np.int64), np.array(lengths, np.float64), pa.array(titles, pa.string()))
+
+
+def _discs(tracks: TrackLists, positions: pa.Array) -> np.ndarray:
+    """Return the number of discs of each album, judging by positions such as "2-03"; 0 if unknown."""
+    disc = pc.struct_field(pc.extract_regex(positions, r"^(?P<disc>\d{1,2})[-.]\d+$"), "disc")
+    numbers = pc.cast(disc, pa.int32()).fill_null(0).to_numpy(zero_copy_only=False)
+    most = np.zeros(len(tracks.ends) - 1, np.int32)
+    np.maximum.at(most, tracks.owners(), numbers)
+    return most
 
 
 def _titles(name: str | None, file_name: str) -> tuple[Title, ...]:
@@ -191,17 +232,39 @@ def _titles(name: str | None, file_name: str) -> tuple[Title, ...]:
     if name and name.endswith("]") and " [" in name:
         native, _, transliterated = name[:-1].partition(" [")
         titles |= {parse_title(native), parse_title(transliterated)}
-    return tuple(title for title in titles if title.words or title.numbers) or (parse_title(slug),)
+    return tuple(title for title in titles if title.words) or (parse_title(slug),)
 
 
-def _lookup_keys(credit: Credit) -> set[str]:
+def _artist_keys(credit: Credit) -> set[str]:
     """Return all spellings of a credit without spaces and regardless of the order of their words."""
-    return {"".join(sorted(key.split())) for keys in (credit.wholes, credit.parts, *credit.artists) for key in keys}
+    keys = {"".join(sorted(key.split())) for keys in (credit.wholes, credit.parts, *credit.artists) for key in keys}
+    return {key for key in keys if not is_nobody(key) and not is_various(key)}
 
 
-def _wording(part: str, similarity: float | None) -> str:
-    if similarity is None:
-        return f"no {part} tagged"
-    if similarity == 1.0:
-        return f"same {part}"
-    return f"{part} {'nearly the same' if similarity > 0.9 else 'only in part'}"
+def _words(credit: Credit, *titles: Title) -> set[str]:
+    words = {word for key in (*credit.wholes, *credit.parts) for word in key.split() if not is_various(key)}
+    words.update(*(title.words for title in titles))
+    return {word for word in words if len(word) > 2 and word not in _COMMON_WORDS}
+
+
+def _named(local: _Parsed, listed: Credit, titles: Sequence[Title]) -> str:
+    """Whether a title names the artist of the other album, such as the composer."""
+    last = {key.split()[-1] for key in local.credit.parts} - {""}
+    if any(len(word) > 3 and word in title.words for word in last for title in titles):
+        return "local artist"
+    theirs = {key.split()[-1] for key in listed.parts if not is_various(key)}
+    return "listed artist" if any(len(word) > 3 and word in local.title.words for word in theirs) else "no"
+
+
+def _kind_level(local: str | None, listed: str | None) -> str:
+    if not local or local == "lp" or listed not in ("album", "ep", "single", "mixtape"):
+        return "unknown"
+    return "same" if local == listed else f"{local} instead of {listed}" if "album" in (local, listed) else "other"
+
+
+def _discs_level(local: _Parsed, listed: int) -> str:
+    if local.title.disc is not None:
+        return "first disc" if local.title.disc == 1 else "further disc"
+    if not local.album.discs or not listed:
+        return "unknown"
+    return "same" if local.album.discs == listed else "more" if local.album.discs > listed else "fewer"

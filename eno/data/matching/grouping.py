@@ -2,96 +2,130 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
+import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from eno.data.matching.artists import VARIOUS_ARTISTS, credit_of_tag, main_artist
+from eno.data.matching.artists import VARIOUS_ARTISTS, credit_of_tag, is_nobody, main_artist
 from eno.data.matching.candidates import LocalAlbum
-
-_DISC_FOLDER = re.compile(r"^(?:cd|dis[ck]|disque)[\s_.-]*\d+\b.*$", re.IGNORECASE)
-# "1993 - Souvlaki", "Slowdive - Souvlaki (1993)", "Slowdive - 1993 - Souvlaki"
-_FOLDER_NAME = re.compile(
-    r"^(?:(?P<artist>(?!\d{4} - ).+?) - )?(?:[(\[]?(?P<year>(?:19|20)\d\d)[)\]]? - )?(?P<title>.+)$"
+from eno.data.matching.file_names import (
+    album_folder,
+    disc_of_folder,
+    read_file_names,
+    read_folder_name,
+    repaired,
+    without_disc,
 )
-_YEAR_IN_BRACKETS = re.compile(r"[(\[](?P<year>(?:19|20)\d\d)[)\]]")
+from eno.data.names import name_key
+
+_COLUMNS = ("artist", "album_artist", "album", "title", "track_number", "disc_number", "year", "duration_s")
 _MAJORITY = 0.5
 _FEW_ARTISTS = 3  # tracks by fewer artists are no compilation
+_PERFORMERS = 6
 
 
 @dataclass(frozen=True)
 class LocalGroup:
-    """Tracks in one album folder with the same album tag."""
+    """Tracks in one album folder with the same album tag, except for the number of a disc."""
 
     folder: str
     local: LocalAlbum
-    rows: list[dict[str, Any]]
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Folder and title, which identify the group."""
-        return self.folder, self.local.title
-
-
-def album_folder(folder: str) -> str:
-    """Return the parent of a folder that contains a single disc; return other folders unchanged.
-
-    Examples
-    --------
-    >>> album_folder("Low/Double Negative/CD 2")
-    'Low/Double Negative'
-    """
-    path = PurePosixPath(folder)
-    return str(path.parent if _DISC_FOLDER.match(path.name) else path)
+    rows: np.ndarray  # of the tracks table, in order
+    keys: tuple[tuple[str, str], ...]  # folder and title, which identify the group in the review file
+    fingerprint: str  # of the lengths of the files, which remains when folders and tags change; empty if unknown
 
 
 def group_tracks(tracks: pa.Table) -> list[LocalGroup]:
     """Group tracks with the same album tag in one folder, including its subfolders of single discs."""
-    grouped = defaultdict(list)
-    for row in tracks.to_pylist():
-        grouped[album_folder(str(PurePosixPath(row["track_id"]).parent)), row["album"]].append(row)
+    names = pc.extract_regex(tracks["track_id"].combine_chunks(), r"(?s)^(?P<folder>(?:.*/)?)(?P<file>[^/]*)$")
+    folders = pc.struct_field(names, "folder").dictionary_encode()
+    paths = [str(PurePosixPath(folder)) for folder in folders.dictionary.to_pylist()]
+    albums = tracks["album"].combine_chunks().dictionary_encode(null_encoding="encode")
+    tags = albums.dictionary.to_pylist()
+    places = _codes([without_disc(album_folder(path)) for path in paths])[folders.indices.to_numpy()]
+    titles = _codes([None if tag is None else without_disc(tag) for tag in tags])[albums.indices.to_numpy()]
+    discs = np.array([disc_of_folder(path) for path in paths])[folders.indices.to_numpy()]
+    order = np.lexsort((
+        pc.rank(tracks["track_id"].combine_chunks()).to_numpy(), _numbers(tracks, "track_number"),
+        np.maximum(_numbers(tracks, "disc_number"), discs), titles, places,
+    ))  # fmt: skip
+    changes = np.flatnonzero((np.diff(places[order]) != 0) | (np.diff(titles[order]) != 0)) + 1
+    columns = {name: tracks[name].combine_chunks() for name in _COLUMNS}
+    files, folder_of = pc.struct_field(names, "file"), folders.indices.to_numpy()
     groups = []
-    for (place, album), rows in grouped.items():
-        rows.sort(key=lambda row: (row["disc_number"] or 0, row["track_number"] or 0, row["track_id"]))
-        groups.append(LocalGroup(place, _describe(PurePosixPath(place), album, rows), rows))
+    for rows in np.split(order, changes) if len(order) else ():
+        taken = pa.array(rows)
+        values: dict[str, list[Any]] = {name: column.take(taken).to_pylist() for name, column in columns.items()}
+        values["file"] = files.take(taken).to_pylist()
+        values["folder_disc"] = discs[rows].tolist()
+        groups.append(_group(album_folder(paths[folder_of[rows[0]]]), rows, values))
     return groups
 
 
-def _describe(folder: PurePosixPath, album: str | None, rows: list[dict[str, Any]]) -> LocalAlbum:
-    named = _FOLDER_NAME.match(folder.name)
-    parts = named.groupdict() if named else {}
-    year = next((row["year"] for row in rows if row["year"]), None)
-    if year is None and (found := _YEAR_IN_BRACKETS.search(folder.name) or (parts.get("year") and named)):
-        year = int(found["year"])
-    artist = _artist(rows) or parts.get("artist") or folder.parent.name
-    title = album or parts.get("title") or folder.name
-    durations = tuple(row["duration_s"] for row in rows if row["duration_s"])
-    known = durations if len(durations) == len(rows) else ()
-    return LocalAlbum(artist, title, year, known, len(rows), compilation=_is_compilation(artist, rows))
+def _codes(values: list[str | None]) -> np.ndarray:
+    return pa.array(values, pa.string()).dictionary_encode(null_encoding="encode").indices.to_numpy()
 
 
-def _artist(rows: list[dict[str, Any]]) -> str | None:
+def _numbers(tracks: pa.Table, name: str) -> np.ndarray:
+    numbers: np.ndarray = tracks[name].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def _group(folder: str, rows: np.ndarray, values: dict[str, list[Any]]) -> LocalGroup:
+    local = _describe(PurePosixPath(folder), values)
+    tags = [tag for tag in dict.fromkeys(values["album"]) if tag] or [local.title]
+    lengths = [round(length * 1000) for length in values["duration_s"] if length]
+    known = len(lengths) == len(rows)
+    fingerprint = hashlib.sha1(repr(sorted(lengths)).encode()).hexdigest()[:16] if known else ""
+    return LocalGroup(folder, local, rows, tuple((folder, tag) for tag in tags), fingerprint)
+
+
+def _describe(folder: PurePosixPath, values: dict[str, list[Any]]) -> LocalAlbum:
+    count = len(values["file"])
+    named = read_folder_name(folder.name, folder.parent.name)
+    of_files = read_file_names(values["file"])
+    artist, title = _artist(values), next(filter(None, values["album"]), None)
+    if artist is None and title is None and of_files.title:
+        named = of_files
+    elif artist is None and title is not None:
+        of_title = read_folder_name(title, "")
+        named = of_title if of_title.artist else named
+        title = named.title if of_title.artist else title
+    if title is not None:
+        title = repaired(without_disc(title))
+    year = next(filter(None, values["year"]), None) or named.year
+    artist = repaired(artist) if artist else named.artist
+    lengths = tuple(length or 0.0 for length in values["duration_s"])
+    titles = tuple(tag or name for tag, name in zip(values["title"], of_files.tracks, strict=True))
+    names = Counter(main_artist(name) for name in values["artist"] if name)
+    performers = tuple((repaired(name), number / count) for name, number in names.most_common(_PERFORMERS))
+    discs = len({disc or other for disc, other in zip(values["disc_number"], values["folder_disc"], strict=True)} - {0})
+    return LocalAlbum(
+        artist, title or named.title, year, lengths, count, _is_compilation(artist, names), titles, performers, discs
+    )
+
+
+def _artist(values: dict[str, list[Any]]) -> str | None:
     """Return the album artist, or else artist, of most tracks; "Various Artists" if there is no majority."""
     for tag in ("album_artist", "artist"):
-        names = _counted(tag, rows)
+        names = Counter(main_artist(name) for name in values[tag] if name)
         if names:
             (name, count), *_ = names.most_common(1)
             return name if count > _MAJORITY * names.total() else VARIOUS_ARTISTS
     return None
 
 
-def _is_compilation(artist: str, rows: list[dict[str, Any]]) -> bool:
+def _is_compilation(artist: str, names: Counter[str]) -> bool:
     """Whether the tracks are by different artists, none of whom is the artist of the album."""
-    names = _counted("artist", rows)
+    if is_nobody(name_key(artist)) and len(names) >= _FEW_ARTISTS:
+        return True
     if len(names) < _FEW_ARTISTS or max(names.values()) > _MAJORITY * names.total():
         return False
     parts = credit_of_tag(artist).parts
     return parts.isdisjoint(part for name in names for part in credit_of_tag(name).parts)
-
-
-def _counted(tag: str, rows: list[dict[str, Any]]) -> Counter[str]:
-    return Counter(main_artist(row[tag]) for row in rows if row[tag])

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,7 +16,8 @@ from eno.data.matching.candidates import AlbumIndex, Candidate
 from eno.data.matching.grouping import LocalGroup, group_tracks
 from eno.data.matching.review import Review
 from eno.data.tables import read_table, write_table
-from eno.files import printable
+from eno.errors import CatalogueError
+from eno.files import csv_records, printable
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +28,10 @@ MATCH_SCHEMA = pa.schema([
 """Columns of ``matches.parquet``; DATA.md describes them."""
 
 DECISIONS = ("matched", "ambiguous", "unmatched")
-_ACCEPTED, _REVIEWED = 0.9, 0.7  # minimum scores of a match by name, and of a candidate for review
-_MARGIN = 0.025  # minimum lead over the next candidate: the right year suffices, the right number of tracks does not
+_ACCEPTED = 0.95  # minimum probability of a match
+_ASKED = 0.1  # minimum probability of a candidate for review
+_CONTRADICTED = ("some", "few")  # track lengths of another recording, about which nobody needs to be asked
+_AT_A_TIME = 20_000  # local albums
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,15 @@ def match(
     destination: Path,
     review_path: Path,
     *,
+    album_of_mbid: Mapping[str, str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> MatchReport:
     """Find the album of every track, and write the matches and the review file.
 
     An album that the user rejected for these files is never chosen. Evidence is used in this order: the user's
-    decisions in the review file; MusicBrainz and Spotify ids; a folder named like the ``file_name`` of an album;
-    artist and title. Since a wrong match means training on wrong labels, artist and title must be the same except for
-    spelling, no other album may score nearly as high, and track lengths, years and track counts must not contradict.
+    decisions in the review file; MusicBrainz and Spotify ids; a folder named like the ``file_name`` of an album; artist,
+    title and tracks, weighed as `eno.data.matching.evidence` describes. Since a wrong match means training on wrong
+    labels, the best candidate must be right with a probability of 0.95.
 
     Parameters
     ----------
@@ -76,40 +80,40 @@ def match(
         The table of matches to write.
     review_path : Path
         Its decisions are followed and kept, and ambiguous albums are added; see `eno.data.matching.review.Review`.
+    album_of_mbid : mapping, optional
+        From ids of MusicBrainz releases and release groups to the ``file_name`` of albums; see `read_mbids`.
     on_progress : callable, optional
         Receives the number of local albums done and of all local albums.
     """
     report_progress = on_progress or (lambda done, total: None)
+    tracks = tracks.filter(pc.is_null(tracks["problem"]))
     file_names = albums["file_name"].to_pylist()
     folders = _folders_of_albums(file_names, albums["duplicates"].to_pylist())
+    groups = group_tracks(tracks)
     review = Review.read(review_path, known=folders)
-    groups = group_tracks(tracks.filter(pc.is_null(tracks["problem"])))
-    _warn_of_lost_decisions(review_path, review.without_files(group.key for group in groups))
-    ids = _Ids(albums)
-    index: AlbumIndex | None = None
-    decided: list[tuple[str, _Decision]] = []
-    for done, group in enumerate(groups, 1):
-        accepted = folders.get(review.accepted(*group.key) or "")
-        rejected = {folders[one] for one in review.rejected(*group.key) if one in folders}
-        decision = _decided_by_user(accepted) if accepted else ids.decide(group, rejected)
-        track_ids = [] if decision else [row["track_id"] for row in group.rows]
-        by_folder = match_by_folder(track_ids, folders, rejected=rejected)
-        rest = [row for row in group.rows if row["track_id"] not in by_folder]
-        decided += [
-            (track_id, _Decision("matched", folders[folder], "layout", 1.0, f"is in the folder {folder}"))
-            for track_id, folder in by_folder.items()
-        ]
-        if rest and decision is None:
-            index = index or AlbumIndex(albums)
-            candidates = [one for one in index.candidates(group.local) if file_names[one.row] not in rejected]
-            decision = decide(candidates, file_names)
-            if rejected and decision.decision == "unmatched":
+    review.locate(groups)
+    _warn_of_lost_decisions(review_path, review.without_files(groups))
+    decided, undecided = _decide_without_names(tracks, albums, groups, review, folders, album_of_mbid or {})
+    done = len(groups) - len(undecided)
+    report_progress(done, len(groups))
+    row_of = {name: row for row, name in enumerate(file_names)}
+    index = AlbumIndex(albums) if undecided else None
+    for begin in range(0, len(undecided), _AT_A_TIME):
+        assert index is not None
+        part = undecided[begin : begin + _AT_A_TIME]
+        rejected = [{row_of[name] for name in review.rejected(group, folders)} for group, _ in part]
+        for (group, rows), without, found in zip(
+            part, rejected, index.candidates_of([group.local for group, _ in part], rejected), strict=True
+        ):
+            decision = decide(found, file_names)
+            if without and decision.decision == "unmatched":
                 decision = replace(decision, reason="you rejected the albums that it could be")
             if decision.decision == "ambiguous":
-                review.ask(*group.key, group.local, candidates[:5], albums)
-        decided += [(row["track_id"], decision) for row in rest if decision is not None]
-        report_progress(done, len(groups))
-    table = _table(decided)
+                review.ask(group, [one for one in found if _is_askable(one)][:5], albums)
+            decided.append((rows, decision))
+            done += 1
+            report_progress(done, len(groups))
+    table = _table(tracks, decided)
     write_table(destination, table)
     review.write(review_path)
     counts = Counter(table["decision"].to_pylist())
@@ -120,6 +124,48 @@ def match(
         by_method=dict(Counter(one for one in table["method"].to_pylist() if one is not None).most_common()),
         to_review=review.asked,
     )
+
+
+def _decide_without_names(
+    tracks: pa.Table,
+    albums: pa.Table,
+    groups: list[LocalGroup],
+    review: Review,
+    folders: dict[str, str],
+    album_of_mbid: Mapping[str, str],
+) -> tuple[list[tuple[np.ndarray, _Decision]], list[tuple[LocalGroup, np.ndarray]]]:
+    """Decide by the user, ids and folders; return rows with their decisions, and groups with the rows that remain."""
+    ids = _Ids(albums, tracks, {mbid: folders[name] for mbid, name in album_of_mbid.items() if name in folders})
+    decided: list[tuple[np.ndarray, _Decision]] = []
+    undecided = []
+    track_ids = tracks["track_id"].combine_chunks()
+    for group in groups:
+        accepted = folders.get(review.accepted(group) or "")
+        rejected = review.rejected(group, folders)
+        if decision := _decided_by_user(accepted) if accepted else ids.decide(group, rejected):
+            decided.append((group.rows, decision))
+            continue
+        by_folder = match_by_folder(track_ids.take(pa.array(group.rows)).to_pylist(), folders, rejected=rejected)
+        rows_of: dict[str, list[int]] = {}
+        rest = []
+        for row in group.rows.tolist() if by_folder else ():
+            folder = by_folder.get(track_ids[row].as_py())
+            (rest if folder is None else rows_of.setdefault(folder, [])).append(row)
+        for folder, rows in rows_of.items():
+            decision = _Decision("matched", folders[folder], "layout", 1.0, f"is in the folder {folder}")
+            decided.append((np.array(rows), decision))
+        remaining = np.array(rest, np.int64) if by_folder else group.rows
+        if len(remaining):
+            undecided.append((group, remaining))
+    return decided, undecided
+
+
+def read_mbids(path: Path) -> dict[str, str]:
+    """Read a CSV file with the columns ``mbid`` (of a release or release group) and ``file_name`` (of an album)."""
+    names, rows = csv_records(path, CatalogueError, separators=",;\t")
+    if missing := [name for name in ("mbid", "file_name") if name not in names]:
+        raise CatalogueError(f"{path}: missing columns: {', '.join(missing)}; found {', '.join(names)[:80]!r}.")
+    return {row["mbid"].strip().lower(): row["file_name"].strip() for _, row in rows}
 
 
 def read_matches(path: Path) -> pa.Table:
@@ -160,29 +206,37 @@ def match_by_folder(
 
 def decide(candidates: list[Candidate], file_names: list[str]) -> _Decision:
     """Choose among candidates, best first."""
-    plausible = [one for one in candidates if one.score >= _REVIEWED]
-    if not plausible:
-        return _Decision("unmatched", reason="no album with this artist and title")
-    best = plausible[0]
-    if best.score < _ACCEPTED:
-        return _Decision("ambiguous", method="names", score=best.score, reason=best.reason)
-    if len(plausible) > 1 and best.score - plausible[1].score < _MARGIN:
-        rivals = ", ".join(file_names[one.row] for one in plausible[:3])
-        reason = f"several albums match equally well: {rivals}"
-        return _Decision("ambiguous", method="names", score=best.score, reason=reason)
-    return _Decision("matched", file_names[best.row], "names", best.score, best.reason)
+    if not candidates:
+        return _Decision("unmatched", reason="no album with this artist, title or tracks")
+    best = candidates[0]
+    if best.score >= _ACCEPTED:
+        return _Decision("matched", file_names[best.row], "names", best.score, best.reason)
+    askable = [one for one in candidates if _is_askable(one)]
+    if not askable:
+        reason = f"the most similar album is {file_names[best.row]}: {best.reason}"
+        return _Decision("unmatched", score=best.score, reason=reason)
+    if len(askable) > 1 and askable[1].score > askable[0].score / 2:
+        rivals = ", ".join(file_names[one.row] for one in askable[:3])
+        return _Decision("ambiguous", None, "names", best.score, f"several albums match equally well: {rivals}")
+    return _Decision("ambiguous", None, "names", best.score, askable[0].reason)
+
+
+def _is_askable(one: Candidate) -> bool:
+    return one.score >= _ASKED and one.evidence.get("lengths") not in _CONTRADICTED
 
 
 class _Ids:
     """Lookup of albums by MusicBrainz and Spotify ids."""
 
-    def __init__(self, albums: pa.Table) -> None:
-        self._maps = {}
+    def __init__(self, albums: pa.Table, tracks: pa.Table, album_of_mbid: Mapping[str, str]) -> None:
+        self._maps: list[tuple[str, str, dict[str, str], list[str | None]]] = []
         for tag, column, method in (
             ("musicbrainz_release_group_id", "musicbrainz_release_group_id", "musicbrainz"),
             ("musicbrainz_release_id", "musicbrainz_release_id", "musicbrainz"),
             ("spotify_album_id", "spotify_id", "spotify"),
         ):
+            if tracks[tag].null_count == len(tracks):
+                continue
             known = albums.filter(pc.is_valid(albums[column])).select([column, "file_name"]).to_pydict()
             counts = Counter(known[column])
             album_of = {
@@ -190,11 +244,13 @@ class _Ids:
                 for id_, name in zip(known[column], known["file_name"], strict=True)
                 if counts[id_] == 1  # an id of several albums is ambiguous
             }
-            self._maps[tag] = (method, album_of)
+            if method == "musicbrainz":
+                album_of = {**album_of_mbid, **album_of}
+            self._maps.append((tag, method, album_of, tracks[tag].to_pylist()))
 
     def decide(self, group: LocalGroup, rejected: set[str]) -> _Decision | None:
-        for tag, (method, album_of) in self._maps.items():
-            named = {album_of.get(row[tag]) for row in group.rows if row[tag]} - rejected
+        for tag, method, album_of, ids in self._maps:
+            named = {album_of.get(id_) for row in group.rows if (id_ := ids[row])} - rejected
             if len(named) == 1 and (name := named.pop()) is not None:
                 return _Decision("matched", name, method, 1.0, f"same {tag.replace('_', ' ')}")
         return None
@@ -208,7 +264,7 @@ def _warn_of_lost_decisions(path: Path, lost: list[tuple[str, str]]) -> None:
     if lost:
         logger.warning(
             "%s: %d of the albums that you decided about have no files here, for example album %r in the folder %r. "
-            "Were they renamed or removed, or did a spreadsheet change the names?",
+            "Were they removed, or did a spreadsheet change the names?",
             printable(path), len(lost), lost[0][1], lost[0][0],
         )  # fmt: skip
 
@@ -218,8 +274,10 @@ def _folders_of_albums(file_names: list[str], duplicates: list[list[str] | None]
     return folders | {name: name for name in file_names}
 
 
-def _table(decided: list[tuple[str, _Decision]]) -> pa.Table:
-    columns: dict[str, list[Any]] = {"track_id": [track_id for track_id, _ in decided]}
-    for name in MATCH_SCHEMA.names[1:]:
-        columns[name] = [getattr(decision, name) for _, decision in decided]
-    return pa.Table.from_pydict(columns, schema=MATCH_SCHEMA).sort_by("track_id")
+def _table(tracks: pa.Table, decided: list[tuple[np.ndarray, _Decision]]) -> pa.Table:
+    rows = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in decided)])
+    owner = pa.array(np.repeat(np.arange(len(decided)), [len(rows) for rows, _ in decided]).astype(np.int64))
+    columns = [tracks["track_id"].take(pa.array(rows))]
+    for field in list(MATCH_SCHEMA)[1:]:
+        columns.append(pa.array([getattr(one, field.name) for _, one in decided], field.type).take(owner))
+    return pa.Table.from_arrays(columns, schema=MATCH_SCHEMA).sort_by("track_id")

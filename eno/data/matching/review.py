@@ -6,14 +6,15 @@ import csv
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from eno.data.matching.candidates import Candidate, LocalAlbum
+from eno.data.matching.candidates import Candidate
+from eno.data.matching.grouping import LocalGroup
 from eno.errors import CatalogueError
 from eno.files import csv_records, printable, replace_file
 
@@ -21,9 +22,10 @@ logger = logging.getLogger(__name__)
 
 COLUMNS = (
     "decision", "folder", "album", "artist", "year", "tracks",
-    "candidate", "candidate_artists", "candidate_name", "candidate_date", "score", "reason",
+    "candidate", "candidate_artists", "candidate_name", "candidate_date", "score", "reason", "fingerprint",
 )  # fmt: skip
-"""Columns of the review file. The user fills in the first; ``folder`` and ``album`` identify the files."""
+"""Columns of the review file. The user fills in the first; ``folder`` and ``album`` identify the files, and if those
+change, the ``fingerprint`` of their lengths does."""
 _NEEDED = ("decision", "folder", "album", "candidate")
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")  # what spreadsheets take for a formula, with the apostrophes of `_as_text`
 _YES, _NO = ("yes", "y", "x", "1", "true"), ("no", "n", "0", "false")
@@ -37,8 +39,8 @@ class Review:
     Users may add rows with other candidates: ``yes`` overrides any match, ``no`` reverts one.
     """
 
-    asked: int = 0  # local albums added by `ask`
     _rows: dict[tuple[str, str], list[dict[str, str]]] = field(default_factory=lambda: defaultdict(list))
+    _questions: list[tuple[float, list[dict[str, str]]]] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path, *, known: Collection[str]) -> Review:
@@ -68,31 +70,55 @@ class Review:
                 review._rows[kept["folder"], kept["album"]].append(kept)
         return review
 
-    def accepted(self, folder: str, album: str) -> str | None:
+    def locate(self, groups: Iterable[LocalGroup]) -> None:
+        """Move decisions about albums whose folder or tag changed to those with the same fingerprint."""
+        groups = list(groups)
+        known = {key for group in groups for key in group.keys}
+        by_fingerprint = {group.fingerprint: group for group in groups if group.fingerprint}
+        for key in [key for key in self._rows if key not in known]:
+            for row in self._rows.pop(key):
+                group = by_fingerprint.get(row["fingerprint"])
+                folder, album = group.keys[0] if group else key
+                self._rows[folder, album].append(row | {"folder": folder, "album": album})
+        for group in groups:
+            for key in group.keys:
+                for row in self._rows.get(key, ()):
+                    row["fingerprint"] = group.fingerprint or row["fingerprint"]
+
+    def accepted(self, group: LocalGroup) -> str | None:
         """Return the candidate that the user accepted."""
-        return next(self._decided(folder, album, _YES), None)
+        return next(self._decided(group, _YES), None)
 
-    def rejected(self, folder: str, album: str) -> list[str]:
-        """Return the candidates that the user rejected."""
-        return list(self._decided(folder, album, _NO))
+    def rejected(self, group: LocalGroup, folders: Mapping[str, str]) -> set[str]:
+        """Return the albums that the user rejected; `folders` maps every album and its duplicates to it."""
+        return {folders[one] for one in self._decided(group, _NO) if one in folders}
 
-    def _decided(self, folder: str, album: str, decisions: tuple[str, ...]) -> Iterator[str]:
-        return (row["candidate"] for row in self._rows.get((folder, album), ()) if row["decision"] in decisions)
+    def _decided(self, group: LocalGroup, decisions: tuple[str, ...]) -> Iterator[str]:
+        rows = (row for key in group.keys for row in self._rows.get(key, ()))
+        return (row["candidate"] for row in rows if row["decision"] in decisions)
 
-    def without_files(self, known: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Return folder and album of the decisions that concern none of the `known` local albums."""
-        return sorted(self._rows.keys() - set(known))
+    def without_files(self, groups: Iterable[LocalGroup]) -> list[tuple[str, str]]:
+        """Return folder and album of the decisions that concern none of these local albums."""
+        return sorted(self._rows.keys() - {key for group in groups for key in group.keys})
 
-    def ask(self, folder: str, album: str, local: LocalAlbum, candidates: list[Candidate], albums: pa.Table) -> None:
+    def ask(self, group: LocalGroup, candidates: list[Candidate], albums: pa.Table) -> None:
         """Add a local album and its candidates for review."""
-        self.asked += 1
-        for one in candidates:
-            listed = albums.slice(one.row, 1).to_pylist()[0]
-            self._rows[folder, album].append(_row(folder, album, local, one, listed))
+        listed = albums.take([one.row for one in candidates]).to_pylist()
+        rows = [_row(group, one, album) for one, album in zip(candidates, listed, strict=True)]
+        self._questions.append(((group.local.tracks or 1) * max(one.score for one in candidates), rows))
+
+    @property
+    def asked(self) -> int:
+        """Number of local albums added by `ask`."""
+        return len(self._questions)
 
     def write(self, path: Path) -> None:
-        """Write the file, or remove it if it would be empty."""
-        if not self._rows:
+        """Write the file, or remove it if it would be empty.
+
+        Open questions come first: those whose answer would probably match many tracks.
+        """
+        questions = [rows for _, rows in sorted(self._questions, key=lambda question: -question[0])]
+        if not self._rows and not questions:
             path.unlink(missing_ok=True)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +126,7 @@ class Review:
             # Spreadsheets recognise UTF-8 by the byte order mark.
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
-            for rows in self._rows.values():
+            for rows in (*questions, *self._rows.values()):
                 writer.writerows({name: _as_text(value) for name, value in row.items()} for row in rows)
 
 
@@ -113,18 +139,20 @@ def _from_text(value: str) -> str:
     return value[1:] if value.startswith("'") and _FORMULA.match(value) else value
 
 
-def _row(folder: str, album: str, local: LocalAlbum, one: Candidate, listed: dict[str, Any]) -> dict[str, str]:
+def _row(group: LocalGroup, one: Candidate, listed: dict[str, Any]) -> dict[str, str]:
+    folder, album = group.keys[0]
     return {
         "decision": "",
         "folder": folder,
         "album": album,
-        "artist": local.artist,
-        "year": str(local.year or ""),
-        "tracks": str(local.tracks or ""),
+        "artist": group.local.artist,
+        "year": str(group.local.year or ""),
+        "tracks": str(group.local.tracks or ""),
         "candidate": listed["file_name"],
         "candidate_artists": "; ".join(artist["name"] or "" for artist in listed["artists"] or () if artist),
         "candidate_name": listed["name"] or "",
         "candidate_date": listed["release_date"] or "",
         "score": f"{one.score:.3f}",
         "reason": one.reason,
+        "fingerprint": group.fingerprint,
     }

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rapidfuzz.distance import OSA
 
 from eno.data.names import name_key
 
-_BRACKETS = re.compile(r"[(\[{]([^()\[\]{}]*)[)\]}]")
-_TAIL = re.compile(r"(?:\s+[-–—]|[:;,])\s+([^-–—:;,]+)$")
+_PIECES = re.compile(r"([(\[{][^()\[\]{}]*[)\]}])|\s[-–—/]\s|[:;]\s|\s/|/\s")
 _FEATURING = re.compile(r"[\s(\[]+(?:feat|ft|featuring)\b\.?\s[^)\]]*[)\]]?", re.IGNORECASE)
 _DISC = re.compile(
-    r"\s*[(\[]\s*(?:dis[ck]|cd)\s*(?P<in>\d+|one|two|three|four)\b[^)\]]*[)\]]\s*$"
-    r"|[\s,:;–—-]+(?:dis[ck]|cd)\s*(?P<out>\d+|one|two|three|four)\b[^)\]]*$",
+    r"(?:^|[\s,:;–—-]+)(?:dis[ck]|cd|digital media)\s*(?P<number>\d+|one|two|three|four)(?:\s*(?:of|/)\s*\d+)?$",
     re.IGNORECASE,
 )
-_KIND = re.compile(r"[\s,:(\[–—-]+(e\.?p\.?|l\.?p\.?|single|mixtape)[)\]]?\s*$", re.IGNORECASE)
-_SUBTITLE = re.compile(r"\s*(?::|\s[-–—]\s|/|\()\s*")
+_KIND = re.compile(r"(?:^|[\s,–—-]+)(e\.?p\.?|l\.?p\.?|single|mixtape)\s*$", re.IGNORECASE)
 
 # Words that name an edition of the same album …
 _EDITION = frozenset(
@@ -26,117 +26,206 @@ _EDITION = frozenset(
     reissued special limited collector collectors legacy disc discs disk cd cds dvd lp vinyl sacd shm hdcd mfsl mofi
     mono stereo explicit clean edited parental advisory japan japanese uk us usa european import international digital
     digitally hi res hires hd bit khz 24bit 16bit flac mp3 320 320kbps v0 web ep single mixtape soundtrack ost score
-    standard complete dolby atmos repress promo oknotok""".split()
+    standard complete dolby atmos repress promo oknotok box set boxset rip unmixed""".split()
 )
 # … and words that may accompany them, but do not name an edition alone.
 _BESIDE = frozenset(
-    """the a an of with and for by from version versions original album set box year years mix track tracks music
+    """the a an of with and for by from version versions original album box set box year years mix track tracks music
     motion picture film movie series tv official full plus content extra new release press pressing 24 16 44 48 96 192
-    1 2 3 4 5 hq audio gold platinum diamond""".split()
+    1 2 3 4 5 hq audio gold platinum diamond 45 180 collection archive""".split()
+)
+# Words whose presence in only one of two titles means nothing, even outside brackets.
+_NEUTRAL = (_EDITION - {"us", "uk", "single", "set"}) | frozenset(
+    """the a an of and in on at to for by from with de la le el der die das und et y tha n original motion picture film
+    movie music album version game official recording sound track volume issue no nr""".split()
 )
 _DIGITS = re.compile(r"\d")
 _ORDINAL_OR_YEAR = re.compile(r"(?:(?:19|20)\d\d|\d+(?:st|nd|rd|th))")
 _CATALOGUE_NUMBER = re.compile(r"\s*(?:[A-Za-z]+ )?[A-Z]{2,}[ -]?\d{2,6}[A-Z]{0,3}\s*")
-_COUNTED_DISCS = re.compile(r"\d+(?:cd|lp|dvd)s?")
+_COUNTED_DISCS = re.compile(r"\d+(?:cd|lp|dvd|x)s?")
+_GLUED_NUMBER = re.compile(r"([^\W\d_]{2,})(\d{1,3})")
 
-# Words that name another recording of the same songs.
-_VERSIONS = {
-    "live": "live", "unplugged": "live", "concert": "live", "demo": "demo", "demos": "demo", "remix": "remix",
-    "remixes": "remix", "remixed": "remix", "instrumental": "instrumental", "instrumentals": "instrumental",
-    "acoustic": "acoustic", "karaoke": "karaoke", "tribute": "tribute", "sessions": "sessions", "session": "sessions",
-    "outtakes": "outtakes", "rarities": "rarities", "acapella": "a cappella", "acappella": "a cappella",
-    "orchestral": "orchestral", "symphonic": "orchestral", "dub": "dub", "chopped": "chopped", "screwed": "chopped",
-    "slowed": "chopped", "alternate": "alternate", "commentary": "commentary", "rerecorded": "recorded again",
-    "reimagined": "recorded again", "revisited": "recorded again", "redux": "recorded again", "cover": "cover",
-    "covers": "cover", "lullaby": "cover", "lullabies": "cover", "mashup": "remix", "bootleg": "live",
-}  # fmt: skip
-_IMPLIED = _VERSIONS | {"alive": "live", "tour": "live"}
+# Words that name another recording of the same songs …
+_OTHER_RECORDING = frozenset(
+    """live unplugged concert demo demos remix remixes remixed acoustic tribute sessions session outtakes rarities
+    orchestral symphonic dub chopped screwed slowed alternate rerecorded reimagined revisited redux cover covers lullaby
+    lullabies mashup bootleg alive tour performance""".split()
+)
+# … and those whose recordings are as long as the originals.
+_OTHER_MIX = frozenset("instrumental instrumentals karaoke acapella acappella commentary backing beats".split())
+_COLLECTION = frozenset("best hits singles greatest anthology essential essentials collection".split())
 
 _NUMBER_WORDS = {word: str(n) for n, word in enumerate("one two three four five six seven eight nine ten".split(), 1)}
-_COUNTED = frozenset("vol volume volumes part parts pt pts chapter book act no nr number phase episode season".split())
+_ORDINALS = {word: str(n) for n, word in enumerate("first second third fourth fifth sixth seventh".split(), 1)}
+_COUNTED = frozenset(
+    "vol vols volume volumes part parts pt pts chapter book act no nr number phase episode season issue".split()
+)
 _ROMAN = {
     numeral: str(n)
     for n, numeral in enumerate("i ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi xvii xviii xix xx".split(), 1)
 }
 _NUMERALS_THAT_ARE_WORDS = frozenset("ivx")
+_CUT_AT = 24  # characters; shorter titles are not cut off by old tags
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Title:
     """A parsed title."""
 
-    words: str  # the title without numbers, as `eno.data.names.name_key` spells it
-    numbers: tuple[str, ...]  # volumes, parts, years and all other numbers, in order
-    versions: frozenset[str]  # other recordings, such as "live" or "remix"
-    kind: str | None  # "ep", "lp", "single" or "mixtape" if the title contains it
-    main: str  # `words` without a subtitle
-    further_disc: bool = False  # names a disc after the first, whose songs may not be on the album
+    words: tuple[str, ...]  # without those of an edition; numbers as digits
+    pieces: frozenset[str]  # title, subtitles and bracketed parts, as `compact` spells them
+    kind: str | None = None  # "ep", "lp", "single" or "mixtape" if the title contains it
+    disc: int | None = None  # number of a disc that the title names
     edition: bool = False  # names an edition, which may have more songs than the album
-
-    @property
-    def compact(self) -> str:
-        """`words` and `numbers` without spaces, for lookups."""
-        return self.words.replace(" ", "") + "#".join(("", *self.numbers))
+    compact: str = ""  # the words without spaces, for lookups
 
 
+@dataclass(frozen=True, slots=True)
+class TitleComparison:
+    """How two titles agree: levels of evidence, as `eno.data.matching.evidence` lists them."""
+
+    title: str
+    numbers: str = "none"
+    version: str = "same"
+
+
+@lru_cache(maxsize=1 << 15)
 def parse_title(text: str) -> Title:
     """Parse a title.
 
     Examples
     --------
-    >>> title = parse_title("Use Your Illusion II (2022 Remaster) [Disc 1]")
-    >>> title.words, title.numbers, title.further_disc
-    ('use your illusion', ('2',), False)
-    >>> sorted(parse_title("Adore (Live)").versions), parse_title("Blue Room EP").kind
-    (['live'], 'ep')
+    >>> title = parse_title("Use Your Illusion II (2022 Remaster) [Disc 2]")
+    >>> title.words, title.disc, title.edition
+    (('use', 'your', 'illusion', '2'), 2, True)
+    >>> parse_title("Blue Room EP").kind
+    'ep'
     """
-    rest = _FEATURING.sub(" ", text.replace("_", " "))
-    disc = _DISC.search(rest)
-    rest = _DISC.sub("", rest) or text
-    versions: set[str] = set()
+    raw = [piece.strip() for piece in _PIECES.split(_FEATURING.sub(" ", text.replace("_", " "))) if piece]
+    kept: list[str] = []
+    kind = disc = None
+    edition = False
+    for piece in raw:
+        inner = piece[1:-1] if piece[:1] in ("(", "[", "{") and len(piece) > 2 else piece
+        if (found := _DISC.search(inner)) and (kept or found.start()):
+            disc = int(_NUMBER_WORDS.get(found["number"].lower(), found["number"]))
+            inner = inner[: found.start()]
+        if (named := _KIND.search(inner)) and (kept or name_key(inner[: named.start()])):
+            kind = kind or named[1].replace(".", "").lower()
+            inner = inner[: named.start()]
+        if kept and _names_an_edition(inner):
+            edition = True
+            continue
+        shorter = _without_edition_at_the_end(inner)
+        edition |= shorter != inner
+        if name_key(shorter):
+            kept.append(shorter)
+    kept = kept or [text]
+    each = [_tokens(name_key(piece)) for piece in kept]
+    words = tuple(token for tokens in each for token in tokens) or tuple(name_key(text).split())
+    pieces = {"".join(tokens) for tokens in each} | {"".join(words)}
+    return Title(words, frozenset(pieces - {""}), kind, disc, edition, "".join(words))
 
-    def without_edition(match: re.Match[str]) -> str:
-        inside, elsewhere = match[1], rest[: match.start()] + rest[match.end() :]
-        if not name_key(elsewhere):
-            return match[0]
-        if version := _version(inside):
-            versions.add(version)
-            return " "
-        return " " if _names_an_edition(inside) else match[0]
 
-    rest = _BRACKETS.sub(without_edition, rest)
-    kind, rest = _take_kind(rest)
-    rest = _TAIL.sub(without_edition, rest)
-    if kind is None:
-        kind, rest = _take_kind(rest)
-    rest = _without_edition_at_the_end(rest)
-    words, numbers = _separate_numbers(name_key(rest))
-    main, _ = _separate_numbers(name_key(_SUBTITLE.split(rest.strip(), maxsplit=1)[0]))
-    further_disc = disc is not None and (disc["in"] or disc["out"]).lower() not in ("1", "01", "one")
-    edition = any(map(_is_edition, name_key(text).split()))
-    return Title(words, numbers, frozenset(versions), kind, main or words, further_disc, edition)
+def compare_titles(local: Title, listed: Title, names: AbstractSet[str] = frozenset()) -> TitleComparison:
+    """Compare the title of a local album with a listed one; `names` are the words of their artists' names.
 
-
-def title_similarity(one: Title, other: Title) -> float:
-    """Compare two titles by the same artist.
-
-    The result is 1 if they are the same, at least 0.9 for misspellings, 0.8 if one contains the other, 0.75 for another
-    recording such as a live album, and 0 for another album. Titles with different numbers are different albums.
+    Words of editions and of the artists count for nothing; numbers, and words that name another recording, are reported
+    separately if only one title has them.
     """
-    if sorted(one.numbers) != sorted(other.numbers):
-        return 0.0
-    similarity = spelling_similarity(one.words, other.words)
-    if similarity == 0.0:
-        shorter, longer = sorted((one.words.split(), other.words.split()), key=len)
-        within = len(shorter) >= 2 and set(shorter) <= set(longer)
-        if not (within or one.main == other.words or one.words == other.main):
-            return 0.0
-        similarity = 0.8
-    differing = one.versions ^ other.versions
-    implied = {_IMPLIED.get(word) for word in (*one.words.split(), *other.words.split())}
-    return min(similarity, 0.75) if differing - implied else similarity
+    if not local.words:
+        return TitleComparison("missing")
+    if local.compact == listed.compact:
+        return TitleComparison("same", "same" if any(map(str.isdecimal, local.words)) else "none")
+    ours, theirs = Counter(local.words), Counter(listed.words)
+    extra, lacking = list((ours - theirs).elements()), list((theirs - ours).elements())
+    shared = list((ours & theirs).elements())
+    misspelt = _pair_misspelt(extra, lacking, shared)
+    numbers = _compare_numbers(
+        [word for word in extra if word.isdecimal()], [word for word in lacking if word.isdecimal()], shared
+    )
+    version = _compare_versions(extra, lacking, shared)
+    ignored = _NEUTRAL | names | _OTHER_RECORDING | _OTHER_MIX
+    more = [word for word in extra if word not in ignored and not word.isdecimal()]
+    fewer = [word for word in lacking if word not in ignored and not word.isdecimal()]
+    return TitleComparison(_title_level(local, listed, (shared, more, fewer), misspelt, names), numbers, version)
 
 
+def _title_level(
+    local: Title, listed: Title, words: tuple[list[str], list[str], list[str]], misspelt: bool, names: AbstractSet[str]
+) -> str:
+    shared, more, fewer = words
+    telling = [word for word in shared if word not in _NEUTRAL and word not in names]
+    if not more and not fewer:
+        if not shared:  # nothing but neutral words, numbers and names differ
+            return "edition" if local.words and listed.words and _only_names(local, listed, names) else "different"
+        return "misspelt" if misspelt else "edition"
+    if spelling_similarity(" ".join(local.words), " ".join(listed.words)) > 0:
+        return "misspelt"
+    if len(local.compact) >= _CUT_AT - 4 and listed.compact.startswith(local.compact):
+        return "cut"
+    if (more and fewer) or not shared:
+        if local.pieces & listed.pieces and (telling or not names):
+            return "piece of both"
+        weight = sum(map(len, telling))
+        larger = max(sum(map(len, more)), sum(map(len, fewer)))
+        return "similar" if weight >= 2 * larger else "slight" if weight >= larger and weight >= 4 else "different"
+    longer, shorter, side = (local, listed, "local") if more else (listed, local, "listed")
+    if shorter.compact in longer.pieces and telling:
+        return f"{side} has a subtitle"
+    weight, left = sum(map(len, telling)), sum(map(len, more or fewer))
+    return f"{side} is longer" if weight * 2 >= left and weight >= 4 else "slight" if telling else "different"
+
+
+def _only_names(local: Title, listed: Title, names: AbstractSet[str]) -> bool:
+    """Whether both titles consist of names of the artist, such as "Chicago" and "Chicago 2"."""
+    return all(any(word in names for word in title.words) for title in (local, listed))
+
+
+def _pair_misspelt(extra: list[str], lacking: list[str], shared: list[str]) -> bool:
+    """Move words that differ by few letters from both lists to the shared ones, and report whether there were any."""
+    found = False
+    for word in list(extra):
+        if len(word) < 4 or word.isdecimal():
+            continue
+        near = next((other for other in lacking if spelling_similarity(word, other) > 0), None)
+        if near is None and len(word) >= 5:  # plurals
+            near = next((other for other in lacking if word.rstrip("s") == other.rstrip("s")), None)
+        if near is not None:
+            extra.remove(word)
+            lacking.remove(near)
+            shared.append(word)
+            found = True
+    return found
+
+
+def _compare_numbers(extra: list[str], lacking: list[str], shared: list[str]) -> str:
+    if extra and lacking:
+        short = [{number[-2:] for number in side if len(number) in (2, 4)} for side in (extra, lacking)]
+        return "same" if short[0] and short[0] == short[1] else "other"
+    if not extra and not lacking:
+        return "same" if any(map(str.isdecimal, shared)) else "none"
+    only = extra or lacking
+    if all(number == "1" for number in only):
+        return "first"
+    if all(len(number) == 4 and number[:2] in ("19", "20") for number in only):
+        return "year"
+    return "only local" if extra else "only listed"
+
+
+def _compare_versions(extra: list[str], lacking: list[str], shared: list[str]) -> str:
+    if any(word in _OTHER_MIX for word in (*extra, *lacking)):
+        return "other mix"
+    if any(word in _OTHER_RECORDING for word in shared):
+        return "same"
+    if any(word in _OTHER_RECORDING for word in extra):
+        return "only local"
+    if any(word in _OTHER_RECORDING for word in lacking):
+        return "only listed"
+    return "collection" if any(word in _COLLECTION for word in (*extra, *lacking)) else "same"
+
+
+@lru_cache(maxsize=1 << 16)
 def spelling_similarity(one: str, other: str) -> float:
     """Compare two keys, allowing for misspellings in long ones.
 
@@ -155,13 +244,11 @@ def spelling_similarity(one: str, other: str) -> float:
     return 0.98 - 0.02 * errors if errors <= allowed else 0.0
 
 
-def _version(text: str) -> str | None:
-    return next((_VERSIONS[word] for word in name_key(text).split() if word in _VERSIONS), None)
-
-
 def _names_an_edition(text: str) -> bool:
     words = name_key(text).split()
-    if _CATALOGUE_NUMBER.fullmatch(text) or all(map(_ORDINAL_OR_YEAR.fullmatch, words)):
+    if any(word in _OTHER_RECORDING or word in _OTHER_MIX for word in words):
+        return False
+    if _CATALOGUE_NUMBER.fullmatch(text) or (words and all(map(_ORDINAL_OR_YEAR.fullmatch, words))):
         return True
     known = [word in _BESIDE or _is_edition(word) for word in words]
     # "Collector's Edition", "Rough Trade Edition"
@@ -171,13 +258,6 @@ def _names_an_edition(text: str) -> bool:
 
 def _is_edition(word: str) -> bool:
     return word in _EDITION or bool(_ORDINAL_OR_YEAR.fullmatch(word) or _COUNTED_DISCS.fullmatch(word))
-
-
-def _take_kind(text: str) -> tuple[str | None, str]:
-    match = _KIND.search(text)
-    if not match or not name_key(text[: match.start()]):
-        return None, text
-    return match[1].replace(".", "").lower(), text[: match.start()]
 
 
 def _without_edition_at_the_end(text: str) -> str:
@@ -194,23 +274,27 @@ def _is_edition_word(word: str) -> bool:
     return key in ("version", "original", "and") or _is_edition(key)
 
 
-def _separate_numbers(key: str) -> tuple[str, tuple[str, ...]]:
-    tokens = key.split()
-    words, numbers = [], []
+def _tokens(key: str) -> list[str]:
+    """Split a key into words, with all numbers as digits and without "volume" or "part" before them."""
+    split = [part for token in key.split() for part in _unglue(token)]
+    words: list[str] = []
     counted = False
-    for i, token in enumerate(tokens):
-        following = tokens[i + 1] if i + 1 < len(tokens) else ""
+    for i, token in enumerate(split):
+        following = split[i + 1] if i + 1 < len(split) else ""
         if token in _COUNTED and (following.isdecimal() or following in _ROMAN or following in _NUMBER_WORDS):
             counted = True
             continue
-        last = i == len(tokens) - 1 and i > 0 and len(tokens[i - 1]) > 1
-        if token.isdecimal():
-            numbers.append(str(int(token)))
+        last = i == len(split) - 1 and (i == 0 or len(split[i - 1]) > 1) and len(split) > 1
+        if token.isdecimal() and token.isascii():
+            words.append(str(int(token)))
         elif token in _ROMAN and (counted or last or token not in _NUMERALS_THAT_ARE_WORDS):
-            numbers.append(_ROMAN[token])
-        elif counted and token in _NUMBER_WORDS:
-            numbers.append(_NUMBER_WORDS[token])
+            words.append(_ROMAN[token])
         else:
-            words.append(token)
+            words.append(_NUMBER_WORDS.get(token) or _ORDINALS.get(token) or token)
         counted = False
-    return " ".join(words), tuple(numbers)
+    return words
+
+
+def _unglue(token: str) -> tuple[str, ...]:
+    glued = _GLUED_NUMBER.fullmatch(token)
+    return (glued[1], glued[2]) if glued else (token,)

@@ -1,0 +1,114 @@
+"""Evidence that a local album is a listed one, and how much each piece weighs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_WEIGHTS = Path(__file__).with_name("weights.json")
+
+Evidence = Mapping[str, str]
+"""Kinds of evidence, such as ``"title"``, and the level of each, such as ``"misspelt"``."""
+
+WORDING = {
+    "artist": "artist: {}",
+    "named": "artist named in the other title: {}",
+    "title": "title: {}",
+    "numbers": "numbers in the title: {}",
+    "version": "live, remix and the like: {}",
+    "lengths": "track lengths: {}",
+    "titles": "track titles: {}",
+    "count": "number of tracks: {}",
+    "year": "year: {}",
+    "kind": "kind of release: {}",
+    "discs": "discs: {}",
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights of all levels of evidence, in the unit of log-odds (natural logarithm).
+
+    A conditional logit model: the candidates of a local album compete with each other and with "none of them", whose
+    log-odds are 0. ``scripts/bench/matching_weights.py`` fits the weights on generated albums.
+    """
+
+    weights: Mapping[str, Mapping[str, float]]
+    prior: float
+
+    @classmethod
+    def load(cls) -> Model:
+        """Load the weights that come with eno."""
+        content = json.loads(_WEIGHTS.read_text(encoding="utf-8"))
+        return cls(content["weights"], content["prior"])
+
+    def log_odds(self, evidence: Evidence) -> float:
+        """Return the log-odds that these are the same album, before other candidates are considered."""
+        return self.prior + sum(self.weight(kind, level) for kind, level in evidence.items())
+
+    def weight(self, kind: str, level: str) -> float:
+        """Return how much a piece of evidence speaks for (positive) or against (negative) a candidate."""
+        return self.weights.get(kind, {}).get(level, 0.0)
+
+
+def probabilities(log_odds: Sequence[float]) -> list[float]:
+    """Return the probability of each candidate; the rest of 1 is the probability that it is none of them."""
+    highest = max((0.0, *log_odds))
+    odds = [math.exp(one - highest) for one in log_odds]
+    total = math.exp(-highest) + sum(odds)
+    return [one / total for one in odds]
+
+
+def year_level(local: int | None, listed: int | None) -> str:
+    """Compare years; reissues are tagged with later ones."""
+    if not local or not listed:
+        return "unknown"
+    later = local - listed
+    return "same" if later == 0 else "next" if abs(later) == 1 else "later" if later > 0 else "earlier"
+
+
+def count_level(local: int | None, listed: int) -> str:
+    """Compare numbers of tracks."""
+    if not local or not listed:
+        return "unknown"
+    if local == listed:
+        return "same"
+    if abs(local - listed) <= 2 and min(local, listed) >= 5:
+        return "nearly the same"
+    if local < listed:
+        return "far fewer" if local * 2 <= listed else "fewer"
+    return "far more" if local > listed * 2 else "more"
+
+
+def lengths_level(agreeing: int, close: int, local: int, listed: int, sides: bool) -> str:
+    """Describe how many of the known track lengths of a local album and a listed one agree in order."""
+    if sides:
+        return "whole sides agree"
+    shorter, longer = sorted((local, listed))
+    if shorter < 2:
+        return "unknown"
+    share = agreeing / shorter
+    if share >= 0.75:
+        amount = "many" if agreeing >= 8 else "several" if agreeing >= 4 else "few"
+        more = "" if shorter * 4 >= longer * 3 else ", others lack" if local < listed else ", others are extra"
+        return f"all of {amount}{more}"
+    if share >= 0.5:
+        return "most"
+    if close >= 0.8 * shorter and shorter * 5 >= longer * 4 and shorter >= 3:
+        return "like another pressing"
+    return "some" if share > 0.3 else "few" if shorter > 3 else "few of few"
+
+
+def titles_level(same: int, local: int, listed: int, one_script: bool) -> str:
+    """Describe how many of the track titles of a local album are listed."""
+    shorter, longer = sorted((local, listed))
+    if shorter == 0 or (same == 0 and not one_script):
+        return "unknown"
+    share = same / shorter
+    if share >= 0.75:
+        more = "" if shorter * 4 >= longer * 3 else ", others lack" if local < listed else ", others are extra"
+        return ("all of few" if same < 4 else "all of many") + more
+    return "most" if share >= 0.5 else "some" if share >= 0.2 else "few"

@@ -1,0 +1,122 @@
+"""Fit the weights of evidence of `eno match` on made-up albums, and check whether its scores are probabilities.
+
+A conditional logit model (McFadden, 1974): the candidates of each local album compete with one another and with "none
+of them". A share of the albums, from another made-up catalogue, is held out for the check.
+
+``python scripts/bench/matching_weights.py [--write]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from made_albums import World
+from scipy.optimize import minimize
+from scipy.sparse import csr_matrix
+
+from eno.data.lute.albums import ALBUM_SCHEMA
+from eno.data.matching import evidence
+from eno.data.matching.candidates import AlbumIndex
+from eno.data.matching.evidence import Model
+
+Example = tuple[list[evidence.Evidence], int | None]
+"""The evidence for all candidates of a local album, and which of them is right."""
+
+
+def examples(seed: int, artists: int, copies: int) -> tuple[list[Example], int]:
+    """Return the candidates of made-up albums, and how many listed albums are not among theirs."""
+    world = World(seed, artists)
+    albums = pa.Table.from_pylist(world.catalogue(), schema=ALBUM_SCHEMA)
+    file_names, index = albums["file_name"].to_pylist(), AlbumIndex(albums)
+    local = world.copies(copies)
+    made, missed = [], 0
+    for (_, path), found in zip(local, index.candidates_of([album for album, _ in local]), strict=True):
+        right = next((i for i, one in enumerate(found) if file_names[one.row] == path), None)
+        missed += path is not None and right is None
+        made.append(([one.evidence for one in found], right))
+    return made, missed
+
+
+def encode(made: list[Example], columns: dict[tuple[str, str], int]) -> tuple[csr_matrix, np.ndarray, np.ndarray]:
+    """Return one row of zeros and ones a candidate, the album of each row, and whether it is the right one."""
+    rows = [
+        (owner, found, number == right)
+        for owner, (candidates, right) in enumerate(made)
+        for number, found in enumerate(candidates)
+    ]
+    cells = [(i, columns[item]) for i, (_, found, _) in enumerate(rows) for item in found.items() if item in columns]
+    at = np.array(cells).T
+    matrix = csr_matrix((np.ones(at.shape[1]), (at[0], at[1])), shape=(len(rows), len(columns)))
+    return matrix, np.array([owner for owner, _, _ in rows]), np.array([right for _, _, right in rows])
+
+
+def fit(made: list[Example], l2: float) -> Model:
+    """Fit weights by penalised maximum likelihood."""
+    levels = sorted({item for candidates, _ in made for found in candidates for item in found.items()})
+    columns = {item: i for i, item in enumerate(levels)}
+    matrix, owner, right = encode(made, columns)
+
+    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+        log_odds = matrix @ values[:-1] + values[-1]
+        highest = np.zeros(len(made))
+        np.maximum.at(highest, owner, log_odds)
+        odds = np.exp(log_odds - highest[owner])
+        total = np.bincount(owner, odds, len(made)) + np.exp(-highest)
+        error = odds / total[owner] - right
+        value = (np.log(total) + highest).sum() - log_odds[right].sum() + l2 / 2 * (values[:-1] ** 2).sum()
+        return value, np.append(matrix.T @ error + l2 * values[:-1], error.sum())
+
+    found = minimize(loss, np.zeros(len(columns) + 1), jac=True, method="L-BFGS-B", options={"maxiter": 2000})
+    weights: dict[str, dict[str, float]] = defaultdict(dict)
+    for (kind, level), value in zip(levels, found.x[:-1], strict=True):
+        weights[kind][level] = round(float(value), 2)
+    return Model(weights, round(float(found.x[-1]), 2))
+
+
+def report(model: Model, made: list[Example], missed: int) -> None:
+    """Print how often scores of each range are right, and precision and recall at some thresholds."""
+    best = []
+    for candidates, right in made:
+        scores = evidence.probabilities([model.log_odds(found) for found in candidates])
+        if scores:
+            top = int(np.argmax(scores))
+            best.append((scores[top], top == right))
+    score, good = np.array(best).T
+    print("score of the best candidate, albums, mean score, share that are right")
+    for low, high in ((0, 0.1), (0.1, 0.3), (0.3, 0.5), (0.5, 0.7), (0.7, 0.9), (0.9, 0.97), (0.97, 0.99), (0.99, 0.999), (0.999, 1.01)):
+        within = (score >= low) & (score < high)
+        if within.any():
+            print(f"{low:5.3f} {within.sum():6d} {score[within].mean():.4f} {good[within].mean():.4f}")
+    listed = sum(right is not None for _, right in made) + missed
+    for threshold in (0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99):
+        over = score >= threshold
+        print(f"threshold {threshold}: precision {good[over].mean():.4f} recall {good[over].sum() / listed:.4f}")
+    print(f"not found among the candidates: {missed} of {listed}")
+
+
+def main() -> None:
+    """Fit, report, and write the weights if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--artists", type=int, default=4000)
+    parser.add_argument("--copies", type=int, default=30_000)
+    parser.add_argument("--l2", type=float, default=1.0)
+    parser.add_argument("--write", action="store_true", help="replace the weights that come with eno")
+    options = parser.parse_args()
+    made, _ = examples(0, options.artists, options.copies)
+    model = fit(made, options.l2)
+    for kind, levels in model.weights.items():
+        print(f"{kind}: " + ", ".join(f"{name} {value:+.1f}" for name, value in sorted(levels.items(), key=lambda one: -one[1])))
+    print(f"prior {model.prior}")
+    report(model, *examples(1, options.artists, options.copies // 3))
+    if options.write:
+        content = {"prior": model.prior, "weights": model.weights}
+        Path(evidence.__file__).with_name("weights.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
