@@ -24,6 +24,7 @@ street dream dance fire water blood bone dust sleep memory future history scienc
 green black white house home road train ship moon sun star sky rain snow wind storm day year time world war peace""".split()
 FIRST = "John Mary Peter Anna David Kate Nick Laura Paul Emma Tom Julia Jack Nina Brian Carla Miles Ella Neil Joni".split()
 SYLLABLES = "ka lo mi ra to ne shi va dor el quin bar tes um or lys fen gra pol ix mo ste ber wal han".split()
+ROMAN = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII")
 PLACES = "Budokan Montreux Wembley Leeds Paris Tokyo Berlin Harlem Pompeii Glastonbury".split()
 WORKS = "Symphony No. {}|String Quartets|Piano Sonatas|Requiem|Violin Concerto|The Four Seasons|Nocturnes|Preludes".split("|")
 EDITIONS = """(Remastered)|(Deluxe Edition)|[2011 Remaster]|(Expanded Edition)|(20th Anniversary Edition)|[Bonus Tracks]|
@@ -128,18 +129,22 @@ class World:
             name = self._native(name)
         by, year = (name,), pick.randint(1958, 2018)
         songs: list[Track] = []
-        previous = ""
+        previous, counted = "", 1
         for number in range(pick.choice((1, 2, 3, 5, 8))):
             year += pick.randint(0, 3)
             title, tracks = self.title(), self.songs(pick.randint(7, 16))
             roll = pick.random()
             if roll < 0.06 or (number == 0 and roll < 0.15):
                 title = name.split(" [")[0]
-            elif roll < 0.12 and previous:
-                title = f"{previous} {pick.choice(('II', '2', 'Vol. 2', 'Part Two'))}"
-            elif roll < 0.15:
-                title = f"{self.word()}, Volume {pick.choice((1, 2, 3))}"
-            previous = title
+            elif roll < 0.24 and previous:
+                counted += 1
+                title = f"{previous} {pick.choice((ROMAN[counted], str(counted), f'Vol. {counted}', f'Part {ROMAN[counted]}'))}"
+            elif roll < 0.27:
+                counted = pick.choice((1, 2, 3))
+                previous = self.word()
+                title = f"{previous}, Volume {counted}"
+            else:
+                previous, counted = title, 1
             if pick.random() < 0.05:
                 title = self._native(title)
             if pick.random() < 0.1:
@@ -262,15 +267,28 @@ class World:
     def _copy(self, one: Release) -> tuple[LocalAlbum, str | None]:
         pick = self.random
         artist, title = self._tagged(one)
+        edition = pick.random() < 0.35
+        path = one.path if one.listed else None
+        if edition:
+            title += f" {pick.choice(EDITIONS)}"
+        tracks = self._kept(one.tracks, edition)
+        if pick.random() < 0.03:  # only one disc of two, or a disc of other songs
+            number = pick.choice((1, 2))
+            tracks = tracks[(number - 1) * len(tracks) // 2 :][: max(1, len(tracks) // 2)]
+            if one.discs == 1 and number == 2:
+                tracks, path = self.songs(10), None
+            title += pick.choice((f" (Disc {number})", f" CD{number}"))
         for _ in range(pick.choice((0, 1, 1, 2))):
             artist, title = self._damaged(one, artist, title)
-        tracks = self._kept(one.tracks)
         pressing = self._pressing()
         artists = [track.artist or (one.artists[0] if one.composer else artist) for track in tracks]
         share = {name: artists.count(name) / len(artists) for name in dict.fromkeys(artists)}
         performers = tuple(sorted(share.items(), key=lambda item: -item[1])[:6]) if pick.random() < 0.85 else ()
-        roll = pick.random()
-        year = one.year if roll < 0.55 else None if roll < 0.7 else one.year + pick.randint(-1, 1) if roll < 0.8 else min(2024, one.year + pick.randint(2, 40))
+        year: int | None = one.year
+        if pick.random() < (0.7 if edition else 0.12):
+            year = max(one.year, min(2024, one.year + pick.randint(1, 40)))
+        elif (roll := pick.random()) < 0.25:
+            year = None if roll < 0.15 else one.year + pick.choice((-1, 1))
         known, titled = pick.random() < 0.7, pick.random() < 0.75
         lengths = tuple(round(pressing(track.length_s), 1) for track in tracks) if known else ()
         titles: tuple[str | None, ...] = tuple(self._song(track.name) for track in tracks) if titled else ()
@@ -284,7 +302,7 @@ class World:
         distinct = len(share) >= 3 and max(share.values()) <= 0.5
         local = LocalAlbum(artist, title, year, lengths, count, compilation=distinct, titles=titles,
                            performers=performers, discs=one.discs if pick.random() < 0.7 else 0)  # fmt: skip
-        return local, one.path if one.listed else None
+        return local, path
 
     def _tagged(self, one: Release) -> tuple[str, str]:
         pick = self.random
@@ -297,13 +315,12 @@ class World:
         if one.composer and pick.random() < 0.5:
             artist = pick.choice((one.composer, f"{pick.choice(FIRST)} {one.composer}"))
             title = title.removeprefix(f"{one.composer}: ")
-        if pick.random() < 0.3:
-            title += f" {pick.choice(EDITIONS)}"
         return artist, title
 
-    def _kept(self, tracks: tuple[Track, ...]) -> tuple[Track, ...]:
+    def _kept(self, tracks: tuple[Track, ...], edition: bool) -> tuple[Track, ...]:
+        """Add bonus tracks, most often to an `edition`, or leave out tracks."""
         pick = self.random
-        roll = pick.random()
+        roll = pick.random() * (0.5 if edition else 1.2)
         if roll < 0.18:
             tracks += self.songs(pick.choice((1, 2, 3, 5, 8, 14)))
         elif roll < 0.23:
@@ -354,7 +371,7 @@ class World:
             lambda: (artist, f"{artist} - {title}"), lambda: (artist, f"{artist}'s {title}"),
             lambda: (artist, " ".join(title.split()[:-1]) or title), lambda: (artist, f"{title} {self.word()}"),
             lambda: (artist, f"{title} ({self.title()})"), lambda: (artist, f"The {title}"),
-            lambda: (artist, self.title()), lambda: (artist, ""), lambda: (title, artist),
+            lambda: (artist, pick.choice((self.title(), ""))), lambda: (title, artist),
             lambda: (artist, title.replace(", Volume 1", "").replace(" II", " 2").replace("Vol. 2", "II")),
             lambda: (artist, f"{title} (Live)" if "At " in one.name else title), lambda: (artist, artist),
             lambda: (artist, " / ".join(reversed(title.split(" / ")))), lambda: (artist, f"{title} EP" if one.kind == "ep" else title),

@@ -141,8 +141,8 @@ class AlbumIndex:
             "titles": evidence.titles_level(
                 int(alignment.same_title[number]), int(titled[0]), int(titled[1]), bool(alignment.one_script[number])
             ),
-            "count": "sides" if sides else evidence.count_level(count, int(tracks[1])),
-            "year": evidence.year_level(local.album.year, self._years[row]),
+            "count": "sides" if sides else evidence.count_level(count, int(tracks[1]), local.title.edition),
+            "year": evidence.year_level(local.album.year, self._years[row], local.title.edition),
             "kind": _kind_level(local.title.kind, kind),
             "discs": _discs_level(local, int(self._discs[row])),
         }

@@ -62,20 +62,24 @@ def probabilities(log_odds: Sequence[float]) -> list[float]:
     return [one / total for one in odds]
 
 
-def year_level(local: int | None, listed: int | None) -> str:
-    """Compare years; reissues are tagged with later ones."""
+def year_level(local: int | None, listed: int | None, edition: bool) -> str:
+    """Compare years; a title that names an `edition` explains a later one."""
     if not local or not listed:
         return "unknown"
     later = local - listed
+    if later > 0 and edition:
+        return "later, as an edition"
     return "same" if later == 0 else "next" if abs(later) == 1 else "later" if later > 0 else "earlier"
 
 
-def count_level(local: int | None, listed: int) -> str:
-    """Compare numbers of tracks."""
+def count_level(local: int | None, listed: int, edition: bool) -> str:
+    """Compare numbers of tracks; a title that names an `edition` explains more of them."""
     if not local or not listed:
         return "unknown"
     if local == listed:
         return "same"
+    if local > listed and edition:
+        return "more, as an edition"
     if abs(local - listed) <= 2 and min(local, listed) >= 5:
         return "nearly the same"
     if local < listed:

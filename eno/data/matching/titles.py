@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 
+from rapidfuzz import fuzz
 from rapidfuzz.distance import OSA
 
 from eno.data.names import name_key
@@ -160,7 +161,7 @@ def _title_level(
         if not shared:  # nothing but neutral words, numbers and names differ
             return "edition" if local.words and listed.words and _only_names(local, listed, names) else "different"
         return "misspelt" if misspelt else "edition"
-    if spelling_similarity(" ".join(local.words), " ".join(listed.words)) > 0:
+    if spelling_similarity(" ".join(local.words), " ".join(listed.words)) > 0 and fuzz.ratio(*map("".join, (more, fewer))) >= 70:
         return "misspelt"
     if len(local.compact) >= _CUT_AT - 4 and listed.compact.startswith(local.compact):
         return "cut"
