@@ -100,7 +100,8 @@ class World:
         return pick.choice([
             lambda: word(), lambda: f"{word()} {word()}", lambda: f"The {word()} of {word()}", lambda: f"{word()} in the {word()}",
             lambda: f"{word()} {word()} {word()}", lambda: f"{word()} and {word()}", lambda: f"A {word()} for the {word()} {word()}",
-            lambda: f"{word()}: {word()} {word()}", lambda: f"The {word()} and the {word()} That {word()} Left Behind",
+            lambda: f"{word()}: {word()} {word()}", lambda: f"{word()} {word()}: The {word()} of {word()}",
+            lambda: f"{word()} {pick.randint(2, 9)}: {word()} {word()}", lambda: f"The {word()} and the {word()} That {word()} Left Behind",
             lambda: f"{word()} {pick.randint(2, 9)}", lambda: str(pick.randint(1960, 2020)) if pick.random() < 0.2 else word(),
         ])()  # fmt: skip
 
@@ -119,7 +120,7 @@ class World:
         return tuple(replace(one, length_s=max(30.0, one.length_s + pick.gauss(shift_s, spread_s))) for one in tracks)
 
     def _add(self, artists: tuple[str, ...], name: str, kind: str, year: int, tracks: tuple[Track, ...], **more: Any) -> None:
-        listed = self.random.random() < more.pop("share", 0.8)
+        listed = self.random.random() < more.pop("share", 0.85)
         self.releases.append(Release(artists, name, kind, year, tracks, listed=listed, **more))
 
     def _discography(self) -> None:
@@ -169,7 +170,7 @@ class World:
             self._add(artists, name, kind, year + later, these, share=0.45)
 
         if chance(0.12):
-            add(pick.choice((f"{title} Live", f"{title} (Live)", f"{title}: Live at {pick.choice(PLACES)}", title)),
+            add(pick.choice((f"{title} Live", f"{title} (Live)", f"{title}: Live at {pick.choice(PLACES)}", f"{title} Live")),
                 "album", self.again(tracks, 25, 12), pick.randint(1, 20))  # fmt: skip
         if chance(0.06):
             mixed = tuple(replace(one, artist=self.artist()) for one in self.again(tracks, 60, 60))
@@ -178,10 +179,10 @@ class World:
             add(pick.choice((f"{title} Instrumentals", f"{title} (Instrumental)")), "album", self.again(tracks, 1.5))
         if chance(0.05):
             add(pick.choice((f"{title} Demos", f"{title}: The Demos")), "album", self.again(tracks, 20))
-        if chance(0.06):
+        if chance(0.05):
             add(pick.choice((title, f"{title} {year + 20}", f"{title} (Re-Recorded)", f"{title} Revisited")), "album",
                 self.again(tracks, 18), pick.randint(5, 30))  # fmt: skip
-        if chance(0.12):
+        if chance(0.08):
             add(title, pick.choice(("ep", "single")), tracks[:1] + self.songs(pick.randint(1, 4)), 0)
         if chance(0.04):
             add(pick.choice((title, f"{title} (Karaoke)", f"A Tribute to {by[0]}: {title}")), "album",
@@ -267,6 +268,8 @@ class World:
     def _copy(self, one: Release) -> tuple[LocalAlbum, str | None]:
         pick = self.random
         artist, title = self._tagged(one)
+        if ": " in title and not one.composer and pick.random() < 0.2:
+            title = title.split(": ")[pick.choice((0, 0, 1))]
         edition = pick.random() < 0.35
         path = one.path if one.listed else None
         if edition:
@@ -367,7 +370,8 @@ class World:
             lambda: ("Various Artists", title), lambda: ("", title), lambda: ("Unknown Artist", title),
             lambda: (artist, f"{title} {pick.choice(STRANGE_EDITIONS).format(self.word())}"),
             lambda: (artist, f"{title} {pick.choice(STRANGE_EDITIONS).format(self.word())}"),
-            lambda: (artist, title[:30]), lambda: (artist, title.split(":")[0]), lambda: (artist, f"{title}: {self.title()}"),
+            lambda: (artist, title[:30]), lambda: (artist, title.split(": ")[0]), lambda: (artist, title.split(": ")[-1]),
+            lambda: (artist, f"{title}: {self.title()}"),
             lambda: (artist, f"{artist} - {title}"), lambda: (artist, f"{artist}'s {title}"),
             lambda: (artist, " ".join(title.split()[:-1]) or title), lambda: (artist, f"{title} {self.word()}"),
             lambda: (artist, f"{title} ({self.title()})"), lambda: (artist, f"The {title}"),

@@ -124,7 +124,7 @@ class AlbumIndex:
         artist = compare_artists(local.credit, local.performers, local.album.compilation, listed)
         names = local.artist_words | {word for key in (*listed.wholes, *listed.parts) for word in key.split()}
         comparisons = [compare_titles(local.title, title, names) for title in titles]
-        title = max(comparisons, key=lambda one: self._title_weight(one))
+        title = max(comparisons, key=self._title_weight)
         tracks, known, titled = alignment.tracks[number], alignment.known[number], alignment.titled[number]
         kind = self._file_names[row].split("/")[1] if self._file_names[row].startswith("release/") else None
         sides = bool(alignment.sides[number])
@@ -143,7 +143,7 @@ class AlbumIndex:
             ),
             "count": "sides" if sides else evidence.count_level(count, int(tracks[1]), local.title.edition),
             "year": evidence.year_level(local.album.year, self._years[row], local.title.edition),
-            "kind": _kind_level(local.title.kind, kind),
+            "kind": _kind_level(local.title.kind, titles[0].kind, kind),
             "discs": _discs_level(local, int(self._discs[row])),
         }
 
@@ -256,7 +256,10 @@ def _named(local: _Parsed, listed: Credit, titles: Sequence[Title]) -> str:
     return "listed artist" if any(len(word) > 3 and word in local.title.words for word in theirs) else "no"
 
 
-def _kind_level(local: str | None, listed: str | None) -> str:
+def _kind_level(local: str | None, titled: str | None, listed: str | None) -> str:
+    """Compare the kind of release that the local title names with those that the listed title and path name."""
+    if local and titled:
+        return "same" if local == titled else "other"
     if not local or local == "lp" or listed not in ("album", "ep", "single", "mixtape"):
         return "unknown"
     return "same" if local == listed else f"{local} instead of {listed}" if "album" in (local, listed) else "other"
