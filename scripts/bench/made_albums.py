@@ -187,8 +187,12 @@ class World:
         if chance(0.04):
             add(pick.choice((title, f"{title} (Karaoke)", f"A Tribute to {by[0]}: {title}")), "album",
                 self.again(tracks, pick.choice((1.0, 12.0))), 5, (self.artist(),))  # fmt: skip
-        if chance(0.06):
-            add(title, "album", self.songs(len(tracks)), pick.randint(-10, 10), (self.artist(),))
+        if chance(0.3):
+            add(title, "album", self.songs(len(tracks)), round(pick.gauss(0, 6)), (self.artist(),))
+        if chance(0.12):  # songs left over, and other releases that are named after the album
+            more = self.songs(pick.randint(4, 12)) if chance(0.6) else self.again(tracks, 30)
+            add(pick.choice((f"{title}: {self.title()}", f"{title} ({self.word()})", f"{title} - {self.word()}s")),
+                pick.choice(("album", "ep")), more, pick.choice((0, 0, 1, 2, 5)))  # fmt: skip
         if chance(0.03):
             more = self.songs(10)
             add(f"{title} / {self.title()}", "comp", tracks + more)
@@ -299,6 +303,8 @@ class World:
             titles = tuple(self._song_name() for _ in titles)
         count = len(tracks)
         if known and pick.random() < 0.04:  # one file, or one for each side
+            tracks = one.tracks
+            lengths = tuple(round(pressing(track.length_s), 1) for track in tracks)
             ends = [len(tracks)] if pick.random() < 0.5 else [len(tracks) // 2, len(tracks)]
             lengths = tuple(sum(lengths[a:b]) for a, b in zip([0, *ends[:-1]], ends, strict=True))
             titles, count = (), len(ends)
