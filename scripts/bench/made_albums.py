@@ -54,6 +54,7 @@ class Release:
     composer: str = ""
     discs: int = 1
     listed: bool = True
+    variant: bool = False  # of an album: a concert, remixes, an EP of that name
     path: str = field(default="")
 
 
@@ -167,7 +168,7 @@ class World:
             return pick.random() < probability
 
         def add(name: str, kind: str, these: tuple[Track, ...], later: int = 1, artists: tuple[str, ...] = by) -> None:
-            self._add(artists, name, kind, year + later, these, share=0.45)
+            self._add(artists, name, kind, year + later, these, share=0.45, variant=True)
 
         if chance(0.12):
             add(pick.choice((f"{title} Live", f"{title} (Live)", f"{title}: Live at {pick.choice(PLACES)}", f"{title} Live")),
@@ -274,7 +275,7 @@ class World:
         artist, title = self._tagged(one)
         if ": " in title and not one.composer and pick.random() < 0.2:
             title = title.split(": ")[pick.choice((0, 0, 1))]
-        edition = pick.random() < 0.35
+        edition = pick.random() < (0.06 if one.variant else 0.35)
         path = one.path if one.listed else None
         if edition:
             title += f" {pick.choice(EDITIONS)}"

@@ -145,6 +145,7 @@ class AlbumIndex:
             "year": evidence.year_level(local.album.year, self._years[row], local.title.edition),
             "kind": _kind_level(local.title.kind, titles[0].kind, kind),
             "discs": _discs_level(local, int(self._discs[row])),
+            "edition": "named" if local.title.edition else "no",
         }
 
     def _title_weight(self, one: TitleComparison) -> float:

@@ -25,6 +25,7 @@ WORDING = {
     "year": "year: {}",
     "kind": "kind of release: {}",
     "discs": "discs: {}",
+    "edition": "edition: {}",
 }
 
 

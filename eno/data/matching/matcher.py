@@ -28,7 +28,7 @@ MATCH_SCHEMA = pa.schema([
 """Columns of ``matches.parquet``; DATA.md describes them."""
 
 DECISIONS = ("matched", "ambiguous", "unmatched")
-_ACCEPTED = 0.85  # minimum probability of a match
+_ACCEPTED = 0.9  # minimum probability of a match
 _ASKED = 0.1  # minimum probability of a candidate for review
 _CONTRADICTED = ("some", "few")  # track lengths of another recording, about which nobody needs to be asked
 _AT_A_TIME = 20_000  # local albums
