@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from rapidfuzz import fuzz
 
@@ -103,10 +103,15 @@ class Credit:
     artists: tuple[frozenset[str], ...]  # of each artist, including transliterations
     parts: frozenset[str]  # names joined in the credit, such as "Nick Cave" and "The Bad Seeds"
 
-    @property
+    @cached_property
     def various(self) -> bool:
         """Whether the credit is to "Various Artists"."""
-        return any(map(is_various, self.wholes))
+        return not _VARIOUS_ARTISTS.isdisjoint(self.wholes)
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """All words of the names."""
+        return frozenset(word for key in (*self.wholes, *self.parts) for word in key.split())
 
 
 def credit_of_album(artists: Iterable[tuple[str | None, str | None]]) -> Credit:

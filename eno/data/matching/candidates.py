@@ -122,9 +122,9 @@ class AlbumIndex:
     def _evidence(self, local: _Parsed, row: int, alignment: Alignment, number: int) -> Evidence:
         listed, titles = self._credits[row], self._titles[row]
         artist = compare_artists(local.credit, local.performers, local.album.compilation, listed)
-        names = local.artist_words | {word for key in (*listed.wholes, *listed.parts) for word in key.split()}
+        names = local.credit.words | listed.words
         comparisons = [compare_titles(local.title, title, names) for title in titles]
-        title = max(comparisons, key=self._title_weight)
+        title = comparisons[0] if len(comparisons) == 1 else max(comparisons, key=self._title_weight)
         tracks, known, titled = alignment.tracks[number], alignment.known[number], alignment.titled[number]
         kind = self._file_names[row].split("/")[1] if self._file_names[row].startswith("release/") else None
         sides = bool(alignment.sides[number])
@@ -168,14 +168,12 @@ class _Parsed:
     credit: Credit
     performers: tuple[tuple[Credit, float], ...]
     title: Title
-    artist_words: frozenset[str]
 
     @classmethod
     def of(cls, album: LocalAlbum) -> _Parsed:
         credit = credit_of_tag(album.artist)
         performers = tuple((credit_of_tag(name), share) for name, share in album.performers)
-        words = frozenset(word for key in (*credit.wholes, *credit.parts) for word in key.split())
-        return cls(album, credit, performers, parse_title(album.title), words)
+        return cls(album, credit, performers, parse_title(album.title))
 
     def names(self) -> set[str]:
         artists = _artist_keys(self.credit)
@@ -243,7 +241,7 @@ def _artist_keys(credit: Credit) -> set[str]:
 
 
 def _words(credit: Credit, *titles: Title) -> set[str]:
-    words = {word for key in (*credit.wholes, *credit.parts) for word in key.split() if not is_various(key)}
+    words = set() if credit.various else set(credit.words)
     words.update(*(title.words for title in titles))
     return {word for word in words if len(word) > 2 and word not in _COMMON_WORDS}
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 _WEIGHTS = Path(__file__).with_name("weights.json")
@@ -48,7 +49,12 @@ class Model:
 
     def log_odds(self, evidence: Evidence) -> float:
         """Return the log-odds that these are the same album, before other candidates are considered."""
-        return self.prior + sum(self.weight(kind, level) for kind, level in evidence.items())
+        weight = self._weight_of.get
+        return self.prior + sum(weight(item, 0.0) for item in evidence.items())
+
+    @cached_property
+    def _weight_of(self) -> dict[tuple[str, str], float]:
+        return {(kind, level): value for kind, levels in self.weights.items() for level, value in levels.items()}
 
     def weight(self, kind: str, level: str) -> float:
         """Return how much a piece of evidence speaks for (positive) or against (negative) a candidate."""

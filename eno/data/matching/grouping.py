@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -28,6 +29,7 @@ _COLUMNS = ("artist", "album_artist", "album", "title", "track_number", "disc_nu
 _MAJORITY = 0.5
 _FEW_ARTISTS = 3  # tracks by fewer artists are no compilation
 _PERFORMERS = 6
+_AT_A_TIME = 10_000  # groups
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,29 @@ def group_tracks(tracks: pa.Table) -> list[LocalGroup]:
         pc.rank(tracks["track_id"].combine_chunks()).to_numpy(), _numbers(tracks, "track_number"),
         np.maximum(_numbers(tracks, "disc_number"), discs), titles, places,
     ))  # fmt: skip
-    changes = np.flatnonzero((np.diff(places[order]) != 0) | (np.diff(titles[order]) != 0)) + 1
-    columns = {name: tracks[name].combine_chunks() for name in _COLUMNS}
-    files, folder_of = pc.struct_field(names, "file"), folders.indices.to_numpy()
+    begins = np.flatnonzero(np.diff(places[order], prepend=-1) | np.diff(titles[order], prepend=-1))
+    columns = {name: tracks[name].combine_chunks() for name in _COLUMNS} | {"file": pc.struct_field(names, "file")}
+    folder_of = folders.indices.to_numpy()
     groups = []
-    for rows in np.split(order, changes) if len(order) else ():
-        taken = pa.array(rows)
-        values: dict[str, list[Any]] = {name: column.take(taken).to_pylist() for name, column in columns.items()}
-        values["file"] = files.take(taken).to_pylist()
-        values["folder_disc"] = discs[rows].tolist()
-        groups.append(_group(album_folder(paths[folder_of[rows[0]]]), rows, values))
+    for some in np.split(begins, range(_AT_A_TIME, len(begins), _AT_A_TIME)):
+        first, last = some[0] if len(some) else 0, begins[begins > some[-1]].min(initial=len(order)) if len(some) else 0
+        taken = pa.array(order[first:last])
+        values: dict[str, list[Any]] = {name: _shared(column.take(taken)) for name, column in columns.items()}
+        values["folder_disc"] = discs[order[first:last]].tolist()
+        for begin, end in pairwise([*some.tolist(), last]):
+            rows = order[begin:end]
+            part = {name: column[begin - first : end - first] for name, column in values.items()}
+            groups.append(_group(album_folder(paths[folder_of[rows[0]]]), rows, part))
     return groups
+
+
+def _shared(column: pa.Array) -> list[Any]:
+    """Return the values, with one object for equal texts."""
+    if not pa.types.is_string(column.type):
+        return column.to_pylist()  # type: ignore[no-any-return]
+    encoded = column.dictionary_encode()
+    texts = encoded.dictionary.to_pylist()
+    return [None if i is None else texts[i] for i in encoded.indices.to_pylist()]
 
 
 def _codes(values: list[str | None]) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -136,28 +136,43 @@ def _decide_without_names(
 ) -> tuple[list[tuple[np.ndarray, _Decision]], list[tuple[LocalGroup, np.ndarray]]]:
     """Decide by the user, ids and folders; return rows with their decisions, and groups with the rows that remain."""
     ids = _Ids(albums, tracks, {mbid: folders[name] for mbid, name in album_of_mbid.items() if name in folders})
+    within = _album_folders(tracks, folders)
     decided: list[tuple[np.ndarray, _Decision]] = []
     undecided = []
-    track_ids = tracks["track_id"].combine_chunks()
     for group in groups:
         accepted = folders.get(review.accepted(group) or "")
         rejected = review.rejected(group, folders)
         if decision := _decided_by_user(accepted) if accepted else ids.decide(group, rejected):
             decided.append((group.rows, decision))
             continue
-        by_folder = match_by_folder(track_ids.take(pa.array(group.rows)).to_pylist(), folders, rejected=rejected)
-        rows_of: dict[str, list[int]] = {}
-        rest = []
-        for row in group.rows.tolist() if by_folder else ():
-            folder = by_folder.get(track_ids[row].as_py())
-            (rest if folder is None else rows_of.setdefault(folder, [])).append(row)
-        for folder, rows in rows_of.items():
+        by_folder: dict[str | None, list[int]] = {None: []}
+        for row in group.rows.tolist():
+            folder = next((one for one in within.get(row, ()) if folders[one] not in rejected), None)
+            by_folder.setdefault(folder, []).append(row)
+        remaining = by_folder.pop(None)
+        for folder, rows in by_folder.items():
+            assert folder is not None
             decision = _Decision("matched", folders[folder], "layout", 1.0, f"is in the folder {folder}")
             decided.append((np.array(rows), decision))
-        remaining = np.array(rest, np.int64) if by_folder else group.rows
-        if len(remaining):
-            undecided.append((group, remaining))
+        if remaining:
+            undecided.append((group, np.array(remaining)))
     return decided, undecided
+
+
+def _album_folders(tracks: pa.Table, folders: Mapping[str, str]) -> dict[int, list[str]]:
+    """Return the folders around each track that are named like an album, innermost first; rows without any are left out.
+
+    In the guide's layout, folders are named after the ``file_name`` of their album, as ``release/album/low/hey_what``.
+    """
+    names = pc.replace_substring_regex(tracks["track_id"].combine_chunks(), r"(?s)/[^/]*$", "").dictionary_encode()
+    around = {
+        code: found
+        for code, name in enumerate(names.dictionary.to_pylist())
+        if (found := [one for path in (PurePosixPath(name), *PurePosixPath(name).parents) if (one := str(path)) in folders])
+    }
+    if not around:
+        return {}
+    return {row: around[code] for row, code in enumerate(names.indices.to_pylist()) if code in around}
 
 
 def read_mbids(path: Path) -> dict[str, str]:
@@ -178,30 +193,6 @@ def albums_with_tracks(albums: pa.Table, matches: pa.Table) -> pa.Table:
     """Return the albums that have matched tracks."""
     matched = matches.filter(pc.equal(matches["decision"], "matched"))["file_name"]
     return albums.filter(pc.is_in(albums["file_name"], value_set=matched.combine_chunks()))
-
-
-def match_by_folder(
-    track_ids: Iterable[str], folders: Iterable[str], *, rejected: Collection[str] = ()
-) -> dict[str, str]:
-    """Map each track to the innermost of the given folders that contains it; omit tracks outside all of them.
-
-    If `folders` maps folders to albums, those of `rejected` albums do not count.
-
-    In the guide's layout, folders are named after the ``file_name`` of their album, as ``release/album/low/hey_what``.
-
-    Examples
-    --------
-    >>> match_by_folder(["a/b/CD1/01.flac", "loose.mp3"], {"a/b", "c"})
-    {'a/b/CD1/01.flac': 'a/b'}
-    """
-    album_of = folders if isinstance(folders, Mapping) else {folder: folder for folder in folders}
-    matched = {}
-    for track_id in track_ids:
-        parents = map(str, PurePosixPath(track_id).parents)
-        found = next((one for one in parents if one in album_of and album_of[one] not in rejected), None)
-        if found is not None:
-            matched[track_id] = found
-    return matched
 
 
 def decide(candidates: list[Candidate], file_names: list[str]) -> _Decision:

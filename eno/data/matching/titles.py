@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
@@ -66,6 +65,8 @@ _ROMAN = {
     for n, numeral in enumerate("i ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi xvii xviii xix xx".split(), 1)
 }
 _NUMERALS_THAT_ARE_WORDS = frozenset("ivx")
+_PLAIN = re.compile(r"[^\W\d_]+(?: [^\W\d_]+)*")  # nothing but words: most titles
+_ANY_EDITION = _EDITION | {"feat", "ft", "featuring"}
 _CUT_AT = 24  # characters; shorter titles are not cut off by old tags
 
 
@@ -102,6 +103,8 @@ def parse_title(text: str) -> Title:
     >>> parse_title("Blue Room EP").kind
     'ep'
     """
+    if _PLAIN.fullmatch(text) and (words := _tokens(name_key(text))) and not _ANY_EDITION.intersection(words):
+        return Title(tuple(words), frozenset({"".join(words)}), compact="".join(words))
     raw = [piece.strip() for piece in _PIECES.split(_FEATURING.sub(" ", text.replace("_", " "))) if piece]
     kept: list[str] = []
     kind = disc = None
@@ -138,9 +141,14 @@ def compare_titles(local: Title, listed: Title, names: AbstractSet[str] = frozen
         return TitleComparison("missing")
     if local.compact == listed.compact:
         return TitleComparison("same", "same" if any(map(str.isdecimal, local.words)) else "none")
-    ours, theirs = Counter(local.words), Counter(listed.words)
-    extra, lacking = list((ours - theirs).elements()), list((theirs - ours).elements())
-    shared = list((ours & theirs).elements())
+    lacking = list(listed.words)
+    extra, shared = [], []
+    for word in local.words:
+        if word in lacking:
+            lacking.remove(word)
+            shared.append(word)
+        else:
+            extra.append(word)
     misspelt = _pair_misspelt(extra, lacking, shared)
     numbers = _compare_numbers(
         [word for word in extra if word.isdecimal()], [word for word in lacking if word.isdecimal()], shared
@@ -189,15 +197,20 @@ def _pair_misspelt(extra: list[str], lacking: list[str], shared: list[str]) -> b
     for word in list(extra):
         if len(word) < 4 or word.isdecimal():
             continue
-        near = next((other for other in lacking if spelling_similarity(word, other) > 0), None)
-        if near is None and len(word) >= 5:  # plurals
-            near = next((other for other in lacking if word.rstrip("s") == other.rstrip("s")), None)
+        near = next((other for other in lacking if _is_misspelt(word, other)), None)
         if near is not None:
             extra.remove(word)
             lacking.remove(near)
             shared.append(word)
             found = True
     return found
+
+
+def _is_misspelt(word: str, other: str) -> bool:
+    if abs(len(word) - len(other)) > 3 or other.isdecimal():
+        return False
+    plural = len(word) >= 5 and word.rstrip("s") == other.rstrip("s")
+    return plural or spelling_similarity(word, other) > 0
 
 
 def _compare_numbers(extra: list[str], lacking: list[str], shared: list[str]) -> str:
