@@ -13,6 +13,7 @@ from rich.table import Table
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.library.scanning import ScanReport
 from eno.data.lute.importing import ImportReport
+from eno.data.matching.explaining import Explanation
 from eno.data.matching.matcher import MatchReport
 from eno.data.splits.artist_split import SplitReport
 from eno.data.splits.stratify import SPLITS
@@ -52,6 +53,23 @@ def match_lines(report: MatchReport, review: Path) -> list[str]:
         f"{report.albums} albums with tracks" + f"; tracks matched by {methods}" * bool(methods),
     ]
     return lines + [f"{report.to_review} ambiguous local albums to review in {review}"] * bool(report.to_review)
+
+
+def explanation_table(one: Explanation) -> Table:
+    """Return the evidence for the best candidates for a local album, side by side."""
+    table = Table(title=escape(visible(one.folder)), box=box.SIMPLE_HEAD)
+    table.add_column("")
+    table.add_column("local album")
+    for candidate in one.candidates:
+        table.add_column(f"{candidate.probability:.1%} {escape(visible(candidate.file_name))}")
+    for name, value in one.facts.items():
+        table.add_row(name, *(escape(visible(text)) for text in (value, *(one.facts[name] for one in one.candidates))))
+    table.add_section()
+    for number, (kind, _, _) in enumerate(one.candidates[0].evidence if one.candidates else ()):
+        found = [candidate.evidence[number] for candidate in one.candidates]
+        if any(level not in ("unknown", "none", "no") for _, level, _ in found):
+            table.add_row(kind, "", *(f"{weight:+.1f} {level}" for _, level, weight in found))
+    return table
 
 
 def label_lines(encoder: LabelEncoder, counts: pa.Table) -> list[str]:

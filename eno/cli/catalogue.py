@@ -79,10 +79,20 @@ def scan(
 def match(
     where: LibraryOptions,
     review: Annotated[Path | None, typer.Option(help="CSV file for your decisions (default: match_review.csv)")] = None,
+    mbids: Annotated[
+        Path | None, typer.Option(help="CSV file with the columns mbid and file_name, for tags with MusicBrainz ids")
+    ] = None,
+    explain: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Show the evidence for this folder or file; change nothing")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the album of every track. Uncertain matches go to a CSV file for you to decide."""
-    _match(where.open(), review=review, as_json=as_json)
+    library = where.open()
+    if explain is None:
+        _match(library, review=review, mbids=mbids, as_json=as_json)
+    else:
+        _explain_match(library, explain, review=review, mbids=mbids, as_json=as_json)
 
 
 @command(app, panel=COLLECTION, former={"--limit": "--top"})
@@ -204,19 +214,43 @@ def _scan(
     check_walk(library, report.found, report.unread)
 
 
-def _match(library: Library, *, review: Path | None = None, as_json: bool = False) -> None:
+def _match(
+    library: Library, *, review: Path | None = None, mbids: Path | None = None, as_json: bool = False
+) -> None:
     from eno.data.matching import match as match_tracks
+    from eno.data.matching import read_mbids
     from eno.summary import match_lines
 
     data, path = library.data, review or library.data.match_review
     tracks, albums = library.tracks, library.albums
+    known = read_mbids(mbids) if mbids else None
     with progress("matching") as show:
-        report = match_tracks(tracks, albums, data.matches, path, on_progress=show)
+        report = match_tracks(tracks, albums, data.matches, path, album_of_mbid=known, on_progress=show)
     if as_json:
         print_json({**asdict(report), "review": str(path)})
         return
     print_lines(match_lines(report, path))
     console.print(f"matches {shown(data.matches)}")
+
+
+def _explain_match(
+    library: Library, path: str, *, review: Path | None, mbids: Path | None, as_json: bool
+) -> None:
+    from eno.data.matching import read_mbids
+    from eno.data.matching.explaining import explain
+    from eno.summary import explanation_table
+
+    known = read_mbids(mbids) if mbids else None
+    for root in library.audio_roots.folders:
+        if (place := Path(path).absolute()).is_relative_to(root.absolute()):
+            path = place.relative_to(root.absolute()).as_posix()
+    for one in explain(library.tracks, library.albums, path, review or library.data.match_review, known):
+        if as_json:
+            print_json(asdict(one))
+            continue
+        console.print(explanation_table(one))
+        decided = one.decision
+        print_lines([f"{decided.decision}{': ' if decided.file_name else ''}{decided.file_name or ''} ({decided.reason})"])
 
 
 def _labels(

@@ -273,7 +273,7 @@ class World:
     def _copy(self, one: Release) -> tuple[LocalAlbum, str | None]:
         pick = self.random
         artist, title = self._tagged(one)
-        if ": " in title and not one.composer and pick.random() < 0.2:
+        if ": " in title and not one.composer and not one.variant and pick.random() < 0.2:
             title = title.split(": ")[pick.choice((0, 0, 1))]
         edition = pick.random() < (0.06 if one.variant else 0.35)
         path = one.path if one.listed else None
@@ -377,10 +377,10 @@ class World:
             lambda: ("Various Artists", title), lambda: ("", title), lambda: ("Unknown Artist", title),
             lambda: (artist, f"{title} {pick.choice(STRANGE_EDITIONS).format(self.word())}"),
             lambda: (artist, f"{title} {pick.choice(STRANGE_EDITIONS).format(self.word())}"),
-            lambda: (artist, title[:30]), lambda: (artist, title.split(": ")[0]), lambda: (artist, title.split(": ")[-1]),
+            lambda: (artist, title[:30]), lambda: (artist, title if one.variant else title.split(": ")[pick.choice((0, -1))]),
             lambda: (artist, f"{title}: {self.title()}"),
             lambda: (artist, f"{artist} - {title}"), lambda: (artist, f"{artist}'s {title}"),
-            lambda: (artist, " ".join(title.split()[:-1]) or title), lambda: (artist, f"{title} {self.word()}"),
+            lambda: (artist, title if one.variant else " ".join(title.split()[:-1]) or title), lambda: (artist, f"{title} {self.word()}"),
             lambda: (artist, f"{title} ({self.title()})"), lambda: (artist, f"The {title}"),
             lambda: (artist, pick.choice((self.title(), ""))), lambda: (title, artist),
             lambda: (artist, title.replace(", Volume 1", "").replace(" II", " 2").replace("Vol. 2", "II")),

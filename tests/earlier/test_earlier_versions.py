@@ -4,6 +4,7 @@ Each folder beside this file is named after the commit that wrote it; its README
 """
 
 import importlib.metadata
+import csv
 import json
 import os
 import shutil
@@ -166,8 +167,9 @@ def test_decisions_in_the_review_file_count(own):
     assert decided == [row for row in before.to_pylist() if row["method"] == "review"]
     assert len(decided) == 2
     assert review.startswith("decision,")
-    assert [line for line in review.splitlines() if line[:2] in ("ye", "no")] == [
-        line for line in data.match_review.read_text(encoding="utf-8-sig").splitlines() if line[:2] in ("ye", "no")
+    rows, kept = (list(csv.DictReader(text.splitlines())) for text in (review, data.match_review.read_text("utf-8-sig")))
+    assert [row for row in rows if row["decision"]] == [
+        {name: row[name] for name in rows[0]} for row in kept if row["decision"]
     ]
 
 

@@ -3,3 +3,4 @@
 from eno.data.matching.matcher import MatchReport as MatchReport
 from eno.data.matching.matcher import match as match
 from eno.data.matching.matcher import read_matches as read_matches
+from eno.data.matching.matcher import read_mbids as read_mbids

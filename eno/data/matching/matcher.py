@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -48,12 +48,24 @@ class MatchReport:
 
 
 @dataclass(frozen=True)
-class _Decision:
+class Decision:
+    """What was decided about tracks; see `MATCH_SCHEMA`."""
+
     decision: str
     file_name: str | None = None
     method: str | None = None
     score: float = 0.0
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class GroupDecision:
+    """A decision about rows of a local album, with the candidates if names had to decide."""
+
+    group: LocalGroup
+    rows: np.ndarray
+    decision: Decision
+    candidates: list[Candidate] = field(default_factory=list)
 
 
 def match(
@@ -83,36 +95,22 @@ def match(
     album_of_mbid : mapping, optional
         From ids of MusicBrainz releases and release groups to the ``file_name`` of albums; see `read_mbids`.
     on_progress : callable, optional
-        Receives the number of local albums done and of all local albums.
+        Receives the number of tracks done and of all tracks.
     """
     report_progress = on_progress or (lambda done, total: None)
-    tracks = tracks.filter(pc.is_null(tracks["problem"]))
-    file_names = albums["file_name"].to_pylist()
-    folders = _folders_of_albums(file_names, albums["duplicates"].to_pylist())
+    tracks = readable(tracks)
     groups = group_tracks(tracks)
-    review = Review.read(review_path, known=folders)
+    review = Review.read(review_path, known=known_names(albums))
     review.locate(groups)
     _warn_of_lost_decisions(review_path, review.without_files(groups))
-    decided, undecided = _decide_without_names(tracks, albums, groups, review, folders, album_of_mbid or {})
-    done = len(groups) - len(undecided)
-    report_progress(done, len(groups))
-    row_of = {name: row for row, name in enumerate(file_names)}
-    index = AlbumIndex(albums) if undecided else None
-    for begin in range(0, len(undecided), _AT_A_TIME):
-        assert index is not None
-        part = undecided[begin : begin + _AT_A_TIME]
-        rejected = [{row_of[name] for name in review.rejected(group, folders)} for group, _ in part]
-        for (group, rows), without, found in zip(
-            part, rejected, index.candidates_of([group.local for group, _ in part], rejected), strict=True
-        ):
-            decision = decide(found, file_names)
-            if without and decision.decision == "unmatched":
-                decision = replace(decision, reason="you rejected the albums that it could be")
-            if decision.decision == "ambiguous":
-                review.ask(group, [one for one in found if _is_askable(one)][:5], albums)
-            decided.append((rows, decision))
-            done += 1
-            report_progress(done, len(groups))
+    decided: list[tuple[np.ndarray, Decision]] = []
+    done = 0
+    for one in decisions(tracks, albums, groups, review, album_of_mbid or {}):
+        decided.append((one.rows, one.decision))
+        if one.decision.decision == "ambiguous":
+            review.ask(one.group, [found for found in one.candidates if _is_askable(found)][:5], albums)
+        done += len(one.rows)
+        report_progress(done, len(tracks))
     table = _table(tracks, decided)
     write_table(destination, table)
     review.write(review_path)
@@ -126,37 +124,49 @@ def match(
     )
 
 
-def _decide_without_names(
-    tracks: pa.Table,
-    albums: pa.Table,
-    groups: list[LocalGroup],
-    review: Review,
-    folders: dict[str, str],
-    album_of_mbid: Mapping[str, str],
-) -> tuple[list[tuple[np.ndarray, _Decision]], list[tuple[LocalGroup, np.ndarray]]]:
-    """Decide by the user, ids and folders; return rows with their decisions, and groups with the rows that remain."""
+def readable(tracks: pa.Table) -> pa.Table:
+    """Return the tracks whose files could be read."""
+    return tracks.filter(pc.is_null(tracks["problem"]))
+
+
+def decisions(
+    tracks: pa.Table, albums: pa.Table, groups: list[LocalGroup], review: Review, album_of_mbid: Mapping[str, str]
+) -> Iterator[GroupDecision]:
+    """Yield the decisions about local albums; those in several albums' folders have one for each."""
+    folders = known_names(albums)
+    file_names = albums["file_name"].to_pylist()
     ids = _Ids(albums, tracks, {mbid: folders[name] for mbid, name in album_of_mbid.items() if name in folders})
     within = _album_folders(tracks, folders)
-    decided: list[tuple[np.ndarray, _Decision]] = []
-    undecided = []
+    undecided: list[tuple[LocalGroup, np.ndarray, set[str]]] = []
     for group in groups:
         accepted = folders.get(review.accepted(group) or "")
         rejected = review.rejected(group, folders)
         if decision := _decided_by_user(accepted) if accepted else ids.decide(group, rejected):
-            decided.append((group.rows, decision))
+            yield GroupDecision(group, group.rows, decision)
             continue
-        by_folder: dict[str | None, list[int]] = {None: []}
+        by_folder: dict[str | None, list[int]] = {}
         for row in group.rows.tolist():
             folder = next((one for one in within.get(row, ()) if folders[one] not in rejected), None)
             by_folder.setdefault(folder, []).append(row)
-        remaining = by_folder.pop(None)
         for folder, rows in by_folder.items():
-            assert folder is not None
-            decision = _Decision("matched", folders[folder], "layout", 1.0, f"is in the folder {folder}")
-            decided.append((np.array(rows), decision))
-        if remaining:
-            undecided.append((group, np.array(remaining)))
-    return decided, undecided
+            if folder is None:
+                undecided.append((group, np.array(rows), rejected))
+            else:
+                reason = f"is in the folder {folder}"
+                decision = Decision("matched", folders[folder], "layout", 1.0, reason)
+                yield GroupDecision(group, np.array(rows), decision)
+    row_of = {name: row for row, name in enumerate(file_names)}
+    index = AlbumIndex(albums) if undecided else None
+    for begin in range(0, len(undecided), _AT_A_TIME):
+        assert index is not None
+        part = undecided[begin : begin + _AT_A_TIME]
+        without = [{row_of[name] for name in rejected} for _, _, rejected in part]
+        found = index.candidates_of([group.local for group, _, _ in part], without)
+        for (group, rows, rejected), candidates in zip(part, found, strict=True):
+            decision = decide(candidates, file_names)
+            if rejected and decision.decision == "unmatched":
+                decision = replace(decision, reason="you rejected the albums that it could be")
+            yield GroupDecision(group, rows, decision, candidates)
 
 
 def _album_folders(tracks: pa.Table, folders: Mapping[str, str]) -> dict[int, list[str]]:
@@ -195,21 +205,21 @@ def albums_with_tracks(albums: pa.Table, matches: pa.Table) -> pa.Table:
     return albums.filter(pc.is_in(albums["file_name"], value_set=matched.combine_chunks()))
 
 
-def decide(candidates: list[Candidate], file_names: list[str]) -> _Decision:
+def decide(candidates: list[Candidate], file_names: list[str]) -> Decision:
     """Choose among candidates, best first."""
     if not candidates:
-        return _Decision("unmatched", reason="no album with this artist, title or tracks")
+        return Decision("unmatched", reason="no album with this artist, title or tracks")
     best = candidates[0]
     if best.score >= _ACCEPTED:
-        return _Decision("matched", file_names[best.row], "names", best.score, best.reason)
+        return Decision("matched", file_names[best.row], "names", best.score, best.reason)
     askable = [one for one in candidates if _is_askable(one)]
     if not askable:
         reason = f"the most similar album is {file_names[best.row]}: {best.reason}"
-        return _Decision("unmatched", score=best.score, reason=reason)
+        return Decision("unmatched", score=best.score, reason=reason)
     if len(askable) > 1 and askable[1].score > askable[0].score / 2:
         rivals = ", ".join(file_names[one.row] for one in askable[:3])
-        return _Decision("ambiguous", None, "names", best.score, f"several albums match equally well: {rivals}")
-    return _Decision("ambiguous", None, "names", best.score, askable[0].reason)
+        return Decision("ambiguous", None, "names", best.score, f"several albums match equally well: {rivals}")
+    return Decision("ambiguous", None, "names", best.score, askable[0].reason)
 
 
 def _is_askable(one: Candidate) -> bool:
@@ -239,16 +249,16 @@ class _Ids:
                 album_of = {**album_of_mbid, **album_of}
             self._maps.append((tag, method, album_of, tracks[tag].to_pylist()))
 
-    def decide(self, group: LocalGroup, rejected: set[str]) -> _Decision | None:
+    def decide(self, group: LocalGroup, rejected: set[str]) -> Decision | None:
         for tag, method, album_of, ids in self._maps:
             named = {album_of.get(id_) for row in group.rows if (id_ := ids[row])} - rejected
             if len(named) == 1 and (name := named.pop()) is not None:
-                return _Decision("matched", name, method, 1.0, f"same {tag.replace('_', ' ')}")
+                return Decision("matched", name, method, 1.0, f"same {tag.replace('_', ' ')}")
         return None
 
 
-def _decided_by_user(album: str) -> _Decision:
-    return _Decision("matched", album, "review", 1.0, "decided by the user")
+def _decided_by_user(album: str) -> Decision:
+    return Decision("matched", album, "review", 1.0, "decided by the user")
 
 
 def _warn_of_lost_decisions(path: Path, lost: list[tuple[str, str]]) -> None:
@@ -260,12 +270,14 @@ def _warn_of_lost_decisions(path: Path, lost: list[tuple[str, str]]) -> None:
         )  # fmt: skip
 
 
-def _folders_of_albums(file_names: list[str], duplicates: list[list[str] | None]) -> dict[str, str]:
-    folders = {copy: name for name, copies in zip(file_names, duplicates, strict=True) for copy in copies or ()}
-    return folders | {name: name for name in file_names}
+def known_names(albums: pa.Table) -> dict[str, str]:
+    """Map the ``file_name`` of every album and of its duplicates to the album."""
+    file_names = albums["file_name"].to_pylist()
+    copies = zip(file_names, albums["duplicates"].to_pylist(), strict=True)
+    return {copy: name for name, those in copies for copy in those or ()} | {name: name for name in file_names}
 
 
-def _table(tracks: pa.Table, decided: list[tuple[np.ndarray, _Decision]]) -> pa.Table:
+def _table(tracks: pa.Table, decided: list[tuple[np.ndarray, Decision]]) -> pa.Table:
     rows = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in decided)])
     owner = pa.array(np.repeat(np.arange(len(decided)), [len(rows) for rows, _ in decided]).astype(np.int64))
     columns = [tracks["track_id"].take(pa.array(rows))]

@@ -157,7 +157,8 @@ def compare_titles(local: Title, listed: Title, names: AbstractSet[str] = frozen
     ignored = _NEUTRAL | names | _OTHER_RECORDING | _OTHER_MIX
     more = [word for word in extra if word not in ignored and not word.isdecimal()]
     fewer = [word for word in lacking if word not in ignored and not word.isdecimal()]
-    return TitleComparison(_title_level(local, listed, (shared, more, fewer), misspelt, names), numbers, version)
+    level = _title_level(local, listed, (shared, more, fewer), misspelt, names)
+    return TitleComparison(level, "none" if level == "cut" else numbers, version)
 
 
 def _title_level(

@@ -5,8 +5,8 @@ import pytest
 
 from eno.data.library.scanning import TRACK_SCHEMA
 from eno.data.lute.albums import ALBUM_SCHEMA
-from eno.data.matching.candidates import duration_agreement
-from eno.data.matching.matcher import MATCH_SCHEMA, match, match_by_folder, read_matches
+from eno.data.matching.alignment import duration_agreement
+from eno.data.matching.matcher import MATCH_SCHEMA, match, read_matches
 from eno.errors import CatalogueError
 
 
@@ -275,18 +275,14 @@ class TestReview:
             run(files("w", "Weezer", "Weezer"))
 
 
-class TestMatchByFolder:
-    def test_album_of_the_nearest_folder(self):
-        ids = ["r/a/x/1.mp3", "r/a/x/CD2/1.mp3", "r/a/xy/1.mp3", "loose.mp3", "r/a/1.mp3"]
-        assert match_by_folder(ids, ["r/a/x", "r/a"]) == {
-            "r/a/x/1.mp3": "r/a/x",
-            "r/a/x/CD2/1.mp3": "r/a/x",
-            "r/a/xy/1.mp3": "r/a",
-            "r/a/1.mp3": "r/a",
-        }
-
-    def test_a_common_prefix_is_not_a_match(self):
-        assert match_by_folder(["r/souvlaki demos/1.mp3"], ["r/souvlaki"]) == {}
+def test_the_nearest_album_folder_counts_and_not_a_common_beginning(run):
+    place = "release/album/slowdive/souvlaki"
+    _, found = run(
+        files(f"{place}/release/album/low/low/Scans", "x", "y"), files(f"{place} demos", "x", "y"), files(place, "x", "y")
+    )
+    assert [found[one]["file_name"] for one in (f"{place}/release/album/low/low/Scans", f"{place} demos", place)] == [
+        "release/album/low/low", None, place
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

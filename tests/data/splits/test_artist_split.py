@@ -7,7 +7,7 @@ import pytest
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.library.scanning import TRACK_SCHEMA
 from eno.data.lute.albums import ALBUM_SCHEMA
-from eno.data.matching.candidates import duration_agreement
+from eno.data.matching.alignment import duration_agreement
 from eno.data.matching.matcher import MATCH_SCHEMA
 from eno.data.splits import leaks
 from eno.data.splits.artist_split import (
