@@ -214,9 +214,7 @@ def _scan(
     check_walk(library, report.found, report.unread)
 
 
-def _match(
-    library: Library, *, review: Path | None = None, mbids: Path | None = None, as_json: bool = False
-) -> None:
+def _match(library: Library, *, review: Path | None = None, mbids: Path | None = None, as_json: bool = False) -> None:
     from eno.data.matching import match as match_tracks
     from eno.data.matching import read_mbids
     from eno.summary import match_lines
@@ -233,9 +231,7 @@ def _match(
     console.print(f"matches {shown(data.matches)}")
 
 
-def _explain_match(
-    library: Library, path: str, *, review: Path | None, mbids: Path | None, as_json: bool
-) -> None:
+def _explain_match(library: Library, path: str, *, review: Path | None, mbids: Path | None, as_json: bool) -> None:
     from eno.data.matching import read_mbids
     from eno.data.matching.explaining import explain
     from eno.summary import explanation_table
@@ -250,7 +246,9 @@ def _explain_match(
             continue
         console.print(explanation_table(one))
         decided = one.decision
-        print_lines([f"{decided.decision}{': ' if decided.file_name else ''}{decided.file_name or ''} ({decided.reason})"])
+        print_lines(
+            [f"{decided.decision}{': ' if decided.file_name else ''}{decided.file_name or ''} ({decided.reason})"]
+        )
 
 
 def _labels(

@@ -22,14 +22,24 @@ sister brother stranger ghost honey machine window station promise season horizo
 island needle border theatre weather fever static circle signal parade hotel furnace desert ocean mountain forest city
 street dream dance fire water blood bone dust sleep memory future history science love soul body mind colour blue red
 green black white house home road train ship moon sun star sky rain snow wind storm day year time world war peace""".split()
-FIRST = "John Mary Peter Anna David Kate Nick Laura Paul Emma Tom Julia Jack Nina Brian Carla Miles Ella Neil Joni".split()
+FIRST = (
+    "John Mary Peter Anna David Kate Nick Laura Paul Emma Tom Julia Jack Nina Brian Carla Miles Ella Neil Joni".split()
+)
 SYLLABLES = "ka lo mi ra to ne shi va dor el quin bar tes um or lys fen gra pol ix mo ste ber wal han".split()
 ROMAN = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII")
 PLACES = "Budokan Montreux Wembley Leeds Paris Tokyo Berlin Harlem Pompeii Glastonbury".split()
-WORKS = "Symphony No. {}|String Quartets|Piano Sonatas|Requiem|Violin Concerto|The Four Seasons|Nocturnes|Preludes".split("|")
+WORKS = (
+    "Symphony No. {}|String Quartets|Piano Sonatas|Requiem|Violin Concerto|The Four Seasons|Nocturnes|Preludes".split(
+        "|"
+    )
+)
 EDITIONS = """(Remastered)|(Deluxe Edition)|[2011 Remaster]|(Expanded Edition)|(20th Anniversary Edition)|[Bonus Tracks]|
-(Special Edition)|[FLAC]|(Japanese Edition)|[Explicit]|(Super Deluxe)|- Deluxe|(Remastered 2009)""".replace("\n", "").split("|")
-STRANGE_EDITIONS = "({} Edition)|- XX|: Reloaded|(45 Box)|(The {} Issue)|: {} Edition|: The Complete {}|({} Sessions Box)".split("|")
+(Special Edition)|[FLAC]|(Japanese Edition)|[Explicit]|(Super Deluxe)|- Deluxe|(Remastered 2009)""".replace(
+    "\n", ""
+).split("|")
+STRANGE_EDITIONS = (
+    "({} Edition)|- XX|: Reloaded|(45 Box)|(The {} Issue)|: {} Edition|: The Complete {}|({} Sessions Box)".split("|")
+)
 CYRILLIC = dict(zip("abvgdezijklmnoprstufh", "абвгдезийклмнопрстуфх", strict=True))
 
 
@@ -72,9 +82,7 @@ class World:
                 self._compilations()
             else:
                 self._discography()
-        self.releases = [
-            replace(one, path=f"release/{one.kind}/{number}") for number, one in enumerate(self.releases)
-        ]
+        self.releases = [replace(one, path=f"release/{one.kind}/{number}") for number, one in enumerate(self.releases)]
 
     def word(self) -> str:
         """Make a word, in a third of the cases a rare one."""
@@ -120,7 +128,9 @@ class World:
         pick = self.random
         return tuple(replace(one, length_s=max(30.0, one.length_s + pick.gauss(shift_s, spread_s))) for one in tracks)
 
-    def _add(self, artists: tuple[str, ...], name: str, kind: str, year: int, tracks: tuple[Track, ...], **more: Any) -> None:
+    def _add(
+        self, artists: tuple[str, ...], name: str, kind: str, year: int, tracks: tuple[Track, ...], **more: Any
+    ) -> None:
         listed = self.random.random() < more.pop("share", 0.85)
         self.releases.append(Release(artists, name, kind, year, tracks, listed=listed, **more))
 
@@ -159,7 +169,13 @@ class World:
         if pick.random() < 0.25 and songs:
             tracks = self.again(tuple(pick.sample(songs, min(len(songs), 13))), 25, 15)
             place = pick.choice(PLACES)
-            self._add(by, pick.choice((f"Live at {place}", f"At {place}", f"{self.title()}", f"Live {year}")), "album", year, tracks)
+            self._add(
+                by,
+                pick.choice((f"Live at {place}", f"At {place}", f"{self.title()}", f"Live {year}")),
+                "album",
+                year,
+                tracks,
+            )
 
     def _variants(self, by: tuple[str, ...], title: str, year: int, tracks: tuple[Track, ...]) -> None:
         pick = self.random
@@ -205,7 +221,9 @@ class World:
                 f"The Best of {name}", "Greatest Hits", f"The Very Best of {name}", "The Singles", f"Essential {name}",
                 f"The Best of {year - 9}-{year}", f"{self.word()}: The Best of {name}", "Greatest Hits, Volume 1", "Greatest Hits II",
             ))  # fmt: skip
-            self._add(by, title, "comp", year, tuple(pick.sample(songs, min(len(songs), pick.randint(10, 18)))), share=0.6)
+            self._add(
+                by, title, "comp", year, tuple(pick.sample(songs, min(len(songs), pick.randint(10, 18)))), share=0.6
+            )
 
     def _works(self, composer: str) -> None:
         pick = self.random
@@ -217,11 +235,17 @@ class World:
             )
             for _ in range(pick.randint(1, 4)):
                 conductor = f"{pick.choice(FIRST)} {self.surname()}"
-                by = pick.choice(((conductor,), (conductor, f"{self.surname()} Orchestra"), (f"{self.surname()} Quartet",)))
+                by = pick.choice(
+                    ((conductor,), (conductor, f"{self.surname()} Orchestra"), (f"{self.surname()} Quartet",))
+                )
                 for _ in range(pick.choice((1, 1, 1, 2))):
                     pace = pick.gauss(0, 0.07)
-                    tracks = tuple(replace(one, length_s=one.length_s * (1 + pace + pick.gauss(0, 0.03))) for one in score)
-                    name = pick.choice((f"{composer}: {work}", f"{composer}: {work}", f"{work}", f"{composer}: {work} / {self.word()}"))
+                    tracks = tuple(
+                        replace(one, length_s=one.length_s * (1 + pace + pick.gauss(0, 0.03))) for one in score
+                    )
+                    name = pick.choice(
+                        (f"{composer}: {work}", f"{composer}: {work}", f"{work}", f"{composer}: {work} / {self.word()}")
+                    )
                     self._add(by, name, "album", pick.randint(1955, 2015), tracks, composer=composer)
 
     def _compilations(self) -> None:
@@ -354,7 +378,15 @@ class World:
 
     def _song(self, name: str) -> str:
         roll = self.random.random()
-        return name.upper() if roll < 0.05 else f"{name} (Remastered)" if roll < 0.1 else self._misspelt(name) if roll < 0.15 else name
+        return (
+            name.upper()
+            if roll < 0.05
+            else f"{name} (Remastered)"
+            if roll < 0.1
+            else self._misspelt(name)
+            if roll < 0.15
+            else name
+        )
 
     def _misspelt(self, text: str) -> str:
         pick = self.random

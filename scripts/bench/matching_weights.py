@@ -88,7 +88,17 @@ def report(model: Model, made: list[Example], missed: int) -> None:
             best.append((scores[top], top == right))
     score, good = np.array(best).T
     print("score of the best candidate, albums, mean score, share that are right")
-    for low, high in ((0, 0.1), (0.1, 0.3), (0.3, 0.5), (0.5, 0.7), (0.7, 0.9), (0.9, 0.97), (0.97, 0.99), (0.99, 0.999), (0.999, 1.01)):
+    for low, high in (
+        (0, 0.1),
+        (0.1, 0.3),
+        (0.3, 0.5),
+        (0.5, 0.7),
+        (0.7, 0.9),
+        (0.9, 0.97),
+        (0.97, 0.99),
+        (0.99, 0.999),
+        (0.999, 1.01),
+    ):
         within = (score >= low) & (score < high)
         if within.any():
             print(f"{low:5.3f} {within.sum():6d} {score[within].mean():.4f} {good[within].mean():.4f}")
@@ -110,12 +120,17 @@ def main() -> None:
     made, _ = examples(0, options.artists, options.copies)
     model = fit(made, options.l2)
     for kind, levels in model.weights.items():
-        print(f"{kind}: " + ", ".join(f"{name} {value:+.1f}" for name, value in sorted(levels.items(), key=lambda one: -one[1])))
+        print(
+            f"{kind}: "
+            + ", ".join(f"{name} {value:+.1f}" for name, value in sorted(levels.items(), key=lambda one: -one[1]))
+        )
     print(f"prior {model.prior}")
     report(model, *examples(1, options.artists, options.copies // 3))
     if options.write:
         content = {"prior": model.prior, "weights": model.weights}
-        Path(evidence.__file__).with_name("weights.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        Path(evidence.__file__).with_name("weights.json").write_text(
+            json.dumps(content, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 Each folder beside this file is named after the commit that wrote it; its README says how.
 """
 
-import importlib.metadata
 import csv
+import importlib.metadata
 import json
 import os
 import shutil
@@ -167,7 +167,8 @@ def test_decisions_in_the_review_file_count(own):
     assert decided == [row for row in before.to_pylist() if row["method"] == "review"]
     assert len(decided) == 2
     assert review.startswith("decision,")
-    rows, kept = (list(csv.DictReader(text.splitlines())) for text in (review, data.match_review.read_text("utf-8-sig")))
+    written = data.match_review.read_text("utf-8-sig")
+    rows, kept = (list(csv.DictReader(text.splitlines())) for text in (review, written))
     assert [row for row in rows if row["decision"]] == [
         {name: row[name] for name in rows[0]} for row in kept if row["decision"]
     ]

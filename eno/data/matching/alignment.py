@@ -82,9 +82,7 @@ def align(local: TrackLists, listed: TrackLists, pairs: np.ndarray) -> Alignment
     )
 
 
-def _align(
-    local: TrackLists, listed: TrackLists, pairs: np.ndarray, n: int, m: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _align(local: TrackLists, listed: TrackLists, pairs: np.ndarray, n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
     sides = ((local, pairs[:, 0], n), (listed, pairs[:, 1], m))
     a, b = (_padded(lists.ends, lists.lengths_s, albums, width) for lists, albums, width in sides)
     both = (a > 0)[:, :, None] & (b > 0)[:, None, :]
@@ -108,7 +106,8 @@ def _padded(ends: np.ndarray, values: np.ndarray, albums: np.ndarray, width: int
     """Return the values of the tracks of each album [shape=(albums, width)], then zeros."""
     at = ends[albums][:, None] + np.arange(width)
     there = at < ends[albums + 1][:, None]
-    return np.where(there, np.append(values, values.dtype.type(0))[np.minimum(at, len(values))], 0)
+    padded: np.ndarray = np.where(there, np.append(values, values.dtype.type(0))[np.minimum(at, len(values))], 0)
+    return padded
 
 
 def _are_sides(a: np.ndarray, b: np.ndarray, tracks: np.ndarray, listed: np.ndarray) -> np.ndarray:
@@ -136,7 +135,8 @@ def longest_common(equal: np.ndarray) -> np.ndarray:
     for i in range(equal.shape[1]):
         longer = np.maximum(best[:, :-1] + equal[:, i], best[:, 1:])
         np.maximum.accumulate(longer, axis=1, out=best[:, 1:])
-    return best[:, -1]
+    lengths: np.ndarray = best[:, -1]
+    return lengths
 
 
 def duration_agreement(local_s: Sequence[float], listed_s: Sequence[float]) -> float | None:

@@ -20,7 +20,8 @@ _VARIOUS_ARTISTS = frozenset(
     map(
         name_key,
         (
-            VARIOUS_ARTISTS, "Various", "Various Artist", "Soundtrack", "OST", "Original Soundtrack", "Compilation", "Various Performers", "Various Composers", "Multiple Artists",
+            VARIOUS_ARTISTS, "Various", "Various Artist", "Soundtrack", "OST", "Original Soundtrack", "Compilation",
+            "Various Performers", "Various Composers", "Multiple Artists",
             "Mixed Artists", "VA", "V/A", "V.V.A.A.", "VV.AA.", "AA.VV.", "AAVV", "Varios",
             "Varios Artistas", "Varios Intérpretes", "Artistas Varios", "Diversos Artistas", "Artistas Diversos",
             "Vários", "Vários Artistas", "Vários Intérpretes", "Artistas Variados", "Diversos Intérpretes",
@@ -200,9 +201,8 @@ def _likeness(tagged: Credit, listed: Credit) -> str:
             shorter, longer = sorted((mine, other), key=len)
             if _is_within(shorter, longer) and sum(map(len, shorter)) >= 3:
                 return "part of the name"
-            if len(shorter) == 1 and len(longer) > 1 and len(shorter[0]) == len(longer):
-                if shorter[0] == "".join(word[0] for word in longer):
-                    return "initials"
+            if len(shorter) == 1 and len(longer) > 1 and shorter[0] == "".join(word[0] for word in longer):
+                return "initials"
             shared = sum(map(len, set(mine) & set(other)))
             ratio = fuzz.ratio("".join(mine), "".join(other))
             if ratio >= 75 or (shared >= 4 and shared * 2 >= sum(map(len, mine))):

@@ -83,9 +83,7 @@ class AlbumIndex:
             _artist_keys(credit) | {title.compact for title in titles} | {p for t in titles for p in t.pieces}
             for credit, titles in zip(self._credits, self._titles, strict=True)
         ]
-        words = [
-            _words(credit, *titles) for credit, titles in zip(self._credits, self._titles, strict=True)
-        ]
+        words = [_words(credit, *titles) for credit, titles in zip(self._credits, self._titles, strict=True)]
         terms = _terms(names, words, self._tracks, neighbours=False)
         self._index = TermIndex(_KINDS, terms, len(albums))
 

@@ -79,7 +79,9 @@ def _listed(albums: pa.Table, row: int) -> dict[str, str]:
 
 def _facts(artist: str, title: str | None, year: Any, count: int | None, titles: Any, lengths: Any) -> dict[str, str]:
     shown = ["?" if not length else f"{int(length + 0.5) // 60}:{int(length + 0.5) % 60:02}" for length in lengths]
-    named = [f"{name or '?'} {length}".strip() for name, length in zip(titles, shown or [""] * len(titles), strict=False)]
+    named = [
+        f"{name or '?'} {length}".strip() for name, length in zip(titles, shown or [""] * len(titles), strict=False)
+    ]
     tracks = named or shown
     more = f", and {len(tracks) - 6} more" if len(tracks) > 6 else ""
     return {

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import PurePosixPath
 
 _DISC = r"(?:cd|dis[ck]|disque|digital media|vinyl|(?:bonus )(?:cd|dis[ck]))[\s_.#-]*(?P<disc>\d{1,2})"
@@ -97,11 +98,15 @@ def read_folder_name(name: str, parent: str) -> Names:
 def read_file_names(names: Sequence[str]) -> Names:
     """Read the names of an album's files, such as "Mitski - Be the Cowboy - 01 - Geyser.flac"."""
     stems = [os.path.splitext(name)[0] for name in names]
-    shared = os.path.commonprefix(stems) if len(stems) > 2 else ""
+    shared = _common_beginning(min(stems), max(stems)) if len(stems) > 2 else ""
     prefix = shared[: shared.rfind(" - ") + 3] if " - " in shared else ""
     tracks = tuple(_TRACK_NUMBER.sub("", stem[len(prefix) :]) for stem in stems)
     parts = [part for part in prefix.split(" - ") if part.strip()]
     return Names(parts[0], parts[1], None, tracks) if len(parts) == 2 else Names(tracks=tracks)
+
+
+def _common_beginning(first: str, last: str) -> str:
+    return "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
 
 
 def repaired(text: str) -> str:

@@ -83,7 +83,8 @@ def _shared(column: pa.Array) -> list[Any]:
 
 
 def _codes(values: list[str | None]) -> np.ndarray:
-    return pa.array(values, pa.string()).dictionary_encode(null_encoding="encode").indices.to_numpy()
+    codes: np.ndarray = pa.array(values, pa.string()).dictionary_encode(null_encoding="encode").indices.to_numpy()
+    return codes
 
 
 def _numbers(tracks: pa.Table, name: str) -> np.ndarray:

@@ -95,7 +95,9 @@ def length_terms(ends: np.ndarray, lengths_s: np.ndarray, tolerance_s: float, *,
     if len(lengths_s) < 3:
         return np.zeros(0, np.int64), np.zeros(0, np.int32)
     lengths = lengths_s.astype(np.float64)
-    begin = np.flatnonzero((owner[2:] == owner[:-2]) & (np.minimum(lengths[2:], np.minimum(lengths[1:-1], lengths[:-2])) > 0))
+    begin = np.flatnonzero(
+        (owner[2:] == owner[:-2]) & (np.minimum(lengths[2:], np.minimum(lengths[1:-1], lengths[:-2])) > 0)
+    )
     step = 2 * tolerance_s
     shifts = (-tolerance_s, tolerance_s) if neighbours else (0.0,)
     bins = [((lengths + shift) // step).astype(np.int64) for shift in shifts]

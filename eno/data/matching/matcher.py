@@ -28,7 +28,7 @@ MATCH_SCHEMA = pa.schema([
 """Columns of ``matches.parquet``; DATA.md describes them."""
 
 DECISIONS = ("matched", "ambiguous", "unmatched")
-_ACCEPTED = 0.9  # minimum probability of a match
+_ACCEPTED = 0.87  # minimum probability of a match
 _ASKED = 0.1  # minimum probability of a candidate for review
 _CONTRADICTED = ("some", "few")  # track lengths of another recording, about which nobody needs to be asked
 _AT_A_TIME = 20_000  # local albums
@@ -80,9 +80,9 @@ def match(
     """Find the album of every track, and write the matches and the review file.
 
     An album that the user rejected for these files is never chosen. Evidence is used in this order: the user's
-    decisions in the review file; MusicBrainz and Spotify ids; a folder named like the ``file_name`` of an album; artist,
-    title and tracks, weighed as `eno.data.matching.evidence` describes. Since a wrong match means training on wrong
-    labels, the best candidate must be right with a probability of 0.95.
+    decisions in the review file; MusicBrainz and Spotify ids; a folder named like the ``file_name`` of an album;
+    artist, title and tracks, weighed as `eno.data.matching.evidence` describes. Since a wrong match means training on
+    wrong labels, the best candidate must very probably be right.
 
     Parameters
     ----------
@@ -148,13 +148,12 @@ def decisions(
         for row in group.rows.tolist():
             folder = next((one for one in within.get(row, ()) if folders[one] not in rejected), None)
             by_folder.setdefault(folder, []).append(row)
-        for folder, rows in by_folder.items():
+        for folder, inside in by_folder.items():
             if folder is None:
-                undecided.append((group, np.array(rows), rejected))
+                undecided.append((group, np.array(inside), rejected))
             else:
-                reason = f"is in the folder {folder}"
-                decision = Decision("matched", folders[folder], "layout", 1.0, reason)
-                yield GroupDecision(group, np.array(rows), decision)
+                decision = Decision("matched", folders[folder], "layout", 1.0, f"is in the folder {folder}")
+                yield GroupDecision(group, np.array(inside), decision)
     row_of = {name: row for row, name in enumerate(file_names)}
     index = AlbumIndex(albums) if undecided else None
     for begin in range(0, len(undecided), _AT_A_TIME):
@@ -170,7 +169,7 @@ def decisions(
 
 
 def _album_folders(tracks: pa.Table, folders: Mapping[str, str]) -> dict[int, list[str]]:
-    """Return the folders around each track that are named like an album, innermost first; rows without any are left out.
+    """Return the folders around each track that are named like an album, innermost first; leave out other tracks.
 
     In the guide's layout, folders are named after the ``file_name`` of their album, as ``release/album/low/hey_what``.
     """
@@ -178,7 +177,11 @@ def _album_folders(tracks: pa.Table, folders: Mapping[str, str]) -> dict[int, li
     around = {
         code: found
         for code, name in enumerate(names.dictionary.to_pylist())
-        if (found := [one for path in (PurePosixPath(name), *PurePosixPath(name).parents) if (one := str(path)) in folders])
+        if (
+            found := [
+                one for path in (PurePosixPath(name), *PurePosixPath(name).parents) if (one := str(path)) in folders
+            ]
+        )
     }
     if not around:
         return {}
@@ -280,7 +283,9 @@ def known_names(albums: pa.Table) -> dict[str, str]:
 def _table(tracks: pa.Table, decided: list[tuple[np.ndarray, Decision]]) -> pa.Table:
     rows = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in decided)])
     owner = pa.array(np.repeat(np.arange(len(decided)), [len(rows) for rows, _ in decided]).astype(np.int64))
-    columns = [tracks["track_id"].take(pa.array(rows))]
-    for field in list(MATCH_SCHEMA)[1:]:
-        columns.append(pa.array([getattr(one, field.name) for _, one in decided], field.type).take(owner))
-    return pa.Table.from_arrays(columns, schema=MATCH_SCHEMA).sort_by("track_id")
+    columns = [
+        pa.array([getattr(one, kind.name) for _, one in decided], kind.type).take(owner)
+        for kind in list(MATCH_SCHEMA)[1:]
+    ]
+    ids = tracks["track_id"].combine_chunks().take(pa.array(rows))
+    return pa.Table.from_arrays([ids, *columns], schema=MATCH_SCHEMA).sort_by("track_id")

@@ -103,8 +103,8 @@ def parse_title(text: str) -> Title:
     >>> parse_title("Blue Room EP").kind
     'ep'
     """
-    if _PLAIN.fullmatch(text) and (words := _tokens(name_key(text))) and not _ANY_EDITION.intersection(words):
-        return Title(tuple(words), frozenset({"".join(words)}), compact="".join(words))
+    if _PLAIN.fullmatch(text) and (plain := _tokens(name_key(text))) and not _ANY_EDITION.intersection(plain):
+        return Title(tuple(plain), frozenset({"".join(plain)}), compact="".join(plain))
     raw = [piece.strip() for piece in _PIECES.split(_FEATURING.sub(" ", text.replace("_", " "))) if piece]
     kept: list[str] = []
     kind = disc = None
@@ -170,7 +170,10 @@ def _title_level(
         if not shared:  # nothing but neutral words, numbers and names differ
             return "edition" if local.words and listed.words and _only_names(local, listed, names) else "different"
         return "misspelt" if misspelt else "edition"
-    if spelling_similarity(" ".join(local.words), " ".join(listed.words)) > 0 and fuzz.ratio(*map("".join, (more, fewer))) >= 70:
+    if (
+        spelling_similarity(" ".join(local.words), " ".join(listed.words)) > 0
+        and fuzz.ratio(*map("".join, (more, fewer))) >= 70
+    ):
         return "misspelt"
     if len(local.compact) >= _CUT_AT - 4 and listed.compact.startswith(local.compact):
         return "cut"

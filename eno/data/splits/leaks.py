@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eno.data.matching.artists import is_nobody, main_artist
 from eno.data.matching.alignment import DURATION_TOLERANCE_S, duration_agreement
+from eno.data.matching.artists import is_nobody, main_artist
 from eno.data.names import name_key
 from eno.data.splits.artist_split import LEFT_OUT, artists_of_albums
 from eno.data.splits.stratify import SPLITS

@@ -43,17 +43,20 @@ def catalogue(prefix: str = "") -> pa.Table:
 
 def results(prefix: str = "") -> list[tuple[dict, str | None, str]]:
     albums = catalogue(prefix)
-    names, index = albums["file_name"].to_pylist(), AlbumIndex(albums)
+    names, index, rows = albums["file_name"].to_pylist(), AlbumIndex(albums), _rows(f"{prefix}local.csv")
     found = []
-    for row in _rows(f"{prefix}local.csv"):
-        count = int(row["tracks"][2:]) if row["tracks"].startswith("n=") else len(_lengths(row["tracks"])) or None
-        year = int(row["year"]) if row["year"] else None
-        local = LocalAlbum(row["artist"], row["album"], year, _lengths(row["tracks"]), count)
-        decision = decide(index.candidates(local), names)
+    for row, candidates in zip(rows, index.candidates_of(list(map(_local, rows))), strict=True):
+        decision = decide(candidates, names)
         row["expected"] = row["expected"].removeprefix("release/")
         chosen = decision.file_name and decision.file_name.removeprefix("release/")
         found.append((row, chosen, f"{decision.decision}, {decision.score:.2f}: {decision.reason}"))
     return found
+
+
+def _local(row: dict) -> LocalAlbum:
+    count = int(row["tracks"][2:]) if row["tracks"].startswith("n=") else len(_lengths(row["tracks"])) or None
+    year = int(row["year"]) if row["year"] else None
+    return LocalAlbum(row["artist"], row["album"], year, _lengths(row["tracks"]), count)
 
 
 @pytest.fixture(scope="module")
@@ -70,21 +73,22 @@ def test_the_set_is_large_and_its_expected_albums_exist(decisions):
     assert answers[""] + answers["?"] >= 60
 
 
-def test_precision_and_recall(decisions):
-    matched = [(row, chosen) for row, chosen, _ in decisions if chosen]
+def precision_and_recall(decisions):
+    """Return both, and what is matched wrongly; rows whose album nobody can tell ("?") do not count if matched."""
+    matched = [(row, chosen) for row, chosen, _ in decisions if chosen and row["expected"] != "?"]
     wrong = [(row["artist"], row["album"], chosen) for row, chosen in matched if chosen != row["expected"]]
     wanted = sum(row["expected"] not in ("", "?") for row, _, _ in decisions)
     right = len(matched) - len(wrong)
-    assert right / len(matched) >= 0.99, wrong
-    assert right / wanted >= 0.9
+    return right / len(matched), right / wanted, wrong
+
+
+def test_precision_and_recall(decisions):
+    precision, recall, wrong = precision_and_recall(decisions)
+    assert precision >= 0.99, wrong
+    assert recall >= 0.93
 
 
 def test_precision_on_pairs_by_another_author():
-    # Many of these need knowledge of the music. The aim is a precision of 0.99 and a recall of 0.9; the limits are the
-    # present figures, so that they do not get worse.
-    decisions = results("independent_")
-    matched = [(row, chosen) for row, chosen, _ in decisions if chosen]
-    right = sum(chosen == row["expected"] for row, chosen in matched)
-    wanted = sum(row["expected"] not in ("", "?") for row, _, _ in decisions)
-    assert right / len(matched) >= 0.965
-    assert right / wanted >= 0.6
+    precision, recall, wrong = precision_and_recall(results("independent_"))
+    assert precision >= 0.99, wrong
+    assert recall >= 0.78
