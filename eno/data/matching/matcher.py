@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -105,12 +107,13 @@ def match(
     _warn_of_lost_decisions(review_path, review.without_files(groups))
     decided: list[tuple[np.ndarray, Decision]] = []
     done = 0
-    for one in decisions(tracks, albums, groups, review, album_of_mbid or {}):
-        decided.append((one.rows, one.decision))
-        if one.decision.decision == "ambiguous":
-            review.ask(one.group, [found for found in one.candidates if _is_askable(found)][:5], albums)
-        done += len(one.rows)
-        report_progress(done, len(tracks))
+    with _without_garbage_collection():
+        for one in decisions(tracks, albums, groups, review, album_of_mbid or {}):
+            decided.append((one.rows, one.decision))
+            if one.decision.decision == "ambiguous":
+                review.ask(one.group, [found for found in one.candidates if _is_askable(found)][:5], albums)
+            done += len(one.rows)
+            report_progress(done, len(tracks))
     table = _table(tracks, decided)
     write_table(destination, table)
     review.write(review_path)
@@ -122,6 +125,18 @@ def match(
         by_method=dict(Counter(one for one in table["method"].to_pylist() if one is not None).most_common()),
         to_review=review.asked,
     )
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Save the searches for cycles among millions of small objects that have none: a quarter of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def readable(tracks: pa.Table) -> pa.Table:
