@@ -210,7 +210,7 @@ class World:
             more = self.songs(pick.randint(4, 12)) if chance(0.6) else self.again(tracks, 30)
             add(pick.choice((f"{title}: {self.title()}", f"{title} ({self.word()})", f"{title} - {self.word()}s")),
                 pick.choice(("album", "ep")), more, pick.choice((0, 0, 1, 2, 5)))  # fmt: skip
-        if chance(0.03):
+        if chance(0.05):
             more = self.songs(10)
             add(f"{title} / {self.title()}", "comp", tracks + more)
 

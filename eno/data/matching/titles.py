@@ -13,6 +13,8 @@ from rapidfuzz.distance import OSA
 from eno.data.names import name_key
 
 _PIECES = re.compile(r"([(\[{][^()\[\]{}]*[)\]}])|\s[-–—/]\s|[:;]\s|\s/|/\s")
+_SLASH = re.compile(r"\s/\s|\s/|/\s")
+_BRACKETS = re.compile(r"[(\[{][^()\[\]{}]*[)\]}]")
 _FEATURING = re.compile(r"[\s(\[]+(?:feat|ft|featuring)\b\.?\s[^)\]]*[)\]]?", re.IGNORECASE)
 _DISC = re.compile(
     r"(?:^|[\s,:;–—-]+)(?:dis[ck]|cd|digital media)\s*(?P<number>\d+|one|two|three|four)(?:\s*(?:of|/)\s*\d+)?$",
@@ -80,6 +82,7 @@ class Title:
     disc: int | None = None  # number of a disc that the title names
     edition: bool = False  # names an edition, which may have more songs than the album
     compact: str = ""  # the words without spaces, for lookups
+    joined: frozenset[str] = frozenset()  # titles on both sides of a slash, as `compact` spells them
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,9 @@ def parse_title(text: str) -> Title:
     each = [_tokens(name_key(piece)) for piece in kept]
     words = tuple(token for tokens in each for token in tokens) or tuple(name_key(text).split())
     pieces = {"".join(tokens) for tokens in each} | {"".join(words)}
-    return Title(words, frozenset(pieces - {""}), kind, disc, edition, "".join(words))
+    sides = _SLASH.split(_BRACKETS.sub("", text)) if "/" in text else ()
+    joined = frozenset("".join(_tokens(name_key(side))) for side in sides) if len(sides) > 1 else frozenset()
+    return Title(words, frozenset(pieces - {""}), kind, disc, edition, "".join(words), joined)
 
 
 def compare_titles(local: Title, listed: Title, names: AbstractSet[str] = frozenset()) -> TitleComparison:
@@ -166,6 +171,8 @@ def _title_level(
 ) -> str:
     shared, more, fewer = words
     telling = [word for word in shared if word not in _NEUTRAL and word not in names]
+    if listed.compact in local.joined or local.compact in listed.joined:
+        return "local has two titles" if local.joined else "listed has two titles"
     if not more and not fewer:
         if not shared:  # nothing but neutral words, numbers and names differ
             return "edition" if local.words and listed.words and _only_names(local, listed, names) else "different"
