@@ -170,6 +170,44 @@ class Corrections(_Model):
     corrections: list[CorrectionOut]
 
 
+class AlbumCandidate(_Model):
+    """An album that files may belong to, and the evidence."""
+
+    file_name: str
+    artists: str
+    name: str
+    date: str
+    score: str = Field(description="Probability that it is the album", examples=["0.712"])
+    reason: str
+
+
+class Question(_Model):
+    """Files whose album is uncertain."""
+
+    folder: str
+    album: str
+    artist: str
+    year: str
+    tracks: str
+    candidates: list[AlbumCandidate]
+
+
+class Questions(_Model):
+    """A page of open questions."""
+
+    total: int
+    offset: int
+    questions: list[Question]
+
+
+class Answer(_Model):
+    """The album of the files in a folder with an album tag; null if it is none of the candidates."""
+
+    folder: str = Field(max_length=4096)
+    album: str = Field(max_length=4096)
+    accepted: str | None = Field(default=None, max_length=4096)
+
+
 class Info(_Model):
     """What this service offers."""
 

@@ -17,6 +17,8 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from eno.cores import usable_cores
+from eno.data.layout import DataRoot
+from eno.data.matching.review import ReviewFile
 from eno.encoders import Encoder
 from eno.errors import AudioError, EnoError
 from eno.inference.predictor import EnoPredictor
@@ -101,6 +103,8 @@ class Service:
         self._stamp = sources.stamp()
         self.snapshot = Snapshot.open(sources, *encoders)
         self.feedback = Feedback(feedback)
+        root = sources.data_root
+        self.review = None if root is None else ReviewFile(DataRoot(root).match_review)
         self.stopping = False
         self.request_limit = RequestLimit(self.limits.max_waiting, on_change=self.metrics.active.set)
         self.encoder_queue = EncoderQueue(

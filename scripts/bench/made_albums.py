@@ -210,9 +210,10 @@ class World:
             more = self.songs(pick.randint(4, 12)) if chance(0.6) else self.again(tracks, 30)
             add(pick.choice((f"{title}: {self.title()}", f"{title} ({self.word()})", f"{title} - {self.word()}s")),
                 pick.choice(("album", "ep")), more, pick.choice((0, 0, 1, 2, 5)))  # fmt: skip
-        if chance(0.05):
-            more = self.songs(10)
-            add(f"{title} / {self.title()}", "comp", tracks + more)
+        if chance(0.08):  # this and another release on one disc
+            more = self.songs(pick.randint(4, 12))
+            name = pick.choice((f"{title} / {self.title()}", f"{title} / {self.title()}", f"{title} + {len(more)}"))
+            add(name, "comp", tracks + more)
 
     def _best_of(self, by: tuple[str, ...], name: str, songs: list[Track], year: int) -> None:
         pick = self.random

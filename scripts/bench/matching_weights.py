@@ -113,8 +113,8 @@ def main() -> None:
     """Fit, report, and write the weights if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--artists", type=int, default=4000)
-    parser.add_argument("--copies", type=int, default=30_000)
-    parser.add_argument("--l2", type=float, default=1.0)
+    parser.add_argument("--copies", type=int, default=40_000)
+    parser.add_argument("--l2", type=float, default=2.0)
     parser.add_argument("--write", action="store_true", help="replace the weights that come with eno")
     options = parser.parse_args()
     made, _ = examples(0, options.artists, options.copies)

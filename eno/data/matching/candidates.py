@@ -134,7 +134,12 @@ class AlbumIndex:
             "numbers": title.numbers,
             "version": title.version,
             "lengths": evidence.lengths_level(
-                int(alignment.agreeing[number]), int(alignment.close[number]), int(known[0]), int(known[1]), sides
+                int(alignment.agreeing[number]),
+                int(alignment.close[number]),
+                int(known[0]),
+                int(known[1]),
+                sides,
+                bool(known[1] == tracks[1]),
             ),
             "titles": evidence.titles_level(
                 int(alignment.same_title[number]), int(titled[0]), int(titled[1]), bool(alignment.one_script[number])

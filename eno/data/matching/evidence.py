@@ -94,12 +94,16 @@ def count_level(local: int | None, listed: int, edition: bool) -> str:
     return "far more" if local > listed * 2 else "more"
 
 
-def lengths_level(agreeing: int, close: int, local: int, listed: int, sides: bool) -> str:
-    """Describe how many of the known track lengths of a local album and a listed one agree in order."""
+def lengths_level(agreeing: int, close: int, local: int, listed: int, sides: bool, complete: bool) -> str:
+    """Describe how many of the known track lengths of a local album and a listed one agree in order.
+
+    `close` lengths could be those of another pressing, `sides` means that each local file is as long as several tracks,
+    and `complete` that all listed lengths are known.
+    """
     if sides:
         return "whole sides agree"
     shorter, longer = sorted((local, listed))
-    if shorter < 2:
+    if shorter < 2 or (local <= 2 and not complete):
         return "unknown"
     share = agreeing / shorter
     if share >= 0.75:

@@ -116,6 +116,7 @@ def match(
             report_progress(done, len(tracks))
     table = _table(tracks, decided)
     write_table(destination, table)
+    review.add_answers(Review.read(review_path, known=known_names(albums)))
     review.write(review_path)
     counts = Counter(table["decision"].to_pylist())
     return MatchReport(

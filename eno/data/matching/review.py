@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import re
+import threading
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -107,6 +108,13 @@ class Review:
         rows = [_row(group, one, album) for one, album in zip(candidates, listed, strict=True)]
         self._questions.append(((group.local.tracks or 1) * max(one.score for one in candidates), rows))
 
+    def add_answers(self, later: Review) -> None:
+        """Add the decisions that were made since this was read, for example on the web page."""
+        for key, rows in later._rows.items():
+            known = {row["candidate"] for row in self._rows.get(key, ())}
+            self._rows[key] += [row for row in rows if row["candidate"] not in known]
+        self._questions = [(worth, rows) for worth, rows in self._questions if _key(rows[0]) not in later._rows]
+
     @property
     def asked(self) -> int:
         """Number of local albums added by `ask`."""
@@ -118,16 +126,57 @@ class Review:
         Open questions come first: those whose answer would probably match many tracks.
         """
         questions = [rows for _, rows in sorted(self._questions, key=lambda question: -question[0])]
-        if not self._rows and not questions:
-            path.unlink(missing_ok=True)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replace_file(path) as temporary, temporary.open("w", encoding="utf-8-sig", newline="") as file:
-            # Spreadsheets recognise UTF-8 by the byte order mark.
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            for rows in (*questions, *self._rows.values()):
-                writer.writerows({name: _as_text(value) for name, value in row.items()} for row in rows)
+        _write_rows(path, [row for rows in (*questions, *self._rows.values()) for row in rows])
+
+
+def _key(row: dict[str, str]) -> tuple[str, str]:
+    return row["folder"], row["album"]
+
+
+class ReviewFile:
+    """The review file as a list of questions that are answered one by one, for the web page."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+
+    def questions(self) -> list[list[dict[str, str]]]:
+        """Return the open questions: the rows of all candidates of each local album, in the order of the file."""
+        by_album: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+        for row in self._rows():
+            by_album[_key(row)].append(row)
+        return [rows for rows in by_album.values() if not any(row["decision"] for row in rows)]
+
+    def answer(self, folder: str, album: str, accepted: str | None) -> bool:
+        """Accept a candidate, or reject all of them (None); False if there is no such question."""
+        with self._lock:
+            rows = self._rows()
+            asked = [row for row in rows if _key(row) == (folder, album)]
+            if not asked or (accepted is not None and accepted not in [row["candidate"] for row in asked]):
+                return False
+            for row in asked:
+                row["decision"] = "no" if accepted is None else "yes" if row["candidate"] == accepted else ""
+            _write_rows(self._path, rows)
+        return True
+
+    def _rows(self) -> list[dict[str, str]]:
+        if not self._path.is_file():
+            return []
+        _, rows = csv_records(self._path, CatalogueError, separators=",;\t")
+        return [{name: _from_text(row.get(name, "")) for name in COLUMNS} for _, row in rows]
+
+
+def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    """Write the file, or remove it if it would be empty."""
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replace_file(path) as temporary, temporary.open("w", encoding="utf-8-sig", newline="") as file:
+        # Spreadsheets recognise UTF-8 by the byte order mark.
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows({name: _as_text(value) for name, value in row.items()} for row in rows)
 
 
 def _as_text(value: str) -> str:

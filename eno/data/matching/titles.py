@@ -28,7 +28,7 @@ _EDITION = frozenset(
     reissued special limited collector collectors legacy disc discs disk cd cds dvd lp vinyl sacd shm hdcd mfsl mofi
     mono stereo explicit clean edited parental advisory japan japanese uk us usa european import international digital
     digitally hi res hires hd bit khz 24bit 16bit flac mp3 320 320kbps v0 web ep single mixtape soundtrack ost score
-    standard complete dolby atmos repress promo oknotok box set boxset rip unmixed""".split()
+    standard complete dolby atmos repress promo oknotok archive box set boxset rip unmixed""".split()
 )
 # … and words that may accompany them, but do not name an edition alone.
 _BESIDE = frozenset(
@@ -51,7 +51,7 @@ _GLUED_NUMBER = re.compile(r"([^\W\d_]{2,})(\d{1,3})")
 _OTHER_RECORDING = frozenset(
     """live unplugged concert demo demos remix remixes remixed acoustic tribute sessions session outtakes rarities
     orchestral symphonic dub chopped screwed slowed alternate rerecorded reimagined revisited redux cover covers lullaby
-    lullabies mashup bootleg alive tour performance""".split()
+    lullabies mashup bootleg alive tour""".split()
 )
 # … and those whose recordings are as long as the originals.
 _OTHER_MIX = frozenset("instrumental instrumentals karaoke acapella acappella commentary backing beats".split())

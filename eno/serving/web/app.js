@@ -68,6 +68,9 @@
         document.title = `${eno.titleOf(track)} – eno`;
       };
     },
+    async review(_rest, signal) {
+      return reviewView.load(signal);
+    },
     async file(rest, signal) {
       const kept = tagged;
       if (!kept) return views[""](rest, signal);
@@ -190,6 +193,7 @@
     byId("search-form").hidden = !info.tracks;
     byId("choose").hidden = !info.tags && !info.tracks;
     await trackView.loadTags();
+    reviewView.count((await ask("v1/review?limit=1")).total);
     await show();
     if (!info.tracks) return;
     const drawing = setTimeout(() => byId("status").textContent || showStatus("Drawing the map …"), 1500);
