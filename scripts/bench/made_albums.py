@@ -131,7 +131,7 @@ class World:
     def _add(
         self, artists: tuple[str, ...], name: str, kind: str, year: int, tracks: tuple[Track, ...], **more: Any
     ) -> None:
-        listed = self.random.random() < more.pop("share", 0.85)
+        listed = self.random.random() < more.pop("share", 0.87)
         self.releases.append(Release(artists, name, kind, year, tracks, listed=listed, **more))
 
     def _discography(self) -> None:
@@ -184,7 +184,7 @@ class World:
             return pick.random() < probability
 
         def add(name: str, kind: str, these: tuple[Track, ...], later: int = 1, artists: tuple[str, ...] = by) -> None:
-            self._add(artists, name, kind, year + later, these, share=0.45, variant=True)
+            self._add(artists, name, kind, year + later, these, share=0.55, variant=True)
 
         if chance(0.12):
             add(pick.choice((f"{title} Live", f"{title} (Live)", f"{title}: Live at {pick.choice(PLACES)}", f"{title} Live")),
@@ -293,7 +293,8 @@ class World:
 
     def copies(self, count: int) -> list[tuple[LocalAlbum, str | None]]:
         """Make local albums, each with the path of its listing if it has one."""
-        return [self._copy(self.random.choice(self.releases)) for _ in range(count)]
+        weights = [0.7 if one.variant else 1.0 for one in self.releases]
+        return [self._copy(one) for one in self.random.choices(self.releases, weights, k=count)]
 
     def _copy(self, one: Release) -> tuple[LocalAlbum, str | None]:
         pick = self.random

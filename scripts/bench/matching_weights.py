@@ -110,7 +110,7 @@ def report(model: Model, made: list[Example], missed: int) -> None:
 
 
 def main() -> None:
-    """Fit, report, and write the weights if asked to."""
+    """Fit, write the weights if asked to, and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--artists", type=int, default=4000)
     parser.add_argument("--copies", type=int, default=40_000)
@@ -125,12 +125,12 @@ def main() -> None:
             + ", ".join(f"{name} {value:+.1f}" for name, value in sorted(levels.items(), key=lambda one: -one[1]))
         )
     print(f"prior {model.prior}")
-    report(model, *examples(1, options.artists, options.copies // 3))
     if options.write:
         content = {"prior": model.prior, "weights": model.weights}
         Path(evidence.__file__).with_name("weights.json").write_text(
             json.dumps(content, indent=1) + "\n", encoding="utf-8"
         )
+    report(model, *examples(1, options.artists, options.copies // 3))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 import csv
+import math
 
 import pyarrow as pa
 import pytest
@@ -6,7 +7,10 @@ import pytest
 from eno.data.library.scanning import TRACK_SCHEMA
 from eno.data.lute.albums import ALBUM_SCHEMA
 from eno.data.matching.alignment import duration_agreement
-from eno.data.matching.matcher import MATCH_SCHEMA, match, read_matches
+from eno.data.matching.evidence import Model
+from eno.data.matching.explaining import explain
+from eno.data.matching.matcher import MATCH_SCHEMA, match, read_matches, read_mbids
+from eno.data.matching.review import ReviewFile
 from eno.errors import CatalogueError
 
 
@@ -152,6 +156,37 @@ class TestCompilations:
         assert run(rows)[1]["x"]["decision"] != "matched"
 
 
+def test_ids_from_a_file_of_musicbrainz_ids(tmp_path):
+    mbids = tmp_path / "mbids.csv"
+    mbids.write_text("mbid;file_name\nREL-1;release/album/low/low\nrel-2;release/unknown\n")
+    out = tmp_path / "matches.parquet"
+    tracks = files("a", "x", "y", musicbrainz_release_id="rel-1") + files("b", "x", "y", musicbrainz_release_id="rel-2")
+    table = pa.Table.from_pylist(tracks, schema=TRACK_SCHEMA)
+    match(table, ALBUMS, out, tmp_path / "review.csv", album_of_mbid=read_mbids(mbids))
+    found = {row["track_id"][0]: (row["file_name"], row["method"]) for row in read_matches(out).to_pylist()}
+    assert found == {"a": ("release/album/low/low", "musicbrainz"), "b": (None, None)}
+    mbids.write_text("id,file_name\n")
+    with pytest.raises(CatalogueError, match=r"mbids\.csv: missing columns: mbid; found id, file_name"):
+        read_mbids(mbids)
+
+
+def test_an_explanation_has_the_evidence_and_its_weights_add_up(tmp_path):
+    tracks = files("Slowdive/Souvlaki (CD)", "Slow Dive", "Souvlaki", lengths=(226, 232, 263), year=1993)
+    tracks += files("other", "Low", "Low")
+    table = pa.Table.from_pylist(tracks, schema=TRACK_SCHEMA)
+    (one,) = explain(table, ALBUMS, "Slowdive", tmp_path / "review.csv")
+    assert (one.folder, one.decision.file_name) == ("Slowdive/Souvlaki (CD)", "release/album/slowdive/souvlaki")
+    assert one.facts["first tracks"] == "01 3:46, 02 3:52, 03 4:23"
+    best, *others = one.candidates
+    model = Model.load()
+    odds = [math.exp(model.prior + sum(weight for _, _, weight in found.evidence)) for found in one.candidates]
+    assert best.probability == pytest.approx(odds[0] / (1 + sum(odds)), abs=1e-3)
+    assert dict((kind, level) for kind, level, _ in best.evidence)["lengths"] == "all of few"
+    assert all(best.probability > found.probability for found in others)
+    with pytest.raises(CatalogueError, match="nowhere: no scanned file has this path"):
+        explain(table, ALBUMS, "nowhere", tmp_path / "review.csv")
+
+
 class TestReview:
     def test_ambiguous_albums_are_reviewed_and_decisions_followed_and_kept(self, run, tmp_path):
         weezer = files("w", "Weezer", "Weezer")
@@ -248,6 +283,36 @@ class TestReview:
         choice = {"decision": "x", "candidate": "release/album/slowdive/souvlaki"}
         edit_review(tmp_path, lambda rows: [*rows, rows[0] | place | choice], separator=";")
         assert run(tracks)[1]["release/album/low/low"]["file_name"] == "release/album/slowdive/souvlaki"
+
+    def test_decisions_survive_other_folders_and_tags(self, run, tmp_path):
+        lengths = (180.25, 201.5, 140.75)
+        run(files("w", "Weezer", "Weezer", lengths=lengths))
+        edit_review(tmp_path, lambda rows: [row | {"decision": "no"} for row in rows])
+        for folder, title in (("Music/Weezer (green)", "Weezer"), ("Music/Weezer (green)", "The Green Album")):
+            _, found = run(files(folder, "Weezer", title, lengths=lengths))
+            assert found[folder]["reason"] == "you rejected the albums that it could be"
+            assert {(row["folder"], row["album"]) for row in review_rows(tmp_path)} == {(folder, title)}
+        assert run(files("other", "Weezer", "Weezer", lengths=(181.25, 200.5, 140.5)))[0].to_review == 1
+
+    def test_questions_about_more_tracks_come_first(self, run, tmp_path):
+        run(files("few", "Weezer", "Weezer"), files("many", "Weezer", "Weezer", lengths=(None,) * 12))
+        folders = [row["folder"] for row in review_rows(tmp_path)]
+        assert folders == ["many", "many", "few", "few"]
+
+    def test_answers_during_a_match_are_kept(self, tmp_path):
+        path, out = tmp_path / "out" / "review.csv", tmp_path / "out" / "matches.parquet"
+        tracks = pa.Table.from_pylist(files("w", "Weezer", "Weezer"), schema=TRACK_SCHEMA)
+        match(tracks, ALBUMS, out, path)
+        answered = []
+
+        def answer(done, total):
+            answered.append(ReviewFile(path).answer("w", "Weezer", "release/album/weezer/weezer-f2"))
+
+        match(tracks, ALBUMS, out, path, on_progress=answer)
+        assert answered == [True]
+        assert [row["decision"] for row in review_rows(tmp_path)] == ["yes"]
+        match(tracks, ALBUMS, out, path)
+        assert read_matches(out)["file_name"].to_pylist() == ["release/album/weezer/weezer-f2"] * 3
 
     @pytest.mark.parametrize(
         ("change", "encoding", "message"),

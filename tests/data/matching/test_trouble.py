@@ -85,7 +85,7 @@ def outcomes(*albums):
     groups = group_tracks(rows)
     names = ALBUMS["file_name"].to_pylist()
     found = [decide(one, names) for one in INDEX.candidates_of([group.local for group in groups])]
-    return [one.file_name and one.file_name.removeprefix("release/") or one.decision for one in found]
+    return [one.file_name.removeprefix("release/") if one.file_name else one.decision for one in found]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,9 @@ def test_the_composer_is_the_album_artist(path, composer, performer, title):
     assert outcomes(copy(path, "x", album_artist=composer, artist=performer, album=title)) == [path]
 
 
-@pytest.mark.parametrize("discs", ["CD{}", "Disc {} - Dawn", "Digital Media {:02}", "Bonus Disc {}", "disk_{}", "Vinyl {}"])
+@pytest.mark.parametrize(
+    "discs", ["CD{}", "Disc {} - Dawn", "Digital Media {:02}", "Bonus Disc {}", "disk_{}", "Vinyl {}"]
+)
 def test_folders_of_discs(discs):
     path = "album/smashing-pumpkins/mellon-collie"
     halves = TRACKS[path][:14], TRACKS[path][14:]
