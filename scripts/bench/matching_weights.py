@@ -24,6 +24,9 @@ from eno.data.matching import evidence
 from eno.data.matching.candidates import AlbumIndex
 from eno.data.matching.evidence import Model
 
+SAYING_NOTHING = ("unknown", "none", "no", "different", "same")
+"""Levels with the weight 0: the first of these that a kind of evidence has, but for artists."""
+
 Example = tuple[list[evidence.Evidence], int | None]
 """The evidence for all candidates of a local album, and which of them is right."""
 
@@ -74,8 +77,17 @@ def fit(made: list[Example], l2: float) -> Model:
     found = minimize(loss, np.zeros(len(columns) + 1), jac=True, method="L-BFGS-B", options={"maxiter": 2000})
     weights: dict[str, dict[str, float]] = defaultdict(dict)
     for (kind, level), value in zip(levels, found.x[:-1], strict=True):
-        weights[kind][level] = round(float(value), 2)
-    return Model(weights, round(float(found.x[-1]), 2))
+        weights[kind][level] = float(value)
+    return centred(weights, float(found.x[-1]))
+
+
+def centred(weights: dict[str, dict[str, float]], prior: float) -> Model:
+    """Move weights so that a level that says nothing has the weight 0; every candidate has one level of each kind."""
+    for kind, levels in weights.items():
+        base = next((levels[name] for name in SAYING_NOTHING if name in levels), 0.0) if kind != "artist" else 0.0
+        prior += base
+        weights[kind] = {name: round(value - base, 2) for name, value in levels.items()}
+    return Model(weights, round(prior, 2))
 
 
 def report(model: Model, made: list[Example], missed: int) -> None:

@@ -41,6 +41,7 @@ class Review:
     """
 
     _rows: dict[tuple[str, str], list[dict[str, str]]] = field(default_factory=lambda: defaultdict(list))
+    _read: set[tuple[str, str, str, str]] = field(default_factory=set)
     _questions: list[tuple[float, list[dict[str, str]]]] = field(default_factory=list)
 
     @classmethod
@@ -68,7 +69,8 @@ class Review:
                 message = "%s: line %d: the rejected album %r is not in the catalogue."
                 logger.warning(message, printable(path), line, kept["candidate"])
             if decision:
-                review._rows[kept["folder"], kept["album"]].append(kept)
+                review._rows[_key(kept)].append(kept)
+                review._read.add((*_key(kept), kept["candidate"], decision))
         return review
 
     def locate(self, groups: Iterable[LocalGroup]) -> None:
@@ -110,10 +112,16 @@ class Review:
 
     def add_answers(self, later: Review) -> None:
         """Add the decisions that were made since this was read, for example on the web page."""
-        for key, rows in later._rows.items():
-            known = {row["candidate"] for row in self._rows.get(key, ())}
-            self._rows[key] += [row for row in rows if row["candidate"] not in known]
-        self._questions = [(worth, rows) for worth, rows in self._questions if _key(rows[0]) not in later._rows]
+        new = [
+            row
+            for rows in later._rows.values()
+            for row in rows
+            if (*_key(row), row["candidate"], row["decision"]) not in self._read
+        ]
+        for row in new:
+            self._rows[_key(row)].append(row)
+        answered = set(map(_key, new))
+        self._questions = [(worth, rows) for worth, rows in self._questions if _key(rows[0]) not in answered]
 
     @property
     def asked(self) -> int:

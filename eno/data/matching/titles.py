@@ -69,6 +69,7 @@ _ROMAN = {
 _NUMERALS_THAT_ARE_WORDS = frozenset("ivx")
 _PLAIN = re.compile(r"[^\W\d_]+(?: [^\W\d_]+)*")  # nothing but words: most titles
 _ANY_EDITION = _EDITION | {"feat", "ft", "featuring"}
+_LONG = 8  # letters of a beginning that two titles do not share by chance
 _CUT_AT = 24  # characters; shorter titles are not cut off by old tags
 
 
@@ -187,6 +188,8 @@ def _title_level(
     if (more and fewer) or not shared:
         if local.pieces & listed.pieces and (telling or not names):
             return "piece of both"
+        if _begins(local.pieces, listed) or _begins(listed.pieces, local):
+            return "similar"
         weight = sum(map(len, telling))
         larger = max(sum(map(len, more)), sum(map(len, fewer)))
         return "similar" if weight >= 2 * larger else "slight" if weight >= larger and weight >= 4 else "different"
@@ -195,6 +198,11 @@ def _title_level(
         return f"{side} has a subtitle"
     weight, left = sum(map(len, telling)), sum(map(len, more or fewer))
     return f"{side} is longer" if weight * 2 >= left and weight >= 4 else "slight" if telling else "different"
+
+
+def _begins(pieces: AbstractSet[str], other: Title) -> bool:
+    """Whether a title begins like a piece of another, as those of discs do: "Mellon Collie: Dawn to Dusk"."""
+    return any(len(piece) >= _LONG and other.compact.startswith(piece) for piece in pieces)
 
 
 def _only_names(local: Title, listed: Title, names: AbstractSet[str]) -> bool:

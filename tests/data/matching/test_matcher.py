@@ -166,7 +166,7 @@ def test_ids_from_a_file_of_musicbrainz_ids(tmp_path):
     found = {row["track_id"][0]: (row["file_name"], row["method"]) for row in read_matches(out).to_pylist()}
     assert found == {"a": ("release/album/low/low", "musicbrainz"), "b": (None, None)}
     mbids.write_text("id,file_name\n")
-    with pytest.raises(CatalogueError, match=r"mbids\.csv: missing columns: mbid; found id, file_name"):
+    with pytest.raises(CatalogueError, match=r"mbids\.csv: missing columns: mbid; found 'id, file_name'"):
         read_mbids(mbids)
 
 
@@ -285,14 +285,22 @@ class TestReview:
         assert run(tracks)[1]["release/album/low/low"]["file_name"] == "release/album/slowdive/souvlaki"
 
     def test_decisions_survive_other_folders_and_tags(self, run, tmp_path):
-        lengths = (180.25, 201.5, 140.75)
+        lengths = (400.5,)
         run(files("w", "Weezer", "Weezer", lengths=lengths))
         edit_review(tmp_path, lambda rows: [row | {"decision": "no"} for row in rows])
         for folder, title in (("Music/Weezer (green)", "Weezer"), ("Music/Weezer (green)", "The Green Album")):
             _, found = run(files(folder, "Weezer", title, lengths=lengths))
             assert found[folder]["reason"] == "you rejected the albums that it could be"
             assert {(row["folder"], row["album"]) for row in review_rows(tmp_path)} == {(folder, title)}
-        assert run(files("other", "Weezer", "Weezer", lengths=(181.25, 200.5, 140.5)))[0].to_review == 1
+        assert run(files("other", "Weezer", "Weezer", lengths=(401.5,)))[0].to_review == 1
+
+    def test_the_other_candidates_of_an_album_are_still_asked_about(self, run, tmp_path):
+        weezer = files("w", "Weezer", "Weezer", lengths=(None,) * 8)
+        run(weezer)
+        edit_review(tmp_path, lambda rows: rows[0].update(decision="no"))
+        report, _ = run(weezer)
+        decided = {row["candidate"][-2:]: row["decision"] for row in review_rows(tmp_path)}
+        assert decided == ({"f1": "no", "f2": ""} if report.to_review else {"f1": "no"})
 
     def test_questions_about_more_tracks_come_first(self, run, tmp_path):
         run(files("few", "Weezer", "Weezer"), files("many", "Weezer", "Weezer", lengths=(None,) * 12))
