@@ -21,7 +21,8 @@ midnight morning shadow thunder lantern mirror engine harbour carousel railway k
 sister brother stranger ghost honey machine window station promise season horizon voltage chapel ladder arrow feather
 island needle border theatre weather fever static circle signal parade hotel furnace desert ocean mountain forest city
 street dream dance fire water blood bone dust sleep memory future history science love soul body mind colour blue red
-green black white house home road train ship moon sun star sky rain snow wind storm day year time world war peace""".split()
+green black white house home road train ship moon sun star sky rain snow wind
+storm day year time world war peace""".split()
 FIRST = (
     "John Mary Peter Anna David Kate Nick Laura Paul Emma Tom Julia Jack Nina Brian Carla Miles Ella Neil Joni".split()
 )
@@ -33,8 +34,8 @@ WORKS = (
         "|"
     )
 )
-EDITIONS = """(Remastered)|(Deluxe Edition)|[2011 Remaster]|(Expanded Edition)|(20th Anniversary Edition)|[Bonus Tracks]|
-(Special Edition)|[FLAC]|(Japanese Edition)|[Explicit]|(Super Deluxe)|- Deluxe|(Remastered 2009)""".replace(
+EDITIONS = """(Remastered)|(Deluxe Edition)|[2011 Remaster]|(Expanded Edition)|(20th Anniversary Edition)|
+[Bonus Tracks]|(Special Edition)|[FLAC]|(Japanese Edition)|[Explicit]|(Super Deluxe)|- Deluxe|(Remastered 2009)""".replace(
     "\n", ""
 ).split("|")
 STRANGE_EDITIONS = (
@@ -97,9 +98,11 @@ class World:
         """Make the name of an artist."""
         pick, word = self.random, self.word
         return pick.choice([
-            lambda: f"The {word()}s", lambda: f"{word()} {word()}", lambda: word(), lambda: f"{word()} {word()} {word()}",
+            lambda: f"The {word()}s", lambda: f"{word()} {word()}", lambda: word(),
+            lambda: f"{word()} {word()} {word()}",
             lambda: f"{pick.choice(FIRST)} {self.surname()}", lambda: f"{pick.choice(FIRST)} {self.surname()}",
-            lambda: f"{pick.choice(FIRST)} {self.surname()} & The {word()}s", lambda: f"{self.surname()} & {self.surname()}",
+            lambda: f"{pick.choice(FIRST)} {self.surname()} & The {word()}s",
+            lambda: f"{self.surname()} & {self.surname()}",
             lambda: f"{self.surname()}, {self.surname()} & {self.surname()}",
         ])()  # fmt: skip
 
@@ -107,11 +110,15 @@ class World:
         """Make a title; short ones are shared by several releases."""
         pick, word = self.random, self.word
         return pick.choice([
-            lambda: word(), lambda: f"{word()} {word()}", lambda: f"The {word()} of {word()}", lambda: f"{word()} in the {word()}",
-            lambda: f"{word()} {word()} {word()}", lambda: f"{word()} and {word()}", lambda: f"A {word()} for the {word()} {word()}",
+            lambda: word(), lambda: f"{word()} {word()}", lambda: f"The {word()} of {word()}",
+            lambda: f"{word()} in the {word()}",
+            lambda: f"{word()} {word()} {word()}", lambda: f"{word()} and {word()}",
+            lambda: f"A {word()} for the {word()} {word()}",
             lambda: f"{word()}: {word()} {word()}", lambda: f"{word()} {word()}: The {word()} of {word()}",
-            lambda: f"{word()} {pick.randint(2, 9)}: {word()} {word()}", lambda: f"The {word()} and the {word()} That {word()} Left Behind",
-            lambda: f"{word()} {pick.randint(2, 9)}", lambda: str(pick.randint(1960, 2020)) if pick.random() < 0.2 else word(),
+            lambda: f"{word()} {pick.randint(2, 9)}: {word()} {word()}",
+            lambda: f"The {word()} and the {word()} That {word()} Left Behind",
+            lambda: f"{word()} {pick.randint(2, 9)}",
+            lambda: str(pick.randint(1960, 2020)) if pick.random() < 0.2 else word(),
         ])()  # fmt: skip
 
     def songs(self, count: int) -> tuple[Track, ...]:
@@ -150,7 +157,8 @@ class World:
                 title = name.split(" [")[0]
             elif roll < 0.24 and previous:
                 counted += 1
-                title = f"{previous} {pick.choice((ROMAN[counted], str(counted), f'Vol. {counted}', f'Part {ROMAN[counted]}'))}"
+                number = ROMAN[counted], str(counted), f"Vol. {counted}", f"Part {ROMAN[counted]}"
+                title = f"{previous} {pick.choice(number)}"
             elif roll < 0.27:
                 counted = pick.choice((1, 2, 3))
                 previous = self.word()
@@ -187,7 +195,8 @@ class World:
             self._add(artists, name, kind, year + later, these, share=0.55, variant=True)
 
         if chance(0.12):
-            add(pick.choice((f"{title} Live", f"{title} (Live)", f"{title}: Live at {pick.choice(PLACES)}", f"{title} Live")),
+            place = f"{title}: Live at {pick.choice(PLACES)}"
+            add(pick.choice((f"{title} Live", f"{title} (Live)", place, f"{title} Live")),
                 "album", self.again(tracks, 25, 12), pick.randint(1, 20))  # fmt: skip
         if chance(0.06):
             mixed = tuple(replace(one, artist=self.artist()) for one in self.again(tracks, 60, 60))
@@ -199,6 +208,18 @@ class World:
         if chance(0.05):
             add(pick.choice((title, f"{title} {year + 20}", f"{title} (Re-Recorded)", f"{title} Revisited")), "album",
                 self.again(tracks, 18), pick.randint(5, 30))  # fmt: skip
+        self._namesakes(chance, add, by, title, tracks)
+
+    def _namesakes(
+        self,
+        chance: Callable[[float], bool],
+        add: Callable[..., None],
+        by: tuple[str, ...],
+        title: str,
+        tracks: tuple[Track, ...],
+    ) -> None:
+        """Add other releases of the same or a similar name: an EP, a tribute, another artist's album, a box."""
+        pick = self.random
         if chance(0.08):
             add(title, pick.choice(("ep", "single")), tracks[:1] + self.songs(pick.randint(1, 4)), 0)
         if chance(0.04):
@@ -220,7 +241,8 @@ class World:
         for _ in range(pick.choice((1, 2))):
             title = pick.choice((
                 f"The Best of {name}", "Greatest Hits", f"The Very Best of {name}", "The Singles", f"Essential {name}",
-                f"The Best of {year - 9}-{year}", f"{self.word()}: The Best of {name}", "Greatest Hits, Volume 1", "Greatest Hits II",
+                f"The Best of {year - 9}-{year}", f"{self.word()}: The Best of {name}",
+                "Greatest Hits, Volume 1", "Greatest Hits II",
             ))  # fmt: skip
             self._add(
                 by, title, "comp", year, tuple(pick.sample(songs, min(len(songs), pick.randint(10, 18)))), share=0.6
@@ -278,9 +300,12 @@ class World:
         tracks = [] if roll < 0.07 else one.tracks
         half = len(tracks) / one.discs
         return {
-            "name": one.name, "file_name": one.path, "release_date": f"{one.year}-01-01" if pick.random() < 0.97 else None,
-            "artists": [{"name": name, "file_name": f"artist/{name.lower().split(' [')[-1].strip(']').replace(' ', '-')}"}
-                        for name in one.artists],
+            "name": one.name, "file_name": one.path,
+            "release_date": f"{one.year}-01-01" if pick.random() < 0.97 else None,
+            "artists": [
+                {"name": name, "file_name": f"artist/{name.lower().split(' [')[-1].strip(']').replace(' ', '-')}"}
+                for name in one.artists
+            ],
             "tracks": [
                 {
                     "name": track.name if roll > 0.12 else None,
@@ -411,15 +436,19 @@ class World:
             lambda: ("Various Artists", title), lambda: ("", title), lambda: ("Unknown Artist", title),
             lambda: (artist, f"{title} {pick.choice(STRANGE_EDITIONS).format(self.word())}"),
             lambda: (artist, f"{title} {pick.choice(STRANGE_EDITIONS).format(self.word())}"),
-            lambda: (artist, title[:30]), lambda: (artist, title if one.variant else title.split(": ")[pick.choice((0, -1))]),
+            lambda: (artist, title[:30]),
+            lambda: (artist, title if one.variant else title.split(": ")[pick.choice((0, -1))]),
             lambda: (artist, f"{title}: {self.title()}"),
             lambda: (artist, f"{artist} - {title}"), lambda: (artist, f"{artist}'s {title}"),
-            lambda: (artist, title if one.variant else " ".join(title.split()[:-1]) or title), lambda: (artist, f"{title} {self.word()}"),
+            lambda: (artist, title if one.variant else " ".join(title.split()[:-1]) or title),
+            lambda: (artist, f"{title} {self.word()}"),
             lambda: (artist, f"{title} ({self.title()})"), lambda: (artist, f"The {title}"),
             lambda: (artist, pick.choice((self.title(), ""))), lambda: (title, artist),
             lambda: (artist, title.replace(", Volume 1", "").replace(" II", " 2").replace("Vol. 2", "II")),
             lambda: (artist, f"{title} (Live)" if "At " in one.name else title), lambda: (artist, artist),
-            lambda: (artist, " / ".join(reversed(title.split(" / ")))), lambda: (artist, f"{title} EP" if one.kind == "ep" else title),
-            lambda: (artist, title.replace("The ", "")), lambda: (artist, f"{title} ({self._native(title).split(' [')[0]})"),
+            lambda: (artist, " / ".join(reversed(title.split(" / ")))),
+            lambda: (artist, f"{title} EP" if one.kind == "ep" else title),
+            lambda: (artist, title.replace("The ", "")),
+            lambda: (artist, f"{title} ({self._native(title).split(' [')[0]})"),
         ]  # fmt: skip
         return pick.choice(ways)()

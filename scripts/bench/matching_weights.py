@@ -124,8 +124,8 @@ def report(model: Model, made: list[Example], missed: int) -> None:
 def main() -> None:
     """Fit, write the weights if asked to, and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--artists", type=int, default=4000)
-    parser.add_argument("--copies", type=int, default=40_000)
+    parser.add_argument("--artists", type=int, default=2500)
+    parser.add_argument("--copies", type=int, default=20_000)
     parser.add_argument("--l2", type=float, default=2.0)
     parser.add_argument("--write", action="store_true", help="replace the weights that come with eno")
     options = parser.parse_args()

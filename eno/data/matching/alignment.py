@@ -116,7 +116,7 @@ def _are_sides(a: np.ndarray, b: np.ndarray, tracks: np.ndarray, listed: np.ndar
     tracks, listed = np.minimum(tracks, a.shape[1]), np.minimum(listed, b.shape[1])
     whole = ((a > 0).sum(1) == tracks) & ((b > 0).sum(1) == listed) & (tracks * 2 <= listed) & (tracks > 0)
     near = np.abs(ours[:, -1] - theirs[:, -1]) <= 3 + _SIDE_TOLERANCE * theirs[:, -1]
-    sides = whole & near
+    sides: np.ndarray = whole & near
     for pair in np.flatnonzero(sides & (tracks > 1)):
         apart = np.abs(ours[pair, : tracks[pair], None] - theirs[pair]).min(axis=1)
         sides[pair] = (apart <= 3 + _SIDE_TOLERANCE * theirs[pair, -1]).all()

@@ -1,6 +1,7 @@
 """How long it takes to match many local albums with all of RateYourMusic, and how much memory.
 
-Local albums are listed ones with other spellings, editions, lost letters and bonus tracks, and some that are not listed.
+Local albums are listed ones with other spellings, editions, lost letters and bonus tracks, and some that are not
+listed.
 
 Run it with nothing else on the machine: ``python scripts/bench/catalogue/matching.py [--local N] [--listed N]``.
 """
