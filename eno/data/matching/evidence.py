@@ -35,7 +35,7 @@ class Model:
     """Weights of all levels of evidence, in the unit of log-odds (natural logarithm).
 
     A conditional logit model: the candidates of a local album compete with each other and with "none of them", whose
-    log-odds are 0. ``scripts/bench/matching_weights.py`` fits the weights on generated albums.
+    log-odds are 0. ``scripts/bench/catalogue/matching_weights.py`` fits the weights on generated albums.
     """
 
     weights: Mapping[str, Mapping[str, float]]

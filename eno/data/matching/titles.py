@@ -49,9 +49,9 @@ _GLUED_NUMBER = re.compile(r"([^\W\d_]{2,})(\d{1,3})")
 
 # Words that name another recording of the same songs …
 _OTHER_RECORDING = frozenset(
-    """live unplugged concert demo demos remix remixes remixed acoustic tribute sessions session outtakes rarities
-    orchestral symphonic dub chopped screwed slowed alternate rerecorded reimagined revisited redux cover covers lullaby
-    lullabies mashup bootleg alive tour""".split()
+    """live unplugged concert demo demos remix remixes remixed remodel remodels rework reworks reworked acoustic
+    tribute sessions session outtakes rarities orchestral symphonic dub chopped screwed slowed alternate
+    rerecorded reimagined revisited redux cover covers lullaby lullabies mashup bootleg alive tour""".split()
 )
 # … and those whose recordings are as long as the originals.
 _OTHER_MIX = frozenset("instrumental instrumentals karaoke acapella acappella commentary backing beats".split())

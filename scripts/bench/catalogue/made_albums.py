@@ -35,9 +35,8 @@ WORKS = (
     )
 )
 EDITIONS = """(Remastered)|(Deluxe Edition)|[2011 Remaster]|(Expanded Edition)|(20th Anniversary Edition)|
-[Bonus Tracks]|(Special Edition)|[FLAC]|(Japanese Edition)|[Explicit]|(Super Deluxe)|- Deluxe|(Remastered 2009)""".replace(
-    "\n", ""
-).split("|")
+[Bonus Tracks]|(Special Edition)|[FLAC]|(Japanese Edition)|[Explicit]|(Super Deluxe)|- Deluxe|
+(Remastered 2009)""".replace("\n", "").split("|")
 STRANGE_EDITIONS = (
     "({} Edition)|- XX|: Reloaded|(45 Box)|(The {} Issue)|: {} Edition|: The Complete {}|({} Sessions Box)".split("|")
 )

@@ -3,7 +3,7 @@
 A conditional logit model (McFadden, 1974): the candidates of each local album compete with one another and with "none
 of them". A share of the albums, from another made-up catalogue, is held out for the check.
 
-``python scripts/bench/matching_weights.py [--write]``
+``python scripts/bench/catalogue/matching_weights.py [--write]``
 """
 
 from __future__ import annotations
