@@ -48,11 +48,12 @@ def explain(
     groups = [group for group in group_tracks(tracks) if within.intersection(group.rows.tolist())]
     if not groups:
         raise CatalogueError(f"{path}: no scanned file has this path or is in this folder of the audio root.")
-    review = Review.read(review_path, known=known_names(albums))
+    folders = known_names(albums)
+    review = Review.read(review_path, known=folders)
     review.locate(groups)
     model = Model.load()
     found = []
-    for one in decisions(tracks, albums, groups, review, album_of_mbid or {}):
+    for one in decisions(tracks, albums, groups, review, folders, album_of_mbid or {}):
         candidates = [
             ExplainedCandidate(
                 albums["file_name"][candidate.row].as_py(), candidate.score, _listed(albums, candidate.row),

@@ -102,13 +102,14 @@ def match(
     report_progress = on_progress or (lambda done, total: None)
     tracks = readable(tracks)
     groups = group_tracks(tracks)
-    review = Review.read(review_path, known=known_names(albums))
+    folders = known_names(albums)
+    review = Review.read(review_path, known=folders)
     review.locate(groups)
     _warn_of_lost_decisions(review_path, review.without_files(groups))
     decided: list[tuple[np.ndarray, Decision]] = []
     done = 0
     with _without_garbage_collection():
-        for one in decisions(tracks, albums, groups, review, album_of_mbid or {}):
+        for one in decisions(tracks, albums, groups, review, folders, album_of_mbid or {}):
             decided.append((one.rows, one.decision))
             if one.decision.decision == "ambiguous":
                 review.ask(one.group, [found for found in one.candidates if _is_askable(found)][:5], albums)
@@ -116,7 +117,7 @@ def match(
             report_progress(done, len(tracks))
     table = _table(tracks, decided)
     write_table(destination, table)
-    review.add_answers(Review.read(review_path, known=known_names(albums)))
+    review.add_answers(Review.read(review_path, known=folders))
     review.write(review_path)
     counts = Counter(table["decision"].to_pylist())
     return MatchReport(
@@ -146,10 +147,17 @@ def readable(tracks: pa.Table) -> pa.Table:
 
 
 def decisions(
-    tracks: pa.Table, albums: pa.Table, groups: list[LocalGroup], review: Review, album_of_mbid: Mapping[str, str]
+    tracks: pa.Table,
+    albums: pa.Table,
+    groups: list[LocalGroup],
+    review: Review,
+    folders: Mapping[str, str],
+    album_of_mbid: Mapping[str, str],
 ) -> Iterator[GroupDecision]:
-    """Yield the decisions about local albums; those in several albums' folders have one for each."""
-    folders = known_names(albums)
+    """Yield the decisions about local albums; those in several albums' folders have one for each.
+
+    `folders` are the `known_names` of the albums.
+    """
     file_names = albums["file_name"].to_pylist()
     ids = _Ids(albums, tracks, {mbid: folders[name] for mbid, name in album_of_mbid.items() if name in folders})
     within = _album_folders(tracks, folders)

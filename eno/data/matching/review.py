@@ -106,7 +106,8 @@ class Review:
 
     def ask(self, group: LocalGroup, candidates: list[Candidate], albums: pa.Table) -> None:
         """Add a local album and its candidates for review."""
-        listed = albums.take([one.row for one in candidates]).to_pylist()
+        # Taking rows of a table with lists copies more than these rows.
+        listed = [albums.slice(one.row, 1).to_pylist()[0] for one in candidates]
         rows = [_row(group, one, album) for one, album in zip(candidates, listed, strict=True)]
         self._questions.append(((group.local.tracks or 1) * max(one.score for one in candidates), rows))
 
