@@ -1,5 +1,6 @@
 # make demo   set up, build the demo corpus, embed it, train, evaluate, compare; with QUICK=1 less of everything
 # make test   set up, then every check: lint, format, types, import layers, tests
+# make docs   set up, and build the documentation in site/ (strictly; open site/index.html)
 # make test-full   the same, and the tests with networks of the published sizes (a minute more)
 #
 # Tests run in WORKERS processes, each of which needs about 2 GB of memory.
@@ -13,13 +14,13 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-full setup browser lint types layers proto pytest clean
+.PHONY: demo test test-full setup browser lint types layers docs proto pytest dist clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m scripts.demo $(if $(QUICK),--quick) $(DEMO)
 
-test: setup browser lint types layers pytest
+test: setup browser lint types layers docs pytest
 
 test-full: test
 	$(BIN)/pytest -m full_size
@@ -54,6 +55,14 @@ types:
 layers:
 	$(BIN)/lint-imports
 
+# Without network. Dead links and missing references are errors.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+# The source distribution and the wheel, in dist/.
+dist: setup
+	$(BIN)/python -m build --outdir dist
+
 proto:
 	$(BIN)/python -m grpc_tools.protoc --proto_path=eno/data/lute --descriptor_set_out=eno/data/lute/lute.binpb lute.proto
 
@@ -61,4 +70,4 @@ pytest:
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST)
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

@@ -19,6 +19,7 @@ from eno.cli.options import (
     LibraryOptions,
     PredictorOption,
     StoreOption,
+    shown,
 )
 from eno.console import console, progress
 from eno.errors import ConfigError, MissingExtra
@@ -43,6 +44,9 @@ class AccessOptions:
 
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces")] = "127.0.0.1"
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port")] = 8000
+    socket: Annotated[
+        Path | None, typer.Option(help="Unix socket to listen on instead of address and port, for a proxy")
+    ] = None
     token_file: Annotated[
         Path | None, typer.Option(help=f"File with the token that clients must send (default: ${_TOKEN}, or no token)")
     ] = None
@@ -78,6 +82,13 @@ class AccessOptions:
         any_host = token is not None and not names and not is_local(self.host)
         hosts = () if any_host else local_names(self.host, names)
         return Access(token=token, hosts=hosts, names=names, origins=tuple(self.allow_origin or ()))
+
+    def address(self) -> str:
+        """Return where the service listens, for people."""
+        if self.socket is not None:
+            return f"{self.socket} (Unix socket)"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}{self.prefix()}/"
 
     def prefix(self) -> str:
         """Return the root path with a slash at its start only."""
@@ -168,13 +179,13 @@ def serve(
         audio_roots=library.audio_roots if audio_root else library.present_audio_roots, map_method=layout,
     )  # fmt: skip
     service = Service(sources, *loaded, feedback=feedback or library.data.feedback, limits=limits.limits())
-    host = f"[{access.host}]" if ":" in access.host else access.host
-    console.print(f"http://{host}:{access.port}{access.prefix()}/  Press Ctrl-C to stop")
+    console.print(f"{shown(access.address())}  Press Ctrl-C to stop")
     uvicorn.run(
         create_app(service, allowed, root_path=access.prefix()),
         http=PunctualProtocol,
         host=access.host,
         port=access.port,
+        uds=None if access.socket is None else str(access.socket),
         log_level="info",
         access_log=False,  # /metrics counts requests, and paths would reveal what people listen to
         timeout_graceful_shutdown=60,

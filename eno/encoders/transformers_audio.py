@@ -101,7 +101,7 @@ class TransformersAudio(HiddenStateEncoder):
         if kind not in _LOADERS:
             raise ConfigError(
                 f"{model}: has the model type {kind!r}; 'hf:' supports {', '.join(_LOADERS)}. For other models, write "
-                "your own encoder: see 'Your own encoder' in the README."
+                "your own encoder: see docs/tutorials/encoder.md."
             )
         settings = checkpoint.read_json(PREPROCESSOR)
         loaded = _LOADERS[kind](checkpoint, settings)

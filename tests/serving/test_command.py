@@ -53,6 +53,22 @@ def test_accepted_hosts():
         AccessOptions(host_name=["a b"]).access()
 
 
+def test_a_unix_socket_takes_the_place_of_the_port(collection, tmp_path, monkeypatch):
+    asked = {}
+
+    def run(app, **options):
+        asked.update(options)
+
+    monkeypatch.setattr("uvicorn.run", run)
+    place = tmp_path / "eno.sock"
+    result = CliRunner().invoke(
+        app, ["serve", "--model", str(collection[0].root / "model"), "--encoder", OWN, "--socket", str(place)]
+    )
+    assert result.exit_code == 0, result.output
+    assert asked["uds"] == str(place)
+    assert str(place) in result.output.replace("\n", "") and "http://" not in result.output
+
+
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     error = error_of("--model", "x")
