@@ -112,4 +112,10 @@ def split_lines(report: SplitReport) -> list[str]:
         f"{report.worst_split})"
     )
     lines.append(f"the largest group of connected artists has {report.largest_group:.1%} of the tracks")
+    if report.kept or report.moved:
+        new = sum(report.tracks.values()) - report.kept - report.moved
+        moved = f", {report.moved} moved because their artists are connected now" if report.moved else ""
+        lines.append(
+            f"{report.kept} tracks stay where they were, {new} are new{moved} (--new splits all of them again)"
+        )
     return lines + [f"{report.left_out} tracks are in no split"] * bool(report.left_out)

@@ -266,9 +266,13 @@ class TestCatalogueAndTrain:
         same = eno("retrain", "--model", "other", "--data-root", ".", cwd=collection)
         assert "changed nothing" in same.stdout, same.stderr
         steps(collection, "split", split=["--set", "split.seed=7"])
+        kept = eno("retrain", "--model", "other", "--data-root", ".", cwd=collection)
+        assert "changed nothing" in kept.stdout, kept.stderr
+        steps(collection, "split", split=["--new", "--set", "split.seed=7"])
         new = eno("retrain", "--model", "other", "--out", "newer", "--data-root", ".", cwd=collection)
         assert new.returncode == 0, new.stderr
         assert "changed train tracks: +" in new.stdout
+        assert "so the two cannot be compared" in " ".join(new.stdout.split())
         refused = eno("evaluate", "--model", "model", "--data-root", ".", cwd=collection)
         assert refused.returncode == 1
         assert "Train it again with: eno retrain" in refused.stderr.replace("\n", " ")

@@ -113,10 +113,14 @@ def labels(
 def split(
     where: LibraryOptions,
     official: Annotated[Path | None, typer.Option(help="Use a published split: a folder with its files")] = None,
+    anew: Annotated[bool, typer.Option("--new", help="Split all tracks again, also those that have a split")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Split the tracks into training, validation and test sets without shared artists, and check for leaks."""
-    _split(where.open(), official=official, as_json=as_json)
+    """Split the tracks into training, validation and test sets without shared artists, and check for leaks.
+
+    Tracks stay in the split that they have, with their current labels; new ones join the split of their artists.
+    """
+    _split(where.open(), official=official, anew=anew, as_json=as_json)
 
 
 @command(app, panel=COLLECTION, former={"--output": "--out"})
@@ -284,11 +288,11 @@ def _labels(
     console.print(f"labels  {shown(data.label_encoder)}, {shown(data.label_counts)}")
 
 
-def _split(library: Library, *, official: Path | None = None, as_json: bool = False) -> None:
+def _split(library: Library, *, official: Path | None = None, anew: bool = False, as_json: bool = False) -> None:
     from eno.data.catalogue import split_tracks
     from eno.summary import split_lines
 
-    report, unknown = split_tracks(library.data, official=official, **library.settings.split.model_dump())
+    report, unknown = split_tracks(library.data, official=official, anew=anew, **library.settings.split.model_dump())
     if unknown:
         warn(f"{len(unknown)} track ids in {official} are not in the collection, for example {unknown[0]}")
     if as_json:

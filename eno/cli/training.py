@@ -145,7 +145,7 @@ def _retrain(
     import tempfile
 
     from eno.inference.predictor_folder import copy_taught
-    from eno.training.record import changes
+    from eno.training.record import ON_OTHER_ROWS, changes
 
     model, out = run.arguments["model"], run.arguments["out"]
 
@@ -169,7 +169,15 @@ def _retrain(
             console.print("changed nothing: labels, splits, vectors and settings are the same as before")
         was, now = before.validation["map_macro"], trained.record.validation["map_macro"]
         if was is not None and now is not None:
-            console.print(f"validation mAP {was:.3f} → {now:.3f}")
+            same = not any(line.startswith(ON_OTHER_ROWS) for line in lines)
+            console.print(
+                f"validation mAP {was:.3f} → {now:.3f}"
+                + (
+                    ""
+                    if same
+                    else " (of other tracks or labels, so the two cannot be compared; 'eno evaluate' compares)"
+                )
+            )
 
     _train(run, collection, before.plan, out, save=save, corrections=corrections, as_json=as_json)
 

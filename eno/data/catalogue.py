@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,10 +16,12 @@ from eno.data.library.scanning import read_tracks
 from eno.data.lute.albums import read_albums
 from eno.data.matching.matcher import albums_with_tracks, read_matches
 from eno.data.splits.artist_split import (
+    LEFT_OUT,
     SplitReport,
     describe_splits,
     label_tracks,
     make_splits,
+    splits_before,
     track_groups,
     write_splits,
 )
@@ -56,21 +59,29 @@ def choose_labels(
 
 
 def split_tracks(
-    root: DataRoot, *, val: float, test: float, seed: int, official: Path | None = None
+    root: DataRoot, *, val: float, test: float, seed: int, official: Path | None = None, anew: bool = False
 ) -> tuple[SplitReport, list[str]]:
     """Split the tracks of a collection, check for leakage, and write the splits; if there is leakage, write nothing.
 
-    Tracks must have been matched and labels chosen. `official` is a folder of published splits to use unchanged, see
-    `eno.data.splits.official.read_official_splits`. Also returns its entries that are not in this collection.
+    Tracks must have been matched and labels chosen. Tracks that are in a split stay there, unless their artist is now
+    connected to those of another split, or `anew` is set. `official` is a folder of published splits to use unchanged,
+    see `eno.data.splits.official.read_official_splits`. Also returns its entries that are not in this collection.
     """
     albums, tags = read_albums(root.albums), read_tracks(root.tracks)
     tracks, labels = label_tracks(read_matches(root.matches), albums), LabelEncoder.load(root.label_encoder)
     unknown: list[str] = []
+    before = {} if anew else splits_before(root.splits)
     if official is None:
-        splits = make_splits(tracks, albums, labels, tags=tags, val=val, test=test, seed=seed)
+        splits = make_splits(tracks, albums, labels, tags=tags, val=val, test=test, seed=seed, before=before)
         splits = leave_out_repeats(tracks, splits, albums, tags)
     else:
         splits, unknown = read_official_splits(official, tracks)
     check_leaks(tracks, splits, albums, tags)
     write_splits(root.splits, tracks, splits, track_groups(tracks, albums, tags))
-    return describe_splits(tracks, albums, labels, splits, tags), unknown
+    report = describe_splits(tracks, albums, labels, splits, tags)
+    pairs = [
+        (before.get(track_id), split) for track_id, split in zip(tracks["track_id"].to_pylist(), splits, strict=True)
+    ]
+    kept = sum(was == split for was, split in pairs)
+    moved = sum(was is not None and was != split and split != LEFT_OUT for was, split in pairs)
+    return replace(report, kept=kept, moved=moved), unknown

@@ -12,7 +12,7 @@ from eno.evaluation.diagnosis import Predictions
 from eno.evaluation.evaluation import Evaluation, evaluate_predictions
 from eno.inference.predictor_folder import PredictorParts
 from eno.training.collection import PredictionSource
-from eno.training.record import FOLDS, TrainingRecord, check_unseen
+from eno.training.record import FOLDS, TrainingRecord, unseen_tracks
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +39,21 @@ def evaluate_predictor(
     Raises
     ------
     ModelError
-        The predictor is damaged; or tracks of the test split were in its training or validation split.
+        The predictor is damaged; or all tracks of the test split were in its training or validation split. If only some
+        were, these are left out, with a warning.
     """
     parts, record = PredictorParts.load(folder, device=device, taught=False), TrainingRecord.load(folder)
     found = source.predict(parts, split)
     if split == SPLITS[1] and record.validation.get("method") == FOLDS:
         logger.warning("%s has learned from the validation split as well, so its figures there are too good", folder)
     if split == SPLITS[-1]:
-        check_unseen(folder, found.ids)
+        unseen = unseen_tracks(folder, found.ids)
+        if len(unseen) < len(found.ids):
+            logger.warning(
+                "%s has learned from %d of these %d test tracks, which are left out",
+                folder, len(found.ids) - len(unseen), len(found.ids),
+            )  # fmt: skip
+            found = found.select(unseen)
     probabilities = parts.calibrated(found.probabilities)
     train = None if split == SPLITS[0] else source.predict(parts, SPLITS[0], limit=_DIAGNOSED)
     return evaluate_predictions(

@@ -137,18 +137,22 @@ def trained_tracks(folder: Path) -> pa.Table:
         raise ModelError(f"{folder / _TRACKS}: cannot be read ({error}). Train again with: eno train") from error
 
 
-def check_unseen(folder: Path, track_ids: list[str]) -> None:
-    """Check that a predictor was neither fitted nor calibrated on these tracks."""
+def unseen_tracks(folder: Path, track_ids: list[str]) -> list[str]:
+    """Return the tracks that a predictor was not trained on; raises a ModelError if there are none."""
     trained = trained_tracks(folder)
     seen = trained.filter(pc.not_equal(trained["split"], SPLITS[-1]))
     known = pc.is_in(pa.array(track_ids, pa.string()), value_set=seen["track_id"].combine_chunks())
-    count = pc.sum(known).as_py() or 0
-    if count:
-        example = track_ids[pc.index(known, True).as_py()]
+    unseen: list[str] = pa.array(track_ids, pa.string()).filter(pc.invert(known)).to_pylist()
+    if track_ids and not unseen:
         raise ModelError(
-            f"{folder}: was trained on other splits: {count} of these {len(track_ids)} test tracks were in its "
-            f"training or validation split, for instance {example}. Train it again with: eno retrain {folder}"
+            f"{folder}: was trained on other splits: all of these {len(track_ids)} test tracks were in its training or "
+            f"validation split, for instance {track_ids[0]}. Train it again with: eno retrain {folder}"
         )
+    return unseen
+
+
+ON_OTHER_ROWS = ("labels", "training tracks of", f"{SPLITS[0]} tracks", f"{SPLITS[1]} tracks")
+"""Beginnings of the lines of `changes` after which validation figures are not those of the same tracks and labels."""
 
 
 def changes(old: Path, new: Path) -> Iterator[str]:

@@ -5,6 +5,8 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from eno.data.labels.encoder import LabelEncoder
@@ -136,8 +138,18 @@ class TestEvaluation:
     def test_tracks_seen_in_training_are_rejected(self, collection, model, tmp_path):
         make_splits(tmp_path / "splits", shifted=True)
         other = Collection(collection.store, tmp_path / "splits", collection.labels)
-        with pytest.raises(ModelError, match=r"40 of these 40 test tracks .* eno retrain"):
+        with pytest.raises(ModelError, match=r"all of these 40 test tracks .* eno retrain"):
             evaluate_predictor(model, other, device="cpu")
+
+    def test_tracks_seen_in_training_are_left_out(self, collection, model, tmp_path, caplog):
+        shutil.copytree(collection.splits, tmp_path / "splits")
+        test, train = (tmp_path / "splits" / f"{name}.parquet" for name in ("test", "train"))
+        mixed = pa.concat_tables([pq.read_table(test), pq.read_table(train).slice(0, 3)])
+        pq.write_table(mixed, test)
+        other = Collection(collection.store, tmp_path / "splits", collection.labels)
+        found = evaluate_predictor(model, other, device="cpu").tracks.metrics
+        assert found == evaluate_predictor(model, collection, device="cpu").tracks.metrics
+        assert f"has learned from 3 of these {len(mixed)} test tracks, which are left out" in caplog.text
 
     def test_vectors_of_another_encoder_are_rejected(self, collection, model, tmp_path):
         store = make_store(tmp_path / "store", make_splits(tmp_path / "splits"), seed=1)

@@ -85,7 +85,7 @@ def read_folder_name(name: str, parent: str) -> Names:
     years = [int(found["year"]) for found in _YEAR_IN_BRACKETS.finditer(name)]
     rest = _TECHNICAL.sub("", _YEAR_IN_BRACKETS.sub("", name)).strip() or name
     parts = [part.strip() for part in re.split(r"\s+[-–]\s+", rest)]
-    parts = [part for part in parts if part]
+    parts = [part for part in parts if part] or [rest]
     years += [int(part) for part in parts if _YEAR.fullmatch(part)]
     kept = [part for part in parts if not _YEAR.fullmatch(part)] or parts
     if (leading := _LEADING_YEAR.match(kept[0])) and kept == parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,8 @@ class SplitReport:
     worst_split: str
     largest_group: float  # share of all tracks
     left_out: int  # tracks in no split
+    kept: int = 0  # tracks that are in the same split as before
+    moved: int = 0  # tracks that were in another one
 
 
 def label_tracks(matches: pa.Table, albums: pa.Table) -> pa.Table:
@@ -76,6 +79,7 @@ def make_splits(
     test: float,
     seed: int,
     tags: pa.Table | None = None,
+    before: Mapping[str, str] | None = None,
 ) -> np.ndarray:
     """Split labelled tracks into train, val and test without shared artists.
 
@@ -95,6 +99,9 @@ def make_splits(
         Shares of the tracks; `val` may be 0.
     tags : pyarrow.Table, optional
         The tracks table, for the artists on compilations. Without it each compilation is a group of its own.
+    before : mapping of str to str, optional
+        The split of tracks that have been split before. A group of artists stays where most of these tracks are, and
+        only the other groups are assigned.
 
     Returns
     -------
@@ -106,9 +113,32 @@ def make_splits(
     used = np.array([group is not None for group in groups], bool)
     splits = np.full(len(groups), LEFT_OUT, dtype="<U5")
     splits[used] = split_by_group(
-        matrix[used], [group for group in groups if group is not None], val=val, test=test, seed=seed
+        matrix[used],
+        [group for group in groups if group is not None],
+        val=val,
+        test=test,
+        seed=seed,
+        kept=_splits_of_groups(tracks["track_id"].to_pylist(), groups, before or {}),
     )
     return splits
+
+
+def _splits_of_groups(
+    track_ids: Sequence[str], groups: Sequence[str | None], before: Mapping[str, str]
+) -> dict[str, str]:
+    """Return where most of the tracks of each group are that were split `before`."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for track_id, group in zip(track_ids, groups, strict=True):
+        if group is not None and track_id in before:
+            counts[group][before[track_id]] += 1
+    return {group: found.most_common(1)[0][0] for group, found in counts.items()}
+
+
+def splits_before(folder: Path) -> dict[str, str]:
+    """Return the split of every track that has one in a folder of splits; none if there are no splits."""
+    if not (folder / f"{SPLITS[0]}.parquet").is_file():
+        return {}
+    return {track_id: name for name in SPLITS for track_id in read_split(folder, name)["track_id"].to_pylist()}
 
 
 def track_groups(tracks: pa.Table, albums: pa.Table, tags: pa.Table | None) -> list[str | None]:

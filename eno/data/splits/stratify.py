@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -14,6 +14,7 @@ SPLITS = ("train", "val", "test")
 
 _MISSING, _NOT_LEARNED, _EMPTY = 1e6, 1e9, 1e12  # cost of what is missing in a split; outweighs any chi-square
 _ROUNDS, _TINY = 10, 1e-9
+_LEAST_SHARE = 1e-3  # of a split that exists although the settings no longer ask for it
 
 
 def artist_groups(artists: Sequence[Sequence[str]]) -> list[str]:
@@ -38,7 +39,13 @@ def artist_groups(artists: Sequence[Sequence[str]]) -> list[str]:
 
 
 def split_by_group(
-    labels: sparse.csr_array, groups: Sequence[str], *, val: float, test: float, seed: int
+    labels: sparse.csr_array,
+    groups: Sequence[str],
+    *,
+    val: float,
+    test: float,
+    seed: int,
+    kept: Mapping[str, str] | None = None,
 ) -> np.ndarray:
     """Split items so that every group is in one split and the labels are stratified.
 
@@ -59,6 +66,9 @@ def split_by_group(
         Shares of the items. Without validation (0) there are only train and test.
     seed : int
         Breaks ties.
+    kept : mapping of str to str, optional
+        The split of groups that have one already, and stay there. The others are assigned so that all labels together
+        come closest to the shares.
 
     Returns
     -------
@@ -66,7 +76,8 @@ def split_by_group(
         An element of `SPLITS` for every item.
     """
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
-    used = SPLITS if val else (SPLITS[0], SPLITS[-1])
+    kept = kept or {}
+    used = SPLITS if val or SPLITS[1] in kept.values() else (SPLITS[0], SPLITS[-1])
     if len(names) < len(used):
         raise LabelError(
             f"Found {len(names)} group{'s' * (len(names) != 1)} of artists ({', '.join(names[:3])}); splits without "
@@ -75,7 +86,9 @@ def split_by_group(
     share_of = dict(zip(SPLITS, (1 - val - test, val, test), strict=True))
     # The only group of a label belongs in train, a second one in test, and a third one in val.
     importance = np.array([0, *range(len(used) - 1, 0, -1)])
-    splits: np.ndarray = np.array(used)[_divide(labels, group_of, [share_of[name] for name in used], importance, seed)]
+    shares = [max(share_of[name], _LEAST_SHARE) for name in used]
+    fixed = np.array([used.index(kept[name]) if name in kept else -1 for name in names.tolist()])
+    splits: np.ndarray = np.array(used)[_divide(labels, group_of, shares, importance, seed, fixed)]
     return splits
 
 
@@ -98,15 +111,24 @@ def hold_out_by_group(labels: sparse.csr_array, groups: np.ndarray, share: float
 
 
 def _divide(
-    labels: sparse.csr_array, group_of: np.ndarray, shares: Sequence[float], importance: np.ndarray, seed: int
+    labels: sparse.csr_array,
+    group_of: np.ndarray,
+    shares: Sequence[float],
+    importance: np.ndarray,
+    seed: int,
+    fixed: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the part of each item: a label of few groups is in the parts of lowest number in `importance`."""
+    """Return the part of each item: a label of few groups is in the parts of lowest number in `importance`.
+
+    `fixed` is the part of each group that stays where it is, and -1 for the others.
+    """
     groups = int(group_of.max()) + 1
     counts = _label_shares(labels, group_of, groups)
     order = np.random.default_rng(seed).permutation(groups)
     wanted = np.array(shares)[:, np.newaxis]
-    part_of = _assign(counts, wanted, importance, order)
-    _repair(counts, wanted, importance, part_of, order)
+    fixed = np.full(groups, -1) if fixed is None else fixed
+    part_of = _assign(counts, wanted, importance, order, fixed)
+    _repair(counts, wanted, importance, part_of, order[fixed[order] < 0])
     parts: np.ndarray = part_of[group_of]
     return parts
 
@@ -123,14 +145,20 @@ def _label_shares(labels: sparse.csr_array, group_of: np.ndarray, groups: int) -
     return counts
 
 
-def _assign(counts: sparse.csr_array, shares: np.ndarray, importance: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _assign(
+    counts: sparse.csr_array, shares: np.ndarray, importance: np.ndarray, order: np.ndarray, fixed: np.ndarray
+) -> np.ndarray:
     """Return the part of every group."""
     queues = _queues(counts, order)
     have = np.zeros((len(shares), counts.shape[1]))
     groups_left = np.bincount(counts.indices, minlength=counts.shape[1]).astype(float)
+    part_of = fixed.copy()
+    for group in np.flatnonzero(fixed >= 0).tolist():
+        columns, own = _row(counts, group)
+        have[fixed[group], columns] += own
+        groups_left[columns] -= 1
     groups_left[groups_left == 0] = np.inf
-    part_of = np.full(counts.shape[0], -1)
-    for _ in range(counts.shape[0]):
+    for _ in range(int((fixed < 0).sum())):
         label = int(groups_left.argmin())
         queue = queues[label]
         while part_of[queue[-1]] >= 0:

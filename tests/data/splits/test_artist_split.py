@@ -160,6 +160,46 @@ class TestGroups:
         assert len(set(track_groups(tracks, albums, None))) == 3
 
 
+class TestLaterSplits:
+    """A collection that was split before."""
+
+    def many(self, count, start=0, genre="rock"):
+        return [album(f"a{i}", f"Artist {i}", genre=genre if i % 2 else "jazz") for i in range(start, start + count)]
+
+    def split(self, *albums, before=None, val=0.2, **options):
+        table, tracks, tags = collection(*albums)
+        splits = make_splits(tracks, table, LABELS, val=val, test=0.2, seed=0, tags=tags, before=before, **options)
+        return dict(zip(tracks["track_id"].to_pylist(), splits.tolist(), strict=True))
+
+    def test_other_labels_move_no_track(self):
+        first = self.split(*self.many(30))
+        assert self.split(*self.many(30, genre="jazz")) != first  # without the splits before
+        assert self.split(*self.many(30, genre="jazz"), before=first) == first
+
+    def test_new_artists_balance_the_splits_and_known_ones_stay(self):
+        first = self.split(*self.many(30))
+        uneven = {track: "train" for track in first}
+        later = self.split(*self.many(60), album("more", "Artist 3"), before=uneven)
+        assert {track: later[track] for track in uneven} == uneven
+        assert later["more/0"] == "train"
+        counts = {name: sum(split == name for split in later.values()) for name in SPLITS}
+        assert counts["test"] >= 20
+        assert counts["val"] >= 20
+
+    def test_of_artists_who_are_connected_now_the_fewest_tracks_move(self):
+        first = self.split(*self.many(30))
+        one = next(track for track, split in first.items() if split == "test").split("/")[0]
+        others = sorted({track.split("/")[0] for track, split in first.items() if split == "train"})[:2]
+        names = [f"Artist {name[1:]}" for name in (one, *others)]
+        later = self.split(*self.many(30), album("both", *names), before=first)
+        assert {track for track in first if later[track] != first[track]} == {f"{one}/0", f"{one}/1"}
+        assert later["both/0"] == later[f"{one}/0"] == "train"
+
+    def test_a_validation_split_is_kept_if_the_settings_no_longer_have_one(self):
+        first = self.split(*self.many(30))
+        assert self.split(*self.many(30), before=first, val=0) == first
+
+
 def test_the_report_matches_plain_counting():
     albums, tracks, tags = collection(
         album("1", "A"), album("2", "A", "B"), album("3", "C", genre="jazz"), album("4", "D", genre="jazz")
