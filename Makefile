@@ -61,7 +61,7 @@ docs: setup
 
 # The source distribution and the wheel, in dist/.
 dist: setup
-	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m build --no-isolation --outdir dist
 
 proto:
 	$(BIN)/python -m grpc_tools.protoc --proto_path=eno/data/lute --descriptor_set_out=eno/data/lute/lute.binpb lute.proto
