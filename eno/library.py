@@ -337,9 +337,13 @@ class _Steps:
     def __init__(self, library: Library) -> None:
         self._library, self.steps = library, list[Step]()
         data, chosen = library.data, library.settings
-        lute = f" {chosen.lute}" if chosen.lute else " lute.db"
-        self._add("imported", _changed(data.albums), (), f"eno import lute{lute}", _rows(data.albums, "albums"))
-        self._add("scanned", _changed(data.tracks), (), "eno scan", _rows(data.tracks, "tracks"))
+        scanned = partial(self._add, "scanned", _changed(data.tracks), (), "eno scan", _rows(data.tracks, "tracks"))
+        if not chosen.lute:
+            scanned()  # labels from anywhere but Lute belong to files
+        source = f"lute {chosen.lute}" if chosen.lute else "tags"
+        self._add("imported", _changed(data.albums), (), f"eno import {source}", _rows(data.albums, "albums"))
+        if chosen.lute:
+            scanned()
         self._add("matched", _changed(data.matches), ("imported", "scanned"), "eno match")
         self._add("labelled", _changed(data.label_encoder), ("imported", "matched"), "eno labels", self._labels())
         self._add("split", _changed(data.splits / "train.parquet"), ("matched", "labelled"), "eno split")

@@ -10,6 +10,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from eno.data.imports.items import LabelImportReport
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.library.scanning import ScanReport
 from eno.data.lute.importing import ImportReport
@@ -33,6 +34,17 @@ def import_lines(report: ImportReport) -> list[str]:
         lines.append(f"{report.merged_spellings} spellings of labels were replaced by more frequent ones")
     lines += [f"malformed: {one.place}: {one.reason}" for one in report.examples[:_EXAMPLES]]
     return lines + [f"all malformed records: {report.ledger}"] * (report.malformed > _EXAMPLES)
+
+
+def label_import_lines(report: LabelImportReport) -> list[str]:
+    """Summarise an import of labels."""
+    lines = [f"{report.tracks:,} tracks with labels, {report.albums:,} albums"]
+    for family, counts in report.labels.items():
+        common = ", ".join(f"{label} {count}" for label, count in list(counts.items())[:8])
+        lines.append(f"{family}: {len(counts)} labels: {common}{', …' * (len(counts) > 8)}")
+    if report.skipped:
+        lines.append(f"{len(report.skipped):,} left out, for example:")
+    return lines + [f"  {one}" for one in report.skipped[:_EXAMPLES]]
 
 
 def scan_lines(report: ScanReport) -> list[str]:

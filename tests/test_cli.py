@@ -365,7 +365,7 @@ class TestCatalogueAndTrain:
         [
             (
                 ["train", "--store", "store"],
-                "none have been imported. Import them: eno import lute",
+                "none have been imported. Import them: eno import lute lute.db; or, after eno scan, eno import tags",
             ),
             (["evaluate", "--model", "gone"], "gone: has no training record"),
             (["retrain", "--model", "raw"], "raw: has no training record"),

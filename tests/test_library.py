@@ -166,7 +166,7 @@ class TestStatus:
         assert "next      eno embed" in result.output
         rows = [json.loads(line) for line in run("status", "--json").output.splitlines()]
         assert [row["name"] for row in rows] == [
-            "imported", "scanned", "matched", "labelled", "split", "embedded", "indexed", "trained",
+            "scanned", "imported", "matched", "labelled", "split", "embedded", "indexed", "trained",
         ]  # fmt: skip
         assert all(row["due"] and row["changed"] is None for row in rows)
 

@@ -15,6 +15,7 @@ from eno.cli import (
     embedding,
     encoders,
     evaluating,
+    importing,
     maintenance,
     mapping,
     serving,
@@ -40,8 +41,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for module in (
-    setup, catalogue, embedding, maintenance, encoders, training, evaluating, teaching, tagging, writing, similar,
-    duplicates, mapping, serving, tracked,
+    setup, importing, catalogue, embedding, maintenance, encoders, training, evaluating, teaching, tagging, writing,
+    similar, duplicates, mapping, serving, tracked,
 ):  # fmt: skip
     app.add_typer(module.app)
 

@@ -1,4 +1,4 @@
-"""Commands for the collection: ``import``, ``scan``, ``match``, ``labels``, ``split``, ``explore``."""
+"""Commands for the collection: ``scan``, ``match``, ``labels``, ``split``, ``explore``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from eno.cli.commands import COLLECTION, EnoGroup, command
+from eno.cli.commands import COLLECTION, command
+from eno.cli.importing import import_lute_albums
 from eno.cli.options import (
     AudioRootOption,
     ExcludeOption,
@@ -32,30 +33,6 @@ from eno.files import AudioRoots
 from eno.library import Library
 
 app = typer.Typer()
-importing = typer.Typer(help="Import album metadata.", no_args_is_help=True, cls=EnoGroup)
-app.add_typer(importing, name="import", rich_help_panel=COLLECTION)
-
-
-@importing.callback()
-def _importing() -> None:
-    """Import album metadata."""
-
-
-@command(importing, "lute")
-def import_lute_albums(
-    where: LibraryOptions,
-    source: Annotated[
-        str | None,
-        typer.Argument(help="lute.db, JSON Lines, JSON, Parquet, or grpc://host:port (default: 'lute' in eno.toml)"),
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first malformed record")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Import the albums from RateYourMusic that Lute collected."""
-    library = where.open(lute=source)
-    if library.settings.lute is None:
-        raise ConfigError("The source of Lute's albums is unknown. Specify it: eno import lute lute.db")
-    _import(library, strict=strict, as_json=as_json)
 
 
 @command(app, panel=COLLECTION)
@@ -159,32 +136,18 @@ def prepare(library: Library) -> None:
     if (data.splits / "train.parquet").is_file() and data.label_encoder.is_file():
         return
     steps: list[tuple[Path, Callable[[Library], None]]] = [
-        (data.albums, _import), (data.tracks, _scan), (data.matches, _match), (data.label_encoder, _labels),
+        (data.albums, import_lute_albums), (data.tracks, _scan), (data.matches, _match), (data.label_encoder, _labels),
         (data.splits / "train.parquet", _split),
     ]  # fmt: skip
     if not data.albums.is_file() and library.settings.lute is None:
         raise ConfigError(
-            "Training needs albums with genres or descriptors, and none have been imported. Import them: "
-            "eno import lute lute.db"
+            "Training needs labels such as genres, and none have been imported. Import them: "
+            "eno import lute lute.db; or, after eno scan, eno import tags, eno import csv FILE or eno import folders"
         )
     for made, run in steps:
         if not made.is_file():
-            errors.print(f"[dim]{run.__name__.strip('_')}: not run yet; running it now[/]")
+            errors.print(f"[dim]{run.__name__.strip('_').partition('_')[0]}: not run yet; running it now[/]")
             run(library)
-
-
-def _import(library: Library, *, strict: bool = False, as_json: bool = False) -> None:
-    from eno.data.lute.importing import import_lute
-    from eno.summary import import_lines
-
-    assert library.settings.lute is not None
-    with progress("importing") as show:
-        report = import_lute(library.settings.lute, library.data.albums, strict=strict, on_progress=show)
-    if as_json:
-        print_json(asdict(report))
-        return
-    print_lines(import_lines(report))
-    console.print(f"albums  {shown(library.data.albums)}")
 
 
 def _scan(
@@ -226,8 +189,11 @@ def _match(library: Library, *, review: Path | None = None, mbids: Path | None =
     data, path = library.data, review or library.data.match_review
     tracks, albums = library.tracks, library.albums
     known = read_mbids(mbids) if mbids else None
+    imported = _imported(library)
     with progress("matching") as show:
-        report = match_tracks(tracks, albums, data.matches, path, album_of_mbid=known, on_progress=show)
+        report = match_tracks(
+            tracks, albums, data.matches, path, album_of_mbid=known, imported=imported, on_progress=show
+        )
     if as_json:
         print_json({**asdict(report), "review": str(path)})
         return
@@ -235,16 +201,26 @@ def _match(library: Library, *, review: Path | None = None, mbids: Path | None =
     console.print(f"matches {shown(data.matches)}")
 
 
+def _imported(library: Library) -> dict[str, str]:
+    """Return the albums that were imported with their files, by track."""
+    from eno.data.imports.items import read_track_labels
+
+    own = read_track_labels(library.data.track_labels)
+    return dict(zip(own["track_id"].to_pylist(), own["file_name"].to_pylist(), strict=True))
+
+
 def _explain_match(library: Library, path: str, *, review: Path | None, mbids: Path | None, as_json: bool) -> None:
     from eno.data.matching import read_mbids
     from eno.data.matching.explaining import explain
+    from eno.data.matching.matcher import without_imported
     from eno.summary import explanation_table
 
     known = read_mbids(mbids) if mbids else None
     for root in library.audio_roots.folders:
         if (place := Path(path).absolute()).is_relative_to(root.absolute()):
             path = place.relative_to(root.absolute()).as_posix()
-    for one in explain(library.tracks, library.albums, path, review or library.data.match_review, known):
+    albums = without_imported(library.albums, _imported(library))
+    for one in explain(library.tracks, albums, path, review or library.data.match_review, known):
         if as_json:
             print_json(asdict(one))
             continue

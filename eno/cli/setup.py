@@ -21,6 +21,7 @@ from eno.library import Library, Step
 app = typer.Typer()
 
 _CATALOGUE = ("imported", "scanned", "matched", "labelled", "split", "trained")
+_SOURCES = "eno import tags, eno import csv FILE, eno import folders, or eno import lute lute.db"
 _EXAMPLE = """
 # Each encoder, head and other step has a section for its options. Two of the defaults:
 # [windows]
@@ -123,7 +124,8 @@ def _print_next(library: Library, steps: list[Step] | None = None) -> None:
     elif has_albums:
         console.print("next      eno tag FILE, eno similar TRACK, or eno serve")
     else:
-        console.print("next      eno similar TRACK; to train your own tags, import albums: eno import lute lute.db")
+        scan = "" if library.data.tracks.is_file() else "eno scan, then "
+        console.print(f"next      eno similar TRACK; to train your own tags, import labels: {scan}{_SOURCES}")
 
 
 @command(app, panel=SETUP)

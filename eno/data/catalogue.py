@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from eno.data.imports.items import read_track_labels
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.labels.hierarchy import Hierarchy
 from eno.data.labels.vocabulary import build_vocabulary
 from eno.data.layout import DataRoot
 from eno.data.library.scanning import read_tracks
-from eno.data.lute.albums import read_albums
+from eno.data.lute.albums import ALBUM_SCHEMA, LABEL_COLUMNS, read_albums
 from eno.data.matching.matcher import albums_with_tracks, read_matches
 from eno.data.splits.artist_split import (
     LEFT_OUT,
@@ -46,7 +47,7 @@ def choose_labels(
     """
     albums = read_albums(root.albums)
     labels, counts = build_vocabulary(
-        albums if all_albums else albums_with_tracks(albums, read_matches(root.matches)),
+        albums if all_albums else _albums_with_labels(root, albums),
         min_albums=min_albums,
         min_artists=min_artists,
         aliases=aliases,
@@ -56,6 +57,24 @@ def choose_labels(
     write_table(root.label_counts, counts)
     labels.save(root.label_encoder)
     return labels, counts
+
+
+def _albums_with_labels(root: DataRoot, albums: pa.Table) -> pa.Table:
+    """Return the albums that have tracks, with the labels of these tracks."""
+    matches, own = read_matches(root.matches), read_track_labels(root.track_labels)
+    albums = albums_with_tracks(albums, matches)
+    if not len(own):
+        return albums
+    found: dict[str, dict[str, dict[str, None]]] = {}
+    for row in label_tracks(matches, albums, own).to_pylist():
+        labels = found.setdefault(row["file_name"], {name: {} for name in LABEL_COLUMNS})
+        for name in LABEL_COLUMNS:
+            labels[name] |= dict.fromkeys(row[name] or ())
+    for name in LABEL_COLUMNS:
+        field = ALBUM_SCHEMA.field(name)
+        lists = pa.array([list(found[album][name]) for album in albums["file_name"].to_pylist()], field.type)
+        albums = albums.set_column(albums.column_names.index(name), field, lists)
+    return albums
 
 
 def split_tracks(
@@ -68,7 +87,8 @@ def split_tracks(
     see `eno.data.splits.official.read_official_splits`. Also returns its entries that are not in this collection.
     """
     albums, tags = read_albums(root.albums), read_tracks(root.tracks)
-    tracks, labels = label_tracks(read_matches(root.matches), albums), LabelEncoder.load(root.label_encoder)
+    tracks = label_tracks(read_matches(root.matches), albums, read_track_labels(root.track_labels))
+    labels = LabelEncoder.load(root.label_encoder)
     unknown: list[str] = []
     before = {} if anew else splits_before(root.splits)
     if official is None:

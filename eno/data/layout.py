@@ -14,6 +14,8 @@ class DataRoot:
         """The default audio folder; eno never writes to it."""
         self.albums = root / "raw" / "metadata" / "albums.parquet"
         """Albums, written by ``eno import``."""
+        self.track_labels = root / "raw" / "metadata" / "track_labels.parquet"
+        """Labels of single tracks, written by ``eno import`` for labels that belong to files."""
         processed = root / "processed"
         self.tracks = processed / "tracks.parquet"
         """Audio files and their tags, written by ``eno scan``."""

@@ -32,6 +32,7 @@ TRACK_SCHEMA = pa.schema([
     ("track_id", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()),
     ("artist", pa.string()), ("album_artist", pa.string()), ("album", pa.string()), ("title", pa.string()),
     ("track_number", pa.int32()), ("disc_number", pa.int32()), ("year", pa.int32()), ("genres", pa.list_(pa.string())),
+    ("styles", pa.list_(pa.string())), ("moods", pa.list_(pa.string())), ("groupings", pa.list_(pa.string())),
     ("musicbrainz_recording_id", pa.string()), ("musicbrainz_release_id", pa.string()),
     ("musicbrainz_release_group_id", pa.string()), ("spotify_album_id", pa.string()),
     ("duration_s", pa.float64()), ("sample_rate", pa.int32()), ("channels", pa.int32()),
@@ -191,8 +192,8 @@ def _files(table: pa.Table) -> list[tuple[str, _Stamp]]:
 
 
 def _readable(table: pa.Table) -> dict[tuple[str, _Stamp], int]:
-    """Map every readable file to its last row."""
-    fine = table["problem"].is_null().to_pylist()
+    """Map every file that need not be read again to its last row. Earlier versions did not read moods."""
+    fine = pc.and_(table["problem"].is_null(), table["moods"].is_valid()).to_pylist()
     return {file: row for row, file in enumerate(_files(table)) if fine[row]}
 
 

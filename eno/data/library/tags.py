@@ -31,6 +31,9 @@ class Tags:
     disc_number: int | None = None
     year: int | None = None  # of the first release, like Lute's dates, or else of this release
     genres: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
+    moods: tuple[str, ...] = ()
+    groupings: tuple[str, ...] = ()
     musicbrainz_recording_id: str | None = None
     musicbrainz_release_id: str | None = None
     musicbrainz_release_group_id: str | None = None
@@ -49,6 +52,9 @@ _NAMES = {
     "year": ("originaldate", "originalyear", "TDOR", "TORY", "wm/originalreleasetime", "wm/originalreleaseyear",
              "date", "datereleased", "TDRC", "TYER", "©day", "year", "wm/year"),
     "genres": ("genre", "TCON", "©gen", "wm/genre"),
+    "styles": ("style", "wm/style"),
+    "moods": ("mood", "TMOO", "wm/mood"),
+    "groupings": ("grouping", "TIT1", "GRP1", "©grp", "contentgroup", "wm/contentgroupdescription"),
     "musicbrainz_recording_id": ("musicbrainztrackid", "UFID:http://musicbrainz.org", "musicbrainz/trackid"),
     "musicbrainz_release_id": ("musicbrainzalbumid", "musicbrainz/albumid"),
     "musicbrainz_release_group_id": ("musicbrainzreleasegroupid", "musicbrainz/releasegroupid"),
@@ -87,6 +93,9 @@ def read_tags(path: Path) -> Tags:
     def text(field: str) -> str | None:
         return "; ".join(dict.fromkeys(texts(field))) or None
 
+    def many(field: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(one for text in texts(field) for part in text.split(";") if (one := part.strip())))
+
     def first(field: str, pattern: re.Pattern[str]) -> int | None:
         # A tag without a number, such as the original date "unknown", is skipped.
         found = (pattern.search(one) for name in _NAMES[field] for one in values.get(name, []))
@@ -99,9 +108,10 @@ def read_tags(path: Path) -> Tags:
         track_number=first("track_number", _NUMBER),
         disc_number=first("disc_number", _NUMBER),
         year=first("year", _YEAR),
-        genres=tuple(
-            dict.fromkeys(one for text in texts("genres") for part in text.split(";") if (one := part.strip()))
-        ),
+        genres=many("genres"),
+        styles=many("styles"),
+        moods=many("moods"),
+        groupings=many("groupings"),
         spotify_album_id=_SPOTIFY_PREFIX.sub("", spotify) if spotify else None,
     )
 

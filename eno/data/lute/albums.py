@@ -31,7 +31,8 @@ NEEDED_COLUMNS = ("file_name", *LABEL_COLUMNS)
 
 def read_albums(path: Path) -> pa.Table:
     """Read the albums table: one row per album, the columns of `ALBUM_SCHEMA`, and further columns of the file."""
-    return read_table(path, schema=ALBUM_SCHEMA, needed=NEEDED_COLUMNS, origin="Create it with: eno import lute SOURCE")
+    origin = "Create it with: eno import lute SOURCE, or after eno scan with: eno import tags, csv or folders"
+    return read_table(path, schema=ALBUM_SCHEMA, needed=NEEDED_COLUMNS, origin=origin)
 
 
 def album_artists(albums: pa.Table) -> list[list[str]]:

@@ -77,6 +77,7 @@ def match(
     review_path: Path,
     *,
     album_of_mbid: Mapping[str, str] | None = None,
+    imported: Mapping[str, str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> MatchReport:
     """Find the album of every track, and write the matches and the review file.
@@ -96,12 +97,17 @@ def match(
         Its decisions are followed and kept, and ambiguous albums are added; see `eno.data.matching.review.Review`.
     album_of_mbid : mapping, optional
         From ids of MusicBrainz releases and release groups to the ``file_name`` of albums; see `read_mbids`.
+    imported : mapping of str to str, optional
+        From track ids to the ``file_name`` of albums that were imported with the files. These albums are for tracks
+        that nothing else decides about.
     on_progress : callable, optional
         Receives the number of tracks done and of all tracks.
     """
     report_progress = on_progress or (lambda done, total: None)
     tracks = readable(tracks)
     groups = group_tracks(tracks)
+    imported = imported or {}
+    albums = without_imported(albums, imported)
     folders = known_names(albums)
     review = Review.read(review_path, known=folders)
     review.locate(groups)
@@ -115,7 +121,7 @@ def match(
                 review.ask(one.group, [found for found in one.candidates if _is_askable(found)][:5], albums)
             done += len(one.rows)
             report_progress(done, len(tracks))
-    table = _table(tracks, decided)
+    table = _table(tracks, _with_imported(tracks, decided, imported))
     write_table(destination, table)
     review.add_answers(Review.read(review_path, known=folders))
     review.write(review_path)
@@ -139,6 +145,30 @@ def _without_garbage_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def without_imported(albums: pa.Table, imported: Mapping[str, str]) -> pa.Table:
+    """Return the albums without those that were imported with their files, which need not be searched for."""
+    those = pa.array(sorted(set(imported.values())), pa.string())
+    return albums.filter(pc.invert(pc.is_in(albums["file_name"], value_set=those)))
+
+
+def _with_imported(
+    tracks: pa.Table, decided: list[tuple[np.ndarray, Decision]], imported: Mapping[str, str]
+) -> list[tuple[np.ndarray, Decision]]:
+    """Give tracks without a match the album that was imported with their files."""
+    if not imported:
+        return decided
+    ids, result = tracks["track_id"].to_pylist(), []
+    for rows, decision in decided:
+        by_album: dict[str | None, list[int]] = {}
+        for row in rows.tolist():
+            album = None if decision.decision == "matched" else imported.get(ids[row])
+            by_album.setdefault(album, []).append(row)
+        for album, own in by_album.items():
+            found = Decision("matched", album, "import", 1.0, "its labels were imported with the file")
+            result.append((np.array(own), decision if album is None else found))
+    return result
 
 
 def readable(tracks: pa.Table) -> pa.Table:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -54,8 +55,12 @@ class SplitReport:
     moved: int = 0  # tracks that were in another one
 
 
-def label_tracks(matches: pa.Table, albums: pa.Table) -> pa.Table:
-    """Return the matched tracks with the labels of their albums, in the columns of `SPLIT_SCHEMA`."""
+def label_tracks(matches: pa.Table, albums: pa.Table, track_labels: pa.Table | None = None) -> pa.Table:
+    """Return the matched tracks with the labels of their albums, in the columns of `SPLIT_SCHEMA`.
+
+    A track with labels of its own, from `eno.data.imports.read_track_labels`, has those in place of the labels of an
+    album that was imported with it, and in addition to those of any other album.
+    """
     matched = matches.filter(pc.equal(matches["decision"], "matched"))
     if len(matched) == 0:
         raise CatalogueError("No track is matched to an album. For the reasons, run: eno match")
@@ -67,7 +72,25 @@ def label_tracks(matches: pa.Table, albums: pa.Table) -> pa.Table:
         )
     labels = albums.select(LABEL_COLUMNS).take(rows)
     columns = [matched["track_id"], matched["file_name"], *labels.columns]
-    return pa.Table.from_arrays(columns, names=SPLIT_SCHEMA.names).cast(SPLIT_SCHEMA)
+    table = pa.Table.from_arrays(columns, names=SPLIT_SCHEMA.names).cast(SPLIT_SCHEMA)
+    return table if track_labels is None or not len(track_labels) else _with_own_labels(table, track_labels)
+
+
+def _with_own_labels(table: pa.Table, track_labels: pa.Table) -> pa.Table:
+    own: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in track_labels.to_pylist():
+        own[row["track_id"]].append(row)
+    imported = set(track_labels["file_name"].to_pylist())
+    rows = table.to_pylist()
+    for row in rows:
+        if found := own.get(row["track_id"]):
+            sources = found if row["file_name"] in imported else [row, *found]
+            row |= {name: list(_merged(one[name] for one in sources)) for name in LABEL_COLUMNS}
+    return pa.Table.from_pylist(rows, schema=SPLIT_SCHEMA)
+
+
+def _merged(lists: Iterable[list[str] | None]) -> dict[str, None]:
+    return dict.fromkeys(label for labels in lists for label in labels or ())
 
 
 def make_splits(

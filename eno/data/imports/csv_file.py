@@ -1,0 +1,111 @@
+"""Labels from CSV and TSV files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from eno.data.imports.folders import FAMILY_OF
+from eno.data.imports.items import DESCRIPTOR, GENRE, Item, split_labels
+from eno.data.imports.paths import TrackPaths
+from eno.errors import CatalogueError
+from eno.files import csv_records
+
+_PATHS = ("path", "track_id", "file", "filename", "file_name")
+_LABELS = ("label", "labels", "tag", "tags")
+_OTHERS = ("artist", "album", "title", "family", "value")
+_FAMILIES = {GENRE: GENRE, DESCRIPTOR: DESCRIPTOR, **FAMILY_OF}
+
+
+def read_label_csv(
+    path: Path,
+    tracks: TrackPaths,
+    *,
+    family: str = GENRE,
+    columns: Mapping[str, str] | None = None,
+    separators: str = ";|",
+    threshold: float = 0.5,
+) -> tuple[list[Item], list[str]]:
+    """Read labels of tracks or albums from a CSV or TSV file with a header.
+
+    A row is about the track or folder in the column ``path``, or else about the album in ``artist`` and ``album``. Its
+    labels are in the column ``label``, which may be a list, of the family in the column ``family``; in columns named
+    after a family, such as ``genre`` or ``moods``; and in one column per label, whose values are from 0 to 1.
+
+    Parameters
+    ----------
+    tracks : TrackPaths
+    family : str
+        Family of the labels for which the file names none.
+    columns : mapping of str to str, optional
+        Further columns with labels → family.
+    threshold : float
+        A label with a value has to have at least this one.
+
+    Returns
+    -------
+    items : list of Item
+    skipped : list of str
+        Rows that were left out, each with the reason.
+    """
+    header, rows = csv_records(path, CatalogueError, separators=",;\t")
+    names = {name: name.strip().casefold() for name in header}
+    values = {names[name]: name for name in header}
+    place = next((values[name] for name in _PATHS if name in values), None)
+    if place is None and not {"artist", "album"} <= values.keys():
+        raise CatalogueError(f"{path}: expected a column path, or artist and album; found {', '.join(header)[:200]}.")
+    lists = {name: _FAMILIES[key] for name, key in names.items() if key in _FAMILIES} | {
+        name: family for name, key in names.items() if key in _LABELS
+    }
+    if missing := sorted((columns or {}).keys() - names.keys()):
+        raise CatalogueError(f"{path}: has no column {missing[0]!r}; found {', '.join(header)[:200]}.")
+    lists |= columns or {}
+    used = {place, *lists, *(name for name, key in names.items() if key in _OTHERS)}
+    binary = [name for name in header if name not in used and name.strip() and _is_value_column(name, rows)]
+    if not lists and not binary:
+        raise CatalogueError(
+            f"{path}: no column has labels; expected one named label or genre, or one for each label with values from "
+            f"0 to 1; found {', '.join(header)[:200]}."
+        )
+    items: list[Item] = []
+    skipped: list[str] = []
+    for line, row in rows:
+        artist, album, title = (row[values[name]].strip() or None if name in values else None for name in _OTHERS[:3])
+        ids = tracks.find(row[place]) if place is not None and row[place].strip() else []
+        if not ids and (place is not None or not (artist and album)):
+            unknown = "lacks an artist or an album" if place is None else f"{row[place]!r} is no track here, or several"
+            skipped.append(f"line {line}: {unknown}")
+            continue
+        own = row[values["family"]].strip() if "family" in values else ""
+        strength = _value(row[values["value"]]) if "value" in values and row[values["value"]].strip() else 1.0
+        if strength is None:
+            skipped.append(f"line {line}: the value {row[values['value']]!r} is not a number from 0 to 1")
+            continue
+        found = [
+            (_family(own or kind) if names[name] in _LABELS else kind, label)
+            for name, kind in lists.items()
+            for label in split_labels(row[name], separators)
+            if strength >= threshold
+        ]
+        found += [(family, label) for name in binary for label in split_labels(name, "")
+                  if (_value(row[name]) or 0) >= threshold]  # fmt: skip
+        if found:
+            items.append(Item(ids, found, artist, album, title))
+    return items, skipped
+
+
+def _family(name: str) -> str:
+    return _FAMILIES.get(name.casefold(), name)
+
+
+def _is_value_column(name: str, rows: list[tuple[int, dict[str, str]]]) -> bool:
+    texts = [text for _, row in rows if (text := row[name].strip())]
+    return bool(texts) and all(_value(text) is not None for text in texts)
+
+
+def _value(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value <= 1 else None

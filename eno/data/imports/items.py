@@ -1,0 +1,216 @@
+"""Imported labels as rows of the albums table, and as labels of single tracks."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eno.data.layout import DataRoot
+from eno.data.lute.albums import ALBUM_SCHEMA, LABEL_COLUMNS, read_albums
+from eno.data.matching.artists import is_various, main_artist
+from eno.data.names import clean_label, label_key, name_key
+from eno.data.tables import read_table, write_table
+from eno.errors import CatalogueError
+
+GENRE, DESCRIPTOR = "genre", "descriptor"
+_COLUMN_OF = {GENRE: "primary_genres", DESCRIPTOR: "descriptors"}
+
+SOURCE = pa.field("source", pa.string())
+"""Another column of the albums table: which import a row is from; null for Lute."""
+
+TRACK_LABELS_SCHEMA = pa.schema([
+    ("track_id", pa.string()), ("source", pa.string()), ("file_name", pa.string()),
+    *(ALBUM_SCHEMA.field(name) for name in LABEL_COLUMNS),
+])  # fmt: skip
+"""Columns of ``track_labels.parquet``; DATA.md describes them."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """Labels of tracks, or of an album whose tracks `eno match` will find.
+
+    Attributes
+    ----------
+    track_ids : sequence of str
+        The tracks that have the labels. If empty, `artist` and `album` are needed.
+    labels : list of (str, str)
+        Family, such as ``"genre"`` or ``"descriptor"``, and name of each label.
+    artist, album, title : str or None
+        These take precedence over the tags of the tracks.
+    """
+
+    track_ids: Sequence[str]
+    labels: list[tuple[str, str]]
+    artist: str | None = None
+    album: str | None = None
+    title: str | None = None
+
+
+@dataclass(frozen=True)
+class LabelImportReport:
+    """Counts of an import of labels."""
+
+    source: str
+    tracks: int  # tracks that have labels of their own
+    albums: int
+    labels: dict[str, dict[str, int]]  # family → label → number of tracks, or of albums whose tracks are not known yet
+    skipped: list[str] = field(default_factory=list)  # entries that were left out, each with the reason
+
+
+def split_labels(text: str, separators: str) -> list[str]:
+    """Split a list of labels in one text, and tidy each of them.
+
+    Examples
+    --------
+    >>> split_labels("Shoegaze; dream  pop;", ";|")
+    ['Shoegaze', 'dream pop']
+    """
+    parts = re.split(f"[{re.escape(separators)}]", text) if separators else [text]
+    return [label for part in parts if (label := clean_label(part))]
+
+
+def write_import(data: DataRoot, source: str, items: Iterable[Item], skipped: Sequence[str] = ()) -> LabelImportReport:
+    """Add imported labels to the albums and to the labels of tracks; they replace those of an earlier such import.
+
+    Tracks of the same album and folder become one album; a track without the name of an album is its own album.
+    """
+    items = list(items)
+    tracks = _tags(data) if any(item.track_ids for item in items) else {}
+    albums: dict[str, dict[str, Any]] = {}
+    labels: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+    file_name_of: dict[str, str] = {}
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    spelled: dict[tuple[str, str], str] = {}
+    for item in items:
+        for place in item.track_ids or ("",):
+            tags = tracks.get(place, {})
+            file_name, row = _album_of(source, place, item, tags)
+            row = albums.setdefault(file_name, row)
+            row["artists"].update(_artists(item.artist or tags.get("album_artist") or tags.get("artist")))
+            row["size"] += 1
+            if tags or item.title:
+                row["tracks"][place] = {
+                    "name": item.title or tags.get("title"),
+                    "duration_seconds": round(tags["duration_s"]) if tags.get("duration_s") else None,
+                }
+            if place:
+                file_name_of[place] = file_name
+            for family, name in item.labels:
+                shown = spelled.setdefault((family, label_key(name)), name)
+                for owner in filter(None, (place, file_name)):
+                    labels[owner][family][label_key(name)] = shown
+    for owner in [*file_name_of, *(name for name in albums if name not in set(file_name_of.values()))]:
+        for family, names in labels[owner].items():
+            counts[family].update(names.values())
+    if not any(counts.values()):
+        example = f"; for example {skipped[0]}" if skipped else ""
+        raise CatalogueError(f"eno import {source}: no labels were found{example}.")
+    rows = [
+        {"file_name": name, **_finished(row), **_label_columns(labels[name]), "source": source}
+        for name, row in albums.items()
+    ]
+    _replace_rows(data.albums, _albums_with_source(data.albums), rows, source)
+    _replace_rows(
+        data.track_labels,
+        read_track_labels(data.track_labels),
+        [
+            {"track_id": track_id, "source": source, "file_name": name, **_label_columns(labels[track_id])}
+            for track_id, name in file_name_of.items()
+        ],
+        source,
+    )
+    return LabelImportReport(
+        source=source,
+        tracks=len(file_name_of),
+        albums=len(albums),
+        labels={family: dict(found.most_common()) for family, found in sorted(counts.items())},
+        skipped=list(skipped),
+    )
+
+
+def read_track_labels(path: Path) -> pa.Table:
+    """Read the labels of single tracks, with the columns of `TRACK_LABELS_SCHEMA`; empty if none were imported."""
+    if not path.is_file():
+        return TRACK_LABELS_SCHEMA.empty_table()
+    origin = "Delete it and import the labels again."
+    table = read_table(path, schema=TRACK_LABELS_SCHEMA, needed=("track_id", "file_name"), origin=origin)
+    return table.select(TRACK_LABELS_SCHEMA.names)
+
+
+def imported_albums(path: Path) -> pa.Table:
+    """Return the rows of the albums table that are not Lute's."""
+    table = _albums_with_source(path)
+    return table.filter(pc.is_valid(table[SOURCE.name]))
+
+
+def keep_imported(path: Path, rows: pa.Table) -> None:
+    """Add `imported_albums` again to a table that an import of Lute's albums has replaced."""
+    if len(rows):
+        write_table(path, pa.concat_tables([_albums_with_source(path), rows], promote_options="default"))
+
+
+def _albums_with_source(path: Path) -> pa.Table:
+    schema = ALBUM_SCHEMA.append(SOURCE)
+    if not path.is_file():
+        return schema.empty_table()
+    table = read_albums(path)
+    if SOURCE.name not in table.column_names:
+        table = table.append_column(SOURCE, pa.nulls(len(table), SOURCE.type))
+    return table
+
+
+def _replace_rows(path: Path, table: pa.Table, rows: list[dict[str, Any]], source: str) -> None:
+    others = table.filter(pc.fill_null(pc.not_equal(table[SOURCE.name], source), True))
+    new = pa.Table.from_pylist(rows, schema=pa.schema([table.schema.field(name) for name in table.column_names]))
+    write_table(path, pa.concat_tables([others, new]))
+
+
+def _tags(data: DataRoot) -> dict[str, dict[str, Any]]:
+    from eno.data.library.scanning import read_tracks
+
+    columns = ["track_id", "artist", "album_artist", "album", "title", "year", "duration_s"]
+    return {row["track_id"]: row for row in read_tracks(data.tracks).select(columns).to_pylist()}
+
+
+def _album_of(source: str, place: str, item: Item, tags: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    album = item.album or tags.get("album")
+    if album and place:
+        around = item.artist or str(PurePosixPath(place).parent)
+        file_name = f"{source}/{around}/{album}"
+    elif album:
+        file_name = f"{source}/{item.artist or ''}/{album}"
+    else:
+        file_name = f"{source}/{place}"
+    year = tags.get("year")
+    date = f"{year}-01-01" if year else None
+    name = album or item.title or tags.get("title")
+    return file_name, {"name": name, "artists": Counter(), "tracks": {}, "size": 0, "release_date": date}
+
+
+def _artists(text: str | None) -> list[str]:
+    names = [main_artist(part).strip() for part in (text or "").split("; ")]
+    return [name for name in names if name and not is_various(name_key(name))]
+
+
+def _finished(row: dict[str, Any]) -> dict[str, Any]:
+    # An album whose tracks are by different artists is a compilation: the tags of the tracks say who is on it.
+    artists = [name for name, count in row["artists"].items() if 2 * count >= row["size"]]
+    return {
+        "name": row["name"],
+        "release_date": row["release_date"],
+        "artists": [{"name": name, "file_name": None} for name in artists],
+        "tracks": list(row["tracks"].values()),
+    }
+
+
+def _label_columns(labels: dict[str, dict[str, str]]) -> dict[str, list[str]]:
+    return {name: [] for name in LABEL_COLUMNS} | {
+        column: list(labels[family].values()) for family, column in _COLUMN_OF.items() if family in labels
+    }

@@ -1,0 +1,113 @@
+"""From imported labels to labelled splits."""
+
+import pytest
+
+from eno.data.imports import Item, read_track_labels, write_import
+from eno.data.imports.items import imported_albums, keep_imported
+from eno.data.lute.albums import read_albums
+from eno.data.lute.importing import import_lute
+from eno.errors import CatalogueError
+from eno.files import write_json_lines
+from tests.data.imports.conftest import track
+
+ROCK, FOLK, CALM = ("genre", "Rock"), ("genre", "Folk"), ("descriptor", "calm")
+
+
+def test_tracks_keep_their_own_labels_and_artists_stay_in_one_split(collection):
+    rows = [track(f"{a}/{b}/{n}.ogg", f"artist {a}", f"album {b}") for a in range(6) for b in "xy" for n in range(2)]
+    collection.scanned(rows)
+    write_import(
+        collection.data,
+        "tags",
+        [Item([row["track_id"]], [FOLK if "0.ogg" in row["track_id"] else ROCK]) for row in rows],
+    )
+    report = collection.match()
+    assert (report.matched, report.albums, report.by_method) == (24, 12, {"import": 24})
+    encoder, counts = collection.labels()
+    assert encoder.genres == ["Folk", "Rock"]
+    assert {row["label"]: (row["albums"], row["artists"]) for row in counts.to_pylist()} == {
+        "Folk": (12, 6), "Rock": (12, 6),
+    }  # fmt: skip
+    splits = collection.split()
+    assert {row["track_id"] for rows in splits.values() for row in rows} == {row["track_id"] for row in rows}
+    for own in splits.values():
+        for row in own:
+            assert row["primary_genres"] == (["Folk"] if "0.ogg" in row["track_id"] else ["Rock"])
+    artists = [{row["track_id"][0] for row in own} for own in splits.values()]
+    assert sum(map(len, artists)) == 6
+
+
+def test_files_without_tags_are_albums_of_their_own(collection):
+    ids = [f"blues/blues.{n:05}.wav" for n in range(8)]
+    collection.scanned([track(one) for one in ids])
+    write_import(collection.data, "folders", [Item([one], [FOLK]) for one in ids])
+    assert collection.match().albums == 8
+    collection.labels()
+    assert all(collection.split().values())
+
+
+def test_a_compilation_has_no_artists_and_an_album_by_one_artist_with_guests_has_one(collection):
+    rows = [track(f"va/{n}.ogg", f"artist {n}", "Sampler") for n in range(4)]
+    rows += [track(f"a/{n}.ogg", "Björk" if n else "Björk feat. Tricky", "Post") for n in range(3)]
+    collection.scanned(rows)
+    write_import(collection.data, "tags", [Item([row["track_id"]], [ROCK]) for row in rows])
+    found = {row["name"]: row for row in read_albums(collection.data.albums).to_pylist()}
+    assert found["Sampler"]["artists"] == []
+    assert [one["name"] for one in found["Post"]["artists"]] == ["Björk"]
+
+
+def test_an_album_of_lute_is_preferred_and_its_labels_are_joined_with_those_of_the_track(collection, tmp_path):
+    lute = tmp_path / "lute.jsonl"
+    album = {
+        "name": "Post", "file_name": "release/album/bjork/post",
+        "artists": [{"name": "Björk", "file_name": "artist/bjork"}],
+        "primary_genres": ["Art Pop"], "secondary_genres": [], "descriptors": [],
+    }  # fmt: skip
+    write_json_lines(lute, [album])
+    collection.scanned([
+        track("release/album/bjork/post/1.ogg", "Björk", "Post"), track("other/1.ogg", "Low", "Secret Name"),
+    ])  # fmt: skip
+    items = [Item(["release/album/bjork/post/1.ogg"], [CALM]), Item(["other/1.ogg"], [FOLK])]
+    write_import(collection.data, "tags", items)
+    others = imported_albums(collection.data.albums)
+    import_lute(lute, collection.data.albums)
+    keep_imported(collection.data.albums, others)
+    assert collection.match().by_method == {"layout": 1, "import": 1}
+    encoder, _ = collection.labels()
+    assert (encoder.genres, encoder.descriptors) == (["Art Pop", "Folk"], ["calm"])
+    rows = [row for own in collection.split(val=0.0, test=0.5).values() for row in own]
+    assert {row["track_id"]: (row["primary_genres"], row["descriptors"]) for row in rows} == {
+        "release/album/bjork/post/1.ogg": (["Art Pop"], ["calm"]),
+        "other/1.ogg": (["Folk"], []),
+    }
+
+
+def test_an_import_replaces_the_earlier_one_of_its_kind_only(collection):
+    collection.scanned([track("a.ogg", "Low", "Secret Name"), track("b.ogg", "Codeine", "Frigid Stars")])
+    write_import(collection.data, "tags", [Item(["a.ogg"], [ROCK]), Item(["b.ogg"], [ROCK])])
+    write_import(collection.data, "csv", [Item(["a.ogg"], [CALM])])
+    write_import(collection.data, "tags", [Item(["a.ogg"], [FOLK])])
+    rows = read_track_labels(collection.data.track_labels).to_pylist()
+    assert [(row["source"], row["track_id"], row["primary_genres"], row["descriptors"]) for row in rows] == [
+        ("csv", "a.ogg", [], ["calm"]), ("tags", "a.ogg", ["Folk"], []),
+    ]  # fmt: skip
+    assert sorted(row["source"] for row in read_albums(collection.data.albums).to_pylist()) == ["csv", "tags"]
+    collection.match()
+    encoder, _ = collection.labels()
+    assert (encoder.genres, encoder.descriptors) == (["Folk"], ["calm"])
+
+
+def test_nothing_is_replaced_by_an_import_without_labels(collection):
+    collection.scanned([track("a.ogg")])
+    write_import(collection.data, "tags", [Item(["a.ogg"], [ROCK])])
+    with pytest.raises(CatalogueError, match="no labels were found; for example line 2: 'x' is no track"):
+        write_import(collection.data, "tags", [], ["line 2: 'x' is no track"])
+    assert len(read_track_labels(collection.data.track_labels)) == 1
+
+
+def test_spellings_of_a_label_are_one(collection):
+    collection.scanned([track("a.ogg"), track("b.ogg")])
+    report = write_import(
+        collection.data, "csv", [Item(["a.ogg"], [("genre", "Hip Hop")]), Item(["b.ogg"], [("genre", "hip  hop")])]
+    )
+    assert report.labels == {"genre": {"Hip Hop": 2}}

@@ -1,0 +1,139 @@
+"""Labels from tags, CSV files and folders."""
+
+from pathlib import Path
+
+import pytest
+
+from eno.data.imports import write_import
+from eno.data.imports.csv_file import read_label_csv
+from eno.data.imports.folders import labels_of_folders
+from eno.data.imports.paths import TrackPaths
+from eno.data.imports.tags import labels_of_tags
+from eno.errors import CatalogueError
+from tests.data.imports.conftest import track
+
+IDS = ["Rock/Low/Secret Name/01 Starfire.flac", "Rock/Low/Secret Name/02.flac", "Folk/Nick Drake/Pink Moon/01.flac"]
+
+
+class TestTags:
+    def test_fields_belong_to_families_and_lists_are_split(self, collection):
+        tracks = collection.scanned([
+            track("a.ogg", genres=["Rock|Pop", "Noise Pop"], styles=["Shoegaze"], moods=["calm"], groupings=["night"]),
+            track("b.ogg", genres=[], styles=[], moods=[], groupings=[]),
+            track("c.ogg"),
+        ])  # fmt: skip
+        (item,) = labels_of_tags(tracks)
+        assert item.track_ids == ["a.ogg"]
+        assert item.labels == [
+            ("genre", "Rock"), ("genre", "Pop"), ("genre", "Noise Pop"), ("genre", "Shoegaze"),
+            ("descriptor", "calm"), ("descriptor", "night"),
+        ]  # fmt: skip
+        (item,) = labels_of_tags(tracks, {"mood": "genre"}, separators="")
+        assert item.labels == [("genre", "calm")]
+
+    def test_an_unknown_tag_is_an_error(self, collection):
+        with pytest.raises(CatalogueError, match="'artist' is not a tag with labels; expected one of genre"):
+            labels_of_tags(collection.scanned([]), {"artist": "genre"})
+
+
+class TestFolders:
+    def test_the_first_folder_is_the_genre(self):
+        items, skipped = labels_of_folders([*IDS, "loose.flac"])
+        assert [item.labels for item in items] == [[("genre", "Rock")]] * 2 + [[("genre", "Folk")]]
+        assert skipped == ["loose.flac: its folders do not fit {genre}"]
+
+    def test_a_pattern_names_artists_and_albums_too(self):
+        items, _ = labels_of_folders(
+            ["x/Rock/Low - Secret Name [calm]/1.flac"], "{}/{genre}/{artist} - {album} [{mood}]"
+        )
+        (item,) = items
+        assert (item.artist, item.album) == ("Low", "Post")
+        assert item.labels == [("genre", "Rock"), ("descriptor", "calm")]
+
+    @pytest.mark.parametrize("pattern", ["{artist}/{album}", "genre", "{genre}{genre}"])
+    def test_patterns_without_labels_are_errors(self, pattern):
+        with pytest.raises(CatalogueError, match="pattern"):
+            labels_of_folders(IDS, pattern)
+
+
+class TestPaths:
+    @pytest.mark.parametrize(
+        ("path", "expected"),
+        [
+            (IDS[0], [0]), ("/music/" + IDS[0], [0]), ("./" + IDS[0], [0]), (IDS[0].replace("/", "\\"), [0]),
+            ("01 Starfire.flac", [0]), ("01 Starfire", [0]), ("Pink Moon/01.mp3", [2]), ("Pink Moon/01", [2]),
+            ("Rock", [0, 1]), ("Rock/Low/", [0, 1]), ("/music/Folk", [2]),
+            ("", []), ("01", [2]), ("Starfire.flac", []), ("/elsewhere/" + IDS[0], []), ("Roc", []),
+        ],
+    )  # fmt: skip
+    def test_a_path_means_one_track_or_a_folder(self, path, expected):
+        assert TrackPaths(IDS, [Path("/music")]).find(path) == [IDS[place] for place in expected]
+
+    def test_an_end_that_fits_several_tracks_means_none(self):
+        assert TrackPaths(["a/1.ogg", "b/1.ogg"]).find("1.ogg") == []
+
+
+class TestCsv:
+    def read(self, tmp_path, text, **options):
+        path = tmp_path / "labels.csv"
+        path.write_text(text, encoding="utf-8")
+        return read_label_csv(path, TrackPaths(IDS), **options)
+
+    def test_one_label_per_row_with_its_family(self, tmp_path):
+        items, skipped = self.read(
+            tmp_path,
+            f"path,label,family\n{IDS[0]},Slowcore,genre\n{IDS[0]},calm,mood\n{IDS[2]},Folk,\ngone.flac,Rock,genre\n",
+        )
+        assert [(item.track_ids, item.labels) for item in items] == [
+            ([IDS[0]], [("genre", "Slowcore")]), ([IDS[0]], [("descriptor", "calm")]), ([IDS[2]], [("genre", "Folk")]),
+        ]  # fmt: skip
+        assert skipped == ["line 5: 'gone.flac' is no track here, or several"]
+
+    def test_one_column_per_label_with_values(self, tmp_path):
+        items, _ = self.read(
+            tmp_path,
+            f"path;happy;sad;by;year\n{IDS[0]};0.9;0.1;x;1999\n{IDS[2]};0;1;y;1972\n",
+            family="descriptor",
+        )
+        assert [item.labels for item in items] == [[("descriptor", "happy")], [("descriptor", "sad")]]
+
+    def test_lists_in_columns_named_after_families(self, tmp_path):
+        items, _ = self.read(
+            tmp_path,
+            f'Path\tGenres\tMood\tLand\n{IDS[0]}\t"Slowcore; Rock"\tcalm|quiet\tUSA\n',
+            columns={"Land": "descriptor"},
+        )
+        assert items[0].labels == [
+            ("genre", "Slowcore"), ("genre", "Rock"), ("descriptor", "calm"), ("descriptor", "quiet"),
+            ("descriptor", "USA"),
+        ]  # fmt: skip
+
+    def test_a_folder_means_its_tracks(self, tmp_path):
+        items, _ = self.read(tmp_path, "path,tag\nRock/Low/Secret Name,Slowcore\n")
+        assert items[0].track_ids == IDS[:2]
+
+    def test_albums_are_matched_by_their_names(self, collection, tmp_path):
+        collection.scanned([track(IDS[0], "Low", "Secret Name"), track(IDS[2], "Nick Drake", "Pink Moon")])
+        items, skipped = self.read(
+            tmp_path, "artist,album,genre\nLow,Secret Name,Slowcore\nNick Drake,Pink Moon,Folk\n,Nothing,Pop\n"
+        )
+        assert skipped == ["line 4: lacks an artist or an album"]
+        write_import(collection.data, "csv", items, skipped)
+        assert collection.match().by_method == {"names": 2}
+        assert collection.labels()[0].genres == ["Folk", "Slowcore"]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("name,label\nx,y\n", "expected a column path, or artist and album; found name, label"),
+            ("path,text\nx,y\n", "no column has labels"),
+        ],
+    )
+    def test_unusable_files_are_errors(self, tmp_path, text, message):
+        with pytest.raises(CatalogueError, match=message):
+            self.read(tmp_path, text)
+
+    def test_a_value_that_is_no_number_skips_its_row(self, tmp_path):
+        items, skipped = self.read(tmp_path, f"path,label,value\n{IDS[0]},a,0.7\n{IDS[0]},b,0.2\n{IDS[0]},c,7\n")
+        assert [item.labels for item in items] == [[("genre", "a")]]
+        assert skipped == ["line 4: the value '7' is not a number from 0 to 1"]
