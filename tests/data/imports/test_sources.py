@@ -47,7 +47,7 @@ class TestFolders:
             ["x/Rock/Low - Secret Name [calm]/1.flac"], "{}/{genre}/{artist} - {album} [{mood}]"
         )
         (item,) = items
-        assert (item.artist, item.album) == ("Low", "Post")
+        assert (item.artist, item.album) == ("Low", "Secret Name")
         assert item.labels == [("genre", "Rock"), ("descriptor", "calm")]
 
     @pytest.mark.parametrize("pattern", ["{artist}/{album}", "genre", "{genre}{genre}"])
