@@ -72,7 +72,7 @@ def evaluate(
 def _evaluate(run: Run, *, as_json: bool) -> None:
     from eno.cnn.predictor import CNN, FeatureCollection
     from eno.evaluation.report import METRICS_FILE, PER_LABEL_FILE, REPORT_FILE, metrics_table, write_report
-    from eno.inference.predictor_folder import LABELS
+    from eno.inference.predictor_folder import LABELS, PREDICTOR, update_model_card
     from eno.training.evaluate import evaluate_predictor
     from eno.training.record import EVALUATION, TrainingRecord
     from eno.training.tracker_reports import lineage, report_evaluation, training_tag
@@ -97,6 +97,8 @@ def _evaluate(run: Run, *, as_json: bool) -> None:
         write_report(found, out, audio_roots=audio if audio.folders[0].is_dir() else None)
     finally:
         report_evaluation(run.experiment, found, out)
+    if out == model / EVALUATION and (model / PREDICTOR).is_file():
+        update_model_card(model)
     if as_json:
         metrics = json.loads((out / METRICS_FILE).read_text(encoding="utf-8"))
         print_json({"model": str(model), "split": split, "report": str(out / REPORT_FILE), **metrics})

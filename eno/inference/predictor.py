@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -154,6 +155,28 @@ class EnoPredictor(FileTagger):
             familiarity=self.familiarity,
             exponent=self.exponent,
         ).save(folder)
+
+    def push_to_hub(
+        self, repository: str, *, folder: Path | str | None = None, private: bool = True, token: str | None = None
+    ) -> str:
+        """Upload the predictor to the Hugging Face hub; `from_pretrained` loads it. Returns the address of the commit.
+
+        Parameters
+        ----------
+        repository, private, token
+            See `eno.inference.sources.push_to_hub`.
+        folder : Path or str, optional
+            Where the predictor is saved, with its record of training and its evaluation for the model card. By default
+            it is saved to a temporary folder, without them.
+        """
+        from eno.inference.sources import push_to_hub
+
+        if folder is not None:
+            return push_to_hub(folder, repository, private=private, token=token)
+        with tempfile.TemporaryDirectory() as temporary:
+            saved = Path(temporary) / repository.rpartition("/")[2]
+            self.save(saved)
+            return push_to_hub(saved, repository, private=private, token=token)
 
     def teach(
         self,

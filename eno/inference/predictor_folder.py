@@ -2,6 +2,7 @@
 
 ::
 
+    README.md                model card, for people
     predictor.json           settings of the encoder or encoders, their window policies, aggregation of albums
     label_encoder.json       the vocabulary
     head/                    settings as JSON, weights as safetensors or in LightGBM's text format
@@ -27,6 +28,7 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.data.names import label_key
 from eno.errors import EnoError, ModelError, check_format
 from eno.files import write_json
+from eno.inference.model_card import write_model_card
 from eno.inference.predictions import TagPredictor
 from eno.models import Head, IdentityHead, load_head
 from eno.models.aggregation import AGGREGATIONS
@@ -84,6 +86,7 @@ class PredictorParts(TagPredictor):
         joined = {"format": _JOINED_FORMAT, "encoders": encoders}
         content = joined if len(encoders) > 1 else {"format": _FORMAT, **encoders[0]}
         write_json(folder / PREDICTOR, content | {"head": True, "album": self.album, "exponent": self.exponent})
+        update_model_card(folder)
 
     @classmethod
     def load(cls, folder: Path | str, *, device: str = "auto", taught: bool = True) -> PredictorParts:
@@ -128,6 +131,13 @@ class PredictorParts(TagPredictor):
             familiarity=Familiarity.load(folder / _FAMILIARITY) if (folder / _FAMILIARITY).is_file() else None,
             exponent=description.exponent,
         )
+
+
+def update_model_card(folder: Path) -> None:
+    """Write the model card of a saved predictor again, after it was trained or evaluated."""
+    path = folder / _CALIBRATION
+    thresholds = Calibration.load(path).thresholds if path.is_file() else None
+    write_model_card(folder, read_description(folder).specs, thresholds=thresholds)
 
 
 def _taught_tags(folder: Path, specs: Sequence[EncoderSpec], labels: LabelEncoder) -> TaughtTags:

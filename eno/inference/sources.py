@@ -18,6 +18,7 @@ SOURCES = {
 """Source → ``module:function``. The function takes a name and returns a folder, or None for names of another kind."""
 
 PREDICTOR_FILES = (
+    "README.md",
     "predictor.json",
     "label_encoder.json",
     "calibration.json",
@@ -73,3 +74,42 @@ def fetch_from_hub(source: str) -> Path | None:
             f"{source}: there is no such folder, and it could not be downloaded from the Hugging Face hub ({reason}). "
             "Check the name and the network, or pass the path of a predictor's folder."
         ) from error
+
+
+def push_to_hub(folder: Path | str, repository: str, *, private: bool = True, token: str | None = None) -> str:
+    """Upload a predictor's folder to the Hugging Face hub, and return the address of the commit.
+
+    What is uploaded are the files that `fetch_from_hub` downloads; no audio, no embeddings, no list of tracks. Taught
+    tags have the names of their examples.
+
+    Parameters
+    ----------
+    repository : str
+        ``user/name``; created if it does not exist, `private` unless told otherwise.
+    token : str, optional
+        By default that of ``hf auth login`` or ``$HF_TOKEN``.
+
+    Raises
+    ------
+    ModelError
+        The folder has no predictor, or the upload failed.
+    """
+    folder = Path(folder)
+    if not (folder / "predictor.json").is_file():
+        raise ModelError(f"{folder}: not a predictor (predictor.json is missing). 'eno train' writes one.")
+    api = huggingface_hub.HfApi(token=token)
+    try:
+        api.create_repo(repository, private=private, exist_ok=True)
+        done = api.upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            allow_patterns=list(PREDICTOR_FILES),
+            commit_message="Predictor saved with eno",
+        )
+    except (OSError, HfHubHTTPError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"{repository}: could not be uploaded to the Hugging Face hub ({reason}). Check the name and the network, "
+            "and log in with: hf auth login"
+        ) from error
+    return done.commit_url

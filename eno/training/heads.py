@@ -15,7 +15,7 @@ from scipy import sparse
 
 from eno.data.splits.stratify import SPLITS
 from eno.errors import ConfigError, LabelError, TrainingError
-from eno.inference.predictor_folder import PredictorParts
+from eno.inference.predictor_folder import PredictorParts, update_model_card
 from eno.models import Head, create_head
 from eno.models.aggregation import aggregate
 from eno.models.average_precision import macro_map
@@ -59,6 +59,7 @@ class TrainedPredictor:
         """Save the predictor and its record, and remove the evaluation of an earlier predictor from the folder."""
         self.parts.save(folder)
         self.record.save(folder)
+        update_model_card(folder)
 
 
 def train_head(

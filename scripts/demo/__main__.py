@@ -6,8 +6,10 @@ others. Every step is a public call that works in the same way on a user's own c
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -45,16 +47,18 @@ from eno.training.evaluate import evaluate_predictor
 from eno.training.record import EVALUATION, HeadPlan
 from scripts.demo.corpus import build_corpus
 from scripts.demo.stores import embed_corpus
-from scripts.demo.tables import neighbours_table, tags_table
+from scripts.demo.tables import first_tags, neighbour_lines, tag_lines
 
 _MIN_ALBUMS = 5  # of a hundred; a label with fewer could only be memorised
 _MIN_ARTISTS = 3  # one per split
 _TRACKS, _QUICK_TRACKS = 600, 240
-_EPOCHS, _QUICK_EPOCHS = CNNSettings().epochs, 8
+_EPOCHS, _QUICK_EPOCHS = 12, 5
 _ENCODERS = ("stats", "musicnn-mtt", "musicnn-msd", "musicnn-both")
-_QUICK_ENCODERS = ("stats", "musicnn-mtt")
-_HEADS = ("auto", "linear")
+_QUICK_ENCODERS = ("musicnn-mtt",)
+_HEADS = ("linear", "auto")  # the second only for the last encoder, and not with --quick
 _EXAMPLES = 4
+_BEGAN = time.monotonic()
+_WIDTH = 80
 
 
 def run(
@@ -64,9 +68,12 @@ def run(
     seed: Annotated[int, typer.Option(help="Random seed of corpus, split and training")] = 0,
 ) -> None:
     """Build the demo corpus, train taggers on several encoders and a CNN from scratch, and compare them."""
-    began = time.monotonic()
     root = root or Path("data/demo-quick" if quick else "data/demo")
     data = DataRoot(root)
+    _step("0  first track", "one tune, rendered to audio and tagged without any training")
+    build_corpus(root / "first", tracks=1, seed=seed, workers=1)
+    _print(first_tags(root / "first" / "raw" / "audio"))
+
     _step("1  corpus", "scores bundled with music21, rendered to audio")
     with progress("building") as show:
         corpus = build_corpus(
@@ -77,16 +84,16 @@ def run(
         )
     console.print(f"   {corpus.tracks} tracks in {corpus.albums} albums" + ", built earlier" * corpus.reused)
 
-    _step("2  catalogue", "as 'eno import', 'eno scan', 'eno match', 'eno labels' and 'eno split' do it")
+    _step("2  catalogue", "eno import, eno scan, eno match, eno labels, eno split")
     labels = _catalogue(data, seed)
 
-    _step(
-        "3  embeddings", "signal statistics; musicnn, trained on MagnaTagATune (mtt) or the Million Song Dataset (msd)"
-    )
+    _step("3  embeddings", "signal statistics; musicnn (mtt, msd: its training data)")
     stores = embed_corpus(data.audio, root / "embeddings", _QUICK_ENCODERS if quick else _ENCODERS)
+    plans = [(name, _HEADS[0]) for name in stores] + [(list(stores)[-1], head) for head in _HEADS[1:] if not quick]
 
-    _step("4  training", f"{', '.join(_HEADS)} on each of these, and a CNN from scratch")
-    rows = _train_all(data, labels, stores, CNNSettings(epochs=_QUICK_EPOCHS if quick else _EPOCHS, seed=seed), seed)
+    _step("4  training", "a head on each of these, and a CNN from scratch")
+    cnn = CNNSettings(epochs=_QUICK_EPOCHS if quick else _EPOCHS, seed=seed)
+    rows = _train_all(data, labels, stores, plans, cnn)
 
     _step("5  evaluation", "on held-out instruments and tunes")
     model, examples = _evaluate(data, labels, stores, rows)
@@ -94,11 +101,11 @@ def run(
     encoder, store = list(stores.items())[-1]
     _step("6  similarity", f"cosine similarity of the embeddings of {encoder}")
     build_index(store)
-    console.print(neighbours_table(SoundsLike.open(store, data_root=data), examples))
+    _print(neighbour_lines(SoundsLike.open(store, data_root=data), examples))
     ids, vectors = store.matrix()
     write_map(root / "map.html", ids, vectors, metadata=TrackMetadata.read(ids, data).table, audio_roots=data.audio)
 
-    console.print(comparison_table(rows))
+    console.print(comparison_table(rows), soft_wrap=False, width=_WIDTH)
     for name, path in {
         "comparison": write_comparison(rows, root / "models")[-1],
         "best model": model,
@@ -108,37 +115,59 @@ def run(
         "embeddings": root / "embeddings",
     }.items():
         console.print(f"{name:<11} {path}")
-    console.print(f"\nDone in {time.monotonic() - began:.0f} s. Tag a file with the best model:")
-    console.print(f"  .venv/bin/eno tag --model {model} FILE")
+    write_settings(root, store, _model_for(encoder, rows))
+    console.print(f"\nDone in {time.monotonic() - _BEGAN:.0f} s. Three commands to try next:")
+    eno = os.path.relpath(Path(sys.executable).with_name("eno"), root)
+    title = Path(examples[0]).stem.partition(" - ")[2]
+    for line in (f"cd {root}", f"{eno} tag first", f'{eno} similar "{title}"', f"{eno} serve"):
+        console.print(escape(f"  {line}"))
+
+
+def _model_for(encoder: str, rows: list[ComparisonRow]) -> Path:
+    """Return the folder of the predictor of an encoder that is best on held-out tracks."""
+    rows_of_encoder = [row for row in rows if row.encoder == encoder and row.folder is not None]
+    folder = max(rows_of_encoder, key=lambda row: row.val_map or 0.0).folder
+    assert folder is not None
+    return folder
+
+
+def write_settings(root: Path, store: EmbeddingStore, model: Path) -> None:
+    """Write ``eno.toml``, so that the commands of eno in this folder use the demo's results."""
+    values = {"data_root": ".", "store": Path(store.path).relative_to(root), "model": model.relative_to(root)}
+    lines = [f'{key} = "{value}"' for key, value in values.items()]
+    (root / "eno.toml").write_text("# Settings of eno for the demo.\n" + "\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _catalogue(data: DataRoot, seed: int) -> LabelEncoder:
     """Run the steps from Lute's export to the splits."""
     imported = import_lute(data.root / "raw" / "metadata" / "lute.jsonl", data.albums, strict=True)
-    _print(import_lines(imported))
+    _print_facts(import_lines(imported))
     with progress("scanning") as show:
-        _print(scan_lines(scan(data.audio, data.tracks, on_progress=show)))
+        _print_facts(scan_lines(scan(data.audio, data.tracks, on_progress=show)))
     matched = match(read_tracks(data.tracks), read_albums(data.albums), data.matches, data.match_review)
-    _print(match_lines(matched, data.match_review))
+    _print_facts(match_lines(matched, data.match_review))
     labels, counts = choose_labels(data, min_albums=_MIN_ALBUMS, min_artists=_MIN_ARTISTS)
-    _print(label_lines(labels, counts))
+    _print_facts(label_lines(labels, counts))
     report, _ = split_tracks(data, val=0.15, test=0.15, seed=seed)
-    _print(split_lines(report))
+    _print_facts(split_lines(report))
     write_html(explore(data), data.exploration)
     return labels
 
 
 def _train_all(
-    data: DataRoot, labels: LabelEncoder, stores: dict[str, EmbeddingStore], settings: CNNSettings, seed: int
+    data: DataRoot,
+    labels: LabelEncoder,
+    stores: dict[str, EmbeddingStore],
+    plans: list[tuple[str, str]],
+    settings: CNNSettings,
 ) -> list[ComparisonRow]:
     with progress("features") as show:
         features = prepare_features(data, on_progress=show)
     if features.failures:
         raise EnoError(f"The features of {len(features.failures)} tracks could not be computed; see {data.features}.")
     candidates = [
-        head_candidate(name, Collection(store, data.splits, labels), HeadPlan(head, {"seed": seed}))
-        for name, store in stores.items()
-        for head in _HEADS
+        head_candidate(name, Collection(stores[name], data.splits, labels), HeadPlan(head, {"seed": settings.seed}))
+        for name, head in plans
     ]
     cnn = cnn_candidate(data.root, labels, settings, HeadPlan(CNN))
     with progress("training") as show:
@@ -160,17 +189,23 @@ def _evaluate(
     test = collection.tracks(SPLITS[-1])
     # Evenly spaced, so that they come from different albums.
     truth = dict(list(zip(test.ids, test.truth, strict=True))[:: max(1, len(test.ids) // _EXAMPLES)][:_EXAMPLES])
-    console.print(tags_table(EnoPredictor.load(best.folder), data.audio, truth))
+    _print(tag_lines(EnoPredictor.load(best.folder), data.audio, truth))
     return best.folder, list(truth)
 
 
-def _print(lines: list[str]) -> None:
+def _print_facts(lines: list[str]) -> None:
     for line in lines:
-        console.print(f"   {escape(line)}")
+        console.print(f"   {escape(line)}", soft_wrap=False, width=_WIDTH)
+
+
+def _print(lines: Iterable[str]) -> None:
+    """Print lines with markup."""
+    for line in lines:
+        console.print(line)
 
 
 def _step(title: str, explanation: str) -> None:
-    console.print(f"\n[bold]{title}[/]  [dim]{explanation}[/]")
+    console.print(f"\n[bold]{title}[/]  [dim]{explanation} ({time.monotonic() - _BEGAN:.0f} s)[/]")
 
 
 def main() -> None:

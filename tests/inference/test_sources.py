@@ -8,11 +8,12 @@ import pytest
 
 from eno import EnoPredictor, LabelEncoder
 from eno.errors import ModelError
-from eno.inference.sources import PREDICTOR_FILES
+from eno.inference.sources import PREDICTOR_FILES, push_to_hub
 from eno.models import HEADS, create_head
 from eno.tracking import clearml_models
 from tests.clearml_stub import clearml_stub
 from tests.fakes import ProjectionEncoder
+from tests.hub_stub import hub_stub
 
 LABELS = LabelEncoder(["shoegaze"], ["melancholic", "noisy"])
 X = np.random.default_rng(0).standard_normal((60, ProjectionEncoder().spec.dim)).astype(np.float32)
@@ -110,3 +111,43 @@ class TestHub:
         names = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")]
         assert all(any(fnmatch(name, pattern) for pattern in PREDICTOR_FILES) for name in names)
         assert not any(fnmatch(name, pattern) for pattern in PREDICTOR_FILES for name in ("model.py", "head/head.py"))
+
+
+class TestPush:
+    @pytest.fixture
+    def stub(self, tmp_path, monkeypatch):
+        with hub_stub() as stub:
+            # huggingface_hub reads the environment when it is imported.
+            monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", stub.address)
+            monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", stub.address)
+            template = stub.address + "/{repo_id}/resolve/{revision}/{filename}"
+            monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+            monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+            monkeypatch.chdir(tmp_path)
+            yield stub
+
+    def test_what_is_pushed_can_be_loaded(self, stub, tmp_path):
+        expected = save_predictor(tmp_path / "p")
+        (tmp_path / "p" / "training_tracks.parquet").write_bytes(b"names of my files")
+        address = EnoPredictor.load(tmp_path / "p", encoder=ProjectionEncoder()).push_to_hub(
+            "me/tagger", folder=tmp_path / "p", token="hf_secret"
+        )
+        assert address.startswith(f"{stub.address}/me/tagger/commit/")
+        assert stub.private == {"me/tagger": True}
+        assert dict(stub.requests)["/api/repos/create"] == "Bearer hf_secret"
+        assert {"predictor.json", "README.md", "head/head.json"} < stub.files["me/tagger"].keys()
+        assert "training_tracks.parquet" not in stub.files["me/tagger"]
+        np.testing.assert_allclose(load("me/tagger"), expected, atol=1e-6)
+
+    def test_a_predictor_that_is_in_no_folder(self, stub, tmp_path):
+        save_predictor(tmp_path / "p")
+        EnoPredictor.load(tmp_path / "p", encoder=ProjectionEncoder()).push_to_hub("me/other", private=False, token="t")
+        assert "\n# other\n" in stub.files["me/other"]["README.md"].decode()
+        assert stub.private == {"me/other": False}
+
+    def test_errors(self, stub, tmp_path):
+        with pytest.raises(ModelError, match="not a predictor"):
+            push_to_hub(tmp_path, "me/tagger")
+        save_predictor(tmp_path / "p")
+        with pytest.raises(ModelError, match=r"a/b/c: could not be uploaded .*hf auth login"):
+            push_to_hub(tmp_path / "p", "a/b/c", token="t")
