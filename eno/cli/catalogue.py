@@ -90,6 +90,9 @@ def labels(
 def split(
     where: LibraryOptions,
     official: Annotated[Path | None, typer.Option(help="Use a published split: a folder with its files")] = None,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Use a published split although it shares artists or songs")
+    ] = False,
     anew: Annotated[bool, typer.Option("--new", help="Split all tracks again, also those that have a split")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -97,7 +100,9 @@ def split(
 
     Tracks stay in the split that they have, with their current labels; new ones join the split of their artists.
     """
-    _split(where.open(), official=official, anew=anew, as_json=as_json)
+    if allow_leaks and official is None:
+        raise ConfigError("--allow-leaks is for published splits: --official FOLDER. Splits made by eno never leak.")
+    _split(where.open(), official=official, allow_leaks=allow_leaks, anew=anew, as_json=as_json)
 
 
 @command(app, panel=COLLECTION, former={"--output": "--out"})
@@ -264,11 +269,19 @@ def _labels(
     console.print(f"labels  {shown(data.label_encoder)}, {shown(data.label_counts)}")
 
 
-def _split(library: Library, *, official: Path | None = None, anew: bool = False, as_json: bool = False) -> None:
+def _split(
+    library: Library,
+    *,
+    official: Path | None = None,
+    allow_leaks: bool = False,
+    anew: bool = False,
+    as_json: bool = False,
+) -> None:
     from eno.data.catalogue import split_tracks
     from eno.summary import split_lines
 
-    report, unknown = split_tracks(library.data, official=official, anew=anew, **library.settings.split.model_dump())
+    options = library.settings.split.model_dump()
+    report, unknown = split_tracks(library.data, official=official, allow_leaks=allow_leaks, anew=anew, **options)
     if unknown:
         warn(f"{len(unknown)} track ids in {official} are not in the collection, for example {unknown[0]}")
     if as_json:

@@ -13,11 +13,13 @@ from eno.cli.commands import COLLECTION, EnoGroup, command
 from eno.cli.options import JsonOption, LibraryOptions, print_json, print_lines, shown
 from eno.console import console, progress
 from eno.errors import ConfigError
+from eno.files import replace_file
 from eno.library import Library
 
 if TYPE_CHECKING:
     from eno.data.imports import Item
     from eno.data.imports.paths import TrackPaths
+    from eno.data.imports.research import Imported
 
 app = typer.Typer()
 importing = typer.Typer(help="Import labels and album metadata.", no_args_is_help=True, cls=EnoGroup)
@@ -110,6 +112,82 @@ def _folders(
     library = where.open()
     items, skipped = labels_of_folders(library.tracks["track_id"].to_pylist(), pattern, separators)
     _write(library, "folders", items, skipped, as_json=as_json)
+
+
+@command(importing, "beets")
+def _beets(
+    where: LibraryOptions,
+    file: Annotated[Path, typer.Argument(help="library.db of beets")],
+    field: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--field",
+            metavar="NAME=FAMILY",
+            help="Field with labels, fixed or flexible (default: genre, genres, "
+            "style, mood, moods and grouping); repeatable",
+        ),
+    ] = None,
+    separators: SeparatorsOption = ";,|",
+    as_json: JsonOption = False,
+) -> None:
+    """Import genres, styles and moods from the library of beets, which is only read."""
+    from eno.data.imports.beets import FIELDS, read_beets
+
+    library = where.open()
+    items, skipped = read_beets(file, _paths(library), _pairs("--field", field) or FIELDS, separators)
+    _write(library, "beets", items, skipped, as_json=as_json)
+
+
+@command(importing, "jamendo")
+def _jamendo(
+    where: LibraryOptions,
+    file: Annotated[Path, typer.Argument(help="A TSV file of MTG-Jamendo, such as autotagging.tsv")],
+    as_json: JsonOption = False,
+) -> None:
+    """Import the tags of MTG-Jamendo."""
+    from eno.data.imports.research import read_jamendo
+
+    library = where.open()
+    _write_research(library, "jamendo", read_jamendo(file, _paths(library)), as_json=as_json)
+
+
+@command(importing, "magnatagatune")
+def _magnatagatune(
+    where: LibraryOptions,
+    file: Annotated[Path, typer.Argument(help="annotations_final.csv of MagnaTagATune")],
+    info: Annotated[Path | None, typer.Option("--info", help="clip_info_final.csv, for artists and albums")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Import the tags of MagnaTagATune, and write its usual split."""
+    from eno.data.imports.research import read_magnatagatune
+
+    library = where.open()
+    _write_research(library, "magnatagatune", read_magnatagatune(file, _paths(library), info), as_json=as_json)
+
+
+@command(importing, "fma")
+def _fma(
+    where: LibraryOptions,
+    folder: Annotated[Path, typer.Argument(help="fma_metadata, with tracks.csv and genres.csv")],
+    as_json: JsonOption = False,
+) -> None:
+    """Import the genres of the Free Music Archive's data set (FMA), and write its split."""
+    from eno.data.imports.research import read_fma
+
+    library = where.open()
+    _write_research(library, "fma", read_fma(folder, _paths(library)), as_json=as_json)
+
+
+def _write_research(library: Library, name: str, imported: Imported, *, as_json: bool) -> None:
+    items, skipped, splits = imported
+    _write(library, name, items, skipped, as_json=as_json)
+    folder = library.data.published_splits / name
+    for split, track_ids in splits.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        with replace_file(folder / f"{split}.txt") as temporary:
+            temporary.write_text("".join(f"{one}\n" for one in track_ids), encoding="utf-8")
+    if splits and not as_json:
+        console.print(f"splits  {shown(folder)}; use them with: eno split --official {shown(folder)}")
 
 
 def _pairs(option: str, texts: Iterable[str] | None) -> dict[str, str]:

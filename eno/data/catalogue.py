@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,9 @@ from eno.data.splits.artist_split import (
 from eno.data.splits.leaks import check_leaks, leave_out_repeats
 from eno.data.splits.official import read_official_splits
 from eno.data.tables import write_table
+from eno.errors import CatalogueError
+
+logger = logging.getLogger(__name__)
 
 
 def choose_labels(
@@ -78,13 +82,21 @@ def _albums_with_labels(root: DataRoot, albums: pa.Table) -> pa.Table:
 
 
 def split_tracks(
-    root: DataRoot, *, val: float, test: float, seed: int, official: Path | None = None, anew: bool = False
+    root: DataRoot,
+    *,
+    val: float,
+    test: float,
+    seed: int,
+    official: Path | None = None,
+    allow_leaks: bool = False,
+    anew: bool = False,
 ) -> tuple[SplitReport, list[str]]:
     """Split the tracks of a collection, check for leakage, and write the splits; if there is leakage, write nothing.
 
     Tracks must have been matched and labels chosen. Tracks that are in a split stay there, unless their artist is now
     connected to those of another split, or `anew` is set. `official` is a folder of published splits to use unchanged,
     see `eno.data.splits.official.read_official_splits`. Also returns its entries that are not in this collection.
+    With `allow_leaks`, published splits that share artists, albums or songs are written, with a warning.
     """
     albums, tags = read_albums(root.albums), read_tracks(root.tracks)
     tracks = label_tracks(read_matches(root.matches), albums, read_track_labels(root.track_labels))
@@ -96,7 +108,12 @@ def split_tracks(
         splits = leave_out_repeats(tracks, splits, albums, tags)
     else:
         splits, unknown = read_official_splits(official, tracks)
-    check_leaks(tracks, splits, albums, tags)
+    try:
+        check_leaks(tracks, splits, albums, tags)
+    except CatalogueError as error:
+        if official is None or not allow_leaks:
+            raise
+        logger.warning("%s", error)
     write_splits(root.splits, tracks, splits, track_groups(tracks, albums, tags))
     report = describe_splits(tracks, albums, labels, splits, tags)
     pairs = [

@@ -16,6 +16,8 @@ class DataRoot:
         """Albums, written by ``eno import``."""
         self.track_labels = root / "raw" / "metadata" / "track_labels.parquet"
         """Labels of single tracks, written by ``eno import`` for labels that belong to files."""
+        self.published_splits = root / "raw" / "metadata" / "splits"
+        """A folder for each imported data set that comes with splits."""
         processed = root / "processed"
         self.tracks = processed / "tracks.parquet"
         """Audio files and their tags, written by ``eno scan``."""

@@ -11,7 +11,7 @@ from eno.data.imports.paths import TrackPaths
 from eno.errors import CatalogueError
 from eno.files import csv_records
 
-_PATHS = ("path", "track_id", "file", "filename", "file_name")
+_PATHS = ("path", "track_id", "file", "filename", "file_name", "mp3_path")
 _LABELS = ("label", "labels", "tag", "tags")
 _OTHERS = ("artist", "album", "title", "family", "value")
 _FAMILIES = {GENRE: GENRE, DESCRIPTOR: DESCRIPTOR, **FAMILY_OF}

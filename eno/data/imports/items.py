@@ -20,7 +20,6 @@ from eno.data.tables import read_table, write_table
 from eno.errors import CatalogueError
 
 GENRE, DESCRIPTOR = "genre", "descriptor"
-_COLUMN_OF = {GENRE: "primary_genres", DESCRIPTOR: "descriptors"}
 
 SOURCE = pa.field("source", pa.string())
 """Another column of the albums table: which import a row is from; null for Lute."""
@@ -41,7 +40,7 @@ class Item:
     track_ids : sequence of str
         The tracks that have the labels. If empty, `artist` and `album` are needed.
     labels : list of (str, str)
-        Family, such as ``"genre"`` or ``"descriptor"``, and name of each label.
+        Family and name of each label. Those of other families than ``"genre"`` are descriptors.
     artist, album, title : str or None
         These take precedence over the tags of the tracks.
     """
@@ -102,11 +101,13 @@ def write_import(data: DataRoot, source: str, items: Iterable[Item], skipped: Se
                 }
             if place:
                 file_name_of[place] = file_name
-            for family, name in item.labels:
+            for named, name in item.labels:
+                family = GENRE if named == GENRE else DESCRIPTOR
                 shown = spelled.setdefault((family, label_key(name)), name)
                 for owner in filter(None, (place, file_name)):
                     labels[owner][family][label_key(name)] = shown
-    for owner in [*file_name_of, *(name for name in albums if name not in set(file_name_of.values()))]:
+    with_tracks = set(file_name_of.values())
+    for owner in [*file_name_of, *(name for name in albums if name not in with_tracks)]:
         for family, names in labels[owner].items():
             counts[family].update(names.values())
     if not any(counts.values()):
@@ -211,6 +212,7 @@ def _finished(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _label_columns(labels: dict[str, dict[str, str]]) -> dict[str, list[str]]:
-    return {name: [] for name in LABEL_COLUMNS} | {
-        column: list(labels[family].values()) for family, column in _COLUMN_OF.items() if family in labels
-    }
+    columns: dict[str, list[str]] = {name: [] for name in LABEL_COLUMNS}
+    for family, names in labels.items():
+        columns["primary_genres" if family == GENRE else "descriptors"] += names.values()
+    return columns

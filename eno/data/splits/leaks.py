@@ -73,7 +73,10 @@ def check_leaks(tracks: pa.Table, splits: np.ndarray, albums: pa.Table, tags: pa
     if leaks:
         shown = "\n  ".join(str(leak) for leak in leaks[:_SHOWN])
         more = f"\n  … and {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else ""
-        raise CatalogueError(f"The splits overlap, so held-out scores would be too optimistic:\n  {shown}{more}")
+        raise CatalogueError(
+            f"The splits overlap, so held-out scores would be too optimistic:\n  {shown}{more}"
+            "\n  To compare with published figures all the same, use --official FOLDER --allow-leaks."
+        )
 
 
 def _repeats(tracks: pa.Table, albums: pa.Table, tags: pa.Table | None) -> Iterator[tuple[str, str, list[int]]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eno.data.imports.paths import TrackPaths
 from eno.data.splits.artist_split import LEFT_OUT
 from eno.data.splits.stratify import SPLITS
 from eno.errors import CatalogueError
@@ -22,7 +24,8 @@ def read_official_splits(folder: Path, tracks: pa.Table) -> tuple[np.ndarray, li
 
     The folder has one file for each of ``train``, ``val`` (or ``validation``, ``valid``; may be missing) and ``test``:
     ``.parquet``, ``.csv`` or ``.tsv`` with a column ``track_id``, ``path`` or ``file_name``; or ``.txt`` with one track
-    id or album per line.
+    or album per line. Other text before or after the name of the split is accepted, as in ``autotagging-train.tsv``. A
+    track is named by its id, or as in `eno.data.imports.paths.TrackPaths`.
 
     Returns
     -------
@@ -33,14 +36,18 @@ def read_official_splits(folder: Path, tracks: pa.Table) -> tuple[np.ndarray, li
     """
     ids = np.array(tracks["track_id"].to_pylist(), dtype=object)
     albums = np.array(tracks["file_name"].to_pylist(), dtype=object)
-    known = {*ids, *albums}
+    known, paths = {*ids, *albums}, TrackPaths(ids)
     splits = np.full(len(ids), LEFT_OUT, dtype="<U5")
     unknown: list[str] = []
     for name in SPLITS:
         path = _find(folder, name)
         if path is None:
             continue
-        named = {one if one in known else one.strip() for one in _names(path)}
+        named: set[str] = set()
+        for one in _names(path):
+            stripped = one if one in known else one.strip()
+            low = stripped.removesuffix(".mp3") + ".low.mp3"  # MTG-Jamendo's smaller files
+            named.update([stripped] if stripped in known else paths.find(stripped) or paths.find(low) or [stripped])
         unknown += sorted(named - known)
         listed = np.array([not named.isdisjoint(pair) for pair in zip(ids, albums, strict=True)], bool)
         twice = listed & (splits != LEFT_OUT)
@@ -55,7 +62,10 @@ def read_official_splits(folder: Path, tracks: pa.Table) -> tuple[np.ndarray, li
 
 def _find(folder: Path, name: str) -> Path | None:
     stems = {"val": ("val", "validation", "valid")}.get(name, (name,))
-    found = [path for stem in stems for suffix in _SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
+    files = sorted(path for path in folder.glob("*") if path.suffix in _SUFFIXES)
+    found = [path for path in files if path.stem in stems] or [
+        path for path in files if not {*stems}.isdisjoint(re.split(r"[-_.]", path.stem))
+    ]
     if not found and name == "val":
         return None
     if len(found) != 1:
@@ -80,7 +90,7 @@ def _names(path: Path) -> list[str]:
 
 
 def _column(path: Path, names: list[str]) -> str:
-    column = next((name for name in _COLUMNS if name in names), None)
+    column = next((name for name in (*_COLUMNS, "PATH") if name in names), None)
     if column is None:
         raise CatalogueError(f"{path}: expected a column {', '.join(_COLUMNS[:-1])} or {_COLUMNS[-1]}, found {names}.")
     return column
