@@ -254,6 +254,30 @@ class TestCatalogueAndTrain:
         assert "calm" not in album["descriptors"]
         listed = eno("tag", "--store", "store", "--model", "model", "--json", "--album", cwd=collection).stdout
         of_store = {row["folder"]: row for row in map(json.loads, listed.splitlines())}["release/album/artist-1/noise"]
+        tracks = [
+            json.loads(line)
+            for line in eno("tag", "--store", "store", "--model", "model", "--json", cwd=collection).stdout.splitlines()
+        ]
+        table = eno(
+            "tag",
+            "--store",
+            "store",
+            "--model",
+            "model",
+            "--format",
+            "parquet",
+            "--out",
+            "tags.parquet",
+            cwd=collection,
+        )
+        assert table.returncode == 0, table.stderr
+        written = pq.read_table(collection / "tags.parquet").to_pylist()
+        assert {(row["path"], row["tag"]) for row in written} == {
+            (row["track_id"], tag) for row in tracks for family in ("genres", "descriptors") for tag in row[family]
+        }
+        assert all(row["probability"] > row["threshold"] for row in written)
+        alone = eno("tag", "--store", "store", "--model", "model", "--format", "parquet", cwd=collection)
+        assert "--format parquet and --out FILE belong together" in alone.stderr
         # The store keeps half precision.
         assert of_store["genres"]["Harsh Noise"] == pytest.approx(album["genres"]["Harsh Noise"], abs=0.01)
 

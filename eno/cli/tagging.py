@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import typer
 
@@ -23,17 +25,17 @@ from eno.cli.options import (
     print_json,
     shown,
 )
-from eno.console import console, errors
+from eno.console import console, errors, progress
 from eno.errors import AudioError, ConfigError, EnoError
 from eno.files import printable
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from eno.embeddings.store.joined_stores import Stores
     from eno.inference.predictions import TagProbability
     from eno.inference.predictor import EnoPredictor
     from eno.library import Library
-
-    Chooser = Callable[[int, TagProbability], bool]
 
 app = typer.Typer()
 
@@ -43,7 +45,7 @@ _FOR_WRITING = ("beets", "picard")  # formats for programs that write tags
 
 UNFAMILIAR_REMARK = "unfamiliar: unlike the tracks that the predictor was trained on"
 
-Format = Literal["text", "jsonl", "csv", "beets", "picard"]
+Format = Literal["text", "jsonl", "csv", "parquet", "beets", "picard"]
 IncludeUnfamiliarOption = Annotated[
     bool,
     typer.Option(
@@ -97,8 +99,8 @@ class ResultOptions:
         Format,
         typer.Option(
             "--format",
-            help="Text; JSON Lines; CSV with one row per tag; 'beet modify' commands for beets; JSON Lines with the "
-            "tag names of MusicBrainz Picard",
+            help="Text; JSON Lines; CSV with one row per tag; Parquet with the same columns (--out); 'beet modify' "
+            "commands for beets; JSON Lines with the tag names of MusicBrainz Picard",
         ),
     ] = "text"
 
@@ -136,6 +138,7 @@ def tag(
     device: DeviceOption = None,
     save: Annotated[Path | None, typer.Option(help="Save the predictor to this folder, for --model")] = None,
     album: Annotated[bool, typer.Option("--album", help="Tag each folder as one album")] = False,
+    out: Annotated[Path | None, typer.Option(help="File to write with --format parquet")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Predict the tags of audio files, or of the tracks in a store.
@@ -143,8 +146,8 @@ def tag(
     Without a trained predictor, musicnn's own tags are used.
     """
     library = where.open(model=model, device=device)
-    _check_combination(paths, model, words, store)
     form = "jsonl" if as_json else result.form
+    _check_combination(paths, model, words, store, is_file=form == "parquet", out=out)
     predictor = predictor_of(library, encoder, words, trained=model is not None)
     opened = None if store is None else open_for(predictor, store)
     if words.calibrate is not None:
@@ -152,11 +155,13 @@ def tag(
     if save is not None:
         predictor.save(save)
     count = failed = 0
-    kept = _chooser(predictor, result.top, result.threshold)
+    selection = Selection.for_predictor(predictor, result.top, result.threshold)
     if opened is None:
         tagged = from_files(predictor, paths or [], album, library.settings.exclude)
     else:
-        tagged = from_store(predictor, opened, album)
+        tagged = from_store(predictor, opened, album, selection)
+    if out is not None:
+        tagged = _written(tagged, selection, out)
     for one in tagged:
         if count == 0 and form == "csv":
             _print_header()
@@ -165,17 +170,26 @@ def tag(
         if one.unfamiliar and form in _FOR_WRITING and not result.include_unfamiliar:
             errors.print(f"{shown(one.name)}: left out as {UNFAMILIAR_REMARK} (--include-unfamiliar)")
             continue
-        _show(one, kept, form, key="folder" if album else "track_id", families=predictor.labels.num_genres > 0)
-    if form == "text" and not getattr(predictor.head, "calibrated", True):
+        _show(one, selection, form, key="folder" if album else "track_id", families=predictor.labels.num_genres > 0)
+    if form == "text":
+        _remark_on_scores(predictor)
+    _check_result(count, failed, "albums" if album else "files", paths or [], opened)
+
+
+def _check_result(count: int, failed: int, what: str, paths: list[Path], store: Stores | None) -> None:
+    if count == 0:
+        places = ", ".join(map(printable, paths))
+        raise EnoError(f"No audio files in {places}." if store is None else f"{store.path}: contains no tracks yet.")
+    if failed:
+        raise EnoError(f"{failed} of {count} {what} could not be tagged.")
+
+
+def _remark_on_scores(predictor: EnoPredictor) -> None:
+    if not getattr(predictor.head, "calibrated", True):
         errors.print(
             "[dim]These scores are not calibrated: use them to compare tracks, not tags. --calibrate turns them into "
             "probabilities.[/]"
         )
-    if count == 0:
-        places = ", ".join(printable(path) for path in paths or ())
-        raise EnoError(f"No audio files in {places}." if opened is None else f"{opened.path}: contains no tracks yet.")
-    if failed:
-        raise EnoError(f"{failed} of {count} {'albums' if album else 'files'} could not be tagged.")
 
 
 def predictor_of(library: Library, encoder: str | None, words: Words | None = None, *, trained: bool) -> EnoPredictor:
@@ -236,35 +250,78 @@ def from_files(
             yield Tagged(str(folder), tracks, error)
 
 
-def from_store(predictor: EnoPredictor, store: Stores, album: bool) -> Iterator[Tagged]:
-    """Tag the tracks of a store from their vectors, or each of its folders as one album."""
+def from_store(
+    predictor: EnoPredictor, store: Stores, album: bool, selection: Selection | None = None
+) -> Iterator[Tagged]:
+    """Tag the tracks of a store from their vectors, or each of its folders as one album; name the selected tags only.
+
+    Tracks are predicted in batches, and albums as soon as all of their tracks are predicted.
+    """
+    ids = store.track_ids()
+    if not ids:
+        return
+    bar: AbstractContextManager[Callable[..., None]] = (
+        nullcontext(_silent) if console.is_terminal else progress("tagging")
+    )
+    with bar as show:
+        done = 0
+        for names, probabilities, familiarity in (_albums if album else _tracks)(predictor, store, ids):
+            chosen = None if selection is None else selection.of(predictor, probabilities, album=album)
+            tags = predictor.name_rows(probabilities, album=album, chosen=chosen)
+            for (name, members), found, one in zip(names, tags, familiarity, strict=True):
+                yield Tagged(name, members, found, one)
+            done += sum(len(members) for _, members in names)
+            show(done, len(ids))
+
+
+def _silent(done: int, total: int) -> None:
+    """Show no progress where the results themselves are shown."""
+
+
+_Batch: TypeAlias = tuple[list[tuple[str, tuple[str, ...]]], "np.ndarray", "Sequence[float | None]"]
+
+
+def _tracks(predictor: EnoPredictor, store: Stores, ids: list[str]) -> Iterator[_Batch]:
+    for rows, X in predictor.vector_batches(store, ids):
+        names = [ids[row] for row in rows.tolist()]
+        yield [(name, (name,)) for name in names], predictor.predict_vectors(X), predictor.familiarity_of(X)
+
+
+def _albums(predictor: EnoPredictor, store: Stores, ids: list[str]) -> Iterator[_Batch]:
     import numpy as np
 
     from eno.models.familiarity import of_album
 
-    ids = store.track_ids()
-    if not ids:
-        return
-    probabilities = np.empty((len(ids), len(predictor.labels)), np.float32)
-    familiarity: dict[str, float | None] = {}
-    for rows, X in predictor.vector_batches(store, ids):
-        probabilities[rows] = predictor.predict_vectors(X)
-        familiarity |= zip((ids[row] for row in rows), predictor.familiarity_of(X), strict=True)
-    if not album:
-        for name, row in zip(ids, probabilities, strict=True):
-            yield Tagged(name, (name,), predictor.name_tags(row), familiarity[name])
-        return
-    folders = [str(PurePosixPath(name).parent) for name in ids]
-    members: dict[str, list[str]] = {}
-    for folder, name in zip(folders, ids, strict=True):
-        members.setdefault(folder, []).append(name)
-    for folder, row in zip(*predictor.combine_tracks(probabilities, folders), strict=True):
-        tracks = tuple(members[folder])
-        tags = predictor.name_tags(row, album=True)
-        yield Tagged(folder, tracks, tags, of_album([familiarity[name] for name in tracks]))
+    folder_of = {name: str(PurePosixPath(name).parent) for name in ids}
+    expected = Counter(folder_of.values())
+    waiting: dict[str, list[tuple[str, np.ndarray, float | None]]] = defaultdict(list)
+    for names, probabilities, familiarity in _tracks(predictor, store, sorted(ids, key=folder_of.__getitem__)):
+        for (name, _), row, known in zip(names, probabilities, familiarity, strict=True):
+            waiting[folder_of[name]].append((name, row, known))
+        complete = [folder for folder, tracks in waiting.items() if len(tracks) == expected[folder]]
+        if not complete:
+            continue
+        tracks = {folder: sorted(waiting.pop(folder), key=lambda track: track[0]) for folder in complete}
+        rows = np.stack([row for folder in complete for _, row, _ in tracks[folder]])
+        folders, combined = predictor.combine_tracks(rows, [folder for folder in complete for _ in tracks[folder]])
+        yield (
+            [(folder, tuple(name for name, _, _ in tracks[folder])) for folder in folders],
+            combined,
+            [of_album([known for _, _, known in tracks[folder]]) for folder in folders],
+        )
 
 
-def _check_combination(paths: list[Path] | None, model: Path | None, words: Words, store: list[str] | None) -> None:
+def _check_combination(
+    paths: list[Path] | None,
+    model: Path | None,
+    words: Words,
+    store: list[str] | None,
+    *,
+    is_file: bool,
+    out: Path | None,
+) -> None:
+    if is_file != (out is not None):
+        raise ConfigError("--format parquet and --out FILE belong together.")
     if (not paths) == (store is None):
         raise ConfigError("Specify audio files or folders, or a store with --store, but not both.")
     if (model is not None) + (words.tags is not None) + (words.tags_file is not None) > 1:
@@ -286,16 +343,46 @@ def _calibrate(predictor: EnoPredictor, path: Path, store: Stores | None) -> Non
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _chooser(predictor: EnoPredictor, top: int | None, threshold: float | None) -> Chooser:
-    """Return a function that decides whether to show a tag, from its rank in its family."""
-    if threshold is not None:
-        return lambda rank, tag: tag.probability > threshold
-    if top is not None or predictor.calibration is None:
-        return lambda rank, tag: rank < (top or _TOP)
-    return lambda rank, tag: tag.probability > tag.threshold
+@dataclass(frozen=True)
+class Selection:
+    """Which tags are shown: all above a threshold, the `top` of each family, or those above their own thresholds."""
+
+    top: int | None = None
+    threshold: float | None = None
+
+    @classmethod
+    def for_predictor(cls, predictor: EnoPredictor, top: int | None, threshold: float | None) -> Selection:
+        """Select what the user asked for; by default the top five, if thresholds of tags were not chosen."""
+        return cls(top or (_TOP if predictor.calibration is None and threshold is None else None), threshold)
+
+    def keeps(self, rank: int, tag: TagProbability) -> bool:
+        """Return whether a tag is shown, from its rank in its family."""
+        if self.threshold is not None:
+            return tag.probability > self.threshold
+        return rank < self.top if self.top is not None else tag.probability > tag.threshold
+
+    def of_family(self, tags: Sequence[TagProbability], family: str) -> list[TagProbability]:
+        """Return the tags of a family that are shown."""
+        return [tag for rank, tag in enumerate(tag for tag in tags if tag.family == family) if self.keeps(rank, tag)]
+
+    def of(self, predictor: EnoPredictor, probabilities: np.ndarray, *, album: bool) -> np.ndarray:
+        """Return the tags of each row that `keeps` may keep [shape=(n, num_labels), dtype=bool], and tied ones."""
+        import numpy as np
+
+        if self.threshold is not None:
+            return probabilities >= np.float32(self.threshold)
+        if self.top is None:
+            return probabilities >= (predictor.album_thresholds if album else predictor.thresholds).astype(np.float32)
+        chosen = np.zeros(probabilities.shape, bool)
+        families = np.array(predictor.labels.families)
+        for family in np.unique(families):
+            columns = np.flatnonzero(families == family)
+            some, last = probabilities[:, columns], max(len(columns) - self.top, 0)
+            chosen[:, columns] = some >= np.partition(some, last, axis=1)[:, last, np.newaxis]
+        return chosen
 
 
-def _show(one: Tagged, kept: Chooser, form: Format, *, key: str, families: bool) -> None:
+def _show(one: Tagged, selection: Selection, form: Format, *, key: str, families: bool) -> None:
     if isinstance(one.found, AudioError):
         if form == "jsonl":
             print_json({key: one.name, "error": one.found.reason})
@@ -304,12 +391,11 @@ def _show(one: Tagged, kept: Chooser, form: Format, *, key: str, families: bool)
         else:  # these formats are read by programs that expect tags only
             errors.print(f"{shown(one.name)}: [red]error[/] {shown(one.found.reason)}")
         return
+    if form == "parquet":  # written to a file
+        return
     # Words of the user's own are neither genres nor descriptors.
     headings = {"genre": "genres", "descriptor": "descriptors"} if families else {"descriptor": "tags"}
-    chosen = {
-        heading: [tag for rank, tag in enumerate(tag for tag in one.found if tag.family == family) if kept(rank, tag)]
-        for family, heading in headings.items()
-    }
+    chosen = {heading: selection.of_family(one.found, family) for family, heading in headings.items()}
     if form == "jsonl":
         values = {heading: {tag.tag: round(tag.probability, 4) for tag in tags} for heading, tags in chosen.items()}
         print_json({key: one.name, **values, **familiarity_json(one)})
@@ -323,6 +409,18 @@ def _show(one: Tagged, kept: Chooser, form: Format, *, key: str, families: bool)
             console.print(f"  {'familiarity':<12} [dim]{one.familiarity:.2f}[/]{remark}")
     else:
         _print_export(one, [tag for tags in chosen.values() for tag in tags], form)
+
+
+def _written(tagged: Iterator[Tagged], selection: Selection, out: Path) -> Iterator[Tagged]:
+    """Write the tags that are shown to a Parquet file on the way."""
+    from eno.inference.export import TagFile
+
+    with TagFile(out) as file:
+        for one in tagged:
+            if not isinstance(one.found, AudioError):
+                kept = [tag for family in ("genre", "descriptor") for tag in selection.of_family(one.found, family)]
+                file.add(one.name, kept, one.familiarity)
+            yield one
 
 
 def _print_header() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,12 +72,23 @@ class TagPredictor(VectorTagger):
 
     def name_tags(self, probabilities: np.ndarray, *, album: bool = False) -> list[TagProbability]:
         """Return all tags of a track, or of an album, from its probabilities [shape=(num_labels,)], highest first."""
-        thresholds = self.album_thresholds if album else self.thresholds
+        return next(self.name_rows(np.asarray(probabilities)[np.newaxis], album=album))
+
+    def name_rows(
+        self, probabilities: np.ndarray, *, album: bool = False, chosen: np.ndarray | None = None
+    ) -> Iterator[list[TagProbability]]:
+        """Yield the tags of each row of probabilities [shape=(n, num_labels)], or those `chosen` [dtype=bool]."""
+        thresholds = (self.album_thresholds if album else self.thresholds).tolist()
         depths = np.bincount(self.labels.ancestors[:, 0], minlength=len(self.labels))
-        columns = self.labels.all_labels, self.labels.families, probabilities.tolist(), thresholds.tolist()
-        tags = [TagProbability(*row) for row in zip(*columns, strict=True)]
-        # Of equally likely tags, ancestors come first, so that no shorter list names a tag without them.
-        return [tags[place] for place in np.lexsort((depths, -np.asarray(probabilities))).tolist()]
+        names, families, every = self.labels.all_labels, self.labels.families, np.arange(len(self.labels))
+        for number, row in enumerate(probabilities):
+            some = every if chosen is None else np.flatnonzero(chosen[number])
+            # Of equally likely tags, ancestors come first, so that no shorter list names a tag without them.
+            ranked = some[np.lexsort((depths[some], -row[some]))]
+            yield [
+                TagProbability(names[place], families[place], value, thresholds[place])
+                for place, value in zip(ranked.tolist(), row[ranked].tolist(), strict=True)
+            ]
 
     def combine_tracks(
         self, probabilities: np.ndarray, albums: Sequence[str] | np.ndarray
