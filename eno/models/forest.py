@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -17,7 +18,17 @@ from eno.models.types import Count
 
 _TARGETS = 64  # with more labels, splits are chosen on random combinations of them
 _QUERIES = 1_024  # rows that walk down all trees together
+_VALUES_AT_ONCE = 16_000_000  # targets of all nodes of trees that are grown together: 128 MB
 _TREES = ("roots", "feature", "threshold", "right")
+
+
+class _Tree(NamedTuple):
+    """A tree: of each node, the dimension (-1 in a leaf), the threshold and the right child; of each row, the leaf."""
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    right: np.ndarray
+    leaves: np.ndarray
 
 
 class ForestHead(BaseHead):
@@ -65,34 +76,49 @@ class ForestHead(BaseHead):
         self._weights = LabelWeights.of(None, (0, 0))
 
     def _fit(self, data: TrainingData) -> None:
-        from sklearn.ensemble import ExtraTreesRegressor  # takes a second to import
-
         random = np.random.default_rng(self.seed)
         counted = np.flatnonzero(data.weights.counted())
         rows = np.sort(random.permutation(counted)[: self.max_rows])
         X = take(data.X, data.rows[rows]).reshape(len(rows), -1)
         Y, weights, base_rates = data.Y[rows], data.weights[rows], data.base_rates()
-        forest = ExtraTreesRegressor(
-            self.trees,
-            min_samples_leaf=self.min_rows_in_leaf,
-            max_features="sqrt" if self.feature_fraction is None else self.feature_fraction,
-            n_jobs=usable_cores(),
-            random_state=self.seed,
-        )
-        forest.fit(X, _targets(Y, weights.known(), base_rates, random), weights.means())
-        trees = [one.tree_ for one in forest.estimators_]
-        roots = np.cumsum([0, *(tree.node_count for tree in trees)])[:-1]
+        targets = _targets(Y, weights.known(), base_rates, random)
+        trees = list(self._grow(X, targets, weights.means()))
+        roots = np.cumsum([0, *(len(tree.feature) for tree in trees)])[:-1]
         self._labels, self._weights = Y, weights
         self._arrays = {
             "roots": roots,
-            "feature": np.concatenate([np.maximum(tree.feature, -1) for tree in trees]).astype(np.int32),
-            "threshold": _rounded_down(np.concatenate([tree.threshold for tree in trees])),
-            "right": np.concatenate([tree.children_right + root for tree, root in zip(trees, roots, strict=True)]),
-            "leaves": np.stack([tree.apply(X) + root for tree, root in zip(trees, roots, strict=True)], axis=1),
+            "feature": np.concatenate([tree.feature for tree in trees]),
+            "threshold": np.concatenate([tree.threshold for tree in trees]),
+            "right": np.concatenate([tree.right + root for tree, root in zip(trees, roots, strict=True)]),
+            "leaves": np.stack([tree.leaves + root for tree, root in zip(trees, roots, strict=True)], axis=1),
             "constant": data.constant_labels(),
             "base_rates": base_rates,
         }
         self._sort_leaves()
+
+    def _grow(self, X: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Iterator[_Tree]:
+        """Yield trees, a few at a time: each node of scikit-learn's holds a value for every target."""
+        from sklearn.ensemble import ExtraTreesRegressor  # takes a second to import
+
+        at_once = max(1, _VALUES_AT_ONCE // max(1, 2 * targets.size))  # a tree has up to two nodes per row
+        for first in range(0, self.trees, at_once):
+            self._report(first, self.trees)
+            forest = ExtraTreesRegressor(
+                min(at_once, self.trees - first),
+                min_samples_leaf=self.min_rows_in_leaf,
+                max_features="sqrt" if self.feature_fraction is None else self.feature_fraction,
+                n_jobs=usable_cores(),
+                random_state=self.seed if first == 0 else np.random.default_rng((self.seed, first)).integers(2**31),
+            )
+            for one in forest.fit(X, targets, weights).estimators_:
+                tree = one.tree_
+                yield _Tree(
+                    np.maximum(tree.feature, -1).astype(np.int32),
+                    _rounded_down(tree.threshold),
+                    tree.children_right.copy(),
+                    tree.apply(X),
+                )
+        self._report(self.trees, self.trees)
 
     def _sort_leaves(self) -> None:
         """Prepare the training rows of each leaf: `_rows_by_leaf` from `_starts[node]` on, and their total weight."""

@@ -44,3 +44,17 @@ def test_of_many_rows_a_sample_is_used():
     head = ForestHead(trees=10, max_rows=100).fit(X, Y)
     assert head._labels.shape[0] == 100
     assert head._arrays["leaves"].shape == (100, 10)
+
+
+def test_trees_are_grown_in_parts_where_there_are_many_nodes(monkeypatch):
+    X, Y = problem(n=300)
+    whole = ForestHead(trees=60).fit(X, Y, X[:5], Y[:5])
+    monkeypatch.setattr(forest, "_VALUES_AT_ONCE", 7 * 2 * Y.size)
+    steps = []
+    head = ForestHead(trees=60)
+    head.on_progress = lambda *step: steps.append(step)
+    parts = head.fit(X, Y, X[:5], Y[:5])
+    assert steps == [*((done, 60) for done in range(0, 60, 7)), (60, 60)]
+    assert np.abs(parts.predict_proba(X) - whole.predict_proba(X)).mean() < 0.05
+    first, last = (head._arrays["feature"][head._arrays["roots"][at] :][:9] for at in (0, 7))
+    assert (first != last).any()  # the trees of each part differ
