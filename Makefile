@@ -1,6 +1,6 @@
 # make demo   set up, build the demo corpus, embed it, train, evaluate, compare; with QUICK=1 less of everything
 # make test   set up, then every check: lint, format, types, import layers, tests
-# make docs   set up, and build the documentation in site/ (strictly; open site/index.html)
+# make docs   set up, and build the documentation in site/ (to search it: python3 -m http.server -d site)
 # make test-full   the same, and the tests with networks of the published sizes (a minute more)
 #
 # Tests run in WORKERS processes, each of which needs about 2 GB of memory.

@@ -67,12 +67,13 @@ def settings_page() -> str:
     """Return the reference of ``eno.toml``, from the types and signatures behind it."""
     lines = ["# Settings: reference", "", "Keys of `eno.toml`, from the signatures behind them.", ""]
     simple, sections = [], []
+    texts = _parameter_texts(Settings)
     for name, field in Settings.model_fields.items():
         if hasattr(field.default, "model_fields"):
             rows = [(key, one.annotation, one.default, "") for key, one in type(field.default).model_fields.items()]
             sections.append((name, inspect.getdoc(type(field.default)) or "", rows))
         elif name != "options":
-            simple.append((name, field.annotation, field.default, ""))
+            simple.append((name, field.annotation, field.default, texts.get(name, "")))
     lines += _table(simple)
     for name, text, rows in sections:
         lines += [f"## `[{name}]`", "", _escaped(text), "", *_table(rows)]
@@ -90,7 +91,8 @@ def settings_page() -> str:
 
 def _parameter_texts(target: Any) -> dict[str, str]:
     sections = griffe.Docstring(inspect.getdoc(target) or "", parser="numpy").parse(warnings=False)
-    found = [section for section in sections if section.kind is griffe.DocstringSectionKind.parameters]
+    kinds = (griffe.DocstringSectionKind.parameters, griffe.DocstringSectionKind.attributes)
+    found = [section for section in sections if section.kind in kinds]
     texts = {}
     for one in (parameter for section in found for parameter in section.value):
         for name in one.name.split(","):
@@ -120,9 +122,9 @@ def _type_name(kind: Any) -> str:
     if origin is typing.Annotated:
         return _type_name(parts[0])
     if origin is typing.Literal:
-        return " | ".join(map(json.dumps, parts))
+        return " or ".join(map(json.dumps, parts))
     if origin in (typing.Union, types.UnionType):
-        return " | ".join(map(_type_name, parts))
+        return " or ".join(map(_type_name, parts))
     name = "None" if kind is type(None) else getattr(kind, "__name__", str(kind))
     inner = ", ".join("…" if part is ... else _type_name(part) for part in parts)
     return f"{name}[{inner}]" if inner else name
