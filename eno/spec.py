@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 _DESCRIPTIVE = ("location", "gain_invariant", "normalized")
+IMPORTED = "imported:"
+"""Begins the names of encoders whose vectors were imported, and which eno cannot load."""
 # Excluded from the fingerprint at this value, so that stores written before the field existed stay valid.
 _ADDED_LATER = {"padding": "repeat"}
 

@@ -126,6 +126,48 @@ def store_export(
         console.print(f"{rows} rows in {shown(folder[0])}: vectors.npy, ids.csv")
 
 
+@command(stores, "import")
+def store_import(
+    where: LibraryOptions,
+    vectors: Annotated[Path, typer.Argument(help=".npy, .npz, .parquet, or a folder with a Hugging Face data set")],
+    encoder_name: Annotated[str, typer.Option("--encoder-name", help="What computed the vectors")],
+    sample_rate: Annotated[int, typer.Option("--sample-rate", min=1, help="Sample rate of its audio in Hz")],
+    ids: Annotated[
+        Path | None, typer.Argument(help="CSV file with the column track_id or path, and perhaps start_s")
+    ] = None,
+    window: Annotated[float, typer.Option("--window", min=0.001, help="Length of the audio of a vector in s")] = 10.0,
+    revision: Annotated[str, typer.Option("--revision", help="Version of the encoder")] = "1",
+    column: Annotated[str | None, typer.Option("--column", help="Column or array with the vectors")] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a store of vectors that another program computed, to train on them and to search them."""
+    from eno.data.imports.paths import TrackPaths
+    from eno.embeddings.store.importing import import_vectors, read_vectors
+
+    library = where.open(store=store)
+    tracks = library.tracks["track_id"].to_pylist() if library.data.tracks.is_file() else []
+    paths, known = TrackPaths(tracks, library.audio_roots.folders), set(tracks)
+
+    def track_of(name: str) -> str:
+        found = paths.find(name)
+        return found[0] if len(found) == 1 else name
+
+    place = (
+        library.settings.store or f"{library.settings.embeddings}/imported/{encoder_name.replace('/', '-')}-{revision}"
+    )
+    made = import_vectors(
+        place, read_vectors(vectors, ids, column), encoder_name=encoder_name, sample_rate=sample_rate,
+        window_s=window, revision=revision, track_of=track_of,
+    )  # fmt: skip
+    stored = made.tracks()["track_id"].to_pylist()
+    if as_json:
+        print_json({"tracks": len(stored), "known": len(known & set(stored)), "store": place})
+        return
+    console.print(f"{len(stored):,} tracks, {len(known & set(stored)):,} of them scanned, {made.spec.dim} dimensions")
+    console.print(f"store   {shown(place)}")
+
+
 @command(indexes, "build", former_argument="--store")
 def index_build(
     where: IndexOptions,

@@ -13,7 +13,7 @@ import numpy as np
 from eno.errors import ConfigError
 from eno.registry import ENCODERS as ENCODERS
 from eno.registry import check_options, find_class, import_class
-from eno.spec import EncoderSpec
+from eno.spec import IMPORTED, EncoderSpec
 
 _RUNTIME = ("device", "dtype")
 """Parameters that say how to compute, not what. An encoder may lack them."""
@@ -65,6 +65,11 @@ def load_encoder(name: str, *, device: str = "auto", dtype: str = "auto", **opti
     MissingExtra
         A package that the encoder needs is not installed.
     """
+    if name.startswith(IMPORTED):
+        raise ConfigError(
+            f"The vectors of {name.removeprefix(IMPORTED)} were imported, and eno cannot compute others like them. "
+            "Name a store with vectors of the tracks: --store STORE"
+        )
     if name.startswith("hf:"):
         name, options["model"] = "hf", name.removeprefix("hf:")
     encoder_class = _import_class(name)
@@ -79,7 +84,7 @@ def load_encoder(name: str, *, device: str = "auto", dtype: str = "auto", **opti
 
 def is_own(name: str) -> bool:
     """Return whether a name is ``module.path:ClassName`` of a user's own encoder; loading it runs their code."""
-    return ":" in name and not name.startswith("hf:")
+    return ":" in name and not name.startswith(("hf:", IMPORTED))
 
 
 def _import_class(name: str) -> Any:
