@@ -244,7 +244,21 @@ def test_sounds_like(run, root, store):
     assert (root.root / "processed" / "map.html").is_file()
 
 
+def test_quickstart(run, root):
+    printed, _, pictures = run("00_quickstart")
+    assert f"{TRACKS} files, for example" in printed
+    assert pictures == 2
+    assert re.search(rf"{TRACKS} embedded, 0 skipped; {TRACKS} tracks, vectors of 200 values", printed)
+    neighbours = re.findall(r"^(-?0\.\d\d) (\S.*)$", printed, re.MULTILINE)
+    assert len(neighbours) == 3 and all((root.audio / track_id).is_file() for _, track_id in neighbours)
+    song = re.search(r"for example (.*)", printed)[1]
+    assert all(Path(track_id).parent != Path(song).parent for _, track_id in neighbours)
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
-def test_notebook_is_stored_without_outputs(path):
-    cells = json.loads(path.read_text("utf-8"))["cells"]
-    assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in cells)
+def test_notebook_carries_the_outputs_of_one_run_without_errors(path):
+    cells = [cell for cell in json.loads(path.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert outputs and not any(output["output_type"] == "error" for output in outputs)
+    assert path.stat().st_size < 1_000_000
