@@ -164,10 +164,12 @@ class Library:
         Its weights are read from where the settings say, or else from where they were then. An encoder that is not part
         of eno must be named, or a ConfigError is raised.
         """
-        from eno.encoders import is_own, load_encoder
+        from eno.encoders import ImportedEncoder, is_imported, is_own, load_encoder
 
         if name is not None:
             return self.encoder(name)
+        if is_imported(spec.name):
+            return ImportedEncoder(spec)
         if is_own(spec.name):
             raise ConfigError(
                 f"The vectors were computed by the encoder {spec.name!r}, which is not part of eno. If you trust its "

@@ -115,6 +115,10 @@ def _embed(run: Run, *, json_log: bool, as_json: bool) -> None:
             retry_failed=given["retry_failed"],
             on_progress=report_progress,
         )
+    if report.moved and library.data.feedback.exists():
+        from eno.training.feedback import Feedback
+
+        Feedback(library.data.feedback).follow(report.moved)
     report_embedding(run.experiment, report, store)
     if json_log:
         _log("end", {**asdict(report), "coverage": report.coverage})
@@ -192,6 +196,8 @@ def _print_report(report: EmbedReport, store: EmbeddingStore) -> None:
     )
     if report.changed or report.vanished:
         console.print(f"{report.changed} files had changed and were embedded again; {report.vanished} no longer exist")
+    if report.moved:
+        console.print(f"{len(report.moved)} files were renamed or moved; their vectors and corrections are kept")
     report_walk(report.unread, report.left_out)
     console.print(f"store   {shown(store.path)}")
 

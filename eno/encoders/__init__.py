@@ -10,6 +10,9 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
+from eno.encoders.imported import ImportedEncoder as ImportedEncoder
+from eno.encoders.imported import is_imported as is_imported
+from eno.encoders.imported import refuse_imported
 from eno.errors import ConfigError
 from eno.registry import ENCODERS as ENCODERS
 from eno.registry import check_options, find_class, import_class
@@ -65,11 +68,7 @@ def load_encoder(name: str, *, device: str = "auto", dtype: str = "auto", **opti
     MissingExtra
         A package that the encoder needs is not installed.
     """
-    if name.startswith(IMPORTED):
-        raise ConfigError(
-            f"The vectors of {name.removeprefix(IMPORTED)} were imported, and eno cannot compute others like them. "
-            "Name a store with vectors of the tracks: --store STORE"
-        )
+    refuse_imported(name)
     if name.startswith("hf:"):
         name, options["model"] = "hf", name.removeprefix("hf:")
     encoder_class = _import_class(name)

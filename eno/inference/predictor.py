@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from eno.audio.windows import WindowPolicy
 from eno.data.labels.encoder import LabelEncoder
-from eno.encoders import Encoder, is_own, load_encoder
+from eno.encoders import Encoder, ImportedEncoder, is_imported, is_own, load_encoder
 from eno.errors import FingerprintMismatch, ModelError
 from eno.inference.file_tagger import FileTagger
 from eno.inference.predictions import Prediction, TagProbability
@@ -296,6 +296,8 @@ def _load(folder: Path | str, spec: EncoderSpec, device: str, dtype: str, locati
             f"{folder}: needs the encoder {spec.name!r}, which is not part of eno. If you trust its code, "
             f"specify --encoder {spec.name}, or in Python load(folder, encoder=load_encoder({spec.name!r}))."
         )
+    if is_imported(spec.name):
+        return ImportedEncoder(spec)
     place = location if "model" in location else spec.location | location
     encoder = load_encoder(spec.name, device=device, dtype=dtype, **spec.options, **place)
     if encoder.spec.fingerprint != spec.fingerprint:

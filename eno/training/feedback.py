@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,13 @@ class Feedback:
                 file.flush()
                 os.fsync(file.fileno())
             self._update(new)
+
+    def follow(self, moved: Mapping[str, str]) -> None:
+        """Repeat the corrections of tracks whose files were renamed under their new ids, given new id → earlier id."""
+        own = {one.track_id for one in self.latest()}
+        earlier = {new: old for new, old in moved.items() if old in own and new not in own}
+        if new := [replace(one, track_id=track_id) for track_id, old in earlier.items() for one in self.of_track(old)]:
+            self.append(new)
 
     def latest(self) -> list[Correction]:
         """Return the valid corrections, oldest first."""

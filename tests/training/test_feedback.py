@@ -27,6 +27,17 @@ def test_the_last_correction_counts_even_after_reloading(tmp_path):
     assert len(feedback.path.read_bytes().splitlines()) == 5  # lines are only appended
 
 
+def test_corrections_follow_renamed_files_once(tmp_path):
+    feedback = Feedback(tmp_path / "feedback.jsonl")
+    feedback.append([correction("a", "rock", "reject"), correction("b", "pop", "add"), correction("y", "pop", "add")])
+    feedback.follow({"x": "a", "y": "b"})
+    feedback.follow({"x": "a"})
+    assert [(one.track_id, one.tag) for one in Feedback(feedback.path).latest()] == [
+        ("a", "rock"), ("b", "pop"), ("y", "pop"), ("x", "rock"),
+    ]  # fmt: skip
+    assert len(feedback.path.read_bytes().splitlines()) == 4
+
+
 def test_a_truncated_line_does_not_affect_others(tmp_path, caplog):
     path = tmp_path / "feedback.jsonl"
     Feedback(path).append([correction("a", "rock", "reject"), correction("b", "rock", "reject")])

@@ -13,6 +13,8 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from eno.audio.track_decoding import FileStamp
 from eno.data.library.files import Track, find_tracks
@@ -81,6 +83,8 @@ class EmbedReport:
     vanished : int
         Tracks in the store whose file was deleted. They do not count until their files are back;
         `eno.embeddings.store.maintenance.compact_store` removes them.
+    moved : dict of str to str
+        Tracks that have the samples of an earlier one whose file is gone, and that track. They are among the skipped.
     unread : dict of str to str
         Folders that cannot be listed, and why.
     left_out : dict of str to int
@@ -97,6 +101,7 @@ class EmbedReport:
     changed: int = 0
     vanished: int = 0
     failures: list[Failure] = field(default_factory=list)
+    moved: dict[str, str] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
@@ -178,6 +183,7 @@ def embed_folder(
         left=len(tracks) - done,
         changed=run.changed,
         vanished=plan.vanished,
+        moved=run.moved,
         failures=sorted(failures.values(), key=lambda failure: failure.track_id),
         seconds=time.monotonic() - began,
         audio_s=run.audio_s,
@@ -217,10 +223,12 @@ class _Run:
         self.failures = dict(plan.failures)
         self.embedded = self.untouched = self.changed = 0
         self.audio_s = 0.0
+        self.moved: dict[str, str] = {}
         self._store, self._plan, self._lock = store, plan, lock
         self._amendments = dict(plan.amendments)
         self._began = self._flushed = time.monotonic()
         self._waiting: list[Embedded] = []
+        self._moving: dict[str, FileStamp] = {}
         self._bytes = 0
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._writing: Future[None] | None = None
@@ -235,6 +243,10 @@ class _Run:
             self._fail(result.track, result.reason, passing=result.passing)
         elif isinstance(result, Untouched):
             self.untouched += 1
+            if result.track.id in self._plan.moved:
+                self.moved[result.track.id] = self._plan.moved[result.track.id]
+                self._moving[result.track.id] = result.stamp
+                return
             self._amendments[result.track.id] = Amendment(False, result.stamp.size, result.stamp.mtime_ns)
         else:
             self._add(result)
@@ -272,16 +284,26 @@ class _Run:
 
     def _flush(self) -> None:
         self._wait()
-        self._writing = self._writer.submit(self._write, self._waiting, dict(self.failures), dict(self._amendments))
-        self._waiting, self._bytes, self._flushed = [], 0, time.monotonic()
+        self._writing = self._writer.submit(
+            self._write, self._waiting, self._moving, dict(self.failures), dict(self._amendments)
+        )
+        self._waiting, self._moving, self._bytes, self._flushed = [], {}, 0, time.monotonic()
 
     def _wait(self) -> None:
         if self._writing is not None:
             writing, self._writing = self._writing, None
             writing.result()
 
-    def _write(self, done: list[Embedded], failures: dict[str, Failure], amendments: dict[str, Amendment]) -> None:
+    def _write(
+        self,
+        done: list[Embedded],
+        moving: dict[str, FileStamp],
+        failures: dict[str, Failure],
+        amendments: dict[str, Amendment],
+    ) -> None:
         self._lock.check()
+        if moving:
+            self._copy(moving)
         if done:
             files: dict[str, FileStamp] = {one.track.id: one.stamp for one in done}
             ids = [one.track.id for one in done for _ in one.starts_s]
@@ -292,3 +314,20 @@ class _Run:
         if sorted(failures.values(), key=lambda one: one.track_id) != self._store.ledger.failures():
             self._store.ledger.write_failures(failures.values())
         write_amendments(self._store.ledger, amendments)
+
+    def _copy(self, moving: dict[str, FileStamp]) -> None:
+        """Write the vectors of tracks whose files were renamed again, with their new ids."""
+        new_ids: dict[str, list[str]] = {}
+        for track_id in moving:
+            new_ids.setdefault(self.moved[track_id], []).append(track_id)
+        held = self._store.tracks(also_gone=True)
+        held = held.filter(pc.is_in(held["track_id"], value_set=pa.array(list(new_ids), pa.string())))
+        names = held["track_id"].to_pylist()
+        shape = (len(self._store.spec.layers), self._store.spec.dim)
+        for rows, starts, vectors in self._store.live_windows(held):
+            places = [(new, at) for at, row in enumerate(rows.tolist()) for new in new_ids[names[row]]]
+            places.sort(key=lambda pair: pair[0])  # all windows of a track together, in their order
+            at = np.array([at for _, at in places])
+            ids = [new for new, _ in places]
+            files = {one: moving[one] for one in ids}
+            self._store.append(ids, starts[at], vectors[at].reshape(-1, *shape), files=files)

@@ -41,6 +41,8 @@ class Plan:
         Tracks that failed before and are not tried again.
     amendments : dict of str to Amendment
         The amendments that the store should have.
+    moved : dict of str to str
+        New tracks among the tasks → the track without a file, of the same size, that each may be under another name.
     """
 
     tasks: list[Task] = field(default_factory=list)
@@ -49,13 +51,15 @@ class Plan:
     held: set[str] = field(default_factory=set)
     failures: dict[str, Failure] = field(default_factory=dict)
     amendments: dict[str, Amendment] = field(default_factory=dict)
+    moved: dict[str, str] = field(default_factory=dict)
 
 
 def make_plan(tracks: Tracks, held: pa.Table, ledger: Ledger, *, retry_failed: bool) -> Plan:
     """Compare the tracks of a collection with those of a store.
 
     A file is unchanged if it has the size and modification time with which it was embedded, or if these are unknown.
-    Otherwise it becomes a task, which compares its samples. `held` is ``store.tracks(also_gone=True)``.
+    Otherwise it becomes a task, which compares its samples: also with those of a track without a file, since the file
+    may have been renamed. `held` is ``store.tracks(also_gone=True)``.
 
     Raises
     ------
@@ -64,7 +68,8 @@ def make_plan(tracks: Tracks, held: pa.Table, ledger: Ledger, *, retry_failed: b
     """
     places = pc.index_in(tracks.ids, held["track_id"].combine_chunks())
     rows = pc.fill_null(places, _NONE).to_numpy()
-    if len(held) and len(tracks) and (rows == _NONE).all():
+    moved = _moved(tracks, held, rows)
+    if len(held) and len(tracks) and (rows == _NONE).all() and not moved:
         raise StoreError(
             f"{ledger.folder}: holds {len(held)} tracks, for instance {held['track_id'][0]}, and none of them is in "
             "this folder. If this is another collection, name another store with --store."
@@ -80,10 +85,38 @@ def make_plan(tracks: Tracks, held: pa.Table, ledger: Ledger, *, retry_failed: b
         failure = failed.get(track.id)
         if failure and not retry_failed and (failure.size, failure.mtime_ns) == (track.size, track.mtime_ns):
             plan.failures[track.id] = failure
-        else:
-            plan.tasks.append(Task(track, held["samples_hash"][row].as_py() if row != _NONE else None))
+            continue
+        if row == _NONE and place in moved:
+            row = moved[place]
+            plan.moved[track.id] = held["track_id"][row].as_py()
+        plan.tasks.append(Task(track, held["samples_hash"][row].as_py() if row != _NONE else None))
     _amend(plan, tracks, held, rows, same, read_amendments(ledger))
     return plan
+
+
+def _moved(tracks: Tracks, held: pa.Table, rows: np.ndarray) -> dict[int, int]:
+    """Map the places of new tracks to the rows of tracks without a file that have the same size.
+
+    Of several with that size, the one with the same modification time, which renaming does not change.
+    """
+    missing = np.ones(len(held), bool)
+    missing[rows[rows != _NONE]] = False
+    new = np.flatnonzero(rows == _NONE)
+    if not missing.any() or not len(new):
+        return {}
+    sizes, times = (pc.fill_null(held[name], _NONE).to_numpy() for name in ("size", "mtime_ns"))
+    stamps: dict[tuple[int, int], int] = {}
+    of_size: dict[int, list[int]] = {}
+    for row in np.flatnonzero(missing & (sizes >= 0) & held["samples_hash"].is_valid().to_numpy()).tolist():
+        stamps[int(sizes[row]), int(times[row])] = row
+        of_size.setdefault(int(sizes[row]), []).append(row)
+    found: dict[int, int] = {}
+    for place in new.tolist():
+        size, several = int(tracks.sizes[place]), of_size.get(int(tracks.sizes[place]), [])
+        row = stamps.get((size, int(tracks.mtimes_ns[place])), several[0] if len(several) == 1 else _NONE)
+        if row != _NONE:
+            found[place] = row
+    return found
 
 
 def _unchanged(tracks: Tracks, held: pa.Table, rows: np.ndarray) -> np.ndarray:

@@ -237,3 +237,43 @@ def test_several_folders(audio, store, tmp_path, caplog):
         embed_folder([audio, tmp_path / "more"], ProjectionEncoder(), store)
     report, _ = run(audio, store)
     assert (report.vanished, len(store.track_ids())) == (1, 6)
+
+
+class TestRenamedFiles:
+    def test_vectors_follow_files_to_other_names_and_folders_without_being_encoded_again(self, audio, store, tmp_path):
+        (audio / "new" / "folder").mkdir(parents=True)
+        for name in NAMES[:3]:
+            (audio / name).rename(audio / "new" / "folder" / f"renamed {name}")
+        report, encoded = run(audio, store)
+        assert encoded == 0
+        assert (report.embedded, report.skipped, report.vanished) == (0, 6, 3)
+        assert report.moved == {f"new/folder/renamed {name}": name for name in NAMES[:3]}
+        assert_same(store, fresh(audio, tmp_path))
+        report, encoded = run(audio, store)
+        assert (encoded, report.moved, report.skipped) == (0, {}, 6)
+
+    def test_a_whole_collection_may_move_into_another_folder(self, audio, store, tmp_path):
+        audio.rename(tmp_path / "inner")
+        audio.mkdir()
+        (tmp_path / "inner").rename(audio / "inner")
+        report, encoded = run(audio, store)
+        assert (encoded, len(report.moved)) == (0, 6)
+        assert_same(store, fresh(audio, tmp_path))
+
+    def test_another_file_of_the_same_size_is_encoded(self, audio, store, tmp_path):
+        before = (audio / "a.wav").stat()
+        (audio / "a.wav").unlink()
+        write(audio / "x.wav", 99)
+        os.utime(audio / "x.wav", ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert (audio / "x.wav").stat().st_size == before.st_size
+        report, encoded = run(audio, store)
+        assert (encoded, report.embedded, report.moved) == (1, 1, {})
+        assert_same(store, fresh(audio, tmp_path))
+
+    def test_a_file_that_is_renamed_back_keeps_its_vectors(self, audio, store, tmp_path):
+        (audio / "a.wav").rename(audio / "z.wav")
+        run(audio, store)
+        (audio / "z.wav").rename(audio / "a.wav")
+        _, encoded = run(audio, store)
+        assert encoded == 0
+        assert_same(store, fresh(audio, tmp_path))
