@@ -124,6 +124,11 @@ def split_lines(report: SplitReport) -> list[str]:
         f"{report.worst_split})"
     )
     lines.append(f"the largest group of connected artists has {report.largest_group:.1%} of the tracks")
+    if not any(report.artists.values()):
+        lines.append(
+            "WARNING: the artist of no track is known, so tracks of one artist or album can be in several splits and "
+            "all figures will be too good. Add artist and album tags to the files, then run 'eno scan' and import again"
+        )
     if report.kept or report.moved:
         new = sum(report.tracks.values()) - report.kept - report.moved
         moved = f", {report.moved} moved because their artists are connected now" if report.moved else ""
