@@ -36,7 +36,7 @@ _NOT_OPTIONS = {
     "device", "dtype", "auto.options", "blend.options", "calibration.groups", "calibration.known",
     "lightgbm.checkpoint",
 }  # fmt: skip
-_PATHS = ("data_root", "model", "labels.aliases", "labels.hierarchy")
+_PATHS = ("data_root", "files", "model", "labels.aliases", "labels.hierarchy")
 _PLACES = ("embeddings", "store", "lute")  # a path or a URI
 
 
@@ -97,6 +97,8 @@ class Settings(Section):
         Folders of the collection's audio; ``DATA_ROOT/raw/audio`` if there are none.
     exclude : tuple of str
         Globs of files and folders that do not belong to the collection; see `eno.files.AudioRoots`.
+    files : Path or None
+        Text file that lists the only files of the collection, one path per line, absolute or below an audio folder.
     data_root : Path
         Folder of ``raw/`` and ``processed/``.
     lute : str or None
@@ -117,6 +119,7 @@ class Settings(Section):
 
     audio_roots: tuple[Path, ...] = ()
     exclude: tuple[str, ...] = ()
+    files: Path | None = None
     data_root: Path = Path("data")
     lute: str | None = None
     embeddings: str = "embeddings"

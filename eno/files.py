@@ -123,11 +123,13 @@ class AudioRoots:
     """The folders of a music collection. The id of a track is its path below one of them.
 
     If several contain the same path, the first one is used. `exclude` holds globs of files and folders that do not
-    belong to the collection: of a name, or with ``/`` of a path below an audio folder.
+    belong to the collection: of a name, or with ``/`` of a path below an audio folder. `files`, if not None, are the
+    only files of the collection, as paths in one of the folders.
     """
 
     folders: tuple[Path, ...]
     exclude: tuple[str, ...] = ()
+    files: tuple[Path, ...] | None = None
 
     @classmethod
     def of(cls, places: AudioRoots | Path | str | Iterable[Path | str]) -> AudioRoots:

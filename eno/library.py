@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eno.config import Settings, load_settings
 from eno.data.layout import DataRoot
 from eno.errors import ConfigError, SimilarityError
-from eno.files import AudioRoots
+from eno.files import AudioRoots, read_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,7 +94,7 @@ class Library:
             named["audio_roots"] = tuple(folder.expanduser() for folder in folders)
         if "exclude" in named:
             named["exclude"] = tuple(named["exclude"])
-        for name in ("data_root", "model"):
+        for name in ("data_root", "model", "files"):
             if name in named:
                 named[name] = Path(named[name])
         if "options" in named:
@@ -112,14 +112,24 @@ class Library:
     @property
     def audio_roots(self) -> AudioRoots:
         """Folders of the audio."""
-        roots = self.settings.audio_roots or (self.data.audio,)
-        return AudioRoots(tuple(root.expanduser() for root in roots), self.settings.exclude)
+        roots = [root.expanduser() for root in self.settings.audio_roots or (self.data.audio,)]
+        single = [root for root in roots if root.is_file()]
+        folders = tuple(dict.fromkeys(root.parent if root in single else root for root in roots))
+        if self.settings.files is not None:
+            lines = read_lines(self.settings.files, ConfigError)
+            listed = [AudioRoots(folders).file(line.rstrip("\r\n")) for line in lines if line.strip()]
+            return AudioRoots(folders, self.settings.exclude, (*single, *listed))
+        if single and len(single) < len(roots):
+            raise ConfigError(
+                f"{single[0]} is a file among audio folders. Name folders or files, or a list of files: --files LIST"
+            )
+        return AudioRoots(folders, self.settings.exclude, tuple(single) if single else None)
 
     @property
     def present_audio_roots(self) -> AudioRoots | None:
         """Folders of the audio that exist now; None if there are none."""
         present = tuple(folder for folder in self.audio_roots.folders if folder.is_dir())
-        return AudioRoots(present, self.settings.exclude) if present else None
+        return replace(self.audio_roots, folders=present) if present else None
 
     @cached_property
     def tracks(self) -> pa.Table:

@@ -199,3 +199,12 @@ class TestStatus:
 def test_unknown_settings_are_named():
     with pytest.raises(ConfigError, match="Unknown setting 'audio_root'"):
         Library.open(audio_root="Music")
+
+
+def test_a_list_of_files_or_a_single_file_may_take_the_place_of_folders(folder):
+    first, second, *_ = sorted((folder / "Music").rglob("*.*"))
+    Path("list.txt").write_text(f"{first}\n\n{second.relative_to(folder / 'Music')}\n")
+    roots = Library.open(audio_roots=[folder / "Music"], files="list.txt").audio_roots
+    assert roots.files == (first, second)
+    roots = Library.open(audio_roots=[first]).audio_roots
+    assert (roots.folders, roots.files) == ((first.parent,), (first,))

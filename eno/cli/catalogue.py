@@ -14,6 +14,7 @@ from eno.cli.importing import import_lute_albums
 from eno.cli.options import (
     AudioRootOption,
     ExcludeOption,
+    FilesOption,
     FileTimeoutOption,
     JsonOption,
     LibraryOptions,
@@ -43,12 +44,13 @@ def scan(
         bool, typer.Option("--hash", help="Read all audio to find files with identical content")
     ] = False,
     exclude: ExcludeOption = None,
+    files: FilesOption = None,
     file_timeout: FileTimeoutOption = 120,
     min_coverage: MinCoverageOption = 0.99,
     as_json: JsonOption = False,
 ) -> None:
     """Read the tags, duration and format of every audio file. Only new and changed files are opened."""
-    library = where.open(audio_root=folder, exclude=exclude)
+    library = where.open(audio_root=folder, exclude=exclude, files=files)
     _scan(library, hash_audio=hash_audio, file_timeout_s=file_timeout, min_coverage=min_coverage, as_json=as_json)
 
 

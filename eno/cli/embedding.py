@@ -16,6 +16,7 @@ from eno.cli.commands import EMBEDDINGS, command
 from eno.cli.options import (
     EncoderOption,
     ExcludeOption,
+    FilesOption,
     FileTimeoutOption,
     JsonOption,
     LibraryOptions,
@@ -59,6 +60,7 @@ def embed(
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Decoding processes (default: one per core)")] = None,
     exclude: ExcludeOption = None,
+    files: FilesOption = None,
     file_timeout: FileTimeoutOption = 120,
     dtype: Annotated[
         Literal["float16", "float32"] | None,
@@ -69,9 +71,10 @@ def embed(
     as_json: JsonOption = False,
 ) -> None:
     """Embed the collection. Later runs embed new and changed files; an interrupted run resumes where it stopped."""
-    library = where.open(audio_root=folder, store=store, encoder=encoder, device=device, exclude=exclude)
+    library = where.open(audio_root=folder, store=store, encoder=encoder, device=device, exclude=exclude, files=files)
     roots = list(library.audio_roots.folders)
-    arguments = {"folder": roots, "exclude": list(library.settings.exclude), "store": store,
+    arguments = {"folder": list(library.settings.audio_roots) or roots, "exclude": list(library.settings.exclude),
+                 "files": library.settings.files, "store": store,
                  "retry_failed": retry_failed, "min_coverage": min_coverage, "workers": workers,
                  "file_timeout": file_timeout, "dtype": dtype, "executor": executor}  # fmt: skip
     chosen = library.settings.encoder

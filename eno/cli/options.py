@@ -86,6 +86,10 @@ FeedbackOption = Annotated[
 WeightOption = Annotated[
     float | None, typer.Option("--feedback-weight", help="Weight of corrected tags, relative to others (default: 4)")
 ]
+FilesOption = Annotated[
+    Path | None,
+    typer.Option("--files", help="Text file that lists the audio files, one path per line (default: all files)"),
+]
 ExcludeOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from eno.cli.commands import SETUP, command
-from eno.cli.options import ExcludeOption, JsonOption, LibraryOptions, print_json, print_rows, shown
+from eno.cli.options import ExcludeOption, FilesOption, JsonOption, LibraryOptions, print_json, print_rows, shown
 from eno.config import FILE
 from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
@@ -42,6 +42,7 @@ def init(
     ] = None,
     encoder: Annotated[str | None, typer.Option("--encoder", help="Encoder by name (default: musicnn)")] = None,
     exclude: ExcludeOption = None,
+    files: FilesOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing eno.toml")] = False,
 ) -> None:
     """Write eno.toml to the current folder. Other commands then need no paths."""
@@ -60,6 +61,7 @@ def init(
     values = {
         "audio_roots": [str(root) for root in roots],
         "exclude": exclude,
+        "files": None if files is None else str(files.expanduser().resolve()),
         "lute": lute,
         "data_root": None if data_root is None else str(data_root),
         "encoder": encoder,

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eno.data.library.walking import Found, walk
+from eno.data.library.walking import Excluded, Found, walk
 from eno.errors import AudioError
 from eno.files import AudioRoots, printable
 
@@ -166,7 +166,32 @@ def find_tracks(audio_roots: AudioRoots | Path | str | Iterable[Path | str]) -> 
                 reason = f"is inside the audio folder {printable(folders[other])}; use only one of the two"
                 raise AudioError(folders[place], reason)
     roots = [os.fspath(folder) for folder in folders]
+    if given.files is not None:
+        return Tracks(roots, _listed(given, given.files))
     return Tracks(roots, [walk(root, given.exclude) for root in roots])
+
+
+def _listed(given: AudioRoots, files: Iterable[Path]) -> list[Found]:
+    """Return the listed files by audio folder, also those that are missing, so that they are reported."""
+    found = [Found() for _ in given.folders]
+    excluded = [Excluded(given.exclude, os.fspath(folder)) for folder in given.folders]
+    roots = [folder.absolute() for folder in given.folders]
+    for file in dict.fromkeys(files):
+        path = Path(os.path.normpath(file.absolute()))
+        place = next((number for number, root in enumerate(roots) if path.is_relative_to(root)), None)
+        if place is None:
+            raise AudioError(file, f"is listed, but not in an audio folder ({given})")
+        name = os.fspath(path.relative_to(roots[place]))
+        if any(excluded[place](part.name, os.fspath(part)) for part in (Path(name), *list(Path(name).parents)[:-1])):
+            continue
+        found[place].names.append(name)
+        try:
+            status = path.stat()
+        except OSError:
+            status = None
+        found[place].sizes.append(-1 if status is None else status.st_size)
+        found[place].mtimes_ns.append(-1 if status is None else status.st_mtime_ns)
+    return found
 
 
 def expand_audio(paths: Iterable[Path], exclude: Sequence[str] = ()) -> tuple[list[Path], dict[Path, str]]:

@@ -193,3 +193,16 @@ def test_roots_must_exist_and_not_be_nested(two_roots, caplog):
     tracks = find_tracks([*two_roots, two_roots[0].parent / "empty"])
     assert tracks.empty_roots == [str(two_roots[0].parent / "empty")]
     assert len(tracks) == 4
+
+
+def test_a_list_of_files_is_the_collection(tmp_path):
+    for name in ("a/1.ogg", "a/2.ogg", "b/3.ogg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x" * 3)
+    roots = (tmp_path / "a", tmp_path / "b")
+    files = tuple(tmp_path / name for name in ("a/2.ogg", "b/3.ogg", "a/2.ogg", "a/gone.ogg"))
+    tracks = find_tracks(AudioRoots(roots, (), files))
+    assert [(track.id, track.size) for track in tracks] == [("2.ogg", 3), ("3.ogg", 3), ("gone.ogg", None)]
+    assert [track.id for track in find_tracks(AudioRoots(roots, ("3.*",), files))] == ["2.ogg", "gone.ogg"]
+    with pytest.raises(AudioError, match="is listed, but not in an audio folder"):
+        find_tracks(AudioRoots(roots[:1], (), files))
