@@ -30,14 +30,14 @@ def write_model_card(folder: Path, specs: tuple[EncoderSpec, ...], *, thresholds
     if path.is_file() and _MARK not in path.read_text(encoding="utf-8", errors="replace"):
         return
     record = _read(folder / "training.json")
+    labels = LabelEncoder.load(folder / "label_encoder.json")
     lines = [
         "---", "library_name: eno", "pipeline_tag: audio-classification", "tags: [music, music-tagging]", "---", "",
-        _MARK, "", f"# {folder.resolve().name}", "",
-        f"A predictor of tags for music, saved with eno {__version__}.", "",
+        _MARK, "", f"# A predictor of {len(labels)} tags for music", "", f"Saved with eno {__version__}.", "",
     ]  # fmt: skip
     for part in (
         _encoders(specs), _training(record), _figures(_read(folder / "evaluation" / "metrics.json")),
-        _labels(LabelEncoder.load(folder / "label_encoder.json"), record.get("train_positives"), thresholds), _use(),
+        _labels(labels, record.get("train_positives"), thresholds), _use(),
     ):  # fmt: skip
         lines += part
     with replace_file(path) as temporary:

@@ -174,9 +174,8 @@ class EnoPredictor(FileTagger):
         if folder is not None:
             return push_to_hub(folder, repository, private=private, token=token)
         with tempfile.TemporaryDirectory() as temporary:
-            saved = Path(temporary) / repository.rpartition("/")[2]
-            self.save(saved)
-            return push_to_hub(saved, repository, private=private, token=token)
+            self.save(temporary)
+            return push_to_hub(temporary, repository, private=private, token=token)
 
     def teach(
         self,

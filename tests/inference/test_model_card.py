@@ -23,7 +23,7 @@ def test_card_has_labels_thresholds_training_and_figures(tmp_path):
     EnoPredictor(ProjectionEncoder(), head, LABELS, calibration=calibration).save(tmp_path / "tagger")
     folder = tmp_path / "tagger"
     text = card(folder)
-    assert text.startswith("---\nlibrary_name: eno\n") and "\n# tagger\n" in text
+    assert text.startswith("---\nlibrary_name: eno\n") and "\n# A predictor of 3 tags for music\n" in text
     assert "Not recorded." in text and "Not evaluated yet" in text
     for name, family, threshold in zip(LABELS.all_labels, LABELS.families, calibration.thresholds, strict=True):
         assert f"| {name} | {family} | {threshold:.3f} |" in text

@@ -92,7 +92,7 @@ class TestOwnHead:
         assert loaded.policies == trained.policies
         names = {path.relative_to(tmp_path / "p").as_posix() for path in (tmp_path / "p").rglob("*.*")}
         of_folds = {f"head/{fold}/head.{suffix}" for fold in range(5) for suffix in ("json", "safetensors")}
-        assert names == of_folds | {"head/head.json", "label_encoder.json", "predictor.json"}
+        assert names == of_folds | {"README.md", "head/head.json", "label_encoder.json", "predictor.json"}
 
     def test_changed_encoder_is_refused(self, trained, tmp_path):
         trained.save(tmp_path / "p")

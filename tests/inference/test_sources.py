@@ -142,7 +142,7 @@ class TestPush:
     def test_a_predictor_that_is_in_no_folder(self, stub, tmp_path):
         save_predictor(tmp_path / "p")
         EnoPredictor.load(tmp_path / "p", encoder=ProjectionEncoder()).push_to_hub("me/other", private=False, token="t")
-        assert "\n# other\n" in stub.files["me/other"]["README.md"].decode()
+        assert "\n# A predictor of 3 tags" in stub.files["me/other"]["README.md"].decode()
         assert stub.private == {"me/other": False}
 
     def test_errors(self, stub, tmp_path):
