@@ -208,3 +208,6 @@ def test_a_list_of_files_or_a_single_file_may_take_the_place_of_folders(folder):
     assert roots.files == (first, second)
     roots = Library.open(audio_roots=[first]).audio_roots
     assert (roots.folders, roots.files) == ((first.parent,), (first,))
+    result = run("init", folder / "Music", "--files", "list.txt")
+    assert "2 audio files in list.txt" in result.output
+    assert Library.open().audio_roots.files == (first, second)

@@ -12,7 +12,7 @@ import typer
 
 from eno.cli.commands import SETUP, command
 from eno.cli.options import ExcludeOption, FilesOption, JsonOption, LibraryOptions, print_json, print_rows, shown
-from eno.config import FILE
+from eno.config import FILE, Settings
 from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
 from eno.files import AudioRoots
@@ -52,7 +52,11 @@ def init(
     if place.exists() and not force:
         raise ConfigError(f"{place} already exists. Edit it, or replace it with --force.")
     roots = [path.expanduser().resolve() for path in folder or _default_roots()]
-    found = {str(root): len(find_tracks(AudioRoots((root,), tuple(exclude or ())))) for root in roots}
+    if files is None:
+        found = {str(root): len(find_tracks(AudioRoots((root,), tuple(exclude or ())))) for root in roots}
+    else:
+        given = Library(Settings(audio_roots=tuple(roots), exclude=tuple(exclude or ()), files=files))
+        found = {str(files): len(find_tracks(given.audio_roots))}
     if lute is not None and "://" not in lute:
         path = Path(lute).expanduser().resolve()
         if not path.exists():
