@@ -22,6 +22,13 @@ def test_command_line_shows_its_help_without_heavy_libraries():
     assert run(code).strip() == "[]"
 
 
+@pytest.mark.parametrize("module", ["eno.similarity.sounds_like", "eno.tagging"])
+def test_a_search_does_not_wait_for_libraries_of_training(module):
+    names = ["torch", "sklearn", "scipy.stats", "lightgbm", "transformers"]
+    loaded = run(f"import sys, {module}; print([name for name in {names} if name in sys.modules])")
+    assert loaded.strip() == "[]"
+
+
 @pytest.mark.parametrize("name", eno.__all__)
 def test_public_names_can_be_had_and_are_described(name):
     assert getattr(eno, name).__doc__

@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
-from sklearn.linear_model import LogisticRegression
+from scipy.special import ndtr
 
 _FOLDS = 10
 _BASE_RATE = 0.1
@@ -128,6 +127,8 @@ def standardised_by(background: np.ndarray, exponent: float) -> tuple[np.ndarray
 
 def tag_direction(positives: np.ndarray, negatives: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Return coefficients [shape=(d,)] whose scores have mean 0 and deviation 1 over the background."""
+    from sklearn.linear_model import LogisticRegression  # takes a second to import, which predictions need not wait for
+
     rows, n, d = np.concatenate([positives, negatives, background]), len(positives), background.shape[1]
     truth = np.arange(len(rows)) < n
     each = np.full(len(rows), 0.5 / len(background))
@@ -167,5 +168,5 @@ def _best_cut(ranked: np.ndarray, distance: float, base_rate: float) -> float:
     """
     cuts = (ranked[:-1] + ranked[1:]) / 2
     share = 1 - np.arange(1, len(ranked)) / len(ranked)
-    recall = norm.cdf(distance - cuts)
+    recall = ndtr(distance - cuts)
     return float(cuts[np.argmax(recall / (share + base_rate))])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
 
 from eno.views import RowView
 
@@ -36,6 +35,8 @@ class VectorSample:
 
     def moments(self) -> tuple[int, np.ndarray, np.ndarray]:
         """Return the number of rows, the mean and the standard deviation [shape=(layers, dim)]; 0 for constants."""
+        from sklearn.preprocessing import StandardScaler  # takes a second to import, which a search need not wait for
+
         scaler = StandardScaler()
         for block in self.blocks():
             scaler.partial_fit(block.reshape(len(block), -1))
