@@ -23,14 +23,8 @@ from eno.cli.options import (
     print_json,
     shown,
 )
-from eno.cli.tagging import (
-    UNFAMILIAR_REMARK,
-    IncludeUnfamiliarOption,
-    from_files,
-    from_store,
-    open_for,
-    predictor_of,
-)
+from eno.cli.tagged_items import from_files, from_store, open_for
+from eno.cli.tagging import UNFAMILIAR_REMARK, IncludeUnfamiliarOption, predictor_of
 from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
 from eno.library import Library
