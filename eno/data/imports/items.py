@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +20,7 @@ from eno.data.tables import read_table, write_table
 from eno.errors import CatalogueError
 
 GENRE, DESCRIPTOR = "genre", "descriptor"
+_MOST_OF_ALBUM = 100  # tracks in a folder of an album
 
 SOURCE = pa.field("source", pa.string())
 """Another column of the albums table: which import a row is from; null for Lute."""
@@ -78,7 +79,8 @@ def split_labels(text: str, separators: str) -> list[str]:
 def write_import(data: DataRoot, source: str, items: Iterable[Item], skipped: Sequence[str] = ()) -> LabelImportReport:
     """Add imported labels to the albums and to the labels of tracks; they replace those of an earlier such import.
 
-    Tracks of the same album and folder become one album; a track without the name of an album is its own album.
+    Tracks of the same album and folder become one album. Tracks without the name of an album are one if they are in one
+    folder of at most 100 tracks that is not named after a label; else each is its own, and may be in another split.
     """
     items = list(items)
     tracks = _tags(data) if any(item.track_ids for item in items) else {}
@@ -87,10 +89,11 @@ def write_import(data: DataRoot, source: str, items: Iterable[Item], skipped: Se
     file_name_of: dict[str, str] = {}
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     spelled: dict[tuple[str, str], str] = {}
+    folders = _album_folders(items)
     for item in items:
         for place in item.track_ids or ("",):
             tags = tracks.get(place, {})
-            file_name, row = _album_of(source, place, item, tags)
+            file_name, row = _album_of(source, place, item, tags, folders)
             row = albums.setdefault(file_name, row)
             row["artists"].update(_artists(item.artist or tags.get("album_artist") or tags.get("artist")))
             row["size"] += 1
@@ -180,10 +183,26 @@ def _tags(data: DataRoot) -> dict[str, dict[str, Any]]:
     return {row["track_id"]: row for row in read_tracks(data.tracks).select(columns).to_pylist()}
 
 
-def _album_of(source: str, place: str, item: Item, tags: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _album_folders(items: Iterable[Item]) -> set[str]:
+    """Return the folders whose tracks belong together: not those of a genre, or of everything that somebody has."""
+    sizes = Counter(str(PurePosixPath(place).parent) for item in items for place in item.track_ids)
+    labels = {label_key(name) for item in items for _, name in item.labels}
+    return {
+        folder
+        for folder, tracks in sizes.items()
+        if tracks <= _MOST_OF_ALBUM and folder != "." and label_key(PurePosixPath(folder).name) not in labels
+    }
+
+
+def _album_of(
+    source: str, place: str, item: Item, tags: dict[str, Any], folders: Set[str]
+) -> tuple[str, dict[str, Any]]:
     album = item.album or tags.get("album")
+    folder = str(PurePosixPath(place).parent)
+    if not album and folder in folders:
+        album = PurePosixPath(folder).name
     if album and place:
-        around = item.artist or str(PurePosixPath(place).parent)
+        around = item.artist or folder
         file_name = f"{source}/{around}/{album}"
     elif album:
         file_name = f"{source}/{item.artist or ''}/{album}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eno.data.imports import Item, read_track_labels, write_import
+from eno.data.imports import Item, items, read_track_labels, write_import
 from eno.data.imports.items import imported_albums, keep_imported
 from eno.data.lute.albums import read_albums
 from eno.data.lute.importing import import_lute
@@ -40,10 +40,28 @@ def test_tracks_keep_their_own_labels_and_artists_stay_in_one_split(collection):
 def test_files_without_tags_are_albums_of_their_own(collection):
     ids = [f"blues/blues.{n:05}.wav" for n in range(8)]
     collection.scanned([track(one) for one in ids])
-    write_import(collection.data, "folders", [Item([one], [FOLK]) for one in ids])
+    write_import(collection.data, "folders", [Item([one], [("genre", "Blues")]) for one in ids])
     assert collection.match().albums == 8
     collection.labels()
     assert all(collection.split().values())
+
+
+def test_folders_of_files_without_tags_stay_in_one_split(collection):
+    ids = [f"{folder}/{n}.ogg" for folder in ("Live 1999", "b", "c/cd 1", "c/cd 2", "e") for n in range(4)]
+    collection.scanned([track(one) for one in ids])
+    write_import(collection.data, "csv", [Item([one], [FOLK if "0.ogg" in one else ROCK]) for one in ids])
+    assert collection.match().albums == 5
+    collection.labels()
+    of_folder = [{row["track_id"].rpartition("/")[0] for row in rows} for rows in collection.split().values()]
+    assert sum(map(len, of_folder)) == 5
+
+
+def test_a_folder_of_everything_is_no_album(collection, monkeypatch):
+    monkeypatch.setattr(items, "_MOST_OF_ALBUM", 6)
+    ids = [f"downloads/{n}.ogg" for n in range(7)]
+    collection.scanned([track(one) for one in ids])
+    write_import(collection.data, "tags", [Item([one], [FOLK]) for one in ids])
+    assert collection.match().albums == 7
 
 
 def test_a_compilation_has_no_artists_and_an_album_by_one_artist_with_guests_has_one(collection):
