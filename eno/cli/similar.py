@@ -97,7 +97,7 @@ class FilterOptions:
     year: Annotated[str | None, typer.Option(help="Years: 1994, 1990-1999, 1990- or -1999")] = None
     duration: Annotated[str | None, typer.Option(help="Duration: 2:00-5:00, 2:00- or -5:00")] = None
     path: Annotated[str | None, typer.Option(help="Start of the track id, or a pattern: '*/live/*'")] = None
-    where: Annotated[str | None, typer.Option(help="Any SQL condition: \"rating > 3.5 and codec = 'FLAC'\"")] = None
+    where: Annotated[str | None, typer.Option(help="Any SQL condition: \"rating > 3.5 and container = 'FLAC'\"")] = None
 
     def filter(self) -> Where:
         """Return these options as one filter."""
