@@ -128,8 +128,9 @@ class Library:
     @property
     def present_audio_roots(self) -> AudioRoots | None:
         """Folders of the audio that exist now; None if there are none."""
-        present = tuple(folder for folder in self.audio_roots.folders if folder.is_dir())
-        return replace(self.audio_roots, folders=present) if present else None
+        roots = self.audio_roots
+        present = tuple(folder for folder in roots.folders if folder.is_dir())
+        return replace(roots, folders=present) if present else None
 
     @cached_property
     def tracks(self) -> pa.Table:

@@ -124,8 +124,9 @@ def from_store(
     ids = store.track_ids()
     if not ids:
         return
+    # On a terminal the results themselves show how far it is.
     bar: AbstractContextManager[Callable[..., None]] = (
-        nullcontext(_silent) if console.is_terminal else progress("tagging")
+        nullcontext(lambda done, total: None) if console.is_terminal else progress("tagging")
     )
     with bar as show:
         done = 0
@@ -136,10 +137,6 @@ def from_store(
                 yield Tagged(name, members, found, one)
             done += sum(len(members) for _, members in names)
             show(done, len(ids))
-
-
-def _silent(done: int, total: int) -> None:
-    """Show no progress where the results themselves are shown."""
 
 
 _Batch: TypeAlias = tuple[list[tuple[str, tuple[str, ...]]], "np.ndarray", "Sequence[float | None]"]

@@ -23,7 +23,7 @@ from eno.cli.options import (
     print_json,
     shown,
 )
-from eno.cli.tagged_items import from_files, from_store, open_for
+from eno.cli.tagged_items import Selection, from_files, from_store, open_for
 from eno.cli.tagging import UNFAMILIAR_REMARK, IncludeUnfamiliarOption, predictor_of
 from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
@@ -111,12 +111,20 @@ def write_tags(
     if tagged is not None:
         wanted = _from_lines(tagged, library if audio_root else None)
     else:
-        wanted = _predicted(library, paths or [], encoder, store, album, trained=model is not None)
+        selection = Selection(threshold=options.threshold)
+        wanted = _predicted(library, paths or [], encoder, store, album, selection, trained=model is not None)
     run.work(wanted)
 
 
 def _predicted(
-    library: Library, paths: list[Path], encoder: str | None, store: list[str] | None, album: bool, *, trained: bool
+    library: Library,
+    paths: list[Path],
+    encoder: str | None,
+    store: list[str] | None,
+    album: bool,
+    selection: Selection,
+    *,
+    trained: bool,
 ) -> Iterator[Wanted]:
     predictor = predictor_of(library, encoder, trained=trained)
     if store is None:
@@ -126,7 +134,7 @@ def _predicted(
     roots = library.present_audio_roots
     if roots is None:
         raise AudioError(str(library.audio_roots), "is not a folder; specify the folder of the audio with --audio-root")
-    for one in from_store(predictor, open_for(predictor, store), album):
+    for one in from_store(predictor, open_for(predictor, store), album, selection):
         yield from ((roots.file(name), one.found, one.unfamiliar) for name in one.members)
 
 

@@ -240,7 +240,8 @@ class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         options = self._saved_options() if self._fitted_options is None else self._fitted_options
         head = {"head": self.name, "format": FORMAT, "options": options, "shape": list(self._shape)}
         write_json(folder / HEAD_FILE, head | state)
-        if (checkpoint := getattr(self, "checkpoint", None)) is not None:
+        checkpoint = getattr(self, "checkpoint", None)
+        if checkpoint is not None and Path(checkpoint).is_dir():
             from eno.models.lgbm.checkpoint import remove_checkpoint
 
             remove_checkpoint(Path(checkpoint))
