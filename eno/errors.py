@@ -174,6 +174,11 @@ class NotFitted(EnoError):
         return f"This {self.head} is not fitted yet: call fit(X, Y) or load(directory) first."
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its type if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def check_format(path: Path | str, found: Any, supported: int, error: type[EnoError]) -> None:
     """Raise `error` if this version of eno does not read the format of a file."""
     if isinstance(found, bool) or not isinstance(found, int) or not 1 <= found <= supported:

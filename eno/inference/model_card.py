@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from eno.data.labels.encoder import LabelEncoder
 from eno.encoders.cards import CARDS
-from eno.files import replace_file
+from eno.files import read_json_object, replace_file
 from eno.spec import EncoderSpec
 from eno.version import __version__
 
@@ -29,28 +28,19 @@ def write_model_card(folder: Path, specs: tuple[EncoderSpec, ...], *, thresholds
     path = folder / CARD
     if path.is_file() and _MARK not in path.read_text(encoding="utf-8", errors="replace"):
         return
-    record = _read(folder / "training.json")
+    record = read_json_object(folder / "training.json")
     labels = LabelEncoder.load(folder / "label_encoder.json")
     lines = [
         "---", "library_name: eno", "pipeline_tag: audio-classification", "tags: [music, music-tagging]", "---", "",
         _MARK, "", f"# A predictor of {len(labels)} tags for music", "", f"Saved with eno {__version__}.", "",
     ]  # fmt: skip
     for part in (
-        _encoders(specs), _training(record), _figures(_read(folder / "evaluation" / "metrics.json")),
+        _encoders(specs), _training(record), _figures(read_json_object(folder / "evaluation" / "metrics.json")),
         _labels(labels, record.get("train_positives"), thresholds), _use(),
     ):  # fmt: skip
         lines += part
     with replace_file(path) as temporary:
         temporary.write_text("\n".join(lines), encoding="utf-8")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Read a JSON object; a file that is missing or damaged says nothing."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _encoders(specs: tuple[EncoderSpec, ...]) -> Iterator[str]:

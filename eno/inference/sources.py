@@ -8,7 +8,7 @@ from pathlib import Path
 import huggingface_hub
 from huggingface_hub.errors import HfHubHTTPError
 
-from eno.errors import ModelError
+from eno.errors import ModelError, first_line
 from eno.registry import import_class
 
 SOURCES = {
@@ -69,10 +69,9 @@ def fetch_from_hub(source: str) -> Path | None:
     try:
         return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=list(PREDICTOR_FILES)))
     except (OSError, HfHubHTTPError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"{source}: there is no such folder, and it could not be downloaded from the Hugging Face hub ({reason}). "
-            "Check the name and the network, or pass the path of a predictor's folder."
+            f"{source}: there is no such folder, and it could not be downloaded from the Hugging Face hub "
+            f"({first_line(error)}). Check the name and the network, or pass the path of a predictor's folder."
         ) from error
 
 
@@ -107,9 +106,8 @@ def push_to_hub(folder: Path | str, repository: str, *, private: bool = True, to
             commit_message="Predictor saved with eno",
         )
     except (OSError, HfHubHTTPError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"{repository}: could not be uploaded to the Hugging Face hub ({reason}). Check the name and the network, "
-            "and log in with: hf auth login"
+            f"{repository}: could not be uploaded to the Hugging Face hub ({first_line(error)}). Check the name and "
+            "the network, and log in with: hf auth login"
         ) from error
     return done.commit_url

@@ -99,7 +99,7 @@ def train_head(
             f"The head {plan.head!r} is not trained on a collection. Choose from: {', '.join(TRAINED_HEADS)}."
         )
     head = create_head(plan.head, device=device, **plan.options)
-    report = on_progress or _silent
+    report = on_progress or (lambda *step: None)
     head.on_progress = lambda done, of: report(int(_FITTED * done / max(of, 1)), _STEPS)
     if hasattr(head, _ON_EPOCH):
         setattr(head, _ON_EPOCH, on_epoch)
@@ -136,10 +136,6 @@ def train_head(
     )
     report(_STEPS, _STEPS)
     return trained
-
-
-def _silent(done: int, total: int, note: str = "") -> None:
-    pass
 
 
 def _fitted_splits(plan: HeadPlan) -> tuple[str, ...]:

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from eno.encoders.checkpoints import first_line, sha256_of
+from eno.encoders.checkpoints import sha256_of
 from eno.encoders.clap.laion_checkpoint import read_laion_checkpoint
 from eno.encoders.text import check_text_tower, encode_in_batches
 from eno.encoders.torch_encoder import BatchSize, Dtype, TorchEncoder
-from eno.errors import ConfigError, MissingExtra, WeightsError
+from eno.errors import ConfigError, MissingExtra, WeightsError, first_line
 from eno.spec import EncoderSpec
 
 _SAMPLE_RATE, _WINDOW_SAMPLES = 48_000, 480_000

@@ -17,9 +17,9 @@ from numpy._core.multiarray import scalar as numpy_scalar
 from safetensors.torch import save_file
 from transformers import AutoTokenizer, ClapConfig
 
-from eno.encoders.checkpoints import PREPROCESSOR, WEIGHTS, first_line, read_pickled
+from eno.encoders.checkpoints import PREPROCESSOR, WEIGHTS, read_pickled
 from eno.encoders.clap.front_end import ClapLogMel
-from eno.errors import WeightsError
+from eno.errors import WeightsError, first_line
 from eno.files import replace_file, write_json
 
 # Checkpoints also contain the epoch and scores as NumPy scalars, whose constructor moved in NumPy 2.

@@ -12,7 +12,7 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
-from eno.files import write_json
+from eno.files import read_json_object, write_json
 from eno.models.lgbm.labels import LabelTrees
 from eno.models.training_data import TrainingData, chunks, take
 
@@ -28,7 +28,7 @@ class LabelCheckpoint:
     def __init__(self, folder: Path, key: str) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        if _read(folder / _STATE).get("key") != key:
+        if read_json_object(folder / _STATE).get("key") != key:
             if any(folder.glob(_LABELS)):
                 logger.warning(
                     "%s: the checkpoint has other data or settings; training starts from the beginning", folder
@@ -38,7 +38,7 @@ class LabelCheckpoint:
 
     def finished(self) -> dict[int, LabelTrees]:
         """Return trained labels by index; unreadable files are ignored."""
-        found = (_read(path) for path in sorted(self._folder.glob(_LABELS)))
+        found = (read_json_object(path) for path in sorted(self._folder.glob(_LABELS)))
         trained = [LabelTrees(**content) for content in found if content.keys() == set(LabelTrees._fields)]
         return {one.label: one for one in trained}
 
@@ -50,10 +50,8 @@ class LabelCheckpoint:
 
 def remove_checkpoint(folder: Path) -> None:
     """Remove a checkpoint and those of its folds, and each folder if nothing else is in it."""
-    if not folder.is_dir():
-        return
     for fold in folder.iterdir():
-        if fold.name.isdecimal():
+        if fold.name.isdecimal() and fold.is_dir():
             remove_checkpoint(fold)
     _clear(folder)
     if not any(folder.iterdir()):
@@ -81,11 +79,3 @@ def key_of(data: TrainingData, options: Mapping[str, Any]) -> str:
         for name, values in weights.to_arrays().items():
             digest.update(name.encode() + values.tobytes())
     return digest.hexdigest()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
