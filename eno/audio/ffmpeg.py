@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
+import mmap
 from collections import deque
 from collections.abc import Iterable, Iterator
 from io import BytesIO
@@ -18,7 +20,7 @@ from eno.audio.formats import FFMPEG_CONTAINERS
 from eno.audio.gaps import Gaps
 from eno.audio.heartbeat import note_progress
 from eno.audio.libsndfile import too_long
-from eno.audio.ogg import ogg_links, read_link
+from eno.audio.ogg import OggLink, ogg_links
 from eno.audio.stated_lengths import TOLERANCE_S
 from eno.errors import AudioError
 
@@ -202,7 +204,7 @@ class PyAVDecoder:
     def _open(self, link: int = 0) -> Any:
         source: Any = str(self._path)
         if len(self._links) > 1:  # FFmpeg gives up where the format changes
-            source = BytesIO(read_link(self._path, self._links, link))
+            source = io.BufferedReader(OggLink(self._path, self._links, link))
         return av.open(source, metadata_errors="ignore", options={"format_whitelist": _CONTAINERS, **self._options})
 
     def _audio_stream(self) -> Any:
@@ -217,9 +219,8 @@ def _only_tags_follow(path: Path, end: int) -> bool:
     """Return whether tags follow the audio, and not a second file of the same format."""
     with path.open("rb") as file:
         signature = file.read(4)
-        file.seek(end)
-        rest = file.read()
-    return rest.startswith((b"APETAGEX", b"TAG", b"ID3")) and signature not in rest
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content[end : end + 8].startswith((b"APETAGEX", b"TAG", b"ID3")) and content.find(signature, end) < 0
 
 
 def constant_mp3_frames(path: Path) -> int | None:

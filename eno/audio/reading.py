@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from eno.audio.audio_file import AudioFile, AudioInfo, open_audio
-from eno.audio.silence import has_sound, require_sound
+from eno.audio.silence import has_sound, require_sound, sounding
 from eno.audio.windows import WindowPolicy, fill_window
 
 
@@ -51,15 +52,21 @@ def read_windows(
     early, is shorter than `MIN_DURATION_S`, or is silent.
     """
     with open_audio(Path(path)) as audio:
-        return sounding_windows(OpenWindows(audio, sample_rate, window_samples, policy, padding))
+        windows = OpenWindows(audio, sample_rate, window_samples, policy, padding)
+        samples = list(windows)
+        heard = [has_sound(window, sample_rate) for window in samples]
+        require_sound(path, heard)
+        return DecodedWindows(np.stack([samples[i] for i in np.flatnonzero(heard)]), windows.starts_s[heard])
 
 
-def sounding_windows(windows: OpenWindows) -> DecodedWindows:
-    """Decode the windows of an open track that have sound; AudioError if there are none."""
-    samples = list(windows)
-    heard = [has_sound(window, windows.sample_rate) for window in samples]
-    require_sound(windows.path, heard)
-    return DecodedWindows(np.stack([samples[i] for i in np.flatnonzero(heard)]), windows.starts_s[heard])
+def sounding_blocks(windows: OpenWindows, most: int) -> Iterator[np.ndarray]:
+    """Decode the windows of an open track that have sound, at most so many at a time [shape=(n, window_samples)].
+
+    Raises AudioError after the last window if none has sound.
+    """
+    heard = sounding(windows.path, windows, windows.sample_rate)
+    while block := list(islice(heard, most)):
+        yield np.stack(block)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from eno.audio.worker_handle import TaskDone, TaskFailed
@@ -227,10 +226,9 @@ def _worker_extractor(sample_rate: int, n_mels: int) -> AudioFeatureExtractor:
 def _extract(extractor: AudioFeatureExtractor, job: _Job) -> str | None:
     """Write the features of a track. Return the reason of a failure, because one file must not stop the others."""
     try:
-        features = extractor.extract(job.audio).numpy()
         job.target.parent.mkdir(parents=True, exist_ok=True)
         with replace_file(job.target) as temporary, temporary.open("wb") as file:
-            np.save(file, features)
+            extractor.extract_to(job.audio, file)
     except AudioError as error:
         return printable(error.reason)
     except Exception as error:

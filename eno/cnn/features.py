@@ -6,9 +6,10 @@ better than other inputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ FFT_SAMPLES, HOP_SAMPLES = 2048, 512
 LOG_OFFSET = 1e-9
 """Added to the power, so that the logarithm of silence is finite."""
 
+_Block: TypeAlias = tuple[int, torch.Tensor]  # number of the first frame, and features [shape=(..., n_mels, n)]
 _FRAMES_AT_ONCE = 4096  # their spectrum takes 50 MB
 
 
@@ -68,6 +70,26 @@ class AudioFeatureExtractor:
         Besides the result, this takes the memory of a few minutes of audio, however long the file is. Raises AudioError
         if the file cannot be read or is silent.
         """
+        with self._opened(audio_path) as (frames, blocks):
+            return _joined(frames, blocks)[None]
+
+    def extract_to(self, audio_path: Path | str, file: BinaryIO) -> None:
+        """Write what `extract` returns as an NumPy file, block by block, so that memory does not grow with its length.
+
+        If an AudioError is raised, what was written is incomplete.
+        """
+        with self._opened(audio_path) as (frames, blocks):
+            header = {"descr": "<f4", "fortran_order": False, "shape": (1, self.n_mels, frames)}
+            np.lib.format.write_array_header_1_0(file, header)
+            start = file.tell()
+            for first, block in blocks:
+                for band, values in enumerate(block.numpy().astype("<f4", copy=False)):
+                    file.seek(start + 4 * (band * frames + first))
+                    file.write(values.tobytes())
+
+    @contextmanager
+    def _opened(self, audio_path: Path | str) -> Iterator[tuple[int, Iterator[_Block]]]:
+        """Open a file; yield the number of its frames and its features in blocks [shape=(n_mels, n)]."""
         heard: list[bool] = []
 
         def decoded(begin: int, end: int) -> torch.Tensor:
@@ -77,9 +99,9 @@ class AudioFeatureExtractor:
             return torch.from_numpy(samples)
 
         with open_audio(Path(audio_path)) as audio:
-            features = self._from_spans(audio.samples(self.sample_rate), decoded)[None]
+            total = audio.samples(self.sample_rate)
+            yield frames_in(total), self._from_spans(total, decoded)
         require_sound(audio_path, heard)
-        return features
 
     def from_waveform(self, samples: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Compute the features of mono audio [shape=(..., n)] at `sample_rate`.
@@ -91,12 +113,12 @@ class AudioFeatureExtractor:
         waveform = waveform[None] if waveform.ndim == 1 else waveform
         if waveform.shape[-1] <= FFT_SAMPLES // 2:
             raise ValueError(f"samples have the shape {tuple(waveform.shape)}; expected more than {FFT_SAMPLES // 2}.")
-        return self._from_spans(waveform.shape[-1], lambda begin, end: waveform[..., begin:end])
+        total = waveform.shape[-1]
+        return _joined(frames_in(total), self._from_spans(total, lambda begin, end: waveform[..., begin:end]))
 
-    def _from_spans(self, total: int, span: Callable[[int, int], torch.Tensor]) -> torch.Tensor:
+    def _from_spans(self, total: int, span: Callable[[int, int], torch.Tensor]) -> Iterator[_Block]:
         """Compute the features of audio of which `span` returns parts [shape=(..., end - begin)]."""
         frames, half = frames_in(total), FFT_SAMPLES // 2
-        features = None
         for first in range(0, frames, _FRAMES_AT_ONCE):
             last = min(first + _FRAMES_AT_ONCE, frames) - 1
             begin, end = first * HOP_SAMPLES - half, last * HOP_SAMPLES + half
@@ -106,17 +128,22 @@ class AudioFeatureExtractor:
             part = span(from_, to)
             centred = pad(part.reshape(1, -1, part.shape[-1]), mirrored, mode="reflect").reshape(*part.shape[:-1], -1)
             centred = centred[..., max(0, begin - from_) :][..., : end - begin]
-            mel = torch.log(self.mel_transform(centred) + LOG_OFFSET)
-            if features is None:
-                features = mel.new_empty((*mel.shape[:-1], frames))
-            features[..., first : last + 1] = mel
-        assert features is not None
-        return features
+            yield first, torch.log(self.mel_transform(centred) + LOG_OFFSET)
 
     def to(self, device: torch.device) -> AudioFeatureExtractor:
         """Run on this device from now on."""
         self.mel_transform.to(device)
         return self
+
+
+def _joined(frames: int, blocks: Iterator[_Block]) -> torch.Tensor:
+    features = None
+    for first, block in blocks:
+        if features is None:
+            features = block.new_empty((*block.shape[:-1], frames))
+        features[..., first : first + block.shape[-1]] = block
+    assert features is not None
+    return features
 
 
 def frames_in(samples: int) -> int:

@@ -1,9 +1,12 @@
-"""Encode many files: threads decode ahead, and batches of several files are encoded together."""
+"""Encode many files: threads decode ahead, and batches of several files are encoded together.
+
+A file with too many windows to hold in memory is decoded and encoded in blocks, on its own.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -22,7 +25,8 @@ Encoded = tuple[Path, Arrays | AudioError]
 def encode_files(
     paths: Iterable[Path | str],
     *,
-    read: Callable[[Path], Arrays],
+    read: Callable[[Path], Arrays | None],
+    encode_long: Callable[[Path], Arrays],
     encoders: Sequence[Callable[[np.ndarray], np.ndarray]],
     batch_windows: int,
     threads: int | None = None,
@@ -34,7 +38,10 @@ def encode_files(
     paths : iterable of Path or str
         Consumed lazily, two files ahead per thread.
     read : callable
-        File → windows for each encoder [shape=(n, window_samples)]; may raise AudioError.
+        File → windows for each encoder [shape=(n, window_samples)], or None if there are too many to hold; may raise
+        AudioError.
+    encode_long : callable
+        File for which `read` returned None → vectors for each encoder [shape=(n, layers, dim)]; may raise AudioError.
     encoders : sequence of callable
         Windows → vectors [shape=(n, layers, dim)].
     batch_windows : int
@@ -46,7 +53,7 @@ def encode_files(
     if batch_windows < 1 or threads < 1:
         raise ValueError(f"batch_windows is {batch_windows} and threads is {threads}; both must be at least 1.")
     remaining = (Path(path) for path in paths)
-    decoding: deque[tuple[Path, Future[Arrays]]] = deque()
+    decoding: deque[tuple[Path, Future[Arrays | None]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     try:
         batch: list[Encoded] = []
@@ -59,6 +66,12 @@ def encode_files(
             path, future = decoding.popleft()
             try:
                 windows = future.result()
+                if windows is None:
+                    if batch:
+                        yield _encoded(batch, encoders)
+                    batch, gathered = [], 0
+                    yield [(path, encode_long(path))]
+                    continue
                 gathered += sum(map(len, windows))
                 batch.append((path, windows))
             except AudioError as error:
@@ -70,6 +83,15 @@ def encode_files(
             yield _encoded(batch, encoders)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def decoded_ahead(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield blocks of windows, while a thread already decodes the next one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
+        following = pool.submit(next, blocks, None)
+        while (block := following.result()) is not None:
+            following = pool.submit(next, blocks, None)
+            yield block
 
 
 def _encoded(batch: list[Encoded], encoders: Sequence[Callable[[np.ndarray], np.ndarray]]) -> list[Encoded]:

@@ -11,11 +11,11 @@ from typing import Any, cast
 import numpy as np
 
 from eno.audio.audio_file import open_audio
-from eno.audio.reading import OpenWindows, sounding_windows
+from eno.audio.reading import OpenWindows, sounding_blocks
 from eno.audio.windows import WindowPolicy
 from eno.encoders import Encoder
 from eno.errors import AudioError
-from eno.inference.encode_files import Encoded, encode_files
+from eno.inference.encode_files import Encoded, decoded_ahead, encode_files
 from eno.inference.predictions import Prediction, TagPredictor, TagProbability
 from eno.models import Vectors
 from eno.models.familiarity import of_album
@@ -24,6 +24,7 @@ from eno.tagging import EncodedTrack, mean_vector
 logger = logging.getLogger(__name__)
 
 _BATCH_WINDOWS = 64
+_HELD_WINDOWS = 64  # a file with more windows is decoded and encoded in blocks of so many
 
 
 class FileTagger(TagPredictor):
@@ -71,6 +72,7 @@ class FileTagger(TagPredictor):
         batches = encode_files(
             paths,
             read=self._read,
+            encode_long=self._encode,
             encoders=[encoder.encode for encoder in self.encoders],
             batch_windows=batch_windows,
             threads=threads,
@@ -138,17 +140,32 @@ class FileTagger(TagPredictor):
         return predictions
 
     def _encode(self, path: Path | str) -> EncodedTrack:
-        return [encoder.encode(windows) for encoder, windows in zip(self.encoders, self._read(path), strict=True)]
+        """Encode a file in blocks, so that memory does not grow with its length."""
+        layouts = self._layouts()
+        vectors: list[list[np.ndarray]] = [[] for _ in layouts]
+        with open_audio(Path(path)) as audio:
+            for layout in dict.fromkeys(layouts):
+                sharing = [place for place, one in enumerate(layouts) if one == layout]
+                for block in decoded_ahead(sounding_blocks(OpenWindows(audio, *layout), _HELD_WINDOWS)):
+                    for place in sharing:
+                        vectors[place].append(self.encoders[place].encode(block))
+        return [np.concatenate(blocks) for blocks in vectors]
 
-    def _read(self, path: Path | str) -> Sequence[np.ndarray]:
-        """Decode the windows for each encoder; encoders with the same windows share them."""
+    def _read(self, path: Path | str) -> Sequence[np.ndarray] | None:
+        """Decode the windows for each encoder, those with the same windows only once; None if there are too many."""
+        layouts = self._layouts()
         read: dict[tuple[Any, ...], np.ndarray] = {}
-        layouts = [
+        with open_audio(Path(path)) as audio:
+            opened = {layout: OpenWindows(audio, *layout) for layout in layouts}
+            if any(len(windows.starts_s) > _HELD_WINDOWS for windows in opened.values()):
+                return None
+            for layout, windows in opened.items():
+                (read[layout],) = sounding_blocks(windows, _HELD_WINDOWS)
+        return [read[layout] for layout in layouts]
+
+    def _layouts(self) -> list[tuple[Any, ...]]:
+        """Return the arguments of `OpenWindows` for each encoder; several may have the same windows."""
+        return [
             (spec.sample_rate, spec.window_samples, policy, spec.padding)
             for spec, policy in zip(self.specs, self.policies, strict=True)
         ]
-        with open_audio(Path(path)) as audio:
-            for layout in layouts:
-                if layout not in read:
-                    read[layout] = sounding_windows(OpenWindows(audio, *layout)).samples
-        return [read[layout] for layout in layouts]

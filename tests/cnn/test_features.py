@@ -2,6 +2,7 @@ import json
 import os
 import signal
 import time
+from io import BytesIO
 
 import librosa
 import numpy as np
@@ -55,6 +56,19 @@ class TestExtractor:
         mel = librosa.filters.mel(sr=16_000, n_fft=2048, n_mels=128, htk=True, norm=None) @ power
         found = AudioFeatureExtractor().from_waveform(samples)
         np.testing.assert_allclose(found[0].numpy(), np.log(mel + 1e-9), atol=2e-3)
+
+    def test_written_in_blocks_as_numpy_writes_the_whole(self, monkeypatch, tmp_path):
+        path = write(tmp_path, "flac", music(5.0, 16_000), 16_000)
+        whole, written = BytesIO(), BytesIO()
+        np.save(whole, AudioFeatureExtractor().extract(path).numpy())
+        monkeypatch.setattr(features, "_FRAMES_AT_ONCE", 33)
+        AudioFeatureExtractor().extract_to(path, written)
+        first, second = (np.load(BytesIO(one.getvalue())) for one in (whole, written))
+        np.testing.assert_allclose(first, second, atol=1e-5)  # the FFT of other frames rounds differently
+        monkeypatch.undo()
+        written = BytesIO()
+        AudioFeatureExtractor().extract_to(path, written)
+        assert written.getvalue() == whole.getvalue()
 
     def test_long_audio_is_computed_in_chunks(self, monkeypatch):
         samples = music(4.0, 16_000)[:, 0]
@@ -190,11 +204,11 @@ class TestPrepare:
             read_failures(collection)
 
     def test_a_full_disk_is_reported_as_the_reason(self, collection, monkeypatch):
-        def full(file, array):
+        def full(file, header):
             file.write(b"half")
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(feature_files.np, "save", full)
+        monkeypatch.setattr(features.np.lib.format, "write_array_header_1_0", full)
         report = prepare_features(collection, num_workers=0)
         assert {one.reason for one in report.failures} >= {"features cannot be computed (No space left on device)"}
         assert not [path for path in collection.features.rglob("*") if path.suffix in (".npy", ".tmp")]

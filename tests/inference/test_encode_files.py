@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from eno import EnoPredictor, LabelEncoder, WindowPolicy
+from eno import EnoPredictor, LabelEncoder, WindowPolicy, read_windows
 from eno.encoders.musicnn.encoder import MusiCNN, tag_labels
 from eno.errors import AudioError
 from eno.inference.encode_files import encode_files
@@ -61,6 +61,59 @@ def test_many_files_equal_single_files_and_keep_their_order(predictor, files, ba
     assert next(predictor.predict_many(files, threshold=0)).named == LABELS.decode(np.ones(3))
 
 
+class Recorder(ProjectionEncoder):
+    """Remembers how many windows it was given at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def encode(self, windows):
+        self.sizes.append(len(windows))
+        return super().encode(windows)
+
+
+def test_a_file_with_many_windows_is_encoded_in_blocks(files, tmp_path):
+    long = tmp_path / "long.flac"
+    soundfile.write(long, music(90, 8000, seed=9), 8000)
+    head, policy = (
+        train_predictor(ProjectionEncoder(), MLPHead(hidden=(8,), max_epochs=2)).head,
+        WindowPolicy(hop_s=0.5),
+    )
+    encoder = Recorder()
+    predictor = EnoPredictor(encoder, head, LABELS, policy=policy)
+    windows = read_windows(long, sample_rate=8000, window_samples=4000, policy=policy).samples
+    assert len(windows) == 180
+    whole = ProjectionEncoder().encode(windows)
+    np.testing.assert_allclose(predictor.embed(long), whole.mean(axis=(0, 1)), rtol=1e-5)
+    assert encoder.sizes == [64, 64, 52]
+    names = [files[0], long, files[1], tmp_path / "missing.flac", long, files[2]]
+    found = list(predictor.predict_many(names, threads=2))
+    assert [one.path for one in found] == names and max(encoder.sizes) <= 128
+    assert [one.error is None for one in found] == [True, True, False, False, True, True]
+    for one in (found[0], found[1], found[4], found[5]):
+        np.testing.assert_allclose(one.probabilities, predictor.predict_proba(one.path), atol=1e-6)
+
+
+def test_a_file_without_many_windows_is_encoded_at_once(files):
+    policy = WindowPolicy(count=4)
+    encoder = Recorder()
+    predictor = EnoPredictor(encoder, IdentityHead(), LabelEncoder(["a"], list("bcdef")), policy=policy)
+    windows = read_windows(files[0], sample_rate=8000, window_samples=4000, policy=policy).samples
+    np.testing.assert_array_equal(predictor.embed(files[0]), ProjectionEncoder().encode(windows).mean(axis=0)[0])
+    assert encoder.sizes == [4]
+
+
+def test_a_long_silent_file_fails_alone(files, tmp_path):
+    silent = tmp_path / "silent.flac"
+    soundfile.write(silent, np.zeros(8000 * 40), 8000)
+    head = train_predictor(ProjectionEncoder(), MLPHead(hidden=(8,), max_epochs=2)).head
+    predictor = EnoPredictor(ProjectionEncoder(), head, LABELS, policy=WindowPolicy(hop_s=0.5))
+    found = list(predictor.predict_many([files[0], silent, files[2]]))
+    assert [one.error is None for one in found] == [True, False, True]
+    assert "its 80 windows are silent" in found[1].error.reason
+
+
 def test_paths_are_read_lazily_and_stopping_early_leaves_no_threads():
     taken = []
     before = set(threading.enumerate())  # a generator of another test may not have been collected yet
@@ -70,20 +123,20 @@ def test_paths_are_read_lazily_and_stopping_early_leaves_no_threads():
             taken.append(i)
             yield str(i)
 
-    found = encode_files(names(), read=lambda path: [np.full((2, 4), int(str(path)))], encoders=[np.negative],
-                         batch_windows=6, threads=2)  # fmt: skip
+    found = encode_files(names(), read=lambda path: [np.full((2, 4), int(str(path)))], encode_long=len,
+                         encoders=[np.negative], batch_windows=6, threads=2)  # fmt: skip
     first = next(found)
     assert [(str(path), vectors.tolist()) for path, (vectors,) in first] == [(str(i), [[-i] * 4] * 2) for i in range(3)]
     assert len(taken) < 10
     found.close()
     assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("decode")]
     with pytest.raises(ValueError, match="at least 1"):
-        next(encode_files([], read=len, encoders=[len], batch_windows=0))
+        next(encode_files([], read=len, encode_long=len, encoders=[len], batch_windows=0))
 
 
 def test_other_exceptions_propagate():
     with pytest.raises(ZeroDivisionError):
-        list(encode_files(["a"], read=lambda path: 1 / 0, encoders=[len], batch_windows=4))
+        list(encode_files(["a"], read=lambda path: 1 / 0, encode_long=len, encoders=[len], batch_windows=4))
 
 
 def test_tags_of_embeddings_equal_those_of_files(predictor, files):

@@ -87,9 +87,14 @@ def test_stores_in_any_order_but_all_of_them(predictor, joined, folder):
 
 def test_a_file_is_opened_once_and_shared_windows_are_decoded_once(predictor, folder, monkeypatch):
     opened, decoded = [], []
-    open_audio, sounding = file_tagger.open_audio, file_tagger.sounding_windows
+    open_audio, sounding = file_tagger.open_audio, file_tagger.sounding_blocks
+
+    def blocks(windows, most):
+        decoded.append(windows)
+        return sounding(windows, most)
+
     monkeypatch.setattr(file_tagger, "open_audio", lambda path: opened.append(path) or open_audio(path))
-    monkeypatch.setattr(file_tagger, "sounding_windows", lambda found: decoded.append(found) or sounding(found))
+    monkeypatch.setattr(file_tagger, "sounding_blocks", blocks)
     path = folder / "audio" / "05.flac"
     predictor.predict_proba(path)
     assert (len(opened), len(decoded)) == (1, 2)
