@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from eno.files import AudioRoots, printed_file
 from eno.inference.predictor import EnoPredictor, TagProbability
 from eno.similarity.indexed import IndexedTracks
 from eno.similarity.lookup import similar_names
+from eno.similarity.substrings import SubstringIndex
 
 _NAMES = ("title", "artist", "album")
+_AT_ONCE = 20_000
 
 
 class TrackCatalogue:
@@ -33,27 +36,30 @@ class TrackCatalogue:
         folders = () if audio_roots is None else AudioRoots.of(audio_roots).folders
         self._audio_folders = [Path(os.path.realpath(folder)) for folder in folders]
         self.rows = np.flatnonzero(tracks.index.live)
+        self._names = SubstringIndex.open(tracks.index.folder / "names", self._texts())
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    @cached_property
-    def _texts(self) -> pa.Array:
-        table = self._tracks.metadata.table.take(pa.array(self._tracks.metadata_rows[self.rows]))
-        columns = [pc.fill_null(table[name].cast(pa.string()), "") for name in (*_NAMES, "track_id")]
-        texts = pc.utf8_normalize(pc.binary_join_element_wise(*columns, "\n"), "NFKD")
-        return pc.utf8_lower(pc.replace_substring_regex(texts, r"\p{M}+", ""))
+    def _texts(self) -> Iterator[pa.Array]:
+        """Yield blocks of the texts that `find` searches, one text per track."""
+        table = self._tracks.metadata.table.select([*_NAMES, "track_id"])
+        for first in range(0, len(self.rows), _AT_ONCE):
+            rows = self._tracks.metadata_rows[self.rows[first : first + _AT_ONCE]]
+            *names, paths = (_plain(column).to_pylist() for column in table.take(pa.array(rows)).columns)
+            # What is part of the path is found there: names of files usually repeat the title.
+            yield pa.array(
+                "\n".join([path, *(name for name in own if name not in path)])
+                for path, *own in zip(paths, *names, strict=True)
+            )
 
     def find(self, words: str, *, offset: int, limit: int) -> tuple[int, list[dict[str, Any]]]:
         """Find tracks whose title, artist, album or path contain all `words`, ignoring case and accents.
 
         Returns their number, and the `summary` of up to `limit` of them from `offset` on.
         """
-        found = self.rows
-        for word in _without_accents(words).split():
-            texts = self._texts.take(pa.array(np.searchsorted(self.rows, found)))
-            found = found[pc.match_substring(texts, word).to_numpy(zero_copy_only=False)]
-        return len(found), [self.summary(int(row)) for row in found[offset : offset + limit]]
+        found = self.rows[self._names.find(_without_accents(words))]
+        return len(found), self._summaries(found[offset : offset + limit])
 
     def row_of(self, track_id: str) -> int | None:
         """Return the row of a track, or None if the index lacks it."""
@@ -66,9 +72,12 @@ class TrackCatalogue:
 
     def summary(self, row: int) -> dict[str, Any]:
         """Return the fields that lists of tracks show."""
-        known = self._metadata(row)
-        fields = {name: known.get(name) for name in (*_NAMES, "year", "duration_s")}
-        return {"track_id": self._tracks.index.track_id(row), **fields}
+        return self._summaries(np.array([row]))[0]
+
+    def _summaries(self, rows: np.ndarray) -> list[dict[str, Any]]:
+        known = self._tracks.metadata.table.select(["track_id", *_NAMES, "year", "duration_s"])
+        found: list[dict[str, Any]] = known.take(pa.array(self._tracks.metadata_rows[rows])).to_pylist()
+        return found
 
     def detail(self, row: int) -> dict[str, Any]:
         """Return everything that is known about a track, except predicted tags and corrections."""
@@ -123,6 +132,11 @@ class TrackCatalogue:
                 if one["values"]:
                     found[family, one["values"]] = one["counts"]
         return found
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    letters = pc.utf8_normalize(pc.fill_null(column.cast(pa.string()), ""), "NFKD")
+    return pc.utf8_lower(pc.replace_substring_regex(letters, r"\p{M}+", ""))
 
 
 def _without_accents(text: str) -> str:

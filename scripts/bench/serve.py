@@ -42,12 +42,12 @@ _ROUNDS = 3
 class Service:
     """``eno serve`` in a separate process."""
 
-    def __init__(self, model: Path, store: Path, data_root: Path) -> None:
+    def __init__(self, model: Path, store: Path, data_root: Path, *, layout: str = "pca") -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         command = [sys.executable, "-m", "eno", "serve", "--model", model, "--store", store, "--data-root", data_root,
-                   "--port", self.port, "--map", "pca"]  # fmt: skip
+                   "--port", self.port, "--layout", layout]  # fmt: skip
         began = time.monotonic()
         self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
         while True:
