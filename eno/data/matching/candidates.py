@@ -127,28 +127,31 @@ class AlbumIndex:
         kind = self._file_names[row].split("/")[1] if self._file_names[row].startswith("release/") else None
         sides = bool(alignment.sides[number])
         count = local.album.tracks or int(tracks[0])
+        lengths = evidence.lengths_level(
+            int(alignment.agreeing[number]),
+            int(alignment.close[number]),
+            int(known[0]),
+            int(known[1]),
+            sides,
+            bool(known[1] == tracks[1]),
+        )
+        songs = evidence.titles_level(
+            int(alignment.same_title[number]), int(titled[0]), int(titled[1]), bool(alignment.one_script[number])
+        )
         return {
             "artist": artist,
             "named": _named(local, listed, titles),
             "title": title.title,
             "numbers": title.numbers,
             "version": title.version,
-            "lengths": evidence.lengths_level(
-                int(alignment.agreeing[number]),
-                int(alignment.close[number]),
-                int(known[0]),
-                int(known[1]),
-                sides,
-                bool(known[1] == tracks[1]),
-            ),
-            "titles": evidence.titles_level(
-                int(alignment.same_title[number]), int(titled[0]), int(titled[1]), bool(alignment.one_script[number])
-            ),
+            "lengths": lengths,
+            "titles": songs,
             "count": "sides" if sides else evidence.count_level(count, int(tracks[1]), local.title.edition),
             "year": evidence.year_level(local.album.year, self._years[row], local.title.edition),
             "kind": _kind_level(local.title.kind, titles[0].kind, kind),
             "discs": _discs_level(local, int(self._discs[row])),
             "edition": "named" if local.title.edition else "no",
+            "names alone": evidence.names_alone_level(artist, title.title, lengths, songs),
         }
 
     def _title_weight(self, one: TitleComparison) -> float:
@@ -251,11 +254,13 @@ def _words(credit: Credit, *titles: Title) -> set[str]:
 
 def _named(local: _Parsed, listed: Credit, titles: Sequence[Title]) -> str:
     """Whether a title names the artist of the other album, such as the composer."""
-    last = {key.split()[-1] for key in local.credit.parts} - {""}
-    if any(len(word) > 3 and word in title.words for word in last for title in titles):
-        return "local artist"
+    ours = {key.split()[-1] for key in local.credit.parts if key}
     theirs = {key.split()[-1] for key in listed.parts if not is_various(key)}
-    return "listed artist" if any(len(word) > 3 and word in local.title.words for word in theirs) else "no"
+    in_listed = any(len(word) > 3 and word in title.words for word in ours for title in titles)
+    in_local = any(len(word) > 3 and word in local.title.words for word in theirs)
+    if in_listed and in_local:
+        return "both"  # most often an album that is named after its artist
+    return "local artist" if in_listed else "listed artist" if in_local else "no"
 
 
 def _kind_level(local: str | None, titled: str | None, listed: str | None) -> str:

@@ -27,6 +27,21 @@ WORDING = {
     "kind": "kind of release: {}",
     "discs": "discs: {}",
     "edition": "edition: {}",
+    "names alone": "no tracks to compare: {}",
+}
+
+CONTRADICTED = frozenset(("some", "few", "another length"))
+"""Levels of ``"lengths"`` that mean another recording."""
+
+_ARTISTS = {
+    "same artist": ("same", "performer", "misspelt", "initials", "various"),
+    "similar artist": ("part of the name", "some", "one performer"),
+    "unknown artist": ("unknown", "other script", "various, listed", "various, local"),
+}
+_TITLES = {
+    "same title": ("same", "misspelt", "edition"),
+    "different title": ("different", "slight"),
+    "no title": ("missing",),
 }
 
 
@@ -102,6 +117,8 @@ def lengths_level(agreeing: int, close: int, local: int, listed: int, sides: boo
     """
     if sides:
         return "whole sides agree"
+    if local == listed == 1 and complete:
+        return "same length" if agreeing else "nearly the same length" if close else "another length"
     shorter, longer = sorted((local, listed))
     if shorter < 2 or (local <= 2 and not complete):
         return "unknown"
@@ -127,3 +144,14 @@ def titles_level(same: int, local: int, listed: int, one_script: bool) -> str:
         more = "" if shorter * 4 >= longer * 3 else ", others lack" if local < listed else ", others are extra"
         return ("all of few" if same < 4 else "all of many") + more
     return "most" if share >= 0.5 else "some" if share >= 0.2 else "few"
+
+
+def names_alone_level(artist: str, title: str, lengths: str, titles: str) -> str:
+    """Describe how artist and title agree if neither lengths nor titles of tracks can be compared, else ``"no"``.
+
+    Names count for more where nothing else tells the albums of an artist apart.
+    """
+    if not lengths == titles == "unknown":
+        return "no"
+    artists = next((name for name, levels in _ARTISTS.items() if artist in levels), "different artist")
+    return f"{artists}, {next((name for name, levels in _TITLES.items() if title in levels), 'similar title')}"

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.data.matching.candidates import AlbumIndex, Candidate
+from eno.data.matching.evidence import CONTRADICTED
 from eno.data.matching.grouping import LocalGroup, group_tracks
 from eno.data.matching.review import Review
 from eno.data.tables import read_table, write_table
@@ -30,9 +31,8 @@ MATCH_SCHEMA = pa.schema([
 """Columns of ``matches.parquet``; DATA.md describes them."""
 
 DECISIONS = ("matched", "ambiguous", "unmatched")
-_ACCEPTED = 0.84  # minimum probability of a match: precision above 0.99 on the pairs of tests/data/matching
+_ACCEPTED = 0.9  # minimum probability of a match: a wrong one is taken to be nine times as bad as a question
 _ASKED = 0.1  # minimum probability of a candidate for review
-_CONTRADICTED = ("some", "few")  # track lengths of another recording, about which nobody needs to be asked
 _AT_A_TIME = 20_000  # local albums
 
 
@@ -267,7 +267,7 @@ def decide(candidates: list[Candidate], file_names: list[str]) -> Decision:
     if not candidates:
         return Decision("unmatched", reason="no album with this artist, title or tracks")
     best = candidates[0]
-    if best.score >= _ACCEPTED:
+    if best.score >= _ACCEPTED and not _is_contradicted(best):
         return Decision("matched", file_names[best.row], "names", best.score, best.reason)
     askable = [one for one in candidates if _is_askable(one)]
     if not askable:
@@ -280,7 +280,12 @@ def decide(candidates: list[Candidate], file_names: list[str]) -> Decision:
 
 
 def _is_askable(one: Candidate) -> bool:
-    return one.score >= _ASKED and one.evidence.get("lengths") not in _CONTRADICTED
+    return one.score >= _ASKED and not _is_contradicted(one)
+
+
+def _is_contradicted(one: Candidate) -> bool:
+    """Whether the lengths of the tracks are those of another recording, however well names agree."""
+    return one.evidence.get("lengths") in CONTRADICTED
 
 
 class _Ids:

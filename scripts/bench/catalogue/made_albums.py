@@ -126,13 +126,23 @@ class World:
         mean = pick.gauss(235, 45)
         return tuple(Track(self._song_name(), max(40.0, pick.gauss(mean, 65))) for _ in range(count))
 
+    def _album_tracks(self) -> tuple[Track, ...]:
+        pick = self.random
+        tracks = self.songs(pick.randint(7, 16))
+        if pick.random() < 0.04:  # works that fill a side or a whole album
+            tracks = tuple(replace(one, length_s=one.length_s * 7) for one in tracks[: pick.choice((1, 1, 2))])
+        return tracks
+
     def _song_name(self) -> str:
         return " ".join(self.word() for _ in range(self.random.choice((1, 2, 2, 3))))
 
     def again(self, tracks: tuple[Track, ...], spread_s: float, shift_s: float = 0.0) -> tuple[Track, ...]:
         """Record the same songs again."""
         pick = self.random
-        return tuple(replace(one, length_s=max(30.0, one.length_s + pick.gauss(shift_s, spread_s))) for one in tracks)
+        return tuple(
+            replace(one, length_s=max(30.0, one.length_s + pick.gauss(shift_s, spread_s) * max(1, one.length_s / 300)))
+            for one in tracks
+        )
 
     def _add(
         self, artists: tuple[str, ...], name: str, kind: str, year: int, tracks: tuple[Track, ...], **more: Any
@@ -150,7 +160,7 @@ class World:
         previous, counted = "", 1
         for number in range(pick.choice((1, 2, 3, 5, 8))):
             year += pick.randint(0, 3)
-            title, tracks = self.title(), self.songs(pick.randint(7, 16))
+            title, tracks = self.title(), self._album_tracks()
             roll = pick.random()
             if roll < 0.06 or (number == 0 and roll < 0.15):
                 title = name.split(" [")[0]
@@ -447,6 +457,7 @@ class World:
             lambda: (artist, f"{title} (Live)" if "At " in one.name else title), lambda: (artist, artist),
             lambda: (artist, " / ".join(reversed(title.split(" / ")))),
             lambda: (artist, f"{title} EP" if one.kind == "ep" else title),
+            lambda: (artist, f"{title} (Single)" if one.kind == "single" else title),
             lambda: (artist, title.replace("The ", "")),
             lambda: (artist, f"{title} ({self._native(title).split(' [')[0]})"),
         ]  # fmt: skip
