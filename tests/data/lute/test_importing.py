@@ -16,7 +16,8 @@ from eno.data.lute import sqlite_source as lute_sqlite
 from eno.data.lute.albums import ALBUM_SCHEMA, read_albums
 from eno.data.lute.importing import import_lute
 from eno.errors import CatalogueError, MissingExtra
-from tests.data.lute.lute_sources import ALBUMS, write_database, write_lines
+from scripts.bench.catalogue.lute_database import write_database
+from tests.data.lute.lute_sources import ALBUMS, write_lines
 
 
 def album(name: str, **fields) -> dict:
