@@ -322,11 +322,11 @@ class Library:
 
     def search(self, index: SimilarityIndex | None = None, *, encoder: str | None = None, **options: Any) -> SoundsLike:
         """Search an index, by default that of the current store; see `encoder_of`, and `SoundsLike` for the options."""
-        from eno.similarity.metadata import TrackMetadata
+        from eno.similarity.kept_metadata import metadata_of
         from eno.similarity.sounds_like import SoundsLike
 
         store, index = self.store(), index or self.index()
-        metadata = TrackMetadata.read(index.track_ids(), self.data)
+        metadata = metadata_of(index, self.data)
         options = {"audio_roots": self.present_audio_roots, **options}
         load = partial(self.encoder_of, store.spec, encoder)
         return SoundsLike(index, store, encoder=load, metadata=metadata, **options)

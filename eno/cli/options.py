@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 LIBRARY, TRACKING, FILTERS, RESULT = "Library", "Experiment tracking", "Filters", "Result"
 _KINDS_SHOWN = 12
+_TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 
 StoreOption = Annotated[
     str | None,
@@ -167,6 +169,21 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def parse_time(text: str) -> float:
+    """Parse a time in seconds, ``m:ss`` or ``h:mm:ss``, with or without a fraction.
+
+    Examples
+    --------
+    >>> [parse_time(text) for text in ("65", "1:05", "1:02:03.5")]
+    [65.0, 65.0, 3723.5]
+    """
+    found = _TIME.fullmatch(text.strip())
+    hours, minutes, seconds = found.groups() if found else (None, None, None)
+    if not found or (minutes and float(seconds or 0) >= 60) or (hours and int(minutes or 0) >= 60):
+        raise ConfigError(f"{text!r} is not a time. Write seconds, m:ss or h:mm:ss, for instance 65 or 1:05.")
+    return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds or 0)
 
 
 def warn(text: str) -> None:

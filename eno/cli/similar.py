@@ -22,6 +22,7 @@ from eno.cli.options import (
     PredictorOption,
     StoreOption,
     clock,
+    parse_time,
     prepare_output,
     print_json,
     shown,
@@ -64,8 +65,6 @@ class QueryOptions:
 
     def passage(self, seeds: list[str]) -> tuple[float | None, float | None]:
         """Return the start and end of the passage in seconds."""
-        from eno.similarity.query_audio import parse_time
-
         if (self.from_time is not None or self.to_time is not None) and (len(seeds) != 1 or self.minus):
             raise ConfigError("--from and --to need exactly one track or file, and cannot be combined with --minus.")
         start, end = (None if time is None else parse_time(time) for time in (self.from_time, self.to_time))
@@ -101,7 +100,6 @@ class FilterOptions:
 
     def filter(self) -> Where:
         """Return these options as one filter."""
-        from eno.similarity.query_audio import parse_time
         from eno.similarity.where import Where
 
         return Where(

@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eno.similarity.columns import flat
+
 
 class Groups:
     """The groups of each of many items: none, one or several.
@@ -34,7 +36,7 @@ class Groups:
     @classmethod
     def of_values(cls, values: pa.Array | pa.ChunkedArray) -> Groups:
         """Group by single values; null belongs to no group."""
-        values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+        values = flat(values)
         valid = values.is_valid().to_numpy(zero_copy_only=False)
         codes = values.drop_null().dictionary_encode().indices.to_numpy()
         return cls(codes, np.concatenate([[0], np.cumsum(valid)]))

@@ -73,10 +73,10 @@ class IndexedTracks:
         of_rows: np.ndarray = np.append(known, np.nan)[self.metadata_rows]
         return of_rows
 
-    @cached_property
+    @property
     def names(self) -> pa.Array:
         """Ids of the live tracks."""
-        return self.index.distinct_ids.take(pa.array(np.unique(self.index.codes[self.index.live])))
+        return self.index.live_ids
 
     @cached_property
     def titles(self) -> pa.Array:

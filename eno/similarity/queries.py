@@ -5,21 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eno.audio.windows import WindowPolicy
-from eno.encoders import Encoder
-from eno.encoders.text import TextEncoder
 from eno.errors import ConfigError, SimilarityError
 from eno.files import printable
 from eno.similarity.indexed import IndexedTracks
 from eno.similarity.lookup import unknown_track
 from eno.similarity.query import NOTHING, Query, to_unit
-from eno.similarity.query_audio import EncodedAudio, encode_audio
 from eno.similarity.reranking import Search
 from eno.similarity.where import Where
-from eno.spec import EncoderSpec
+
+if TYPE_CHECKING:
+    from eno.audio.windows import WindowPolicy
+    from eno.encoders import Encoder
+    from eno.similarity.query_audio import EncodedAudio
+    from eno.spec import EncoderSpec
 
 
 def of_track(tracks: IndexedTracks, track_id: str) -> Query:
@@ -79,6 +81,8 @@ def of_file(
     FingerprintMismatch
         The index holds vectors of another encoder.
     """
+    from eno.similarity.query_audio import encode_audio
+
     tracks.index.require(encoder.spec)
     audio = encode_audio(path, encoder, policy, from_s=from_s, to_s=to_s)
     return of_audio(tracks, audio, encoder.spec, name=printable(path), from_s=from_s, track_id=track_id)
@@ -131,6 +135,8 @@ def of_audio(
 
 def of_text(tracks: IndexedTracks, text: str, encoder: Encoder) -> Query:
     """Return the query of a text description; the encoder must have a text tower."""
+    from eno.encoders.text import TextEncoder
+
     if not isinstance(encoder, TextEncoder):
         raise ConfigError(
             f"The encoder {encoder.spec.name!r} cannot encode text. Search by text in a store of 'clap' or 'laion'."

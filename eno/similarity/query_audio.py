@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from eno.audio.windows import WindowPolicy, fill_window
 from eno.encoders import Encoder
 from eno.errors import AudioError, ConfigError
 
-_TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 _BATCH = 16
 
 
@@ -34,21 +32,6 @@ class EncodedAudio:
     vectors: np.ndarray
     starts_s: np.ndarray
     duration_s: float
-
-
-def parse_time(text: str) -> float:
-    """Parse a time in seconds, ``m:ss`` or ``h:mm:ss``, with or without a fraction.
-
-    Examples
-    --------
-    >>> [parse_time(text) for text in ("65", "1:05", "1:02:03.5")]
-    [65.0, 65.0, 3723.5]
-    """
-    found = _TIME.fullmatch(text.strip())
-    hours, minutes, seconds = found.groups() if found else (None, None, None)
-    if not found or (minutes and float(seconds or 0) >= 60) or (hours and int(minutes or 0) >= 60):
-        raise ConfigError(f"{text!r} is not a time. Write seconds, m:ss or h:mm:ss, for instance 65 or 1:05.")
-    return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds or 0)
 
 
 def encode_audio(

@@ -6,13 +6,12 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eno.data.layout import DataRoot
 from eno.embeddings.store.embedding_store import EmbeddingStore
-from eno.encoders import Encoder
 from eno.errors import AudioError, ConfigError, SimilarityError
 from eno.files import AudioRoots, printable
 from eno.similarity import queries
@@ -20,6 +19,7 @@ from eno.similarity.index.build import open_or_build
 from eno.similarity.index.index import SimilarityIndex, index_folder
 from eno.similarity.index.writer import OnRows
 from eno.similarity.indexed import IndexedTracks
+from eno.similarity.kept_metadata import metadata_of
 from eno.similarity.metadata import TrackMetadata
 from eno.similarity.playlist import random_walk
 from eno.similarity.queries import allowed_rows, search_for
@@ -28,6 +28,9 @@ from eno.similarity.reranking import GroupLimit, rerank
 from eno.similarity.search_result import SearchResult, describe
 from eno.similarity.tag_table import TagTable
 from eno.similarity.where import Where
+
+if TYPE_CHECKING:
+    from eno.encoders import Encoder
 
 _PER_ARTIST = 2
 _NO_OTHERS = "The index has no other tracks."
@@ -114,7 +117,7 @@ class SoundsLike:
         found = open_or_build(opened, index, level=level, on_progress=on_progress, **options)
         if audio_roots is None and root is not None and root.audio.is_dir():
             audio_roots = root.audio
-        metadata = TrackMetadata.read(found.track_ids(), root)
+        metadata = metadata_of(found, root)
         return cls(found, opened, encoder=encoder, metadata=metadata, audio_roots=audio_roots)
 
     def find(self, name: Path | str) -> str | None:

@@ -11,15 +11,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eno.embeddings.store.joined_stores import Stores
 from eno.errors import UnknownName
 from eno.files import printable, replace_file
-from eno.tagging import VectorTagger
+
+if TYPE_CHECKING:
+    from eno.embeddings.store.joined_stores import Stores
+    from eno.tagging import VectorTagger
 
 logger = logging.getLogger(__name__)
 

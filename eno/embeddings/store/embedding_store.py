@@ -18,13 +18,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eno.audio.track_decoding import FileStamp
 from eno.audio.windows import WindowPolicy
 from eno.embeddings.store.folder import Folder
 from eno.embeddings.store.ledger import Ledger
@@ -36,6 +35,9 @@ from eno.errors import FingerprintMismatch, StoreError
 from eno.files import cache_folder
 from eno.spec import EncoderSpec, fingerprint_of
 from eno.views import RowView
+
+if TYPE_CHECKING:
+    from eno.audio.track_decoding import FileStamp
 
 _CACHE = "cache"
 

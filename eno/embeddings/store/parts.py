@@ -10,15 +10,18 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eno.audio.track_decoding import FileStamp
 from eno.embeddings.store.folder import Entry, Folder
 from eno.errors import StoreError
+
+if TYPE_CHECKING:
+    from eno.audio.track_decoding import FileStamp
 
 FOLDER = "parts"
 PART_BYTES = 64 * 2**20

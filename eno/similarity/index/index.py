@@ -5,8 +5,10 @@ An index is a folder, by default inside its store::
     manifest.json           see `eno.similarity.index.manifest`
     space-3.safetensors     see `eno.similarity.index.space`
     vectors-3.i16           the vectors in that space, 16 bits per value; append-only
-    rows-7.parquet          track and time of every vector, and whether it is live
+    rows-7.arrow            track and time of every vector, and whether it is live
     finder-7.faiss          the FAISS index, see `eno.similarity.index.ann`
+    metadata.arrow          see `eno.similarity.kept_metadata`
+    tags/                   see `eno.similarity.tag_table`
 
 Numbers increase with every change. The manifest lists the current files and is replaced last, so an interruption leaves
 either the old index or the new one. The files before the last change are kept until the next one, for readers that are
@@ -23,11 +25,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from eno.errors import FingerprintMismatch, SimilarityError
+from eno.similarity.columns import flat
 from eno.similarity.index.ann import AnnIndex, read_faiss
 from eno.similarity.index.manifest import Manifest
+from eno.similarity.index.row_file import read_rows
 from eno.similarity.index.space import Space
 from eno.similarity.index.vector_file import VectorFile
 
@@ -84,7 +87,7 @@ class SimilarityIndex:
         self.table = rows
         self.live = rows["live"].to_numpy()
         self.starts_s = rows["start_s"].to_numpy()
-        tracks = rows["track_id"].unify_dictionaries().combine_chunks()
+        tracks = flat(rows["track_id"].unify_dictionaries())
         self.distinct_ids: pa.Array = tracks.dictionary
         self.codes: np.ndarray = tracks.indices.to_numpy()
         self._vectors = VectorFile(folder / manifest.vectors, manifest.rows, space.dim)
@@ -110,7 +113,7 @@ class SimilarityIndex:
         """Open the files that a manifest lists."""
         path = folder / manifest.rows_file
         try:
-            table = pq.read_table(path)
+            table = read_rows(path)
             names = [_EARLIER_NAMES.get(name, name) for name in table.column_names]
             rows = table.rename_columns(names).select(ROW_SCHEMA.names).cast(ROW_SCHEMA)
         except (OSError, KeyError, pa.ArrowException) as error:
@@ -137,9 +140,15 @@ class SimilarityIndex:
         ids: np.ndarray = self.distinct_ids.to_numpy(zero_copy_only=False)[self.codes]
         return ids
 
+    @cached_property
+    def live_ids(self) -> pa.Array:
+        """Ids of the tracks that have live rows, in the order of `distinct_ids`."""
+        live = np.bincount(self.codes[self.live], minlength=len(self.distinct_ids)) > 0
+        return self.distinct_ids if live.all() else self.distinct_ids.filter(pa.array(live))
+
     def track_ids(self) -> list[str]:
         """Return the ids of all live tracks, sorted."""
-        return sorted(self.distinct_ids.take(pa.array(np.unique(self.codes[self.live]))).to_pylist())
+        return sorted(self.live_ids.to_pylist())
 
     def track_id(self, row: int) -> str:
         """Return the track of a row."""

@@ -19,12 +19,12 @@ from eno.errors import SimilarityError, check_format
 from eno.files import write_json
 
 MANIFEST = "manifest.json"
-_FORMAT = 1
+_FORMAT = 2
 TUNED = (10, 30, 100, 300, 1000)
 """Numbers of neighbours for which the depth of search is tuned."""
 
 _NUMBER = re.compile(r"^[a-z]+-([0-9]+)\.")
-_SUFFIXES = (".safetensors", ".i16", ".parquet", ".faiss")
+_SUFFIXES = (".safetensors", ".i16", ".arrow", ".parquet", ".faiss")
 
 
 @dataclass(frozen=True, kw_only=True)

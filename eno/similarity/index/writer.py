@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.files import replace_file
 from eno.similarity.index.ann import add_vectors, write_faiss
 from eno.similarity.index.index import ROW_SCHEMA, SimilarityIndex
 from eno.similarity.index.manifest import Manifest
+from eno.similarity.index.row_file import write_rows
 from eno.similarity.index.space import Space
 from eno.similarity.index.vector_file import ROWS_AT_ONCE, append_vectors
 from eno.spec import vector_shape
@@ -55,9 +55,9 @@ class IndexWriter:
     def finish(self, *, built: bool = False) -> SimilarityIndex:
         """Write the remaining files except the manifest, and open them."""
         generation = self._manifest.generation
-        name = f"rows-{generation}.parquet"
+        name = f"rows-{generation}.arrow"
         with replace_file(self._folder / name) as temporary:
-            pq.write_table(pa.concat_tables(self._rows).cast(ROW_SCHEMA), temporary, compression="zstd")
+            write_rows(pa.concat_tables(self._rows).cast(ROW_SCHEMA), temporary)
         manifest = replace(self._manifest, rows_file=name, finder=f"finder-{generation}.faiss")
         if built:
             manifest = replace(manifest, built_rows=manifest.rows)

@@ -19,46 +19,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from catalogue_data import albums
+from catalogue_data import EDITIONS, albums, local_tracks, spoil
 
-from eno.data.library.scanning import TRACK_SCHEMA, read_tracks
+from eno.data.library.scanning import read_tracks
 from eno.data.lute.albums import ALBUM_SCHEMA, read_albums
 from eno.data.matching.candidates import LocalAlbum
 from eno.data.matching.matcher import match, read_matches
 from eno.data.tables import write_table
-
-EDITIONS = ["", "", "", " (Remastered)", " [Deluxe Edition]", " (2011 Remaster)", " EP", " (Live)"]
-
-
-def spoil(rng: np.random.Generator, text: str) -> str:
-    """Sometimes lose a letter or the case."""
-    if rng.random() < 0.1:
-        position = int(rng.integers(1, len(text)))
-        text = text[:position] + text[position + 1 :]
-    return text.lower() if rng.random() < 0.2 else text
-
-
-def local_tracks(rng: np.random.Generator, albums: list[LocalAlbum], each: int = 10) -> pa.Table:
-    """Make the tracks table of these albums, with their own tracks first and made-up ones after them."""
-    count = len(albums) * each
-    lengths = rng.integers(90, 420, count).astype(float)
-    titles = [f"Bonus {i % 977}" for i in range(count)]
-    for i, album in enumerate(albums):
-        own = min(each, len(album.titles))
-        lengths[i * each : i * each + own] = album.durations_s[:own]
-        titles[i * each : i * each + own] = album.titles[:own]
-    columns = {
-        "track_id": [f"{i}/{n:02}.flac" for i in range(len(albums)) for n in range(each)],
-        "album": [album.title for album in albums for _ in range(each)],
-        "artist": [album.artist for album in albums for _ in range(each)],
-        "album_artist": [album.artist for album in albums for _ in range(each)],
-        "year": [album.year for album in albums for _ in range(each)],
-        "title": titles,
-        "track_number": [n + 1 for _ in albums for n in range(each)],
-        "duration_s": lengths + rng.normal(0, 1, count),
-    }
-    arrays = [pa.array(columns[f.name], f.type) if f.name in columns else pa.nulls(count, f.type) for f in TRACK_SCHEMA]
-    return pa.Table.from_arrays(arrays, schema=TRACK_SCHEMA)
 
 
 def make(folder: Path, local: int, listed: int) -> None:

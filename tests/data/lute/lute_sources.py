@@ -69,6 +69,7 @@ ALBUMS = [
 ]  # fmt: skip
 """Three albums, the last of which is a duplicate of the second."""
 
+
 def write_lines(path: Path, albums: list) -> Path:
     with path.open("wb") as file:
         for one in albums:

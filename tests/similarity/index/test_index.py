@@ -187,7 +187,7 @@ def test_an_interrupted_update_leaves_the_index_unchanged(tmp_path, monkeypatch,
         ("vectors", lambda path: path.write_bytes(path.read_bytes()[:-1]), r"vectors-1\.i16: is truncated"),
         ("vectors", lambda path: path.unlink(), r"vectors-1\.i16: is missing"),
         ("finder", lambda path: path.write_bytes(path.read_bytes()[:2000]), r"finder-1\.faiss: is missing or damaged"),
-        ("rows_file", lambda path: path.write_bytes(b"PAR1"), r"rows-1\.parquet: is missing or damaged"),
+        ("rows_file", lambda path: path.write_bytes(b"ARROW1"), r"rows-1\.arrow: is missing or damaged"),
         ("space", lambda path: path.write_bytes(b""), r"space-1\.safetensors"),
     ],
 )
