@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -86,8 +87,8 @@ class ComparisonRow:
     Attributes
     ----------
     val_map : float
-        Macro mAP on held-out tracks, on which the winner is selected: of the validation split for the CNN, and of folds
-        of the training and validation splits for heads.
+        Macro mAP on held-out tracks, on which the winner is selected: those of all folds, or of the validation split if
+        a candidate, such as the CNN, was validated on that.
     metrics : dict of str to Interval
         ``map_macro``, ``f1_macro``, ``f1_micro``, ``roc_auc_macro``; F1 with calibrated thresholds.
     f1_fixed : float
@@ -147,6 +148,7 @@ def compare_candidates(
     _check(candidates)
     rows: list[ComparisonRow] = []
     probabilities: list[np.ndarray] = []
+    validations: list[dict[str, Any]] = []
     encoders: dict[str, Encoder] = {}
     for number, candidate in enumerate(candidates):
         if on_progress:
@@ -162,7 +164,6 @@ def compare_candidates(
             encoder=candidate.encoder,
             head=candidate.head,
             dim=candidate.dim,
-            val_map=trained.record.validation["map_macro"] or float("nan"),
             metrics=intervals(test.truth, probabilities[-1], trained.parts.thresholds, test.groups, known=test.known),
             f1_fixed=evaluate(test.truth, raw, known=test.known).f1_macro,
             fit_s=trained.record.seconds,
@@ -171,12 +172,13 @@ def compare_candidates(
             folder=folder,
         )
         rows.append(row)
+        validations.append(trained.record.validation)
     if on_progress:
         on_progress(len(candidates), len(candidates), "")
     split, labels = read_split(candidates[0].splits, SPLITS[0]), candidates[0].labels
     counts = label_weights(split, labels).counts()
     base_rates = prevalence_baseline(encode_labels(split, labels), len(test.ids), counts)
-    max(rows, key=lambda row: row.val_map).winner = True
+    _select(rows, validations)
     metrics = intervals(test.truth, base_rates, 0.5, test.groups, known=test.known)
     rows.append(ComparisonRow(PREVALENCE, "", metrics=metrics, f1_fixed=metrics["f1_macro"].value))
     probabilities.append(base_rates)
@@ -188,6 +190,15 @@ def compare_candidates(
             )
             row.difference = found["map_macro"]
     return sorted(rows, key=lambda row: -row.metrics["map_macro"].value)
+
+
+def _select(rows: Sequence[ComparisonRow], validations: Sequence[dict[str, Any]]) -> None:
+    """Mark the winner on held-out tracks, which must be the same for all candidates."""
+    same = all(one["method"] == validations[0]["method"] for one in validations)
+    for row, validation in zip(rows, validations, strict=True):
+        value = validation["map_macro" if same else "map_validation_split"]
+        row.val_map = math.nan if value is None else value
+    max(rows, key=lambda row: -math.inf if math.isnan(row.val_map) else row.val_map).winner = True
 
 
 def _check(candidates: Sequence[Candidate]) -> None:

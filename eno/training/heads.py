@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from scipy import sparse
 
 from eno.data.splits.stratify import SPLITS
@@ -184,6 +186,14 @@ def _tried(head: Head) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value}
 
 
+def _on_validation_split(held_out: SplitPredictions, ids: pa.Table) -> float | None:
+    """Return macro mAP on the held-out tracks that are in the validation split; None without any."""
+    those = set(ids["track_id"].filter(pc.equal(ids["split"], SPLITS[1])).to_pylist())
+    rows = np.array([id_ in those for id_ in held_out.ids], bool)
+    known = None if held_out.known is None else held_out.known[rows]
+    return macro_map(held_out.truth[rows], held_out.probabilities[rows], known)
+
+
 def calibrate_predictor(
     parts: PredictorParts,
     plan: HeadPlan,
@@ -224,7 +234,13 @@ def calibrate_predictor(
         tracks={one["values"]: one["counts"] for one in ids["split"].value_counts().to_pylist()},
         train_positives=np.bincount(train_labels.indices, minlength=len(parts.labels)).tolist(),
         seconds=round(time.monotonic() - began, 3),
-        validation={"method": plan.validation, "map_macro": val_map, "rules": rules} | _tried(parts.head),
+        validation={
+            "method": plan.validation,
+            "map_macro": val_map,
+            "map_validation_split": _on_validation_split(held_out, ids),
+            "rules": rules,
+        }
+        | _tried(parts.head),
         eno=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         feedback=feedback,

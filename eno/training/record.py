@@ -73,7 +73,8 @@ class TrainingRecord:
         Time to fit and calibrate.
     validation : dict
         On held-out tracks: ``map_macro``, and under ``rules`` the results of each threshold rule. Under ``method`` the
-        `HeadPlan.validation`, which records of eno 0.1 lack. For a blend, ``heads`` has the macro mAP of each of its
+        `HeadPlan.validation`, which records of eno 0.1 lack. ``map_validation_split`` is on the validation split alone,
+        whatever the method, to compare models. For a blend, ``heads`` has the macro mAP of each of its
         heads, and ``given_up`` the seconds that others would have taken.
     feedback : dict or None
         See `eno.training.feedback.Corrections.apply`.

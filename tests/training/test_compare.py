@@ -93,12 +93,19 @@ class TestCompare:
         assert winner.head == "linear"  # the MLP is hardly trained
         for row in rows:
             if row.folder is not None:
-                assert row.val_map == TrainingRecord.load(row.folder).validation["map_macro"]
+                # The CNN is validated on the validation split, so the heads are judged on it as well.
+                assert row.val_map == TrainingRecord.load(row.folder).validation["map_validation_split"]
                 assert row.val_map <= winner.val_map
         text = conclusion(rows)
         assert text.startswith("Best on held-out tracks: vectors linear")
         verdict = r"(better than|not significantly different from) the CNN baseline \(difference -?0\.\d+, 95 % CI"
         assert re.search(verdict, text)
+
+    def test_heads_alone_are_judged_on_all_folds(self, music, tmp_path):
+        _, collection = music
+        rows = compare_candidates([head_candidate("vectors", collection, HeadPlan("linear"))], tmp_path, device="cpu")
+        row = next(row for row in rows if row.winner)
+        assert row.val_map == TrainingRecord.load(row.folder).validation["map_macro"]
 
     def test_tables(self, compared, tmp_path):
         rows, _, _ = compared

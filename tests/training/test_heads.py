@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import average_precision_score
 
 from eno.data.labels.encoder import LabelEncoder
 from eno.errors import FingerprintMismatch, LabelError, ModelError, TrainingError
@@ -77,6 +78,28 @@ def test_the_record_describes_the_training(collection, model):
     assert record.encoder == collection.store.spec.label
     assert 0.7 < record.validation["map_macro"] <= 1
     assert set(record.validation["rules"]) >= {"scut", "global", "micromacro"}
+
+
+def test_the_record_says_how_good_the_folds_are_on_the_validation_split(collection):
+    # So that heads can be compared with models that were validated on that split.
+    trained = train_head(collection, PLAN, device="cpu")
+    tracks = collection.tracks("train", "val")
+    head = create_head("linear", device="cpu", **PLAN.options)
+    head.fit(tracks.X, tracks.Y, groups=tracks.groups, sample_weight=tracks.weights)
+    those = set(collection.tracks("val").ids)
+    rows = [row for row, at in enumerate(head.out_of_fold.rows) if tracks.ids[at] in those]
+    assert 0 < len(rows) < len(head.out_of_fold.rows)
+    truth, scores = tracks.truth[head.out_of_fold.rows][rows], head.out_of_fold.probabilities[rows]
+    known = head.out_of_fold.weights.known()[rows]  # an album without genres says nothing about genres
+    precisions = [
+        average_precision_score(truth[among, label], scores[among, label])
+        for label, among in enumerate(known.T)
+        if 0 < truth[among, label].sum() < among.sum()
+    ]
+    expected = np.mean(precisions)
+    assert trained.record.validation["map_validation_split"] == pytest.approx(expected, abs=1e-6)
+    fixed = train_head(collection, replace(PLAN, validation="fixed"), device="cpu").record.validation
+    assert fixed["map_validation_split"] == fixed["map_macro"]
 
 
 def test_predictor_is_calibrated_for_tracks_and_albums(collection, model):
