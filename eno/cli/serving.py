@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_TOKEN = "ENO_TOKEN"
+TOKEN = "ENO_TOKEN"
+"""Variable of the environment for the token that clients must send."""
 _MB = 1_000_000
 
 
@@ -48,7 +49,7 @@ class AccessOptions:
         Path | None, typer.Option(help="Unix socket to listen on instead of address and port, for a proxy")
     ] = None
     token_file: Annotated[
-        Path | None, typer.Option(help=f"File with the token that clients must send (default: ${_TOKEN}, or no token)")
+        Path | None, typer.Option(help=f"File with the token that clients must send (default: ${TOKEN}, or no token)")
     ] = None
     host_name: Annotated[
         list[str] | None,
@@ -96,7 +97,7 @@ class AccessOptions:
         return f"/{path}" if path else ""
 
     def _token(self) -> str | None:
-        token = os.environ.get(_TOKEN)
+        token = os.environ.get(TOKEN)
         if self.token_file is not None:
             try:
                 token = self.token_file.read_text(encoding="utf-8").strip()
@@ -105,10 +106,10 @@ class AccessOptions:
         if token is None:
             return None
         if not token.strip():
-            place = self.token_file or f"${_TOKEN}"
+            place = self.token_file or f"${TOKEN}"
             raise ConfigError(f"The token in {place} is empty. Set one, for example 32 random letters.")
         if self.no_token:
-            raise ConfigError(f"--no-token contradicts --token-file and ${_TOKEN}.")
+            raise ConfigError(f"--no-token contradicts --token-file and ${TOKEN}.")
         return token.strip()
 
 

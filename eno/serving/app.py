@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from eno.mapping.map import MAP_SCRIPTS
-from eno.serving import inference_routes, review_routes, schemas, track_routes
+from eno.serving import inference_routes, review_routes, schemas, search_routes, track_routes
 from eno.serving.cacheable import is_known
 from eno.serving.errors import Problem, install_handlers, problem_responses
 from eno.serving.metrics import MetricsMiddleware
@@ -50,6 +50,7 @@ def create_app(service: Service, access: Access | None = None, *, root_path: str
     install_handlers(app)
     app.include_router(track_routes.router)
     app.include_router(inference_routes.router)
+    app.include_router(search_routes.router)
     app.include_router(review_routes.router)
     _add_health(app, service)
     _add_session(app, access, root_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +25,11 @@ _FAMILIARITY = (
 )
 _UNFAMILIAR = "Whether the track is unlike those that the predictor was trained on, so that its tags are doubtful"
 _TRACK_ID = "Path of the track below its audio folder"
+
+
+Name = Annotated[str, Field(min_length=1, max_length=4096)]
+Year = Annotated[int, Field(ge=-9999, le=9999)]
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
 
 
 class _Model(BaseModel):
@@ -120,6 +125,56 @@ class Neighbours(_Model):
     query: str
     neighbours: list[Neighbour]
     notes: list[str] = Field(description="Remarks for the user")
+
+
+class WhereIn(_Model):
+    """Conditions that tracks must meet, as in `eno.similarity.where.Where`."""
+
+    model_config = ConfigDict(extra="forbid")
+    genres: tuple[Name, ...] = Field(default=(), max_length=20, description="Only tracks with one of these")
+    descriptors: tuple[Name, ...] = Field(default=(), max_length=20, description="Only tracks with one of these")
+    artists: tuple[Name, ...] = Field(default=(), max_length=20, description="Only tracks by one of these")
+    albums: tuple[Name, ...] = Field(default=(), max_length=20, description="Only tracks from one of these, by title")
+    years: tuple[Year | None, Year | None] | None = Field(
+        default=None, description="First and last year; null for an open end"
+    )
+    duration_s: tuple[Seconds | None, Seconds | None] | None = Field(
+        default=None, description="Shortest and longest, likewise"
+    )
+    path: str | None = Field(default=None, max_length=4096, description="Start of the track id, or a pattern: */live/*")
+    expression: str | None = Field(default=None, max_length=4096, description="SQL condition on the columns of a track")
+
+
+class SearchIn(_Model):
+    """A search with the options of ``eno similar``. Everything to sound like is combined into one query."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"tracks": [_TRACK["track_id"]], "k": 5, "per_artist": 1}}
+    )
+    tracks: tuple[Name, ...] = Field(
+        default=(), max_length=20, description="Tracks: id, the end of one, title or file name"
+    )
+    albums: tuple[Name, ...] = Field(default=(), max_length=20, description="Albums, by title or id")
+    artists: tuple[Name, ...] = Field(default=(), max_length=20)
+    text: str | None = Field(default=None, min_length=1, max_length=500, description="A description, for text encoders")
+    tags: tuple[Name, ...] = Field(default=(), max_length=20, description="Tags that the predictor knows")
+    minus: tuple[Name, ...] = Field(
+        default=(), max_length=20, description="Tracks that the results should be less like"
+    )
+    where: WhereIn = WhereIn()
+    k: int = Field(default=10, ge=1, le=1000, description="Number of tracks")
+    per_artist: int | None = Field(default=2, ge=1, le=1000, description="Tracks per artist; null for any number")
+    per_album: int | None = Field(default=None, ge=1, le=1000, description="Tracks per album; null for any number")
+    same_album: bool = Field(default=False, description="Include the query's own albums")
+    diversity: float = Field(default=0.0, ge=0, le=1, description="Trade similarity for variety among the results")
+    minutes: float | None = Field(default=None, gt=0, le=1440, description="Make a playlist of this length")
+    seed: int = Field(default=0, ge=0, le=2**32, description="Random seed of the playlist")
+
+
+class Found(Neighbours):
+    """What a search found."""
+
+    excluded_by: list[str] = Field(description="Options that excluded other tracks, if there are fewer than requested")
 
 
 class TaggedFile(_Model):

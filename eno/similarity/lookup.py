@@ -74,9 +74,13 @@ def match_track(
         file = Path(name).resolve()
         below = [file.relative_to(root).as_posix() for root in (one.resolve() for one in folders) if _is_in(file, root)]
         return next((one for one in map(printable, below) if pc.index(ids, one).as_py() >= 0), None)
-    found = similar_names(text, ids, titles)
+    return one_of(text, similar_names(text, ids, titles))
+
+
+def one_of(name: str, found: Sequence[str]) -> str | None:
+    """Return the only track that a name stands for, or None; raise a SimilarityError if there are several."""
     if len(found) > 1:
-        raise SimilarityError(f"{len(found):,} tracks match {text!r}. {listed(found)}")
+        raise SimilarityError(f"{len(found):,} tracks match {name!r}. {listed(found)}")
     return found[0] if found else None
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
-from eno.similarity.indexed import IndexedTracks
-from eno.similarity.query import Query
+    from eno.similarity.indexed import IndexedTracks
+    from eno.similarity.query import Query
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,8 @@ class SearchResult:
 
 def describe(tracks: IndexedTracks, query: Query, rows: np.ndarray, scores: np.ndarray) -> tuple[Neighbour, ...]:
     """Return the rows [shape=(m,)] that a search found with their metadata and the tags shared with the query."""
+    import numpy as np  # not needed for results that a service sends
+
     windows = tracks.index.level == "windows"
     matched = query.starts_s[(tracks.index.vectors(rows) @ query.vectors.T).argmax(axis=1)] if windows else rows
     found = []
