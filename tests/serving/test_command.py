@@ -4,7 +4,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -75,6 +77,43 @@ def test_a_missing_extra_is_named(monkeypatch):
     assert isinstance(error, MissingExtra) and ".[serve]" in str(error)
 
 
+@contextmanager
+def served(*arguments, client, socket_path=None):
+    """Run ``eno serve`` in a process; yields it, and a function that waits until something holds."""
+    command = [sys.executable, "-m", "eno", "serve", "--encoder", OWN, *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+
+    def until(holds):
+        for _ in range(600):
+            assert process.poll() is None, process.stdout.read()
+            try:
+                if holds():
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        pytest.fail("timed out")
+
+    try:
+        with client:
+            # A client of httpx does not close a Unix socket to which it cannot connect.
+            until(lambda: socket_path is None or socket_path.exists())
+            until(lambda: client.get("/readyz").status_code == 200)
+            yield process, until
+    finally:
+        process.kill()
+        process.wait()
+
+
+def stop(process):
+    """Stop the service as systemd does, and return what it printed."""
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode in (0, -signal.SIGTERM)
+    assert "Traceback" not in output
+    return output
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs signals of POSIX")
 def test_serve_reload_and_stop(collection, tmp_path):
     data, store = collection
@@ -82,37 +121,30 @@ def test_serve_reload_and_stop(collection, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "eno", "serve", "--model", data.root / "model", "--store", store.path,
-               "--data-root", data.root, "--encoder", OWN, "--port", port, "--map", "pca",
-               "--token-file", tmp_path / "token", "--feedback", tmp_path / "feedback.jsonl"]  # fmt: skip
-    process = subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
-    )
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": "Bearer s3cret"}) as ask:
+    arguments = ["--model", data.root / "model", "--store", store.path, "--data-root", data.root, "--port", port,
+                 "--map", "pca", "--token-file", tmp_path / "token",
+                 "--feedback", tmp_path / "feedback.jsonl"]  # fmt: skip
+    ask = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": "Bearer s3cret"})
+    with served(*arguments, client=ask) as (process, until):
+        song = (data.audio / "heap/01.wav").read_bytes()
+        tagged = ask.post("/v1/tag", content=song, headers={"Content-Type": "audio/wav"})
+        assert tagged.json()["files"][0]["tags"]
+        assert ask.get("/v1/info", headers={"Authorization": ""}).status_code == 401
+        process.send_signal(signal.SIGHUP)
+        until(lambda: 'eno_reloads_total{outcome="done"} 1.0' in ask.get("/metrics").text)
+        assert f"http://127.0.0.1:{port}/" in stop(process)
 
-            def until(holds):
-                for _ in range(600):
-                    assert process.poll() is None, process.stdout.read()
-                    try:
-                        if holds():
-                            return
-                    except httpx.TransportError:
-                        pass
-                    time.sleep(0.05)
-                pytest.fail("timed out")
 
-            until(lambda: ask.get("/readyz").status_code == 200)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # if it exists but does not listen yet
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs Unix sockets")
+def test_requests_through_a_unix_socket(collection):
+    data, _ = collection
+    with tempfile.TemporaryDirectory() as folder:  # the path of a socket has at most about 100 characters
+        place = Path(folder) / "eno.sock"
+        ask = httpx.Client(transport=httpx.HTTPTransport(uds=str(place)), base_url="http://localhost")
+        with served("--model", data.root / "model", "--socket", place, client=ask, socket_path=place) as (process, _):
             song = (data.audio / "heap/01.wav").read_bytes()
             tagged = ask.post("/v1/tag", content=song, headers={"Content-Type": "audio/wav"})
             assert tagged.json()["files"][0]["tags"]
-            assert ask.get("/v1/info", headers={"Authorization": ""}).status_code == 401
-            process.send_signal(signal.SIGHUP)
-            until(lambda: 'eno_reloads_total{outcome="done"} 1.0' in ask.get("/metrics").text)
-        process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=30)
-        assert process.returncode in (0, -signal.SIGTERM)
-        assert f"http://127.0.0.1:{port}/" in output and "Traceback" not in output
-    finally:
-        process.kill()
-        process.wait()
+            assert ask.get("/v1/info", headers={"Host": "elsewhere.example"}).status_code in (400, 403, 421)
+            assert f"{place} (Unix socket)" in stop(process).replace("\n", "")
