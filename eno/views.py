@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,23 @@ class RowView:
 
     def __getitem__(self, rows: Any) -> Any:
         return self._source[self._rows[rows]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+
+class MappedView:
+    """A function of the rows of an array-like source [shape=(n, dim)], which is applied when they are indexed."""
+
+    def __init__(self, source: Any, change: Callable[[np.ndarray], np.ndarray], dim: int) -> None:
+        self._source, self._change = source, change
+        self.shape: tuple[int, ...] = (len(source), dim)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        return self._change(self._source[rows])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from eno.data.labels.hierarchy import Hierarchy
     from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.mapping.map_content import TagStrengths
-    from eno.similarity.index.space import Space
+    from eno.similarity.index.index import SimilarityIndex
 
 app = typer.Typer()
 
@@ -43,46 +43,51 @@ def draw(
     layout: Annotated[
         Layout, typer.Option(help="umap keeps neighbours together (extra 'map'); pca preserves large distances")
     ] = "auto",
-    sample: Annotated[int, typer.Option(min=1, help="Maximum number of tracks, drawn at random")] = 100_000,
+    sample: Annotated[int, typer.Option(min=1, help="Maximum number of tracks, drawn at random")] = 300_000,
     seed: Annotated[int, typer.Option(help="Random seed")] = 0,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw the collection as an HTML page, on which every track is a point and similar tracks are close together."""
-    import numpy as np
+    """Draw the collection as an HTML page, on which every track is a point and similar tracks are close together.
 
-    from eno.mapping.map import write_map
+    Where the tracks are is kept beside the index, if there is one, so that 'eno serve' shows the map at once.
+    """
+    from eno.mapping.map import write_places
+    from eno.mapping.places import drawn_at_random, place_indexed, place_tracks
     from eno.similarity.metadata import TrackMetadata
 
     library = where.open(store=store, model=model, audio_root=audio_root, device=device)
     opened = library.store()
-    ids = opened.track_ids()
-    if len(ids) > sample:
-        errors.print(f"{len(ids):,} tracks: drawing a random sample of {sample:,}; --sample changes the number")
-        drawn = np.random.default_rng(seed).choice(len(ids), sample, replace=False)
-        ids = [ids[row] for row in np.sort(drawn)]
+    every = opened.track_ids()
+    ids = drawn_at_random(every, sample, seed)
+    if len(ids) < len(every):
+        errors.print(f"{len(every):,} tracks: drawing a random sample of {sample:,}; --sample changes the number")
     prepare_output(out)
-    with progress("drawing the map") as show:
-        report = write_map(
-            out,
-            ids,
-            opened.matrix(ids)[1],
-            space=_space(opened),
-            method=layout,
-            seed=seed,
-            metadata=TrackMetadata.read(ids, library.data).table,
-            tags=None if model is None else _tags(library, opened, ids),
-            hierarchy=_hierarchy(library),
-            audio_roots=library.present_audio_roots,
-            on_progress=show,
-        )
+    index = _index(opened)
+    tags = None if model is None else _tags(library, opened, ids)
+    with progress("placing the tracks") as show:
+        if index is None:
+            places = place_tracks(opened.view(ids), method=layout, seed=seed, on_progress=show)
+        else:
+            places = place_indexed(index, opened, ids, method=layout, seed=seed, on_progress=show)
+    errors.print("writing the page")
+    report = write_places(
+        out,
+        ids,
+        places,
+        of=len(every),
+        metadata=TrackMetadata.read(ids, library.data).table,
+        tags=tags,
+        hierarchy=_hierarchy(library),
+        audio_roots=library.present_audio_roots,
+    )
     if as_json:
         print_json({"map": str(out), "tracks": report.tracks, "layout": report.method, "bytes": report.size})
         return
     console.print(f"{report.tracks:,} tracks by {report.method}, {report.size / 1e6:.1f} MB: {shown(out)}")
 
 
-def _space(store: EmbeddingStore) -> Space | None:
+def _index(store: EmbeddingStore) -> SimilarityIndex | None:
     from eno.similarity.index.index import SimilarityIndex, index_folder
     from eno.similarity.index.manifest import MANIFEST
 
@@ -90,23 +95,28 @@ def _space(store: EmbeddingStore) -> Space | None:
         return None
     index = SimilarityIndex.open(index_folder(store))
     index.require(store.spec)
-    return index.space
+    return index
 
 
 def _tags(library: Library, store: EmbeddingStore, ids: list[str]) -> TagStrengths:
     import numpy as np
 
     from eno.inference.predictor_folder import PredictorParts
-    from eno.mapping.map_content import TagStrengths
+    from eno.mapping.map_content import TagStrengths, halved
     from eno.training.record import stores_for
 
     model = library.predictor_folder()
     parts, stores = PredictorParts.load(model, device=library.settings.device), stores_for(model, store)
-    labels, found = parts.labels, sorted(set(ids).intersection(stores.track_ids()))
-    predicted = dict(zip(found, parts.predict_tracks(stores, found), strict=True))
-    nothing = np.zeros(len(labels), np.float32)  # for tracks that are not in the stores of all encoders
-    probabilities = np.stack([predicted.get(track_id, nothing) for track_id in ids])
-    return TagStrengths(labels.all_labels, labels.families, probabilities, parts.thresholds)
+    labels, thresholds = parts.labels, np.asarray(parts.thresholds)
+    known = set(stores.track_ids())
+    found = np.array([row for row, name in enumerate(ids) if name in known])
+    probabilities = np.zeros((len(ids), len(labels)), np.float16)  # of tracks that are not in all stores they stay 0
+    with progress("predicting tags") as show:
+        done = 0
+        for rows, X in parts.vector_batches(stores, [ids[row] for row in found.tolist()]):
+            probabilities[found[rows]] = halved(parts.predict_vectors(X), thresholds)
+            show(done := done + len(rows), len(found))
+    return TagStrengths(labels.all_labels, labels.families, probabilities, thresholds)
 
 
 def _hierarchy(library: Library) -> Hierarchy | None:

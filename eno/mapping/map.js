@@ -1,11 +1,11 @@
 /* A scatter plot of tracks on a canvas, with pan and zoom by pointer, wheel, touch and keyboard. Needs map_tracks.js,
    map_paint.js and map_input.js.
 
-     const map = createMap(element, content, { onPick, onHover, onMove });
+     const map = createMap(element, tracks, { onPick, onHover, onMove });
 
-   `element` receives the canvas, which fills it; `content` comes from eno.mapping.map_content. onPick and onHover are
+   `element` receives the canvas, which fills it; `tracks` comes from mapTracks.read. onPick and onHover are
    called with the row of a track, or -1 for none; onMove is called when tracks have moved on the screen. The returned
-   map has the property `tracks`, and its method `colourBy` returns the legend. */
+   map has the property `tracks`, and its method `colourBy` returns the legend; a tag must have been loaded. */
 "use strict";
 
 const createMap = (() => {
@@ -20,8 +20,7 @@ const createMap = (() => {
   const [SLOW_MS, QUICK_MS, REST_MS, FLIGHT_MS, AT_LEAST] = [34, 20, 140, 450, 4000];
   const BIGGEST_PX = 9; // radius of a mark
 
-  return function createMap(element, content, { onPick = () => {}, onHover = () => {}, onMove = () => {} } = {}) {
-    const tracks = mapTracks.read(content);
+  return function createMap(element, tracks, { onPick = () => {}, onHover = () => {}, onMove = () => {} } = {}) {
     const { xs, ys, count } = tracks;
     const nearest = mapTracks.grid(tracks);
     const canvas = element.appendChild(document.createElement("canvas"));
@@ -197,6 +196,7 @@ const createMap = (() => {
     function pick(i) {
       picked = i;
       schedule();
+      if (i >= 0 && !tracks.loaded(i)) tracks.load(i).then(schedule, () => {}); // shows its neighbours
       onPick(i);
     }
 

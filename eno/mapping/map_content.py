@@ -1,4 +1,4 @@
-"""The data of a map, packed so that one page can show a hundred thousand tracks."""
+"""The data of a map, packed so that one page can show hundreds of thousands of tracks."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ FORMAT = 1
 
 _STEPS = 65_535  # coordinates have two bytes, which is finer than a screen
 _FULL, _WORTH_SHOWING = 255, 0.05
+_AT_ONCE = 10_000  # tracks whose probabilities are compared
 _FAMILIES = {"genres": "genre", "descriptors": "descriptor"}
 
 
@@ -33,6 +34,15 @@ class TagStrengths:
     families: Sequence[str]  # "genre" or "descriptor"
     probabilities: np.ndarray
     thresholds: np.ndarray
+
+
+def halved(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Round probabilities [shape=(n, labels)] to half precision, none of them across its threshold."""
+    rounded = probabilities.astype(np.float16)
+    above = probabilities > thresholds
+    towards = np.where(above, np.float16(np.inf), np.float16(-np.inf))
+    moved: np.ndarray = np.where((rounded > thresholds) == above, rounded, np.nextafter(rounded, towards))
+    return moved
 
 
 def map_content(
@@ -78,7 +88,7 @@ def map_content(
         "count": len(ids),
         "method": projection.method,
         "explained": [round(share, 4) for share in projection.explained],
-        **dict(zip("xy", map(pack, _quantised(projection.coordinates).T), strict=True)),
+        **dict(zip("xy", map(pack, quantised(projection.coordinates).T), strict=True)),
         "neighbours": {
             "k": rows.shape[1],
             "rows": pack(rows.ravel()),
@@ -145,24 +155,27 @@ class _Tags:
 
     @classmethod
     def from_predictor(cls, tags: TagStrengths) -> _Tags:
-        named = tags.probabilities > tags.thresholds
-        shown = named | (tags.probabilities >= _WORTH_SHOWING)
-        rows, codes = np.nonzero(shown)
         # Rounding must not move a probability across its threshold.
         thresholds = np.minimum(np.floor(tags.thresholds * _FULL), _FULL - 1).astype(np.int64)
-        strengths = np.rint(tags.probabilities[rows, codes] * _FULL).astype(np.int64)
-        above = named[rows, codes]
-        strengths = np.where(
-            above, np.maximum(strengths, thresholds[codes] + 1), np.minimum(strengths, thresholds[codes])
-        )
-        order = np.lexsort((-strengths, rows))  # the most probable first
+        counts, codes, strengths = [], [], []
+        for first in range(0, len(tags.probabilities), _AT_ONCE):
+            own = tags.probabilities[first : first + _AT_ONCE].astype(np.float32)
+            named = own > tags.thresholds
+            rows, labels = np.nonzero(named | (own >= _WORTH_SHOWING))
+            rounded = np.rint(own[rows, labels] * _FULL).astype(np.int64)
+            above, limits = named[rows, labels], thresholds[labels]
+            rounded = np.where(above, np.maximum(rounded, limits + 1), np.minimum(rounded, limits))
+            order = np.lexsort((-rounded, rows))  # the most probable first
+            counts.append(np.bincount(rows, minlength=len(own)))
+            codes.append(labels[order].astype(np.int32))
+            strengths.append(rounded[order].astype(np.uint8))
         return cls(
             [printable(label) for label in tags.labels],
             list(tags.families),
             thresholds.tolist(),
-            np.bincount(rows, minlength=len(shown)),
-            codes[order],
-            strengths[order],
+            np.concatenate(counts),
+            np.concatenate(codes),
+            np.concatenate(strengths),
         )
 
     def packed(self) -> dict[str, Any]:
@@ -180,7 +193,9 @@ def _most_probable_genre(tags: TagStrengths, hierarchy: Hierarchy | None) -> lis
     genres = np.flatnonzero(np.asarray(tags.families) == "genre")
     if len(genres) == 0:
         return [None] * len(tags.probabilities)
-    best = genres[tags.probabilities[:, genres].argmax(axis=1)]
+    blocks = range(0, len(tags.probabilities), _AT_ONCE)
+    best = np.concatenate([tags.probabilities[at : at + _AT_ONCE, genres].argmax(axis=1) for at in blocks])
+    best = genres[best]
     return [_top(printable(tags.labels[label]), hierarchy) for label in best]
 
 
@@ -199,7 +214,8 @@ def _column(values: Sequence[str | None]) -> dict[str, Any]:
     return {"names": names, "codes": pack(np.array([code_of[value] for value in values], np.int64))}
 
 
-def _quantised(coordinates: np.ndarray) -> np.ndarray:
+def quantised(coordinates: np.ndarray) -> np.ndarray:
+    """Return coordinates as integers from 0 to 65535, the centre of the map in their middle [same shape]."""
     low, high = coordinates.min(axis=0).astype(np.float64), coordinates.max(axis=0).astype(np.float64)
     extent = float((high - low).max()) or 1.0
     return np.asarray(np.rint(((coordinates - (low + high) / 2) / extent + 0.5) * _STEPS), np.int64)

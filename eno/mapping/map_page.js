@@ -4,10 +4,9 @@
 (() => {
   const [LISTED, WAIT_MS] = [60, 120];
   const { byId, make } = mapView;
-  const content = JSON.parse(byId("content").textContent);
+  const tracks = mapTracks.read(JSON.parse(byId("content").textContent));
   let [texts, matches, chosen, pressed, waiting] = [null, null, -1, null, 0];
-  const { map, creditsOf, colourBy, fillColours } = mapView.show(content, { onPick: showCard, onColour: forget, legendEntry });
-  const { tracks } = map;
+  const { map, creditsOf, colourBy, fillColours } = mapView.show(tracks, { onPick: showCard, onColour: forget, legendEntry });
 
   function line(row, note) {
     const artist = tracks.value("artist", row) || tracks.value("album", row);

@@ -1,4 +1,7 @@
-/* The tracks of a map: unpack eno.mapping.map_content, assign colours, and find tracks by position. */
+/* The tracks of a map: unpack eno.mapping.map_content, assign colours, and find tracks by position.
+
+   A page that has only points (eno.mapping.map_points) makes its own tracks. Names, tags and neighbours of a row are then
+   empty until the promise `load(row)` is kept, strengths of a tag until `loadTag(code)` is. */
 "use strict";
 
 const mapTracks = (() => {
@@ -11,10 +14,15 @@ const mapTracks = (() => {
     return new { u8: Uint8Array, u16: Uint16Array, u32: Uint32Array }[type](bytes.buffer);
   }
 
+  const positions = (content) => ({
+    xs: Float32Array.from(unpack(content.x), (step) => step / 65535),
+    ys: Float32Array.from(unpack(content.y), (step) => 1 - step / 65535),
+  });
+
   /* Return positions, names, tags and neighbours by the row of a track. */
   function read(content) {
     const count = content.count;
-    const column = ({ names, codes }) => ({ names, codes: unpack(codes) });
+    const column = ({ names, codes }) => ({ names, distinct: names.length, codes: unpack(codes) });
     const named = ({ names, codes }, i) => (codes[i] ? names[codes[i] - 1] : "");
     const columns = Object.fromEntries(Object.entries(content.columns).map(([name, one]) => [name, column(one)]));
     const folder = column(content.folder);
@@ -33,8 +41,9 @@ const mapTracks = (() => {
       tagNames: names,
       tagFamilies: families,
       graded: Boolean(strengths),
-      xs: Float32Array.from(unpack(content.x), (step) => step / 65535),
-      ys: Float32Array.from(unpack(content.y), (step) => 1 - step / 65535),
+      ...positions(content),
+      loaded: () => true,
+      tagLoaded: () => true,
       id,
       /* The address of a track's file; "" if the page plays no audio. */
       audio(i) {
@@ -77,9 +86,9 @@ const mapTracks = (() => {
     const chosen = [{ name: "tracks", colour: by ? theme.faint : theme.plain, ring: false }];
     const codes = new Uint8Array(tracks.count);
     if (by && by.column) {
-      const { names, codes: values } = tracks.columns[by.column];
+      const { names, distinct, codes: values } = tracks.columns[by.column];
       const shown = Math.min(names.length, theme.colours.length * 2);
-      chosen[0].name = names.length > shown ? `${names.length - shown} others` : "none";
+      chosen[0].name = distinct > shown ? `${(distinct - shown).toLocaleString()} others` : "none";
       for (let i = 0; i < shown; i++) {
         const colour = theme.colours[i % theme.colours.length];
         chosen.push({ name: names[i], colour, ring: i >= theme.colours.length });
@@ -152,5 +161,5 @@ const mapTracks = (() => {
     return { x: xs[middle], y: ys[middle] };
   }
 
-  return { read, looks, grid, centreOf };
+  return { unpack, positions, read, looks, grid, centreOf };
 })();

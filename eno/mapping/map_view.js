@@ -4,6 +4,7 @@
 const mapView = (() => {
   const FAMILIES = ["genre", "descriptor"];
   const TIP_TAGS = 8;
+  const TIP_WAIT_MS = 60; // before a track under the pointer is loaded
 
   const byId = (id) => document.getElementById(id);
 
@@ -19,19 +20,24 @@ const mapView = (() => {
     [artist, album && album + (year ? ` (${year})` : "")].filter(Boolean).join(" – ");
 
   /* Show a map in #map, with #tip, #colour and #legend. `legendEntry` makes the element for a look; `onColour` is called
-     when the colours have changed. Call `fillColours` once. */
-  function show(content, { onPick, onColour = () => {}, legendEntry }) {
-    let tipped = -1;
-    const map = createMap(byId("map"), content, { onPick, onHover: showTip, onMove: placeTip });
-    const { tracks } = map;
+     when the colours have changed, and `onProblem` with an error if they cannot be loaded. Call `fillColours` once. */
+  function show(tracks, { onPick, onColour = () => {}, onProblem = () => {}, legendEntry }) {
+    let [tipped, waiting, wanted] = [-1, 0, ""];
+    const map = createMap(byId("map"), tracks, { onPick, onHover: showTip, onMove: placeTip });
 
     const creditsOf = (row) =>
       credits({ artist: tracks.value("artist", row), album: tracks.value("album", row), year: tracks.year(row) });
 
     function showTip(row) {
       tipped = row;
-      byId("tip").hidden = row < 0;
+      clearTimeout(waiting);
+      byId("tip").hidden = row < 0 || !tracks.loaded(row);
       if (row < 0) return;
+      if (tracks.loaded(row)) return fillTip(row);
+      waiting = setTimeout(() => tracks.load(row).then(() => row === tipped && showTip(row), () => {}), TIP_WAIT_MS);
+    }
+
+    function fillTip(row) {
       const tags = tracks.tagsOf(row).slice(0, TIP_TAGS).map((tag) => tag.name).join(", ");
       const lines = [make("b", { text: tracks.title(row) }), make("div", { text: creditsOf(row) })];
       byId("tip").replaceChildren(...lines, make("div", { className: "faint", text: tags }));
@@ -51,13 +57,15 @@ const mapView = (() => {
 
     /* `value` is "column NAME", "tag CODE" or "". */
     function colourBy(value) {
-      byId("colour").value = value;
+      byId("colour").value = wanted = value;
       const [kind, name] = [value.split(" ", 1)[0], value.slice(value.indexOf(" ") + 1)];
+      if (kind === "tag" && !tracks.tagLoaded(Number(name)))
+        return tracks.loadTag(Number(name)).then(() => value === wanted && colourBy(value), onProblem);
       const by = { column: { column: name }, tag: { tag: Number(name) } }[kind] || null;
       const looks = map.colourBy(by).map((look, code) => ({ ...look, code })).filter((look) => look.count);
       const ordered = [...looks.filter((look) => look.code), ...looks.filter((look) => !look.code)];
       onColour();
-      byId("legend").replaceChildren(...ordered.map((look) => {
+      return byId("legend").replaceChildren(...ordered.map((look) => {
         const entry = legendEntry(look);
         entry.classList.toggle("ring", look.ring);
         entry.style.setProperty("--mark", look.colour);
@@ -74,8 +82,8 @@ const mapView = (() => {
         return make("optgroup", { label: `tag: ${family}`, children });
       });
       const filled = groups.filter((group) => group.children.length);
-      byId("colour").append(...columns, ...filled, make("option", { value: "", text: "nothing" }));
-      byId("colour").addEventListener("change", (event) => colourBy(event.target.value));
+      byId("colour").replaceChildren(...columns, ...filled, make("option", { value: "", text: "nothing" }));
+      byId("colour").onchange = (event) => colourBy(event.target.value);
       colourBy(byId("colour").value);
     }
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 from eno.errors import SimilarityError, UnknownName
+from eno.similarity.index.statistics import VALUES_AT_ONCE
 from eno.similarity.index.vector_file import nearest_others
+from eno.views import MappedView
 
 Method = Literal["auto", "pca", "umap"]
 METHODS: tuple[Method, ...] = ("auto", "pca", "umap")
@@ -20,6 +21,7 @@ METHODS: tuple[Method, ...] = ("auto", "pca", "umap")
 UMAP_NEIGHBOURS = 15
 """Number of neighbours per track that UMAP keeps close."""
 
+_NO_VARIANCE = 1e-12
 _ENOUGH = 50  # with fewer tracks UMAP's layout depends mostly on its initialisation
 
 
@@ -46,7 +48,7 @@ def choose_method(method: Method, tracks: int) -> Method:
 
 
 def project(
-    vectors: np.ndarray,
+    vectors: np.ndarray | MappedView,
     neighbours: tuple[np.ndarray, np.ndarray] | None = None,
     *,
     method: Method = "auto",
@@ -57,8 +59,9 @@ def project(
 
     Parameters
     ----------
-    vectors : np.ndarray [shape=(n, dim)]
-        Unit vectors. They should not be whitened, because whitening makes all directions equally important.
+    vectors : np.ndarray or MappedView [shape=(n, dim)]
+        Unit vectors; a view is read in blocks. They should not be whitened, because whitening makes all directions
+        equally important.
     neighbours : tuple of np.ndarray [shape=(n, k)], optional
         Rows and cosine similarities of the neighbours that UMAP keeps close, possibly found in another space; by
         default the nearest neighbours among `vectors`.
@@ -93,13 +96,31 @@ def project(
     return Projection(coordinates, "umap")
 
 
-def _principal(vectors: np.ndarray) -> Projection:
-    axes = min(2, len(vectors) - 1, vectors.shape[1])
+def _principal(vectors: np.ndarray | MappedView) -> Projection:
+    rows, dim = vectors.shape
+    axes = min(2, rows - 1, dim)
+    coordinates = np.zeros((rows, 2), np.float32)
     if axes == 0:
-        return Projection(np.zeros((len(vectors), 2), np.float32), "pca", (0.0, 0.0))
-    pca = PCA(axes, svd_solver="covariance_eigh" if len(vectors) > vectors.shape[1] else "full")
-    coordinates = np.zeros((len(vectors), 2), np.float32)
-    with np.errstate(invalid="ignore"):  # identical vectors have no variance
-        coordinates[:, :axes] = pca.fit_transform(np.asarray(vectors, np.float64))
-    shares = np.nan_to_num(pca.explained_variance_ratio_).tolist()
+        return Projection(coordinates, "pca", (0.0, 0.0))
+    total, products = np.zeros(dim), np.zeros((dim, dim))
+    for _, block in _blocks(vectors):
+        total += block.sum(axis=0)
+        products += block.T @ block
+    mean = total / rows
+    variances, loadings = np.linalg.eigh(products / rows - np.outer(mean, mean))  # in ascending order
+    variances, loadings = np.maximum(variances[::-1], 0), loadings[:, ::-1][:, :axes]
+    largest = loadings[np.abs(loadings).argmax(axis=0), np.arange(axes)]
+    loadings = loadings * np.where(largest < 0, -1, 1)  # the sign is arbitrary, and should not depend on rounding
+    for part, block in _blocks(vectors):
+        coordinates[part, :axes] = (block - mean) @ loadings
+    if variances.sum() <= _NO_VARIANCE:  # identical vectors
+        return Projection(np.zeros((rows, 2), np.float32), "pca", (0.0, 0.0))
+    shares = (variances[:axes] / variances.sum()).tolist()
     return Projection(coordinates, "pca", (*shares, 0.0)[:2])
+
+
+def _blocks(vectors: np.ndarray | MappedView) -> Iterator[tuple[slice, np.ndarray]]:
+    step = max(1, VALUES_AT_ONCE // vectors.shape[1])
+    for first in range(0, len(vectors), step):
+        part = slice(first, first + step)
+        yield part, np.asarray(vectors[part], np.float64)

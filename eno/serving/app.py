@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from eno.mapping.map import MAP_SCRIPTS
-from eno.serving import inference_routes, review_routes, schemas, search_routes, track_routes
+from eno.serving import inference_routes, map_routes, review_routes, schemas, search_routes, track_routes
 from eno.serving.cacheable import is_known
 from eno.serving.errors import Problem, install_handlers, problem_responses
 from eno.serving.metrics import MetricsMiddleware
@@ -23,7 +23,16 @@ from eno.serving.service import Service
 from eno.version import __version__
 
 _DESCRIPTION = "Tags music with your own vocabulary, and finds similar tracks."
-_ASSETS = ("index.html", "style.css", "common.js", "track.js", "collection_map.js", "review.js", "app.js")
+_ASSETS = (
+    "index.html",
+    "style.css",
+    "common.js",
+    "track.js",
+    "map_points.js",
+    "collection_map.js",
+    "review.js",
+    "app.js",
+)
 _KINDS = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
 
 
@@ -49,6 +58,7 @@ def create_app(service: Service, access: Access | None = None, *, root_path: str
     app.state.service = service
     install_handlers(app)
     app.include_router(track_routes.router)
+    app.include_router(map_routes.router)
     app.include_router(inference_routes.router)
     app.include_router(search_routes.router)
     app.include_router(review_routes.router)

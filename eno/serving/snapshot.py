@@ -6,6 +6,7 @@ import logging
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eno.data.layout import DataRoot
 from eno.embeddings.store.embedding_store import EmbeddingStore
@@ -16,13 +17,15 @@ from eno.files import AudioRoots
 from eno.inference.predictor import EnoPredictor
 from eno.inference.predictor_folder import PREDICTOR, read_description
 from eno.mapping.projection import Method
-from eno.serving.cacheable import Cacheable
 from eno.serving.track_catalogue import TrackCatalogue
 from eno.similarity.index.index import SimilarityIndex, index_folder
 from eno.similarity.index.manifest import MANIFEST
 from eno.similarity.metadata import TrackMetadata
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.tag_table import open_tag_table
+
+if TYPE_CHECKING:
+    from eno.serving.drawn_map import DrawnMap
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +67,7 @@ class Snapshot:
     sounds: SoundsLike | None
     catalogue: TrackCatalogue | None
     map_method: Method = "auto"
-    map_json: Future[Cacheable] = field(default_factory=Future)  # see `eno.serving.map_drawer`
+    map: Future[DrawnMap] = field(default_factory=Future)  # see `eno.serving.map_drawer`
 
     @classmethod
     def open(cls, sources: Sources, *encoders: Encoder) -> Snapshot:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import mimetypes
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -33,7 +32,7 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 K = Annotated[int, Query(ge=1, le=100, description="Number of tracks")]
 _ANY_OF = "Only tracks with one of these"
 _NO_TRACKS = "This service has no tracks. Restart it with --store STORE."
-_UNCHANGED = "The client has the present content (If-None-Match)"
+UNCHANGED = "The client has the present content (If-None-Match)"
 _CANDIDATES = 100
 _LISTED_TAGS = 15  # of each family, besides those above their thresholds
 
@@ -119,7 +118,7 @@ def info(service: TheService, snapshot: TheSnapshot) -> schemas.Info:
     )
 
 
-@router.get("/tags", response_model=schemas.Tags, responses={304: {"description": _UNCHANGED}})
+@router.get("/tags", response_model=schemas.Tags, responses={304: {"description": UNCHANGED}})
 def all_tags(request: Request, snapshot: TheSnapshot) -> Response:
     """List the vocabulary, with the number of tracks for each tag."""
     content = schemas.Tags(tags=serialise.known_tags(snapshot)).model_dump_json()
@@ -178,16 +177,6 @@ def track(track_id: str, catalogue: TheCatalogue, service: TheService) -> schema
         **serialise.familiarity(catalogue.familiarity(row)),
         corrections=serialise.corrections(service.feedback.of_track(track_id)),
     )
-
-
-@router.get("/map", response_class=Response, responses={
-    **problem_responses(404), 200: {"description": "Input of createMap in map.js", "content": {"application/json": {}}},
-    304: {"description": _UNCHANGED},
-})  # fmt: skip
-async def collection_map(request: Request, snapshot: TheSnapshot, _catalogue: TheCatalogue) -> Response:
-    """Return the map of the collection; waits until it is drawn."""
-    drawn = await asyncio.shield(asyncio.wrap_future(snapshot.map_json))  # shared with other requests
-    return drawn.answer(request)
 
 
 def only_json(request: Request) -> None:

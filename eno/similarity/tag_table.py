@@ -6,12 +6,13 @@ import contextlib
 import hashlib
 import json
 import logging
+import mmap
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -50,6 +51,8 @@ class TagTable:
     predict : callable, optional
         Returns probabilities [shape=(tags,)] for the windows of a file [shape=(n, layers, dim)]; None if the predictor
         has several encoders.
+    key : str
+        Changes with the predictor and with the state of the store.
     """
 
     track_ids: pa.Array
@@ -58,12 +61,19 @@ class TagTable:
     thresholds: np.ndarray
     familiarity: np.ndarray | None = None
     predict: Callable[[np.ndarray], np.ndarray] | None = None
+    key: str = ""
 
     def together(self, tags: list[str]) -> np.ndarray:
         """Return the geometric mean of the probabilities of some tags [shape=(tracks,)]; see `place`."""
         rows = np.asarray(self.probabilities[[self.place(tag) for tag in tags]], np.float32)
         mean: np.ndarray = np.exp(np.log(np.maximum(rows, _LEAST)).mean(axis=0))
         return mean
+
+    def forget(self) -> None:
+        """Take the probabilities that were read so far out of this process's memory; later they are read again."""
+        mapped: Any = getattr(self.probabilities, "_mmap", None)
+        if mapped is not None and hasattr(mapped, "madvise"):  # not on Windows
+            mapped.madvise(mmap.MADV_DONTNEED)
 
     def place(self, tag: str) -> int:
         """Return the row of a tag, regardless of case; raise UnknownName if the predictor does not know it."""
@@ -126,7 +136,7 @@ def read_tag_table(folder: Path, key: str) -> TagTable | None:
     """Open a table that `make_tag_table` wrote; None if there is none, or with a warning if it is damaged."""
     values, names = _files(folder, key)
     try:
-        return _table(pq.read_table(names), np.load(values, mmap_mode="r"))
+        return _table(pq.read_table(names), np.load(values, mmap_mode="r"), key)
     except FileNotFoundError:
         return None
     except _DAMAGED as error:
@@ -134,13 +144,14 @@ def read_tag_table(folder: Path, key: str) -> TagTable | None:
         return None
 
 
-def _table(tracks: pa.Table, probabilities: np.ndarray) -> TagTable:
+def _table(tracks: pa.Table, probabilities: np.ndarray, key: str) -> TagTable:
     about = json.loads(tracks.schema.metadata[b"tags"])
     thresholds = np.array(about["thresholds"])
     if probabilities.shape != (len(about["names"]), len(tracks)):
         raise ValueError(f"probabilities of shape {probabilities.shape}")
     familiarity = tracks[_FAMILIARITY].to_numpy() if _FAMILIARITY in tracks.column_names else None
-    return TagTable(tracks["track_id"].combine_chunks(), tuple(about["names"]), probabilities, thresholds, familiarity)
+    ids = tracks["track_id"].combine_chunks()
+    return TagTable(ids, tuple(about["names"]), probabilities, thresholds, familiarity, key=key)
 
 
 def make_tag_table(
@@ -175,7 +186,7 @@ def make_tag_table(
     with replace_file(names_file) as temporary:
         pq.write_table(tracks, temporary)
     _remove_outdated(folder, key, store)
-    return _table(tracks, mapped)
+    return _table(tracks, mapped, key)
 
 
 def _remove_outdated(folder: Path, key: str, store: Stores) -> None:

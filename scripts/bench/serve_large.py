@@ -93,7 +93,7 @@ def add_predictor(folder: Path) -> None:
     drawn = np.random.default_rng(0)
     scores = flat @ drawn.standard_normal((flat.shape[1], len(labels))).astype(np.float32)
     Y = (scores > np.quantile(scores, 1 - np.geomspace(0.3, 0.001, len(labels)), axis=0).diagonal()).astype(np.float32)
-    head = create_head("linear")
+    head = create_head("linear", l2=(0.03,), max_iterations=30)
     head.fit(X, Y)
     PredictorParts(specs=(store.spec,), labels=labels, head=head, policies=(store.policy,)).save(folder / "served")
 

@@ -99,4 +99,4 @@ def test_neighbours_of_many_vectors_are_nearly_exact(monkeypatch):
     assert np.mean([len({*a} & {*b}) / 15 for a, b in zip(rows[40:], exact[40:], strict=True)]) > 0.97
     assert (rows != np.arange(4000)[:, None]).all()
     assert ((rows >= 0) & (rows < 4000)).all()
-    np.testing.assert_allclose(cosines, np.einsum("nd,nkd->nk", vectors, vectors[rows]), atol=1e-5)
+    np.testing.assert_allclose(cosines, np.einsum("nd,nkd->nk", vectors, vectors[rows]), atol=5e-4)  # half precision

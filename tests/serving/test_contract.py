@@ -19,8 +19,8 @@ def document(address):
 
 PATHS = [
     "/v1/info", "/v1/tags", "/v1/tracks", "/v1/tracks/{track_id}", "/v1/tracks/{track_id}/similar",
-    "/v1/tracks/{track_id}/audio", "/v1/map", "/v1/feedback", "/v1/review", "/v1/tag", "/v1/similar", "/v1/search",
-    "/v1/neighbours", "/v1/session",
+    "/v1/tracks/{track_id}/audio", "/v1/map", "/v1/map/tracks", "/v1/map/rows", "/v1/map/tags/{code}",
+    "/v1/feedback", "/v1/review", "/v1/tag", "/v1/similar", "/v1/search", "/v1/neighbours", "/v1/session",
 ]  # fmt: skip
 
 

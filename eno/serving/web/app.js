@@ -197,11 +197,8 @@
     await show();
     if (!info.tracks) return;
     const drawing = setTimeout(() => byId("status").textContent || showStatus("Drawing the map …"), 1500);
-    const content = await ask("v1/map").finally(() => clearTimeout(drawing));
+    await collectionMap.start((id) => (location.hash = eno.link(id))).finally(() => clearTimeout(drawing));
     if (byId("status").textContent === "Drawing the map …") showStatus("");
-    collectionMap.start(content, (id) => (location.hash = eno.link(id)));
-    const [, id] = location.hash.match(/^#\/track\/(.*)$/) || [];
-    if (id) collectionMap.pick(decoded(id));
   }
 
   /* Start the page, and offer to try again if that fails. */

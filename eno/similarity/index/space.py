@@ -14,6 +14,7 @@ retrieval", 2021.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from safetensors.numpy import save_file
 from eno.errors import ConfigError, SimilarityError
 from eno.files import printable, replace_file
 from eno.similarity.index.statistics import VALUES_AT_ONCE, VectorSample, check_finite
-from eno.views import RowView
+from eno.views import MappedView, RowView
 
 METHODS = ("none", "standardise", "whiten")
 """Spaces for an index. ``none``: vectors are only scaled to length 1. ``standardise``: every value has zero mean and
@@ -110,6 +111,10 @@ class Space:
         """
         return self._apply(vectors, self._mean)
 
+    def view(self, vectors: np.ndarray | RowView) -> MappedView:
+        """Return a view of `vectors` that maps them into the space when they are read; see `apply`."""
+        return MappedView(vectors, self.apply, self.dim)
+
     def apply_text(self, vectors: np.ndarray) -> np.ndarray:
         """Map the vectors of an encoder's text tower into the space; see `apply`.
 
@@ -135,6 +140,13 @@ class Space:
             lengths[lengths < _NOTHING] = np.inf
             result[first : first + step] = flat / lengths
         return result
+
+    def digest(self) -> str:
+        """Return a hash of the space, equal for equal ones."""
+        found = hashlib.sha256(json.dumps(self.spec, sort_keys=True).encode())
+        for array in (self._mean, self._weights, self._matrices):
+            found.update(b"-" if array is None else np.ascontiguousarray(array).data)
+        return found.hexdigest()[:16]
 
     def save(self, path: Path) -> None:
         """Write the space to a safetensors file, atomically."""

@@ -15,11 +15,13 @@ import faiss
 import numpy as np
 
 from eno.errors import SimilarityError
+from eno.views import MappedView
 
 ROWS_AT_ONCE = 8_192
 """Rows held as float32 at a time: 16 MB of 512 values."""
 
 _MANY_VECTORS = 20_000
+_POINTS_PER_LIST = 40  # of the sample that lists are trained on
 _TYPE = np.dtype("<i2")
 _SCALE = 32767
 
@@ -76,44 +78,50 @@ class VectorFile:
 
 
 def nearest_others(
-    vectors: np.ndarray, k: int, *, on_progress: Callable[[int, int], None] = lambda done, total: None
+    vectors: np.ndarray | MappedView, k: int, *, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the `k` nearest neighbours of every unit vector [shape=(n, dim)] among the others.
 
-    Of more than 20,000 vectors about 99 % of the true neighbours are found, by inverted lists.
+    Of more than 20,000 vectors about 99 % of the true neighbours are found, by inverted lists of half-precision
+    vectors; a view is then read in blocks.
 
     Returns
     -------
     cosines : np.ndarray [shape=(n, min(k, n - 1)), dtype=float32]
-        Highest first.
-    rows : np.ndarray [same shape, dtype=int64]
+        Highest first. In half precision they have an error of less than 0.0005.
+    rows : np.ndarray [same shape, dtype=int32]
     """
-    vectors = np.ascontiguousarray(vectors, np.float32)
     own = np.arange(len(vectors))
     k = max(0, min(k, len(vectors) - 1))
+    cosines, rows = np.empty((len(vectors), k), np.float32), np.empty((len(vectors), k), np.int32)
     if k == 0:
-        return np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64)
-    cosines, rows = np.empty((len(vectors), k), np.float32), np.empty((len(vectors), k), np.int64)
+        return cosines, rows
     if len(vectors) > _MANY_VECTORS:
         lists = _inverted_lists(vectors)
         search = partial(lists.search, k=k + 1)
     else:
+        vectors = np.ascontiguousarray(vectors, np.float32)
         search = partial(_search, k=k + 1, blocks=[(own, vectors)])
     for first in range(0, len(vectors), ROWS_AT_ONCE):
         block = slice(first, first + ROWS_AT_ONCE)
-        found_cosines, found_rows = search(vectors[block])
+        found_cosines, found_rows = search(np.ascontiguousarray(vectors[block], np.float32))
         others = not_itself(found_rows, own[block])
         cosines[block], rows[block] = found_cosines[others].reshape(-1, k), found_rows[others].reshape(-1, k)
         on_progress(min(first + ROWS_AT_ONCE, len(vectors)), len(vectors))
     return cosines, rows
 
 
-def _inverted_lists(vectors: np.ndarray) -> faiss.IndexIVFFlat:
-    count = int(4 * len(vectors) ** 0.5)
-    lists = faiss.IndexIVFFlat(faiss.IndexFlatIP(vectors.shape[1]), vectors.shape[1], count, faiss.METRIC_INNER_PRODUCT)
-    lists.cp.seed, lists.cp.niter, lists.cp.max_points_per_centroid = 0, 8, 40
-    lists.train(vectors)
-    lists.add(vectors)
+def _inverted_lists(vectors: np.ndarray | MappedView) -> faiss.IndexIVFScalarQuantizer:
+    rows, dim = vectors.shape
+    count = int(4 * rows**0.5)
+    half, metric = faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+    centres = faiss.IndexFlatIP(dim)
+    lists = faiss.IndexIVFScalarQuantizer(centres, dim, count, half, metric, False)
+    lists.cp.seed, lists.cp.niter, lists.cp.max_points_per_centroid = 0, 8, _POINTS_PER_LIST
+    drawn = np.random.default_rng(0).choice(rows, min(rows, count * _POINTS_PER_LIST), replace=False)
+    lists.train(np.ascontiguousarray(vectors[np.sort(drawn)], np.float32))
+    for first in range(0, rows, ROWS_AT_ONCE):
+        lists.add(np.ascontiguousarray(vectors[first : first + ROWS_AT_ONCE], np.float32))
     lists.nprobe = max(16, count // 64)
     return lists
 

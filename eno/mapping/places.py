@@ -1,0 +1,157 @@
+"""Where the tracks of a collection are on its map: computed once, and kept beside the index."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.files import printable, replace_file
+from eno.mapping.projection import UMAP_NEIGHBOURS, Method, Projection, choose_method, project
+from eno.similarity.index.index import SimilarityIndex
+from eno.similarity.index.space import CENTRE, Space
+from eno.similarity.index.vector_file import nearest_others
+from eno.views import RowView
+
+logger = logging.getLogger(__name__)
+
+NEIGHBOURS = 8
+"""Number of neighbours that the map shows for a track."""
+
+MOST_TRACKS = 300_000
+"""Of more tracks, maps show a random sample by default."""
+
+_FORMAT = 1
+_KEPT = 3  # maps of other samples and layouts
+_DAMAGED = (OSError, SafetensorError, KeyError, TypeError, ValueError)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where tracks are on a map.
+
+    Attributes
+    ----------
+    projection : Projection
+        Their coordinates.
+    neighbours : tuple of np.ndarray [shape=(n, k)]
+        Rows and cosines of the neighbours that the map shows.
+    """
+
+    projection: Projection
+    neighbours: tuple[np.ndarray, np.ndarray]
+
+
+def place_tracks(
+    vectors: np.ndarray | RowView,
+    *,
+    space: Space | None = None,
+    method: Method = "auto",
+    seed: int = 0,
+    on_progress: Progress = lambda done, total: None,
+) -> Places:
+    """Place tracks on a map by their vectors. It stops if `on_progress` raises an exception.
+
+    See `eno.mapping.projection.project` for `method`, `seed` and the exceptions.
+
+    Parameters
+    ----------
+    vectors : np.ndarray or RowView [shape=(n, dim) or (n, layers, dim)]
+        Raw vectors of the tracks. A view is read in blocks.
+    space : Space, optional
+        The space in which neighbours are found, for instance that of an index; by default fitted on `vectors`.
+    on_progress : callable
+        Called with the work done and the total work.
+    """
+    method = choose_method(method, len(vectors))
+    work = len(vectors) * (2 if method == "umap" else 1)  # UMAP's layout takes about as long as finding the neighbours
+    cosines, rows = nearest_others(
+        (space or Space.fit(vectors, seed=seed)).view(vectors),
+        UMAP_NEIGHBOURS,
+        on_progress=lambda done, _total: on_progress(done, work),
+    )
+    projection = project(
+        Space.fit(vectors, method=CENTRE, seed=seed).view(vectors),
+        (rows, cosines),
+        method=method,
+        seed=seed,
+        on_progress=lambda done, total: on_progress(len(vectors) + len(vectors) * done // total, work),
+    )
+    return Places(projection, (rows[:, :NEIGHBOURS].copy(), cosines[:, :NEIGHBOURS].copy()))
+
+
+def place_indexed(
+    index: SimilarityIndex,
+    store: EmbeddingStore,
+    ids: Sequence[str],
+    *,
+    method: Method = "auto",
+    seed: int = 0,
+    on_progress: Progress = lambda done, total: None,
+) -> Places:
+    """Place tracks of a store in the space of its index, unless they were placed before; see `place_tracks`.
+
+    The places are kept in the folder ``map`` of the index, those of the last three samples and layouts.
+    """
+    method = choose_method(method, len(ids))
+    deciding = [_FORMAT, store.state(), index.space.digest(), method, seed]
+    digest = hashlib.sha256(json.dumps(deciding).encode())
+    digest.update("\n".join(ids).encode("utf-8", "surrogatepass"))
+    path = index.folder / "map" / f"{digest.hexdigest()[:16]}.safetensors"
+    places = _read(path, len(ids))
+    if places is None:
+        places = place_tracks(store.view(ids), space=index.space, method=method, seed=seed, on_progress=on_progress)
+        _keep(path, places)
+    return places
+
+
+def drawn_at_random(ids: list[str], most: int, seed: int = 0) -> list[str]:
+    """Return at most so many of some ids, drawn at random, in the same order."""
+    if len(ids) <= most:
+        return ids
+    rows = np.sort(np.random.default_rng(seed).choice(len(ids), most, replace=False))
+    return [ids[row] for row in rows.tolist()]
+
+
+def _read(path: Path, count: int) -> Places | None:
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "np") as file:
+            about = json.loads(file.metadata()["map"])
+            coordinates, rows, cosines = (file.get_tensor(name) for name in ("coordinates", "rows", "cosines"))
+        if (coordinates.shape, len(rows), len(cosines)) != ((count, 2), count, count):
+            raise ValueError(f"{len(coordinates)} tracks, expected {count}")
+        return Places(Projection(coordinates, about["method"], tuple(about["explained"])), (rows, cosines))
+    except _DAMAGED as error:
+        logger.warning("%s: is damaged (%s); the map is drawn again.", printable(path), error)
+        return None
+
+
+def _keep(path: Path, places: Places) -> None:
+    rows, cosines = places.neighbours
+    about = {"method": places.projection.method, "explained": places.projection.explained}
+    arrays = {"coordinates": places.projection.coordinates, "rows": rows, "cosines": cosines}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replace_file(path) as temporary:
+            save_file(
+                {name: np.ascontiguousarray(array) for name, array in arrays.items()},
+                temporary,
+                {"map": json.dumps(about)},
+            )
+        kept = sorted(path.parent.glob("*.safetensors"), key=lambda one: one.stat().st_mtime_ns, reverse=True)
+        for other in kept[_KEPT:]:
+            other.unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("%s: cannot be written (%s), so the map will be drawn again.", printable(path), error)

@@ -1,0 +1,60 @@
+"""Places of tracks are kept by what they depend on, and do not depend on whether vectors are read in blocks."""
+
+import numpy as np
+import pytest
+
+from eno.audio.windows import WindowPolicy
+from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.mapping import places
+from eno.mapping.places import drawn_at_random, place_indexed, place_tracks
+from eno.similarity.index.build import build_index
+from tests.fakes import ProjectionEncoder
+
+IDS = [f"{i:02d}.flac" for i in range(40)]
+
+
+@pytest.fixture
+def store(tmp_path):
+    spec = ProjectionEncoder(dim=6, layers=2).spec
+    store = EmbeddingStore.create(tmp_path / "store", spec, policy=WindowPolicy(), dtype="float32")
+    store.append(IDS, np.zeros(40), np.random.default_rng(0).normal(size=(40, 2, 6)).astype(np.float32))
+    return store
+
+
+def same(one, other):
+    arrays = [(places.projection.coordinates, *places.neighbours) for places in (one, other)]
+    assert (one.projection.method, one.projection.explained) == (other.projection.method, other.projection.explained)
+    return all(map(np.array_equal, *arrays))
+
+
+def test_places_are_computed_once(store, monkeypatch):
+    index, computed, original = build_index(store), [], place_tracks
+    monkeypatch.setattr(
+        places, "place_tracks", lambda *args, **options: computed.append(1) or original(*args, **options)
+    )
+    first = place_indexed(index, store, IDS, method="pca")
+    assert same(place_indexed(index, store, IDS, method="pca"), first)
+    assert same(place_indexed(index, store, IDS, method="auto"), first)  # too few for UMAP
+    assert len(computed) == 1
+    place_indexed(index, store, IDS[1:], method="pca")
+    place_indexed(index, store, IDS, method="pca", seed=1)
+    place_indexed(build_index(store, space="whiten"), store, IDS, method="pca")
+    assert len(computed) == 4
+    assert len(list((index.folder / "map").iterdir())) == 3
+
+
+def test_views_are_read_in_blocks(store, monkeypatch):
+    vectors = store.matrix(IDS)[1]
+    whole = place_tracks(vectors, method="pca")
+    monkeypatch.setattr("eno.mapping.projection.VALUES_AT_ONCE", 12 * 7)
+    monkeypatch.setattr("eno.similarity.index.vector_file.ROWS_AT_ONCE", 9)
+    blocks = place_tracks(store.view(IDS), method="pca")
+    np.testing.assert_allclose(blocks.projection.coordinates, whole.projection.coordinates, atol=1e-5)
+    np.testing.assert_array_equal(blocks.neighbours[0], whole.neighbours[0])
+
+
+def test_a_sample_keeps_the_order():
+    drawn = drawn_at_random(IDS, 7, seed=2)
+    assert (len(set(drawn)), drawn) == (7, sorted(drawn))
+    assert drawn == drawn_at_random(IDS, 7, seed=2) != drawn_at_random(IDS, 7, seed=3)
+    assert drawn_at_random(IDS, 40) == IDS
