@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 from eno.data.matching.candidates import AlbumIndex, Candidate
 from eno.data.matching.evidence import CONTRADICTED
 from eno.data.matching.grouping import LocalGroup, group_tracks
+from eno.data.matching.ids import IdLookup
 from eno.data.matching.review import Review
 from eno.data.tables import read_table, write_table
-from eno.errors import CatalogueError
-from eno.files import csv_records, printable
+from eno.files import printable
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,8 @@ def match(
     review_path : Path
         Its decisions are followed and kept, and ambiguous albums are added; see `eno.data.matching.review.Review`.
     album_of_mbid : mapping, optional
-        From ids of MusicBrainz releases and release groups to the ``file_name`` of albums; see `read_mbids`.
+        From ids of MusicBrainz releases and release groups to the ``file_name`` of albums; see
+        `eno.data.matching.ids.read_mbids`.
     imported : mapping of str to str, optional
         From track ids to the ``file_name`` of albums that were imported with the files. These albums are for tracks
         that nothing else decides about.
@@ -189,13 +190,13 @@ def decisions(
     `folders` are the `known_names` of the albums.
     """
     file_names = albums["file_name"].to_pylist()
-    ids = _Ids(albums, tracks, {mbid: folders[name] for mbid, name in album_of_mbid.items() if name in folders})
+    ids = IdLookup(albums, tracks, {mbid: folders[name] for mbid, name in album_of_mbid.items() if name in folders})
     within = _album_folders(tracks, folders)
     undecided: list[tuple[LocalGroup, np.ndarray, set[str]]] = []
     for group in groups:
         accepted = folders.get(review.accepted(group) or "")
         rejected = review.rejected(group, folders)
-        if decision := _decided_by_user(accepted) if accepted else ids.decide(group, rejected):
+        if decision := _decided_by_user(accepted) if accepted else _by_id(ids, group, rejected):
             yield GroupDecision(group, group.rows, decision)
             continue
         by_folder: dict[str | None, list[int]] = {}
@@ -242,14 +243,6 @@ def _album_folders(tracks: pa.Table, folders: Mapping[str, str]) -> dict[int, li
     return {row: around[code] for row, code in enumerate(names.indices.to_pylist()) if code in around}
 
 
-def read_mbids(path: Path) -> dict[str, str]:
-    """Read a CSV file with the columns ``mbid`` (of a release or release group) and ``file_name`` (of an album)."""
-    names, rows = csv_records(path, CatalogueError, separators=",;\t")
-    if missing := [name for name in ("mbid", "file_name") if name not in names]:
-        raise CatalogueError(f"{path}: missing columns: {', '.join(missing)}; found {', '.join(names)[:80]!r}.")
-    return {row["mbid"].strip().lower(): row["file_name"].strip() for _, row in rows}
-
-
 def read_matches(path: Path) -> pa.Table:
     """Read the table of matches, with the columns of `MATCH_SCHEMA`."""
     needed = ("track_id", "file_name", "decision")
@@ -288,35 +281,11 @@ def _is_contradicted(one: Candidate) -> bool:
     return one.evidence.get("lengths") in CONTRADICTED
 
 
-class _Ids:
-    """Lookup of albums by MusicBrainz and Spotify ids."""
-
-    def __init__(self, albums: pa.Table, tracks: pa.Table, album_of_mbid: Mapping[str, str]) -> None:
-        self._maps: list[tuple[str, str, dict[str, str], list[str | None]]] = []
-        for tag, column, method in (
-            ("musicbrainz_release_group_id", "musicbrainz_release_group_id", "musicbrainz"),
-            ("musicbrainz_release_id", "musicbrainz_release_id", "musicbrainz"),
-            ("spotify_album_id", "spotify_id", "spotify"),
-        ):
-            if tracks[tag].null_count == len(tracks):
-                continue
-            known = albums.filter(pc.is_valid(albums[column])).select([column, "file_name"]).to_pydict()
-            counts = Counter(known[column])
-            album_of = {
-                id_.removeprefix("spotify:album:"): name
-                for id_, name in zip(known[column], known["file_name"], strict=True)
-                if counts[id_] == 1  # an id of several albums is ambiguous
-            }
-            if method == "musicbrainz":
-                album_of = {**album_of_mbid, **album_of}
-            self._maps.append((tag, method, album_of, tracks[tag].to_pylist()))
-
-    def decide(self, group: LocalGroup, rejected: set[str]) -> Decision | None:
-        for tag, method, album_of, ids in self._maps:
-            named = {album_of.get(id_) for row in group.rows if (id_ := ids[row])} - rejected
-            if len(named) == 1 and (name := named.pop()) is not None:
-                return Decision("matched", name, method, 1.0, f"same {tag.replace('_', ' ')}")
+def _by_id(ids: IdLookup, group: LocalGroup, rejected: set[str]) -> Decision | None:
+    if (found := ids.find(group.rows, rejected)) is None:
         return None
+    name, method, reason = found
+    return Decision("matched", name, method, 1.0, reason)
 
 
 def _decided_by_user(album: str) -> Decision:

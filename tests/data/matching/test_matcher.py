@@ -9,7 +9,8 @@ from eno.data.lute.albums import ALBUM_SCHEMA
 from eno.data.matching.alignment import duration_agreement
 from eno.data.matching.evidence import Model
 from eno.data.matching.explaining import explain
-from eno.data.matching.matcher import MATCH_SCHEMA, match, read_matches, read_mbids
+from eno.data.matching.ids import read_mbids
+from eno.data.matching.matcher import MATCH_SCHEMA, match, read_matches
 from eno.data.matching.review import ReviewFile
 from eno.errors import CatalogueError
 
