@@ -87,7 +87,7 @@ def _predictor(path: Path) -> dict[str, str]:
         "predictor": str(path),
         "encoder": "; ".join(map(_encoder, description.specs)),
         "windows": ", ".join(dict.fromkeys(map(str, description.policies))),
-        "labels": f"{labels.num_genres} genres, {labels.num_descriptors} descriptors",
+        "labels": labels.describe(),
     }
     if (path / "training.json").is_file():
         record = TrainingRecord.load(path)

@@ -372,8 +372,7 @@ class _Steps:
     def _labels(self) -> str:
         if not self._library.data.label_encoder.is_file():
             return ""
-        labels = self._library.labels
-        return f"{labels.num_genres} genres, {labels.num_descriptors} descriptors"
+        return self._library.labels.describe()
 
     def _add_store(self) -> None:
         from eno.similarity.index.index import SimilarityIndex, index_folder

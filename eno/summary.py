@@ -87,7 +87,8 @@ def explanation_table(one: Explanation) -> Table:
 def label_lines(encoder: LabelEncoder, counts: pa.Table) -> list[str]:
     """Summarise how many labels were kept and dropped."""
     dropped = pc.sum(pc.invert(counts["kept"])).as_py()
-    return [f"kept {encoder.num_genres} genres and {encoder.num_descriptors} descriptors, dropped {dropped}"]
+    kept = " and ".join(encoder.describe().rsplit(", ", 1))
+    return [f"kept {escape(visible(kept))}, dropped {dropped}"]
 
 
 def label_table(counts: pa.Table, *, kept: bool, limit: int) -> Table:

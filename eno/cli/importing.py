@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eno.cli.commands import COLLECTION, EnoGroup, command
-from eno.cli.options import JsonOption, LibraryOptions, print_json, print_lines, shown
+from eno.cli.options import JsonOption, LibraryOptions, pairs, print_json, print_lines, shown
 from eno.console import console, progress
 from eno.errors import ConfigError
 from eno.files import replace_file
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 app = typer.Typer()
 importing = typer.Typer(help="Import labels and album metadata.", no_args_is_help=True, cls=EnoGroup)
 app.add_typer(importing, name="import", rich_help_panel=COLLECTION)
+
+_EXAMPLE = "mood=descriptor"
 
 SeparatorsOption = Annotated[str, typer.Option("--separators", help="Characters that separate labels in one text")]
 
@@ -68,7 +70,7 @@ def _tags(
     from eno.data.imports.tags import FIELDS, labels_of_tags
 
     library = where.open()
-    fields = _pairs("--field", field) or FIELDS
+    fields = pairs("--field", field, _EXAMPLE) or FIELDS
     _write(library, "tags", labels_of_tags(library.tracks, fields, separators), as_json=as_json)
 
 
@@ -77,6 +79,9 @@ def _csv(
     where: LibraryOptions,
     file: Annotated[Path, typer.Argument(help="CSV or TSV file with a header")],
     family: Annotated[str, typer.Option("--family", help="Family of labels for which the file names none")] = "genre",
+    family_column: Annotated[
+        str | None, typer.Option("--family-column", help="Column that names the family of each row (default: family)")
+    ] = None,
     column: Annotated[
         list[str] | None,
         typer.Option("--column", metavar="NAME=FAMILY", help="Further column with labels; repeatable"),
@@ -87,13 +92,16 @@ def _csv(
     """Import labels of tracks (column path) or albums (columns artist and album).
 
     Labels are in the column label, in columns named genre, mood or style, or in one column each with values from 0
-    to 1. Several labels in one cell are separated by ; or |.
+    to 1. Several labels in one cell are separated by ; or |. A family is genre, descriptor or any name of your own,
+    such as instruments.
     """
     from eno.data.imports.csv_file import read_label_csv
 
     library = where.open()
-    columns = _pairs("--column", column)
-    items, skipped = read_label_csv(file, _paths(library), family=family, columns=columns, separators=separators)
+    columns = pairs("--column", column, _EXAMPLE)
+    items, skipped = read_label_csv(
+        file, _paths(library), family=family, family_column=family_column, columns=columns, separators=separators
+    )
     _write(library, "csv", items, skipped, as_json=as_json)
 
 
@@ -134,7 +142,7 @@ def _beets(
     from eno.data.imports.beets import FIELDS, read_beets
 
     library = where.open()
-    items, skipped = read_beets(file, _paths(library), _pairs("--field", field) or FIELDS, separators)
+    items, skipped = read_beets(file, _paths(library), pairs("--field", field, _EXAMPLE) or FIELDS, separators)
     _write(library, "beets", items, skipped, as_json=as_json)
 
 
@@ -188,16 +196,6 @@ def _write_research(library: Library, name: str, imported: Imported, *, as_json:
             temporary.write_text("".join(f"{one}\n" for one in track_ids), encoding="utf-8")
     if splits and not as_json:
         console.print(f"splits  {shown(folder)}; use them with: eno split --official {shown(folder)}")
-
-
-def _pairs(option: str, texts: Iterable[str] | None) -> dict[str, str]:
-    pairs = {}
-    for text in texts or ():
-        name, equals, family = text.partition("=")
-        if not (name and equals and family):
-            raise ConfigError(f"{option} {text}: expected a name and a family, such as {option} mood=descriptor.")
-        pairs[name] = family
-    return pairs
 
 
 def _paths(library: Library) -> TrackPaths:

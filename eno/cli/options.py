@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -141,6 +141,17 @@ class LibraryOptions:
 def shown(value: Any, *, lines: bool = False) -> str:
     """Escape text for the console: brackets, and what `eno.files.visible` escapes."""
     return escape(visible(value, lines=lines))
+
+
+def pairs(option: str, texts: Iterable[str] | None, example: str) -> dict[str, str]:
+    """Return the values of an option that are given as NAME=VALUE, such as `example`."""
+    found = {}
+    for text in texts or ():
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            raise ConfigError(f"{option} {text}: expected two names, such as {option} {example}.")
+        found[name] = value
+    return found
 
 
 def prepare_output(path: Path) -> None:

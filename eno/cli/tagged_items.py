@@ -179,6 +179,7 @@ def written(tagged: Iterator[Tagged], selection: Selection, out: Path) -> Iterat
     with TagFile(out) as file:
         for one in tagged:
             if not isinstance(one.found, AudioError):
-                kept = [tag for family in ("genre", "descriptor") for tag in selection.of_family(one.found, family)]
+                families = dict.fromkeys(["genre", "descriptor", *(tag.family for tag in one.found)])
+                kept = [tag for family in families for tag in selection.of_family(one.found, family)]
                 file.add(one.name, kept, one.familiarity)
             yield one

@@ -27,6 +27,7 @@ from eno.errors import AudioError, ConfigError, EnoError
 from eno.files import printable
 
 if TYPE_CHECKING:
+    from eno.data.labels.encoder import LabelEncoder
     from eno.embeddings.store.joined_stores import Stores
     from eno.inference.predictions import TagProbability
     from eno.inference.predictor import EnoPredictor
@@ -84,7 +85,7 @@ class ResultOptions:
         int | None,
         typer.Option(
             min=1,
-            help="Number of genres, and of descriptors (default: those above the predictor's thresholds, or 5)",
+            help="Number of genres, of descriptors, and so on (default: those above the predictor's thresholds, or 5)",
         ),
     ] = None
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Show all tags above this probability")] = None
@@ -129,6 +130,7 @@ def tag(
         predictor.save(save)
     count = failed = 0
     selection = Selection.for_predictor(predictor, result.top, result.threshold)
+    headings = _headings(predictor.labels)
     if opened is None:
         tagged = from_files(predictor, paths or [], album, library.settings.exclude)
     else:
@@ -143,9 +145,13 @@ def tag(
         if one.unfamiliar and form in _FOR_WRITING and not result.include_unfamiliar:
             errors.print(f"{shown(one.name)}: left out as {UNFAMILIAR_REMARK} (--include-unfamiliar)")
             continue
-        _show(one, selection, form, key="folder" if album else "track_id", families=predictor.labels.num_genres > 0)
+        _show(one, selection, form, headings, key="folder" if album else "track_id")
     if form == "text":
         _remark_on_scores(predictor)
+    if form in _FOR_WRITING and predictor.labels.others:
+        errors.print(
+            f"Left out {shown(', '.join(predictor.labels.others))}: --format {form} has genres and moods only."
+        )
     _check_result(count, failed, "albums" if album else "files", paths or [], opened)
 
 
@@ -224,7 +230,18 @@ def _calibrate(predictor: EnoPredictor, path: Path, store: Stores | None) -> Non
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _show(one: Tagged, selection: Selection, form: Format, *, key: str, families: bool) -> None:
+def _headings(labels: LabelEncoder) -> dict[str, str]:
+    """Return the families to show, each with its heading."""
+    from eno.data.families import heading
+
+    if not labels.genres and not labels.others:  # words of the user's own are neither genres nor descriptors
+        return {"descriptor": "tags"}
+    # Programs that read the output find genres and descriptors in it, even if there are none.
+    families = labels.by_family if labels.genres or labels.descriptors else labels.others
+    return {family: heading(family) for family in families}
+
+
+def _show(one: Tagged, selection: Selection, form: Format, headings: dict[str, str], *, key: str) -> None:
     if isinstance(one.found, AudioError):
         if form == "jsonl":
             print_json({key: one.name, "error": one.found.reason})
@@ -235,8 +252,6 @@ def _show(one: Tagged, selection: Selection, form: Format, *, key: str, families
         return
     if form == "parquet":  # written to a file
         return
-    # Words of the user's own are neither genres nor descriptors.
-    headings = {"genre": "genres", "descriptor": "descriptors"} if families else {"descriptor": "tags"}
     chosen = {heading: selection.of_family(one.found, family) for family, heading in headings.items()}
     if form == "jsonl":
         values = {heading: {tag.tag: round(tag.probability, 4) for tag in tags} for heading, tags in chosen.items()}
@@ -245,7 +260,7 @@ def _show(one: Tagged, selection: Selection, form: Format, *, key: str, families
         console.print(f"[bold]{shown(one.name)}[/]")
         for heading, tags in chosen.items():
             named = ", ".join(f"{shown(tag.tag)} [dim]{tag.probability:.2f}[/]" for tag in tags)
-            console.print(f"  {heading:<12} {named or '[dim]none[/]'}")
+            console.print(f"  {shown(heading):<12} {named or '[dim]none[/]'}")
         if one.familiarity is not None:
             remark = f" [yellow]{UNFAMILIAR_REMARK}[/]" if one.unfamiliar else ""
             console.print(f"  {'familiarity':<12} [dim]{one.familiarity:.2f}[/]{remark}")

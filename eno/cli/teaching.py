@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -52,7 +52,7 @@ def teach(
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Forget the examples that were given before")] = False,
     family: Annotated[
-        Literal["descriptor", "genre"] | None, typer.Option(help="Kind of the tag (default: descriptor)")
+        str | None, typer.Option(help="Family of the tag: genre, descriptor or any other (default: descriptor)")
     ] = None,
     remove: Annotated[str | None, typer.Option(metavar="TAG", help="Remove a taught tag")] = None,
     show: Annotated[bool, typer.Option("--list", help="List the taught tags")] = False,

@@ -283,7 +283,7 @@ def _train(
     experiment, library = run.experiment, run.library
     if not as_json:
         console.print(f"tracks  {', '.join(f'{split} {count}' for split, count in collection.sizes().items())}")
-        console.print(f"labels  {collection.labels.num_genres} genres, {collection.labels.num_descriptors} descriptors")
+        console.print(f"labels  {shown(collection.labels.describe())}")
         unknown = {name: count for name, count in collection.unlabelled().items() if count}
         if unknown:
             counts = ", ".join(f"{count} tracks without {name}" for name, count in unknown.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,7 @@ from eno.cli.options import (
     LibraryOptions,
     PredictorOption,
     StoresOption,
+    pairs,
     print_json,
     shown,
 )
@@ -54,20 +56,32 @@ class ChoiceOptions:
         float | None,
         typer.Option(min=0, max=1, help="Minimum probability of a tag (default: the predictor's thresholds)"),
     ] = None
-    top: Annotated[int | None, typer.Option(min=1, help="Maximum number of genres, and of descriptors")] = None
-    genres_only: Annotated[bool, typer.Option("--genres-only", help="Write no descriptors")] = False
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of genres, of descriptors, and of each other family")
+    ] = None
+    genres_only: Annotated[bool, typer.Option("--genres-only", help="Write genres only")] = False
     descriptors_as: Annotated[Literal["mood", "style", "both"], typer.Option(help="Field for descriptors")] = "mood"
+    fields: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--field",
+            metavar="FAMILY=FIELD",
+            help="Field for the tags of another family, such as instruments=grouping or a name of your own; without "
+            "one, they are not written; repeatable",
+        ),
+    ] = None
     include_unfamiliar: IncludeUnfamiliarOption = False
 
     def choice(self) -> TagChoice:
         """Return these options for the tag writer."""
-        from eno.tagfiles.selection import TagChoice
+        from eno.tagfiles.selection import TagChoice, other_fields
 
         return TagChoice(
             min_probability=self.threshold,
             limit=self.top,
             genres_only=self.genres_only,
             descriptors_as=self.descriptors_as,
+            others=other_fields(pairs("--field", self.fields, "instruments=grouping")),
         )
 
 
@@ -95,7 +109,7 @@ def write_tags(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write predicted genres and descriptors to audio files. Without --write, only show what would change."""
+    """Write predicted tags to audio files. Without --write, only show what would change."""
     if undo is not None:
         if paths or store or tagged or write:
             raise ConfigError("--undo cannot be combined with files, --store, --from or --write.")
@@ -107,7 +121,7 @@ def write_tags(
         raise ConfigError("--from already contains the tags; use --model, --encoder and --album with 'eno tag'.")
     library = where.open(model=model, audio_root=audio_root, device=device)
     log = undo_file or Path(f"write-tags-undo-{datetime.now():%Y%m%d-%H%M%S}.jsonl")
-    run = _Run(options, log if write else None, keep_mtime=keep_mtime, as_json=as_json)
+    run = _Run(options.choice(), options, log if write else None, keep_mtime=keep_mtime, as_json=as_json)
     if tagged is not None:
         wanted = _from_lines(tagged, library if audio_root else None)
     else:
@@ -151,11 +165,13 @@ def _from_lines(path: Path, library: Library | None) -> Iterator[Wanted]:
 class _Run:
     """Writes the tags of files one by one, and counts the results."""
 
+    choice: TagChoice
     options: ChoiceOptions
     log: Path | None
     keep_mtime: bool = field(kw_only=True)
     as_json: bool = field(kw_only=True)
     counts: dict[str, int] = field(default_factory=lambda: {"changed": 0, "unchanged": 0, "unfamiliar": 0, "failed": 0})
+    left_out: dict[str, None] = field(default_factory=dict)  # families without a field
 
     def work(self, wanted: Iterator[Wanted]) -> None:
         from eno.tagfiles.edits import UndoLog
@@ -189,7 +205,8 @@ class _Run:
         from eno.tagfiles.edits import plan_edit, write_edit
 
         try:
-            edit = plan_edit(path, self.options.choice().fields(found), existing=self.options.existing)
+            edit = plan_edit(path, self.choice.fields(found), existing=self.options.existing)
+            self.left_out |= dict.fromkeys(self.choice.left_out(found))
             if edit.after and log is not None:
                 write_edit(edit, log, keep_mtime=self.keep_mtime)
         except EnoError:
@@ -214,6 +231,11 @@ class _Run:
                 console.print("Nothing was written. Add --write to write the tags.")
             elif changed:
                 console.print(_how_to_undo(self.log))
+        for family in self.left_out:
+            errors.print(
+                f"Left out the family {shown(family)}, which has no field. Choose one: --field "
+                f"{shown(shlex.quote(f'{family}=grouping'))}"
+            )
         if failed:
             raise EnoError(f"{failed} of {total} files could not be tagged.")
 

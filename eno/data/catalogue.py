@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
+from eno.data.families import merged_entries, with_family_labels
 from eno.data.imports.items import read_track_labels
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.labels.hierarchy import Hierarchy
 from eno.data.labels.vocabulary import build_vocabulary
 from eno.data.layout import DataRoot
 from eno.data.library.scanning import read_tracks
-from eno.data.lute.albums import ALBUM_SCHEMA, LABEL_COLUMNS, read_albums
+from eno.data.lute.albums import ALBUM_SCHEMA, FAMILY_LABELS, LABEL_COLUMNS, read_albums
 from eno.data.matching.matcher import albums_with_tracks, read_matches
 from eno.data.splits.artist_split import (
     LEFT_OUT,
@@ -69,16 +72,19 @@ def _albums_with_labels(root: DataRoot, albums: pa.Table) -> pa.Table:
     albums = albums_with_tracks(albums, matches)
     if not len(own):
         return albums
-    found: dict[str, dict[str, dict[str, None]]] = {}
+    rows_of: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in label_tracks(matches, albums, own).to_pylist():
-        labels = found.setdefault(row["file_name"], {name: {} for name in LABEL_COLUMNS})
-        for name in LABEL_COLUMNS:
-            labels[name] |= dict.fromkeys(row[name] or ())
+        rows_of[row["file_name"]].append(row)
+    names = albums["file_name"].to_pylist()
     for name in LABEL_COLUMNS:
-        field = ALBUM_SCHEMA.field(name)
-        lists = pa.array([list(found[album][name]) for album in albums["file_name"].to_pylist()], field.type)
-        albums = albums.set_column(albums.column_names.index(name), field, lists)
-    return albums
+        lists = [list(dict.fromkeys(one for row in rows_of[album] for one in row[name] or ())) for album in names]
+        albums = _with_lists(albums, ALBUM_SCHEMA.field(name), lists)
+    others = [merged_entries(row[FAMILY_LABELS.name] for row in rows_of[album]) for album in names]
+    return _with_lists(with_family_labels(albums), FAMILY_LABELS, others)
+
+
+def _with_lists(albums: pa.Table, field: pa.Field, lists: list[Any]) -> pa.Table:
+    return albums.set_column(albums.column_names.index(field.name), field, pa.array(lists, field.type))
 
 
 def split_tracks(

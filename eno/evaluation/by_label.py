@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from eno.data.families import heading
 from eno.evaluation.metrics import Metrics, calibration_errors, check_predictions, evaluate, precision_recall_f1
 from eno.models.average_precision import average_precision_and_auc, has_both_classes
-
-FAMILIES = ("genres", "descriptors")
-"""Families of labels: genres come first."""
 
 BANDS = ("head", "torso", "tail")
 """See `frequency_bands`."""
@@ -40,11 +38,6 @@ among those in which it is known,
 ``lift`` average precision divided by that of a random ranking. Null if a label has no positives or no negatives."""
 
 
-def families(num_labels: int, num_genres: int) -> np.ndarray:
-    """Return the family of each label [shape=(num_labels,), dtype=str]."""
-    return np.where(np.arange(num_labels) < num_genres, *FAMILIES)
-
-
 def frequency_bands(train_positives: np.ndarray) -> np.ndarray:
     """Divide labels into frequency bands by their number of training rows [shape=(k,), dtype=str].
 
@@ -69,24 +62,24 @@ def breakdown(
     probabilities: np.ndarray,
     *,
     thresholds: float | np.ndarray = 0.5,
-    num_genres: int,
+    families: Sequence[str],
     train_positives: np.ndarray,
     known: np.ndarray | None = None,
 ) -> dict[str, Metrics | None]:
-    """Evaluate `FAMILIES` and `BANDS` separately; None if none of their labels has positives and negatives.
+    """Evaluate each family of labels and each of `BANDS`; None if none of their labels has positives and negatives.
 
     Parameters
     ----------
     truth, probabilities, thresholds, known
         See `eno.evaluation.metrics.evaluate`.
-    num_genres : int
-        The first `num_genres` labels are genres, the others descriptors.
+    families : sequence of str
+        The family of each label, such as ``"genre"``.
     train_positives : np.ndarray [shape=(k,)]
         Number of training rows with each label.
     """
     y, p, limits, known = check_predictions(truth, probabilities, thresholds, known)
-    own_family, own_band = families(y.shape[1], num_genres), frequency_bands(train_positives)
-    parts = {name: own_family == name for name in FAMILIES} | {name: own_band == name for name in BANDS}
+    named, bands = np.array(list(map(heading, families))), frequency_bands(train_positives)
+    parts = {name: named == name for name in dict.fromkeys(named.tolist())} | {name: bands == name for name in BANDS}
     usable = has_both_classes(y, known)
 
     def of(part: np.ndarray) -> Metrics:
@@ -101,7 +94,7 @@ def per_label(
     probabilities: np.ndarray,
     *,
     thresholds: float | np.ndarray = 0.5,
-    num_genres: int,
+    families: Sequence[str],
     train_positives: np.ndarray,
     known: np.ndarray | None = None,
 ) -> pa.Table:
@@ -118,7 +111,7 @@ def per_label(
 
     columns = {
         "label": list(labels),
-        "family": families(len(usable), num_genres),
+        "family": list(map(heading, families)),
         "band": frequency_bands(train_positives),
         "train_positives": np.asarray(train_positives, np.int64),
         "test_positives": y.sum(axis=0),

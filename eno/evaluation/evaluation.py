@@ -92,7 +92,7 @@ class Evaluation:
 def evaluate_predictions(
     *,
     labels: Sequence[str],
-    num_genres: int,
+    families: Sequence[str],
     track_ids: Sequence[str],
     albums: Sequence[str] | np.ndarray,
     groups: Sequence[str] | np.ndarray,
@@ -113,8 +113,8 @@ def evaluate_predictions(
 
     Parameters
     ----------
-    num_genres : int
-        The first `num_genres` labels are genres, the others descriptors.
+    families : sequence of str [length=k]
+        The family of each label, such as ``"genre"``.
     track_ids, albums, groups : sequence of str [length=n]
         Tracks, the album of each, and its artist or group of artists.
     truth, probabilities : np.ndarray [shape=(n, k)]
@@ -144,7 +144,7 @@ def evaluate_predictions(
     ModelError
         A prediction is not finite.
     """
-    _check(labels, train_positives, track_ids=track_ids, albums=albums, groups=groups, truth=truth)
+    _check(labels, families, train_positives, track_ids=track_ids, albums=albums, groups=groups, truth=truth)
     _check_usable(truth, known, "test tracks")
     if not np.isfinite(probabilities).all():
         broken = ~np.isfinite(probabilities).all(axis=1)
@@ -159,7 +159,7 @@ def evaluate_predictions(
     def level(y: np.ndarray, p: np.ndarray, limits: np.ndarray, owners: np.ndarray, known: np.ndarray) -> Level:
         metrics = evaluate(y, p, thresholds=limits, known=known)
         found = intervals(y, p, limits, owners, known=known)
-        parts = breakdown(y, p, thresholds=limits, num_genres=num_genres, train_positives=counts, known=known)
+        parts = breakdown(y, p, thresholds=limits, families=families, train_positives=counts, known=known)
         return Level(metrics, found, parts)
 
     def gain(raw: np.ndarray) -> dict[str, Interval]:
@@ -175,7 +175,7 @@ def evaluate_predictions(
     _check_usable(album_truth, album_known, "test albums")
     usable, predicted = has_both_classes(y, known), (p > limits) & known
     usable_y, usable_p, usable_known = y[:, usable], p[:, usable], known[:, usable]
-    table = per_label(labels, y, p, thresholds=limits, num_genres=num_genres, train_positives=counts, known=known)
+    table = per_label(labels, y, p, thresholds=limits, families=families, train_positives=counts, known=known)
     tracks = level(y, p, limits, owners, known)
     of_albums = by_way[aggregation] if album_probabilities is None else album_probabilities
     album_limits = limits if album_thresholds is None else album_thresholds
@@ -215,13 +215,16 @@ def evaluate_predictions(
     )
 
 
-def _check(labels: Sequence[str], train_positives: np.ndarray, *, truth: np.ndarray, **rows: Sized) -> None:
+def _check(
+    labels: Sequence[str], families: Sequence[str], train_positives: np.ndarray, *, truth: np.ndarray, **rows: Sized
+) -> None:
     for name, values in rows.items():
         if len(values) != len(truth):
             raise ValueError(f"{name} has {len(values)} values for {len(truth)} rows.")
-    for name, number in {"labels": len(labels), "train_positives": len(train_positives)}.items():
-        if number != truth.shape[1]:
-            raise ValueError(f"{name} has {number} values for {truth.shape[1]} labels.")
+    of_labels: dict[str, Sized] = {"labels": labels, "families": families, "train_positives": train_positives}
+    for name, values in of_labels.items():
+        if len(values) != truth.shape[1]:
+            raise ValueError(f"{name} has {len(values)} values for {truth.shape[1]} labels.")
 
 
 def _check_usable(truth: np.ndarray, known: np.ndarray | None, rows: str) -> None:

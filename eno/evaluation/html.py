@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from eno.evaluation import charts
-from eno.evaluation.by_label import BANDS, FAMILIES
 from eno.evaluation.confidence import HEADLINE, INTERVALS, NO_INTERVALS
 from eno.evaluation.diagnosis import Finding
 from eno.evaluation.errors import WorstError
@@ -95,8 +94,9 @@ def _values(metrics: Metrics | None, names: Sequence[str] = HEADLINE) -> list[st
 
 
 def _parts(title: str, level: Level) -> Table:
-    found = {name: level.parts[name] for name in (*FAMILIES, *BANDS) if name in level.parts}
-    rows = [(name, 0 if metrics is None else metrics.labels, *_values(metrics)) for name, metrics in found.items()]
+    rows = [
+        (name, 0 if metrics is None else metrics.labels, *_values(metrics)) for name, metrics in level.parts.items()
+    ]
     return Table(f"{title}: families and frequency bands", ("", "labels", *_COLUMNS), rows)
 
 

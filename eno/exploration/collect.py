@@ -72,7 +72,7 @@ def co_occurrence(albums: pa.Table, genres: LabelStatistics, descriptors: LabelS
     min_albums = max(5, total // 2000)
     frequent = [[name for name, count in family.counts if count >= min_albums] for family in (genres, descriptors)]
     encoder = LabelEncoder(*frequent)
-    matrix = encoder.encode_many(*(albums[name] for name in LABEL_COLUMNS))
+    matrix = encoder.encode_table(albums)
     together = (matrix.T @ matrix).tocoo()
     counts = matrix.sum(axis=0)
     rows, columns = together.coords

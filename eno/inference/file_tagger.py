@@ -39,8 +39,8 @@ class FileTagger(TagPredictor):
     def predict(self, path: Path | str, threshold: float | None = None) -> dict[str, list[str]]:
         """Return the tags of a file as ``{"genres": [...], "descriptors": [...]}``.
 
-        These are the tags with a probability strictly above `threshold`; by default above the calibrated threshold of
-        each tag, or 0.5 without calibration.
+        Other families follow under their names. These are the tags with a probability strictly above `threshold`; by
+        default above the calibrated threshold of each tag, or 0.5 without calibration.
         """
         return self.prediction(path, threshold).named
 

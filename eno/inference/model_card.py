@@ -97,8 +97,8 @@ def _labels(labels: LabelEncoder, positives: list[int] | None, thresholds: Any) 
     for number, (name, family) in enumerate(zip(labels.all_labels, labels.families, strict=True)):
         threshold = f"{thresholds[number]:.3f}" if thresholds is not None and number < len(thresholds) else ""
         count = positives[number] if positives is not None and number < len(positives) else ""
-        safe = name.replace("|", "\\|")
-        yield f"| {safe} | {family} | {threshold} | {count} |"
+        safe, of_family = (text.replace("|", "\\|") for text in (name, family))
+        yield f"| {safe} | {of_family} | {threshold} | {count} |"
     yield ""
 
 

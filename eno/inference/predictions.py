@@ -21,7 +21,7 @@ class TagProbability:
     """The probability of a tag of a track, which has the tag if it is strictly above `threshold`."""
 
     tag: str
-    family: str  # "genre" or "descriptor"
+    family: str  # "genre", "descriptor" or another, see `eno.data.families`
     probability: float
     threshold: float = 0.5
 

@@ -199,8 +199,8 @@ class EnoPredictor(FileTagger):
             A collection embedded with the predictor's encoder. Most of its tracks should not have the tag.
         counter_examples : iterable of Path or str, optional
             Tracks without the tag, in particular those that were given it by mistake.
-        family : {"descriptor", "genre"}, optional
-            By default that of the tag so far, or else descriptor.
+        family : str, optional
+            Such as ``"genre"``; by default that of the tag so far, or else ``"descriptor"``.
 
         Returns
         -------

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from eno.data.families import DESCRIPTOR, family_name
 from eno.data.layout import DataRoot
 from eno.data.names import clean_label, label_key
 from eno.embeddings.store.joined_stores import Stores
@@ -19,7 +20,6 @@ from eno.similarity.metadata import TrackMetadata
 from eno.spec import EncoderSpec
 from eno.tagging import VectorTagger
 
-FAMILIES = ("descriptor", "genre")
 _MIN_BACKGROUND, _MAX_BACKGROUND = 10, 5_000  # tracks; more would hardly change the result
 
 
@@ -97,11 +97,12 @@ class Teaching:
         """Return the predictor's taught tags with this one added, or fitted again with these further examples.
 
         With `replace`, earlier examples are forgotten. Raises a LabelError if the predictor was trained on the tag, if
-        there are no examples, or if a track is an example and a counter-example.
+        there are no examples, if a track is an example and a counter-example, or if `family` cannot be a family's name.
         """
         tag, taught = clean_label(tag), predictor.taught or TaughtTags()
+        family = None if family is None else family_name(family)
         before = taught.find(tag)
-        _check(tag, before, predictor, family)
+        _check(tag, before, predictor)
         both = set(examples.names) & set(counter_examples.names)
         if both:
             raise LabelError(f"{min(both)}: is both an example and a counter-example of {tag!r}. Choose one.")
@@ -115,7 +116,7 @@ class Teaching:
             raise LabelError(f"There are no examples of {tag!r}. Name files or tracks that have it.")
         background = self._background({*examples.names, *counter_examples.names})
         fitted = TaughtTag.fit(
-            tag, family or FAMILIES[0], examples, counter_examples, background, exponent=predictor.exponent
+            tag, family or DESCRIPTOR, examples, counter_examples, background, exponent=predictor.exponent
         )
         return taught.with_tag(fitted)
 
@@ -130,11 +131,9 @@ class Teaching:
         return np.asarray(self._store.view([ids[row] for row in rows]), np.float32).reshape(len(rows), -1)
 
 
-def _check(tag: str, before: TaughtTag | None, predictor: VectorTagger, family: str | None) -> None:
+def _check(tag: str, before: TaughtTag | None, predictor: VectorTagger) -> None:
     if not tag:
         raise ConfigError("The name of the tag is empty.")
-    if family is not None and family not in FAMILIES:
-        raise ConfigError(f"family is {family!r}; expected one of {', '.join(FAMILIES)}.")
     trained = {label_key(name): name for name in predictor.labels.all_labels}
     if before is None and label_key(tag) in trained:
         raise LabelError(

@@ -75,7 +75,7 @@ def read_labelled(path: Path, labels: LabelEncoder) -> tuple[list[str], np.ndarr
     for _, row in rows:
         if row["track"]:
             tags.setdefault(row["track"], []).append(row["tag"])
-    Y = np.stack([labels.encode(one, [], one) for one in tags.values()])
+    Y = np.stack([labels.encode(one, [], one, dict.fromkeys(labels.others, one)) for one in tags.values()])
     return list(tags), Y
 
 

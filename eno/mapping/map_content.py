@@ -13,7 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eno.data.families import by_family
 from eno.data.labels.hierarchy import Hierarchy
+from eno.data.lute.albums import FAMILY_LABELS
 from eno.files import printable
 from eno.mapping.projection import Projection
 
@@ -31,7 +33,7 @@ class TagStrengths:
     """Predicted tags of tracks: probabilities [shape=(n, labels)], and thresholds [shape=(labels,)]."""
 
     labels: Sequence[str]
-    families: Sequence[str]  # "genre" or "descriptor"
+    families: Sequence[str]  # of each label
     probabilities: np.ndarray
     thresholds: np.ndarray
 
@@ -61,7 +63,8 @@ def map_content(
     neighbours : tuple of np.ndarray [shape=(n, k)]
         Rows and cosine similarities of the nearest tracks.
     metadata : pyarrow.Table, optional
-        ``track_id`` and any of ``title``, ``artist``, ``album``, ``year``, ``genres`` and ``descriptors``; unordered.
+        ``track_id`` and any of ``title``, ``artist``, ``album``, ``year``, ``genres``, ``descriptors`` and
+        ``family_labels``; unordered.
     tags : TagStrengths, optional
         Predicted tags in the order of `ids`, shown instead of those in `metadata`.
     hierarchy : Hierarchy, optional
@@ -146,8 +149,13 @@ class _Tags:
         names: dict[tuple[str, str], int] = {}
         codes, counts = [], np.zeros(known._count, np.int64)
         columns = {family: known.lists(column) for column, family in _FAMILIES.items()}
+        others = [
+            {printable(family): list(map(printable, labels)) for family, labels in by_family(entries).items()}
+            for entries in known.values(FAMILY_LABELS.name)
+        ]
         for i in range(known._count):
-            own = dict.fromkeys((family, one) for family, lists in columns.items() for one in lists[i])
+            named = {family: lists[i] for family, lists in columns.items()} | others[i]
+            own = dict.fromkeys((family, one) for family, labels in named.items() for one in labels)
             counts[i] = len(own)
             codes += [names.setdefault(key, len(names)) for key in own]
         families = [family for family, _ in names]

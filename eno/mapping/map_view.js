@@ -2,7 +2,6 @@
 "use strict";
 
 const mapView = (() => {
-  const FAMILIES = ["genre", "descriptor"];
   const TIP_TAGS = 8;
   const TIP_WAIT_MS = 60; // before a track under the pointer is loaded
 
@@ -75,7 +74,8 @@ const mapView = (() => {
 
     function fillColours() {
       const columns = Object.keys(tracks.columns).map((name) => make("option", { value: `column ${name}`, text: name }));
-      const groups = FAMILIES.map((family) => {
+      const families = new Set(["genre", "descriptor", ...tracks.tagFamilies]);
+      const groups = [...families].map((family) => {
         const tags = tracks.tagNames.map((text, code) => ({ text, value: `tag ${code}`, family: tracks.tagFamilies[code] }));
         const own = tags.filter((tag) => tag.family === family).sort((a, b) => a.text.localeCompare(b.text));
         const children = own.map(({ text, value }) => make("option", { text, value }));

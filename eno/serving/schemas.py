@@ -5,9 +5,20 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-Family = Literal["genre", "descriptor"]
+from eno.data.families import family_name
+from eno.errors import LabelError
+
+
+def _family(text: str) -> str:
+    try:
+        return family_name(text)
+    except LabelError as error:
+        raise ValueError(str(error)) from error
+
+
+_FAMILY = "genre, descriptor, or another family of tags, such as instruments"
 Verdict = Literal["accept", "add", "reject", "withdraw"]
 
 _TRACK: dict[str, Any] = {
@@ -51,7 +62,7 @@ class Tag(_Model):
 
     model_config = ConfigDict(json_schema_extra={"example": _TAG})
     tag: str
-    family: Family
+    family: str = Field(description=_FAMILY)
     probability: float = Field(ge=0, le=1)
     threshold: float
     named: bool = Field(description="Whether the probability is above the threshold")
@@ -78,7 +89,9 @@ class CorrectionIn(_Model):
     )
     track_id: str = Field(min_length=1, max_length=4096, description=_TRACK_ID)
     tag: str = Field(min_length=1, max_length=200, pattern=r"\S")
-    family: Family | None = Field(None, description="Required for a tag that the predictor does not know")
+    family: Annotated[str, AfterValidator(_family)] | None = Field(
+        None, description=f"{_FAMILY}; required for a tag that the predictor does not know"
+    )
     verdict: Verdict
 
 
@@ -88,7 +101,7 @@ class CorrectionOut(_Model):
     time: datetime
     track_id: str = Field(description=_TRACK_ID)
     tag: str
-    family: Family
+    family: str = Field(description=_FAMILY)
     verdict: Verdict
 
 
@@ -97,6 +110,7 @@ class TrackDetail(Track):
 
     genres: list[str] = Field(description="Genres in the catalogue")
     descriptors: list[str] = Field(description="Descriptors in the catalogue")
+    others: dict[str, list[str]] = Field(default={}, description="Labels of other families in the catalogue")
     audio: bool = Field(description="Whether its audio can be played")
     tags: list[Tag] = Field(description="Predicted tags, the most probable first")
     familiarity: float | None = Field(default=None, description=_FAMILIARITY)
@@ -184,6 +198,7 @@ class TaggedFile(_Model):
     duration_s: float | None = None
     genres: list[str] = []
     descriptors: list[str] = []
+    others: dict[str, list[str]] = Field(default={}, description="Tags of other families, by family")
     tags: list[Tag] = []
     familiarity: float | None = Field(default=None, description=_FAMILIARITY)
     unfamiliar: bool = Field(default=False, description=_UNFAMILIAR)
@@ -207,7 +222,7 @@ class TagInfo(_Model):
     """A tag of the vocabulary, and how common it is."""
 
     tag: str
-    family: Family
+    family: str = Field(description=_FAMILY)
     tracks: int = Field(description="Number of tracks with this tag")
 
 

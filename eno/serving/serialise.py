@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -23,7 +24,7 @@ _TRACK_FIELDS = ("track_id", "title", "artist", "album", "year", "duration_s")
 
 def tags(found: Sequence[TagProbability], *, top: int) -> list[schemas.Tag]:
     """Return the tags above their thresholds, and the `top` most probable tags of each family."""
-    sent, ranks = [], {"genre": 0, "descriptor": 0}
+    sent, ranks = [], Counter[str]()
     for one in found:
         named = one.probability > one.threshold
         ranks[one.family] += 1
@@ -51,6 +52,7 @@ def tagged(
         duration_s=encoded.duration_s,
         genres=named["genres"],
         descriptors=named["descriptors"],
+        others={family: named[family] for family in predictor.labels.others},
         tags=tags(predictor.name_tags(encoded.probabilities), top=top),
         **familiarity(encoded.familiarity),
     )
@@ -78,14 +80,11 @@ def known_tags(snapshot: Snapshot) -> list[schemas.TagInfo]:
         counts = snapshot.catalogue.counts if snapshot.catalogue is not None else {}
         labels = snapshot.predictor.labels
         return [
-            schemas.TagInfo(tag=tag, family=family, tracks=counts.get(tag, 0))  # type: ignore[arg-type]
+            schemas.TagInfo(tag=tag, family=family, tracks=counts.get(tag, 0))
             for tag, family in zip(labels.all_labels, labels.families, strict=True)
         ]
     found = {} if snapshot.catalogue is None else snapshot.catalogue.known_tags
-    return [
-        schemas.TagInfo(tag=tag, family=family, tracks=count)  # type: ignore[arg-type]
-        for (family, tag), count in sorted(found.items())
-    ]
+    return [schemas.TagInfo(tag=tag, family=family, tracks=count) for (family, tag), count in sorted(found.items())]
 
 
 def spelling(snapshot: Snapshot, tag: str, family: str | None) -> tuple[str, str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eno.data.families import by_family, family_entries
+from eno.data.lute.albums import FAMILY_LABELS
 from eno.files import AudioRoots, printed_file
 from eno.inference.predictor import EnoPredictor, TagProbability
 from eno.similarity.indexed import IndexedTracks
@@ -82,7 +85,8 @@ class TrackCatalogue:
     def detail(self, row: int) -> dict[str, Any]:
         """Return everything that is known about a track, except predicted tags and corrections."""
         known = self._metadata(row)
-        lists = {name: list(known.get(name) or ()) for name in ("genres", "descriptors")}
+        lists: dict[str, Any] = {name: list(known.get(name) or ()) for name in ("genres", "descriptors")}
+        lists["others"] = by_family(known.get(FAMILY_LABELS.name))
         return {**self.summary(row), **lists, "audio": self.audio(self._tracks.index.track_id(row)) is not None}
 
     def _metadata(self, row: int) -> dict[str, Any]:
@@ -136,7 +140,8 @@ class TrackCatalogue:
             for one in pc.value_counts(pc.list_flatten(table[column]).combine_chunks()).to_pylist():
                 if one["values"]:
                     found[family, one["values"]] = one["counts"]
-        return found
+        _, others = family_entries(table[FAMILY_LABELS.name])
+        return found | Counter((one["family"], one["label"]) for one in others.to_pylist())
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eno.data.families import family_entries
+from eno.data.lute.albums import FAMILY_LABELS
 from eno.errors import SimilarityError
 from eno.files import AudioRoots
 from eno.similarity.groups import Groups
@@ -127,8 +129,9 @@ class IndexedTracks:
         """Return all tags that a track may have."""
         if self.tags is not None:
             return self.tags.names
-        columns = (self.metadata.table[name] for name in ("genres", "descriptors"))
-        return [tag for column in columns for tag in pc.unique(pc.list_flatten(column)).to_pylist() if tag]
+        columns = [pc.list_flatten(self.metadata.table[name]) for name in ("genres", "descriptors")]
+        columns.append(family_entries(self.metadata.table[FAMILY_LABELS.name])[1].field("label"))
+        return [tag for column in columns for tag in pc.unique(column).to_pylist() if tag]
 
     def nearest(self, vectors: np.ndarray, n: int, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Find the `n` rows nearest to any of several unit vectors [shape=(q, dim)]; fewer if fewer are allowed.

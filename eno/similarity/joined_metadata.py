@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eno.data.families import with_family_labels
 from eno.data.layout import DataRoot
 from eno.data.library.scanning import TRACK_SCHEMA, read_tracks
-from eno.data.lute.albums import ALBUM_SCHEMA, read_albums, release_years
+from eno.data.lute.albums import ALBUM_SCHEMA, FAMILY_LABELS, read_albums, release_years
 from eno.data.matching.artists import is_nobody, main_artist
 from eno.data.matching.file_names import album_folder
 from eno.data.matching.matcher import MATCH_SCHEMA, read_matches
@@ -27,7 +28,9 @@ from eno.similarity.columns import flat, mapped
 _FOLDER_TRACKS = 100  # an untagged folder with more tracks is a pile of files, not an album
 _FROM_TRACKS = ("duration_s", "track_number", "disc_number", "sample_rate", "channels", "container", "codec", "size")
 _DERIVED = _GENRES, _CREDITED, _RELEASED = "all_genres", "credited_artists", "released"
-_FROM_ALBUMS = ("primary_genres", "secondary_genres", "descriptors", "languages", "release_date", "rating")
+_FROM_ALBUMS = (
+    "primary_genres", "secondary_genres", "descriptors", "languages", "release_date", "rating", FAMILY_LABELS.name
+)  # fmt: skip
 
 
 def join_tables(ids: pa.Array, root: DataRoot | None) -> pa.Table:
@@ -67,7 +70,7 @@ def _with_derived(albums: pa.Table) -> pa.Table:
     made = (pa.array(genres, texts), pa.array(credited, texts), pa.array(release_years(albums), pa.int32()))
     for name, column in zip(_DERIVED, made, strict=True):
         albums = albums.append_column(name, column)
-    return albums
+    return with_family_labels(albums)
 
 
 def _look_up(keys: pa.Array, table: pa.Table, column: str) -> pa.Table:

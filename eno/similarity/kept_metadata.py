@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 FILE = "metadata.arrow"
 
-_VERSION = 1  # changes with the columns of `eno.similarity.joined_metadata`, or with how they are made
+_VERSION = 2  # changes with the columns of `eno.similarity.joined_metadata`, or with how they are made
 _MADE_FROM = b"made_from"
 _ARTIST_GROUPS, _ALBUM_GROUPS = "artist groups", "album groups"
 _GROUPS = pa.list_(pa.int64())

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.data.layout import DataRoot
+from eno.data.lute.albums import FAMILY_LABELS
 from eno.data.names import name_key
 from eno.errors import SimilarityError
 from eno.similarity.columns import flat, mapped
@@ -31,7 +32,8 @@ class TrackMetadata:
     ----------
     table : pa.Table
         ``track_id``, ``path`` (the same), ``folder``, ``title``, ``artist`` (as shown), ``artists`` (each of them),
-        ``album``, ``album_id``, ``year``, ``genres``, ``descriptors``, ``duration_s``, ``codec`` and the other columns
+        ``album``, ``album_id``, ``year``, ``genres``, ``descriptors``, ``family_labels`` (see
+        `eno.data.lute.albums.FAMILY_LABELS`), ``duration_s``, ``codec`` and the other columns
         of the tables; null if unknown. "Various Artists" is not an artist: the track's own artist is used instead.
     """
 
@@ -66,8 +68,13 @@ class TrackMetadata:
         return values
 
     def tags(self, row: int) -> list[str]:
-        """Return the genres and descriptors of a row."""
-        return [*(self.table["genres"][row].as_py() or ()), *(self.table["descriptors"][row].as_py() or ())]
+        """Return the genres, descriptors and labels of other families of a row."""
+        others = self.table[FAMILY_LABELS.name][row].as_py() or ()
+        return [
+            *(self.table["genres"][row].as_py() or ()),
+            *(self.table["descriptors"][row].as_py() or ()),
+            *(one["label"] for one in others),
+        ]
 
     @property
     def artists(self) -> Groups:

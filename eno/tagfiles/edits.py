@@ -21,7 +21,8 @@ from eno.data.library.packets import packet_hash
 from eno.data.names import label_key
 from eno.errors import AudioError, CatalogueError, EnoError, check_format
 from eno.files import parse_json_lines, printable, read_lines, replace_file
-from eno.tagfiles.fields import FIELDS, TagFile, wrong_size
+from eno.tagfiles.field_names import field_name as check_name
+from eno.tagfiles.fields import TagFile, wrong_size
 
 EXISTING = ("keep", "merge", "replace")
 """What to do with existing values of a field: keep them, add to them, or replace them."""
@@ -52,15 +53,16 @@ class TagEdit:
 def plan_edit(path: Path, wanted: Mapping[str, Sequence[str]], *, existing: str = "keep") -> TagEdit:
     """Plan an edit without writing anything.
 
-    `wanted` has the values of ``genre``, ``mood`` and ``style``; a field without values is not changed. `existing` is
-    one of `EXISTING`; merging ignores differences in case and spaces.
+    `wanted` has the values of fields such as ``genre``, see `eno.tagfiles.fields`; a field without values is not
+    changed. `existing` is one of `EXISTING`; merging ignores differences in case and spaces. Raises a LabelError if a
+    field is not for tags, see `eno.tagfiles.field_names.field_name`.
     """
-    if existing not in EXISTING or not set(wanted) <= set(FIELDS):
-        raise ValueError(
-            f"existing is {existing!r} and the fields are {list(wanted)}; expected one of {EXISTING} and of {FIELDS}."
-        )
+    if existing not in EXISTING:
+        raise ValueError(f"existing is {existing!r}; expected one of {EXISTING}.")
+    for name in wanted:
+        check_name(name)
     file = TagFile(path)
-    now, elsewhere = file.read(), file.read_elsewhere()
+    now, elsewhere = file.read(wanted), file.read_elsewhere(wanted)
     before, after, kept, remaining = {}, {}, {}, {}
     for field_name, values in wanted.items():
         found, new = tuple(now[field_name]), tuple(dict.fromkeys(values))
@@ -153,7 +155,7 @@ def write_edit(edit: TagEdit, log: UndoLog, *, keep_mtime: bool = False) -> None
         for field, values in edit.after.items():
             new.write(field, values)
         new.save()
-        written = TagFile(new.path, like=new).read()
+        written = TagFile(new.path, like=new).read(edit.after)
         if any(tuple(written[field]) != values for field, values in edit.after.items()):
             raise ValueError("what was written cannot be read back")
 
@@ -225,7 +227,7 @@ def _packet_hash(path: Path, name: Path) -> str:
 
 
 def _expect(name: Path, file: TagFile, values: Values, when: str) -> None:
-    now = file.read()
+    now = file.read(values)
     for name_of_field, expected in values.items():
         if tuple(now[name_of_field]) != expected:
             found = ", ".join(now[name_of_field]) or "nothing"

@@ -1,14 +1,17 @@
-"""Reading, writing and restoring genre, mood and style in audio files of all formats.
+"""Reading, writing and restoring genre, mood, style, grouping and fields of one's own in audio files of all formats.
 
-The names are those of MusicBrainz Picard; STYLE, which Picard lacks, is named as in Mp3tag and other programs:
+The names are those of MusicBrainz Picard; STYLE, which Picard lacks, and fields of one's own, such as INSTRUMENTS, are
+named as in Mp3tag and other programs:
 
-=====  ==========  ==========  =======  =====  ============================  ========
-field  ID3v2.4     ID3v2.3     Vorbis   APEv2  MP4                           ASF
-=====  ==========  ==========  =======  =====  ============================  ========
-genre  TCON        TCON        GENRE    Genre  ©gen                          WM/Genre
-mood   TMOO        TXXX:MOOD   MOOD     Mood   ----:com.apple.iTunes:MOOD    WM/Mood
-style  TXXX:STYLE  TXXX:STYLE  STYLE    Style  ----:com.apple.iTunes:STYLE   WM/Style
-=====  ==========  ==========  =======  =====  ============================  ========
+========  ==========  ==========  ========  ========  ============================  ==========================
+field     ID3v2.4     ID3v2.3     Vorbis    APEv2     MP4                           ASF
+========  ==========  ==========  ========  ========  ============================  ==========================
+genre     TCON        TCON        GENRE     Genre     ©gen                          WM/Genre
+mood      TMOO        TXXX:MOOD   MOOD      Mood      ----:com.apple.iTunes:MOOD    WM/Mood
+style     TXXX:STYLE  TXXX:STYLE  STYLE     Style     ----:com.apple.iTunes:STYLE   WM/Style
+grouping  TIT1        TIT1        GROUPING  Grouping  ©grp                          WM/ContentGroupDescription
+other     TXXX:OTHER  TXXX:OTHER  OTHER     Other     ----:com.apple.iTunes:OTHER   OTHER
+========  ==========  ==========  ========  ========  ============================  ==========================
 
 ID3v2.3 has no lists, so several values are one text there, separated by "; ".
 
@@ -26,10 +29,10 @@ from pathlib import Path
 from typing import Any
 
 import mutagen
-from mutagen.apev2 import APENoHeaderError, APEv2, APEv2File
+from mutagen.apev2 import TEXT, APENoHeaderError, APEv2, APEv2File
 from mutagen.asf import ASFTags
 from mutagen.flac import VCFLACDict
-from mutagen.id3 import ID3, TCON, TMOO, TXXX, ID3FileType
+from mutagen.id3 import ID3, TCON, TIT1, TMOO, TXXX, ID3FileType
 from mutagen.mp4 import MP4FreeForm, MP4Tags
 from mutagen.oggflac import OggFLACVComment
 from mutagen.oggopus import OggOpusVComment
@@ -40,19 +43,17 @@ from eno.audio.audio_file import check_is_file
 from eno.data.library.tags import open_ape, other_tags
 from eno.errors import AudioError
 from eno.files import printable
-
-FIELDS = ("genre", "mood", "style")
+from eno.tagfiles.field_names import FIELDS
 
 logger = logging.getLogger(__name__)
 
 _UTF8 = 3
 _SEPARATOR = "; "
-_TEXT_FRAMES: dict[str, Any] = {"TCON": TCON, "TMOO": TMOO, "TXXX": TXXX}
+_TEXT_FRAMES: dict[str, Any] = {"TCON": TCON, "TIT1": TIT1, "TMOO": TMOO, "TXXX": TXXX}
+_FRAMES = {"genre": ("TCON",), "mood": ("TMOO", "TXXX"), "grouping": ("TIT1",)}  # others are TXXX
 _KEYS = {
-    "Vorbis": {"genre": "GENRE", "mood": "MOOD", "style": "STYLE"},
-    "APEv2": {"genre": "Genre", "mood": "Mood", "style": "Style"},
-    "MP4": {"genre": "©gen", "mood": "----:com.apple.iTunes:MOOD", "style": "----:com.apple.iTunes:STYLE"},
-    "ASF": {"genre": "WM/Genre", "mood": "WM/Mood", "style": "WM/Style"},
+    "MP4": {"genre": "©gen", "grouping": "©grp"},
+    "ASF": {"genre": "WM/Genre", "mood": "WM/Mood", "style": "WM/Style", "grouping": "WM/ContentGroupDescription"},
 }
 _FREE: Any = MP4FreeForm
 _open_ape_block: Any = APEv2File
@@ -108,16 +109,16 @@ class TagFile:
             if tags.version[1] == 2:  # obsolete
                 tags.update_to_v23()
 
-    def read(self) -> dict[str, list[str]]:
-        """Return the distinct values of every field of `FIELDS`."""
-        found = {field: list(dict.fromkeys(_texts(self._values(field)))) for field in FIELDS}
+    def read(self, fields: Iterable[str] = FIELDS) -> dict[str, list[str]]:
+        """Return the distinct values of fields."""
+        found = {field: list(dict.fromkeys(_texts(self._values(field)))) for field in fields}
         if self._version == 3:  # which has no lists: programs join values as eno does
             found = {field: [one for text in texts for one in _split(text)] for field, texts in found.items()}
         return {field: list(dict.fromkeys(texts)) for field, texts in found.items()}
 
-    def read_elsewhere(self) -> dict[str, list[str]]:
+    def read_elsewhere(self, fields: Iterable[str] = FIELDS) -> dict[str, list[str]]:
         """Return values in other blocks of the file, such as RIFF INFO, which eno reads but does not write."""
-        found: dict[str, list[str]] = {field: [] for field in FIELDS}
+        found: dict[str, list[str]] = {field: [] for field in fields}
         for read in (_ape_tags, other_tags):
             try:
                 tags = read(self.path)
@@ -136,13 +137,13 @@ class TagFile:
         if not texts:
             return
         if self.kind == "ID3":
-            frame = "TCON" if field == "genre" else "TMOO" if field == "mood" and self._version == 4 else "TXXX"
+            frame = _FRAMES.get(field, ("TXXX",))[-1 if self._version == 3 else 0]  # TMOO only exists in ID3v2.4
             more = {"desc": field.upper()} if frame == "TXXX" else {}
             if self._version == 3:  # most programs show only the first of several values
                 texts = [_SEPARATOR.join(texts)]
             tags.add(_TEXT_FRAMES[frame](encoding=_UTF8, text=texts, **more))
             return
-        key = _KEYS[self.kind][field]
+        key = self._key(field)
         tags[key] = [_FREE(text.encode()) for text in texts] if key.startswith("----:") else texts
 
     def keep(self, field: str) -> list[Any]:
@@ -153,7 +154,7 @@ class TagFile:
                 for one in self._frames(field)
             ]
         if self.kind == "Vorbis":  # a field name may occur in several spellings
-            wanted = _KEYS[self.kind][field].casefold()
+            wanted = self._key(field).casefold()
             return [[key, text] for key, text in self._file.tags if key.casefold() == wanted]
         return [[key, _to_json(self._file.tags[key])] for key in self._names(field)]
 
@@ -187,16 +188,21 @@ class TagFile:
                     file.write(id3v1)
 
     def _frames(self, field: str) -> list[Any]:
-        names = {"genre": ("TCON",), "mood": ("TMOO", "TXXX"), "style": ("TXXX",)}[field]
+        names = _FRAMES.get(field, ("TXXX",))
         return [
             frame
             for frame in self._file.tags.values()
             if frame.FrameID in names and (frame.FrameID != "TXXX" or frame.desc.casefold() == field)
         ]
 
+    def _key(self, field: str) -> str:
+        """Return the key that a field is written under, in other formats than ID3."""
+        usual = {"APEv2": field.title(), "MP4": f"----:com.apple.iTunes:{field.upper()}"}
+        return _KEYS.get(self.kind, {}).get(field) or usual.get(self.kind, field.upper())
+
     def _names(self, field: str) -> list[str]:
         """Return the keys of a field as the file spells them."""
-        wanted = _KEYS[self.kind][field].casefold()
+        wanted = self._key(field).casefold()
         return list(dict.fromkeys(key for key in self._file.tags.keys() if key.casefold() == wanted))  # noqa: SIM118
 
     def _values(self, field: str) -> list[Any]:
@@ -250,7 +256,7 @@ def wrong_size(path: Path) -> str | None:
 
 def _ape_tags(path: Path) -> dict[str, list[str]]:
     try:
-        return {key: [str(one) for one in value] for key, value in open_ape(path).items() if key.casefold() in FIELDS}
+        return {key: [str(one) for one in value] for key, value in open_ape(path).items() if value.kind == TEXT}
     except APENoHeaderError:
         return {}
 

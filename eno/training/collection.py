@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
+from eno.data.families import heading
 from eno.data.labels.encoder import LabelEncoder
-from eno.data.lute.albums import LABEL_COLUMNS
 from eno.data.splits.artist_split import GROUP, read_split
 from eno.data.splits.stratify import SPLITS
 from eno.embeddings.store.joined_stores import Stores
@@ -153,11 +153,12 @@ class Collection:
         return {split: len(read_split(self.splits, split)) for split in SPLITS}
 
     def unlabelled(self) -> dict[str, int]:
-        """Return the number of tracks, of all splits, whose album has no genre or no descriptor at all."""
+        """Return the number of tracks, of all splits, whose album has no label at all of each family to train on."""
         splits = [read_split(self.splits, split) for split in SPLITS]
-        known = [self.labels.known_families(*(rows[name] for name in LABEL_COLUMNS)) for rows in splits]
+        known = [self.labels.known_in(rows) for rows in splits]
         counts = (~np.concatenate(known)).sum(axis=0).tolist()
-        return dict(zip(("genres", "descriptors"), counts, strict=True))
+        families = zip(self.labels.by_family.items(), counts, strict=True)
+        return {heading(family): count for (family, names), count in families if names}
 
 
 def without_tracks(rows: pa.Table, track_ids: Sequence[str]) -> pa.Table:
@@ -178,13 +179,12 @@ def binary(labels: sparse.csr_array) -> np.ndarray:
 
 def encode_labels(rows: pa.Table, labels: LabelEncoder) -> sparse.csr_array:
     """Encode the labels of the tracks of a split [shape=(n, num_labels), dtype=float32]."""
-    return labels.encode_many(*(rows[name] for name in LABEL_COLUMNS))
+    return labels.encode_table(rows)
 
 
 def label_weights(rows: pa.Table, labels: LabelEncoder) -> LabelWeights:
     """Return weights for the labels of the tracks of a split; see `LabelledTracks`."""
-    known = labels.known_families(*(rows[name] for name in LABEL_COLUMNS))
-    return LabelWeights.of_families(known, np.repeat([0, 1], [labels.num_genres, labels.num_descriptors]))
+    return LabelWeights.of_families(labels.known_in(rows), labels.family_places)
 
 
 def weights_of(train: LabelledTracks, val: LabelledTracks | None = None) -> dict[str, Any]:

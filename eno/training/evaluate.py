@@ -58,7 +58,7 @@ def evaluate_predictor(
     train = None if split == SPLITS[0] else source.predict(parts, SPLITS[0], limit=_DIAGNOSED)
     return evaluate_predictions(
         labels=parts.labels.all_labels,
-        num_genres=parts.labels.num_genres,
+        families=parts.labels.families,
         track_ids=found.ids,
         albums=found.albums,
         groups=found.groups,

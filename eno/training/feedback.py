@@ -27,8 +27,6 @@ logger = logging.getLogger(__name__)
 VERDICTS = ("accept", "add", "reject", "withdraw")
 """The predicted tag is right; a tag is missing; the predicted tag is wrong; the earlier correction no longer counts."""
 
-FAMILIES = ("genre", "descriptor")
-
 WEIGHT = 4.0
 """Default weight of a corrected tag in training; others have a weight of 1."""
 
@@ -46,7 +44,7 @@ class Correction:
     def __post_init__(self) -> None:
         if not all(isinstance(value, str) for value in asdict(self).values()):
             raise ValueError("a field is not text")
-        if self.verdict not in VERDICTS or self.family not in FAMILIES:
+        if self.verdict not in VERDICTS or not self.family.strip():
             raise ValueError(f"verdict {self.verdict!r}, family {self.family!r}")
 
     @property
@@ -118,8 +116,7 @@ class Feedback:
         # Rejections last: a user may accept a subgenre but reject a genre that it implies.
         for one in sorted(self.latest(), key=lambda one: one.verdict == "reject"):
             row = rows.get(one.track_id)
-            names = ([one.tag], None, None) if one.family == "genre" else (None, None, [one.tag])
-            columns = np.flatnonzero(labels.encode(*names))
+            columns = np.array(labels.columns_of(one.family, one.tag), np.int64)
             if row is None or len(columns) == 0:
                 continue
             if one.verdict == "reject":

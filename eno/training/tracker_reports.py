@@ -52,6 +52,7 @@ def lineage(collection: Collection) -> dict[str, Any]:
         "tracks": collection.sizes(),
         "genres": labels.num_genres,
         "descriptors": labels.num_descriptors,
+        **({"other_labels": {family: len(names) for family, names in labels.others.items()}} if labels.others else {}),
         "eno": __version__,
     }
 

@@ -7,6 +7,9 @@ from sklearn import metrics as sk
 from eno.evaluation.by_label import BANDS, PER_LABEL_SCHEMA, breakdown, frequency_bands, per_label
 from eno.evaluation.metrics import evaluate
 
+FAMILIES = ["genre"] * 3 + ["descriptor"] * 4 + ["instruments"]
+HEADINGS = ["genres"] * 3 + ["descriptors"] * 4 + ["instruments"]
+
 
 @pytest.fixture
 def data():
@@ -31,10 +34,11 @@ def test_families_and_bands_are_evaluated_separately(data):
     truth, p = data
     limits = np.linspace(0.2, 0.8, 8)
     counts = np.array([400, 100, 90, 5, 100, 80, 4, 3])
-    parts = breakdown(truth, p, thresholds=limits, num_genres=3, train_positives=counts)
-    assert list(parts) == ["genres", "descriptors", "head", "torso", "tail"]
+    parts = breakdown(truth, p, thresholds=limits, families=FAMILIES, train_positives=counts)
+    assert list(parts) == ["genres", "descriptors", "instruments", "head", "torso", "tail"]
     assert parts["genres"] == evaluate(truth[:, :3], p[:, :3], thresholds=limits[:3])
-    assert parts["descriptors"] == evaluate(truth[:, 3:], p[:, 3:], thresholds=limits[3:])
+    assert parts["descriptors"] == evaluate(truth[:, 3:7], p[:, 3:7], thresholds=limits[3:7])
+    assert parts["instruments"] == evaluate(truth[:, 7:], p[:, 7:], thresholds=limits[7:])
     assert (parts["descriptors"].without_positives, parts["descriptors"].without_negatives) == (1, 1)
     assert parts["head"] == evaluate(truth[:, :1], p[:, :1], thresholds=limits[:1])
     assert sum(parts[band].labels for band in BANDS) == 6
@@ -42,7 +46,7 @@ def test_families_and_bands_are_evaluated_separately(data):
 
 def test_constant_parts_are_none_and_empty_ones_missing(data):
     truth, p = data
-    parts = breakdown(truth[:, :4], p[:, :4], num_genres=4, train_positives=np.array([50, 50, 50, 0]))
+    parts = breakdown(truth[:, :4], p[:, :4], families=["genre"] * 4, train_positives=np.array([50, 50, 50, 0]))
     assert parts["tail"] is None
     assert set(parts) == {"genres", "head", "tail"}
 
@@ -51,12 +55,12 @@ def test_each_label_equals_scikit_learn(data):
     truth, p = data
     limits = np.linspace(0.2, 0.8, 8)
     names = [f"label {i}" for i in range(8)]
-    table = per_label(names, truth, p, thresholds=limits, num_genres=3, train_positives=np.arange(8))
+    table = per_label(names, truth, p, thresholds=limits, families=FAMILIES, train_positives=np.arange(8))
     assert table.schema == PER_LABEL_SCHEMA
     rows = {row["label"]: row for row in table.to_pylist()}
     for i, name in enumerate(names):
         row, predicted = rows[name], p[:, i] > limits[i]
-        assert (row["family"], row["train_positives"]) == ("genres" if i < 3 else "descriptors", i)
+        assert (row["family"], row["train_positives"]) == (HEADINGS[i], i)
         assert (row["test_positives"], row["predicted"]) == (truth[:, i].sum(), predicted.sum())
         if i in (3, 6):
             assert all(
@@ -73,7 +77,7 @@ def test_each_label_equals_scikit_learn(data):
 
 
 def test_lowest_average_precision_comes_first_and_nulls_last(data):
-    found = per_label(list("abcdefgh"), *data, num_genres=3, train_positives=np.ones(8))
+    found = per_label(list("abcdefgh"), *data, families=FAMILIES, train_positives=np.ones(8))
     precisions = found["average_precision"].to_pylist()
     assert precisions[-2:] == [None, None]
     assert precisions[:-2] == sorted(precisions[:-2])

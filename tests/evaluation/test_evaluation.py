@@ -26,7 +26,7 @@ def predictions():
     logits = 2 * truth - 1.2 + random.normal(size=truth.shape)
     return {
         "labels": LABELS,
-        "num_genres": 4,
+        "families": ["genre"] * 4 + ["descriptor"] * 2,
         "track_ids": [ODD, *(f"artist {a // 2}/album {a}/{i} track.flac" for i, a in enumerate(albums) if i)],
         "albums": [f"album {a}" for a in albums],
         "groups": np.array([f"artist {a // 2}" for a in albums], dtype=object),
@@ -128,7 +128,7 @@ def test_edge_cases_have_reports(predictions, tmp_path, case):
         count = 1 if case == "one label" else 2
         for name in ("truth", "probabilities", "raw"):
             predictions[name] = predictions[name][:, :count]
-        for name in ("labels", "thresholds", "train_positives"):
+        for name in ("labels", "families", "thresholds", "train_positives"):
             predictions[name] = predictions[name][:count]
     elif case == "constant":
         predictions["probabilities"] = np.full((72, 6), 0.2, np.float32)

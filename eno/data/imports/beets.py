@@ -9,7 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from eno.data.imports.items import DESCRIPTOR, GENRE, Item, split_labels
+from eno.data.families import DESCRIPTOR, GENRE
+from eno.data.imports.items import Item, split_labels
 from eno.data.imports.paths import TrackPaths
 from eno.errors import CatalogueError
 from eno.files import printable

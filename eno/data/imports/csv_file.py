@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from eno.data.families import DESCRIPTOR, GENRE
 from eno.data.imports.folders import FAMILY_OF
-from eno.data.imports.items import DESCRIPTOR, GENRE, Item, split_labels
+from eno.data.imports.items import Item, split_labels
 from eno.data.imports.paths import TrackPaths
 from eno.errors import CatalogueError
 from eno.files import csv_records
@@ -22,6 +23,7 @@ def read_label_csv(
     tracks: TrackPaths,
     *,
     family: str = GENRE,
+    family_column: str | None = None,
     columns: Mapping[str, str] | None = None,
     separators: str = ";|",
     threshold: float = 0.5,
@@ -30,13 +32,16 @@ def read_label_csv(
 
     A row is about the track or folder in the column ``path``, or else about the album in ``artist`` and ``album``. Its
     labels are in the column ``label``, which may be a list, of the family in the column ``family``; in columns named
-    after a family, such as ``genre`` or ``moods``; and in one column per label, whose values are from 0 to 1.
+    ``genre``, ``style``, ``mood`` or ``descriptor``; and in one column per label, whose values are from 0 to 1. In the
+    column ``family``, styles are genres and moods are descriptors; any other name is a family of its own.
 
     Parameters
     ----------
     tracks : TrackPaths
     family : str
         Family of the labels for which the file names none.
+    family_column : str, optional
+        Name of the column with the family, if it is not ``family``.
     columns : mapping of str to str, optional
         Further columns with labels → family.
     threshold : float
@@ -54,13 +59,14 @@ def read_label_csv(
     place = next((values[name] for name in _PATHS if name in values), None)
     if place is None and not {"artist", "album"} <= values.keys():
         raise CatalogueError(f"{path}: expected a column path, or artist and album; found {', '.join(header)[:200]}.")
-    lists = {name: _FAMILIES[key] for name, key in names.items() if key in _FAMILIES} | {
+    kinds = family_column or values.get("family")
+    lists = {name: _FAMILIES[key] for name, key in names.items() if key in _FAMILIES and name != kinds} | {
         name: family for name, key in names.items() if key in _LABELS
     }
-    if missing := sorted((columns or {}).keys() - names.keys()):
+    if missing := sorted({*(columns or ()), *([family_column] if family_column else [])} - names.keys()):
         raise CatalogueError(f"{path}: has no column {missing[0]!r}; found {', '.join(header)[:200]}.")
     lists |= columns or {}
-    used = {place, *lists, *(name for name, key in names.items() if key in _OTHERS)}
+    used = {place, kinds, *lists, *(name for name, key in names.items() if key in _OTHERS)}
     binary = [name for name in header if name not in used and name.strip() and _is_value_column(name, rows)]
     if not lists and not binary:
         raise CatalogueError(
@@ -76,7 +82,7 @@ def read_label_csv(
             unknown = "lacks an artist or an album" if place is None else f"{row[place]!r} is no track here, or several"
             skipped.append(f"line {line}: {unknown}")
             continue
-        own = row[values["family"]].strip() if "family" in values else ""
+        own = row[kinds].strip() if kinds is not None else ""
         strength = _value(row[values["value"]]) if "value" in values and row[values["value"]].strip() else 1.0
         if strength is None:
             skipped.append(f"line {line}: the value {row[values['value']]!r} is not a number from 0 to 1")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from eno.data.imports.items import DESCRIPTOR, GENRE, Item, split_labels
+from eno.data.families import DESCRIPTOR, GENRE
+from eno.data.imports.items import Item, split_labels
 from eno.errors import CatalogueError
 
 _FIELD = re.compile(r"\{(\w*)\}")

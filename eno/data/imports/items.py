@@ -12,14 +12,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eno.data.families import COLUMNS, family_name, with_family_labels
 from eno.data.layout import DataRoot
-from eno.data.lute.albums import ALBUM_SCHEMA, LABEL_COLUMNS, read_albums
+from eno.data.lute.albums import ALBUM_SCHEMA, FAMILY_LABELS, LABEL_COLUMNS, read_albums
 from eno.data.matching.artists import is_various, main_artist
 from eno.data.names import clean_label, label_key, name_key
 from eno.data.tables import read_table, write_table
 from eno.errors import CatalogueError
 
-GENRE, DESCRIPTOR = "genre", "descriptor"
 _MOST_OF_ALBUM = 100  # tracks in a folder of an album
 
 SOURCE = pa.field("source", pa.string())
@@ -27,7 +27,7 @@ SOURCE = pa.field("source", pa.string())
 
 TRACK_LABELS_SCHEMA = pa.schema([
     ("track_id", pa.string()), ("source", pa.string()), ("file_name", pa.string()),
-    *(ALBUM_SCHEMA.field(name) for name in LABEL_COLUMNS),
+    *(ALBUM_SCHEMA.field(name) for name in LABEL_COLUMNS), FAMILY_LABELS,
 ])  # fmt: skip
 """Columns of ``track_labels.parquet``; DATA.md describes them."""
 
@@ -41,7 +41,7 @@ class Item:
     track_ids : sequence of str
         The tracks that have the labels. If empty, `artist` and `album` are needed.
     labels : list of (str, str)
-        Family and name of each label. Those of other families than ``"genre"`` are descriptors.
+        Family and name of each label. A family is ``"genre"``, ``"descriptor"`` or any other name.
     artist, album, title : str or None
         These take precedence over the tags of the tracks.
     """
@@ -105,7 +105,7 @@ def write_import(data: DataRoot, source: str, items: Iterable[Item], skipped: Se
             if place:
                 file_name_of[place] = file_name
             for named, name in item.labels:
-                family = GENRE if named == GENRE else DESCRIPTOR
+                family = family_name(named)
                 shown = spelled.setdefault((family, label_key(name)), name)
                 for owner in filter(None, (place, file_name)):
                     labels[owner][family][label_key(name)] = shown
@@ -161,10 +161,10 @@ def keep_imported(path: Path, rows: pa.Table) -> None:
 
 
 def _albums_with_source(path: Path) -> pa.Table:
-    schema = ALBUM_SCHEMA.append(SOURCE)
+    schema = ALBUM_SCHEMA.append(FAMILY_LABELS).append(SOURCE)
     if not path.is_file():
         return schema.empty_table()
-    table = read_albums(path)
+    table = with_family_labels(read_albums(path))
     if SOURCE.name not in table.column_names:
         table = table.append_column(SOURCE, pa.nulls(len(table), SOURCE.type))
     return table
@@ -230,8 +230,11 @@ def _finished(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _label_columns(labels: dict[str, dict[str, str]]) -> dict[str, list[str]]:
-    columns: dict[str, list[str]] = {name: [] for name in LABEL_COLUMNS}
+def _label_columns(labels: dict[str, dict[str, str]]) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {name: [] for name in (*LABEL_COLUMNS, FAMILY_LABELS.name)}
     for family, names in labels.items():
-        columns["primary_genres" if family == GENRE else "descriptors"] += names.values()
+        if family in COLUMNS:
+            columns[COLUMNS[family][0]] += names.values()
+        else:
+            columns[FAMILY_LABELS.name] += [{"family": family, "label": name} for name in names.values()]
     return columns

@@ -6,9 +6,10 @@ import csv
 from collections import defaultdict
 from pathlib import Path
 
+from eno.data.families import DESCRIPTOR, GENRE
 from eno.data.imports.csv_file import read_label_csv
 from eno.data.imports.folders import FAMILY_OF
-from eno.data.imports.items import DESCRIPTOR, GENRE, Item
+from eno.data.imports.items import Item
 from eno.data.imports.paths import TrackPaths
 from eno.data.names import clean_label
 from eno.errors import CatalogueError
@@ -18,7 +19,7 @@ Imported = tuple[list[Item], list[str], dict[str, list[str]]]
 """Items, entries that were left out with the reason, and track ids by split; no splits if they are in other files."""
 
 _JAMENDO = ("TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION", "TAGS")
-_FAMILIES = {"genre": GENRE, "mood/theme": DESCRIPTOR, "instrument": DESCRIPTOR} | FAMILY_OF
+_FAMILIES = {"genre": GENRE, "mood/theme": DESCRIPTOR} | FAMILY_OF
 # The usual split (Dieleman and Schrauwen, 2014): by the folder, which is the first letter of the path.
 _MAGNATAGATUNE = {"train": "0123456789ab", "val": "c", "test": "def"}
 
@@ -26,7 +27,8 @@ _MAGNATAGATUNE = {"train": "0123456789ab", "val": "c", "test": "def"}
 def read_jamendo(path: Path, tracks: TrackPaths) -> Imported:
     """Read a file of MTG-Jamendo, such as ``autotagging.tsv`` or one of its splits.
 
-    Tags are ``category---name``: of genres, moods and themes, and instruments. The files of the data set are found
+    Tags are ``category---name``: genres; moods and themes, which become descriptors; and instruments, a family of their
+    own. The files of the data set are found
     under their names (``14/214.mp3``) and those of the smaller version (``14/214.low.mp3``). Artists are known by
     number only, which suffices for splits. Published splits are in folders of their own (``split-0``).
     """

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from eno.data.imports.items import DESCRIPTOR, GENRE, Item, split_labels
+from eno.data.families import DESCRIPTOR, GENRE
+from eno.data.imports.items import Item, split_labels
 from eno.errors import CatalogueError
 
 FIELDS = {"genre": GENRE, "style": GENRE, "mood": DESCRIPTOR, "grouping": DESCRIPTOR}

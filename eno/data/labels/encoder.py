@@ -14,21 +14,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
+from eno.data.families import DESCRIPTOR, GENRE, HEADINGS, family_entries, family_name, heading
+from eno.data.labels.columns import as_list_array, has_names, label_columns
 from eno.data.names import label_key
 from eno.errors import LabelError, check_format
 from eno.files import write_json
 
 _Lists: TypeAlias = Any  # a list array of pyarrow, which has no types for mypy, or Sequence[Iterable[str] | None]
+_FORMAT, _FORMAT_WITH_OTHERS = 1, 2  # of files; earlier versions would ignore labels of other families
 
 
 class LabelEncoder:
-    """Encode genres and descriptors as multi-hot vectors, and decode them.
+    """Encode genres, descriptors and labels of any other families as multi-hot vectors, and decode them.
 
-    A vector has all genres, primary or secondary, then all descriptors, each sorted by name. Names are compared
-    by `eno.data.names.label_key`, so ignoring case and spelling variants that look alike.
+    A vector has all genres, primary or secondary, then all descriptors, then the labels of each other family; families
+    and labels are sorted by name. Names are compared by `eno.data.names.label_key`, so ignoring case and spelling
+    variants that look alike.
 
     Parameters
     ----------
+    others : mapping of str to iterable of str, optional
+        The labels of other families, such as ``{"instruments": ["cello", "organ"]}``.
     secondary_weight : float
         Value of a secondary genre, above 0 and at most 1; primary ones are 1.
     aliases : mapping of str to str, optional
@@ -43,6 +49,10 @@ class LabelEncoder:
     array([0., 1., 1.], dtype=float32)
     >>> encoder.decode(np.array([0.1, 0.9, 0.4]))
     {'genres': ['shoegaze'], 'descriptors': []}
+
+    >>> encoder = LabelEncoder(["shoegaze"], [], others={"instruments": ["guitar", "organ"]})
+    >>> encoder.encode(["shoegaze"], [], [], {"instruments": ["organ"]})
+    array([1., 0., 1.], dtype=float32)
     """
 
     def __init__(
@@ -50,6 +60,7 @@ class LabelEncoder:
         genres: Iterable[str],
         descriptors: Iterable[str],
         *,
+        others: Mapping[str, Iterable[str]] | None = None,
         secondary_weight: float = 1.0,
         aliases: Mapping[str, str] | None = None,
         implied: Mapping[str, Sequence[str]] | None = None,
@@ -58,6 +69,11 @@ class LabelEncoder:
             raise LabelError(f"secondary_weight is {secondary_weight}; it must be above 0 and at most 1.")
         self.genres = sorted(set(genres))
         self.descriptors = sorted(set(descriptors))
+        named = {family_name(family): sorted(set(names)) for family, names in (others or {}).items()}
+        if fixed := sorted(named.keys() & HEADINGS.keys()):
+            raise LabelError(f"{heading(fixed[0])} are no other family; pass them as {heading(fixed[0])}.")
+        self.others = {family: named[family] for family in sorted(named) if named[family]}
+        self.by_family = {GENRE: self.genres, DESCRIPTOR: self.descriptors, **self.others}
         self.secondary_weight = float(secondary_weight)
         self.aliases = dict(aliases or {})
         self.implied = {name: list(labels) for name, labels in (implied or {}).items()}
@@ -65,9 +81,12 @@ class LabelEncoder:
         self.desc_to_idx = {name: i for i, name in enumerate(self.descriptors)}
         self.num_genres = len(self.genres)
         self.num_descriptors = len(self.descriptors)
-        self.num_labels = self.num_genres + self.num_descriptors
-        self._genre_columns = self._columns_of_names(self.genres, 0)
-        self._descriptor_columns = self._columns_of_names(self.descriptors, self.num_genres)
+        self.num_labels = sum(map(len, self.by_family.values()))
+        self._columns: dict[str, dict[str, tuple[int, ...]]] = {}
+        offset = 0
+        for family, names in self.by_family.items():
+            self._columns[family] = self._columns_of_names(names, offset)
+            offset += len(names)
 
     def _columns_of_names(self, labels: list[str], offset: int) -> dict[str, tuple[int, ...]]:
         """Map the key of every known name to the columns that it sets."""
@@ -86,18 +105,29 @@ class LabelEncoder:
     @property
     def all_labels(self) -> list[str]:
         """Every label in the order of the vector."""
-        return self.genres + self.descriptors
+        return list(chain.from_iterable(self.by_family.values()))
 
     @property
     def families(self) -> list[str]:
-        """``"genre"`` or ``"descriptor"`` for each of `all_labels`."""
-        return ["genre"] * len(self.genres) + ["descriptor"] * len(self.descriptors)
+        """The family of each of `all_labels`: ``"genre"``, ``"descriptor"``, or the name of another."""
+        return [family for family, names in self.by_family.items() for _ in names]
+
+    @property
+    def family_places(self) -> np.ndarray:
+        """The place of the family of each of `all_labels` in `by_family` [shape=(num_labels,), dtype=int64]."""
+        return np.repeat(np.arange(len(self.by_family)), [len(names) for names in self.by_family.values()])
+
+    def describe(self) -> str:
+        """Say how many labels of each family there are, such as ``3 genres, 2 descriptors, 5 instruments``."""
+        counts = {heading(family): len(names) for family, names in self.by_family.items()}
+        return ", ".join(f"{count} {name}{' labels' * (name[-1] != 's')}" for name, count in counts.items())
 
     @cached_property
     def ancestors(self) -> np.ndarray:
         """Every label with each other label that it implies, directly or not: indices [shape=(m, 2), dtype=int64]."""
         implied = sparse.lil_array((self.num_labels, self.num_labels), dtype=bool)
-        for labels, columns in ((self.genres, self._genre_columns), (self.descriptors, self._descriptor_columns)):
+        for family, labels in self.by_family.items():
+            columns = self._columns[family]
             keys = {label: label_key(label) for label in labels}
             for label in labels:
                 (place,) = (one for one in columns[keys[label]] if self.all_labels[one] == label)
@@ -123,43 +153,83 @@ class LabelEncoder:
         primary_genres: Iterable[str] | None,
         secondary_genres: Iterable[str] | None,
         descriptors: Iterable[str] | None,
+        others: Mapping[str, Iterable[str]] | None = None,
     ) -> np.ndarray:
-        """Encode the labels of one album [shape=(num_labels,), dtype=float32]; unknown names are ignored."""
+        """Encode the labels of one album [shape=(num_labels,), dtype=float32]; unknown names are ignored.
+
+        `others` has those of other families by family.
+        """
         vector = np.zeros(self.num_labels, dtype=np.float32)
-        for names, columns, weight in (
-            (secondary_genres, self._genre_columns, self.secondary_weight),
-            (primary_genres, self._genre_columns, 1.0),
-            (descriptors, self._descriptor_columns, 1.0),
+        for names, family, weight in (
+            (secondary_genres, GENRE, self.secondary_weight),
+            (primary_genres, GENRE, 1.0),
+            (descriptors, DESCRIPTOR, 1.0),
+            *((names, family_name(family), 1.0) for family, names in (others or {}).items()),
         ):
             for name in names if names is not None else ():
-                vector[list(columns.get(label_key(name), ()))] = weight
+                vector[self.columns_of(family, name)] = weight
         return vector
 
-    def encode_many(self, primary_genres: _Lists, secondary_genres: _Lists, descriptors: _Lists) -> sparse.csr_array:
+    def columns_of(self, family: str, name: str) -> list[int]:
+        """Return the places in the vector that a name of a family sets; none if it is not in the vocabulary."""
+        return list(self._columns.get(family, {}).get(label_key(name), ()))
+
+    def encode_many(
+        self, primary_genres: _Lists, secondary_genres: _Lists, descriptors: _Lists, family_labels: Any = None
+    ) -> sparse.csr_array:
         """Encode the labels of many albums as a sparse matrix [shape=(n, num_labels), dtype=float32].
 
-        Each argument is a pyarrow list array or a sequence of iterables of str or None, with one entry per album.
+        Each argument is a pyarrow list array or a sequence of iterables of str or None, with one entry per album. That
+        of `family_labels` has the family and label of those of other families, see
+        `eno.data.lute.albums.FAMILY_LABELS`.
         """
-        primary = self._incidence(primary_genres, self._genre_columns)
-        secondary = self._incidence(secondary_genres, self._genre_columns) * np.float32(self.secondary_weight)
-        described = self._incidence(descriptors, self._descriptor_columns)
-        matrix = sparse.csr_array(primary.maximum(secondary) + described)
+        secondary = self._incidence_of(secondary_genres, GENRE) * np.float32(self.secondary_weight)
+        found = self._incidence_of(primary_genres, GENRE).maximum(secondary)
+        found = found + self._incidence_of(descriptors, DESCRIPTOR)
+        rows, entries = family_entries(family_labels)
+        for family in self.by_family:
+            own = pc.equal(entries.field("family"), family).to_numpy(zero_copy_only=False)
+            if own.any():
+                names = entries.field("label").filter(pa.array(own))
+                found = found.maximum(self._incidence(rows[own], names, found.shape[0], self._columns[family]))
+        matrix = sparse.csr_array(found)
         matrix.sum_duplicates()
         return matrix
 
-    def known_families(self, primary_genres: _Lists, secondary_genres: _Lists, descriptors: _Lists) -> np.ndarray:
-        """Return whether each album has any genre, and any descriptor, in the vocabulary or not [(n, 2), dtype=bool].
+    def encode_table(self, rows: pa.Table) -> sparse.csr_array:
+        """Encode a table with label columns, see `encode_many`."""
+        return self.encode_many(*label_columns(rows))
 
-        Nobody may have described an album without descriptors: that it has none says nothing. The arguments are those
-        of `encode_many`.
+    def known_families(
+        self, primary_genres: _Lists, secondary_genres: _Lists, descriptors: _Lists, family_labels: Any = None
+    ) -> np.ndarray:
+        """Return whether each album has any label of each family, in the vocabulary or not [(n, families), dtype=bool].
+
+        The families are those of `by_family`. Nobody may have described an album without descriptors: that it has none
+        says nothing. The arguments are those of `encode_many`.
         """
-        primary, secondary, described = (_has_names(one) for one in (primary_genres, secondary_genres, descriptors))
-        return np.stack([primary | secondary, described], axis=1)
+        primary, secondary, described = (has_names(one) for one in (primary_genres, secondary_genres, descriptors))
+        rows, entries = family_entries(family_labels)
+        families = np.array(entries.field("family").to_pylist(), dtype=object)
+        known = {family: np.bincount(rows[families == family], minlength=len(primary)) > 0 for family in self.by_family}
+        known[GENRE] |= primary | secondary
+        known[DESCRIPTOR] |= described
+        return np.stack(list(known.values()), axis=1)
 
-    def _incidence(self, lists: _Lists, columns: dict[str, tuple[int, ...]]) -> sparse.csr_array:
+    def known_in(self, rows: pa.Table) -> np.ndarray:
+        """Return `known_families` of a table with label columns."""
+        return self.known_families(*label_columns(rows))
+
+    def _incidence_of(self, lists: _Lists, family: str) -> sparse.csr_array:
+        array = as_list_array(lists)
+        rows = pc.list_parent_indices(array).to_numpy()
+        return self._incidence(rows, pc.list_flatten(array), len(array), self._columns[family])
+
+    def _incidence(
+        self, rows: np.ndarray, texts: pa.Array, count: int, columns: dict[str, tuple[int, ...]]
+    ) -> sparse.csr_array:
         # Each distinct name is looked up once.
-        array = _as_list_array(lists)
-        encoded = pc.list_flatten(array).dictionary_encode()
+        encoded = texts.dictionary_encode()
         reached = [columns.get(label_key(name), ()) for name in encoded.dictionary.to_pylist()]
         targets = np.array(list(chain.from_iterable(reached)), np.int64)
         labels_of_names = sparse.csr_array(
@@ -168,10 +238,8 @@ class LabelEncoder:
         )
         valid = encoded.indices.is_valid().to_numpy(zero_copy_only=False)
         names = encoded.indices.fill_null(0).to_numpy()[valid]
-        rows = pc.list_parent_indices(array).to_numpy()[valid]
-        names_of_albums = sparse.csr_array(
-            (np.ones(len(rows), np.float32), (rows, names)), shape=(len(array), len(reached))
-        )
+        rows = rows[valid]
+        names_of_albums = sparse.csr_array((np.ones(len(rows), np.float32), (rows, names)), shape=(count, len(reached)))
         matrix = sparse.csr_array(names_of_albums @ labels_of_names)
         matrix.data[:] = 1.0
         return matrix
@@ -179,21 +247,23 @@ class LabelEncoder:
     def decode(self, vector: np.ndarray, threshold: float | np.ndarray = 0.5) -> dict[str, list[str]]:
         """Return ``{"genres": [...], "descriptors": [...]}`` with the labels whose value is above the threshold.
 
-        Both arguments have the shape (num_labels,), or `threshold` is one for all labels.
+        Other families follow by name. Both arguments have the shape (num_labels,), or `threshold` is one for all
+        labels.
         """
         if np.shape(vector) != (self.num_labels,):
             raise ValueError(f"vector has the shape {np.shape(vector)}, expected ({self.num_labels},).")
-        above = np.asarray(vector) > threshold
+        above = iter((np.asarray(vector) > threshold).tolist())
         return {
-            "genres": [name for name, on in zip(self.genres, above[: self.num_genres], strict=True) if on],
-            "descriptors": [name for name, on in zip(self.descriptors, above[self.num_genres :], strict=True) if on],
+            heading(family): [name for name, on in zip(names, above, strict=False) if on]
+            for family, names in self.by_family.items()
         }
 
-    def replaced(self, genres: Iterable[str], descriptors: Iterable[str]) -> LabelEncoder:
+    def replaced(self, by_family: Mapping[str, Iterable[str]]) -> LabelEncoder:
         """Return a vocabulary of other labels with the same aliases, implied labels and secondary weight."""
         return LabelEncoder(
-            genres,
-            descriptors,
+            by_family.get(GENRE, ()),
+            by_family.get(DESCRIPTOR, ()),
+            others={family: names for family, names in by_family.items() if family not in HEADINGS},
             secondary_weight=self.secondary_weight,
             aliases=self.aliases,
             implied=self.implied,
@@ -205,6 +275,8 @@ class LabelEncoder:
 
     def _content(self) -> dict[str, Any]:
         content: dict[str, Any] = {"genres": self.genres, "descriptors": self.descriptors}
+        if self.others:
+            content = {"format": _FORMAT_WITH_OTHERS, **content, "others": self.others}
         if self.secondary_weight != 1.0:
             content["secondary_weight"] = self.secondary_weight
         return content | {name: value for name in ("aliases", "implied") if (value := getattr(self, name))}
@@ -216,27 +288,12 @@ class LabelEncoder:
             raise LabelError(f"{path}: no such file. Create it with: eno labels")
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
-            check_format(path, content.get("format", 1), 1, LabelError)
-            options = {name: content[name] for name in ("secondary_weight", "aliases", "implied") if name in content}
+            check_format(path, content.get("format", _FORMAT), _FORMAT_WITH_OTHERS, LabelError)
+            names = ("others", "secondary_weight", "aliases", "implied")
+            options = {name: content[name] for name in names if name in content}
             return cls(content["genres"], content["descriptors"], **options)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise LabelError(
                 f'{path}: is not a label vocabulary ({error!r}); expected {{"genres": […], "descriptors": […]}}. '
                 "Create it with: eno labels"
             ) from error
-
-
-def _as_list_array(lists: _Lists) -> pa.ListArray:
-    if isinstance(lists, pa.ChunkedArray):
-        lists = lists.combine_chunks()
-    if isinstance(lists, pa.Array):
-        return lists.cast(pa.list_(pa.string()))
-    return pa.array([None if names is None else list(names) for names in lists], pa.list_(pa.string()))
-
-
-def _has_names(lists: _Lists) -> np.ndarray:
-    array = _as_list_array(lists)
-    has_text = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(pc.list_flatten(array)), ""), False)
-    rows = pc.list_parent_indices(array).filter(has_text).to_numpy()
-    found: np.ndarray = np.bincount(rows, minlength=len(array)) > 0
-    return found

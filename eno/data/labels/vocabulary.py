@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
+from eno.data.families import families_of, names_in
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.labels.hierarchy import Hierarchy
-from eno.data.lute.albums import LABEL_COLUMNS, album_artists
+from eno.data.lute.albums import album_artists
 from eno.data.names import clean_label, label_key
 from eno.errors import LabelError
 
@@ -22,8 +23,6 @@ LABEL_COUNTS_SCHEMA = pa.schema([
     ("direct_albums", pa.int32()), ("kept", pa.bool_()), ("reason", pa.string()), ("parents", pa.list_(pa.string())),
 ])  # fmt: skip
 """Columns of ``labels.parquet``; DATA.md describes them."""
-
-_FAMILIES = {"genre": LABEL_COLUMNS[:2], "descriptor": LABEL_COLUMNS[2:]}
 
 
 def build_vocabulary(
@@ -53,24 +52,22 @@ def build_vocabulary(
         Columns of `LABEL_COUNTS_SCHEMA`, one row for every name that occurs, most frequent first.
     """
     hierarchy = hierarchy or Hierarchy(())
-    spelled = {family: _spellings(albums, columns) for family, columns in _FAMILIES.items()}
+    spelled = {family: _spellings(names_in(albums, family)) for family in families_of(albums)}
     known_aliases = {label_key(alias): label for alias, label in (aliases or {}).items()}
     names = {family: _names(found, known_aliases, hierarchy) for family, found in spelled.items()}
-    fields = [albums[column] for column in LABEL_COLUMNS]
-    direct = LabelEncoder(names["genre"], names["descriptor"], aliases=aliases)
-    implied = hierarchy.implied([*names["genre"], *names["descriptor"]])
-    everything = LabelEncoder(names["genre"], names["descriptor"], aliases=aliases, implied=implied)
-    matrix, direct_matrix = everything.encode_many(*fields), direct.encode_many(*fields)
+    direct = LabelEncoder((), (), aliases=aliases).replaced(names)
+    everything = _with_ancestors(names, hierarchy, aliases=aliases)
+    matrix, direct_matrix = everything.encode_table(albums), direct.encode_table(albums)
     albums_of, artists_of = _column_counts(matrix), _column_counts(_artist_incidence(albums) @ matrix)
     direct_albums_of = _column_counts(direct_matrix)
     rows: list[dict[str, Any]] = []
-    for column, label in enumerate(everything.all_labels):
+    for column, (family, label) in enumerate(zip(everything.families, everything.all_labels, strict=True)):
         counted = {"albums": int(albums_of[column]), "artists": int(artists_of[column])}
         own = int(direct_albums_of[column])
         reason = _why_dropped(**counted, own=own, min_albums=min_albums, min_artists=min_artists)
         rows.append({
             "label": label,
-            "family": "genre" if column < everything.num_genres else "descriptor",
+            "family": family,
             **counted,
             "direct_albums": own,
             "kept": reason is None,
@@ -79,16 +76,10 @@ def build_vocabulary(
         })  # fmt: skip
     rows += _alias_rows(spelled, known_aliases)
     rows.sort(key=lambda row: (-row["albums"], row["family"], row["label"]))
-    kept = {family: [row["label"] for row in rows if row["kept"] and row["family"] == family] for family in _FAMILIES}
+    kept = {family: [row["label"] for row in rows if row["kept"] and row["family"] == family] for family in names}
     if not any(kept.values()):
         raise LabelError(_nothing_kept(rows, len(albums), min_albums, min_artists))
-    encoder = LabelEncoder(
-        kept["genre"],
-        kept["descriptor"],
-        secondary_weight=secondary_weight,
-        aliases=aliases,
-        implied=hierarchy.implied([*kept["genre"], *kept["descriptor"]]),
-    )
+    encoder = _with_ancestors(kept, hierarchy, aliases=aliases, secondary_weight=secondary_weight)
     return encoder, pa.Table.from_pylist(rows, schema=LABEL_COUNTS_SCHEMA)
 
 
@@ -105,11 +96,17 @@ def roll_up(counts: pa.Table, hierarchy: Hierarchy) -> list[tuple[str, int, int]
     return sorted(roots, key=lambda row: -row[1])
 
 
-def _spellings(albums: pa.Table, columns: tuple[str, ...]) -> dict[str, str]:
+def _with_ancestors(names: Mapping[str, list[str]], hierarchy: Hierarchy, **options: Any) -> LabelEncoder:
+    """Return a vocabulary of labels by family, each of which implies its ancestors among them."""
+    implied = hierarchy.implied([name for own in names.values() for name in own])
+    return LabelEncoder((), (), implied=implied, **options).replaced(names)
+
+
+def _spellings(columns: Iterable[pa.Array]) -> dict[str, str]:
     """Map the key of every name to its most frequent spelling."""
     counts: Counter[str] = Counter()
     for column in columns:
-        for item in pc.value_counts(pc.list_flatten(albums[column].combine_chunks())).to_pylist():
+        for item in pc.value_counts(column).to_pylist():
             counts[clean_label(item["values"] or "")] += item["counts"]
     del counts[""]
     spelled: dict[str, str] = {}

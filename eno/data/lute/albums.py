@@ -28,6 +28,9 @@ ALBUM_SCHEMA = pa.schema([
 LABEL_COLUMNS = ("primary_genres", "secondary_genres", "descriptors")
 NEEDED_COLUMNS = ("file_name", *LABEL_COLUMNS)
 
+FAMILY_LABELS = pa.field("family_labels", pa.list_(pa.struct([("family", pa.string()), ("label", pa.string())])))
+"""Another column for labels: those of other families than genres and descriptors. Lute's albums lack it."""
+
 
 def read_albums(path: Path) -> pa.Table:
     """Read the albums table: one row per album, the columns of `ALBUM_SCHEMA`, and further columns of the file."""

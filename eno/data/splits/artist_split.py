@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eno.data.families import family_labels, merged_entries
 from eno.data.labels.encoder import LabelEncoder
-from eno.data.lute.albums import LABEL_COLUMNS
+from eno.data.lute.albums import FAMILY_LABELS, LABEL_COLUMNS
 from eno.data.matching.artists import artist_key
 from eno.data.splits.compilations import artists_of_tag, group_compilations
 from eno.data.splits.stratify import SPLITS, artist_groups, split_by_group
@@ -22,6 +23,7 @@ from eno.errors import CatalogueError
 
 SPLIT_SCHEMA = pa.schema([
     ("track_id", pa.string()), ("file_name", pa.string()), *((name, pa.list_(pa.string())) for name in LABEL_COLUMNS),
+    FAMILY_LABELS,
 ])  # fmt: skip
 """Columns of ``processed/splits/{train,val,test}.parquet``: a track, its album and the album's labels."""
 
@@ -70,8 +72,8 @@ def label_tracks(matches: pa.Table, albums: pa.Table, track_labels: pa.Table | N
         raise CatalogueError(
             f"Tracks are matched to the album {unknown}, which is not in the albums table. Run again: eno match"
         )
-    labels = albums.select(LABEL_COLUMNS).take(rows)
-    columns = [matched["track_id"], matched["file_name"], *labels.columns]
+    labels = [*(albums[name] for name in LABEL_COLUMNS), family_labels(albums)]
+    columns = [matched["track_id"], matched["file_name"], *(column.take(rows) for column in labels)]
     table = pa.Table.from_arrays(columns, names=SPLIT_SCHEMA.names).cast(SPLIT_SCHEMA)
     return table if track_labels is None or not len(track_labels) else _with_own_labels(table, track_labels)
 
@@ -86,6 +88,7 @@ def _with_own_labels(table: pa.Table, track_labels: pa.Table) -> pa.Table:
         if found := own.get(row["track_id"]):
             sources = found if row["file_name"] in imported else [row, *found]
             row |= {name: list(_merged(one[name] for one in sources)) for name in LABEL_COLUMNS}
+            row[FAMILY_LABELS.name] = merged_entries(one[FAMILY_LABELS.name] for one in sources)
     return pa.Table.from_pylist(rows, schema=SPLIT_SCHEMA)
 
 
@@ -132,7 +135,7 @@ def make_splits(
         The split of each track, or `LEFT_OUT`.
     """
     groups = track_groups(tracks, albums, tags)
-    matrix = labels.encode_many(*(tracks[name] for name in LABEL_COLUMNS))
+    matrix = labels.encode_table(tracks)
     used = np.array([group is not None for group in groups], bool)
     splits = np.full(len(groups), LEFT_OUT, dtype="<U5")
     splits[used] = split_by_group(
@@ -210,7 +213,7 @@ def describe_splits(
     owners = artists_of_albums(albums, list(dict.fromkeys(file_names)))
     albums_in = {name: set(file_names[splits == name]) for name in SPLITS}
     used = splits != LEFT_OUT
-    matrix = labels.encode_many(*(tracks[name] for name in LABEL_COLUMNS))[used]
+    matrix = labels.encode_table(tracks)[used]
     matrix.data[:] = 1
     totals = np.maximum(matrix.sum(axis=0), 1e-9)
     occurs = totals >= 1
@@ -245,6 +248,7 @@ def read_split(folder: Path, name: str) -> pa.Table:
     """Read a split, with the columns of `SPLIT_SCHEMA` and `GROUP`; an album without a group is its own group."""
     origin = "Create it with: eno split"
     schema = SPLIT_SCHEMA.append(GROUP)
-    table = read_table(folder / f"{name}.parquet", schema=schema, needed=SPLIT_SCHEMA.names, origin=origin)
+    needed = [column for column in SPLIT_SCHEMA.names if column != FAMILY_LABELS.name]  # earlier splits lack it
+    table = read_table(folder / f"{name}.parquet", schema=schema, needed=needed, origin=origin)
     table = table.select(schema.names)
     return table.set_column(len(SPLIT_SCHEMA), GROUP, pc.coalesce(table[GROUP.name], table["file_name"]))

@@ -22,7 +22,6 @@ from eno.models.taught.fitting import FittedTag, TagEstimate, fit_tag
 from eno.models.types import Vectors
 
 _FORMAT, _ABOUT = 1, "eno"
-_GENRE = "genre"
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,20 +117,20 @@ class TaughtTags:
         return TaughtTags(tuple(tag for tag in self.tags if label_key(tag.name) not in keys))
 
     def names(self, family: str) -> list[str]:
-        """Return the names of the genres or descriptors."""
+        """Return the names of the tags of a family."""
         return [tag.name for tag in self.tags if tag.family == family]
 
     def added_to(self, labels: LabelEncoder) -> LabelEncoder:
         """Return a vocabulary with these tags."""
-        return labels.replaced([*labels.genres, *self.names(_GENRE)], [*labels.descriptors, *self.names("descriptor")])
+        families = dict.fromkeys([*labels.by_family, *(tag.family for tag in self.tags)])
+        return labels.replaced({one: [*labels.by_family.get(one, ()), *self.names(one)] for one in families})
 
     def removed_from(self, labels: LabelEncoder) -> LabelEncoder:
         """Return the vocabulary to which these tags were added."""
-        genres, descriptors = set(self.names(_GENRE)), set(self.names("descriptor"))
-        return labels.replaced(
-            [name for name in labels.genres if name not in genres],
-            [name for name in labels.descriptors if name not in descriptors],
-        )
+        taught = {family: set(self.names(family)) for family in labels.by_family}
+        return labels.replaced({
+            family: [name for name in names if name not in taught[family]] for family, names in labels.by_family.items()
+        })  # fmt: skip
 
     @property
     def thresholds(self) -> np.ndarray:

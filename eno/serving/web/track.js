@@ -3,7 +3,9 @@
 
 const trackView = (() => {
   const { byId, make, ask, post, showStatus } = eno;
-  const FAMILIES = { genre: "Genres", descriptor: "Descriptors" };
+  const HEADINGS = { genre: "Genres", descriptor: "Descriptors" }; // other families are called as they are
+  const headingOf = (family) => HEADINGS[family] || family[0].toUpperCase() + family.slice(1);
+  const familiesOf = (tags) => [...new Set([...Object.keys(HEADINGS), ...tags.map((tag) => tag.family).sort()])];
   const percent = (share) => `${Math.round(share * 100)} %`;
   const UNLIKELY_SHOWN = 3; // tags below their thresholds that are shown at first
   const expanded = new Set(); // families with all tags shown
@@ -49,7 +51,7 @@ const trackView = (() => {
     const verdicts = new Map(corrections.map((one) => [`${one.family} ${one.tag}`, one.verdict]));
     const listed = new Set(tags.map((tag) => `${tag.family} ${tag.tag}`));
     const added = corrections.filter((one) => !listed.has(`${one.family} ${one.tag}`));
-    return Object.entries(FAMILIES).flatMap(([family, heading]) => {
+    return familiesOf([...tags, ...added]).flatMap((family) => {
       const rows = [...tags, ...added].filter((tag) => tag.family === family);
       if (!rows.length) return [];
       const verdict = (tag) => verdicts.get(`${tag.family} ${tag.tag}`);
@@ -63,7 +65,7 @@ const trackView = (() => {
         more.remove();
       });
       const list = make("ul", { className: "tags", children: [...items, ...(hidden.size ? [more] : [])] });
-      return [make("h3", { text: heading }), list];
+      return [make("h3", { text: headingOf(family) }), list];
     });
   }
 
@@ -78,9 +80,9 @@ const trackView = (() => {
     const input = make("input", { id: "add", placeholder: "Another tag", required: true, maxLength: 200, autocomplete: "off" });
     input.setAttribute("list", "words");
     input.setAttribute("aria-label", "Another tag");
-    const family = make("select", { id: "family", children: [
-      make("option", { value: "descriptor", text: "descriptor" }), make("option", { value: "genre", text: "genre" }),
-    ] });
+    const families = [...new Set(["descriptor", ...familiesOf(vocabulary)])]; // most words that people add describe
+    const options = families.map((value) => make("option", { value, text: value }));
+    const family = make("select", { id: "family", children: options });
     family.setAttribute("aria-label", "Kind of tag");
     const plain = (text) => text.trim().toLowerCase();
     input.addEventListener("input", () => {
@@ -141,7 +143,7 @@ const trackView = (() => {
   }
 
   function showTrack(track, found, signal) {
-    const catalogue = [...track.genres, ...track.descriptors];
+    const catalogue = [...track.genres, ...track.descriptors, ...Object.values(track.others).flat()];
     const chips = make("p", { className: "chips", children: [make("small", { text: "from the catalogue " })] });
     chips.append(...catalogue.map((text) => make("span", { text })));
     byId("panel").replaceChildren(

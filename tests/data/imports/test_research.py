@@ -75,7 +75,7 @@ class TestJamendo:
         items, skipped, _ = read_jamendo(tmp_path / "autotagging.tsv", TrackPaths(["14/214.low.mp3", "15/215.mp3"]))
         assert [(item.track_ids, item.artist, item.album, item.labels) for item in items] == [
             (["14/214.low.mp3"], "artist_000014", "album_000031", [("genre", "punkrock"), ("descriptor", "happy")]),
-            (["15/215.mp3"], "artist_000014", "album_000031", [("genre", "metal"), ("descriptor", "piano")]),
+            (["15/215.mp3"], "artist_000014", "album_000031", [("genre", "metal"), ("instrument", "piano")]),
         ]
         assert skipped == ["line 4: '16/216.mp3' is no track here, or several"]
 
