@@ -113,6 +113,16 @@ class TestTeach:
             PredictorParts.load(tmp_path, taught=False).predict_vectors(made.X), loaded.predict_vectors(made.X)[:, 1:]
         )
 
+    def test_tag_of_another_family(self, predictor, made, tmp_path):
+        taught(predictor, made, family="Instruments")
+        assert predictor.labels.others == {"instruments": ["Lo Fi"]}
+        predictor.save(tmp_path)
+        loaded = EnoPredictor.load(tmp_path, encoder=made.encoder)
+        assert loaded.labels.families == ["genre", "descriptor", "instruments"]
+        np.testing.assert_array_equal(loaded.predict_vectors(made.X), predictor.predict_vectors(made.X))
+        with pytest.raises(LabelError, match="cannot be the name of a family"):
+            taught(predictor, made, family="tags")
+
     def test_head_of_windows(self, made):
         Y = (np.arange(len(made.ids)) % 2)[:, None].astype(np.float32)
         head = create_head("mlp", hidden=(4,), max_epochs=1, pooling="attention")

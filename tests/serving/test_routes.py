@@ -207,6 +207,9 @@ def test_corrections_are_saved_and_shown(ask, service):
     assert (answer.status_code, answer.json()["tag"], answer.json()["family"]) == (201, "Slowcore", "genre")
     own = {"track_id": TRACK, "tag": "night  drive", "family": "descriptor", "verdict": "add"}
     assert ask.post("/v1/feedback", json=own).json()["tag"] == "night drive"
+    other = own | {"tag": "harp", "family": "Instruments"}
+    assert ask.post("/v1/feedback", json=other).json()["family"] == "instruments"
+    ask.post("/v1/feedback", json=other | {"verdict": "withdraw"})
     listed = ask.get("/v1/feedback", params={"track_id": TRACK}).json()
     assert [(one["tag"], one["verdict"]) for one in listed["corrections"]] == [
         ("night drive", "add"),
@@ -222,7 +225,7 @@ def test_corrections_are_saved_and_shown(ask, service):
     ("changed", "status"),
     [
         ({"track_id": "nobody"}, 404), ({"tag": "polka"}, 422), ({"tag": " "}, 422), ({"verdict": "maybe"}, 422),
-        ({"tag": "\ud800"}, 422), ({"more": 1}, 422),
+        ({"tag": "\ud800"}, 422), ({"more": 1}, 422), ({"family": "tags"}, 422),
     ],
 )  # fmt: skip
 def test_invalid_corrections(ask, changed, status):

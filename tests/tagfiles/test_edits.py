@@ -97,6 +97,27 @@ def test_written_read_back_and_undone_without_touching_the_audio(kind, tagged, s
     assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "places"),
+    {
+        "mp3": ("TIT1", "TXXX:INSTRUMENTS"),
+        "flac": ("GROUPING", "INSTRUMENTS"),
+        "m4a": ("©grp", "----:com.apple.iTunes:INSTRUMENTS"),
+    }.items(),
+)
+def test_fields_for_other_families(kind, places, song, tmp_path):
+    path, wanted = song(kind), {"grouping": ["flute", "harp"], "instruments": ["organ"]}
+    log = UndoLog(tmp_path / "undo.jsonl")
+    write_edit(plan_edit(path, wanted), log)
+    tags = mutagen.File(path).tags
+    assert [texts(tags[place]) for place in places] == list(wanted.values())
+    assert read_tags(path).groupings == ("flute", "harp")
+    assert TagFile(path).read(wanted) == wanted
+    assert plan_edit(path, {"instruments": ["drums"]}, existing="merge").after == {"instruments": ("organ", "drums")}
+    assert list(undo(log.path)) == [(path, None)]
+    assert TagFile(path).read(wanted) == {"grouping": [], "instruments": []}
+
+
 class TestExisting:
     @pytest.mark.parametrize("kind", ["mp3", "flac", "m4a"])
     def test_keep_merge_replace(self, kind, song, tmp_path):

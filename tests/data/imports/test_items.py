@@ -8,6 +8,7 @@ from eno.data.lute.albums import read_albums
 from eno.data.lute.importing import import_lute
 from eno.errors import CatalogueError
 from eno.files import write_json_lines
+from eno.similarity.metadata import TrackMetadata
 from tests.data.imports.conftest import track
 
 ROCK, FOLK, CALM = ("genre", "Rock"), ("genre", "Folk"), ("descriptor", "calm")
@@ -129,3 +130,37 @@ def test_spellings_of_a_label_are_one(collection):
         collection.data, "csv", [Item(["a.ogg"], [("genre", "Hip Hop")]), Item(["b.ogg"], [("genre", "hip  hop")])]
     )
     assert report.labels == {"genre": {"Hip Hop": 2}}
+
+
+def test_labels_of_any_family_reach_the_splits_and_the_catalogue(collection, tmp_path):
+    rows = [track(f"{a}/x/{n}.ogg", f"artist {a}", f"album {a}") for a in range(4) for n in range(2)]
+    collection.scanned(rows)
+    first, *others = [row["track_id"] for row in rows]
+    report = write_import(
+        collection.data, "csv",
+        [Item([first], [ROCK, ("Instruments", "Hurdy Gurdy"), ("language", "Breton")])]
+        + [Item([one], [ROCK, ("instruments", "hurdy gurdy")]) for one in others],
+    )  # fmt: skip
+    assert report.labels == {"genre": {"Rock": 8}, "instruments": {"Hurdy Gurdy": 8}, "language": {"Breton": 1}}
+    imported = imported_albums(collection.data.albums)
+    write_json_lines(tmp_path / "lute.jsonl", [{"name": "Post", "file_name": "release/album/bjork/post"}])
+    import_lute(tmp_path / "lute.jsonl", collection.data.albums)
+    keep_imported(collection.data.albums, imported)
+    write_import(collection.data, "tags", [Item([first], [("instruments", "voice")])])
+    collection.match()
+    encoder, _ = collection.labels()
+    assert encoder.by_family == {
+        "genre": ["Rock"], "descriptor": [], "instruments": ["Hurdy Gurdy", "voice"], "language": ["Breton"],
+    }  # fmt: skip
+    found = {row["track_id"]: row for own in collection.split().values() for row in own}
+    assert [(one["family"], one["label"]) for one in found[first]["family_labels"]] == [
+        ("instruments", "Hurdy Gurdy"), ("language", "Breton"), ("instruments", "voice"),
+    ]  # fmt: skip
+    metadata = TrackMetadata.read([others[-1]], collection.data)
+    assert metadata.tags(0) == ["Rock", "Hurdy Gurdy"]
+
+
+def test_a_family_whose_name_has_another_meaning_is_refused(collection):
+    collection.scanned([track("a.ogg")])
+    with pytest.raises(CatalogueError, match="'error' cannot be the name of a family"):
+        write_import(collection.data, "csv", [Item(["a.ogg"], [("error", "x")])])
