@@ -68,6 +68,15 @@ def names_in(rows: pa.Table, family: str) -> list[pa.Array]:
     return [*found, entries.filter(pc.equal(entries.field("family"), family)).field("label")]
 
 
+def lists_of(rows: pa.Table, family: str) -> pa.ListArray:
+    """Return the labels of another family than genres and descriptors in a table, as one list per row."""
+    places, entries = family_entries(family_labels(rows))
+    own = pc.equal(entries.field("family"), family)
+    counts = np.bincount(places[own.to_numpy(zero_copy_only=False)], minlength=len(rows))
+    ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), entries.filter(own).field("label"))
+
+
 def with_family_labels(rows: pa.Table) -> pa.Table:
     """Return a table with a column `FAMILY_LABELS`, which is null if the table lacked it."""
     if FAMILY_LABELS.name in rows.column_names:

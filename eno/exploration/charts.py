@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -42,17 +42,17 @@ def columns(title: str, rows: Sequence[tuple[str, int]], label: str) -> str:
         return svg(drawn)
 
 
-def rank_frequency(genres: LabelStatistics, descriptors: LabelStatistics) -> str:
-    """Draw the number of albums against the rank of the label, on logarithmic axes."""
+def rank_frequency(families: Mapping[str, LabelStatistics]) -> str:
+    """Draw the number of albums against the rank of the label, on logarithmic axes, for families with labels."""
     with figure(WIDTH, 3) as drawn:
         axes = drawn.subplots()
-        most = max(count for family in (genres, descriptors) for _, count in family.counts[:1])
-        for name, family, colour in (("genres", genres, BLUE), ("descriptors", descriptors, ORANGE)):
+        most = max(family.counts[0][1] for family in families.values())
+        for name, family in families.items():
+            colour = {"genres": BLUE, "descriptors": ORANGE}.get(name, INK)
             counts = [count for _, count in family.counts]
-            if counts:
-                axes.loglog(range(1, len(counts) + 1), counts, color=colour, marker=".", markersize=3, linewidth=1)
-                end = (len(counts), counts[-1])
-                axes.annotate(name, end, xytext=(4, 0), textcoords="offset points", color=colour, va="center")
+            axes.loglog(range(1, len(counts) + 1), counts, color=colour, marker=".", markersize=3, linewidth=1)
+            end = (len(counts), counts[-1])
+            axes.annotate(name, end, xytext=(4, 0), textcoords="offset points", color=colour, va="center")
         for axis in (axes.xaxis, axes.yaxis):
             plotting.plain_logarithmic(axis, most)
         axes.set_xlabel("rank of label")

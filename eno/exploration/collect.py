@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eno.data.families import DESCRIPTOR, GENRE, HEADINGS, families_of, lists_of
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.data.library.scanning import read_tracks
@@ -52,12 +54,18 @@ def explore(
     fields = {name: albums[name] for name in LABEL_COLUMNS}
     genres = label_statistics(fields["primary_genres"], fields["secondary_genres"])
     descriptors = label_statistics(fields["descriptors"])
+    others = {
+        family: label_statistics(pa.chunked_array([lists_of(albums, family)]))
+        for family in families_of(albums)
+        if family not in HEADINGS
+    }
     return Exploration(
         overview=_overview(albums, tracks, matches),
         hints=hints + ([problem] if problem else []),
         genres=genres,
         descriptors=descriptors,
-        co_occurrence=co_occurrence(albums, genres, descriptors),
+        others=others,
+        co_occurrence=co_occurrence(albums, genres, descriptors, others),
         years=dict(sorted(Counter(year // 10 * 10 for year in release_years(albums) if year is not None).items())),
         audio=None if tracks is None else _audio(tracks),
         incomplete=[] if matches is None else _incomplete(albums, matches),
@@ -66,12 +74,19 @@ def explore(
     )
 
 
-def co_occurrence(albums: pa.Table, genres: LabelStatistics, descriptors: LabelStatistics) -> CoOccurrence | None:
+def co_occurrence(
+    albums: pa.Table,
+    genres: LabelStatistics,
+    descriptors: LabelStatistics,
+    others: Mapping[str, LabelStatistics] = MappingProxyType({}),
+) -> CoOccurrence | None:
     """Find the pairs of labels with the highest lift, if any pair is on five albums and on one in two thousand."""
     total = len(albums)
     min_albums = max(5, total // 2000)
-    frequent = [[name for name, count in family.counts if count >= min_albums] for family in (genres, descriptors)]
-    encoder = LabelEncoder(*frequent)
+    found = {GENRE: genres, DESCRIPTOR: descriptors, **others}
+    encoder = LabelEncoder((), ()).replaced({
+        family: [name for name, count in one.counts if count >= min_albums] for family, one in found.items()
+    })  # fmt: skip
     matrix = encoder.encode_table(albums)
     together = (matrix.T @ matrix).tocoo()
     counts = matrix.sum(axis=0)

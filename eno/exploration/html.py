@@ -17,7 +17,7 @@ _CHAPTERS = {
     "Labels": (
         "Few labels are frequent, most are rare. 'eno labels' drops labels with too few albums for training; the "
         "tables show how many remain with each minimum.",
-        ("genres", "descriptors"),
+        ("genres", "descriptors", "labels of the family"),
     ),
     "Co-occurrence": (
         "Lift is the number of albums with both labels divided by the number expected if the labels were independent.",
@@ -47,17 +47,16 @@ def write_html(found: Exploration, path: Path) -> None:
 
 def _pictures(found: Exploration) -> dict[str, list[tuple[str, str]]]:
     labels = []
-    families = [
-        (name, own) for name, own in (("genres", found.genres), ("descriptors", found.descriptors)) if own.counts
-    ]
-    for name, figures in families:
+    everything = {"genres": found.genres, "descriptors": found.descriptors, **found.others}
+    families = {name: own for name, own in everything.items() if own.counts}
+    for name, figures in families.items():
         title = f"Most frequent {name}, by albums"
         labels.append((title, charts.bars(title, figures.counts[:_MAX_BARS])))
-    for name, figures in families:
+    for name, figures in families.items():
         rows = [(str(count), figures.per_album.get(count, 0)) for count in range(max(figures.per_album) + 1)]
         labels.append((f"{name} per album", charts.columns(f"Number of {name} per album", rows, name)))
     if families:
-        labels.append(("albums by rank of label", charts.rank_frequency(found.genres, found.descriptors)))
+        labels.append(("albums by rank of label", charts.rank_frequency(families)))
     pictures = {"Labels": labels}
     if found.years:
         decades = range(min(found.years), max(found.years) + 10, 10)

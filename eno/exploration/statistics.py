@@ -73,6 +73,7 @@ class Exploration:
     hints: list[str]  # commands that create missing tables
     genres: LabelStatistics
     descriptors: LabelStatistics
+    others: dict[str, LabelStatistics]  # of other families
     co_occurrence: CoOccurrence | None
     years: dict[int, int]  # decade → number of albums
     audio: AudioStatistics | None

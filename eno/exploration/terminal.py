@@ -27,6 +27,7 @@ def sections(found: Exploration) -> list[_Section]:
         ("overview", ("", "count"), list(found.overview)),
         *_labels("genres, primary and secondary", found.genres),
         *_labels("descriptors", found.descriptors),
+        *(table for family, own in found.others.items() for table in _labels(f"labels of the family {family}", own)),
     ]
     if found.co_occurrence:
         pairs = [(p.one, p.other, p.albums, f"{p.lift:.1f}") for p in found.co_occurrence.pairs]

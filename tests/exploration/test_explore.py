@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from eno.data.layout import DataRoot
 from eno.data.library.scanning import TRACK_SCHEMA, scan
-from eno.data.lute.albums import ALBUM_SCHEMA
+from eno.data.lute.albums import ALBUM_SCHEMA, FAMILY_LABELS, read_albums
 from eno.data.matching.matcher import MATCH_SCHEMA
 from eno.data.tables import write_table
 from eno.errors import CatalogueError
 from eno.exploration import track_picture
 from eno.exploration.collect import co_occurrence, explore, label_statistics
+from eno.exploration.html import write_html
 from eno.exploration.statistics import LIMITS
+from eno.exploration.terminal import sections
 from eno.exploration.track_picture import picture_track
 from tests.audio_files import music
 
@@ -99,6 +101,21 @@ def test_missing_tables_are_hints(root):
     assert found.years == {1980: 2, 1990: 4}
     with pytest.raises(CatalogueError, match="before the audio files are scanned"):
         explore(root, track="x")
+
+
+def test_labels_of_other_families_are_counted(root, tmp_path):
+    albums = read_albums(root.albums)
+    named = [[], [("instruments", "organ")], None, [("instruments", "harp"), ("instruments", "organ")], [], []]
+    column = [
+        None if one is None else [dict(zip(("family", "label"), pair, strict=True)) for pair in one] for one in named
+    ]
+    write_table(root.albums, albums.append_column(FAMILY_LABELS, pa.array(column, FAMILY_LABELS.type)))
+    found = explore(root)
+    assert found.others["instruments"].counts == [("organ", 2), ("harp", 1)]
+    assert found.others["instruments"].per_album == {0: 4, 1: 1, 2: 1}
+    assert "labels of the family instruments: 2" in [title for title, _, _ in sections(found)]
+    write_html(found, tmp_path / "report.html")
+    assert "Most frequent instruments, by albums" in (tmp_path / "report.html").read_text()
 
 
 def test_audio_is_described(root):
