@@ -56,8 +56,8 @@ class WindowSettings(Section):
 class LabelSettings(Section):
     """``[labels]``: which labels are kept, see `eno.data.labels.vocabulary.build_vocabulary`."""
 
-    min_albums: int = Field(default=100, ge=1)
-    min_artists: int = Field(default=10, ge=1)
+    min_albums: int | None = Field(default=None, ge=1)
+    min_artists: int | None = Field(default=None, ge=1)
     secondary_weight: float = Field(default=1.0, gt=0, le=1)
     aliases: Path | None = None
     hierarchy: Path | None = None

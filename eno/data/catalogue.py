@@ -41,8 +41,8 @@ logger = logging.getLogger(__name__)
 def choose_labels(
     root: DataRoot,
     *,
-    min_albums: int,
-    min_artists: int,
+    min_albums: int | None = None,
+    min_artists: int | None = None,
     secondary_weight: float = 1.0,
     aliases: Mapping[str, str] | None = None,
     hierarchy: Hierarchy | None = None,

@@ -49,8 +49,6 @@ from scripts.demo.corpus import build_corpus
 from scripts.demo.stores import embed_corpus
 from scripts.demo.tables import first_tags, neighbour_lines, tag_lines
 
-_MIN_ALBUMS = 5  # of a hundred; a label with fewer could only be memorised
-_MIN_ARTISTS = 3  # one per split
 _TRACKS, _QUICK_TRACKS = 600, 240
 _EPOCHS, _QUICK_EPOCHS = 12, 5
 _ENCODERS = ("stats", "musicnn-mtt", "musicnn-msd", "musicnn-both")
@@ -146,7 +144,7 @@ def _catalogue(data: DataRoot, seed: int) -> LabelEncoder:
         _print_facts(scan_lines(scan(data.audio, data.tracks, on_progress=show)))
     matched = match(read_tracks(data.tracks), read_albums(data.albums), data.matches, data.match_review)
     _print_facts(match_lines(matched, data.match_review))
-    labels, counts = choose_labels(data, min_albums=_MIN_ALBUMS, min_artists=_MIN_ARTISTS)
+    labels, counts = choose_labels(data)
     _print_facts(label_lines(labels, counts))
     report, _ = split_tracks(data, val=0.15, test=0.15, seed=seed)
     _print_facts(split_lines(report))

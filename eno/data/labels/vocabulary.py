@@ -28,8 +28,8 @@ LABEL_COUNTS_SCHEMA = pa.schema([
 def build_vocabulary(
     albums: pa.Table,
     *,
-    min_albums: int = 100,
-    min_artists: int = 10,
+    min_albums: int | None = None,
+    min_artists: int | None = None,
     aliases: Mapping[str, str] | None = None,
     hierarchy: Hierarchy | None = None,
     secondary_weight: float = 1.0,
@@ -40,8 +40,8 @@ def build_vocabulary(
     ----------
     albums : pyarrow.Table
         The albums to count, usually those with audio.
-    min_albums, min_artists : int
-        Minimum numbers of albums, and of artists of these albums, for a label to be kept.
+    min_albums, min_artists : int, optional
+        Minimum numbers of albums, and of artists of these albums, for a label to be kept; see `default_limits`.
     hierarchy : Hierarchy, optional
         An album with a label also counts for the label's ancestors.
 
@@ -51,6 +51,8 @@ def build_vocabulary(
     counts : pyarrow.Table
         Columns of `LABEL_COUNTS_SCHEMA`, one row for every name that occurs, most frequent first.
     """
+    usual = default_limits(len(albums))
+    min_albums, min_artists = min_albums or usual[0], min_artists or usual[1]
     hierarchy = hierarchy or Hierarchy(())
     spelled = {family: _spellings(names_in(albums, family)) for family in families_of(albums)}
     known_aliases = {label_key(alias): label for alias, label in (aliases or {}).items()}
@@ -81,6 +83,20 @@ def build_vocabulary(
         raise LabelError(_nothing_kept(rows, len(albums), min_albums, min_artists))
     encoder = _with_ancestors(kept, hierarchy, aliases=aliases, secondary_weight=secondary_weight)
     return encoder, pa.Table.from_pylist(rows, schema=LABEL_COUNTS_SCHEMA)
+
+
+def default_limits(albums: int) -> tuple[int, int]:
+    """Return the minimum numbers of albums and artists of a label in a collection of so many albums.
+
+    A label needs 2 % of the albums, at least 5 and at most 100, and a tenth as many artists, from 3 to 10.
+
+    Examples
+    --------
+    >>> [default_limits(albums) for albums in (60, 600, 300_000)]
+    [(5, 3), (12, 3), (100, 10)]
+    """
+    of_albums = min(max(albums // 50, 5), 100)
+    return of_albums, min(max(of_albums // 10, 3), 10)
 
 
 def roll_up(counts: pa.Table, hierarchy: Hierarchy) -> list[tuple[str, int, int]]:

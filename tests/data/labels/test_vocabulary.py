@@ -81,10 +81,20 @@ def test_children_count_for_their_ancestors_and_headings_are_no_labels():
 
 
 def test_an_error_reports_the_most_frequent_label_if_none_is_kept():
-    with pytest.raises(
-        LabelError, match=r"No label has 100 albums by 10 artists.* the most frequent label, calm, has 4"
-    ):
+    with pytest.raises(LabelError, match=r"No label has 5 albums by 3 artists.* the most frequent label, calm, has 4"):
         build_vocabulary(ALBUMS)
+
+
+@pytest.mark.parametrize("albums, kept", [(100, 5), (1000, 20), (20_000, 100)])
+def test_rare_labels_of_a_small_collection_are_rarer(albums, kept):
+    # One label on just enough albums by enough artists, one on an album less, one by artists too few.
+    artists = min(max(kept // 10, 3), 10)
+    rows = [([f"artist {i % artists}"], ["enough"], [], []) for i in range(kept)]
+    rows += [([f"artist {i % artists}"], ["rare"], [], []) for i in range(kept - 1)]
+    rows += [([f"artist {i % (artists - 1)}"], ["of few artists"], [], []) for i in range(kept)]
+    rows += [([f"other artist {i}"], ["everywhere"], [], []) for i in range(albums - len(rows))]
+    encoder, _ = build_vocabulary(table(*rows))
+    assert set(encoder.genres) == {"enough", "everywhere"}
 
 
 def test_ten_thousand_labels():
