@@ -112,8 +112,8 @@ class Preprocess:
     ) -> dict[str, Any]:
         """Return ``genres`` and ``descriptors`` above their thresholds, and the most probable ``tags``.
 
-        ``familiarity`` and ``unfamiliar`` are as in `eno.inference.predictions.Prediction`. For embeddings all of these
-        are in a list under ``tracks``.
+        Tags of other families are under the names of the families. ``familiarity`` and ``unfamiliar`` are as in
+        `eno.inference.predictions.Prediction`. For embeddings all of these are in a list under ``tracks``.
         """
         answers = [self._answer(*one, state) for one in zip(data, state["familiarity"], strict=True)]
         encoder = label_of(self._loaded().specs)

@@ -31,14 +31,14 @@ LIMITS = Limits(
 )
 
 
-def save_predictor(store, folder, *, folders=("SR", "Low", "Grouper"), encoder=None):
+def save_predictor(store, folder, *, folders=("SR", "Low", "Grouper"), encoder=None, labels=LABELS):
     """Train a predictor whose labels stand for folders of tracks."""
     names, vectors = store.matrix()
     truth = np.array([[name.startswith(one) for one in folders] for name in names], np.float32)
     head = create_head("knn", k=(3,))
     head.fit(vectors, truth, vectors, truth)
     familiarity = Familiarity.fit(np.repeat(vectors, 3, axis=0), np.arange(3 * len(vectors)))
-    EnoPredictor(encoder or OwnEncoder(), head, LABELS, policy=POLICY, familiarity=familiarity).save(folder)
+    EnoPredictor(encoder or OwnEncoder(), head, labels, policy=POLICY, familiarity=familiarity).save(folder)
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from eno.data.labels.encoder import LabelEncoder
 from eno.serving.cacheable import Cacheable
 from eno.serving.security import Access
 from eno.training.feedback import Feedback
 from tests.browser import launched, needs_browser, wait
-from tests.serving.conftest import make_service, running
+from tests.serving.conftest import make_service, running, save_predictor
 from tests.similarity.small_collection import RATE
 
 pytestmark = needs_browser
@@ -84,6 +85,28 @@ def test_a_file_is_tagged_and_compared(page, song, served):
     found = [row.get_attribute("data-id") for row in page.locator("#neighbours li").all()]
     assert found == [one["track_id"] for one in expected["neighbours"]]
     assert "shared" in page.locator("#neighbours li").first.inner_text()
+
+
+def test_tags_of_other_families_have_their_own_list_and_can_be_corrected(browser, collection, tmp_path):
+    data, store = collection
+    labels = LabelEncoder(["Slowcore"], ["rain"], others={"instruments": ["guitar"]})
+    save_predictor(store, data.root / "others", labels=labels)
+    service = make_service(collection, tmp_path, model="others")
+    with running(service) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address)
+        wait(page, "collectionMap.map && collectionMap.map.canvas.dataset.drawn")
+        open_track(page, TRACK)
+        assert page.locator("#tags h3").all_inner_texts() == ["Genres", "Descriptors", "Instruments"]
+        assert page.locator("#family option").all_inner_texts() == ["descriptor", "genre", "instruments"]
+        page.fill("#add", "Harp")
+        page.select_option("#family", "instruments")
+        page.click("#add-form button")
+        wait(page, "document.querySelector('[data-tag=Harp][data-family=instruments]')")
+        groups = page.evaluate("[...document.querySelectorAll('#colour optgroup')].map((one) => one.label)")
+        assert "tag: instruments" in groups
+    ((family, tag),) = [(one.family, one.tag) for one in Feedback(service.feedback.path).latest()]
+    assert (family, tag) == ("instruments", "Harp")
 
 
 def test_an_unreadable_file_is_explained_and_the_page_stays_usable(page, tmp_path):

@@ -2,11 +2,13 @@
 
 import sys
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from eno.data.lute.albums import FAMILY_LABELS
 from eno.errors import ConfigError, MissingExtra, SimilarityError
 from eno.similarity.groups import Groups
 from eno.similarity.metadata import TrackMetadata
@@ -116,6 +118,14 @@ class TestWhere:
         )
         assert not Where()
         assert Where().mask(metadata).all()
+
+    def test_a_label_of_another_family_as_the_documentation_has_it(self):
+        named = [[{"family": "instruments", "label": "organ"}], None, [{"family": "language", "label": "organ"}]]
+        labels = pa.array(named, FAMILY_LABELS.type)
+        table = pa.table({"track_id": ["a", "b", "c"], FAMILY_LABELS.name: labels})
+        expression = "list_contains(family_labels, {'family': 'instruments', 'label': 'organ'})"
+        assert Where(expression=expression).mask(TrackMetadata(table)).tolist() == [True, False, False]
+        assert expression in (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
 
     def test_values_are_not_interpreted(self, metadata):
         with pytest.raises(SimilarityError, match="No track has the genre"):

@@ -64,6 +64,15 @@ def test_a_folder_cannot_be_read(tmp_path):
         Feedback(tmp_path)
 
 
+def test_labels_of_any_family_are_corrected(tmp_path):
+    labels = LabelEncoder(["rock"], ["organ"], others={"instruments": ["organ"]})
+    feedback = Feedback(tmp_path / "feedback.jsonl")
+    feedback.append([correction("a", "Organ", "add", "instruments"), correction("a", "organ", "add", "unheard of")])
+    truth = np.zeros((1, 3), np.float32)
+    counts, corrected = Feedback(feedback.path).apply(["a"], labels, truth)
+    assert (truth.tolist(), counts.tolist(), corrected.tolist()) == ([[0, 0, 1]], [1], [[False, False, True]])
+
+
 def test_labels_are_corrected(tmp_path):
     feedback = Feedback(tmp_path / "feedback.jsonl")
     feedback.append(
