@@ -122,6 +122,10 @@ def _embed(run: Run, *, json_log: bool, as_json: bool) -> None:
         from eno.training.feedback import Feedback
 
         Feedback(library.data.feedback).follow(report.moved)
+    if report.moved and library.data.written_tags.exists():
+        from eno.tagfiles.written import WrittenTags
+
+        WrittenTags(library.data.written_tags, library.audio_roots).follow(report.moved)
     report_embedding(run.experiment, report, store)
     if json_log:
         _log("end", {**asdict(report), "coverage": report.coverage})

@@ -66,12 +66,17 @@ def _tags(
     separators: SeparatorsOption = ";|",
     as_json: JsonOption = False,
 ) -> None:
-    """Import the genres, styles, moods and groupings in the tags of the audio files, track by track."""
+    """Import the genres, styles, moods and groupings in the tags of the audio files, track by track.
+
+    Those that eno predicted and wrote are left out.
+    """
     from eno.data.imports.tags import FIELDS, labels_of_tags
+    from eno.tagfiles.written import WrittenTags
 
     library = where.open()
     fields = pairs("--field", field, _EXAMPLE) or FIELDS
-    _write(library, "tags", labels_of_tags(library.tracks, fields, separators), as_json=as_json)
+    written = WrittenTags(library.data.written_tags, library.present_audio_roots).read()
+    _write(library, "tags", *labels_of_tags(library.tracks, fields, separators, written), as_json=as_json)
 
 
 @command(importing, "csv")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from eno.inference.predictions import TagProbability
     from eno.tagfiles.edits import TagEdit, UndoLog
     from eno.tagfiles.selection import TagChoice
+    from eno.tagfiles.written import WrittenTags
 
     Wanted = tuple[Path, list[TagProbability] | AudioError, bool]  # whether the file is unfamiliar
 
@@ -110,10 +111,13 @@ def write_tags(
     as_json: JsonOption = False,
 ) -> None:
     """Write predicted tags to audio files. Without --write, only show what would change."""
+    from eno.tagfiles.written import WrittenTags
+
     if undo is not None:
         if paths or store or tagged or write:
             raise ConfigError("--undo cannot be combined with files, --store, --from or --write.")
-        _undo(undo, keep_mtime=keep_mtime)
+        library = where.open(audio_root=audio_root)
+        _undo(undo, WrittenTags(library.data.written_tags, library.present_audio_roots), keep_mtime=keep_mtime)
         return
     if (bool(paths), store is not None, tagged is not None).count(True) != 1:
         raise ConfigError("Specify exactly one source: audio files or folders, --store, or --from.")
@@ -121,7 +125,8 @@ def write_tags(
         raise ConfigError("--from already contains the tags; use --model, --encoder and --album with 'eno tag'.")
     library = where.open(model=model, audio_root=audio_root, device=device)
     log = undo_file or Path(f"write-tags-undo-{datetime.now():%Y%m%d-%H%M%S}.jsonl")
-    run = _Run(options.choice(), options, log if write else None, keep_mtime=keep_mtime, as_json=as_json)
+    written = WrittenTags(library.data.written_tags, library.present_audio_roots)
+    run = _Run(options.choice(), options, log if write else None, written, keep_mtime=keep_mtime, as_json=as_json)
     if tagged is not None:
         wanted = _from_lines(tagged, library if audio_root else None)
     else:
@@ -168,6 +173,7 @@ class _Run:
     choice: TagChoice
     options: ChoiceOptions
     log: Path | None
+    written: WrittenTags
     keep_mtime: bool = field(kw_only=True)
     as_json: bool = field(kw_only=True)
     counts: dict[str, int] = field(default_factory=lambda: {"changed": 0, "unchanged": 0, "unfamiliar": 0, "failed": 0})
@@ -209,6 +215,7 @@ class _Run:
             self.left_out |= dict.fromkeys(self.choice.left_out(found))
             if edit.after and log is not None:
                 write_edit(edit, log, keep_mtime=self.keep_mtime)
+                self.written.add(edit)
         except EnoError:
             raise
         except Exception as error:  # one file does not stop the others
@@ -281,7 +288,7 @@ def _show_error(path: Path, error: AudioError, *, as_json: bool) -> None:
         console.print(f"[bold]{shown(path)}[/]\n  [red]error[/] {shown(error.reason)}")
 
 
-def _undo(log: Path, *, keep_mtime: bool) -> None:
+def _undo(log: Path, written: WrittenTags, *, keep_mtime: bool) -> None:
     from eno.tagfiles.edits import undo
 
     count = failed = 0
@@ -290,6 +297,8 @@ def _undo(log: Path, *, keep_mtime: bool) -> None:
         if error is not None:
             failed += 1
             _show_error(path, error, as_json=False)
+        else:
+            written.forget(path)
     console.print(f"{count - failed} of {count} files have their previous tags again.")
     if failed:
         raise EnoError(f"{failed} of {count} files could not be restored.")

@@ -35,5 +35,7 @@ class DataRoot:
         """The folder of log-mel spectrograms, written by ``scripts/prepare_data.py``."""
         self.feedback = processed / "feedback.jsonl"
         """Corrections of tags, collected by ``eno serve``."""
+        self.written_tags = processed / "written_tags.jsonl"
+        """The tags that ``eno write-tags`` wrote to the files, which are no labels of the user."""
         self.exploration = processed / "exploration.html"
         """The report of ``eno explore``."""

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import mutagen
 import numpy as np
@@ -118,6 +119,19 @@ def test_tags_are_written_to_the_field_that_the_user_chooses(trained, tmp_path):
     undone = succeeds("write-tags", "--undo", tmp_path / "undo.jsonl", cwd=tmp_path)
     assert "2 of 2 files have their previous tags again" in undone.stdout
     assert {"genre", "instruments"}.isdisjoint(mutagen.File(file).keys())
+
+
+def test_written_tags_are_not_imported_as_labels(trained, tmp_path):
+    root, _ = trained
+    shutil.copytree(root, tmp_path / "library")
+    here = {"cwd": tmp_path / "library"}
+    options = ["--model", "model", "--data-root", ".", "--write", "--include-unfamiliar"]
+    succeeds("write-tags", "raw/audio/Artist 1", *options, **here)
+    succeeds("scan", "--data-root", ".", **here)
+    result = eno("import", "tags", "--data-root", ".", **here)
+    assert "no labels were found; for example Artist 1/Album/0.flac: the genre Harsh Noise, which eno predicted" in (
+        " ".join(result.stderr.split())
+    )
 
 
 def test_tagged_lines_of_every_family_can_be_written(trained, tmp_path):

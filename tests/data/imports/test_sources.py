@@ -22,13 +22,13 @@ class TestTags:
             track("b.ogg", genres=[], styles=[], moods=[], groupings=[]),
             track("c.ogg"),
         ])  # fmt: skip
-        (item,) = labels_of_tags(tracks)
+        (item,), _ = labels_of_tags(tracks)
         assert item.track_ids == ["a.ogg"]
         assert item.labels == [
             ("genre", "Rock"), ("genre", "Pop"), ("genre", "Noise Pop"), ("genre", "Shoegaze"),
             ("descriptor", "calm"), ("descriptor", "night"),
         ]  # fmt: skip
-        (item,) = labels_of_tags(tracks, {"mood": "genre"}, separators="")
+        (item,), _ = labels_of_tags(tracks, {"mood": "genre"}, separators="")
         assert item.labels == [("genre", "calm")]
 
     def test_an_unknown_tag_is_an_error(self, collection):
