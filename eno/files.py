@@ -12,12 +12,12 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import platformdirs
 
@@ -118,18 +118,42 @@ def printed_file(folder: Path, name: str) -> Path:
     return odd if odd.exists() else path
 
 
+class Section(NamedTuple):
+    """Start and end, in seconds, of a track that is a part of a file."""
+
+    start_s: float
+    end_s: float
+
+
+_SECTION_ID = re.compile(r"(.*\.[^./#]+)#\d\d+", re.DOTALL)
+
+
+def section_file(track_id: str) -> str | None:
+    """Return the file in the id of a section; None if it is not such an id.
+
+    Examples
+    --------
+    >>> section_file("mixes/1998.flac#07"), section_file("#07/song.flac")
+    ('mixes/1998.flac', None)
+    """
+    found = _SECTION_ID.fullmatch(track_id)
+    return found[1] if found else None
+
+
 @dataclass(frozen=True)
 class AudioRoots:
     """The folders of a music collection. The id of a track is its path below one of them.
 
     If several contain the same path, the first one is used. `exclude` holds globs of files and folders that do not
     belong to the collection: of a name, or with ``/`` of a path below an audio folder. `files`, if not None, are the
-    only files of the collection, as paths in one of the folders.
+    only files of the collection, as paths in one of the folders. `sections` are those tracks that are parts of a
+    file, by their ids: the path of the file, ``#`` and the number of the track.
     """
 
     folders: tuple[Path, ...]
     exclude: tuple[str, ...] = ()
     files: tuple[Path, ...] | None = None
+    sections: Mapping[str, Section] = field(default_factory=dict)
 
     @classmethod
     def of(cls, places: AudioRoots | Path | str | Iterable[Path | str]) -> AudioRoots:
@@ -139,9 +163,18 @@ class AudioRoots:
         return cls((Path(places),) if isinstance(places, str | Path) else tuple(map(Path, places)))
 
     def file(self, track_id: str) -> Path:
-        """Return the path of a track's file, which need not exist."""
-        found = [printed_file(folder, track_id) for folder in self.folders]
+        """Return the path of a track's file, which need not exist; see `section` for a part of a file."""
+        name = self.file_name(track_id)
+        found = [printed_file(folder, name) for folder in self.folders]
         return next((path for path in found if path.exists()), found[0])
+
+    def file_name(self, track_id: str) -> str:
+        """Return the `printable` path of a track's file below its folder."""
+        return track_id.rpartition("#")[0] if track_id in self.sections else track_id
+
+    def section(self, track_id: str) -> Section | None:
+        """Return which part of its file a track is; None if it is all of it."""
+        return self.sections.get(track_id)
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.folders))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eno.config import Settings, load_settings
 from eno.data.layout import DataRoot
 from eno.errors import ConfigError, SimilarityError
-from eno.files import AudioRoots, read_lines
+from eno.files import AudioRoots, Section, read_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -118,12 +118,18 @@ class Library:
         if self.settings.files is not None:
             lines = read_lines(self.settings.files, ConfigError)
             listed = [AudioRoots(folders).file(line.rstrip("\r\n")) for line in lines if line.strip()]
-            return AudioRoots(folders, self.settings.exclude, (*single, *listed))
+            return AudioRoots(folders, self.settings.exclude, (*single, *listed), self._sections)
         if single and len(single) < len(roots):
             raise ConfigError(
                 f"{single[0]} is a file among audio folders. Name folders or files, or a list of files: --files LIST"
             )
-        return AudioRoots(folders, self.settings.exclude, tuple(single) if single else None)
+        return AudioRoots(folders, self.settings.exclude, tuple(single) if single else None, self._sections)
+
+    @property
+    def _sections(self) -> dict[str, Section]:
+        from eno.data.library.outlines import read_sections
+
+        return read_sections(self.data.tracks)
 
     @property
     def present_audio_roots(self) -> AudioRoots | None:

@@ -53,6 +53,9 @@ def scan_lines(report: ScanReport) -> list[str]:
         f"found {report.found} files: {report.added} added, {report.changed} changed, {report.unchanged} unchanged;"
         f" {report.removed} removed, {len(report.problems)} unreadable",
     ]
+    if report.sections:
+        holds = "1 file holds" if report.divided == 1 else f"{report.divided} files hold"
+        lines.append(f"{holds} {report.sections} tracks, according to CUE sheets or chapters")
     lines += [f"unreadable: {track_id}: {reason}" for track_id, reason in report.problems]
     return lines + [f"same audio: {', '.join(ids)}" for ids in report.duplicates]
 

@@ -14,11 +14,12 @@ import numpy as np
 import soundfile
 import soxr
 
-from eno.audio.decoders import Decoder, open_decoder, open_with_ffmpeg
+from eno.audio.decoders import Decoder, SectionDecoder, open_decoder, open_with_ffmpeg
 from eno.audio.heartbeat import note_progress
 from eno.audio.libsndfile import too_long
 from eno.audio.stated_lengths import TOLERANCE_S
 from eno.errors import AudioError
+from eno.files import Section
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +66,8 @@ class AudioInfo:
 
 
 @contextmanager
-def open_audio(path: Path, *, max_duration_s: float = math.inf) -> Iterator[AudioFile]:
-    """Open a file for decoding spans.
+def open_audio(path: Path, *, section: Section | None = None, max_duration_s: float = math.inf) -> Iterator[AudioFile]:
+    """Open a file, or a section of it as if that were a file of its own, for decoding spans.
 
     Raises AudioError if it cannot be opened, is shorter than `MIN_DURATION_S`, or is longer than `max_duration_s`. A
     file that is too long is not decoded to its end.
@@ -86,7 +87,7 @@ def open_audio(path: Path, *, max_duration_s: float = math.inf) -> Iterator[Audi
         raise AudioError(path, f"cannot be opened ({error.strerror})") from error
     if empty:
         raise AudioError(path, "is empty (0 bytes); copy it again from its source")
-    audio = AudioFile(path, max_duration_s=max_duration_s)
+    audio = AudioFile(path, section=section, max_duration_s=max_duration_s)
     try:
         yield audio
     finally:
@@ -109,18 +110,23 @@ _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK:
 class AudioFile:
     """An open audio file; see `open_audio`."""
 
-    def __init__(self, path: Path, *, max_duration_s: float = math.inf) -> None:
-        self.path, self._max_duration_s = path, max_duration_s
+    def __init__(self, path: Path, *, section: Section | None = None, max_duration_s: float = math.inf) -> None:
+        self.path, self._section, self._max_duration_s = path, section, max_duration_s
         self._has_silent_end = False
-        self._decoder: Decoder = open_decoder(path, max_duration_s=max_duration_s)
+        self._decoder = self._in_section(open_decoder(path, max_duration_s=max_duration_s))
         frames, rate = self._decoder.frames, self._decoder.sample_rate
         if frames < MIN_DURATION_S * rate:
             self.close()
             length = f"{frames / rate:.3g} s ({frames} sample{'s' * (frames != 1)})" if frames else "no audio at all"
+            if section is not None:
+                length += f" from {section.start_s:.2f} s to {section.end_s:.2f} s"
             raise AudioError(path, f"holds {length}; at least {MIN_DURATION_S} s are needed")
         if frames > max_duration_s * rate:
             self.close()
             raise too_long(path, max_duration_s)
+
+    def _in_section(self, decoder: Decoder) -> Decoder:
+        return decoder if self._section is None else SectionDecoder(decoder, self._section)
 
     def close(self) -> None:
         """Close the file."""
@@ -213,7 +219,7 @@ class AudioFile:
         if len(read) < frames and decoder.name != "pyav":
             # FFmpeg skips some damage at which libsndfile gives up.
             decoder.close()
-            self._decoder = open_with_ffmpeg(self.path, max_duration_s=self._max_duration_s)
+            self._decoder = self._in_section(open_with_ffmpeg(self.path, max_duration_s=self._max_duration_s))
             decodable, self._decoder.frames = self._decoder.frames, decoder.frames
             if decodable < decoder.frames - TOLERANCE_S * decoder.sample_rate:
                 raise self._ends_early(decodable) from damage

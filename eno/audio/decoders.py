@@ -16,6 +16,7 @@ import soundfile
 
 from eno.audio.libsndfile import SoundFileDecoder
 from eno.audio.stated_lengths import length_is_certain
+from eno.files import Section
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,27 @@ class Decoder(Protocol):
 
     def close(self) -> None:
         """Close the file."""
+
+
+class SectionDecoder:
+    """A section of a file, as if it were a file of its own. It ends with the file if its end lies beyond."""
+
+    def __init__(self, decoder: Decoder, section: Section) -> None:
+        self._decoder = decoder
+        self.sample_rate, self.channels, self.name = decoder.sample_rate, decoder.channels, decoder.name
+        self.container, self.codec = decoder.container, decoder.codec
+        self._begin = round(section.start_s * self.sample_rate)
+        self.frames = max(0, min(decoder.frames, round(section.end_s * self.sample_rate)) - self._begin)
+
+    def read(self, start: int, frames: int, *, seek_to: int | None = None) -> np.ndarray:
+        """Decode a span; see `Decoder.read`."""
+        return self._decoder.read(
+            self._begin + start, frames, seek_to=None if seek_to is None else self._begin + seek_to
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._decoder.close()
 
 
 def open_decoder(path: Path, *, max_duration_s: float = math.inf) -> Decoder:

@@ -35,6 +35,8 @@ _SEEKABLE = "mov,mp4,m4a"
 # Of the others, these state their length in a header; elsewhere FFmpeg estimates it from the file size.
 _STATE_LENGTH = ("matroska", "wv", "ape", "tta")
 
+_latest_length: dict[tuple[Path, int, int, bool], tuple[int, int]] = {}
+
 
 class PyAVDecoder:
     """FFmpeg through PyAV: AAC, ALAC, WMA, WavPack, … and whatever libsndfile refuses or reads only in part.
@@ -84,8 +86,21 @@ class PyAVDecoder:
         if self._seekable:
             self.frames = round(self._stream.duration * self._stream.time_base * self.sample_rate)
         else:
-            self.frames = self._count(max_duration_s)
-            self.channels = self._most_channels
+            self.frames, self.channels = self._length(max_duration_s)
+
+    def _length(self, max_duration_s: float) -> tuple[int, int]:
+        """Return the numbers of frames and channels; decodes the file, unless it is the one that was decoded last.
+
+        A process that embeds the sections of a file opens it for each of them.
+        """
+        status = self._path.stat()
+        key = self._path, status.st_size, status.st_mtime_ns, "ignore_length" in self._options
+        found = _latest_length.get(key)
+        if found is None:
+            found = self._count(max_duration_s), self._most_channels
+            _latest_length.clear()
+            _latest_length[key] = found
+        return found
 
     def _count(self, max_duration_s: float) -> int:
         # The duration of a file is that of its longest stream, and counts from 0 even if the audio begins later.

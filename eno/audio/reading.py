@@ -17,6 +17,7 @@ import numpy as np
 from eno.audio.audio_file import AudioFile, AudioInfo, open_audio
 from eno.audio.silence import has_sound, require_sound, sounding
 from eno.audio.windows import WindowPolicy, fill_window
+from eno.files import Section
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,16 @@ def sounding_blocks(windows: OpenWindows, most: int) -> Iterator[np.ndarray]:
 
 @contextmanager
 def open_windows(
-    path: Path | str, *, sample_rate: int, window_samples: int, policy: WindowPolicy, padding: str = "repeat"
+    path: Path | str,
+    *,
+    sample_rate: int,
+    window_samples: int,
+    policy: WindowPolicy,
+    padding: str = "repeat",
+    section: Section | None = None,
 ) -> Iterator[OpenWindows]:
     """Open a track to decode its windows one by one; see `read_windows`. Iterate while the file is open."""
-    with open_audio(Path(path)) as audio:
+    with open_audio(Path(path), section=section) as audio:
         yield OpenWindows(audio, sample_rate, window_samples, policy, padding)
 
 

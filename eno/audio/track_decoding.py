@@ -16,6 +16,7 @@ from eno.audio.silence import sounding
 from eno.audio.windows import WindowPolicy
 from eno.audio.worker_pool import FILE_TIMEOUT_S, WorkerPool
 from eno.errors import AudioError
+from eno.files import Section
 from eno.spec import EncoderSpec
 
 _HASH_DIGITS = 32
@@ -24,18 +25,24 @@ _SLOT_BYTES = 16 * 2**20
 
 
 class FileStamp(NamedTuple):
-    """Identity of an embedded file: bytes, time of modification in nanoseconds, and hash of the decoded samples."""
+    """Identity of an embedded file: bytes, time of modification in nanoseconds, and hash of the decoded samples.
+
+    If the track is a section of the file, also where that begins and ends.
+    """
 
     size: int
     mtime_ns: int
     samples_hash: str
+    section_start_s: float | None = None
+    section_end_s: float | None = None
 
 
 class TrackRequest(NamedTuple):
-    """Path of a file to decode, unless its samples still have the known hash."""
+    """Path of a file to decode, or section of it, unless its samples still have the known hash."""
 
     file: str
     known_hash: str | None
+    section: Section | None = None
 
 
 class TrackEnd(NamedTuple):
@@ -77,17 +84,17 @@ def decode_track(
 
     Raises AudioError if it cannot be read, is silent (see `eno.audio.silence`), or is being modified.
     """
-    before = _size_and_time(request.file)
+    before, limits = _size_and_time(request.file), request.section or ()
     layout: Any = {"sample_rate": spec.sample_rate, "window_samples": spec.window_samples, "padding": spec.padding}
-    with open_windows(request.file, policy=policy, **layout) as windows:
+    with open_windows(request.file, policy=policy, section=request.section, **layout) as windows:
         if request.known_hash is not None and _hash_of(windows) == request.known_hash:
-            return TrackEnd(FileStamp(*before, request.known_hash), np.zeros(0, bool))
+            return TrackEnd(FileStamp(*before, request.known_hash, *limits), np.zeros(0, bool))
         digest = hashlib.sha256()
         yield TrackHead(windows.duration_s, windows.starts_s)
         heard = yield from sounding(request.file, _hashed(windows, digest), spec.sample_rate)
     if _size_and_time(request.file) != before:
         raise AudioError(request.file, "was modified while it was being read; the next run tries it again")
-    return TrackEnd(FileStamp(*before, digest.hexdigest()[:_HASH_DIGITS]), heard)
+    return TrackEnd(FileStamp(*before, digest.hexdigest()[:_HASH_DIGITS], *limits), heard)
 
 
 def _hash_of(windows: OpenWindows) -> str:

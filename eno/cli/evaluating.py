@@ -92,7 +92,7 @@ def _evaluate(run: Run, *, as_json: bool) -> None:
         source = collection
     found = evaluate_predictor(model, source, split=split, device=library.settings.device)
     out = given["out"] or model / EVALUATION
-    audio = AudioRoots.of(given["audio_root"])
+    audio = AudioRoots(tuple(map(Path, given["audio_root"])), sections=library.audio_roots.sections)
     try:
         write_report(found, out, audio_roots=audio if audio.folders[0].is_dir() else None)
     finally:

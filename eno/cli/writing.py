@@ -29,6 +29,7 @@ from eno.cli.tagged_items import Selection, from_files, from_store, open_for
 from eno.cli.tagging import UNFAMILIAR_REMARK, IncludeUnfamiliarOption, predictor_of
 from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
+from eno.files import AudioRoots, section_file
 from eno.library import Library
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from eno.tagfiles.selection import TagChoice
     from eno.tagfiles.written import WrittenTags
 
-    Wanted = tuple[Path, list[TagProbability] | AudioError, bool]  # whether the file is unfamiliar
+    # The tags or error, None for a section of a file, and whether the file is unfamiliar
+    Wanted = tuple[Path, list[TagProbability] | AudioError | None, bool]
 
 app = typer.Typer()
 
@@ -128,7 +130,7 @@ def write_tags(
     written = WrittenTags(library.data.written_tags, library.present_audio_roots)
     run = _Run(options.choice(), options, log if write else None, written, keep_mtime=keep_mtime, as_json=as_json)
     if tagged is not None:
-        wanted = _from_lines(tagged, library if audio_root else None)
+        wanted = _from_lines(tagged, library.audio_roots, are_ids=bool(audio_root))
     else:
         selection = Selection(threshold=options.threshold)
         wanted = _predicted(library, paths or [], encoder, store, album, selection, trained=model is not None)
@@ -154,16 +156,25 @@ def _predicted(
     if roots is None:
         raise AudioError(str(library.audio_roots), "is not a folder; specify the folder of the audio with --audio-root")
     for one in from_store(predictor, open_for(predictor, store), album, selection):
-        yield from ((roots.file(name), one.found, one.unfamiliar) for name in one.members)
+        yield from (
+            (Path(name), None, False) if name in roots.sections else (roots.file(name), one.found, one.unfamiliar)
+            for name in one.members
+        )
 
 
-def _from_lines(path: Path, library: Library | None) -> Iterator[Wanted]:
+def _from_lines(path: Path, roots: AudioRoots, *, are_ids: bool) -> Iterator[Wanted]:
     from eno.tagfiles.selection import album_files, read_tagged
 
     for name, found, unfamiliar in read_tagged(path):
-        file = Path(name) if library is None else library.audio_roots.file(name)
+        file = roots.file(name) if are_ids else Path(name)
+        if name in roots.sections or (section_file(name) and not file.exists()):
+            yield Path(name), None, False
+            continue
         for one in album_files(file) if file.is_dir() else [file]:
             yield one, found, unfamiliar
+
+
+_OUTCOMES = ("changed", "unchanged", "unfamiliar", "sections", "failed")
 
 
 @dataclass
@@ -176,7 +187,7 @@ class _Run:
     written: WrittenTags
     keep_mtime: bool = field(kw_only=True)
     as_json: bool = field(kw_only=True)
-    counts: dict[str, int] = field(default_factory=lambda: {"changed": 0, "unchanged": 0, "unfamiliar": 0, "failed": 0})
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_OUTCOMES, 0))
     left_out: dict[str, None] = field(default_factory=dict)  # families without a field
 
     def work(self, wanted: Iterator[Wanted]) -> None:
@@ -196,6 +207,10 @@ class _Run:
             try:
                 if isinstance(found, AudioError):
                     raise found
+                if found is None:
+                    self.counts["sections"] += 1
+                    _show_section(path, as_json=self.as_json)
+                    continue
                 if unfamiliar and not self.options.include_unfamiliar:
                     self.counts["unfamiliar"] += 1
                     _show_unfamiliar(path, as_json=self.as_json)
@@ -229,9 +244,11 @@ class _Run:
         if not self.as_json:
             verb = "would change" if self.log is None else "changed"
             unfamiliar = f"{self.counts['unfamiliar']} unfamiliar, " if self.counts["unfamiliar"] else ""
-            console.print(
-                f"{total} files: {changed} {verb}, {self.counts['unchanged']} unchanged, {unfamiliar}{failed} failed."
-            )
+            sections = f"{self.counts['sections']} sections of files, " if self.counts["sections"] else ""
+            others = f"{self.counts['unchanged']} unchanged, {unfamiliar}{sections}{failed} failed"
+            console.print(f"{total} files: {changed} {verb}, {others}.")
+            if sections:
+                console.print("Left out sections of files: the tags of one track do not describe the whole file.")
             if unfamiliar:
                 console.print(f"Left out as {UNFAMILIAR_REMARK}. --include-unfamiliar writes their tags as well.")
             if changed and self.log is None:
@@ -279,6 +296,14 @@ def _show_unfamiliar(path: Path, *, as_json: bool) -> None:
         print_json({"track_id": str(path), **unchanged, "unfamiliar": True})
     else:
         console.print(f"[bold]{shown(path)}[/]\n  [yellow]unfamiliar[/], nothing to write")
+
+
+def _show_section(path: Path, *, as_json: bool) -> None:
+    if as_json:
+        unchanged: dict[str, Any] = {"before": {}, "after": {}, "kept": {}, "written": False}
+        print_json({"track_id": str(path), **unchanged, "section": True})
+    else:
+        console.print(f"[bold]{shown(path)}[/]\n  [dim]a section of a file, nothing to write[/]")
 
 
 def _show_error(path: Path, error: AudioError, *, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,27 @@ from eno.audio.worker_pool import FILE_TIMEOUT_S, WorkerPool
 from eno.cnn.features import AudioFeatureExtractor
 from eno.cores import usable_cores
 from eno.data.layout import DataRoot
+from eno.data.library.outlines import read_sections
 from eno.data.splits.artist_split import read_split
 from eno.data.splits.stratify import SPLITS
 from eno.errors import AudioError, CatalogueError
-from eno.files import AudioRoots, parse_json_lines, printable, read_lines, replace_file, write_json, write_json_lines
+from eno.files import (
+    AudioRoots,
+    Section,
+    parse_json_lines,
+    printable,
+    read_lines,
+    replace_file,
+    write_json,
+    write_json_lines,
+)
 
 logger = logging.getLogger(__name__)
 
 MAKE_FEATURES = "Compute them with: python scripts/prepare_data.py"
 _SETTINGS, _FAILURES, _SOURCES = "features.json", "failures.jsonl", "sources.jsonl"
 
-_Stamp = tuple[int, int]  # size and modification time of an audio file
+_Stamp = tuple[int, int, Section | None]  # size and modification time of an audio file, and which part of it
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,7 @@ class _Job:
     audio: Path
     target: Path
     stamp: _Stamp | None  # None if the audio is gone
+    section: Section | None
 
 
 def feature_path(root: DataRoot, track_id: str) -> Path:
@@ -96,10 +107,11 @@ def prepare_features(
     """
     extractor = AudioFeatureExtractor(sample_rate, n_mels)
     roots = AudioRoots.of(root.audio if audio_roots is None else audio_roots)
+    roots = replace(roots, sections=roots.sections or read_sections(root.tracks))
     ids = [track_id for split in splits for track_id in read_split(root.splits, split)["track_id"].to_pylist()]
     root.features.mkdir(parents=True, exist_ok=True)
     _check_settings(root, extractor.settings)
-    jobs = [_job(root, one, roots.file(one)) for one in dict.fromkeys(ids)]
+    jobs = [_job(root, one, roots) for one in dict.fromkeys(ids)]
     sources = _read_sources(root)
     todo = [job for job in jobs if not _is_current(job, sources.get(job.track_id))]
     made = {job.track_id: job.stamp for job in jobs} | {job.track_id: None for job in todo}
@@ -115,7 +127,10 @@ def prepare_features(
                 on_progress(done, len(todo))
     finally:
         sources |= {track_id: stamp for track_id, stamp in made.items() if stamp is not None}
-        rows = ({"track_id": one, "size": size, "mtime_ns": mtime} for one, (size, mtime) in sorted(sources.items()))
+        rows = (
+            {"track_id": one, "size": size, "mtime_ns": mtime} | ({"section": section} if section else {})
+            for one, (size, mtime, section) in sorted(sources.items())
+        )
         write_json_lines(root.features / _SOURCES, rows)
     tried = {job.track_id for job in jobs}
     others = [one for one in read_failures(root) if one.track_id not in tried]  # of other splits
@@ -165,12 +180,14 @@ def _check_settings(root: DataRoot, wanted: dict[str, Any]) -> None:
         )
 
 
-def _job(root: DataRoot, track_id: str, audio: Path) -> _Job:
+def _job(root: DataRoot, track_id: str, roots: AudioRoots) -> _Job:
+    audio, section = roots.file(track_id), roots.section(track_id)
     try:
         status = audio.stat()
     except OSError:
-        return _Job(track_id, audio, feature_path(root, track_id), None)
-    return _Job(track_id, audio, feature_path(root, track_id), (status.st_size, status.st_mtime_ns))
+        return _Job(track_id, audio, feature_path(root, track_id), None, section)
+    stamp = (status.st_size, status.st_mtime_ns, section)
+    return _Job(track_id, audio, feature_path(root, track_id), stamp, section)
 
 
 def _is_current(job: _Job, source: _Stamp | None) -> bool:
@@ -190,7 +207,14 @@ def _read_sources(root: DataRoot) -> dict[str, _Stamp]:
         return {}
     try:
         rows = parse_json_lines(read_lines(path, CatalogueError), str(path), CatalogueError)
-        return {row["track_id"]: (int(row["size"]), int(row["mtime_ns"])) for _, row in rows}
+        return {
+            row["track_id"]: (
+                int(row["size"]),
+                int(row["mtime_ns"]),
+                Section(*map(float, row["section"])) if "section" in row else None,
+            )
+            for _, row in rows
+        }
     except (ValueError, TypeError, KeyError) as error:
         raise CatalogueError(f"{path}: is damaged ({error!r}). Remove it. {MAKE_FEATURES}") from error
 
@@ -228,7 +252,7 @@ def _extract(extractor: AudioFeatureExtractor, job: _Job) -> str | None:
     try:
         job.target.parent.mkdir(parents=True, exist_ok=True)
         with replace_file(job.target) as temporary, temporary.open("wb") as file:
-            extractor.extract_to(job.audio, file)
+            extractor.extract_to(job.audio, file, job.section)
     except AudioError as error:
         return printable(error.reason)
     except Exception as error:

@@ -20,6 +20,7 @@ from eno.audio.audio_file import open_audio
 from eno.audio.heartbeat import note_progress
 from eno.audio.silence import has_sound, require_sound
 from eno.errors import ConfigError
+from eno.files import Section
 
 FFT_SAMPLES, HOP_SAMPLES = 2048, 512
 """Frame length and hop: 128 and 32 ms at 16 kHz."""
@@ -73,12 +74,13 @@ class AudioFeatureExtractor:
         with self._opened(audio_path) as (frames, blocks):
             return _joined(frames, blocks)[None]
 
-    def extract_to(self, audio_path: Path | str, file: BinaryIO) -> None:
-        """Write what `extract` returns as an NumPy file, block by block, so that memory does not grow with its length.
+    def extract_to(self, audio_path: Path | str, file: BinaryIO, section: Section | None = None) -> None:
+        """Write what `extract` returns, for a file or a section of it, as a NumPy file.
 
-        If an AudioError is raised, what was written is incomplete.
+        This is done block by block, so that memory does not grow with its length. If an AudioError is raised, what was
+        written is incomplete.
         """
-        with self._opened(audio_path) as (frames, blocks):
+        with self._opened(audio_path, section) as (frames, blocks):
             header = {"descr": "<f4", "fortran_order": False, "shape": (1, self.n_mels, frames)}
             np.lib.format.write_array_header_1_0(file, header)
             start = file.tell()
@@ -88,7 +90,7 @@ class AudioFeatureExtractor:
                     file.write(values.tobytes())
 
     @contextmanager
-    def _opened(self, audio_path: Path | str) -> Iterator[tuple[int, Iterator[_Block]]]:
+    def _opened(self, audio_path: Path | str, section: Section | None = None) -> Iterator[tuple[int, Iterator[_Block]]]:
         """Open a file; yield the number of its frames and its features in blocks [shape=(n_mels, n)]."""
         heard: list[bool] = []
 
@@ -98,7 +100,7 @@ class AudioFeatureExtractor:
             note_progress()
             return torch.from_numpy(samples)
 
-        with open_audio(Path(audio_path)) as audio:
+        with open_audio(Path(audio_path), section=section) as audio:
             total = audio.samples(self.sample_rate)
             yield frames_in(total), self._from_spans(total, decoded)
         require_sound(audio_path, heard)

@@ -13,7 +13,7 @@ from eno.audio.reading import probe
 from eno.duplicates.quality import Quality, read_quality
 from eno.duplicates.recordings import SAMPLE_RATE, Recording
 from eno.errors import AudioError
-from eno.files import AudioRoots, printable
+from eno.files import AudioRoots, Section, printable
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class AudioReader:
         missing = [track_id for track_id, duration_s in durations.items() if duration_s is None]
         if self.audio_roots is None or not missing:
             return durations
-        probed = self._each(missing, lambda track_id, path: probe(path, listen=False).duration_s)
+        probed = self._each(missing, lambda track_id, path, section: _duration_s(path, section))
         for done, (track_id, duration_s) in enumerate(probed, 1):
             durations[track_id] = duration_s
             report("reading durations", done, len(missing))
@@ -61,7 +61,7 @@ class AudioReader:
     def recordings(self, ids: Sequence[str]) -> dict[str, Recording]:
         """Decode tracks, all of which are then in memory. Unreadable ones are omitted."""
         missing = [track_id for track_id in ids if track_id not in self._cache and track_id not in self.problems]
-        for track_id, recording in self._each(missing, lambda track_id, path: Recording.read(path)):
+        for track_id, recording in self._each(missing, lambda track_id, path, section: Recording.read(path, section)):
             if recording is not None:
                 begin, end = recording.sounding
                 self._sounding_s[track_id] = (end - begin) / SAMPLE_RATE
@@ -77,20 +77,23 @@ class AudioReader:
     def qualities(self, ids: Sequence[str]) -> dict[str, Quality]:
         """Return the quality of files that were decoded before. Unreadable ones are omitted."""
 
-        def read(track_id: str, path: Path) -> Quality:
-            return read_quality(path, sounding_s=self._sounding_s[track_id], known=self._known.get(track_id))
+        def read(track_id: str, path: Path, section: Section | None) -> Quality:
+            known = self._known.get(track_id)
+            return read_quality(path, section=section, sounding_s=self._sounding_s[track_id], known=known)
 
         return {track_id: quality for track_id, quality in self._each(ids, read) if quality is not None}
 
-    def _each(self, ids: Sequence[str], work: Callable[[str, Path], _T]) -> Iterator[tuple[str, _T | None]]:
-        """Apply a function to the file of every track; None if it fails for any reason."""
+    def _each(
+        self, ids: Sequence[str], work: Callable[[str, Path, Section | None], _T]
+    ) -> Iterator[tuple[str, _T | None]]:
+        """Apply a function to the file, and section of it, of every track; None if it fails for any reason."""
         roots = self.audio_roots
         if roots is None:
             raise ValueError("There is no audio folder to read from.")
 
         def attempt(track_id: str) -> _T | None:
             try:
-                return work(track_id, roots.file(track_id))
+                return work(track_id, roots.file(track_id), roots.section(track_id))
             except AudioError as error:
                 reason = error.reason
             except Exception as error:
@@ -101,3 +104,7 @@ class AudioReader:
             return None
 
         return zip(ids, self.pool.map(attempt, ids), strict=True)
+
+
+def _duration_s(path: Path, section: Section | None) -> float:
+    return probe(path, listen=False).duration_s if section is None else section.end_s - section.start_s

@@ -12,6 +12,7 @@ from scipy.fft import rfft
 
 from eno.audio.audio_file import open_audio
 from eno.data.library.tags import read_tags
+from eno.files import Section
 
 _LOSSLESS = ("pcm", "flac", "alac", "wavpack", "ape", "tta", "float", "double", "wmalossless")
 # How many bits of MP3 one bit of these codecs is worth, by common listening tests.
@@ -52,16 +53,20 @@ class Quality:
     codec: str
 
 
-def read_quality(path: Path, *, sounding_s: float, known: Mapping[str, Any] | None = None) -> Quality:
-    """Measure the quality of a file whose duration without silence at both ends is `sounding_s`.
+def read_quality(
+    path: Path, *, section: Section | None = None, sounding_s: float, known: Mapping[str, Any] | None = None
+) -> Quality:
+    """Measure the quality of a file, or section of it, whose duration without silence at both ends is `sounding_s`.
 
     `known` is its row of ``tracks.parquet``, to avoid reading its tags; it is ignored if the file's size differs.
     """
     size = path.stat().st_size
     with open_audio(path) as audio:
         info = audio.info(listen=False)
-        length = min(info.frames, round(_SPAN_S * info.sample_rate))
-        middle = audio.span(info.sample_rate, (info.frames - length) // 2, length)
+    with open_audio(path, section=section) as audio:
+        frames = audio.samples(info.sample_rate)
+        length = min(frames, round(_SPAN_S * info.sample_rate))
+        middle = audio.span(info.sample_rate, (frames - length) // 2, length)
     tags = known if known is not None and known.get("size") == size else vars(read_tags(path))
     fields = ("artist", "album_artist", "album", "title", "track_number", "year", "genres", "musicbrainz_recording_id")
     codec = f"{info.container} {info.codec}".lower()

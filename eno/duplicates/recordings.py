@@ -26,6 +26,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.ndimage import uniform_filter1d
 
 from eno.audio.audio_file import open_audio
+from eno.files import Section
 
 SAMPLE_RATE = 8000
 """Sample rate for comparisons: every codec preserves the waveform up to 4 kHz."""
@@ -120,9 +121,9 @@ class Recording:
         self.powers = np.concatenate([[0.0], np.cumsum(np.square(self.changes, dtype=np.float64).sum(axis=1))])
 
     @classmethod
-    def read(cls, path: Path) -> Recording:
-        """Decode a file; raise an AudioError if that fails."""
-        with open_audio(path) as audio:
+    def read(cls, path: Path, section: Section | None = None) -> Recording:
+        """Decode a file, or a section of it; raise an AudioError if that fails."""
+        with open_audio(path, section=section) as audio:
             length = min(audio.samples(SAMPLE_RATE), round(MAX_DURATION_S * SAMPLE_RATE))
             return cls(audio.span(SAMPLE_RATE, 0, length))
 

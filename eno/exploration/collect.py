@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from eno.data.families import DESCRIPTOR, GENRE, HEADINGS, families_of, lists_of
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
+from eno.data.library.outlines import own_audio
 from eno.data.library.scanning import read_tracks
 from eno.data.lute.albums import LABEL_COLUMNS, album_artists, read_albums, release_years
 from eno.data.matching.matcher import albums_with_tracks, read_matches
@@ -48,7 +49,7 @@ def explore(
     hints = [f"No {name} yet. Create them with: eno {command}" for name, found, command in sources if found is None]
     picture, problem = None, None
     if tracks is not None:
-        picture, problem = choose_track(AudioRoots.of(audio_roots or root.audio), tracks, matches, albums, track)
+        picture, problem = choose_track(AudioRoots.of(audio_roots or own_audio(root)), tracks, matches, albums, track)
     elif track is not None:
         raise CatalogueError(f"{track!r} cannot be plotted before the audio files are scanned. Run: eno scan")
     fields = {name: albums[name] for name in LABEL_COLUMNS}

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eno.audio.reading import decode, probe
+from eno.audio.audio_file import open_audio
 from eno.data.lute.albums import LABEL_COLUMNS
 from eno.errors import AudioError, CatalogueError
 from eno.exploration.statistics import PICTURE_S, TrackPicture
-from eno.files import AudioRoots
+from eno.files import AudioRoots, Section
 
 _PICTURE_RATE = 22_050
 _PICTURE_COLUMNS = 1000
@@ -36,7 +36,7 @@ def choose_track(
     problem = "No track is pictured: none is readable."
     for chosen in candidates:
         try:
-            samples = _start_of(audio_roots.file(chosen))
+            samples = _start_of(audio_roots.file(chosen), audio_roots.section(chosen))
         except AudioError as error:
             problem = f"No track is pictured: {error}"
             continue
@@ -46,11 +46,11 @@ def choose_track(
     return None, problem
 
 
-def _start_of(path: Path) -> np.ndarray:
-    """Decode the beginning of a file; an hour of its features would need gigabytes."""
-    info = probe(path, listen=False)
-    whole = info.frames * _PICTURE_RATE // info.sample_rate
-    return decode(path, sample_rate=_PICTURE_RATE, samples=min(whole, PICTURE_S * _PICTURE_RATE))
+def _start_of(path: Path, section: Section | None) -> np.ndarray:
+    """Decode the beginning of a track; an hour of its features would need gigabytes."""
+    with open_audio(path, section=section) as audio:
+        samples = min(audio.samples(_PICTURE_RATE), PICTURE_S * _PICTURE_RATE)
+        return audio.span(_PICTURE_RATE, 0, samples)
 
 
 def picture_track(track_id: str, samples: np.ndarray, sample_rate: int, labels: list[str]) -> TrackPicture:

@@ -125,8 +125,12 @@ def _digest(script: str) -> str:
 def _audio(roots: AudioRoots, ids: list[str], folder: Path) -> dict[str, Any]:
     root_of = None
     if len(roots.folders) > 1:
-        exists = ([printed_file(root, name).exists() for root in roots.folders] for name in ids)
+        exists = ([printed_file(root, roots.file_name(name)).exists() for root in roots.folders] for name in ids)
         root_of = pack(np.array([found.index(True) if any(found) else 0 for found in exists], np.int64))
-    # The page derives links from ids, except for names with bytes that are not UTF-8.
-    odd = {row: audio_address(roots, name, folder) for row, name in enumerate(ids) if "\\x" in name}
+    # The page derives links from ids, except for names with bytes that are not UTF-8 and sections of files.
+    odd = {
+        row: audio_address(roots, name, folder)
+        for row, name in enumerate(ids)
+        if "\\x" in name or name in roots.sections
+    }
     return {"roots": [audio_address(root, "", folder) for root in roots.folders], "root_of": root_of, "odd": odd}

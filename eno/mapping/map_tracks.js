@@ -51,7 +51,7 @@ const mapTracks = (() => {
         const path = id(i).split("/").map(encodeURIComponent).join("/");
         return content.audio.odd[i] || `${content.audio.roots[rootOf ? rootOf[i] : 0]}/${path}`;
       },
-      title: (i) => content.titles[i] || content.files[i].replace(/\.[^.]+$/, ""),
+      title: (i) => content.titles[i] || content.files[i].replace(/\.[^.#]+(#\d+)?$/, "$1"),
       value: (name, i) => (columns[name] ? named(columns[name], i) : ""),
       year: (i) => years[i] || "",
       neighboursOf: (i) => Array.from({ length: k }, (_, j) => ({ row: rows[i * k + j], percent: percent[i * k + j] })),

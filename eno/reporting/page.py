@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -113,14 +113,16 @@ def _finalize(value: object) -> object:
 
 
 def audio_address(audio_roots: AudioRoots | Path, track_id: str, folder: Path) -> str:
-    """Return the link from a page in `folder` to the audio file of a track."""
-    roots = AudioRoots(tuple(Path(os.path.realpath(root)) for root in AudioRoots.of(audio_roots).folders))
-    track = roots.file(track_id)
+    """Return the link from a page in `folder` to the audio file of a track, or to the section of a file that it is."""
+    given = AudioRoots.of(audio_roots)
+    roots = replace(given, folders=tuple(Path(os.path.realpath(root)) for root in given.folders))
+    track, section = roots.file(track_id), roots.section(track_id)
+    part = f"#t={section.start_s:.3f},{section.end_s:.3f}" if section else ""
     try:
         relative = Path(os.path.relpath(track, os.path.realpath(folder)))
     except ValueError:  # another drive on Windows
-        return track.as_uri()
-    return quote(os.fsencode(relative.as_posix()))
+        return track.as_uri() + part
+    return quote(os.fsencode(relative.as_posix())) + part
 
 
 def is_numeric(rows: Sequence[Sequence[object]], column: int) -> bool:

@@ -112,6 +112,9 @@ class TrackDetail(Track):
     descriptors: list[str] = Field(description="Descriptors in the catalogue")
     others: dict[str, list[str]] = Field(default={}, description="Labels of other families in the catalogue")
     audio: bool = Field(description="Whether its audio can be played")
+    section: tuple[float, float] | None = Field(
+        default=None, description="Start and end in its audio file in seconds, if it is a part of that"
+    )
     tags: list[Tag] = Field(description="Predicted tags, the most probable first")
     familiarity: float | None = Field(default=None, description=_FAMILIARITY)
     unfamiliar: bool = Field(default=False, description=_UNFAMILIAR)

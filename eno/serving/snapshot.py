@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eno.data.layout import DataRoot
+from eno.data.library.outlines import own_audio, read_sections
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.embeddings.store.joined_stores import open_stores
 from eno.encoders import Encoder
@@ -100,7 +101,11 @@ class Snapshot:
         if index.level != "tracks":
             raise ConfigError(f"{index.folder}: is an index of {index.level}; the service needs an index of tracks.")
         root = None if sources.data_root is None else DataRoot(sources.data_root)
-        audio_roots = sources.audio_roots or (root.audio if root and root.audio.is_dir() else None)
+        audio_roots = None if sources.audio_roots is None else AudioRoots.of(sources.audio_roots)
+        if root is not None and audio_roots is not None:
+            audio_roots = replace(audio_roots, sections=read_sections(root.tracks))  # the tables may be new
+        elif root is not None and root.audio.is_dir():
+            audio_roots = own_audio(root)
         tags = None
         if predictor is not None and sources.model is not None:
             tags = open_tag_table(

@@ -36,8 +36,8 @@ class TrackCatalogue:
         self, tracks: IndexedTracks, predictor: EnoPredictor | None, audio_roots: AudioRoots | Path | None
     ) -> None:
         self._tracks, self._predictor = tracks, predictor
-        folders = () if audio_roots is None else AudioRoots.of(audio_roots).folders
-        self._audio_folders = [Path(os.path.realpath(folder)) for folder in folders]
+        self._roots = AudioRoots(()) if audio_roots is None else AudioRoots.of(audio_roots)
+        self._audio_folders = [Path(os.path.realpath(folder)) for folder in self._roots.folders]
         self.rows = np.flatnonzero(tracks.index.live)
         self._names = SubstringIndex.open(tracks.index.folder / "names", self._texts())
 
@@ -87,7 +87,9 @@ class TrackCatalogue:
         known = self._metadata(row)
         lists: dict[str, Any] = {name: list(known.get(name) or ()) for name in ("genres", "descriptors")}
         lists["others"] = by_family(known.get(FAMILY_LABELS.name))
-        return {**self.summary(row), **lists, "audio": self.audio(self._tracks.index.track_id(row)) is not None}
+        track_id = self._tracks.index.track_id(row)
+        section = self._roots.section(track_id)
+        return {**self.summary(row), **lists, "audio": self.audio(track_id) is not None, "section": section}
 
     def _metadata(self, row: int) -> dict[str, Any]:
         return self._tracks.metadata.row(int(self._tracks.metadata_rows[row]))
@@ -107,7 +109,7 @@ class TrackCatalogue:
     def audio(self, track_id: str) -> Path | None:
         """Return the audio file of a track; None if it is missing, or a link that leads out of the audio folders."""
         for folder in self._audio_folders:
-            path = Path(os.path.realpath(printed_file(folder, track_id)))
+            path = Path(os.path.realpath(printed_file(folder, self._roots.file_name(track_id))))
             if path.is_file() and any(map(path.is_relative_to, self._audio_folders)):
                 return path
         return None

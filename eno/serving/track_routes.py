@@ -157,7 +157,7 @@ def similar_to_track(
     },
 )
 def audio(track_id: str, catalogue: TheCatalogue) -> AudioFile:
-    """Return the audio file of a track, or the range in the Range header."""
+    """Return the audio file of a track, or the range in the Range header. A section of a file is not cut out of it."""
     _row(catalogue, track_id)
     path = catalogue.audio(track_id)
     if path is None:

@@ -99,7 +99,7 @@ def write_m3u(
     """Write an extended M3U playlist in UTF-8 (M3U8), and return the tracks whose file does not exist.
 
     Paths are relative to the playlist unless `absolute`. A file name that cannot be written as one line of UTF-8 always
-    becomes a ``file://`` URL.
+    becomes a ``file://`` URL. Options of VLC, which others ignore, name the start and end of a section of a file.
     """
     lines, missing = ["#EXTM3U"], []
     folder, roots = path.absolute().parent, AudioRoots.of(audio_roots)
@@ -109,7 +109,11 @@ def write_m3u(
             missing.append(one.track_id)
         shown = " - ".join(part for part in (one.artist, one.title) if part) or file.stem
         seconds = -1 if one.duration_s is None else round(one.duration_s)
-        lines += [f"#EXTINF:{seconds},{' '.join(shown.split())}", _address(file, folder, absolute)]
+        lines.append(f"#EXTINF:{seconds},{' '.join(shown.split())}")
+        if section := roots.section(one.track_id):
+            limits = zip(("start", "stop"), section, strict=True)
+            lines += [f"#EXTVLCOPT:{name}-time={time_s:.3f}" for name, time_s in limits]
+        lines.append(_address(file, folder, absolute))
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as temporary:
         temporary.write_bytes(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))

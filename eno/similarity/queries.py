@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eno.errors import ConfigError, SimilarityError
-from eno.files import printable
+from eno.files import Section, printable
 from eno.similarity.indexed import IndexedTracks
 from eno.similarity.lookup import unknown_track
 from eno.similarity.query import NOTHING, Query, to_unit
@@ -57,6 +57,7 @@ def of_file(
     encoder: Encoder,
     policy: WindowPolicy,
     *,
+    section: Section | None = None,
     from_s: float | None = None,
     to_s: float | None = None,
     track_id: str | None = None,
@@ -67,6 +68,8 @@ def of_file(
     ----------
     encoder, policy
         Encoder and windows of the index's store.
+    section : Section, optional
+        Which part of the file the track is; by default all of it.
     from_s, to_s : float, optional
         Start and end of a passage in seconds.
     track_id : str, optional
@@ -84,7 +87,7 @@ def of_file(
     from eno.similarity.query_audio import encode_audio
 
     tracks.index.require(encoder.spec)
-    audio = encode_audio(path, encoder, policy, from_s=from_s, to_s=to_s)
+    audio = encode_audio(path, encoder, policy, section=section, from_s=from_s, to_s=to_s)
     return of_audio(tracks, audio, encoder.spec, name=printable(path), from_s=from_s, track_id=track_id)
 
 

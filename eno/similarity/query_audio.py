@@ -12,6 +12,7 @@ from eno.audio.silence import has_sound, require_sound
 from eno.audio.windows import WindowPolicy, fill_window
 from eno.encoders import Encoder
 from eno.errors import AudioError, ConfigError
+from eno.files import Section
 
 _BATCH = 16
 
@@ -35,9 +36,15 @@ class EncodedAudio:
 
 
 def encode_audio(
-    path: Path, encoder: Encoder, policy: WindowPolicy, *, from_s: float | None = None, to_s: float | None = None
+    path: Path,
+    encoder: Encoder,
+    policy: WindowPolicy,
+    *,
+    section: Section | None = None,
+    from_s: float | None = None,
+    to_s: float | None = None,
 ) -> EncodedAudio:
-    """Encode a file, or the passage from `from_s` to `to_s` seconds.
+    """Encode a file or a section of it, or the passage from `from_s` to `to_s` seconds of either.
 
     The policy determines the windows of a whole file. A passage gets windows that overlap by half, from its start to
     its end; if it is shorter than a window, it fills one as a short track does. Windows without sound are left out, see
@@ -52,7 +59,7 @@ def encode_audio(
     """
     spec = encoder.spec
     rate, length = spec.sample_rate, spec.window_samples
-    with open_audio(path) as audio:
+    with open_audio(path, section=section) as audio:
         first, last = _span(path, audio, rate, from_s, to_s)
         if from_s is not None or to_s is not None:
             policy = WindowPolicy(hop_s=length / rate / 2)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eno.data.layout import DataRoot
+from eno.data.library.outlines import own_audio
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import AudioError, ConfigError, SimilarityError
 from eno.files import AudioRoots, printable
@@ -116,7 +117,7 @@ class SoundsLike:
         root = data_root if isinstance(data_root, DataRoot | None) else DataRoot(Path(data_root))
         found = open_or_build(opened, index, level=level, on_progress=on_progress, **options)
         if audio_roots is None and root is not None and root.audio.is_dir():
-            audio_roots = root.audio
+            audio_roots = own_audio(root)
         metadata = metadata_of(found, root)
         return cls(found, opened, encoder=encoder, metadata=metadata, audio_roots=audio_roots)
 
@@ -147,19 +148,28 @@ class SoundsLike:
         track, passage = self.find(name), from_s is not None or to_s is not None
         if track is not None and not passage:
             return queries.of_track(self.tracks, track)
-        file, exists = Path(name), os.path.exists(name)
+        file, exists, section = Path(name), os.path.exists(name), None
         if track is not None and not exists:
             if self.audio_roots is None:
                 raise ConfigError(
                     f"The audio of {track} is needed to encode a passage. Specify its folder with --audio-root."
                 )
-            file = self.audio_roots.file(track)
+            file, section = self.audio_roots.file(track), self.audio_roots.section(track)
         elif track is None and not exists:
             return queries.of_track(self.tracks, printable(str(name)))  # raises, with a suggestion
         if file.is_dir():
             raise AudioError(file, "is a folder. Specify a file, or an album with --like-album")
         encoder = self._require_encoder(printable(file))
-        return queries.of_file(self.tracks, file, encoder, self.store.policy, from_s=from_s, to_s=to_s, track_id=track)
+        return queries.of_file(
+            self.tracks,
+            file,
+            encoder,
+            self.store.policy,
+            section=section,
+            from_s=from_s,
+            to_s=to_s,
+            track_id=track,
+        )
 
     def _require_encoder(self, name: str) -> Encoder:
         if self.encoder is None and self._load_encoder is not None:

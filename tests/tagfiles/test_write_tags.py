@@ -17,6 +17,7 @@ from eno.data.library.tags import read_tags
 from eno.errors import LabelError
 from eno.inference.export import beets_line, csv_header, csv_lines, picard_line
 from eno.inference.predictions import TagProbability
+from eno.library import Library
 from eno.models.calibration.calibrate import Calibration
 from eno.models.familiarity import Familiarity
 from eno.tagfiles.selection import TagChoice, read_tagged
@@ -186,6 +187,35 @@ def test_tracks_of_a_store(eno, tmp_path):
     rows = [json.loads(line) for line in from_store.splitlines()]
     assert rows == [row for row in map(json.loads, from_files.splitlines()) if "error" not in row]
     assert eno(*arguments[:-2], "gone")[2].startswith("error: gone: is not a folder")
+
+
+def test_the_tags_of_a_section_are_never_written_to_the_whole_file(eno, prepared, tmp_path):
+    """A file of two songs, which a CUE sheet names."""
+    first, second = (music(4, 48_000, seed=seed) for seed in (30, 31))
+    (tmp_path / "music" / "mix").mkdir()
+    path = write(tmp_path / "music" / "mix", "flac", np.concatenate([first, second]), 48_000)
+    lines = ["TRACK 01 AUDIO", "INDEX 01 00:00:00", "TRACK 02 AUDIO", "INDEX 01 00:04:00"]
+    path.with_suffix(".cue").write_text("\n".join(['FILE "flac.flac" WAVE', *lines]))
+    assert eno("scan", "music", "--data-root", "data", "--min-coverage", "0")[0] == 0
+    store = EmbeddingStore.open(tmp_path / "store")
+    roots = Library.open(audio_roots=["music"], data_root="data").audio_roots
+    embed_folder(roots, prepared[1].encoders[0], store)
+    assert [name for name in store.track_ids() if "mix" in name] == ["mix/flac.flac#01", "mix/flac.flac#02"]
+    before = path.read_bytes()
+    library = ("--audio-root", "music", "--data-root", "data")
+    arguments = ("write-tags", "--store", "store", "--model", "model", *library, "--write", "--undo-file", "old")
+    code, shown, problem = eno(*arguments)
+    assert code == 0, problem
+    assert "7 files: 5 changed, 0 unchanged, 2 sections of files, 0 failed." in shown
+    assert "the tags of one track do not describe the whole file" in shown and path.read_bytes() == before
+    code, tagged, _ = eno("tag", "--store", "store", "--model", "model", "--json")
+    (tmp_path / "tags.jsonl").write_text(tagged)
+    assert '"mix/flac.flac#02"' in tagged
+    for options in (library, library[:2], ("--data-root", "data"), ()):
+        _, shown, _ = eno("write-tags", "--from", "tags.jsonl", *options, "--write", "--undo-file", "more", "--json")
+        found = {row["track_id"]: row for row in map(json.loads, shown.splitlines())}
+        assert [found[f"mix/flac.flac#0{number}"]["section"] for number in (1, 2)] == [True, True]
+        assert path.read_bytes() == before
 
 
 @pytest.fixture

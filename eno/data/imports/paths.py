@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from eno.files import printable
+from eno.files import printable, section_file
 
 
 class TrackPaths:
@@ -32,9 +32,11 @@ class TrackPaths:
             parents = track_id.split("/")[:-1]
             for depth in range(1, len(parents) + 1):
                 self._by_folder["/".join(parents[:depth])].append(track_id)
+            if file := section_file(track_id):
+                self._by_folder[file].append(track_id)
 
     def find(self, path: str) -> list[str]:
-        """Return the track at a path, or the tracks below a folder; an empty list if there are none, or it is unclear.
+        """Return the track at a path, or those below a folder or in a file; an empty list if that is none, or unclear.
 
         A path is absolute, relative to an audio folder, or the end of exactly one track's path, with or without the
         suffix.

@@ -5,26 +5,29 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, overload
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eno.data.library.walking import Excluded, Found, walk
+from eno.data.library.walking import Excluded, Found, is_cue_sheet, walk
 from eno.errors import AudioError
-from eno.files import AudioRoots, printable
+from eno.files import AudioRoots, Section, printable
 
 logger = logging.getLogger(__name__)
 
 
 class Track(NamedTuple):
-    r"""An audio file.
+    r"""An audio file, or a section of one.
 
     Its id is its path below its audio folder, with ``/``, so that it stays the same when the folder moves. Bytes that
-    are not UTF-8 are written as ``\xNN``. Size and modification time are None for dangling links.
+    are not UTF-8 are written as ``\xNN``. The id of a section ends with ``#`` and the number of the track. Size and
+    modification time are those of the file, and None for dangling links.
     """
 
     id: str
@@ -32,6 +35,7 @@ class Track(NamedTuple):
     name: str  # the path below the root, as it is on disk
     size: int | None = None
     mtime_ns: int | None = None
+    section: Section | None = None
 
     @property
     def file(self) -> str:
@@ -43,15 +47,27 @@ class Track(NamedTuple):
         """Path of the file."""
         return Path(self.file)
 
+    @property
+    def place(self) -> str:
+        """Path of the file, and for a section where it begins and ends, as a fragment of a URL would say it."""
+        return (
+            self.file if self.section is None else f"{self.file}#t={self.section.start_s:.3f},{self.section.end_s:.3f}"
+        )
+
 
 class Tracks(Sequence[Track]):
     """Audio files, sorted by id. They are kept in columns, since a collection may have millions.
+
+    A file with `sections` is replaced by these.
 
     Attributes
     ----------
     ids : pa.Array of str
     sizes, mtimes_ns : np.ndarray [shape=(n,), dtype=int64]
         -1 in place of None.
+    are_sections : np.ndarray [shape=(n,), dtype=bool]
+    cue_sheets : list of (str, str)
+        Audio folders and paths below them.
     empty_roots : list of str
         Audio folders without audio files.
     unread : dict of Path to str
@@ -60,16 +76,23 @@ class Tracks(Sequence[Track]):
         Numbers of files that are not audio by suffix, and of folders that were not entered by name.
     """
 
-    def __init__(self, roots: Sequence[str], found: Sequence[Found]) -> None:
+    def __init__(
+        self, roots: Sequence[str], found: Sequence[Found], sections: Mapping[str, Section] = MappingProxyType({})
+    ) -> None:
         names = [name for files in found for name in files.names]
-        ids = pa.array([printable(name) for name in names], pa.string())
+        ids, files_of, self._sections = pa.array([printable(name) for name in names], pa.string()), None, sections
+        if sections:
+            ids, files_of = _with_sections(ids, sections)
         order = pc.sort_indices(ids)  # stable, so files of the same name are in the order of their roots
         if len(roots) > 1:
             order = _without_repeated(ids, order)
-        rows = order.to_numpy()
+        rows = order.to_numpy() if files_of is None else files_of[order.to_numpy()]
         self._roots, self._names = roots, [names[row] for row in rows.tolist()]
         self._root_of = np.repeat(np.arange(len(found), dtype=np.int16), [len(files.names) for files in found])[rows]
         self.ids: Any = ids.take(order)
+        self.are_sections = np.zeros(len(rows), bool)
+        if sections:
+            self.are_sections = pc.is_in(self.ids, value_set=pa.array(sections, pa.string())).to_numpy(False)
         self.sizes, self.mtimes_ns = (
             np.concatenate([np.frombuffer(column, np.int64) for column in columns])[rows]
             for columns in ([files.sizes for files in found], [files.mtimes_ns for files in found])
@@ -80,11 +103,12 @@ class Tracks(Sequence[Track]):
             for name, reason in files.unread.items()
         }
         self.left_out: Counter[str] = sum((files.left_out for files in found), Counter())
+        self.cue_sheets = [(root, name) for root, files in zip(roots, found, strict=True) for name in files.cue_sheets]
         self._unread = {printable(name) for files in found for name in files.unread}
         self._empty = {printable(name) for files in found for name in files.empty}
         self.empty_roots = [root for root, files in zip(roots, found, strict=True) if not files.names]
-        if len(self) < len(names):
-            self._warn_of_repeated(names, set(rows.tolist()))
+        if len(roots) > 1 and len(kept := set(rows.tolist())) < len(names):
+            self._warn_of_repeated(names, kept)
         del ids, order
         pa.default_memory_pool().release_unused()  # for a million files, it would keep 80 MB
 
@@ -100,7 +124,11 @@ class Tracks(Sequence[Track]):
             return [self[one] for one in range(*place.indices(len(self)))]
         name, size, mtime_ns = self._names[place], int(self.sizes[place]), int(self.mtimes_ns[place])
         root = self._roots[self._root_of[place]]
-        return Track(printable(name), root, name, *((None, None) if size < 0 else (size, mtime_ns)))
+        track = Track(printable(name), root, name, *((None, None) if size < 0 else (size, mtime_ns)))
+        if not self.are_sections[place]:
+            return track
+        track_id = self.ids[place].as_py()
+        return track._replace(id=track_id, section=self._sections[track_id])
 
     def deleted(self, missing: Iterable[str]) -> set[str]:
         """Return those of some ids without a file whose file was deleted, and log a warning about the others.
@@ -129,14 +157,26 @@ class Tracks(Sequence[Track]):
         return None
 
     def _warn_of_repeated(self, names: list[str], kept: set[int]) -> None:
-        repeated = next(printable(name) for row, name in enumerate(names) if row not in kept)
-        first = self[pc.index(self.ids, repeated).as_py()]
+        repeated = next(name for row, name in enumerate(names) if row not in kept)
+        first = self._roots[self._root_of[self._names.index(repeated)]]
         logger.warning(
             "%d files have the same path in several audio folders, for example %s; the one in %s is used.",
-            len(names) - len(self),
-            repeated,
-            printable(first.root),
+            len(names) - len(kept),
+            printable(repeated),
+            printable(first),
         )
+
+
+def _with_sections(ids: pa.Array, sections: Mapping[str, Section]) -> tuple[pa.Array, np.ndarray]:
+    """Replace the ids of files by those of their sections; also return the row of the file of each."""
+    of_file: dict[str, list[str]] = {}
+    for track_id in sections:
+        of_file.setdefault(track_id.rpartition("#")[0], []).append(track_id)
+    divided = pc.is_in(ids, value_set=pa.array(of_file, pa.string())).to_numpy(False)
+    parts = [(row, one) for row in np.flatnonzero(divided).tolist() for one in of_file[ids[row].as_py()]]
+    whole = np.flatnonzero(~divided)
+    rows = np.concatenate([whole, np.array([row for row, _ in parts], np.int64)])
+    return pa.concat_arrays([ids.take(pa.array(whole)), pa.array([one for _, one in parts], pa.string())]), rows
 
 
 def _without_repeated(ids: pa.Array, order: pa.Array) -> pa.Array:
@@ -148,7 +188,8 @@ def _without_repeated(ids: pa.Array, order: pa.Array) -> pa.Array:
 def find_tracks(audio_roots: AudioRoots | Path | str | Iterable[Path | str]) -> Tracks:
     """Find the audio files of a collection.
 
-    Files count as audio by their suffix, see `eno.audio.formats.AUDIO_SUFFIXES`. Recycle bins, snapshots and other
+    Files count as audio by their suffix, see `eno.audio.formats.AUDIO_SUFFIXES`. A file with `AudioRoots.sections` is
+    replaced by these. Recycle bins, snapshots and other
     folders of the system, what `AudioRoots.exclude` matches, and links to folders are skipped. Links to files are
     followed; dangling ones are included, so that they are reported as unreadable. If several audio folders contain the
     same path, the first one is used, with a warning. A folder that cannot be listed is reported in `Tracks.unread`. An
@@ -167,8 +208,8 @@ def find_tracks(audio_roots: AudioRoots | Path | str | Iterable[Path | str]) -> 
                 raise AudioError(folders[place], reason)
     roots = [os.fspath(folder) for folder in folders]
     if given.files is not None:
-        return Tracks(roots, _listed(given, given.files))
-    return Tracks(roots, [walk(root, given.exclude) for root in roots])
+        return Tracks(roots, _listed(given, given.files), given.sections)
+    return Tracks(roots, [walk(root, given.exclude) for root in roots], given.sections)
 
 
 def _listed(given: AudioRoots, files: Iterable[Path]) -> list[Found]:
@@ -191,6 +232,10 @@ def _listed(given: AudioRoots, files: Iterable[Path]) -> list[Found]:
             status = None
         found[place].sizes.append(-1 if status is None else status.st_size)
         found[place].mtimes_ns.append(-1 if status is None else status.st_mtime_ns)
+    for place, here in enumerate(found):
+        for folder in dict.fromkeys(os.path.dirname(name) for name in here.names):
+            with suppress(OSError), os.scandir(roots[place] / folder) as entries:
+                here.cue_sheets += [os.path.join(folder, one.name) for one in entries if is_cue_sheet(one.name)]
     return found
 
 

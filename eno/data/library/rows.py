@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from eno.audio.reading import probe
+from eno.data.library.cue import CueError
 from eno.data.library.files import Track
+from eno.data.library.outlines import Outline, own_outline
 from eno.data.library.packets import packet_hash
 from eno.data.library.tags import read_tags
 from eno.errors import AudioError
@@ -18,24 +21,37 @@ logger = logging.getLogger(__name__)
 
 
 class RowRequest(NamedTuple):
-    """A file to read, or only to hash if its row is `known`."""
+    """A file to read, or only to hash if its rows are `known`; `outline` is that of a CUE sheet beside it."""
 
     track: Track
-    known: dict[str, Any] | None
+    known: list[dict[str, Any]] | None
     hash_audio: bool
+    outline: Outline | None = None
 
 
-def read_row(request: RowRequest) -> dict[str, Any]:
-    """Return the row of a file, with the reason as its ``problem`` if it cannot be read."""
+def read_rows(request: RowRequest) -> list[dict[str, Any]]:
+    """Return the row of a file, or those of its sections, with the reason as ``problem`` if it cannot be read."""
     track = request.track
     if request.known is not None:
         return _with_hash(request.known, track)
     row = empty_row(track)
+    rows = [row]
     with _problem_recorded(row, track):
         info = probe(track.path, listen=False)
         row |= {name: getattr(info, name) for name in ("duration_s", "sample_rate", "channels", "container", "codec")}
         row |= vars(read_tags(track.path))
-    return _with_hash(row, track) if request.hash_audio and "problem" not in row else row
+        row["cue_hash"] = None if request.outline is None else request.outline.cue_hash
+        outline = request.outline or own_outline(track.path, track.id, info.container)
+        rows = [row] if outline is None else _divided(row, outline)
+    return _with_hash(rows, track) if request.hash_audio and "problem" not in row else rows
+
+
+def _divided(row: dict[str, Any], outline: Outline) -> list[dict[str, Any]]:
+    try:
+        return outline.rows(row)
+    except CueError as error:
+        logger.warning("%s: stays one track, because %s does not fit (%s).", row["track_id"], outline.source, error)
+        return [row]
 
 
 def empty_row(track: Track) -> dict[str, Any]:
@@ -43,10 +59,15 @@ def empty_row(track: Track) -> dict[str, Any]:
     return {"track_id": track.id, "size": track.size, "mtime_ns": track.mtime_ns}
 
 
-def _with_hash(row: dict[str, Any], track: Track) -> dict[str, Any]:
-    with _problem_recorded(row, track):
-        row["packet_hash"] = packet_hash(track.path)
-    return row
+def _with_hash(rows: list[dict[str, Any]], track: Track) -> list[dict[str, Any]]:
+    with _problem_recorded(rows[0], track):
+        digest = packet_hash(track.path)
+        for row in rows:
+            row["packet_hash"] = digest
+            if row.get("start_s") is not None:
+                section = f"{digest} {row['start_s']} {row['end_s']}"
+                row["packet_hash"] = hashlib.sha256(section.encode()).hexdigest()
+    return rows
 
 
 @contextmanager

@@ -41,6 +41,11 @@ def is_audio(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES and not name.startswith("._")
 
 
+def is_cue_sheet(name: str) -> bool:
+    """Return whether a file is a CUE sheet by its name."""
+    return name.lower().endswith(".cue") and not name.startswith("._")
+
+
 class Excluded:
     """Files and folders that the user excludes by globs: of a name, or with ``/`` of a path below the audio folder."""
 
@@ -69,6 +74,8 @@ class Found:
         Folders that could not be listed completely, and why.
     empty : list of str
         Folders without any content.
+    cue_sheets : list of str
+        Paths of the CUE sheets.
     """
 
     def __init__(self) -> None:
@@ -77,6 +84,7 @@ class Found:
         self.left_out: Counter[str] = Counter()
         self.unread: dict[str, str] = {}
         self.empty: list[str] = []
+        self.cue_sheets: list[str] = []
 
     def extend(self, other: Found) -> None:
         """Add what another folder holds."""
@@ -86,6 +94,7 @@ class Found:
         self.left_out += other.left_out
         self.unread |= other.unread
         self.empty += other.empty
+        self.cue_sheets += other.cue_sheets
 
 
 def walk(root: str, exclude: Iterable[str] = ()) -> Found:
@@ -146,6 +155,8 @@ def _take(entry: os.DirEntry[str], path: str, folders: list[str], found: Found, 
     elif entry.is_symlink() and _links_to_folder(entry):
         found.left_out["links to folders"] += 1
     elif not is_audio(name) or excluded(name, path):
+        if is_cue_sheet(name) and not excluded(name, path):
+            found.cue_sheets.append(path)
         found.left_out[_kind(name)] += 1
     else:
         found.names.append(path)

@@ -266,7 +266,7 @@ class _Run:
 
     def _fail(self, track: Track, reason: str, *, passing: bool = False) -> None:
         size, mtime_ns = (None, None) if passing else (track.size, track.mtime_ns)
-        self.failures[track.id] = Failure(track.id, track.file, reason, size, mtime_ns)
+        self.failures[track.id] = Failure(track.id, track.place, reason, size, mtime_ns)
         if track.id in self._plan.held:  # with vectors of the earlier file
             self._amendments[track.id] = Amendment(gone=True)
 

@@ -110,7 +110,7 @@ def embed_tracks(
 
 
 def _request(task: Task) -> TrackRequest:
-    return TrackRequest(task.track.file, task.known_hash)
+    return TrackRequest(task.track.file, task.known_hash, task.track.section)
 
 
 @dataclass(eq=False)

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eno.data.library.files import Tracks
+from eno.data.library.files import Track, Tracks
 from eno.embeddings.job.executor import Task
 from eno.embeddings.store.ledger import AMENDMENT_SCHEMA, Failure, Ledger
 from eno.errors import StoreError
+from eno.files import Section
 
 _NONE = -1  # in place of a row, a size or a time
 
@@ -57,7 +58,8 @@ class Plan:
 def make_plan(tracks: Tracks, held: pa.Table, ledger: Ledger, *, retry_failed: bool) -> Plan:
     """Compare the tracks of a collection with those of a store.
 
-    A file is unchanged if it has the size and modification time with which it was embedded, or if these are unknown.
+    A file is unchanged if it has the size and modification time with which it was embedded, or if these are unknown; a
+    section of a file also if it begins and ends where it did.
     Otherwise it becomes a task, which compares its samples: also with those of a track without a file, since the file
     may have been renamed. `held` is ``store.tracks(also_gone=True)``.
 
@@ -83,7 +85,7 @@ def make_plan(tracks: Tracks, held: pa.Table, ledger: Ledger, *, retry_failed: b
         if row != _NONE:
             plan.held.add(track.id)
         failure = failed.get(track.id)
-        if failure and not retry_failed and (failure.size, failure.mtime_ns) == (track.size, track.mtime_ns):
+        if failure and not retry_failed and _is_same(failure, track):
             plan.failures[track.id] = failure
             continue
         if row == _NONE and place in moved:
@@ -94,10 +96,17 @@ def make_plan(tracks: Tracks, held: pa.Table, ledger: Ledger, *, retry_failed: b
     return plan
 
 
+def _is_same(failure: Failure, track: Track) -> bool:
+    """Whether a track is still what failed. The path of a file may differ, but not the limits of a section."""
+    limits = track.place.removeprefix(track.file)
+    return failure.path.endswith(limits) and (failure.size, failure.mtime_ns) == (track.size, track.mtime_ns)
+
+
 def _moved(tracks: Tracks, held: pa.Table, rows: np.ndarray) -> dict[int, int]:
     """Map the places of new tracks to the rows of tracks without a file that have the same size.
 
-    Of several with that size, the one with the same modification time, which renaming does not change.
+    Of several with that size, the one with the same modification time, which renaming does not change. Sections of a
+    file must begin and end at the same places.
     """
     missing = np.ones(len(held), bool)
     missing[rows[rows != _NONE]] = False
@@ -105,15 +114,17 @@ def _moved(tracks: Tracks, held: pa.Table, rows: np.ndarray) -> dict[int, int]:
     if not missing.any() or not len(new):
         return {}
     sizes, times = (pc.fill_null(held[name], _NONE).to_numpy() for name in ("size", "mtime_ns"))
-    stamps: dict[tuple[int, int], int] = {}
-    of_size: dict[int, list[int]] = {}
+    sections = _sections(held)
+    stamps: dict[tuple[int, int, Section | None], int] = {}
+    of_size: dict[tuple[int, Section | None], list[int]] = {}
     for row in np.flatnonzero(missing & (sizes >= 0) & held["samples_hash"].is_valid().to_numpy()).tolist():
-        stamps[int(sizes[row]), int(times[row])] = row
-        of_size.setdefault(int(sizes[row]), []).append(row)
+        stamps[int(sizes[row]), int(times[row]), sections.get(row)] = row
+        of_size.setdefault((int(sizes[row]), sections.get(row)), []).append(row)
     found: dict[int, int] = {}
     for place in new.tolist():
-        size, several = int(tracks.sizes[place]), of_size.get(int(tracks.sizes[place]), [])
-        row = stamps.get((size, int(tracks.mtimes_ns[place])), several[0] if len(several) == 1 else _NONE)
+        size, section = int(tracks.sizes[place]), tracks[place].section
+        several = of_size.get((size, section), [])
+        row = stamps.get((size, int(tracks.mtimes_ns[place]), section), several[0] if len(several) == 1 else _NONE)
         if row != _NONE:
             found[place] = row
     return found
@@ -125,7 +136,18 @@ def _unchanged(tracks: Tracks, held: pa.Table, rows: np.ndarray) -> np.ndarray:
         then = pc.fill_null(held[name], _NONE).to_numpy()
         then = np.append(then, _NONE)[rows]  # row -1 is the last one
         same &= (then == _NONE) | (then == now)
+    sections = _sections(held)
+    for place in np.flatnonzero(same & tracks.are_sections).tolist():
+        same[place] = sections.get(int(rows[place])) == tracks[place].section
     return same
+
+
+def _sections(held: pa.Table) -> dict[int, Section]:
+    """Return the rows of tracks that are sections of a file."""
+    limits = held.select(["section_start_s", "section_end_s"])
+    rows = np.flatnonzero(limits["section_start_s"].is_valid().to_numpy())
+    found = limits.take(pa.array(rows, pa.int64())).to_pydict().values()
+    return {row: Section(*one) for row, one in zip(rows.tolist(), zip(*found, strict=True), strict=True)}
 
 
 def _amend(

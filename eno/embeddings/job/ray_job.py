@@ -16,17 +16,19 @@ from eno.audio.worker_pool import FILE_TIMEOUT_S, WorkerPool
 from eno.data.library.files import Track
 from eno.embeddings.job.executor import Embedded, Failed, Result, Task, Untouched
 from eno.embeddings.job.pipeline import LocalExecutor, embed_tracks, load_again
+from eno.embeddings.store.parts import FILE_SCHEMA
 from eno.errors import ConfigError, EnoError, MissingExtra
+from eno.files import Section
 from eno.spec import EncoderSpec
 
-_TASKS = pa.schema([("task", pa.int64()), ("file", pa.binary()), ("known_hash", pa.string())])
+_TASKS = pa.schema(
+    [("task", pa.int64()), ("file", pa.binary()), ("known_hash", pa.string()), ("section", pa.list_(pa.float64()))]
+)
 _RESULTS = pa.schema(
     [
         ("task", pa.int64()),
         ("reason", pa.string()),
-        ("size", pa.int64()),
-        ("mtime_ns", pa.int64()),
-        ("samples_hash", pa.string()),
+        *FILE_SCHEMA,
         ("duration_s", pa.float64()),
         ("starts_s", pa.list_(pa.float64())),
         ("vectors", pa.binary()),
@@ -106,6 +108,7 @@ class RayExecutor:
         # Paths may hold bytes that are not UTF-8, which Arrow does not accept as text.
         rows = [
             {"task": number, "file": os.fsencode(task.track.file), "known_hash": task.known_hash}
+            | {"section": task.track.section}
             for number, task in enumerate(tasks)
         ]
         share = self._share or min(128, max(8, len(rows) // 64))
@@ -125,7 +128,7 @@ class RayExecutor:
     def _result(self, track: Track, row: dict[str, Any]) -> Result:
         if row["reason"] is not None:
             return Failed(track, row["reason"])
-        stamp = FileStamp(row["size"], row["mtime_ns"], row["samples_hash"])
+        stamp = FileStamp(**{name: row[name] for name in FILE_SCHEMA.names})
         if row["vectors"] is None:
             return Untouched(track, stamp)
         shape = (len(row["starts_s"]), len(self._spec.layers), self._spec.dim)
@@ -147,7 +150,16 @@ class _Embedder:
         if self._pool is None:
             self._pool = self._executor.pool()
         tasks = [
-            Task(Track(str(row["task"]), "", os.fsdecode(row["file"])), row["known_hash"]) for row in batch.to_pylist()
+            Task(
+                Track(
+                    str(row["task"]),
+                    "",
+                    os.fsdecode(row["file"]),
+                    section=None if row["section"] is None else Section(*row["section"]),
+                ),
+                row["known_hash"],
+            )
+            for row in batch.to_pylist()
         ]
         try:
             rows = [_row(result) for result in embed_tracks(self._encoder, self._pool, tasks, lambda: False)]

@@ -27,8 +27,16 @@ FOLDER = "parts"
 PART_BYTES = 64 * 2**20
 """Approximate size of a part."""
 DTYPES = {"float16": np.float16, "float32": np.float32}
-FILE_SCHEMA = pa.schema([("size", pa.int64()), ("mtime_ns", pa.int64()), ("samples_hash", pa.string())])
-"""Columns that describe the embedded file; null in stores of the first format."""
+FILE_SCHEMA = pa.schema(
+    [
+        ("size", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("samples_hash", pa.string()),
+        ("section_start_s", pa.float64()),
+        ("section_end_s", pa.float64()),
+    ]
+)
+"""Columns that describe the embedded file, see `FileStamp`; null where an earlier format lacks them."""
 STORE_TRACK_SCHEMA = pa.schema([("track_id", pa.string()), ("part", pa.int32()), ("windows", pa.int64()), *FILE_SCHEMA])
 """Columns of tables of tracks: ``part`` is the number of the part with the windows, ``windows`` their number."""
 _EARLIER_NAMES = {"samples_hash": "audio_hash"}
@@ -78,7 +86,7 @@ class Parts:
     ) -> int:
         """Write windows, with vectors [shape=(n, layers * dim)] in the store's dtype; return the part's number."""
         names = pa.array(track_ids, pa.string()).dictionary_encode()
-        stamps = [files.get(name) or (None, None, None) for name in names.dictionary.to_pylist()]
+        stamps = [files.get(name) or (None,) * len(FILE_SCHEMA) for name in names.dictionary.to_pylist()]
         columns = [pa.array([stamp[place] for stamp in stamps], type_) for place, type_ in enumerate(FILE_SCHEMA.types)]
         repeated = [column.take(names.indices) for column in columns]
         rows = [names.cast(pa.string()), pa.array(starts_s, pa.float64()), self._binary(vectors), *repeated]

@@ -70,7 +70,7 @@ const eno = (() => {
 
   const address = (id, behind = "") => `v1/tracks/${id.split("/").map(encodeURIComponent).join("/")}${behind}`;
   const link = (id) => `#/track/${encodeURIComponent(id)}`;
-  const titleOf = (track) => track.title || track.track_id.replace(/^.*\//, "").replace(/\.[^.]+$/, "");
+  const titleOf = (track) => track.title || track.track_id.replace(/^.*\//, "").replace(/\.[^.#]+(#\d+)?$/, "$1");
 
   function playButton(track) {
     const button = make("button", { type: "button", className: "play", text: "▶", data: { play: track.track_id } });
@@ -95,7 +95,7 @@ const eno = (() => {
 
   let current = null;
 
-  function play(track) {
+  async function play(track) {
     const audio = byId("audio");
     if (current && current.track_id === track.track_id) {
       if (audio.paused) audio.play().catch(() => {});
@@ -106,7 +106,13 @@ const eno = (() => {
     byId("player").hidden = false;
     byId("playing").href = link(track.track_id);
     byId("playing").replaceChildren(titleOf(track), make("small", { text: credits(track) }));
-    audio.src = address(track.track_id, "/audio");
+    let part = ""; // of a file, which the browser plays alone (W3C Media Fragments)
+    if (/#\d+$/.test(track.track_id)) {
+      const { section } = await ask(address(track.track_id)).catch(() => ({}));
+      if (current !== track) return;
+      if (section) part = `#t=${section.join(",")}`;
+    }
+    audio.src = address(track.track_id, "/audio") + part;
     audio.play().catch(() => {}); // the error event below reports the reason
   }
 

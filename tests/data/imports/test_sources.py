@@ -72,6 +72,12 @@ class TestPaths:
     def test_an_end_that_fits_several_tracks_means_none(self):
         assert TrackPaths(["a/1.ogg", "b/1.ogg"]).find("1.ogg") == []
 
+    def test_a_file_means_all_of_its_sections(self):
+        ids = ["a/mix.flac#01", "a/mix.flac#02", "a/song.flac"]
+        paths = TrackPaths(ids, [Path("/music")])
+        assert paths.find("/music/a/mix.flac") == paths.find("a/mix.flac") == ids[:2]
+        assert paths.find("a/mix.flac#02") == ids[1:2]
+
 
 class TestCsv:
     def read(self, tmp_path, text, **options):

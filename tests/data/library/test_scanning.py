@@ -259,7 +259,7 @@ def test_an_interrupted_scan_is_resumed_while_a_folder_is_not_mounted(library, t
 def test_files_that_crash_or_hang_the_decoder_fail_alone(library, tmp_path, monkeypatch):
     shutil.copy(library / "mp3" / "mp3.mp3", library / "crashes.mp3")
     shutil.copy(library / "mp3" / "mp3.mp3", library / "hangs.mp3")
-    monkeypatch.setattr(scanning, "read_row", read_or_die)
+    monkeypatch.setattr(scanning, "read_rows", read_or_die)
     report = scan(library, tmp_path / "tracks.parquet", workers=2, file_timeout_s=2)
     problems = dict(report.problems)
     assert set(problems) == {"crashes.mp3", "hangs.mp3"}
@@ -274,7 +274,7 @@ def read_or_die(request):
         os.kill(os.getpid(), signal.SIGSEGV)
     while request.track.id == "hangs.mp3":
         time.sleep(0.02)
-    return rows_module.read_row(request)
+    return rows_module.read_rows(request)
 
 
 def test_pipes_sockets_and_devices_are_rows_with_a_reason(library, tmp_path):
