@@ -103,16 +103,27 @@ def place_indexed(
 
     The places are kept in the folder ``map`` of the index, those of the last three samples and layouts.
     """
-    method = choose_method(method, len(ids))
-    deciding = [_FORMAT, store.state(), index.space.digest(), method, seed]
-    digest = hashlib.sha256(json.dumps(deciding).encode())
-    digest.update("\n".join(ids).encode("utf-8", "surrogatepass"))
-    path = index.folder / "map" / f"{digest.hexdigest()[:16]}.safetensors"
+    path = _path(index, store, ids, method, seed)
     places = _read(path, len(ids))
     if places is None:
         places = place_tracks(store.view(ids), space=index.space, method=method, seed=seed, on_progress=on_progress)
         _keep(path, places)
     return places
+
+
+def find_places(
+    index: SimilarityIndex, store: EmbeddingStore, ids: Sequence[str], *, method: Method = "auto", seed: int = 0
+) -> Places | None:
+    """Return what `place_indexed` kept; None if it has not placed these tracks yet."""
+    return _read(_path(index, store, ids, method, seed), len(ids))
+
+
+def _path(index: SimilarityIndex, store: EmbeddingStore, ids: Sequence[str], method: Method, seed: int) -> Path:
+    method = choose_method(method, len(ids))
+    deciding = [_FORMAT, store.state(), index.space.digest(), method, seed]
+    digest = hashlib.sha256(json.dumps(deciding).encode())
+    digest.update("\n".join(ids).encode("utf-8", "surrogatepass"))
+    return index.folder / "map" / f"{digest.hexdigest()[:16]}.safetensors"
 
 
 def drawn_at_random(ids: list[str], most: int, seed: int = 0) -> list[str]:

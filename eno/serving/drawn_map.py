@@ -94,7 +94,7 @@ class DrawnMap:
                 own = np.asarray(table.probabilities[code])[places]
                 better = own > best
                 best[better], found[better] = own[better], code
-        table.forget()
+                table.forget()
         found[places < 0] = -1
         return pa.array([name for _, name in self._tags], pa.string()).take(pa.array(found, mask=found < 0))
 

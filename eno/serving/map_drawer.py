@@ -10,11 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eno.mapping.places import MOST_TRACKS, Places, drawn_at_random, place_indexed
+from eno.mapping.place_process import place_in_process
+from eno.mapping.places import MOST_TRACKS, Places, drawn_at_random, find_places, place_indexed
 from eno.serving.drawn_map import DrawnMap
 from eno.serving.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
+
+
+_MANY_TRACKS = 20_000  # are placed in another process, which takes seconds to start
 
 
 class _Superseded(Exception):
@@ -77,15 +81,18 @@ class MapDrawer:
         rows, of, key = np.array([row_of[name] for name in ids], np.int64), len(row_of), _key(snapshot)
         del row_of
         if self._kept is None or self._kept[0] != key or not np.array_equal(self._kept[1], rows):
-            placed = place_indexed(
-                index,
-                sounds.store,
-                ids,
-                method=snapshot.map_method,
-                on_progress=lambda _done, _total: self._check(snapshot, key),
-            )
+            placed = self._place(snapshot, ids, key)
             self._kept = key, rows, placed
         return DrawnMap(snapshot, self._kept[2], rows, of=of)
+
+    def _place(self, snapshot: Snapshot, ids: list[str], key: tuple[str, ...]) -> Places:
+        assert snapshot.sounds is not None
+        source = snapshot.sounds.tracks.index, snapshot.sounds.store, ids
+        if len(ids) > _MANY_TRACKS and find_places(*source, method=snapshot.map_method) is None:
+            return place_in_process(*source, method=snapshot.map_method, on_wait=lambda: self._check(snapshot, key))
+        return place_indexed(
+            *source, method=snapshot.map_method, on_progress=lambda _done, _total: self._check(snapshot, key)
+        )
 
 
 def _key(snapshot: Snapshot) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from eno.mapping.projection import Method
 from eno.serving.track_catalogue import TrackCatalogue
 from eno.similarity.index.index import SimilarityIndex, index_folder
 from eno.similarity.index.manifest import MANIFEST
-from eno.similarity.metadata import TrackMetadata
+from eno.similarity.kept_metadata import metadata_of
 from eno.similarity.sounds_like import SoundsLike
 from eno.similarity.tag_table import open_tag_table
 
@@ -115,7 +115,7 @@ class Snapshot:
                 predictor,
                 on_predict=lambda: logger.info("predicting the tags of %s, once for this predictor", store.path),
             )
-        metadata = TrackMetadata.read(index.track_ids(), root)
+        metadata = metadata_of(index, root)
         sounds = SoundsLike(index, store, encoder=encoder, metadata=metadata, tags=tags, audio_roots=audio_roots)
         for note in sounds.notes:
             logger.warning("%s", note)

@@ -130,7 +130,7 @@ class TrackCatalogue:
         counts = []
         for of_tag, limit in zip(table.probabilities, limits, strict=True):
             counts.append(int(np.count_nonzero((np.asarray(of_tag).view(np.uint16) > limit) & shown)))
-        table.forget()
+            table.forget()
         return dict(zip(table.names, counts, strict=True))
 
     @cached_property

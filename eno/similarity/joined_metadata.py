@@ -27,17 +27,21 @@ from eno.similarity.columns import flat, mapped
 
 _FOLDER_TRACKS = 100  # an untagged folder with more tracks is a pile of files, not an album
 _FROM_TRACKS = ("duration_s", "track_number", "disc_number", "sample_rate", "channels", "container", "codec", "size")
+_OF_TRACKS = ("track_id", "artist", "album_artist", "title", "album", "year", "genres", *_FROM_TRACKS)
 _DERIVED = _GENRES, _CREDITED, _RELEASED = "all_genres", "credited_artists", "released"
 _FROM_ALBUMS = (
     "primary_genres", "secondary_genres", "descriptors", "languages", "release_date", "rating", FAMILY_LABELS.name
 )  # fmt: skip
+_OF_ALBUMS = ("file_name", "name", "artists", *_FROM_ALBUMS)
 
 
 def join_tables(ids: pa.Array, root: DataRoot | None) -> pa.Table:
     """Join what a collection's tables hold about some (distinct) tracks. Missing tables are skipped."""
     tracks, matches, albums = _tables(root)
-    of_track = _look_up(ids, tracks, "track_id")
     of_match = _look_up(ids, matches.filter(pc.equal(matches["decision"], "matched")), "track_id")
+    # Before rows are repeated for every track of an album: its list of tracks is most of the table.
+    tracks, albums = _needed(tracks, TRACK_SCHEMA, _OF_TRACKS), _needed(albums, ALBUM_SCHEMA, _OF_ALBUMS)
+    of_track = _look_up(ids, tracks, "track_id")
     used = pc.is_in(albums["file_name"], of_match["file_name"].combine_chunks())
     of_album = _look_up(of_match["file_name"].combine_chunks(), _with_derived(albums.filter(used)), "file_name")
     return _joined(ids, of_track, of_album)
@@ -55,6 +59,11 @@ def _tables(root: DataRoot | None) -> tuple[pa.Table, pa.Table, pa.Table]:
         for read, name, schema in reading
     )
     return tracks, matches, albums
+
+
+def _needed(table: pa.Table, schema: pa.Schema, names: tuple[str, ...]) -> pa.Table:
+    """Return some columns of a schema, and those that are not in it."""
+    return table.select([name for name in table.column_names if name in names or name not in schema.names])
 
 
 def _with_derived(albums: pa.Table) -> pa.Table:

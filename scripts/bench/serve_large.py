@@ -152,12 +152,13 @@ def report(service: Service) -> None:
 
 
 def main() -> None:
-    """Make the collection, and measure the service twice: with and without what it keeps on disk."""
+    """Make the collection, and measure the service twice: the second time it finds on disk what the first one kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tracks", type=int, default=30_000)
     parser.add_argument("--labels", type=int, default=300)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--layout", default="auto", help="layout of the map")
+    parser.add_argument("--fresh", action="store_true", help="remove the index, and what is kept beside it, first")
     options = parser.parse_args()
     folder: Path = options.folder
     if not (folder / "served").is_dir():
@@ -165,7 +166,8 @@ def main() -> None:
         make(folder, options.tracks, options.labels, seed=0)
         add_names(folder)
         add_predictor(folder)
-    shutil.rmtree(folder / "store" / "index", ignore_errors=True)
+    if options.fresh:
+        shutil.rmtree(folder / "store" / "index", ignore_errors=True)
     for run in ("the first time", "again"):
         print(f"-- {run}, load {os.getloadavg()[0]:.1f}", flush=True)
         service = Service(folder / "served", folder / "store", folder, layout=options.layout)

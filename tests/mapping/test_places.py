@@ -1,12 +1,16 @@
 """Places of tracks are kept by what they depend on, and do not depend on whether vectors are read in blocks."""
 
+import multiprocessing
+
 import numpy as np
 import pytest
 
 from eno.audio.windows import WindowPolicy
 from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.errors import SimilarityError
 from eno.mapping import places
-from eno.mapping.places import drawn_at_random, place_indexed, place_tracks
+from eno.mapping.place_process import place_in_process
+from eno.mapping.places import drawn_at_random, find_places, place_indexed, place_tracks
 from eno.similarity.index.build import build_index
 from tests.fakes import ProjectionEncoder
 
@@ -58,3 +62,16 @@ def test_a_sample_keeps_the_order():
     assert (len(set(drawn)), drawn) == (7, sorted(drawn))
     assert drawn == drawn_at_random(IDS, 7, seed=2) != drawn_at_random(IDS, 7, seed=3)
     assert drawn_at_random(IDS, 40) == IDS
+
+
+def test_another_process_places_the_same(store):
+    index = build_index(store)
+    waits = []
+    found = place_in_process(index, store, IDS, method="pca", on_wait=lambda: waits.append(1))
+    assert same(found, find_places(index, store, IDS, method="pca"))
+    assert same(found, place_tracks(store.matrix(IDS)[1], space=index.space, method="pca"))
+    with pytest.raises(SimilarityError, match=r"cannot be placed: .*gone\.flac"):
+        place_in_process(index, store, [*IDS, "gone.flac"], method="pca")
+    with pytest.raises(KeyError, match="stop"):
+        place_in_process(index, store, IDS[::-1], method="pca", on_wait=lambda: {}["stop"])
+    assert multiprocessing.active_children() == []

@@ -1,0 +1,71 @@
+"""Place the tracks of a large collection in a process of its own.
+
+UMAP holds Python's global lock for up to a second at a time, in which a service could not answer. And what UMAP and its
+compiler need is given back to the system when the process ends.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.errors import SimilarityError
+from eno.mapping.places import Places, place_indexed
+from eno.mapping.projection import Method
+from eno.similarity.index.index import SimilarityIndex
+
+_CHECKED_S = 0.5
+_NICE = 10  # requests come first
+
+
+def place_in_process(
+    index: SimilarityIndex,
+    store: EmbeddingStore,
+    ids: Sequence[str],
+    *,
+    method: Method = "auto",
+    on_wait: Callable[[], None] = lambda: None,
+) -> Places:
+    """Do what `eno.mapping.places.place_indexed` does, in another process.
+
+    The process is ended if `on_wait`, which is called twice a second, raises an exception. A SimilarityError says why
+    the other process failed.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiving, sending = context.Pipe(duplex=False)
+    arguments = sending, index.folder, store.path, list(ids), method
+    process = context.Process(target=_work, args=arguments, name="eno-map", daemon=True)
+    try:
+        process.start()
+        sending.close()
+        while not receiving.poll(_CHECKED_S):
+            on_wait()
+        found = receiving.recv()
+    except EOFError:
+        process.join()
+        raise SimilarityError(
+            f"The process that places the tracks of the map ended with status {process.exitcode}. It may have lacked "
+            "memory."
+        ) from None
+    finally:
+        receiving.close()
+        if process.pid is not None:
+            process.terminate()
+            process.join()
+    if isinstance(found, str):
+        raise SimilarityError(f"The tracks of the map cannot be placed: {found}")
+    places: Places = found
+    return places
+
+
+def _work(sending: Connection, index: Path, store: Path | str, ids: list[str], method: Method) -> None:
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+    try:
+        sending.send(place_indexed(SimilarityIndex.open(index), EmbeddingStore.open(store), ids, method=method))
+    except Exception as error:
+        sending.send(f"{error}" or type(error).__name__)
