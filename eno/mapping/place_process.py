@@ -7,7 +7,6 @@ compiler need is given back to the system when the process ends.
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,7 +18,6 @@ from eno.mapping.projection import Method
 from eno.similarity.index.index import SimilarityIndex
 
 _CHECKED_S = 0.5
-_NICE = 10  # requests come first
 
 
 def place_in_process(
@@ -63,8 +61,6 @@ def place_in_process(
 
 
 def _work(sending: Connection, index: Path, store: Path | str, ids: list[str], method: Method) -> None:
-    if hasattr(os, "nice"):
-        os.nice(_NICE)
     try:
         sending.send(place_indexed(SimilarityIndex.open(index), EmbeddingStore.open(store), ids, method=method))
     except Exception as error:

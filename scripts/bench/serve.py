@@ -76,7 +76,9 @@ class Service:
 
     def memory_mb(self) -> float:
         """Return the memory of the process and its children, with shared pages counted once."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        # Any thread may have started a child.
+        lists = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        children = [pid for one in lists for pid in one.read_text().split()]
         total = 0
         for pid in (str(self.process.pid), *children):
             found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
