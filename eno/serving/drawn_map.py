@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eno.data.families import family_entries
+from eno.data.lute.albums import FAMILY_LABELS
 from eno.mapping.map_content import pack
 from eno.mapping.map_points import map_points
 from eno.mapping.places import Places
@@ -107,18 +109,29 @@ class DrawnMap:
             probabilities = np.asarray(self._tracks.tags.probabilities[code])[places].astype(np.float32)
             values = np.where(places < 0, 0, np.rint(probabilities * _FULL))
         else:
-            lists = _taken(self._tracks.metadata.table[_COLUMNS[family]], self._tracks.metadata_rows[self._rows])
             values = np.zeros(len(self))
-            owners = pc.list_parent_indices(lists).filter(pc.equal(pc.list_flatten(lists), name))
-            values[owners.to_numpy()] = _FULL
+            values[self._points_with(family, name)] = _FULL
         return Cacheable.of(json.dumps(pack(values.astype(np.int64))).encode())
+
+    def _points_with(self, family: str, name: str) -> np.ndarray:
+        """Return the points with a tag of the catalogue."""
+        column = _COLUMNS.get(family, FAMILY_LABELS.name)
+        lists = _taken(self._tracks.metadata.table[column], self._tracks.metadata_rows[self._rows])
+        if family in _COLUMNS:
+            points, named = pc.list_parent_indices(lists).to_numpy(), pc.equal(pc.list_flatten(lists), name)
+        else:
+            points, entries = family_entries(lists)
+            named = pc.and_(pc.equal(entries.field("family"), family), pc.equal(entries.field("label"), name))
+        found: np.ndarray = points[pc.fill_null(named, False).to_numpy(zero_copy_only=False)]
+        return found
 
     def track(self, row: int) -> dict[str, Any]:
         """Return what the map shows of a point."""
         at = int(self._rows[row])
         rows, cosines = (of_all[row].tolist() for of_all in self._neighbours)
         detail = self._catalogue.detail(at)
-        tags = [*detail["genres"], *detail["descriptors"]]
+        others = [name for labels in detail["others"].values() for name in labels]
+        tags = [*detail["genres"], *detail["descriptors"], *others]
         if self._graded:
             tags = [one.tag for one in self._catalogue.predicted(at) if one.probability > one.threshold]
         neighbours = [{"row": other, "score": round(cosine, 2)} for other, cosine in zip(rows, cosines, strict=True)]

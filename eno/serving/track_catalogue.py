@@ -137,7 +137,8 @@ class TrackCatalogue:
     def known_tags(self) -> dict[tuple[str, str], int]:
         """(family, tag) → number of tracks, for the tags of the catalogue."""
         found: dict[tuple[str, str], int] = {}
-        table = self._tracks.metadata.table.take(pa.array(self._tracks.metadata_rows[self.rows]))
+        table = self._tracks.metadata.table.select(["genres", "descriptors", FAMILY_LABELS.name])
+        table = table.take(pa.array(self._tracks.metadata_rows[self.rows]))
         for family, column in (("genre", "genres"), ("descriptor", "descriptors")):
             for one in pc.value_counts(pc.list_flatten(table[column]).combine_chunks()).to_pylist():
                 if one["values"]:

@@ -8,8 +8,13 @@ from dataclasses import replace
 
 import httpx
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from eno.data.families import with_family_labels
+from eno.data.layout import DataRoot
+from eno.data.lute.albums import FAMILY_LABELS, read_albums
+from eno.data.tables import write_table
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.mapping import places
 from eno.serving.map_drawer import MapDrawer
@@ -135,9 +140,18 @@ def test_places_are_read_from_disk_by_the_next_service(sources, placed, caplog):
 
 
 @pytest.mark.parametrize("tagged", [True, False])
-def test_what_a_page_asks_about_points(sources, tagged):
+def test_what_a_page_asks_about_points(sources, tagged, tmp_path):
+    root = DataRoot(tmp_path / "catalogue")
+    for name in ("albums", "matches", "tracks"):
+        getattr(root, name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(getattr(DataRoot(sources.data_root), name), getattr(root, name))
+    albums = with_family_labels(read_albums(root.albums)).drop_columns([FAMILY_LABELS.name])
+    organs = [[{"family": "instrument", "label": "organ"}] if row % 2 else None for row in range(len(albums))]
+    write_table(root.albums, albums.append_column(FAMILY_LABELS, pa.array(organs, FAMILY_LABELS.type)))
+    sources = replace(sources, data_root=root.root)
     snapshot = Snapshot.open(sources if tagged else replace(sources, model=None), OwnEncoder())
     content, found = drawn(MapDrawer(), snapshot), snapshot.map.result(60)
+    assert ("organ" in content["tags"]["names"]) != tagged
     tracks, catalogue = snapshot.sounds.tracks, snapshot.catalogue
     ids = tracks.index.track_ids()
     assert found.rows_of([*ids[::-1], "other", ids[0]]) == [*range(24)[::-1], None, 0]
@@ -161,7 +175,7 @@ def test_what_a_page_asks_about_points(sources, tagged):
         else:
             own = catalogue.detail(at)
             named = {name for name, strength in zip(tags["names"], shown[:, row], strict=True) if strength}
-            assert named == {*own["genres"], *own["descriptors"]}
+            assert named == {*own["genres"], *own["descriptors"], *own["others"].get("instrument", [])}
     genres = content["columns"]["genre"]
     first = [catalogue.detail(catalogue.row_of(name))["genres"][:1] for name in ids]
     named = [genres["names"][code - 1 : code] if code else [] for code in unpack(genres["codes"])]
