@@ -29,6 +29,7 @@ from eno.cli.options import (
     print_json,
     report_walk,
     shown,
+    warn,
 )
 from eno.cli.tracked import FORMER_TRACKING, Run, TrackingOptions, tracked
 from eno.console import console, progress
@@ -133,6 +134,8 @@ def _embed(run: Run, *, json_log: bool, as_json: bool) -> None:
         print_json({**asdict(report), "coverage": report.coverage, "store": str(store.path)})
     else:
         _print_report(report, store)
+    if ".cue" in report.left_out and not library.data.tracks.is_file():
+        warn("There are CUE sheets, which only a scan reads: until you run 'eno scan', a long file is one track.")
     _check(report, library, given["min_coverage"])
 
 

@@ -24,6 +24,7 @@ from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.embeddings.store.maintenance import compact_store, verify_store
 from eno.library import Library
 from tests.audio_files import music
+from tests.command import eno
 from tests.fakes import ProjectionEncoder
 
 RATE, POLICY = 8000, WindowPolicy(count=3)
@@ -161,3 +162,12 @@ def test_a_section_that_failed_is_tried_again_when_its_limits_change(root, store
     scan(root.audio, root.tracks, workers=0)
     assert embed(root, store) == (2, 2, 0)
     assert store.ledger.failures() == []
+
+
+def test_embedding_before_a_scan_warns_of_sheets(root):
+    root.tracks.unlink()
+    options = ("--data-root", root.root, "--encoder", "tests.similarity.small_collection:OwnEncoder")
+    for expected, command in ((True, "embed"), (None, "scan"), (False, "embed")):
+        run = eno(command, *(options if command == "embed" else options[:2]), cwd=root.root)
+        assert run.returncode == 0, run.stderr
+        assert expected is None or ("There are CUE sheets" in run.stderr) == expected
