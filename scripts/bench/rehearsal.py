@@ -1,12 +1,13 @@
 """The commands that a user of a large collection runs, on a made-up one: time, CPU and peak memory of each.
 
-Vectors and labels are those of `tagging.long_tail`, with one window per track; the store says that musicnn made them.
-No audio is read, so importing, scanning, matching and embedding have their own benchmarks.
+    python scripts/bench/rehearsal.py --tracks 300000 --listed 300000 --labels 1049
+    python scripts/bench/rehearsal.py --tracks 300000 --folder made/ --only "tag, JSON Lines" "similar"
+    python scripts/bench/rehearsal.py --tracks 300000 --out scripts/bench/rehearsal.json
 
-    python scripts/bench/rehearsal.py --tracks 300000 --labels 1049
-    python scripts/bench/rehearsal.py --tracks 300000 --labels 1049 --folder made/ --only "tag"
-
-With ``--folder`` the collection is kept there, and used again.
+`made_collection` describes the collection. There is no audio, so `eno scan` and `eno embed` have their own benchmarks
+(`scan.py`, `embed.py`); their tables are written directly. On the second day one album in a hundred gets another label.
+With ``--folder`` the collection is kept there, and used again. ``--out`` adds the results to a file, from which
+``scripts/plan.py`` takes its rates.
 """
 
 from __future__ import annotations
@@ -14,26 +15,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-from scipy import sparse
-from tagging import long_tail
+from made_collection import Size, make, relabel
+from serve import Service
 
-from eno.audio.windows import WindowPolicy
-from eno.data.labels.encoder import LabelEncoder
-from eno.data.layout import DataRoot
-from eno.data.splits.artist_split import SPLIT_SCHEMA, write_splits
-from eno.data.splits.stratify import SPLITS, split_by_group
+from eno.cores import usable_cores
 from eno.embeddings.store.embedding_store import EmbeddingStore
-from eno.encoders import load_encoder
+from eno.files import write_json
 
-_AT_ONCE = 50_000
 # In a small process of its own, because the peak memory of a new process begins with that of its parent.
 _MEASURE = """
 import json, resource, subprocess, sys, time
@@ -43,99 +43,141 @@ used = resource.getrusage(resource.RUSAGE_CHILDREN)
 found = {"seconds": time.perf_counter() - began, "cpu": used.ru_utime + used.ru_stime, "mib": used.ru_maxrss / 1024}
 json.dump(found | {"status": status}, open("usage.json", "w"))
 """
-_TEST = 2_000  # rows of the made-up test set, which is not used: `eno split` divides the tracks
+_ROOT = Path(__file__).parents[2]
+_RELABELLED = 0.01  # share of the albums
+_TRACK = "<track>"  # stands for the id of a track
+_SERVE = "serve"
+_MIB = 1000 / 1024  # `Service` counts thousands of KiB
 
-_BUILDS_INDEX = "similar, with index"
-
-COMMANDS = {
-    "train": ("train", "--store", "store", "--head", "auto"),
-    "train linear": ("train", "--store", "store", "--head", "linear", "--model", "linear"),
-    "evaluate": ("evaluate", "--model", "linear"),
-    "tag, JSON Lines": ("tag", "--store", "store", "--model", "linear", "--json"),
-    "tag, Parquet": ("tag", "--store", "store", "--model", "linear", "--format", "parquet", "--out", "tags.parquet"),
-    "tag, albums": ("tag", "--store", "store", "--model", "linear", "--json", "--album"),
-    _BUILDS_INDEX: ("similar", "--store", "store", "artist 5/0/0000150.flac"),
-    "similar": ("similar", "--store", "store", "artist 5/0/0000150.flac"),
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "import": ("import", "lute"),
+    "match": ("match",),
+    "labels": ("labels",),
+    "split": ("split",),
+    "explore": ("explore",),
+    "train, linear": ("train", "--head", "linear"),
+    "evaluate": ("evaluate",),
+    "tag, JSON Lines": ("tag", "--store", "store", "--json"),
+    "tag, Parquet": ("tag", "--store", "store", "--format", "parquet", "--out", "tags.parquet"),
+    "tag, albums": ("tag", "--store", "store", "--json", "--album"),
+    "index": ("index", "build"),
+    "similar, the first time": ("similar", _TRACK),
+    "similar": ("similar", _TRACK),
+    "similar, with a filter": ("similar", _TRACK, "--where", "year >= 1990 and duration_s > 120"),
+    "map": ("map",),
+    _SERVE: ("serve", "--layout", "pca"),
+    "import, day two": ("import", "lute"),
+    "match, day two": ("match",),
+    "labels, day two": ("labels",),
+    "split, day two": ("split",),
+    "retrain": ("retrain",),
 }
 
 
-def make(folder: Path, tracks: int, labels: int, seed: int) -> None:
-    """Make the store, the vocabulary and the splits of a collection."""
-    spec = load_encoder("musicnn").spec
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        made = Path(temporary)
-        long_tail.write(made, tracks, spec.dim * len(spec.layers), labels, test=_TEST, seed=seed)
-        X, Y = np.load(made / "train.npy", mmap_mode="r"), sparse.load_npz(made / "train_labels.npz")
-        artists = np.load(made / "train_rows.npz")["artists"]
-        names = [f"artist {artist}/{row // 10 % 3}/{row:07d}.flac" for row, artist in enumerate(artists.tolist())]
-        store = EmbeddingStore.create(folder / "store", spec, policy=WindowPolicy(count=1))
-        for first in range(0, tracks, _AT_ONCE):
-            rows = slice(first, min(first + _AT_ONCE, tracks))
-            vectors = np.asarray(X[rows], np.float32).reshape(-1, len(spec.layers), spec.dim)
-            store.append(names[rows], np.zeros(len(vectors)), vectors)
-    root, half = DataRoot(folder), labels // 2
-    encoder = LabelEncoder([f"genre {i:04d}" for i in range(half)], [f"mood {i:04d}" for i in range(labels - half)])
-    root.label_encoder.parent.mkdir(parents=True, exist_ok=True)
-    encoder.save(root.label_encoder)
-    families = [
-        [[encoder.all_labels[i] for i in Y.indices[start:end] if (i < half) == genre] for start, end in _spans(Y)]
-        for genre in (True, False)
-    ]
-    columns = [
-        names,
-        [f"release/album/{name.rpartition('/')[0]}" for name in names],
-        families[0],
-        [[]] * tracks,
-        families[1],
-    ]
-    arrays = [pa.array(values, kind.type) for values, kind in zip(columns, SPLIT_SCHEMA, strict=True)]
-    groups = [f"artist {artist}" for artist in artists.tolist()]
-    splits = split_by_group(Y.tocsr(), groups, val=0.1, test=0.15, seed=seed)
-    write_splits(root.splits, pa.Table.from_arrays(arrays, schema=SPLIT_SCHEMA), splits, groups)
-    print(", ".join(f"{name} {int((splits == name).sum())}" for name in SPLITS))
+@dataclass(frozen=True)
+class Usage:
+    """What a command took. Memory is that of its largest process, at its peak."""
+
+    seconds: float
+    cpu: float
+    mib: float
 
 
-def _spans(Y: sparse.csr_array) -> zip[tuple[int, int]]:
-    return zip(Y.indptr[:-1].tolist(), Y.indptr[1:].tolist(), strict=True)
+class Failed(Exception):
+    """A command failed; the message is the end of its output."""
 
 
-def run(folder: Path, command: tuple[str, ...]) -> dict[str, float]:
-    """Run a command of eno; return its time, memory and exit status."""
-    arguments = [sys.executable, "-c", _MEASURE, sys.executable, "-m", "eno", *command, "--data-root", "."]
-    path = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))
+def run(folder: Path, arguments: tuple[str, ...]) -> Usage:
+    """Run a command of eno in a folder."""
+    words = [sys.executable, "-c", _MEASURE, sys.executable, "-m", "eno", *arguments]
     with (folder / "output.txt").open("wb") as output:
-        subprocess.run(
-            arguments, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONPATH": path}
-        )
-    found: dict[str, float] = json.loads((folder / "usage.json").read_text())
-    return found
+        subprocess.run(words, cwd=folder, stdout=output, stderr=subprocess.STDOUT, check=True)
+    found = json.loads((folder / "usage.json").read_text())
+    if found.pop("status"):
+        raise Failed((folder / "output.txt").read_text(errors="replace")[-2000:])
+    return Usage(**found)
+
+
+def serve(folder: Path, track: str, report: Callable[[str, Usage], None]) -> None:
+    """Start the service, ask it for the map and for similar tracks, and report both and the service itself."""
+    service = Service(folder / "model", folder / "store", folder)
+    try:
+        report("serve, until it answers", Usage(service.start_s, service.cpu_s(), service.peak_mb() * _MIB))
+        began, cpu = time.perf_counter(), service.cpu_s()
+        status, _ = service.ask(service.connect(), "GET", "/v1/map")
+        if status != 200:
+            raise Failed(f"the map: status {status}")
+        took = time.perf_counter() - began
+        report("serve, map", Usage(took, service.cpu_s() - cpu, service.peak_mb() * _MIB))
+        address = f"http://127.0.0.1:{service.port}"
+        report("similar --serve-url", run(folder, ("similar", track, "--serve-url", address)))
+        report("serve, at rest", Usage(0.0, 0.0, service.memory_mb() * _MIB))
+    finally:
+        service.stop()
+
+
+def rehearse(folder: Path, chosen: Mapping[str, tuple[str, ...]], seed: int) -> dict[str, Usage]:
+    """Run commands in the folder of a collection, and print a row about each."""
+    track = EmbeddingStore.open(folder / "store").track_ids()[0]
+    used: dict[str, Usage] = {}
+
+    def report(name: str, one: Usage) -> None:
+        used[name] = one
+        print(f"{name:<24}{one.seconds:>9.1f}{one.cpu:>9.1f}{one.mib:>8.0f}", flush=True)
+
+    print(f"load {os.getloadavg()[0]:.1f}\n{'command':<24}{'seconds':>9}{'CPU':>9}{'MiB':>8}")
+    for name, command in chosen.items():
+        if name == "index":  # of an earlier run
+            shutil.rmtree(folder / "store" / "index", ignore_errors=True)
+        if name == "import, day two":
+            relabel(folder, _RELABELLED, seed)
+        try:
+            if name == _SERVE:
+                serve(folder, track, report)
+            else:
+                report(name, run(folder, tuple(track if word == _TRACK else word for word in command)))
+        except Failed as error:
+            print(f"{name:<24}  failed\n{error}", flush=True)
+    return used
+
+
+def add_results(path: Path, size: Size, used: Mapping[str, Usage]) -> None:
+    """Add a run to a file of runs, in place of one of the same size."""
+    runs: list[dict[str, Any]] = json.loads(path.read_text())["runs"] if path.is_file() else []
+    rounded = {name: {key: round(value, 1) for key, value in asdict(one).items()} for name, one in used.items()}
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    about = {"date": datetime.now(UTC).date().isoformat(), "cores": usable_cores(), "memory_gib": round(memory),
+             "processor": platform.machine(), "size": asdict(size)}  # fmt: skip
+    runs = [one for one in runs if one["size"] != asdict(size)]
+    write_json(path, {"runs": sorted([*runs, about | {"commands": rounded}], key=lambda one: one["size"]["tracks"])})
 
 
 def main() -> None:
     """Make a collection, run the commands, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tracks", type=int, default=30_000)
+    parser.add_argument("--listed", type=int, help="albums in Lute's database (default: as many as tracks)")
     parser.add_argument("--labels", type=int, default=300)
+    parser.add_argument("--windows", type=int, default=8, help="windows per track")
+    parser.add_argument("--dim", type=int, default=512, help="values of a window's vector")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="keep the collection here")
-    parser.add_argument("--only", nargs="*", metavar="COMMAND", help=f"some of: {', '.join(COMMANDS)}")
+    parser.add_argument("--only", nargs="*", metavar="COMMAND", choices=COMMANDS, help=f"of: {', '.join(COMMANDS)}")
+    parser.add_argument("--out", type=Path, help="JSON file to add the results to")
     chosen = parser.parse_args()
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    size = Size(chosen.tracks, chosen.listed or chosen.tracks, chosen.labels, chosen.windows, chosen.dim)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = chosen.folder or Path(temporary)
+        folder = (chosen.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        if not DataRoot(folder).label_encoder.is_file():
-            make(folder, chosen.tracks, chosen.labels, chosen.seed)
-        print(f"load {os.getloadavg()[0]:.1f}\n{'command':<22}{'seconds':>9}{'CPU':>9}{'MiB':>8}")
-        for name, command in COMMANDS.items():
-            if chosen.only is None or name in chosen.only:
-                if name == _BUILDS_INDEX:  # of an earlier run
-                    for made in ("index", "cache"):
-                        shutil.rmtree(folder / "store" / made, ignore_errors=True)
-                found = run(folder, command)
-                times = f"{found['seconds']:>9.1f}{found['cpu']:>9.1f}{found['mib']:>8.0f}"
-                print(f"{name:<22}{times}{'  failed' if found['status'] else ''}", flush=True)
-                if found["status"]:
-                    print((folder / "output.txt").read_text(errors="replace")[-2000:])
+        if not (folder / "eno.toml").is_file():
+            make(folder, size, chosen.seed)
+        only = COMMANDS if chosen.only is None else {name: COMMANDS[name] for name in COMMANDS if name in chosen.only}
+        used = rehearse(folder, only, chosen.seed)
+        if chosen.out is not None:
+            add_results(chosen.out, size, used)
+    if missing := only.keys() - used.keys() - {_SERVE}:
+        raise SystemExit(f"failed: {', '.join(sorted(missing))}")
 
 
 if __name__ == "__main__":

@@ -85,6 +85,16 @@ class Service:
             total += int(found[1]) if found else 0
         return total / 1000
 
+    def peak_mb(self) -> float:
+        """Return the peak memory of the process, without its children."""
+        found = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text(), re.MULTILINE)
+        return int(found[1]) / 1000 if found else 0.0
+
+    def cpu_s(self) -> float:
+        """Return the CPU time of the process, without its children."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> None:
         """Terminate the process."""
         self.process.terminate()
