@@ -1,20 +1,28 @@
-"""Estimate the time and disk space to embed a large collection.
+"""Estimate what a large collection needs: time and disk space to embed it, CPU time and memory of the other commands.
 
 ``scripts/bench/embed.py efficiency`` measures the required rates on your machine: the windows per second that one
 device encodes, and that all cores decode. Example, for 3 and 100 million tracks::
 
     python scripts/plan.py --encoder-rate 45 --decode-rate 86 --dim 200 --tracks 3e6 100e6
+
+The other commands are extrapolated from runs of ``scripts/bench/rehearsal.py``, by a line through the smallest and the
+largest. ``rehearsal.json`` beside it has those of the documentation; ``--rehearsal`` names a file of your own.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from eno.embeddings.store.parts import PART_BYTES
 
 _ROW_BYTES = 1  # per window, for its id, start and file, compressed; 0.7 in the million-track store of bench/embed.py
+_REHEARSAL = Path(__file__).parent / "bench" / "rehearsal.json"
 _TRACKS_PER_STORE = 3_000_000  # planning a run over these takes 3 GB of memory, by the same benchmark
 
 
@@ -69,8 +77,62 @@ def plan(tracks: int, windows: int, vector_bytes: int, pooled_bytes: int, rates:
     }
 
 
-def main() -> None:
+def read_runs(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the smallest and the largest run of a rehearsal that only differ in their numbers of tracks."""
+    runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    largest = max(runs, key=lambda run: run["size"]["tracks"])
+    others = ("labels", "windows", "dim")
+    alike = [run for run in runs if all(run["size"][name] == largest["size"][name] for name in others)]
+    return min(alike, key=lambda run: run["size"]["tracks"]), largest
+
+
+def extrapolated(small: dict[str, Any], large: dict[str, Any], command: str, unit: str, tracks: float) -> float:
+    """Return the value of a command at a number of tracks, on the line through two runs that does not fall.
+
+    With one run alone it is proportional to the tracks.
+    """
+    above, most = large["commands"][command][unit], large["size"]["tracks"]
+    few = small["size"]["tracks"]
+    if few == most or command not in small["commands"]:
+        return above * tracks / most
+    return above + max(0.0, above - small["commands"][command][unit]) / (most - few) * (tracks - most)
+
+
+def needs(small: dict[str, Any], large: dict[str, Any], tracks: Sequence[float]) -> dict[str, list[str]]:
+    """Return CPU time and memory of each command, by number of tracks."""
+    return {
+        command: [
+            f"{duration(extrapolated(small, large, command, 'cpu', one))}, "
+            f"{extrapolated(small, large, command, 'mib', one) / 1024:,.1f} GiB"
+            for one in tracks
+        ]
+        for command in large["commands"]
+    }
+
+
+def duration(seconds: float) -> str:
+    """Format a time in the unit in which it has at most three digits before the point.
+
+    Examples
+    --------
+    >>> [duration(seconds) for seconds in (3.21, 90, 7200, 360_000)]
+    ['3 s', '90 s', '120 min', '100 h']
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 10_000 else f"{seconds / 3600:,.0f} h"
+
+
+def print_table(heading: str, tracks: Sequence[float], rows: dict[str, list[str]]) -> None:
     """Print a Markdown table with one column per number of tracks."""
+    print(f"| {heading} | " + " | ".join(f"{int(one):,}" for one in tracks) + " |")
+    print("|---" * (1 + len(tracks)) + "|")
+    for name, cells in rows.items():
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def main() -> None:
+    """Print Markdown tables with one column per number of tracks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--encoder-rate", type=float, required=True, help="windows per second that one device encodes")
     parser.add_argument(
@@ -88,6 +150,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, required=True)
     parser.add_argument("--dtype-bytes", type=int, default=2, choices=(2, 4), help="bytes per value: 2 for float16")
     parser.add_argument("--devices", type=int, default=8)
+    parser.add_argument("--rehearsal", type=Path, default=_REHEARSAL, help="results of scripts/bench/rehearsal.py")
     chosen = parser.parse_args()
     width = chosen.layers * chosen.dim
     rates = Rates(chosen.encoder_rate, chosen.decode_rate, shared=not chosen.gpu)
@@ -95,10 +158,14 @@ def main() -> None:
         plan(int(tracks), chosen.windows, width * chosen.dtype_bytes, width * 4, rates, chosen.devices)
         for tracks in chosen.tracks
     ]
-    print("| tracks | " + " | ".join(f"{int(tracks):,}" for tracks in chosen.tracks) + " |")
-    print("|---" * (1 + len(plans)) + "|")
-    for name in plans[0]:
-        print(f"| {name} | " + " | ".join(one[name] for one in plans) + " |")
+    print_table("tracks", chosen.tracks, {name: [one[name] for one in plans] for name in plans[0]})
+    small, large = read_runs(chosen.rehearsal)
+    size = large["size"]
+    print(
+        f"\nCPU time and peak memory, extrapolated from {small['size']['tracks']:,} and {size['tracks']:,} tracks with "
+        f"{size['windows']} windows of {size['dim']} values and {size['labels']} labels, {large['cores']} cores:\n"
+    )
+    print_table("command", chosen.tracks, needs(small, large, chosen.tracks))
 
 
 if __name__ == "__main__":

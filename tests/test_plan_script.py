@@ -1,8 +1,11 @@
 """The estimate for large collections, compared with values computed by hand."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "plan.py"
 
@@ -35,3 +38,38 @@ def test_without_gpu_encoder_and_decoders_share_the_cores():
     assert plan["device hours"] == ["17", "1,736"]
     assert plan["stores"] == ["1", "34"]
     assert plan["decoding cores per device"] == ["shared", "shared"]
+
+
+def run(tracks, cpu, mib, *, labels=300):
+    size = {"tracks": tracks, "listed": tracks, "labels": labels, "windows": 8, "dim": 512}
+    used = {"seconds": 2 * cpu, "cpu": cpu, "mib": mib}
+    return {"size": size, "cores": 2, "commands": {"similar": used, "train": used}}
+
+
+@pytest.fixture
+def planned(tmp_path):
+    def planned(*runs):
+        (tmp_path / "runs.json").write_text(json.dumps({"runs": runs}))
+        return table("--encoder-rate", "40", "--decode-rate", "160", "--dim", "200", "--tracks", "1e4", "1e6",
+                     "--rehearsal", tmp_path / "runs.json")  # fmt: skip
+
+    return planned
+
+
+def test_commands_are_on_the_line_through_two_rehearsals(planned):
+    # 2 s and 1 GiB at 1,000 tracks, 20 s and 2 GiB at 10,000: 2 ms and 0.114 MiB per track
+    assert planned(run(1000, 2, 1024), run(10_000, 20, 2048))["train"] == ["20 s, 2.0 GiB", "33 min, 112.0 GiB"]
+
+
+def test_runs_with_other_options_are_not_compared(planned):
+    one, other = run(10_000, 20, 2048), run(1000, 2, 1024, labels=20)
+    assert planned(other, one)["train"] == planned(one)["train"] == ["20 s, 2.0 GiB", "33 min, 200.0 GiB"]
+
+
+def test_noise_does_not_make_larger_collections_cheaper(planned):
+    assert planned(run(1000, 3, 1000), run(10_000, 2, 900))["similar"] == ["2 s, 0.9 GiB"] * 2
+
+
+def test_the_measurements_in_the_repository_can_be_read():
+    plan = table("--encoder-rate", "40", "--decode-rate", "160", "--dim", "200", "--tracks", "3e5")
+    assert {"import", "match", "train, linear", "tag, Parquet", "similar", "serve, at rest", "retrain"} <= plan.keys()

@@ -1,0 +1,98 @@
+"""The made-up collection of the rehearsal, and some of its commands at a tiny size."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from eno.data.layout import DataRoot
+from eno.embeddings.store.embedding_store import EmbeddingStore
+
+ROOT = Path(__file__).parents[1]
+BENCH = ROOT / "scripts" / "bench"
+TRACKS, LISTED = 600, 150
+COMMANDS = [
+    "import", "match", "labels", "split", "index", "similar, the first time", "similar", "import, day two",
+    "labels, day two",
+]  # fmt: skip
+
+
+def rehearse(folder, *options):
+    size = ["--tracks", TRACKS, "--listed", LISTED, "--labels", 20, "--windows", 2, "--dim", 16]
+    command = [sys.executable, BENCH / "rehearsal.py", *size, "--folder", folder, *options]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run([str(one) for one in command], capture_output=True, text=True, env=environment)
+
+
+@pytest.fixture
+def made_collection(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    import made_collection
+
+    return made_collection
+
+
+def genres(folder):
+    with closing(sqlite3.connect(folder / "lute.db")) as database:
+        return database.execute("SELECT * FROM album_genres ORDER BY 1, 2").fetchall()
+
+
+def test_a_rehearsal(tmp_path):
+    folder, out = tmp_path / "made", tmp_path / "results.json"
+    ran = rehearse(folder, "--out", out, "--only", *COMMANDS)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert [line[:24].strip() for line in ran.stdout.splitlines()[2:]] == COMMANDS
+    (found,) = json.loads(out.read_text())["runs"]
+    assert found["size"] == {"tracks": TRACKS, "listed": LISTED, "labels": 20, "windows": 2, "dim": 16}
+    assert list(found["commands"]) == COMMANDS
+    assert all(one["seconds"] > 0 and one["cpu"] > 0 and one["mib"] > 30 for one in found["commands"].values())
+    # The tags of files are damaged, but most albums are found, and they are the right ones.
+    owned = (folder / "owned.txt").read_text().splitlines()
+    matches = pq.read_table(DataRoot(folder).matches).to_pylist()
+    matched = [row for row in matches if row["decision"] == "matched"]
+    assert len(matches) == TRACKS
+    assert len(matched) > 0.9 * TRACKS
+    assert all(row["file_name"] == owned[int(row["track_id"].split("/")[1].split()[-1])] for row in matched)
+    # A second run replaces the results of the first.
+    assert rehearse(folder, "--out", out, "--only", "similar").returncode == 0
+    assert [list(run["commands"]) for run in json.loads(out.read_text())["runs"]] == [["similar"]]
+
+
+def test_a_command_that_fails_is_reported(tmp_path):
+    ran = rehearse(tmp_path / "made", "--only", "match", "similar")
+    assert ran.returncode == 1
+    assert "match                     failed" in ran.stdout
+    assert "Create it with: eno import lute" in ran.stdout
+    assert ran.stderr.strip() == "failed: match"
+
+
+def test_a_collection_follows_from_its_seed(made_collection, tmp_path):
+    size = made_collection.Size(tracks=300, listed=60, labels=12, windows=3, dim=8)
+    folders = [tmp_path / name for name in ("first", "again", "other")]
+    for folder, seed in zip(folders, (0, 0, 1), strict=True):
+        folder.mkdir()
+        made_collection.make(folder, size, seed)
+    first, again, other = (EmbeddingStore.open(folder / "store").matrix() for folder in folders)
+    assert first[0] == again[0] == sorted(pq.read_table(DataRoot(folders[0]).tracks)["track_id"].to_pylist())
+    np.testing.assert_array_equal(first[1], again[1])
+    assert genres(folders[0]) == genres(folders[1]) != genres(folders[2])
+    assert len(other[0]) == 300
+    assert EmbeddingStore.open(folders[0] / "store").summary()["windows"] == 900
+
+
+def test_relabelling_adds_genres_to_albums_with_tracks(made_collection, tmp_path):
+    size = made_collection.Size(tracks=300, listed=60, labels=12, windows=1, dim=8)
+    made_collection.make(tmp_path, size, 0)
+    before = set(genres(tmp_path))
+    assert made_collection.relabel(tmp_path, 0.2, 0) == 6
+    added = set(genres(tmp_path)) - before
+    assert before < set(genres(tmp_path))
+    assert 1 <= len(added) <= 6
+    assert {album for album, *_ in added} <= set(range(1, 31))
