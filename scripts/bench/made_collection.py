@@ -2,7 +2,8 @@
 
 Vectors and labels are those of `tagging.long_tail`, three albums of ten tracks for each artist. The windows of a track
 scatter around its vector. The database has many more albums, as Lute's has. Tags of files differ from the database as
-those of `catalogue.catalogue_data` do. There is no audio: the store says that another program computed its vectors.
+those of `catalogue.catalogue_data` do. There is no audio: by default the store says that another program computed its
+vectors.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ class Size:
         return -(-self.tracks // TRACKS_EACH)
 
 
-def make(folder: Path, size: Size, seed: int) -> None:
-    """Make a collection in an empty folder."""
+def make(folder: Path, size: Size, seed: int, spec: EncoderSpec | None = None) -> None:
+    """Make a collection in an empty folder. The store says that an encoder made its vectors, if one is given."""
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         made = Path(temporary)
         long_tail.write(made, size.tracks, size.dim, size.labels, test=TRACKS_EACH, seed=seed)
@@ -71,7 +72,8 @@ def make(folder: Path, size: Size, seed: int) -> None:
         labels = sparse.load_npz(made / "train_labels.npz").tocsr()[::TRACKS_EACH]
         write_database(folder / "lute.db", _listed(size, labels, owned, seed))
         ids = _write_tracks(folder, size, owned, seed)
-        _write_store(folder / "store", size, ids, np.load(made / "train.npy", mmap_mode="r"), seed)
+        X = np.load(made / "train.npy", mmap_mode="r")
+        _write_store(folder / "store", size, spec or _spec(size.dim), ids, X, seed)
     (folder / "eno.toml").write_text(_SETTINGS)
 
 
@@ -132,12 +134,15 @@ def _write_tracks(folder: Path, size: Size, owned: list[dict[str, Any]], seed: i
     return ids
 
 
-def _write_store(place: Path, size: Size, ids: list[str], X: np.ndarray, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    spec = EncoderSpec(
+def _spec(dim: int) -> EncoderSpec:
+    return EncoderSpec(
         name=f"{IMPORTED}made-up", revision="1", weights_sha256="", sample_rate=_RATE,
-        window_samples=round(_WINDOW_S * _RATE), layers=("layer 0",), pooling="unknown", dim=size.dim,
+        window_samples=round(_WINDOW_S * _RATE), layers=("layer 0",), pooling="unknown", dim=dim,
     )  # fmt: skip
+
+
+def _write_store(place: Path, size: Size, spec: EncoderSpec, ids: list[str], X: np.ndarray, seed: int) -> None:
+    random = np.random.default_rng(seed)
     store = EmbeddingStore.create(place, spec, policy=WindowPolicy(count=size.windows), dtype="float16")
     with store.writing():
         for first in range(0, size.tracks, _AT_ONCE):
@@ -147,4 +152,4 @@ def _write_store(place: Path, size: Size, ids: list[str], X: np.ndarray, seed: i
                 vectors += _NOISE * random.standard_normal(vectors.shape, np.float32)
             names = [name for name in ids[rows] for _ in range(size.windows)]
             starts = np.tile(np.arange(size.windows) * _WINDOW_S, len(ids[rows]))
-            store.append(names, starts, vectors[:, np.newaxis])
+            store.append(names, starts, vectors.reshape(len(vectors), len(spec.layers), spec.dim))

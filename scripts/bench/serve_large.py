@@ -2,9 +2,9 @@ r"""`eno serve` with a large collection: its start, memory, the map, and searche
 
     python scripts/bench/serve_large.py --tracks 300000 --labels 1049 --folder made/
 
-Makes the collection of `rehearsal` with as many albums as tracks in the catalogue, names as people give them, and a
-predictor, and keeps it in the folder. Memory is that of the service and its worker processes, with shared pages counted
-once (Linux); what it includes of mapped files, the system may reclaim.
+Makes the collection of `made_collection`, with as many albums as tracks in the catalogue and names as people give
+them, and a predictor, and keeps them in the folder. Memory is that of the service and its worker processes, with shared
+pages counted once (Linux); what it includes of mapped files, the system may reclaim.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from urllib.parse import quote_plus
 import numpy as np
 import pyarrow as pa
 from catalogue.made_albums import FIRST, WORDS
-from rehearsal import make
+from made_collection import Size, make
 from serve import Request, Service, measure
 
 from eno.data.labels.encoder import LabelEncoder
@@ -35,6 +35,7 @@ from eno.data.lute.albums import ALBUM_SCHEMA
 from eno.data.matching.matcher import MATCH_SCHEMA
 from eno.data.tables import write_table
 from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.encoders import load_encoder
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import create_head
 
@@ -85,9 +86,10 @@ def _album(file_name: str, name: str, artist: str, chosen: random.Random) -> dic
     }
 
 
-def add_predictor(folder: Path) -> None:
-    """Train a predictor on a few tracks, with labels that depend on their vectors."""
-    store, labels = EmbeddingStore.open(folder / "store"), LabelEncoder.load(DataRoot(folder).label_encoder)
+def add_predictor(folder: Path, count: int) -> None:
+    """Train a predictor of so many labels on a few tracks, with labels that depend on their vectors."""
+    store, half = EmbeddingStore.open(folder / "store"), count // 2
+    labels = LabelEncoder([f"genre {i:04d}" for i in range(half)], [f"mood {i:04d}" for i in range(count - half)])
     X = store.matrix(store.track_ids()[:: max(1, len(store.track_ids()) // _FITTED)])[1]
     flat = X.reshape(len(X), -1)
     drawn = np.random.default_rng(0)
@@ -163,9 +165,11 @@ def main() -> None:
     folder: Path = options.folder
     if not (folder / "served").is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        make(folder, options.tracks, options.labels, seed=0)
+        spec = load_encoder("musicnn").spec
+        size = Size(options.tracks, options.tracks, options.labels, windows=1, dim=len(spec.layers) * spec.dim)
+        make(folder, size, 0, spec)
         add_names(folder)
-        add_predictor(folder)
+        add_predictor(folder, options.labels)
     if options.fresh:
         shutil.rmtree(folder / "store" / "index", ignore_errors=True)
     for run in ("the first time", "again"):
