@@ -78,28 +78,28 @@ def plan(tracks: int, windows: int, vector_bytes: int, pooled_bytes: int, rates:
 
 
 def read_runs(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the smallest and the largest run of a rehearsal that only differ in their numbers of tracks."""
+    """Return the smallest and the largest run of a rehearsal that only differ in the sizes of the collections."""
     runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
     largest = max(runs, key=lambda run: run["size"]["tracks"])
     others = ("labels", "windows", "dim")
     alike = [run for run in runs if all(run["size"][name] == largest["size"][name] for name in others)]
-    return min(alike, key=lambda run: run["size"]["tracks"]), largest
+    smallest = min(alike, key=lambda run: run["size"]["tracks"])
+    if smallest is largest:
+        raise SystemExit(
+            f"{path}: has a single run with these options. Add one of another size: "
+            f"scripts/bench/rehearsal.py --tracks N --out {path}"
+        )
+    return smallest, largest
 
 
 def extrapolated(small: dict[str, Any], large: dict[str, Any], command: str, unit: str, tracks: float) -> float:
-    """Return the value of a command at a number of tracks, on the line through two runs that does not fall.
-
-    With one run alone it is proportional to the tracks.
-    """
-    above, most = large["commands"][command][unit], large["size"]["tracks"]
-    few = small["size"]["tracks"]
-    if few == most or command not in small["commands"]:
-        return above * tracks / most
-    return above + max(0.0, above - small["commands"][command][unit]) / (most - few) * (tracks - most)
+    """Return the value of a command at a number of tracks, on the line through two runs that does not fall."""
+    (low, few), (high, most) = ((run["commands"][command][unit], run["size"]["tracks"]) for run in (small, large))
+    return high + max(0.0, high - low) / (most - few) * (tracks - most)
 
 
 def needs(small: dict[str, Any], large: dict[str, Any], tracks: Sequence[float]) -> dict[str, list[str]]:
-    """Return CPU time and memory of each command, by number of tracks."""
+    """Return CPU time and memory of each command in both runs, by number of tracks."""
     return {
         command: [
             f"{duration(extrapolated(small, large, command, 'cpu', one))}, "
@@ -107,6 +107,7 @@ def needs(small: dict[str, Any], large: dict[str, Any], tracks: Sequence[float])
             for one in tracks
         ]
         for command in large["commands"]
+        if command in small["commands"]
     }
 
 
@@ -163,7 +164,9 @@ def main() -> None:
     size = large["size"]
     print(
         f"\nCPU time and peak memory, extrapolated from {small['size']['tracks']:,} and {size['tracks']:,} tracks with "
-        f"{size['windows']} windows of {size['dim']} values and {size['labels']} labels, {large['cores']} cores:\n"
+        f"{size['windows']} windows of {size['dim']} values and {size['labels']} labels, {large['cores']} cores. For "
+        "more than ten times as many tracks it is an order of magnitude; indexes of more than 100,000 are of another "
+        "kind.\n"
     )
     print_table("command", chosen.tracks, needs(small, large, chosen.tracks))
 
