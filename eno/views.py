@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 
+def forget(source: Any) -> None:
+    """Take what was read of a memory-mapped array, or of a view of one, out of this process's memory.
+
+    It is read again when it is needed.
+    """
+    while isinstance(source, RowView | MappedView):
+        source = source.source
+    mapped: Any = getattr(source, "_mmap", None)
+    if mapped is not None and hasattr(mapped, "madvise"):  # not on Windows
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
 class RowView:
     """Rows [shape=(n,), dtype=int64] of an array-like source, which are read when they are indexed."""
 
     def __init__(self, source: Any, rows: np.ndarray) -> None:
-        self._source, self._rows = source, rows
+        self.source, self._rows = source, rows
         self.shape: tuple[int, ...] = (len(rows), *source.shape[1:])
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, rows: Any) -> Any:
-        return self._source[self._rows[rows]]
+        return self.source[self._rows[rows]]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype)
@@ -30,14 +43,14 @@ class MappedView:
     """A function of the rows of an array-like source [shape=(n, dim)], which is applied when they are indexed."""
 
     def __init__(self, source: Any, change: Callable[[np.ndarray], np.ndarray], dim: int) -> None:
-        self._source, self._change = source, change
+        self.source, self._change = source, change
         self.shape: tuple[int, ...] = (len(source), dim)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        return self._change(self._source[rows])
+        return self._change(self.source[rows])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype)

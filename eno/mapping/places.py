@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.files import printable, replace_file
 from eno.mapping.projection import UMAP_NEIGHBOURS, Method, Projection, choose_method, project
+from eno.processes import give_back_memory
 from eno.similarity.index.index import SimilarityIndex
 from eno.similarity.index.space import CENTRE, Space
 from eno.similarity.index.vector_file import nearest_others
@@ -80,6 +81,7 @@ def place_tracks(
         UMAP_NEIGHBOURS,
         on_progress=lambda done, _total: on_progress(done, work),
     )
+    give_back_memory()  # of the search for neighbours, since a layout by UMAP needs much
     projection = project(
         Space.fit(vectors, method=CENTRE, seed=seed).view(vectors),
         (rows, cosines),

@@ -12,7 +12,7 @@ import numpy as np
 from eno.errors import SimilarityError, UnknownName
 from eno.similarity.index.statistics import VALUES_AT_ONCE
 from eno.similarity.index.vector_file import nearest_others
-from eno.views import MappedView
+from eno.views import MappedView, forget
 
 Method = Literal["auto", "pca", "umap"]
 METHODS: tuple[Method, ...] = ("auto", "pca", "umap")
@@ -87,6 +87,7 @@ def project(
     """
     method = choose_method(method, len(vectors))
     principal = _principal(vectors)
+    forget(vectors)
     if method == "pca":
         return principal
     from eno.mapping.umap_layout import umap_layout

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from eno.mapping.place_process import place_in_process
 from eno.mapping.places import MOST_TRACKS, Places, drawn_at_random, find_places, place_indexed
+from eno.processes import give_back_memory
 from eno.serving.drawn_map import DrawnMap
 from eno.serving.snapshot import Snapshot
 
@@ -79,7 +80,8 @@ class MapDrawer:
         }
         ids = drawn_at_random(sorted(row_of), MOST_TRACKS)
         rows, of, key = np.array([row_of[name] for name in ids], np.int64), len(row_of), _key(snapshot)
-        del row_of
+        del row_of, in_store, names
+        give_back_memory()
         if self._kept is None or self._kept[0] != key or not np.array_equal(self._kept[1], rows):
             placed = self._place(snapshot, ids, key)
             self._kept = key, rows, placed

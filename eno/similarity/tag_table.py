@@ -6,13 +6,12 @@ import contextlib
 import hashlib
 import json
 import logging
-import mmap
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 
 from eno.errors import UnknownName
 from eno.files import printable, replace_file
+from eno.views import forget
 
 if TYPE_CHECKING:
     from eno.embeddings.store.joined_stores import Stores
@@ -71,9 +71,7 @@ class TagTable:
 
     def forget(self) -> None:
         """Take the probabilities that were read so far out of this process's memory; later they are read again."""
-        mapped: Any = getattr(self.probabilities, "_mmap", None)
-        if mapped is not None and hasattr(mapped, "madvise"):  # not on Windows
-            mapped.madvise(mmap.MADV_DONTNEED)
+        forget(self.probabilities)
 
     def place(self, tag: str) -> int:
         """Return the row of a tag, regardless of case; raise UnknownName if the predictor does not know it."""

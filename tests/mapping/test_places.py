@@ -12,6 +12,7 @@ from eno.mapping import places
 from eno.mapping.place_process import place_in_process
 from eno.mapping.places import drawn_at_random, find_places, place_indexed, place_tracks
 from eno.similarity.index.build import build_index
+from eno.views import MappedView, RowView, forget
 from tests.fakes import ProjectionEncoder
 
 IDS = [f"{i:02d}.flac" for i in range(40)]
@@ -75,3 +76,13 @@ def test_another_process_places_the_same(store):
     with pytest.raises(KeyError, match="stop"):
         place_in_process(index, store, IDS[::-1], method="pca", on_wait=lambda: {}["stop"])
     assert multiprocessing.active_children() == []
+
+
+def test_vectors_are_read_again_after_they_were_forgotten(tmp_path):
+    np.save(tmp_path / "vectors.npy", np.arange(12.0).reshape(6, 2))
+    mapped = np.load(tmp_path / "vectors.npy", mmap_mode="c")
+    view = MappedView(RowView(mapped.reshape(3, 4), np.array([2, 0])), lambda rows: -rows, 4)
+    before = view[:].tolist()
+    forget(view)
+    assert view[:].tolist() == before == [[-8, -9, -10, -11], [0, -1, -2, -3]]
+    forget(np.zeros(3))
