@@ -1,7 +1,8 @@
 """The join of a collection's tables, from which the metadata of tracks comes.
 
-Genres and descriptors are those of the album that a track was matched to. Without a catalogue, a folder counts as an
-album and artists are unknown: a program cannot tell what the name of the folder above an album means.
+Labels are those of the album that a track was matched to, and of the track itself, as in the splits. Without a
+catalogue, a folder counts as an album and artists are unknown: a program cannot tell what the name of the folder above
+an album means.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.data.families import with_family_labels
+from eno.data.imports.items import read_track_labels
 from eno.data.layout import DataRoot
 from eno.data.library.scanning import TRACK_SCHEMA, read_tracks
-from eno.data.lute.albums import ALBUM_SCHEMA, FAMILY_LABELS, read_albums, release_years
+from eno.data.lute.albums import ALBUM_SCHEMA, FAMILY_LABELS, LABEL_COLUMNS, read_albums, release_years
 from eno.data.matching.artists import is_nobody, main_artist
 from eno.data.matching.file_names import album_folder
 from eno.data.matching.matcher import MATCH_SCHEMA, read_matches
 from eno.data.names import name_key
+from eno.data.splits.artist_split import label_tracks
 from eno.similarity.columns import flat, mapped
 
 _FOLDER_TRACKS = 100  # an untagged folder with more tracks is a pile of files, not an album
@@ -44,7 +47,23 @@ def join_tables(ids: pa.Array, root: DataRoot | None) -> pa.Table:
     of_track = _look_up(ids, tracks, "track_id")
     used = pc.is_in(albums["file_name"], of_match["file_name"].combine_chunks())
     of_album = _look_up(of_match["file_name"].combine_chunks(), _with_derived(albums.filter(used)), "file_name")
+    if root is not None and len(own := read_track_labels(root.track_labels)):
+        of_album = _with_own_labels(ids, of_album, matches, albums, own)
     return _joined(ids, of_track, of_album)
+
+
+def _with_own_labels(ids: pa.Array, of_album: pa.Table, matches: pa.Table, albums: pa.Table, own: pa.Table) -> pa.Table:
+    """Replace the labels of albums by those of the tracks that have labels of their own."""
+    known = pc.is_in(matches["file_name"], value_set=albums["file_name"].combine_chunks())
+    labelled = pc.is_in(matches["track_id"], value_set=own["track_id"].combine_chunks())
+    matches = matches.filter(pc.and_(known, labelled))
+    if not pc.any(pc.equal(matches["decision"], "matched")).as_py():
+        return of_album
+    of_track = _look_up(ids, _with_genres(label_tracks(matches, with_family_labels(albums), own)), "track_id")
+    for name in (*LABEL_COLUMNS, FAMILY_LABELS.name, _GENRES):
+        column = pc.coalesce(flat(of_track[name]), flat(of_album[name]))
+        of_album = of_album.set_column(of_album.column_names.index(name), name, column)
+    return of_album
 
 
 def _tables(root: DataRoot | None) -> tuple[pa.Table, pa.Table, pa.Table]:
@@ -68,18 +87,16 @@ def _needed(table: pa.Table, schema: pa.Schema, names: tuple[str, ...]) -> pa.Ta
 
 def _with_derived(albums: pa.Table) -> pa.Table:
     """Add columns that are derived from several others."""
-    genres = [
-        [*(primary or ()), *(secondary or ())]
-        for primary, secondary in zip(
-            albums["primary_genres"].to_pylist(), albums["secondary_genres"].to_pylist(), strict=True
-        )
-    ]
+    albums = _with_genres(albums)
     credited = [_names(several) for several in albums["artists"].to_pylist()]
-    texts = pa.list_(pa.string())
-    made = (pa.array(genres, texts), pa.array(credited, texts), pa.array(release_years(albums), pa.int32()))
-    for name, column in zip(_DERIVED, made, strict=True):
-        albums = albums.append_column(name, column)
-    return with_family_labels(albums)
+    albums = albums.append_column(_CREDITED, pa.array(credited, pa.list_(pa.string())))
+    return with_family_labels(albums.append_column(_RELEASED, pa.array(release_years(albums), pa.int32())))
+
+
+def _with_genres(rows: pa.Table) -> pa.Table:
+    both = zip(rows["primary_genres"].to_pylist(), rows["secondary_genres"].to_pylist(), strict=True)
+    genres = [[*(primary or ()), *(secondary or ())] for primary, secondary in both]
+    return rows.append_column(_GENRES, pa.array(genres, pa.list_(pa.string())))
 
 
 def _look_up(keys: pa.Array, table: pa.Table, column: str) -> pa.Table:

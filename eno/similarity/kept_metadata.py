@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 FILE = "metadata.arrow"
 
-_VERSION = 2  # changes with the columns of `eno.similarity.joined_metadata`, or with how they are made
+_VERSION = 3  # changes with the columns of `eno.similarity.joined_metadata`, or with how they are made
 _MADE_FROM = b"made_from"
 _ARTIST_GROUPS, _ALBUM_GROUPS = "artist groups", "album groups"
 _GROUPS = pa.list_(pa.int64())
@@ -52,7 +52,7 @@ def metadata_of(index: SimilarityIndex, root: DataRoot | None) -> TrackMetadata:
 
 def _made_from(index: SimilarityIndex, root: DataRoot | None) -> bytes:
     """Return what identifies the files that the metadata is made from."""
-    tables = [] if root is None else [root.tracks, root.matches, root.albums]
+    tables = [] if root is None else [root.tracks, root.matches, root.albums, root.track_labels]
     stamps = [_stamp(path) for path in (index.folder / index.manifest.rows_file, *tables)]
     return json.dumps([_VERSION, index.manifest.rows_file, stamps]).encode()
 

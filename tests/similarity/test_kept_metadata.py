@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from eno.data.imports.items import TRACK_LABELS_SCHEMA
 from eno.data.layout import DataRoot
 from eno.embeddings.store.ledger import AMENDMENT_SCHEMA, Ledger
 from eno.similarity import joined_metadata, kept_metadata
@@ -79,6 +80,14 @@ def test_it_is_made_again_when_a_table_changes(collection, joins, name):
     path.unlink()
     same(metadata_of(index, data), TrackMetadata.read(index.track_ids(), data))
     assert len(joins) == 5
+
+
+def test_it_is_made_again_when_labels_of_tracks_are_imported(collection, joins):
+    data, _, index = collection
+    metadata_of(index, data)
+    pq.write_table(TRACK_LABELS_SCHEMA.empty_table(), data.track_labels)
+    metadata_of(index, data)
+    assert len(joins) == 2
 
 
 def test_it_follows_the_index(tmp_path, joins):

@@ -1,13 +1,17 @@
 """Metadata of tracks, and filters over it."""
 
+import shutil
 import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from eno.data.imports.items import TRACK_LABELS_SCHEMA
+from eno.data.layout import DataRoot
 from eno.data.lute.albums import FAMILY_LABELS
 from eno.errors import ConfigError, MissingExtra, SimilarityError
 from eno.similarity.groups import Groups
@@ -47,6 +51,22 @@ class TestTrackMetadata:
         assert _row(metadata, "V/Slow Songs/01.wav")["artist"] == "Low"
         unknown = _row(metadata, "heap/01.wav")
         assert (unknown["artist"], unknown["artists"], unknown["album"]) == (None, None, "heap")
+
+    def test_labels_of_a_track_are_added_to_those_of_its_album(self, collection, tmp_path):
+        data, store = collection
+        shutil.copytree(data.root / "raw" / "metadata", tmp_path / "raw" / "metadata")
+        shutil.copytree(data.root / "processed", tmp_path / "processed")
+        own = {"track_id": "Low/2018 - Double/02.wav", "source": "csv", "file_name": "import/csv/1",
+               "primary_genres": ["Drone"], "descriptors": ["warm"],
+               "family_labels": [{"family": "instruments", "label": "organ"}]}  # fmt: skip
+        root = DataRoot(tmp_path)
+        pq.write_table(pa.Table.from_pylist([own], schema=TRACK_LABELS_SCHEMA), root.track_labels)
+        metadata = TrackMetadata.read(store.track_ids(), root)
+        row = _row(metadata, own["track_id"])
+        assert (row["genres"], row["descriptors"]) == (["Slowcore", "Noise", "Drone"], ["cold", "warm"])
+        assert row["family_labels"] == own["family_labels"]
+        other = _row(metadata, "Low/2018 - Double/01.wav")
+        assert (other["genres"], other["descriptors"]) == (["Slowcore", "Noise"], ["cold"])
 
     def test_without_tables_a_folder_is_an_album(self):
         names = ["a.ogg", "b.ogg", "X/Y/CD 1/1.ogg", "X/Y/CD2/1.ogg", "X/Z/.ogg", "X/Z/no suffix"]
