@@ -110,7 +110,8 @@ class ForestHead(BaseHead):
                 n_jobs=usable_cores(),
                 random_state=self.seed if first == 0 else np.random.default_rng((self.seed, first)).integers(2**31),
             )
-            for one in forest.fit(X, targets, weights).estimators_:
+            one_label = targets.shape[1] == 1  # scikit-learn warns of a matrix with one column
+            for one in forest.fit(X, targets.ravel() if one_label else targets, weights).estimators_:
                 tree = one.tree_
                 yield _Tree(
                     np.maximum(tree.feature, -1).astype(np.int32),
