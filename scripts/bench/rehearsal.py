@@ -136,7 +136,7 @@ def rehearse(folder: Path, chosen: Mapping[str, tuple[str, ...]], seed: int) -> 
                 serve(folder, track, report)
             else:
                 report(name, run(folder, tuple(track if word == _TRACK else word for word in command)))
-        except Failed as error:
+        except (Failed, OSError) as error:
             print(f"{name:<24}  failed\n{error}", flush=True)
     return used
 

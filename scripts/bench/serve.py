@@ -62,8 +62,8 @@ class Service:
         self.start_s = time.monotonic() - began
 
     def connect(self) -> http.client.HTTPConnection:
-        """Return a new connection."""
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        """Return a new connection, on which the first map of a large collection may take minutes."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=1200)
 
     @staticmethod
     def ask(
