@@ -114,6 +114,12 @@ class Credit:
         """All words of the names."""
         return frozenset(word for key in (*self.wholes, *self.parts) for word in key.split())
 
+    @cached_property
+    def last_words(self) -> frozenset[str]:
+        """The last words of the names, such as surnames, unless they are short."""
+        last = {key.split()[-1] for key in self.parts if key and not is_various(key)}
+        return frozenset(word for word in last if len(word) > 3)
+
 
 def credit_of_album(artists: Iterable[tuple[str | None, str | None]]) -> Credit:
     """Build the credit of an album in the catalogue from name and ``file_name`` of each artist.

@@ -254,10 +254,8 @@ def _words(credit: Credit, *titles: Title) -> set[str]:
 
 def _named(local: _Parsed, listed: Credit, titles: Sequence[Title]) -> str:
     """Whether a title names the artist of the other album, such as the composer."""
-    ours = {key.split()[-1] for key in local.credit.parts if key}
-    theirs = {key.split()[-1] for key in listed.parts if not is_various(key)}
-    in_listed = any(len(word) > 3 and word in title.words for word in ours for title in titles)
-    in_local = any(len(word) > 3 and word in local.title.words for word in theirs)
+    in_listed = any(not local.credit.last_words.isdisjoint(title.words) for title in titles)
+    in_local = not listed.last_words.isdisjoint(local.title.words)
     if in_listed and in_local:
         return "both"  # most often an album that is named after its artist
     return "local artist" if in_listed else "listed artist" if in_local else "no"

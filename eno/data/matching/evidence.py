@@ -34,14 +34,14 @@ CONTRADICTED = frozenset(("some", "few", "another length"))
 """Levels of ``"lengths"`` that mean another recording."""
 
 _ARTISTS = {
-    "same artist": ("same", "performer", "misspelt", "initials", "various"),
-    "similar artist": ("part of the name", "some", "one performer"),
-    "unknown artist": ("unknown", "other script", "various, listed", "various, local"),
+    **dict.fromkeys(("same", "performer", "misspelt", "initials", "various"), "same artist"),
+    **dict.fromkeys(("part of the name", "some", "one performer"), "similar artist"),
+    **dict.fromkeys(("unknown", "other script", "various, listed", "various, local"), "unknown artist"),
 }
 _TITLES = {
-    "same title": ("same", "misspelt", "edition"),
-    "different title": ("different", "slight"),
-    "no title": ("missing",),
+    **dict.fromkeys(("same", "misspelt", "edition"), "same title"),
+    **dict.fromkeys(("different", "slight"), "different title"),
+    "missing": "no title",
 }
 
 
@@ -153,5 +153,4 @@ def names_alone_level(artist: str, title: str, lengths: str, titles: str) -> str
     """
     if not lengths == titles == "unknown":
         return "no"
-    artists = next((name for name, levels in _ARTISTS.items() if artist in levels), "different artist")
-    return f"{artists}, {next((name for name, levels in _TITLES.items() if title in levels), 'similar title')}"
+    return f"{_ARTISTS.get(artist, 'different artist')}, {_TITLES.get(title, 'similar title')}"
