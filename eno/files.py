@@ -223,6 +223,22 @@ def csv_records(
     return names, [(line, dict.fromkeys(names, "") | dict(zip(names, row, strict=False))) for line, row in rows]
 
 
+def append_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Append rows to a file of JSON Lines and sync it to disk; a last line that was cut off does not join the first."""
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()  # ASCII, whatever the names contain
+    if not lines:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                lines = b"\n" + lines
+        file.write(lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def parse_json_lines(lines: Sequence[str | bytes], place: str, error: type[Exception]) -> Iterator[tuple[int, Any]]:
     """Yield the number and value of each line of JSON Lines that is not blank.
 

@@ -50,7 +50,7 @@ def draw(
 ) -> None:
     """Draw the collection as an HTML page, on which every track is a point and similar tracks are close together.
 
-    Where the tracks are is kept beside the index, if there is one, so that 'eno serve' shows the map at once.
+    The layout is stored beside the index, if there is one, so that 'eno serve' shows the map at once.
     """
     from eno.mapping.map import write_places
     from eno.mapping.places import drawn_at_random, place_indexed, place_tracks

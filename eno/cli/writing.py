@@ -174,6 +174,7 @@ def _from_lines(path: Path, roots: AudioRoots, *, are_ids: bool) -> Iterator[Wan
             yield one, found, unfamiliar
 
 
+_REASONS = {"unfamiliar": "[yellow]unfamiliar[/]", "section": "[dim]a section of a file[/]"}
 _OUTCOMES = ("changed", "unchanged", "unfamiliar", "sections", "failed")
 
 
@@ -209,11 +210,11 @@ class _Run:
                     raise found
                 if found is None:
                     self.counts["sections"] += 1
-                    _show_section(path, as_json=self.as_json)
+                    _show_left_out(path, "section", as_json=self.as_json)
                     continue
                 if unfamiliar and not self.options.include_unfamiliar:
                     self.counts["unfamiliar"] += 1
-                    _show_unfamiliar(path, as_json=self.as_json)
+                    _show_left_out(path, "unfamiliar", as_json=self.as_json)
                     continue
                 edit = self._one(path, found, log)
                 self.counts["changed" if edit.after else "unchanged"] += 1
@@ -290,20 +291,12 @@ def _show(edit: TagEdit, *, written: bool, as_json: bool) -> None:
         console.print("  [dim]nothing to write[/]")
 
 
-def _show_unfamiliar(path: Path, *, as_json: bool) -> None:
+def _show_left_out(path: Path, reason: Literal["unfamiliar", "section"], *, as_json: bool) -> None:
     if as_json:
         unchanged: dict[str, Any] = {"before": {}, "after": {}, "kept": {}, "written": False}
-        print_json({"track_id": str(path), **unchanged, "unfamiliar": True})
+        print_json({"track_id": str(path), **unchanged, reason: True})
     else:
-        console.print(f"[bold]{shown(path)}[/]\n  [yellow]unfamiliar[/], nothing to write")
-
-
-def _show_section(path: Path, *, as_json: bool) -> None:
-    if as_json:
-        unchanged: dict[str, Any] = {"before": {}, "after": {}, "kept": {}, "written": False}
-        print_json({"track_id": str(path), **unchanged, "section": True})
-    else:
-        console.print(f"[bold]{shown(path)}[/]\n  [dim]a section of a file, nothing to write[/]")
+        console.print(f"[bold]{shown(path)}[/]\n  {_REASONS[reason]}, nothing to write")
 
 
 def _show_error(path: Path, error: AudioError, *, as_json: bool) -> None:
@@ -317,13 +310,17 @@ def _undo(log: Path, written: WrittenTags, *, keep_mtime: bool) -> None:
     from eno.tagfiles.edits import undo
 
     count = failed = 0
-    for path, error in undo(log, keep_mtime=keep_mtime):
-        count += 1
-        if error is not None:
-            failed += 1
-            _show_error(path, error, as_json=False)
-        else:
-            written.forget(path)
+    restored = []
+    try:
+        for path, error in undo(log, keep_mtime=keep_mtime):
+            count += 1
+            if error is not None:
+                failed += 1
+                _show_error(path, error, as_json=False)
+            else:
+                restored.append(path)
+    finally:  # also after Ctrl-C
+        written.forget(restored)
     console.print(f"{count - failed} of {count} files have their previous tags again.")
     if failed:
         raise EnoError(f"{failed} of {count} files could not be restored.")

@@ -1,7 +1,7 @@
 """Place the tracks of a large collection in a process of its own.
 
-UMAP holds Python's global lock for up to a second at a time, in which a service could not answer. And what UMAP and its
-compiler need is given back to the system when the process ends.
+UMAP holds Python's global lock for up to a second at a time, in which a service could not answer. The
+memory that UMAP and its compiler need is returned to the system when the process ends.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def place_in_process(
     except EOFError:
         process.join()
         raise SimilarityError(
-            f"The process that places the tracks of the map ended with status {process.exitcode}. It may have lacked "
-            "memory."
+            f"The process that places the tracks of the map ended with status {process.exitcode}. It may have run out "
+            "of memory."
         ) from None
     finally:
         receiving.close()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from eno.data.names import label_key
 from eno.errors import CatalogueError
-from eno.files import AudioRoots, parse_json_lines, printable, read_lines
+from eno.files import AudioRoots, append_json_lines, parse_json_lines, printable, read_lines
 from eno.tagfiles.edits import TagEdit
 
 Written = dict[str, dict[str, frozenset[str]]]
@@ -31,12 +30,13 @@ class WrittenTags:
         if track_id := self._track_id(edit.path):
             before = {name: (*values, *edit.remaining.get(name, ())) for name, values in edit.before.items()}
             added = {name: [one for one in values if one not in before[name]] for name, values in edit.after.items()}
-            self._write([{"track_id": track_id, "fields": added}])
+            append_json_lines(self.path, [{"track_id": track_id, "fields": added}])
 
-    def forget(self, path: Path) -> None:
-        """Record that a file has its previous tags again."""
-        if (track_id := self._track_id(path)) and (known := self.read().get(track_id)):
-            self._write([{"track_id": track_id, "fields": dict.fromkeys(known, ())}])
+    def forget(self, paths: Iterable[Path]) -> None:
+        """Record that files have their previous tags again."""
+        known = self.read()
+        ids = [track_id for path in paths if (track_id := self._track_id(path)) in known]
+        append_json_lines(self.path, [{"track_id": one, "fields": dict.fromkeys(known[one], ())} for one in ids])
 
     def follow(self, moved: Mapping[str, str]) -> None:
         """Repeat what is known of renamed files under their new ids, given new id → earlier id."""
@@ -46,7 +46,7 @@ class WrittenTags:
             for new, old in moved.items()
             if old in known and new not in known
         ]
-        self._write(lines)
+        append_json_lines(self.path, lines)
 
     def read(self) -> Written:
         """Return the tags that eno wrote.
@@ -73,9 +73,3 @@ class WrittenTags:
         file = os.path.realpath(path)
         root = next((root for root in self._roots if file.startswith(os.path.join(root, ""))), None)
         return None if root is None else printable(os.path.relpath(file, root))
-
-    def _write(self, lines: Iterable[Mapping[str, object]]) -> None:
-        if text := "".join(json.dumps(line) + "\n" for line in lines):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(text)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +19,7 @@ from scipy import sparse
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.names import label_key
 from eno.errors import ConfigError, LabelError
+from eno.files import append_json_lines
 from eno.training.collection import LabelledTracks
 
 logger = logging.getLogger(__name__)
@@ -72,15 +72,8 @@ class Feedback:
     def append(self, corrections: Iterable[Correction]) -> None:
         """Add corrections and flush them to disk."""
         new = list(corrections)
-        lines = "".join(json.dumps(asdict(one)) + "\n" for one in new).encode()  # ASCII, whatever the names contain
         with self._lock:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab+") as file:
-                if file.tell() and _last_byte(file.fileno(), file.tell()) != b"\n":  # an interrupted write
-                    lines = b"\n" + lines
-                file.write(lines)
-                file.flush()
-                os.fsync(file.fileno())
+            append_json_lines(self.path, map(asdict, new))
             self._update(new)
 
     def follow(self, moved: Mapping[str, str]) -> None:
@@ -186,8 +179,3 @@ def _read(path: Path) -> Iterable[Correction]:
                 yield Correction(**json.loads(line))
         except (ValueError, TypeError) as error:
             logger.warning("%s, line %d: not a correction (%s); skipped", path, number, error)
-
-
-def _last_byte(descriptor: int, size: int) -> bytes:
-    os.lseek(descriptor, size - 1, os.SEEK_SET)
-    return os.read(descriptor, 1)

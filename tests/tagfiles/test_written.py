@@ -67,7 +67,7 @@ def test_after_undo_the_tags_are_the_users_again(library):
     _write(library, "Own/2.flac", {"genre": ["Techno"]})
     for path, error in undo(root / "undo.jsonl"):
         assert error is None
-        written.forget(path)
+        written.forget([path])
     file = mutagen.File(root / "audio" / "Own" / "2.flac")
     file["genre"] = ["Techno"]
     file.save()
@@ -93,3 +93,12 @@ def test_files_elsewhere_are_not_recorded_and_damaged_lines_are_named(library, t
         file.write('{"track_id": "x"}\n')
     with pytest.raises(CatalogueError, match=r"written_tags.jsonl: line 2 is damaged"):
         written.read()
+
+
+def test_a_line_that_was_cut_off_does_not_swallow_the_next(library):
+    _, written = library
+    written.path.parent.mkdir()
+    written.path.write_text('{"track_id": "Own/1.f')
+    _write(library, "Own/2.flac", {"genre": ["Techno"]})
+    lines = written.path.read_text().splitlines()
+    assert len(lines) == 2 and "Techno" in lines[1]
