@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from eno.audio.worker_pool import WorkerPool
+from eno.audio.workers.pool import WorkerPool
 from eno.spec import EncoderSpec
 
 

@@ -15,9 +15,9 @@ import soundfile
 import soxr
 
 from eno.audio.decoders import Decoder, SectionDecoder, open_decoder, open_with_ffmpeg
-from eno.audio.heartbeat import note_progress
 from eno.audio.libsndfile import too_long
 from eno.audio.stated_lengths import TOLERANCE_S
+from eno.audio.workers.heartbeat import note_progress
 from eno.errors import AudioError
 from eno.files import Section
 

@@ -18,10 +18,10 @@ import soxr
 
 from eno.audio.formats import FFMPEG_CONTAINERS
 from eno.audio.gaps import Gaps
-from eno.audio.heartbeat import note_progress
 from eno.audio.libsndfile import too_long
 from eno.audio.ogg import OggLink, ogg_links
 from eno.audio.stated_lengths import TOLERANCE_S
+from eno.audio.workers.heartbeat import note_progress
 from eno.errors import AudioError
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from eno.audio.heartbeat import note_progress
 from eno.audio.stated_lengths import TOLERANCE_S
+from eno.audio.workers.heartbeat import note_progress
 from eno.errors import AudioError
 
 logger = logging.getLogger(__name__)

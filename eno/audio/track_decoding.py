@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eno.audio.heartbeat import note_progress
 from eno.audio.reading import OpenWindows, open_windows
 from eno.audio.silence import sounding
 from eno.audio.windows import WindowPolicy
-from eno.audio.worker_pool import FILE_TIMEOUT_S, WorkerPool
+from eno.audio.workers.heartbeat import note_progress
+from eno.audio.workers.pool import FILE_TIMEOUT_S, WorkerPool
 from eno.errors import AudioError
 from eno.files import Section
 from eno.spec import EncoderSpec

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from eno.audio.worker_handle import TaskDone, TaskFailed
-from eno.audio.worker_pool import FILE_TIMEOUT_S, WorkerPool
+from eno.audio.workers.handle import TaskDone, TaskFailed
+from eno.audio.workers.pool import FILE_TIMEOUT_S, WorkerPool
 from eno.cnn.features import AudioFeatureExtractor
 from eno.cores import usable_cores
 from eno.data.layout import DataRoot

@@ -17,8 +17,8 @@ from torch.nn.functional import pad
 from torchaudio.transforms import MelSpectrogram
 
 from eno.audio.audio_file import open_audio
-from eno.audio.heartbeat import note_progress
 from eno.audio.silence import has_sound, require_sound
+from eno.audio.workers.heartbeat import note_progress
 from eno.errors import ConfigError
 from eno.files import Section
 

@@ -13,11 +13,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from eno.mapping.map import MAP_SCRIPTS
-from eno.serving import inference_routes, map_routes, review_routes, schemas, search_routes, track_routes
+from eno.serving import schemas
 from eno.serving.cacheable import is_known
 from eno.serving.errors import Problem, install_handlers, problem_responses
 from eno.serving.metrics import MetricsMiddleware
 from eno.serving.requests import BodyMiddleware, PathMiddleware
+from eno.serving.routes import inference, maps, reviews, search, tracks
 from eno.serving.security import COOKIE, Access, SecurityMiddleware
 from eno.serving.service import Service
 from eno.version import __version__
@@ -57,11 +58,11 @@ def create_app(service: Service, access: Access | None = None, *, root_path: str
     )  # fmt: skip
     app.state.service = service
     install_handlers(app)
-    app.include_router(track_routes.router)
-    app.include_router(map_routes.router)
-    app.include_router(inference_routes.router)
-    app.include_router(search_routes.router)
-    app.include_router(review_routes.router)
+    app.include_router(tracks.router)
+    app.include_router(maps.router)
+    app.include_router(inference.router)
+    app.include_router(search.router)
+    app.include_router(reviews.router)
     _add_health(app, service)
     _add_session(app, access, root_path)
     _add_page(app)

@@ -17,7 +17,7 @@ import numpy as np
 
 from eno.audio.track_decoding import TrackHead
 from eno.audio.windows import WindowPolicy
-from eno.audio.worker_pool import WorkerPool
+from eno.audio.workers.pool import WorkerPool
 from eno.encoders import Encoder
 from eno.errors import AudioError, EnoError
 from eno.inference.predictor import EnoPredictor

@@ -19,8 +19,8 @@ from eno.audio.reading import OpenWindows
 from eno.audio.silence import sounding
 from eno.audio.track_decoding import TrackHead
 from eno.audio.windows import WindowPolicy
-from eno.audio.worker_handle import Chunk, TaskDone, TaskFailed
-from eno.audio.worker_pool import WorkerPool
+from eno.audio.workers.handle import Chunk, TaskDone, TaskFailed
+from eno.audio.workers.pool import WorkerPool
 from eno.errors import AudioError
 from eno.spec import EncoderSpec
 

@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from eno.audio.track_decoding import FileStamp, TrackHead, TrackRequest, track_pool
 from eno.audio.windows import WindowPolicy
-from eno.audio.worker_handle import Chunk
+from eno.audio.workers.handle import Chunk
 from eno.cores import usable_cores
 from eno.data.library.files import find_tracks
 from eno.embeddings.job.embed import embed_folder

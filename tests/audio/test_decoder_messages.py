@@ -10,8 +10,8 @@ import soundfile
 
 from eno.audio.track_decoding import TrackRequest, track_pool
 from eno.audio.windows import WindowPolicy
-from eno.audio.worker_handle import TaskFailed
-from eno.audio.worker_pool import WorkerPool
+from eno.audio.workers.handle import TaskFailed
+from eno.audio.workers.pool import WorkerPool
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from tests.audio_files import music, write
 from tests.fakes import ProjectionEncoder

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from eno.audio.heartbeat import note_progress
+from eno.audio.workers.heartbeat import note_progress
 from eno.errors import AudioError
 
 

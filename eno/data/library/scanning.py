@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eno.audio.worker_handle import TaskDone, TaskFailed
-from eno.audio.worker_pool import FILE_TIMEOUT_S, WorkerPool
+from eno.audio.workers.handle import TaskDone, TaskFailed
+from eno.audio.workers.pool import FILE_TIMEOUT_S, WorkerPool
 from eno.cores import usable_cores
 from eno.data.library.files import Track, find_tracks
 from eno.data.library.outlines import cue_outlines, may_have_outline

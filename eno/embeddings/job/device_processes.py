@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection
 from typing import Any
 
-from eno.audio.processes import end_with_parent, start_process
 from eno.audio.windows import WindowPolicy
-from eno.audio.worker_pool import FILE_TIMEOUT_S
+from eno.audio.workers.pool import FILE_TIMEOUT_S
+from eno.audio.workers.processes import end_with_parent, start_process
 from eno.cores import usable_cores
 from eno.embeddings.job.executor import Result, Task
 from eno.embeddings.job.pipeline import LocalExecutor, load_again

@@ -13,8 +13,8 @@ import numpy as np
 
 from eno.audio.track_decoding import TrackEnd, TrackHead, TrackRequest, track_pool
 from eno.audio.windows import WindowPolicy
-from eno.audio.worker_handle import Chunk, TaskDone, TaskFailed
-from eno.audio.worker_pool import FILE_TIMEOUT_S, WorkerPool
+from eno.audio.workers.handle import Chunk, TaskDone, TaskFailed
+from eno.audio.workers.pool import FILE_TIMEOUT_S, WorkerPool
 from eno.cores import usable_cores
 from eno.data.library.files import Track
 from eno.embeddings.job.executor import Embedded, Failed, Result, Task, Untouched

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from eno.audio.track_decoding import FileStamp
 from eno.audio.windows import WindowPolicy
-from eno.audio.worker_pool import FILE_TIMEOUT_S, WorkerPool
+from eno.audio.workers.pool import FILE_TIMEOUT_S, WorkerPool
 from eno.data.library.files import Track
 from eno.embeddings.job.executor import Embedded, Failed, Result, Task, Untouched
 from eno.embeddings.job.pipeline import LocalExecutor, embed_tracks, load_again

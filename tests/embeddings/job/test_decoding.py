@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from eno.audio.heartbeat import Heartbeat, note_progress, use_heartbeat
 from eno.audio.reading import read_windows
 from eno.audio.track_decoding import TrackRequest, decode_track, track_pool
 from eno.audio.windows import WindowPolicy
-from eno.audio.worker import WorkerSettings, _Worker
-from eno.audio.worker_handle import TaskFailed
+from eno.audio.workers.handle import TaskFailed
+from eno.audio.workers.heartbeat import Heartbeat, note_progress, use_heartbeat
+from eno.audio.workers.worker import WorkerSettings, _Worker
 from eno.embeddings.job.embed import embed_folder
 from eno.embeddings.job.pipeline import LocalExecutor
 from eno.embeddings.store.embedding_store import EmbeddingStore

@@ -12,9 +12,9 @@ from eno.inference.predictor import EnoPredictor
 from eno.serving import schemas, serialise
 from eno.serving.batching import EncodedFile, Windows
 from eno.serving.errors import Problem, of_error, problem_responses
+from eno.serving.routes.tracks import TheFilters, TheService, TheSnapshot, TheSounds
 from eno.serving.service import Service, while_connected
 from eno.serving.snapshot import Snapshot
-from eno.serving.track_routes import TheFilters, TheService, TheSnapshot, TheSounds
 from eno.serving.uploads import Upload, receive_uploads
 from eno.similarity import queries, query_audio
 from eno.similarity.query import Query as TextQuery

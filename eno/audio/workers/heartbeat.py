@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from eno.audio.processes import SPAWN
+from eno.audio.workers.processes import SPAWN
 
 TICK_S = 0.1
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from eno.serving import schemas
 from eno.serving.drawn_map import DrawnMap
 from eno.serving.errors import Problem, problem_responses
-from eno.serving.track_routes import UNCHANGED, TheCatalogue, TheSnapshot, only_json
+from eno.serving.routes.tracks import UNCHANGED, TheCatalogue, TheSnapshot, only_json
 
 router = APIRouter(prefix="/v1/map", responses=problem_responses(400, 401, 403, 404, 421, 422, 500))
 

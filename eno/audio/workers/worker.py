@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eno.audio.decoder_messages import StderrFile
-from eno.audio.heartbeat import TICK_S, Heartbeat, use_heartbeat
-from eno.audio.processes import end_with_parent
+from eno.audio.workers.heartbeat import TICK_S, Heartbeat, use_heartbeat
+from eno.audio.workers.processes import end_with_parent
 from eno.errors import AudioError
 
 
 class WorkerSettings(NamedTuple):
-    """Settings of `eno.audio.worker_pool.WorkerPool`."""
+    """Settings of `eno.audio.workers.pool.WorkerPool`."""
 
     work: Callable[[Any], Any]
     slots: int

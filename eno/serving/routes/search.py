@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends, Request
 
 from eno.serving import schemas
 from eno.serving.errors import problem_responses
+from eno.serving.routes.tracks import TheCatalogue, TheService, TheSounds, only_json
 from eno.serving.service import while_connected
 from eno.serving.track_catalogue import TrackCatalogue
-from eno.serving.track_routes import TheCatalogue, TheService, TheSounds, only_json
 from eno.similarity import queries
 from eno.similarity.lookup import one_of, unknown_track
 from eno.similarity.query import Query, combine

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 
 from eno.serving import schemas
 from eno.serving.errors import Problem, problem_responses
-from eno.serving.track_routes import Limit, Offset, TheService, only_json
+from eno.serving.routes.tracks import Limit, Offset, TheService, only_json
 
 router = APIRouter(prefix="/v1", responses=problem_responses(400, 401, 403, 421, 422, 500))
 

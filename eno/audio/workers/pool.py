@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator, Iterable
 from multiprocessing import connection
 from typing import Any
 
-from eno.audio.worker import WorkerSettings
-from eno.audio.worker_handle import Event, TaskFailed, TaskRetried, Worker
+from eno.audio.workers.handle import Event, TaskFailed, TaskRetried, Worker
+from eno.audio.workers.worker import WorkerSettings
 from eno.errors import EnoError
 
 FILE_TIMEOUT_S = 120.0

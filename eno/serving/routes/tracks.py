@@ -1,4 +1,4 @@
-"""The routes of ``/v1`` about tracks, which need no encoder; see `eno.serving.inference_routes` for the others."""
+"""The routes of ``/v1`` about tracks, which need no encoder; see `eno.serving.routes.inference` for the others."""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from eno.audio.heartbeat import Heartbeat
-from eno.audio.processes import SPAWN, start_process
-from eno.audio.worker import WorkerSettings, run_worker
+from eno.audio.workers.heartbeat import Heartbeat
+from eno.audio.workers.processes import SPAWN, start_process
+from eno.audio.workers.worker import WorkerSettings, run_worker
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ class Worker:
         self.ready = False
 
     def send(self, *message: Any) -> None:
-        """Send a message; see `eno.audio.worker.run_worker`."""
+        """Send a message; see `eno.audio.workers.worker.run_worker`."""
         with contextlib.suppress(OSError):  # a dead worker is noticed when its answer is read
             self.pipe.send(message)
 

@@ -1,0 +1,1 @@
+"""Worker processes for reading audio files: a file that hangs or crashes a decoder fails alone."""
