@@ -28,6 +28,7 @@ _ACRONYM = re.compile(r"\b(?:\w\.){2,}")
 _DOLLAR = re.compile(r"\$(?=[^\W\d])|(?<=[^\W\d])\$")
 _EXCLAMATION_MARK_WITHIN = re.compile(r"(?<=[^\W\d])!(?=[^\W\d])")
 _NOT_WORD = re.compile(r"[\W_]+")
+_PLAIN = re.compile(r"[A-Za-z0-9 ]+")
 # Letters that Unicode does not decompose, as people type them on a keyboard without them.
 _LETTERS = str.maketrans({"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"})
 _AND = str.maketrans({"&": " and ", "+": " and "})
@@ -78,6 +79,8 @@ def name_key(text: str) -> str:
     >>> [name_key(name) for name in ("Beatles, The", "Mötley Crüe", "AC/DC", "R.E.M.", "P!nk", "( )", "You & I")]
     ['beatles', 'motley crue', 'ac dc', 'rem', 'pink', '()', 'you and i']
     """
+    if _PLAIN.fullmatch(text):  # most names: nothing but case, spaces and "The" to ignore
+        return " ".join(text.lower().split()).removeprefix("the ")
     text = _JOINER_ANYWHERE.sub("", _visible(text))
     text = unicodedata.normalize("NFKC", text).casefold().strip()
     if not any(map(str.isalnum, text)):

@@ -39,6 +39,12 @@ def test_different_names_have_different_keys(one, other):
     assert name_key(one) != name_key(other)
 
 
+@given(st.text(" abTheTHE9", max_size=12))
+def test_plain_names_have_the_same_key_with_an_invisible_character(text):
+    # The key of a name without one is found by a shorter way.
+    assert name_key(text) == name_key(text + "\u200b")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -51,21 +52,23 @@ class TrackLists:
         return np.repeat(np.arange(len(self.ends) - 1, dtype=np.int32), np.diff(self.ends))
 
 
-@dataclass(frozen=True)
-class Alignment:
-    """What the tracks of pairs of albums have in common; all arrays have one value a pair."""
+class Alignment(NamedTuple):
+    """What the tracks of a local album and a listed one have in common."""
 
-    tracks: np.ndarray  # shape=(pairs, 2), numbers of tracks, local and listed
-    known: np.ndarray  # shape=(pairs, 2), of tracks with a length
-    agreeing: np.ndarray  # lengths that agree, in order
-    close: np.ndarray  # lengths that agree or could be those of another pressing, in order
-    sides: np.ndarray  # whether each local file is as long as several listed tracks, and all as the album
-    titled: np.ndarray  # shape=(pairs, 2), of tracks with a title
-    same_title: np.ndarray  # local tracks whose title is listed
-    one_script: np.ndarray  # whether the titles are in the same script
+    tracks: int  # of the local album
+    listed_tracks: int
+    lengths: int  # known ones of the local album
+    listed_lengths: int
+    agreeing: int  # lengths that agree, in order
+    close: int  # lengths that agree or could be those of another pressing, in order
+    titles: int  # known ones of the local album
+    listed_titles: int
+    same_title: int  # local tracks whose title is listed
+    sides: bool  # whether each local file is as long as several listed tracks, and all as the album
+    one_script: bool  # whether the titles are in the same script
 
 
-def align(local: TrackLists, listed: TrackLists, pairs: np.ndarray) -> Alignment:
+def align(local: TrackLists, listed: TrackLists, pairs: np.ndarray) -> list[Alignment]:
     """Compare the tracks of pairs of albums [shape=(pairs, 2)]: numbers of local and listed albums."""
     sizes = np.stack([np.diff(lists.ends)[side] for lists, side in ((local, pairs[:, 0]), (listed, pairs[:, 1]))], 1)
     padded = np.minimum(np.searchsorted(_STEPS, sizes), len(_STEPS) - 1)
@@ -77,9 +80,7 @@ def align(local: TrackLists, listed: TrackLists, pairs: np.ndarray) -> Alignment
         for begin in range(0, len(chosen), step := max(1, _AT_A_TIME // (n * m))):
             part = chosen[begin : begin + step]
             counts[part], flags[part] = _align(local, listed, pairs[part], n, m)
-    return Alignment(
-        sizes, counts[:, 0:2], counts[:, 2], counts[:, 3], flags[:, 0], counts[:, 4:6], counts[:, 6], flags[:, 1]
-    )
+    return list(map(Alignment, *sizes.T.tolist(), *counts.T.tolist(), *flags.T.tolist()))
 
 
 def _align(local: TrackLists, listed: TrackLists, pairs: np.ndarray, n: int, m: int) -> tuple[np.ndarray, np.ndarray]:

@@ -104,7 +104,7 @@ class Credit:
     artists: tuple[frozenset[str], ...]  # of each artist, including transliterations
     parts: frozenset[str]  # names joined in the credit, such as "Nick Cave" and "The Bad Seeds"
 
-    @cached_property
+    @property
     def various(self) -> bool:
         """Whether the credit is to "Various Artists"."""
         return not _VARIOUS_ARTISTS.isdisjoint(self.wholes)
@@ -113,6 +113,12 @@ class Credit:
     def words(self) -> frozenset[str]:
         """All words of the names."""
         return frozenset(word for key in (*self.wholes, *self.parts) for word in key.split())
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """All spellings without spaces and regardless of the order of their words, for lookups."""
+        spellings = {key for keys in (self.wholes, self.parts, *self.artists) for key in keys}
+        return frozenset(key for one in spellings if not is_nobody(key := "".join(sorted(one.split()))))
 
     @cached_property
     def last_words(self) -> frozenset[str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 from eno.data.lute.albums import release_years
 from eno.data.matching import evidence
 from eno.data.matching.alignment import DURATION_TOLERANCE_S, Alignment, TrackLists, align
-from eno.data.matching.artists import Credit, compare_artists, credit_of_album, credit_of_tag, is_nobody, is_various
+from eno.data.matching.artists import Credit, compare_artists, credit_of_album, credit_of_tag
 from eno.data.matching.evidence import Evidence, Model
 from eno.data.matching.lookup import Kind, TermIndex, Terms, hashes, length_terms
 from eno.data.matching.titles import Title, TitleComparison, compare_titles, parse_title
@@ -66,8 +67,9 @@ class AlbumIndex:
         self._model = model or Model.load()
         self._file_names = albums["file_name"].to_pylist()
         self._years = release_years(albums)
+        credit_of = lru_cache(maxsize=None)(credit_of_album)  # the albums of an artist share one credit
         self._credits = [
-            credit_of_album((one["name"], one["file_name"]) for one in artists or () if one)
+            credit_of(tuple((one["name"], one["file_name"]) for one in artists or () if one))
             for artists in albums["artists"].to_pylist()
         ]
         self._titles = [
@@ -79,11 +81,13 @@ class AlbumIndex:
         lengths = pc.struct_field(tracks, "duration_seconds").fill_null(0).to_numpy(zero_copy_only=False)
         self._tracks = TrackLists.build(counts, lengths, pc.struct_field(tracks, "name"))
         self._discs = _discs(self._tracks, pc.struct_field(tracks, "position"))
-        names = [
-            _artist_keys(credit) | {title.compact for title in titles} | {p for t in titles for p in t.pieces}
+        names: list[AbstractSet[str]] = [
+            credit.keys.union({title.compact for title in titles}, *(title.pieces for title in titles))
             for credit, titles in zip(self._credits, self._titles, strict=True)
         ]
-        words = [_words(credit, *titles) for credit, titles in zip(self._credits, self._titles, strict=True)]
+        words: list[AbstractSet[str]] = [
+            _words(credit, *titles) for credit, titles in zip(self._credits, self._titles, strict=True)
+        ]
         terms = _terms(names, words, self._tracks, neighbours=False)
         self._index = TermIndex(_KINDS, terms, len(albums))
 
@@ -99,14 +103,14 @@ class AlbumIndex:
         parsed = [_Parsed.of(album) for album in albums]
         terms = _terms([one.names() for one in parsed], [one.words() for one in parsed], tracks, neighbours=True)
         pairs = self._index.candidates(terms, len(albums))
-        alignment = align(tracks, self._tracks, pairs)
+        alignments = align(tracks, self._tracks, pairs)
         of_album = {
             owner: list(found) for owner, found in groupby(enumerate(pairs.tolist()), key=lambda pair: pair[1][0])
         }
         for number, local in enumerate(parsed):
             left_out = without[number] if without else ()
             found = [
-                (row, self._evidence(local, row, alignment, pair))
+                (row, self._evidence(local, row, alignments[pair]))
                 for pair, (_, row) in of_album.get(number, ())
                 if row not in left_out
             ]
@@ -117,27 +121,15 @@ class AlbumIndex:
         ranked = [Candidate(row, round(score, 4), one) for (row, one), score in zip(found, scores, strict=True)]
         return sorted(ranked, key=lambda one: (-one.score, self._file_names[one.row]))
 
-    def _evidence(self, local: _Parsed, row: int, alignment: Alignment, number: int) -> Evidence:
+    def _evidence(self, local: _Parsed, row: int, common: Alignment) -> Evidence:
         listed, titles = self._credits[row], self._titles[row]
         artist = compare_artists(local.credit, local.performers, local.album.compilation, listed)
         names = local.credit.words | listed.words
         comparisons = [compare_titles(local.title, title, names) for title in titles]
         title = comparisons[0] if len(comparisons) == 1 else max(comparisons, key=self._title_weight)
-        tracks, known, titled = alignment.tracks[number], alignment.known[number], alignment.titled[number]
         kind = self._file_names[row].split("/")[1] if self._file_names[row].startswith("release/") else None
-        sides = bool(alignment.sides[number])
-        count = local.album.tracks or int(tracks[0])
-        lengths = evidence.lengths_level(
-            int(alignment.agreeing[number]),
-            int(alignment.close[number]),
-            int(known[0]),
-            int(known[1]),
-            sides,
-            bool(known[1] == tracks[1]),
-        )
-        songs = evidence.titles_level(
-            int(alignment.same_title[number]), int(titled[0]), int(titled[1]), bool(alignment.one_script[number])
-        )
+        lengths, songs = evidence.lengths_level(common), evidence.titles_level(common)
+        count = local.album.tracks or common.tracks
         return {
             "artist": artist,
             "named": _named(local, listed, titles),
@@ -146,7 +138,9 @@ class AlbumIndex:
             "version": title.version,
             "lengths": lengths,
             "titles": songs,
-            "count": "sides" if sides else evidence.count_level(count, int(tracks[1]), local.title.edition),
+            "count": (
+                "sides" if common.sides else evidence.count_level(count, common.listed_tracks, local.title.edition)
+            ),
             "year": evidence.year_level(local.album.year, self._years[row], local.title.edition),
             "kind": _kind_level(local.title.kind, titles[0].kind, kind),
             "discs": _discs_level(local, int(self._discs[row])),
@@ -182,11 +176,9 @@ class _Parsed:
         return cls(album, credit, performers, parse_title(album.title))
 
     def names(self) -> set[str]:
-        artists = _artist_keys(self.credit)
-        for performer, share in self.performers:
-            if share >= 0.1:
-                artists |= _artist_keys(performer)
-        return artists | {self.title.compact} | {piece for piece in self.title.pieces if len(piece) > 2}
+        pieces = {piece for piece in self.title.pieces if len(piece) > 2}
+        performers = (performer.keys for performer, share in self.performers if share >= 0.1)
+        return pieces.union({self.title.compact}, self.credit.keys, *performers)
 
     def words(self) -> set[str]:
         return _words(self.credit, self.title).union(
@@ -194,7 +186,9 @@ class _Parsed:
         )
 
 
-def _terms(names: list[set[str]], words: list[set[str]], tracks: TrackLists, *, neighbours: bool) -> dict[str, Terms]:
+def _terms(
+    names: list[AbstractSet[str]], words: list[AbstractSet[str]], tracks: TrackLists, *, neighbours: bool
+) -> dict[str, Terms]:
     known = tracks.titles != 0
     return {
         "names": hashes(names),
@@ -238,12 +232,6 @@ def _titles(name: str | None, file_name: str) -> tuple[Title, ...]:
         native, _, transliterated = name[:-1].partition(" [")
         titles |= {parse_title(native), parse_title(transliterated)}
     return tuple(title for title in titles if title.words) or (parse_title(slug),)
-
-
-def _artist_keys(credit: Credit) -> set[str]:
-    """Return all spellings of a credit without spaces and regardless of the order of their words."""
-    keys = {"".join(sorted(key.split())) for keys in (credit.wholes, credit.parts, *credit.artists) for key in keys}
-    return {key for key in keys if not is_nobody(key) and not is_various(key)}
 
 
 def _words(credit: Credit, *titles: Title) -> set[str]:

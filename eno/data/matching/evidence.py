@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from eno.data.matching.alignment import Alignment
+
 _WEIGHTS = Path(__file__).with_name("weights.json")
 
 Evidence = Mapping[str, str]
@@ -109,14 +111,12 @@ def count_level(local: int | None, listed: int, edition: bool) -> str:
     return "far more" if local > listed * 2 else "more"
 
 
-def lengths_level(agreeing: int, close: int, local: int, listed: int, sides: bool, complete: bool) -> str:
-    """Describe how many of the known track lengths of a local album and a listed one agree in order.
-
-    `close` lengths could be those of another pressing, `sides` means that each local file is as long as several tracks,
-    and `complete` that all listed lengths are known.
-    """
-    if sides:
+def lengths_level(common: Alignment) -> str:
+    """Describe how many of the known track lengths of a local album and a listed one agree in order."""
+    if common.sides:
         return "whole sides agree"
+    local, listed, agreeing, close = common.lengths, common.listed_lengths, common.agreeing, common.close
+    complete = listed == common.listed_tracks
     if local == listed == 1 and complete:
         return "same length" if agreeing else "nearly the same length" if close else "another length"
     shorter, longer = sorted((local, listed))
@@ -134,10 +134,11 @@ def lengths_level(agreeing: int, close: int, local: int, listed: int, sides: boo
     return "some" if share > 0.3 else "few" if shorter > 3 else "few of few"
 
 
-def titles_level(same: int, local: int, listed: int, one_script: bool) -> str:
+def titles_level(common: Alignment) -> str:
     """Describe how many of the track titles of a local album are listed."""
+    local, listed, same = common.titles, common.listed_titles, common.same_title
     shorter, longer = sorted((local, listed))
-    if shorter == 0 or (same == 0 and not one_script):
+    if shorter == 0 or (same == 0 and not common.one_script):
         return "unknown"
     share = same / shorter
     if share >= 0.75:

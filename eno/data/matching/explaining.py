@@ -42,9 +42,12 @@ def explain(
 ) -> list[Explanation]:
     """Explain the decisions about the local albums with files in the folder `path`, or with that file."""
     tracks = readable(tracks)
-    ids = tracks["track_id"].to_pylist()
-    place = PurePosixPath(path)
-    within = {row for row, id_ in enumerate(ids) if place in (PurePosixPath(id_), *PurePosixPath(id_).parents)}
+    place = str(PurePosixPath(path))
+    within = {
+        row
+        for row, id_ in enumerate(tracks["track_id"].to_pylist())
+        if place == "." or id_ == place or id_.startswith(f"{place}/")
+    }
     groups = [group for group in group_tracks(tracks) if within.intersection(group.rows.tolist())]
     if not groups:
         raise CatalogueError(f"{path}: no scanned file has this path or is in this folder of the audio root.")

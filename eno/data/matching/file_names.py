@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
-from pathlib import PurePosixPath
 
 _DISC = r"(?:cd|dis[ck]|disque|digital media|vinyl|(?:bonus )(?:cd|dis[ck]))[\s_.#-]*(?P<disc>\d{1,2})"
 _DISC_FOLDER = re.compile(rf"^{_DISC}\b.*$", re.IGNORECASE)
@@ -42,13 +41,13 @@ def album_folder(folder: str) -> str:
     >>> album_folder("Low/Double Negative/CD 2")
     'Low/Double Negative'
     """
-    path = PurePosixPath(folder)
-    return str(path.parent if _DISC_FOLDER.match(path.name) else path)
+    parent, _, name = folder.rpartition("/")
+    return parent or "." if _DISC_FOLDER.match(name) else folder
 
 
 def disc_of_folder(folder: str) -> int:
     """Return the number of the disc that a folder contains; 0 if its name does not say so."""
-    name = PurePosixPath(folder).name
+    name = folder.rpartition("/")[2]
     found = _DISC_FOLDER.match(name) or _DISC_AT_END.search(name)
     return int(found["disc"]) if found else 0
 

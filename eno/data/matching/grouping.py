@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 from eno.data.matching.artists import VARIOUS_ARTISTS, credit_of_tag, is_nobody, main_artist
 from eno.data.matching.candidates import LocalAlbum
 from eno.data.matching.file_names import (
+    Names,
     album_folder,
     disc_of_folder,
     read_file_names,
@@ -104,9 +106,10 @@ def _group(folder: str, rows: np.ndarray, values: dict[str, list[Any]]) -> Local
 def _describe(folder: PurePosixPath, values: dict[str, list[Any]]) -> LocalAlbum:
     count = len(values["file"])
     named = read_folder_name(folder.name, folder.parent.name)
-    of_files = read_file_names(values["file"])
     artist, title = _artist(values), next(filter(None, values["album"]), None)
-    if artist is None and title is None and of_files.title:
+    untagged = artist is None and title is None
+    of_files = Names() if all(values["title"]) and not untagged else read_file_names(values["file"])
+    if untagged and of_files.title:
         named = of_files
     elif artist is None and title is not None:
         of_title = read_folder_name(title, "")
@@ -117,8 +120,8 @@ def _describe(folder: PurePosixPath, values: dict[str, list[Any]]) -> LocalAlbum
     year = next(filter(None, values["year"]), None) or named.year
     artist = repaired(artist) if artist else named.artist
     lengths = tuple(length or 0.0 for length in values["duration_s"])
-    titles = tuple(tag or name for tag, name in zip(values["title"], of_files.tracks, strict=True))
-    names = Counter(main_artist(name) for name in values["artist"] if name)
+    titles = tuple(tag or name for tag, name in zip_longest(values["title"], of_files.tracks))
+    names = _main_artists(values["artist"])
     performers = tuple((repaired(name), number / count) for name, number in names.most_common(_PERFORMERS))
     discs = len({disc or other for disc, other in zip(values["disc_number"], values["folder_disc"], strict=True)} - {0})
     return LocalAlbum(
@@ -129,11 +132,19 @@ def _describe(folder: PurePosixPath, values: dict[str, list[Any]]) -> LocalAlbum
 def _artist(values: dict[str, list[Any]]) -> str | None:
     """Return the album artist, or else artist, of most tracks; "Various Artists" if there is no majority."""
     for tag in ("album_artist", "artist"):
-        names = Counter(main_artist(name) for name in values[tag] if name)
-        if names:
+        if names := _main_artists(values[tag]):
             (name, count), *_ = names.most_common(1)
             return name if count > _MAJORITY * names.total() else VARIOUS_ARTISTS
     return None
+
+
+def _main_artists(credits: Iterable[str | None]) -> Counter[str]:
+    """Count the artists without their guests."""
+    names: Counter[str] = Counter()
+    for credit, count in Counter(credits).items():
+        if credit:
+            names[main_artist(credit)] += count
+    return names
 
 
 def _is_compilation(artist: str, names: Counter[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,11 +40,13 @@ class TermIndex:
             hashes, rows = hashes[order], rows[order]
             first = np.ones(len(hashes), bool)
             first[1:] = (hashes[1:] != hashes[:-1]) | (rows[1:] != rows[:-1])
-            known, frequency = np.unique(hashes[first], return_counts=True)
+            hashes, rows = hashes[first], rows[first]
+            begins = np.flatnonzero(np.diff(hashes, prepend=hashes[:1] - 1))
+            known, frequency = hashes[begins], np.diff(begins, append=len(hashes))
             rare = frequency <= kind.most
             kept = np.repeat(rare, frequency)
             ends = np.concatenate([[0], np.cumsum(frequency[rare])])
-            columns = rows[first][kept].astype(np.int32)
+            columns = rows[kept].astype(np.int32)
             data = np.ones(len(columns), np.float32)
             postings.append(csr_matrix((data, columns, ends), shape=(int(rare.sum()), size)))
             self._known[name] = known[rare]
@@ -61,8 +64,10 @@ class TermIndex:
             owners.append(owner[found])
             columns.append(at[found] + offset)
             offset += len(known)
-        pairs = np.unique(np.stack([np.concatenate(owners), np.concatenate(columns)], axis=1).astype(np.int64), axis=0)
-        wanted = csr_matrix((self._rarities[pairs[:, 1]], (pairs[:, 0], pairs[:, 1])), shape=(count, offset))
+        # One number for each pair sorts much faster than pairs of numbers.
+        pairs = np.unique(np.concatenate(owners).astype(np.int64) * offset + np.concatenate(columns))
+        owner, column = np.divmod(pairs, max(offset, 1))
+        wanted = csr_matrix((self._rarities[column], (owner, column)), shape=(count, offset))
         parts = [self._best(wanted[at : at + _AT_A_TIME], at) for at in range(0, count, _AT_A_TIME)]
         return np.concatenate([np.zeros((0, 2), np.int64), *parts])
 
@@ -79,7 +84,7 @@ class TermIndex:
         return np.stack([owner[rank < _TOP] + begin, row[rank < _TOP]], axis=1).astype(np.int64)
 
 
-def hashes(each: Sequence[set[str]]) -> Terms:
+def hashes(each: Sequence[AbstractSet[str]]) -> Terms:
     """Return the terms of albums."""
     counts = np.fromiter(map(len, each), np.int64, len(each))
     values = np.fromiter((hash(term) for terms in each for term in terms), np.int64, int(counts.sum()))

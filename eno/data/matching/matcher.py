@@ -199,6 +199,9 @@ def decisions(
         if decision := _decided_by_user(accepted) if accepted else _by_id(ids, group, rejected):
             yield GroupDecision(group, group.rows, decision)
             continue
+        if not within:
+            undecided.append((group, group.rows, rejected))
+            continue
         by_folder: dict[str | None, list[int]] = {}
         for row in group.rows.tolist():
             folder = next((one for one in within.get(row, ()) if folders[one] not in rejected), None)

@@ -55,6 +55,7 @@ _OTHER_RECORDING = frozenset(
 )
 # … and those whose recordings are as long as the originals.
 _OTHER_MIX = frozenset("instrumental instrumentals karaoke acapella acappella commentary backing beats".split())
+_COMPARED_APART = _NEUTRAL | _OTHER_RECORDING | _OTHER_MIX
 _COLLECTION = frozenset("best hits singles greatest anthology essential essentials collection".split())
 
 _NUMBER_WORDS = {word: str(n) for n, word in enumerate("one two three four five six seven eight nine ten".split(), 1)}
@@ -160,9 +161,10 @@ def compare_titles(local: Title, listed: Title, names: AbstractSet[str] = frozen
         [word for word in extra if word.isdecimal()], [word for word in lacking if word.isdecimal()], shared
     )
     version = _compare_versions(extra, lacking, shared)
-    ignored = _NEUTRAL | names | _OTHER_RECORDING | _OTHER_MIX
-    more = [word for word in extra if word not in ignored and not word.isdecimal()]
-    fewer = [word for word in lacking if word not in ignored and not word.isdecimal()]
+    more, fewer = (
+        [word for word in words if word not in _COMPARED_APART and word not in names and not word.isdecimal()]
+        for words in (extra, lacking)
+    )
     level = _title_level(local, listed, (shared, more, fewer), misspelt, names)
     return TitleComparison(level, "none" if level == "cut" else numbers, version)
 
@@ -226,10 +228,11 @@ def _pair_misspelt(extra: list[str], lacking: list[str], shared: list[str]) -> b
 
 
 def _is_misspelt(word: str, other: str) -> bool:
+    """Whether two different words differ by few letters, or by a plural."""
     if abs(len(word) - len(other)) > 3 or other.isdecimal():
         return False
     plural = len(word) >= 5 and word.rstrip("s") == other.rstrip("s")
-    return plural or spelling_similarity(word, other) > 0
+    return plural or _errors(word, other) > 0
 
 
 def _compare_numbers(extra: list[str], lacking: list[str], shared: list[str]) -> str:
@@ -269,12 +272,16 @@ def spelling_similarity(one: str, other: str) -> float:
         return 1.0
     if sorted(one.split()) == sorted(other.split()):
         return 0.99
-    if _DIGITS.findall(one) != _DIGITS.findall(other):
-        return 0.0
+    errors = _errors(one, other)
+    return 0.98 - 0.02 * errors if errors else 0.0
+
+
+def _errors(one: str, other: str) -> int:
+    """Return by how many letters two different texts differ; 0 if by too many, or if their digits differ."""
     length = min(len(one), len(other))
     allowed = 0 if length < 5 else 1 if length < 9 else 2 if length < 16 else 3
     errors = OSA.distance(one, other, score_cutoff=allowed)
-    return 0.98 - 0.02 * errors if errors <= allowed else 0.0
+    return errors if errors <= allowed and _DIGITS.findall(one) == _DIGITS.findall(other) else 0
 
 
 def _names_an_edition(text: str) -> bool:

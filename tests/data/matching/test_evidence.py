@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from eno.data.matching.alignment import Alignment
 from eno.data.matching.candidates import Candidate
 from eno.data.matching.evidence import (
     CONTRADICTED,
@@ -19,6 +20,10 @@ from eno.data.matching.matcher import decide
 COUNTS = range(13)
 
 
+def _alignment(**values: int) -> Alignment:
+    return Alignment(**dict.fromkeys(Alignment._fields, 0) | values)
+
+
 def _levels() -> dict[str, set[str]]:
     """All levels that numbers of tracks and years can lead to."""
     both = list(itertools.product(COUNTS, COUNTS))
@@ -26,13 +31,22 @@ def _levels() -> dict[str, set[str]]:
     weights = Model.load().weights
     return {
         "lengths": {
-            lengths_level(agreeing, close, local, listed, sides, complete)
-            for (local, listed), sides, complete in itertools.product(both, yes_or_no, yes_or_no)
+            lengths_level(
+                _alignment(
+                    listed_tracks=listed + missing,
+                    lengths=local,
+                    listed_lengths=listed,
+                    agreeing=agreeing,
+                    close=close,
+                    sides=sides,
+                )
+            )
+            for (local, listed), sides, missing in itertools.product(both, yes_or_no, yes_or_no)
             for agreeing in range(min(local, listed) + 1)
             for close in range(agreeing, min(local, listed) + 1)
         },
         "titles": {
-            titles_level(same, local, listed, script)
+            titles_level(_alignment(titles=local, listed_titles=listed, same_title=same, one_script=script))
             for (local, listed), script in itertools.product(both, yes_or_no)
             for same in range(min(local, listed) + 1)
         },
@@ -67,4 +81,5 @@ def test_lengths_of_another_recording_are_neither_matched_nor_asked_about(length
 )
 def test_an_album_of_one_track_is_compared_by_its_length(local_s, level):
     agreeing, close = int(abs(local_s - 2520) <= 3), int(abs(local_s - 2520) <= 0.035 * local_s)
-    assert lengths_level(agreeing, close, 1, 1, sides=False, complete=True) == level
+    common = _alignment(listed_tracks=1, lengths=1, listed_lengths=1, agreeing=agreeing, close=close)
+    assert lengths_level(common) == level
