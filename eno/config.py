@@ -58,7 +58,7 @@ class LabelSettings(Section):
 
     min_albums: int | None = Field(default=None, ge=1)
     min_artists: int | None = Field(default=None, ge=1)
-    secondary_weight: float = Field(default=1.0, gt=0, le=1)
+    secondary_weight: float = Field(default=1.0, ge=0.5, le=1)
     aliases: Path | None = None
     hierarchy: Path | None = None
 

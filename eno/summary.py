@@ -42,6 +42,8 @@ def label_import_lines(report: LabelImportReport) -> list[str]:
     for family, counts in report.labels.items():
         common = ", ".join(f"{label} {count}" for label, count in list(counts.items())[:8])
         lines.append(f"{family}: {len(counts)} labels: {common}{', …' * (len(counts) > 8)}")
+    if report.values:
+        lines.append(f"{report.values:,} labels have a value below 1; from 0.5 on, they count as present")
     if report.skipped:
         lines.append(f"{len(report.skipped):,} left out, for example:")
     return lines + [f"  {one}" for one in report.skipped[:_EXAMPLES]]

@@ -91,6 +91,9 @@ def _csv(
         list[str] | None,
         typer.Option("--column", metavar="NAME=FAMILY", help="Further column with labels; repeatable"),
     ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option("--ignore", metavar="NAME", help="Column without labels; repeatable")
+    ] = None,
     separators: SeparatorsOption = ";|",
     as_json: JsonOption = False,
 ) -> None:
@@ -99,13 +102,22 @@ def _csv(
     Labels are in the column label, in columns named genre, mood or style, or in one column each with values from 0
     to 1. Several labels in one cell are separated by ; or |. A family is genre, descriptor or any name of your own,
     such as instruments.
+
+    A value, such as the share of listeners who named the label, is what training aims at; from 0.5 on, the label
+    counts as present everywhere else.
     """
     from eno.data.imports.csv_file import read_label_csv
 
     library = where.open()
     columns = pairs("--column", column, _EXAMPLE)
     items, skipped = read_label_csv(
-        file, _paths(library), family=family, family_column=family_column, columns=columns, separators=separators
+        file,
+        _paths(library),
+        family=family,
+        family_column=family_column,
+        columns=columns,
+        separators=separators,
+        ignored=ignore or (),
     )
     _write(library, "csv", items, skipped, as_json=as_json)
 

@@ -13,6 +13,7 @@ from eno.audio.windows import even_starts
 from eno.cnn.augment import Augment, cut, random_crop
 from eno.cnn.feature_files import MAKE_FEATURES, feature_path, read_failures, read_settings
 from eno.data.labels.encoder import LabelEncoder
+from eno.data.labels.values import present
 from eno.data.layout import DataRoot
 from eno.data.splits.artist_split import GROUP, read_split
 from eno.errors import CatalogueError, ConfigError, LabelError
@@ -99,7 +100,7 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self.labels: sparse.csr_array = encode_labels(readable, label_encoder)
         self.weights, self.mark_unknown = label_weights(readable, label_encoder), mark_unknown
         if split != "train":
-            self.labels.data[:] = self.labels.data > 0
+            self.labels.data[:] = present(self.labels.data)
         # In shared memory, so that running worker processes see changes.
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]

@@ -22,6 +22,7 @@ from eno.cnn.features import frames_in
 from eno.cnn.network import SimpleCNN
 from eno.cnn.settings import CNNSettings
 from eno.data.labels.encoder import LabelEncoder
+from eno.data.labels.values import present
 from eno.data.layout import DataRoot
 from eno.devices import resolve_device
 from eno.encoders.checkpoints import sha256_of
@@ -126,7 +127,7 @@ class _Training:
             self._scheduler = torch.optim.lr_scheduler.OneCycleLR(
                 self._optimizer, settings.learning_rate, total_steps=self._steps
             )
-        positives, counts = (self._train.labels > 0).sum(axis=0), self._train.weights.counts()
+        positives, counts = present(self._train.labels).sum(axis=0), self._train.weights.counts()
         self._loss_fn = MultiLabelLoss(
             settings.loss,
             **settings.loss_options,

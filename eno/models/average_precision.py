@@ -6,15 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eno.data.labels.values import present
+
 _CLIPPED = 1e-6  # so that a single wrong probability of 0 or 1 does not decide
 
 
 def has_both_classes(truth: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     """Return which labels have positives and negatives [shape=(k,), dtype=bool], among the `known` values [(n, k)]."""
-    present = truth > 0
+    positive = present(truth)
     if known is None:
-        return np.asarray(present.any(axis=0) & ~present.all(axis=0))
-    return np.asarray((present & known).any(axis=0) & (known & ~present).any(axis=0))
+        return np.asarray(positive.any(axis=0) & ~positive.all(axis=0))
+    return np.asarray((positive & known).any(axis=0) & (known & ~positive).any(axis=0))
 
 
 def average_precision_and_auc(
@@ -27,14 +29,14 @@ def average_precision_and_auc(
     Parameters
     ----------
     truth, scores : np.ndarray [shape=(n, k)]
-        Labels, positive above 0, and scores, which are higher for more likely positives. Ties share a rank.
+        Labels, positive from 0.5 on, and scores, which are higher for more likely positives. Ties share a rank.
     known : np.ndarray [shape=(n, k), dtype=bool], optional
         Which values of `truth` are known; the others do not count.
     """
     if truth.shape != scores.shape:
         raise ValueError(f"truth has the shape {truth.shape}, scores {scores.shape}; expected the same.")
     every = [slice(None)] * truth.shape[1] if known is None else list(known.T)
-    ranked = [_rank(truth[rows, label] > 0, scores[rows, label]) for label, rows in enumerate(every)]
+    ranked = [_rank(present(truth[rows, label]), scores[rows, label]) for label, rows in enumerate(every)]
     precisions, areas = np.array(ranked, np.float64).reshape(-1, 2).T
     return precisions, areas
 

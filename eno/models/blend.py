@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 from scipy.special import expit, softmax
 
+from eno.data.labels.values import present
 from eno.errors import NotFitted
 from eno.models.base import BaseHead, forward_hooks
 from eno.models.calibration.scaling import logits_of
@@ -237,7 +238,7 @@ def _weights(found: Sequence[OutOfFold], scores: np.ndarray, temperature: float)
     """Return the weight of each head for each label [shape=(heads, k), dtype=float32]."""
     overall = softmax(scores / temperature)
     weights = np.tile(overall[:, np.newaxis], found[0].truth.shape[1])
-    by_frequency = np.argsort(-np.bincount(found[0].truth.indices, minlength=weights.shape[1]), kind="stable")
+    by_frequency = np.argsort(-np.bincount(present(found[0].truth).indices, minlength=weights.shape[1]), kind="stable")
     for band in np.array_split(by_frequency, _BANDS):
         in_band = _scores(found, band)
         if in_band is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from eno.data.labels.values import present
 from eno.data.splits.stratify import folds_by_group, hold_out_by_group
 from eno.models.bags import Bags
 from eno.models.label_weights import LabelWeights, SampleWeight
@@ -91,7 +92,7 @@ class TrainingData:
     X, X_val : Vectors
         Of which only `rows` and `rows_val` are used; the same if the validation rows were held out from training.
     Y, Y_val : scipy.sparse.csr_array [shape=(n, k), (n_val, k), dtype=float32]
-        Labels of those rows.
+        Labels of those rows, from 0 to 1; see `eno.data.labels.values`.
     weights, weights_val : LabelWeights
         Weights of the labels; 0 where a label is not known. For validation, only that counts.
     """
@@ -191,8 +192,8 @@ class TrainingData:
         return mean.astype(np.float32), scale.astype(np.float32)
 
     def positives(self) -> np.ndarray:
-        """Return the number of training rows with each label, counting soft labels as 1 [shape=(k,), dtype=int64]."""
-        return np.bincount(self.weights.counted_of(self.Y).indices, minlength=self.Y.shape[1])
+        """Return the number of training rows with each label present [shape=(k,), dtype=int64]."""
+        return np.bincount(present(self.weights.counted_of(self.Y)).indices, minlength=self.Y.shape[1])
 
     def constant_labels(self) -> np.ndarray:
         """Return which labels have only positives or only negatives [shape=(k,), dtype=bool]."""
@@ -217,9 +218,9 @@ def _divide(
             "validation. Pass X_val and Y_val, or no groups."
         )
     if rows > _FOLD_ROWS:
-        fold_of = np.where(hold_out_by_group(labels > 0, owners, _HELD_OUT, seed=seed), 0, -1)
+        fold_of = np.where(hold_out_by_group(present(labels), owners, _HELD_OUT, seed=seed), 0, -1)
     else:
-        fold_of = folds_by_group(labels > 0, owners, _FOLDS, seed=seed)
+        fold_of = folds_by_group(present(labels), owners, _FOLDS, seed=seed)
     counted = weights.counted()
     for fold in range(int(fold_of.max()) + 1):
         yield np.flatnonzero(fold_of != fold), np.flatnonzero((fold_of == fold) & counted)

@@ -73,7 +73,8 @@ class Head(Protocol):
         ----------
         X : Vectors [shape=(n, dim) or (n, layers, dim)]
         Y : np.ndarray or sparse array of scipy [shape=(n, k)]
-            Labels, 0 to 1. For a label with only positives or only negatives, the base rate is predicted.
+            Targets from 0 to 1; those of at least 0.5 count as positives. For a label with only positives or only
+            negatives, the base rate is predicted.
         X_val, Y_val : optional
             Validation rows, for model selection and early stopping. By default the training rows are divided into five
             folds: options are chosen, and `out_of_fold` is predicted, by heads that are fitted on four and validated on

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import sparse
 from scipy.special import expit
 
+from eno.data.labels.values import present
 from eno.models.base import BaseHead
 from eno.models.calibration.scaling import fit_scaling
 from eno.models.label_weights import LabelWeights
@@ -69,7 +70,7 @@ class ZeroShotHead(BaseHead):
             raise ValueError(f"Y has {labels.shape[1]} labels; expected {len(self.prompts)}, one per prompt.")
         slopes, offsets, _ = fit_scaling(
             np.ascontiguousarray(self._logits(X).T),
-            sparse.csr_array((labels if known is None else labels.multiply(known)).T > 0),
+            sparse.csr_array(present(labels if known is None else labels.multiply(known)).T),
             method="platt",
             min_positives=0,
             deviations=_DEVIATIONS,

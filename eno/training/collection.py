@@ -15,6 +15,7 @@ from scipy import sparse
 
 from eno.data.families import heading
 from eno.data.labels.encoder import LabelEncoder
+from eno.data.labels.values import present
 from eno.data.splits.artist_split import GROUP, read_split
 from eno.data.splits.stratify import SPLITS
 from eno.embeddings.store.joined_stores import Stores
@@ -34,7 +35,7 @@ class LabelledTracks:
     X : Vectors [shape=(n, dim) or (n, layers, dim)]
         Means over windows, read from the store on access; or all windows, in memory.
     Y : scipy.sparse.csr_array [shape=(n, num_labels), dtype=float32]
-        0 to 1; secondary genres may have a lower weight.
+        0 to 1: the values of labels that have one, `secondary_weight` for secondary genres, else 1.
     weights : LabelWeights
         Weight of every label in training: 0 for the labels of a family of which the album has none at all, since nobody
         may have named them; higher for users' corrections.
@@ -51,7 +52,7 @@ class LabelledTracks:
 
     @property
     def truth(self) -> np.ndarray:
-        """Labels for evaluation: 1 whatever the weight [shape=(n, num_labels), dtype=float32]."""
+        """Labels for evaluation: 1 if present, else 0 [shape=(n, num_labels), dtype=float32]."""
         return binary(self.Y)
 
     @property
@@ -172,14 +173,14 @@ def sample_rows(count: int, limit: int | None) -> np.ndarray:
 
 
 def binary(labels: sparse.csr_array) -> np.ndarray:
-    """Return weighted labels as 0 or 1 [dtype=float32]."""
-    truth: np.ndarray = (labels.toarray() > 0).astype(np.float32)
+    """Return labels as 1 where they are present, else 0 [dtype=float32]; see `eno.data.labels.values`."""
+    truth: np.ndarray = present(labels.toarray()).astype(np.float32)
     return truth
 
 
 def encode_labels(rows: pa.Table, labels: LabelEncoder) -> sparse.csr_array:
-    """Encode the labels of the tracks of a split [shape=(n, num_labels), dtype=float32]."""
-    return labels.encode_table(rows)
+    """Encode the labels of the tracks of a split with their values [shape=(n, num_labels), dtype=float32]."""
+    return labels.encode_targets(rows)
 
 
 def label_weights(rows: pa.Table, labels: LabelEncoder) -> LabelWeights:

@@ -22,7 +22,7 @@ from eno.files import AudioRoots
 from eno.inference.predictor import EnoPredictor
 from eno.inference.predictor_folder import PredictorParts
 from eno.spec import vector_shape
-from eno.training.collection import Collection, SplitPredictions, encode_labels, label_weights
+from eno.training.collection import Collection, SplitPredictions, label_weights
 from eno.training.feedback import Corrections
 from eno.training.heads import TrainedPredictor, train_head
 from eno.training.record import HeadPlan
@@ -177,7 +177,7 @@ def compare_candidates(
         on_progress(len(candidates), len(candidates), "")
     split, labels = read_split(candidates[0].splits, SPLITS[0]), candidates[0].labels
     counts = label_weights(split, labels).counts()
-    base_rates = prevalence_baseline(encode_labels(split, labels), len(test.ids), counts)
+    base_rates = prevalence_baseline(labels.encode_table(split), len(test.ids), counts)
     _select(rows, validations)
     metrics = intervals(test.truth, base_rates, 0.5, test.groups, known=test.known)
     rows.append(ComparisonRow(PREVALENCE, "", metrics=metrics, f1_fixed=metrics["f1_macro"].value))

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
+from eno.data.labels.values import present
 from eno.data.splits.stratify import SPLITS
 from eno.errors import ConfigError, LabelError, TrainingError
 from eno.inference.predictor_folder import PredictorParts, update_model_card
@@ -232,7 +233,7 @@ def calibrate_predictor(
         encoder=label_of(parts.specs),
         split_hash=split_hash(ids),
         tracks={one["values"]: one["counts"] for one in ids["split"].value_counts().to_pylist()},
-        train_positives=np.bincount(train_labels.indices, minlength=len(parts.labels)).tolist(),
+        train_positives=np.bincount(present(train_labels).indices, minlength=len(parts.labels)).tolist(),
         seconds=round(time.monotonic() - began, 3),
         validation={
             "method": plan.validation,

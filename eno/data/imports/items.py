@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.data.families import COLUMNS, family_name, with_family_labels
+from eno.data.labels.values import present, with_label_values
 from eno.data.layout import DataRoot
-from eno.data.lute.albums import ALBUM_SCHEMA, FAMILY_LABELS, LABEL_COLUMNS, read_albums
+from eno.data.lute.albums import ALBUM_SCHEMA, FAMILY_LABELS, LABEL_COLUMNS, LABEL_VALUES, read_albums
 from eno.data.matching.artists import is_various, main_artist
 from eno.data.names import clean_label, label_key, name_key
 from eno.data.tables import read_table, write_table
@@ -27,7 +28,7 @@ SOURCE = pa.field("source", pa.string())
 
 TRACK_LABELS_SCHEMA = pa.schema([
     ("track_id", pa.string()), ("source", pa.string()), ("file_name", pa.string()),
-    *(ALBUM_SCHEMA.field(name) for name in LABEL_COLUMNS), FAMILY_LABELS,
+    *(ALBUM_SCHEMA.field(name) for name in LABEL_COLUMNS), FAMILY_LABELS, LABEL_VALUES,
 ])  # fmt: skip
 """Columns of ``track_labels.parquet``; DATA.md describes them."""
 
@@ -44,6 +45,8 @@ class Item:
         Family and name of each label. A family is ``"genre"``, ``"descriptor"`` or any other name.
     artist, album, title : str or None
         These take precedence over the tags of the tracks.
+    values : mapping of (str, str) to float
+        Values of the `labels` that are not certain, between 0 and 1; see `eno.data.labels.values`.
     """
 
     track_ids: Sequence[str]
@@ -51,6 +54,7 @@ class Item:
     artist: str | None = None
     album: str | None = None
     title: str | None = None
+    values: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class LabelImportReport:
     albums: int
     labels: dict[str, dict[str, int]]  # family → label → number of tracks, or of albums whose tracks are not known yet
     skipped: list[str] = field(default_factory=list)  # entries that were left out, each with the reason
+    values: int = 0  # labels of these tracks and albums that have a value below 1
 
 
 def split_labels(text: str, separators: str) -> list[str]:
@@ -85,7 +90,7 @@ def write_import(data: DataRoot, source: str, items: Iterable[Item], skipped: Se
     items = list(items)
     tracks = _tags(data) if any(item.track_ids for item in items) else {}
     albums: dict[str, dict[str, Any]] = {}
-    labels: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+    labels: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     file_name_of: dict[str, str] = {}
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     spelled: dict[tuple[str, str], str] = {}
@@ -106,13 +111,15 @@ def write_import(data: DataRoot, source: str, items: Iterable[Item], skipped: Se
                 file_name_of[place] = file_name
             for named, name in item.labels:
                 family = family_name(named)
-                shown = spelled.setdefault((family, label_key(name)), name)
+                shown, value = spelled.setdefault((family, label_key(name)), name), item.values.get((named, name), 1.0)
                 for owner in filter(None, (place, file_name)):
-                    labels[owner][family][label_key(name)] = shown
+                    own = labels[owner][family]
+                    own[shown] = max(own.get(shown, 0.0), value)
     with_tracks = set(file_name_of.values())
-    for owner in [*file_name_of, *(name for name in albums if name not in with_tracks)]:
+    owners = [*file_name_of, *(name for name in albums if name not in with_tracks)]
+    for owner in owners:
         for family, names in labels[owner].items():
-            counts[family].update(names.values())
+            counts[family].update(name for name, value in names.items() if present(value))
     if not any(counts.values()):
         example = f"; for example {skipped[0]}" if skipped else ""
         raise CatalogueError(f"eno import {source}: no labels were found{example}.")
@@ -136,6 +143,7 @@ def write_import(data: DataRoot, source: str, items: Iterable[Item], skipped: Se
         albums=len(albums),
         labels={family: dict(found.most_common()) for family, found in sorted(counts.items())},
         skipped=list(skipped),
+        values=sum(value < 1 for owner in owners for names in labels[owner].values() for value in names.values()),
     )
 
 
@@ -161,10 +169,10 @@ def keep_imported(path: Path, rows: pa.Table) -> None:
 
 
 def _albums_with_source(path: Path) -> pa.Table:
-    schema = ALBUM_SCHEMA.append(FAMILY_LABELS).append(SOURCE)
+    schema = ALBUM_SCHEMA.append(FAMILY_LABELS).append(LABEL_VALUES).append(SOURCE)
     if not path.is_file():
         return schema.empty_table()
-    table = with_family_labels(read_albums(path))
+    table = with_label_values(with_family_labels(read_albums(path)))
     if SOURCE.name not in table.column_names:
         table = table.append_column(SOURCE, pa.nulls(len(table), SOURCE.type))
     return table
@@ -230,11 +238,14 @@ def _finished(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _label_columns(labels: dict[str, dict[str, str]]) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {name: [] for name in (*LABEL_COLUMNS, FAMILY_LABELS.name)}
-    for family, names in labels.items():
+def _label_columns(labels: dict[str, dict[str, float]]) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {name: [] for name in (*LABEL_COLUMNS, FAMILY_LABELS.name, LABEL_VALUES.name)}
+    for family, values in labels.items():
+        names = [name for name, value in values.items() if present(value)]
         if family in COLUMNS:
-            columns[COLUMNS[family][0]] += names.values()
+            columns[COLUMNS[family][0]] += names
         else:
-            columns[FAMILY_LABELS.name] += [{"family": family, "label": name} for name in names.values()]
+            columns[FAMILY_LABELS.name] += [{"family": family, "label": name} for name in names]
+        uncertain = ((name, value) for name, value in values.items() if value < 1)
+        columns[LABEL_VALUES.name] += [{"family": family, "label": name, "value": value} for name, value in uncertain]
     return columns

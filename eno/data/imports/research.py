@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 from eno.data.families import DESCRIPTOR, GENRE
@@ -60,7 +61,7 @@ def read_magnatagatune(annotations: Path, tracks: TrackPaths, info: Path | None 
         _, rows = csv_records(info, CatalogueError, separators="\t,;")
         known = {one: row for _, row in rows if row.get("mp3_path") for one in tracks.find(row["mp3_path"])}
         items = [
-            Item(item.track_ids, item.labels, row.get("artist") or None, row.get("album") or None, row.get("title"))
+            replace(item, artist=row.get("artist") or None, album=row.get("album") or None, title=row.get("title"))
             for item in items
             for row in [known.get(item.track_ids[0], {})]
         ]

@@ -16,12 +16,15 @@ from scipy import sparse
 
 from eno.data.families import DESCRIPTOR, GENRE, HEADINGS, family_entries, family_name, heading
 from eno.data.labels.columns import as_list_array, has_names, label_columns
+from eno.data.labels.values import PRESENT, value_entries, without_values
+from eno.data.lute.albums import ALBUM_SCHEMA, FAMILY_LABELS, LABEL_COLUMNS
 from eno.data.names import label_key
 from eno.errors import LabelError, check_format
 from eno.files import write_json
 
 _Lists: TypeAlias = Any  # a list array of pyarrow, which has no types for mypy, or Sequence[Iterable[str] | None]
 _FORMAT, _FORMAT_WITH_OTHERS = 1, 2  # of files; earlier versions would ignore labels of other families
+_LABELS = pa.schema([*(ALBUM_SCHEMA.field(name) for name in LABEL_COLUMNS), FAMILY_LABELS])
 
 
 class LabelEncoder:
@@ -36,7 +39,7 @@ class LabelEncoder:
     others : mapping of str to iterable of str, optional
         The labels of other families, such as ``{"instruments": ["cello", "organ"]}``.
     secondary_weight : float
-        Value of a secondary genre, above 0 and at most 1; primary ones are 1.
+        Value of a secondary genre, from 0.5 to 1; primary ones are 1. Labels below 0.5 would count as absent.
     aliases : mapping of str to str, optional
         Alternative names of labels.
     implied : mapping of str to sequence of str, optional
@@ -65,8 +68,8 @@ class LabelEncoder:
         aliases: Mapping[str, str] | None = None,
         implied: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        if not 0 < secondary_weight <= 1:
-            raise LabelError(f"secondary_weight is {secondary_weight}; it must be above 0 and at most 1.")
+        if not PRESENT <= secondary_weight <= 1:
+            raise LabelError(f"secondary_weight is {secondary_weight}; it must be from {PRESENT} to 1.")
         self.genres = sorted(set(genres))
         self.descriptors = sorted(set(descriptors))
         named = {family_name(family): sorted(set(names)) for family, names in (others or {}).items()}
@@ -200,6 +203,30 @@ class LabelEncoder:
         """Encode a table with label columns, see `encode_many`."""
         return self.encode_many(*label_columns(rows))
 
+    def encode_targets(self, rows: pa.Table) -> sparse.csr_array:
+        """Encode a table as the targets of training: like `encode_table`, but labels that have a value get it.
+
+        A label that several others imply, such as a genre with subgenres, has the highest value of these.
+        """
+        matrix = self.encode_table(rows)
+        highest: dict[tuple[int, int], float] = {}
+        for row, one in value_entries(rows):
+            for column in self.columns_of(one["family"], one["label"]):
+                highest[row, column] = max(highest.get((row, column), 0.0), one["value"])
+        if not highest:
+            return matrix
+        places = np.array(list(highest), np.int64)
+        values = sparse.csr_array((np.array(list(highest.values()), np.float32), places.T), shape=matrix.shape)
+        changed = np.unique(places[:, 0])
+        others = [without_values(row) for row in rows.take(changed).to_pylist()]
+        certain = self.encode_table(pa.Table.from_pylist(others, _LABELS)).tocoo()
+        unchanged = np.ones(len(rows), np.float32)
+        unchanged[changed] = 0
+        matrix = sparse.diags_array(unchanged) @ matrix + sparse.csr_array(
+            (certain.data, (changed[certain.row], certain.col)), shape=matrix.shape
+        )
+        return sparse.csr_array(matrix.maximum(values))
+
     def known_families(
         self, primary_genres: _Lists, secondary_genres: _Lists, descriptors: _Lists, family_labels: Any = None
     ) -> np.ndarray:
@@ -217,8 +244,13 @@ class LabelEncoder:
         return np.stack(list(known.values()), axis=1)
 
     def known_in(self, rows: pa.Table) -> np.ndarray:
-        """Return `known_families` of a table with label columns."""
-        return self.known_families(*label_columns(rows))
+        """Return `known_families` of a table with label columns; a low value says that a family is known, too."""
+        known = self.known_families(*label_columns(rows))
+        places = {family: place for place, family in enumerate(self.by_family)}
+        for row, one in value_entries(rows):
+            if one["family"] in places:
+                known[row, places[one["family"]]] = True
+        return known
 
     def _incidence_of(self, lists: _Lists, family: str) -> sparse.csr_array:
         array = as_list_array(lists)
@@ -291,6 +323,8 @@ class LabelEncoder:
             check_format(path, content.get("format", _FORMAT), _FORMAT_WITH_OTHERS, LabelError)
             names = ("others", "secondary_weight", "aliases", "implied")
             options = {name: content[name] for name in names if name in content}
+            if "secondary_weight" in options:  # earlier versions accepted less
+                options["secondary_weight"] = max(options["secondary_weight"], PRESENT)
             return cls(content["genres"], content["descriptors"], **options)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise LabelError(

@@ -31,6 +31,11 @@ NEEDED_COLUMNS = ("file_name", *LABEL_COLUMNS)
 FAMILY_LABELS = pa.field("family_labels", pa.list_(pa.struct([("family", pa.string()), ("label", pa.string())])))
 """Another column for labels: those of other families than genres and descriptors. Lute's albums lack it."""
 
+LABEL_VALUES = pa.field(
+    "label_values", pa.list_(pa.struct([("family", pa.string()), ("label", pa.string()), ("value", pa.float32())]))
+)
+"""Another column: labels with a value below 1. Those of at least 0.5 are in the other columns as well."""
+
 
 def read_albums(path: Path) -> pa.Table:
     """Read the albums table: one row per album, the columns of `ALBUM_SCHEMA`, and further columns of the file."""

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from eno.data.families import family_labels, merged_entries
 from eno.data.labels.encoder import LabelEncoder
-from eno.data.lute.albums import FAMILY_LABELS, LABEL_COLUMNS
+from eno.data.labels.values import merged_values, with_label_values
+from eno.data.lute.albums import FAMILY_LABELS, LABEL_COLUMNS, LABEL_VALUES
 from eno.data.matching.artists import artist_key
 from eno.data.splits.compilations import artists_of_tag, group_compilations
 from eno.data.splits.stratify import SPLITS, artist_groups, split_by_group
@@ -23,7 +24,7 @@ from eno.errors import CatalogueError
 
 SPLIT_SCHEMA = pa.schema([
     ("track_id", pa.string()), ("file_name", pa.string()), *((name, pa.list_(pa.string())) for name in LABEL_COLUMNS),
-    FAMILY_LABELS,
+    FAMILY_LABELS, LABEL_VALUES,
 ])  # fmt: skip
 """Columns of ``processed/splits/{train,val,test}.parquet``: a track, its album and the album's labels."""
 
@@ -72,7 +73,8 @@ def label_tracks(matches: pa.Table, albums: pa.Table, track_labels: pa.Table | N
         raise CatalogueError(
             f"Tracks are matched to the album {unknown}, which is not in the albums table. Run again: eno match"
         )
-    labels = [*(albums[name] for name in LABEL_COLUMNS), family_labels(albums)]
+    values = with_label_values(albums)[LABEL_VALUES.name]
+    labels = [*(albums[name] for name in LABEL_COLUMNS), family_labels(albums), values]
     columns = [matched["track_id"], matched["file_name"], *(column.take(rows) for column in labels)]
     table = pa.Table.from_arrays(columns, names=SPLIT_SCHEMA.names).cast(SPLIT_SCHEMA)
     return table if track_labels is None or not len(track_labels) else _with_own_labels(table, track_labels)
@@ -87,8 +89,10 @@ def _with_own_labels(table: pa.Table, track_labels: pa.Table) -> pa.Table:
     for row in rows:
         if found := own.get(row["track_id"]):
             sources = found if row["file_name"] in imported else [row, *found]
+            values = merged_values(sources)
             row |= {name: list(_merged(one[name] for one in sources)) for name in LABEL_COLUMNS}
             row[FAMILY_LABELS.name] = merged_entries(one[FAMILY_LABELS.name] for one in sources)
+            row[LABEL_VALUES.name] = values
     return pa.Table.from_pylist(rows, schema=SPLIT_SCHEMA)
 
 
@@ -248,7 +252,8 @@ def read_split(folder: Path, name: str) -> pa.Table:
     """Read a split, with the columns of `SPLIT_SCHEMA` and `GROUP`; an album without a group is its own group."""
     origin = "Create it with: eno split"
     schema = SPLIT_SCHEMA.append(GROUP)
-    needed = [column for column in SPLIT_SCHEMA.names if column != FAMILY_LABELS.name]  # earlier splits lack it
+    later = {FAMILY_LABELS.name, LABEL_VALUES.name}  # earlier splits lack them
+    needed = [column for column in SPLIT_SCHEMA.names if column not in later]
     table = read_table(folder / f"{name}.parquet", schema=schema, needed=needed, origin=origin)
     table = table.select(schema.names)
     return table.set_column(len(SPLIT_SCHEMA), GROUP, pc.coalesce(table[GROUP.name], table["file_name"]))

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 from scipy import sparse
 
+from eno.data.labels.values import present
 from eno.errors import ModelError, check_format
 from eno.files import write_json
 from eno.models.calibration.cross_fitting import Fitting, RuleEstimate, cross_fit, divide
@@ -201,7 +202,7 @@ def _check_rows(probabilities: np.ndarray, Y: Labels, known: np.ndarray | None) 
     labels.sum_duplicates()
     if np.isnan(labels.data).any():
         raise ValueError("Y has NaN values.")
-    labels = sparse.csr_array(labels > 0)
+    labels = sparse.csr_array(present(labels))
     if known is not None:
         if known.shape != labels.shape or known.dtype != bool:
             raise ValueError(f"known is {known.dtype} of the shape {known.shape}; expected bool of {labels.shape}.")

@@ -11,6 +11,7 @@ import lightgbm as lgb
 import numpy as np
 from scipy import sparse
 
+from eno.data.labels.values import present
 from eno.models.label_weights import LabelWeights
 from eno.models.training_data import ROWS_AT_ONCE, TrainingData, take
 from eno.models.types import Vectors
@@ -106,7 +107,7 @@ class LabelTrainer:
         known = np.flatnonzero(weights)
         rows, kept = choose_rows(y[known], options.max_rows, (options.seed, label))
         rows_val, _ = choose_rows(y_val[known_val], _VAL_ROWS, (options.seed, label))
-        rows, rows_val, positives = known[rows], known_val[rows_val], np.count_nonzero(y_val[known_val])
+        rows, rows_val, positives = known[rows], known_val[rows_val], np.count_nonzero(present(y_val[known_val]))
         weights = weights[rows]
         try:
             data, shift = self._subset(self._data, rows, y), float(np.log(kept))
@@ -117,7 +118,7 @@ class LabelTrainer:
                 data.set_weight(weights)
             booster = lgb.Booster(options.parameters, data)
             if options.min_judged <= positives < len(known_val):
-                booster.add_valid(self._subset(self._validation, rows_val, y_val > 0), "validation")
+                booster.add_valid(self._subset(self._validation, rows_val, present(y_val)), "validation")
                 best = _boost(booster, options.rounds, options.early_stopping)
             else:
                 best = _boost(booster, options.rounds, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from eno.data.labels.values import present
 from eno.models.average_precision import average_precision_and_auc
 from eno.models.taught.fitting import standardised_by, tag_direction
 from eno.models.training_data import as_vectors, take
@@ -41,7 +42,7 @@ def choose_exponent(X: Vectors, Y: sparse.csr_array, groups: np.ndarray, *, seed
     random = np.random.default_rng(seed)
     X = as_vectors(X)
     rows = np.sort(random.permutation(len(X))[:_ROWS])
-    vectors, truth = take(X, rows).reshape(len(rows), -1), Y[rows].toarray() > 0
+    vectors, truth = take(X, rows).reshape(len(rows), -1), present(Y[rows].toarray())
     artists = np.unique(np.asarray(groups)[rows], return_inverse=True)[1]
     learned = (random.random(artists.max(initial=0) + 1) < 1 / 2)[artists]
     known, others = vectors[learned], vectors[~learned]

@@ -1,11 +1,14 @@
 """From imported labels to labelled splits."""
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from eno.data.imports import Item, items, read_track_labels, write_import
 from eno.data.imports.items import imported_albums, keep_imported
 from eno.data.lute.albums import read_albums
 from eno.data.lute.importing import import_lute
+from eno.data.splits.artist_split import SPLIT_SCHEMA
 from eno.errors import CatalogueError
 from eno.files import write_json_lines
 from eno.similarity.metadata import TrackMetadata
@@ -114,6 +117,28 @@ def test_an_import_replaces_the_earlier_one_of_its_kind_only(collection):
     collection.match()
     encoder, _ = collection.labels()
     assert (encoder.genres, encoder.descriptors) == (["Folk"], ["calm"])
+
+
+def test_values_of_labels_reach_the_splits(collection):
+    ids = [f"{number}/1.ogg" for number in range(4)]
+    collection.scanned([track(one, f"Artist {one}", "Album") for one in ids])
+    values = [{ROCK: 0.75}, {ROCK: 0.25}, {}, {}]
+    report = write_import(
+        collection.data, "csv",
+        [Item([one], [ROCK], values=own) for one, own in zip(ids, values, strict=True)],
+    )  # fmt: skip
+    assert (report.labels, report.values) == ({"genre": {"Rock": 3}}, 2)
+    write_import(collection.data, "tags", [Item([ids[0]], [FOLK]), Item([ids[3]], [ROCK, FOLK])])
+    collection.match()
+    encoder, counts = collection.labels()
+    albums = {row["label"]: row["albums"] for row in counts.to_pylist()}
+    assert albums == {"Rock": 3, "Folk": 2}
+    rows = {row["track_id"]: row for split in collection.split().values() for row in split}
+    table = pa.Table.from_pylist([rows[one] for one in ids], schema=SPLIT_SCHEMA)
+    assert encoder.encode_targets(table).toarray().tolist() == [[1, 0.75], [0, 0.25], [0, 1], [1, 1]]
+    assert encoder.encode_table(table).toarray().tolist() == [[1, 1], [0, 0], [0, 1], [1, 1]]
+    album = read_albums(collection.data.albums).filter(pc.field("file_name") == rows[ids[1]]["file_name"]).to_pylist()
+    assert (album[0]["primary_genres"], album[0]["label_values"][0]["value"]) == ([], 0.25)
 
 
 def test_nothing_is_replaced_by_an_import_without_labels(collection):

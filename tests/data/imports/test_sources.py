@@ -101,7 +101,17 @@ class TestCsv:
             f"path;happy;sad;by;year\n{IDS[0]};0.9;0.1;x;1999\n{IDS[2]};0;1;y;1972\n",
             family="descriptor",
         )
-        assert [item.labels for item in items] == [[("descriptor", "happy")], [("descriptor", "sad")]]
+        happy, sad = ("descriptor", "happy"), ("descriptor", "sad")
+        assert [(item.labels, item.values) for item in items] == [([happy, sad], {happy: 0.9, sad: 0.1}), ([sad], {})]
+
+    @pytest.mark.parametrize("wrong", ["1.5", "-0.1", "nan", "yes"])
+    def test_a_value_outside_0_to_1_is_an_error(self, tmp_path, wrong):
+        text = f"path,happy,sad\n{IDS[0]},0.9,0\n{IDS[1]},0.5,1\n{IDS[2]},{wrong},1\n"
+        message = rf"labels.csv: line 4: the value of happy is '{wrong}'; .* --ignore happy"
+        with pytest.raises(CatalogueError, match=message):
+            self.read(tmp_path, text)
+        items, _ = self.read(tmp_path, text, ignored=["happy"])
+        assert [item.labels for item in items] == [[("genre", "sad")]] * 2
 
     def test_lists_in_columns_named_after_families(self, tmp_path):
         items, _ = self.read(
@@ -141,5 +151,6 @@ class TestCsv:
 
     def test_a_value_that_is_no_number_skips_its_row(self, tmp_path):
         items, skipped = self.read(tmp_path, f"path,label,value\n{IDS[0]},a,0.7\n{IDS[0]},b,0.2\n{IDS[0]},c,7\n")
-        assert [item.labels for item in items] == [[("genre", "a")]]
+        a, b = ("genre", "a"), ("genre", "b")
+        assert [(item.labels, item.values) for item in items] == [([a], {a: 0.7}), ([b], {b: 0.2})]
         assert skipped == ["line 4: the value '7' is not a number from 0 to 1"]
