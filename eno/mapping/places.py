@@ -18,9 +18,9 @@ from eno.files import printable, replace_file
 from eno.mapping.projection import UMAP_NEIGHBOURS, Method, Projection, choose_method, project
 from eno.processes import give_back_memory
 from eno.similarity.index.index import SimilarityIndex
+from eno.similarity.index.neighbours import InvertedLists, Vectors, nearest_others
 from eno.similarity.index.space import CENTRE, Space
-from eno.similarity.index.vector_file import nearest_others
-from eno.views import RowView
+from eno.views import RowView, forget
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ def place_tracks(
     vectors: np.ndarray | RowView,
     *,
     space: Space | None = None,
+    indexed: tuple[Vectors, InvertedLists | None] | None = None,
     method: Method = "auto",
     seed: int = 0,
     on_progress: Progress = lambda done, total: None,
@@ -71,17 +72,21 @@ def place_tracks(
         Raw vectors of the tracks. A view is read in blocks.
     space : Space, optional
         The space in which neighbours are found, for instance that of an index; by default fitted on `vectors`.
+    indexed : tuple, optional
+        The vectors in that space, if they are known, and lists to find neighbours with.
     on_progress : callable
         Called with the work done and the total work.
     """
     method = choose_method(method, len(vectors))
     work = len(vectors) * (2 if method == "umap" else 1)  # UMAP's layout takes about as long as finding the neighbours
+    if indexed is None:
+        indexed = (space or Space.fit(vectors, seed=seed)).view(vectors), None
+    similar, lists = indexed
     cosines, rows = nearest_others(
-        (space or Space.fit(vectors, seed=seed)).view(vectors),
-        UMAP_NEIGHBOURS,
-        on_progress=lambda done, _total: on_progress(done, work),
+        similar, UMAP_NEIGHBOURS, lists=lists, on_progress=lambda done, _total: on_progress(done, work)
     )
-    give_back_memory()  # of the search for neighbours, since a layout by UMAP needs much
+    forget(similar)
+    give_back_memory()  # of the search for neighbours
     projection = project(
         Space.fit(vectors, method=CENTRE, seed=seed).view(vectors),
         (rows, cosines),
@@ -101,16 +106,36 @@ def place_indexed(
     seed: int = 0,
     on_progress: Progress = lambda done, total: None,
 ) -> Places:
-    """Place tracks of a store in the space of its index, unless they were placed before; see `place_tracks`.
+    """Place tracks of a store by the vectors of its index, unless they were placed before; see `place_tracks`.
+
+    If the store has changed since it was indexed, its own vectors are used, in the space of the index.
 
     The places are kept in the folder ``map`` of the index, those of the last three samples and layouts.
     """
     path = _path(index, store, ids, method, seed)
     places = _read(path, len(ids))
     if places is None:
-        places = place_tracks(store.view(ids), space=index.space, method=method, seed=seed, on_progress=on_progress)
+        places = place_tracks(
+            store.view(ids),
+            space=index.space,
+            indexed=_indexed(index, store, ids),
+            method=method,
+            seed=seed,
+            on_progress=on_progress,
+        )
         _keep(path, places)
     return places
+
+
+def _indexed(
+    index: SimilarityIndex, store: EmbeddingStore, ids: Sequence[str]
+) -> tuple[Vectors, InvertedLists | None] | None:
+    """Return what `place_tracks` needs of an index; None if it does not hold these vectors of the store."""
+    rows = index.first_rows(ids)
+    if index.level != "tracks" or index.is_older_than(store) or (rows < 0).any():
+        return None
+    vectors = index.view(rows)
+    return vectors, InvertedLists.of_index(index.ann, rows, vectors)
 
 
 def find_places(

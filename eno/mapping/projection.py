@@ -10,18 +10,19 @@ from typing import Literal
 import numpy as np
 
 from eno.errors import SimilarityError, UnknownName
+from eno.similarity.index.neighbours import nearest_others
 from eno.similarity.index.statistics import VALUES_AT_ONCE
-from eno.similarity.index.vector_file import nearest_others
-from eno.views import MappedView, forget
+from eno.views import MappedView, RowView, forget
 
 Method = Literal["auto", "pca", "umap"]
 METHODS: tuple[Method, ...] = ("auto", "pca", "umap")
-"""``auto`` is UMAP if it is installed and there are at least 50 tracks, otherwise PCA."""
+"""``auto`` is UMAP if Numba is installed and there are at least 50 tracks, otherwise PCA."""
 
 UMAP_NEIGHBOURS = 15
 """Number of neighbours per track that UMAP keeps close."""
 
 _NO_VARIANCE = 1e-12
+_SAMPLED = 50_000  # tracks, evenly spaced, whose principal components are used
 _ENOUGH = 50  # with fewer tracks UMAP's layout depends mostly on its initialisation
 
 
@@ -43,7 +44,7 @@ def choose_method(method: Method, tracks: int) -> Method:
     if method == "umap" and tracks <= UMAP_NEIGHBOURS:
         raise SimilarityError(f"UMAP needs more than {UMAP_NEIGHBOURS} tracks, found {tracks}. Use the method pca.")
     if method == "auto":
-        return "umap" if tracks >= _ENOUGH and find_spec("umap") is not None else "pca"
+        return "umap" if tracks >= _ENOUGH and find_spec("numba") is not None else "pca"
     return method
 
 
@@ -78,7 +79,7 @@ def project(
     SimilarityError
         There are no vectors, or too few for UMAP.
     MissingExtra
-        UMAP was requested and is not installed.
+        UMAP was requested and Numba is not installed.
 
     References
     ----------
@@ -103,12 +104,13 @@ def _principal(vectors: np.ndarray | MappedView) -> Projection:
     coordinates = np.zeros((rows, 2), np.float32)
     if axes == 0:
         return Projection(coordinates, "pca", (0.0, 0.0))
+    sample = np.arange(0, rows, -(-rows // _SAMPLED))
     total, products = np.zeros(dim), np.zeros((dim, dim))
-    for _, block in _blocks(vectors):
+    for _, block in _blocks(RowView(vectors, sample)):
         total += block.sum(axis=0)
         products += block.T @ block
-    mean = total / rows
-    variances, loadings = np.linalg.eigh(products / rows - np.outer(mean, mean))  # in ascending order
+    mean = total / len(sample)
+    variances, loadings = np.linalg.eigh(products / len(sample) - np.outer(mean, mean))  # in ascending order
     variances, loadings = np.maximum(variances[::-1], 0), loadings[:, ::-1][:, :axes]
     largest = loadings[np.abs(loadings).argmax(axis=0), np.arange(axes)]
     loadings = loadings * np.where(largest < 0, -1, 1)  # the sign is arbitrary, and should not depend on rounding
@@ -120,7 +122,7 @@ def _principal(vectors: np.ndarray | MappedView) -> Projection:
     return Projection(coordinates, "pca", (*shares, 0.0)[:2])
 
 
-def _blocks(vectors: np.ndarray | MappedView) -> Iterator[tuple[slice, np.ndarray]]:
+def _blocks(vectors: np.ndarray | MappedView | RowView) -> Iterator[tuple[slice, np.ndarray]]:
     step = max(1, VALUES_AT_ONCE // vectors.shape[1])
     for first in range(0, len(vectors), step):
         part = slice(first, first + step)

@@ -12,7 +12,7 @@ from eno.errors import SimilarityError
 from eno.mapping.map import write_map
 from eno.mapping.map_content import TagStrengths, map_content
 from eno.mapping.projection import project
-from eno.similarity.index.vector_file import nearest_others
+from eno.similarity.index.neighbours import nearest_others
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -184,7 +184,7 @@ class TestPage:
     @pytest.mark.parametrize("method", ["pca", "umap"])
     def test_progress_reaches_its_end(self, tmp_path, method):
         if method == "umap":
-            pytest.importorskip("umap")
+            pytest.importorskip("numba")
         steps, vectors = [], np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
         ids = [str(i) for i in range(60)]
         write_map(tmp_path / "x.html", ids, vectors, method=method, on_progress=lambda *step: steps.append(step))

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from eno.mapping.map import write_map
+from eno.similarity.index.neighbours import nearest_others
 from eno.similarity.index.space import Space
-from eno.similarity.index.vector_file import nearest_others
 from tests.browser import launched, needs_browser, wait
 
 pytestmark = needs_browser

@@ -45,7 +45,11 @@ _ITERATIONS = 8
 _MANY_LISTS = 16_384  # from this many lists on, an HNSW graph finds the nearest ones
 _VALUES_PER_CODE, _CODEWORDS = 4, 16
 _ASSIGNED = 2  # lists per vector
-_LISTS_TRIED, _SOAR_WEIGHT = 32, 1.0
+LISTS_TRIED = 32
+"""The nearest lists of a vector, among which its second one is chosen."""
+
+_SOAR_WEIGHT = 1.0
+_FEW_LISTS = 4_096  # up to this many lists, the inner products of all centres are kept: 67 MB
 _ASSIGNED_AT_ONCE = 1_024
 _CANDIDATES = 200  # minimum number re-ranked per query
 _EXTRA = 10  # candidates beyond k, since half precision may swap vectors that are equally near
@@ -85,6 +89,26 @@ class AnnIndex:
         """Number of inverted lists; 0 if the search is exhaustive."""
         ivf = faiss.try_extract_index_ivf(self.faiss_index)
         return 0 if ivf is None else int(ivf.nlist)
+
+    def inverted_lists(self, near: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+        """Return the inverted lists.
+
+        Returns
+        -------
+        lists : list of np.ndarray [dtype=int64]
+            The rows in each list.
+        centres : np.ndarray [shape=(lists, dim), dtype=float32]
+        near : np.ndarray [shape=(lists, near)]
+            The lists nearest to each, itself included.
+        """
+        ivf = faiss.extract_index_ivf(self.faiss_index)
+        sizes = [ivf.invlists.list_size(number) for number in range(ivf.nlist)]
+        lists = [
+            faiss.rev_swig_ptr(ivf.invlists.get_ids(number), size).copy() if size else np.empty(0, np.int64)
+            for number, size in enumerate(sizes)
+        ]
+        centres = ivf.quantizer.reconstruct_n(0, ivf.nlist)
+        return lists, centres, ivf.quantizer.search(centres, min(near, ivf.nlist))[1]
 
     def search(
         self, queries: np.ndarray, k: int, allowed: np.ndarray | None, probes: int, *, widen: bool = True
@@ -157,30 +181,44 @@ def add_vectors(faiss_index: Any, vectors: np.ndarray, first: int) -> None:
     if ivf is None:
         faiss_index.add(vectors)
         return
-    centres = ivf.quantizer.reconstruct_n(0, ivf.nlist)
+    choice = TwoLists(ivf.quantizer.reconstruct_n(0, ivf.nlist))
     for start in range(0, len(vectors), _ASSIGNED_AT_ONCE):
         block = np.ascontiguousarray(vectors[start : start + _ASSIGNED_AT_ONCE])
         rows = np.arange(first + start, first + start + len(block))
-        for lists in _two_lists(block, centres, *ivf.quantizer.search(block, min(_LISTS_TRIED, ivf.nlist))):
+        for lists in choice.choose(*ivf.quantizer.search(block, min(LISTS_TRIED, ivf.nlist))):
             pointers = (faiss.swig_ptr(array) for array in (block, rows, lists))
             faiss.downcast_index(faiss_index).add_core(len(block), *pointers)
 
 
-def _two_lists(
-    vectors: np.ndarray, centres: np.ndarray, cosines: np.ndarray, lists: np.ndarray
-) -> tuple[np.ndarray, ...]:
-    """Return the list with the nearest centre for each vector, and the second list that SOAR chooses."""
-    nearest = np.ascontiguousarray(lists[:, 0])
-    if lists.shape[1] < _ASSIGNED:
-        return (nearest,)
-    # Centres have length 1, so everything about the residuals follows from inner products.
-    between = np.einsum("nld,nd->nl", centres[lists], centres[nearest], optimize=True)
-    squares = 2 - 2 * cosines
-    along = (1 - cosines[:, :1] - cosines + between) / np.sqrt(np.maximum(squares[:, :1], 1e-9))
-    cost = squares + _SOAR_WEIGHT * along**2
-    cost[:, 0] = np.inf
-    second = np.take_along_axis(lists, cost.argmin(axis=1)[:, np.newaxis], axis=1)
-    return nearest, np.ascontiguousarray(second[:, 0])
+class TwoLists:
+    """Choose two inverted lists for vectors, given the centres of all lists [shape=(lists, dim)], of length 1."""
+
+    def __init__(self, centres: np.ndarray) -> None:
+        self._centres = centres
+        self._products = centres @ centres.T if len(centres) <= _FEW_LISTS else None
+
+    def choose(self, cosines: np.ndarray, lists: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return the nearest list of each vector, and the second list that SOAR chooses.
+
+        Parameters
+        ----------
+        cosines, lists : np.ndarray [shape=(n, tried)]
+            The nearest lists of each vector, nearest first.
+        """
+        nearest = np.ascontiguousarray(lists[:, 0])
+        if lists.shape[1] < _ASSIGNED:
+            return (nearest,)
+        # Centres have length 1, so everything about the residuals follows from inner products.
+        if self._products is None:
+            between = np.einsum("nld,nd->nl", self._centres[lists], self._centres[nearest], optimize=True)
+        else:
+            between = self._products[nearest[:, np.newaxis], lists]
+        squares = 2 - 2 * cosines
+        along = (1 - cosines[:, :1] - cosines + between) / np.sqrt(np.maximum(squares[:, :1], 1e-9))
+        cost = squares + _SOAR_WEIGHT * along**2
+        cost[:, 0] = np.inf
+        second = np.take_along_axis(lists, cost.argmin(axis=1)[:, np.newaxis], axis=1)
+        return nearest, np.ascontiguousarray(second[:, 0])
 
 
 def sample_size(rows: int) -> int:

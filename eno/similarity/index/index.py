@@ -18,6 +18,7 @@ opening them. Everything can be rebuilt from the store.
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ from eno.similarity.index.vector_file import VectorFile
 if TYPE_CHECKING:
     from eno.embeddings.store.embedding_store import EmbeddingStore
     from eno.spec import EncoderSpec
+    from eno.views import RowView
 
 LEVELS = ("tracks", "windows")
 """A row of an index is either the mean vector of a track or the vector of one window."""
@@ -161,9 +163,21 @@ class SimilarityIndex:
         in_time: np.ndarray = rows[np.argsort(self.starts_s[rows], kind="stable")]
         return in_time
 
+    def first_rows(self, track_ids: Sequence[str]) -> np.ndarray:
+        """Return the first live row of each track [shape=(n,), dtype=int64]; -1 for tracks that have none."""
+        row_of, live = np.full(len(self.distinct_ids) + 1, -1), np.flatnonzero(self.live)[::-1]
+        row_of[self.codes[live]] = live
+        codes = pc.index_in(pa.array(track_ids, pa.string()), value_set=self.distinct_ids)
+        rows: np.ndarray = row_of[codes.fill_null(len(self.distinct_ids)).to_numpy(zero_copy_only=False)]
+        return rows
+
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """Return vectors in the index's space [shape=(n, dim), dtype=float32], of length 1 up to rounding."""
         return self._vectors.read(rows)
+
+    def view(self, rows: np.ndarray) -> RowView:
+        """Return a view of rows [shape=(n,)] that reads their `vectors` when it is indexed."""
+        return self._vectors.view(rows)
 
     def search(
         self, queries: np.ndarray, k: int, *, allowed: np.ndarray | None = None, exact: bool = False

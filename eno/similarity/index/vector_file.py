@@ -7,21 +7,18 @@ precision, and NumPy converts integers to float32 four times as fast.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import faiss
 import numpy as np
 
 from eno.errors import SimilarityError
-from eno.views import MappedView
+from eno.views import MappedView, RowView
 
 ROWS_AT_ONCE = 8_192
 """Rows held as float32 at a time: 16 MB of 512 values."""
 
-_MANY_VECTORS = 20_000
-_POINTS_PER_LIST = 40  # of the sample that lists are trained on
 _TYPE = np.dtype("<i2")
 _SCALE = 32767
 
@@ -41,9 +38,11 @@ class VectorFile:
 
     def read(self, rows: np.ndarray | slice) -> np.ndarray:
         """Read rows [shape=(n, dim), dtype=float32]."""
-        values: np.ndarray = self._values[rows].astype(np.float32)
-        values *= 1 / _SCALE
-        return values
+        return _as_floats(self._values[rows])
+
+    def view(self, rows: np.ndarray) -> RowView:
+        """Return a view of rows [shape=(n,)], which reads vectors of them as `read` does when it is indexed."""
+        return RowView(MappedView(self._values, _as_floats, self.dim), rows)
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """Iterate over all rows in blocks: the number of the first row, and the vectors."""
@@ -66,7 +65,7 @@ class VectorFile:
             rows = np.flatnonzero(allowed)
             parts = (rows[first : first + ROWS_AT_ONCE] for first in range(0, len(rows), ROWS_AT_ONCE))
             blocks = ((part, self.read(part)) for part in parts)
-        return _search(queries, k, blocks)
+        return search_blocks(queries, k, blocks)
 
     def rank(self, query: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Compare a query [shape=(dim,)] with some rows; return the best `k` as in `nearest` [shape=(k,)]."""
@@ -77,53 +76,10 @@ class VectorFile:
         return best, found
 
 
-def nearest_others(
-    vectors: np.ndarray | MappedView, k: int, *, on_progress: Callable[[int, int], None] = lambda done, total: None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find the `k` nearest neighbours of every unit vector [shape=(n, dim)] among the others.
-
-    Of more than 20,000 vectors about 99 % of the true neighbours are found, by inverted lists of half-precision
-    vectors; a view is then read in blocks.
-
-    Returns
-    -------
-    cosines : np.ndarray [shape=(n, min(k, n - 1)), dtype=float32]
-        Highest first. In half precision they have an error of less than 0.0005.
-    rows : np.ndarray [same shape, dtype=int32]
-    """
-    own = np.arange(len(vectors))
-    k = max(0, min(k, len(vectors) - 1))
-    cosines, rows = np.empty((len(vectors), k), np.float32), np.empty((len(vectors), k), np.int32)
-    if k == 0:
-        return cosines, rows
-    if len(vectors) > _MANY_VECTORS:
-        lists = _inverted_lists(vectors)
-        search = partial(lists.search, k=k + 1)
-    else:
-        vectors = np.ascontiguousarray(vectors, np.float32)
-        search = partial(_search, k=k + 1, blocks=[(own, vectors)])
-    for first in range(0, len(vectors), ROWS_AT_ONCE):
-        block = slice(first, first + ROWS_AT_ONCE)
-        found_cosines, found_rows = search(np.ascontiguousarray(vectors[block], np.float32))
-        others = not_itself(found_rows, own[block])
-        cosines[block], rows[block] = found_cosines[others].reshape(-1, k), found_rows[others].reshape(-1, k)
-        on_progress(min(first + ROWS_AT_ONCE, len(vectors)), len(vectors))
-    return cosines, rows
-
-
-def _inverted_lists(vectors: np.ndarray | MappedView) -> faiss.IndexIVFScalarQuantizer:
-    rows, dim = vectors.shape
-    count = int(4 * rows**0.5)
-    half, metric = faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
-    centres = faiss.IndexFlatIP(dim)
-    lists = faiss.IndexIVFScalarQuantizer(centres, dim, count, half, metric, False)
-    lists.cp.seed, lists.cp.niter, lists.cp.max_points_per_centroid = 0, 8, _POINTS_PER_LIST
-    drawn = np.random.default_rng(0).choice(rows, min(rows, count * _POINTS_PER_LIST), replace=False)
-    lists.train(np.ascontiguousarray(vectors[np.sort(drawn)], np.float32))
-    for first in range(0, rows, ROWS_AT_ONCE):
-        lists.add(np.ascontiguousarray(vectors[first : first + ROWS_AT_ONCE], np.float32))
-    lists.nprobe = max(16, count // 64)
-    return lists
+def _as_floats(stored: np.ndarray) -> np.ndarray:
+    values: np.ndarray = stored.astype(np.float32)
+    values *= 1 / _SCALE
+    return values
 
 
 def not_itself(found: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -137,9 +93,13 @@ def not_itself(found: np.ndarray, own: np.ndarray) -> np.ndarray:
     return others
 
 
-def _search(
+def search_blocks(
     queries: np.ndarray, k: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Compare queries [shape=(q, dim)] with all vectors of some blocks, which come with their rows.
+
+    Results are those of `VectorFile.nearest`.
+    """
     best = faiss.ResultHeap(len(queries), k, keep_max=True)
     for rows, vectors in blocks:
         scores, places = faiss.knn(queries, vectors, min(k, len(vectors)), metric=faiss.METRIC_INNER_PRODUCT)
