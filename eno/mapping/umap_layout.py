@@ -111,11 +111,7 @@ def _memberships(distances: np.ndarray) -> np.ndarray:
     return weights
 
 
-_compiled: Any = numba.njit(parallel=True, fastmath=True, nogil=True)
-
-
-@_compiled
-def _move(
+def _move_all(
     places: np.ndarray,
     moved: np.ndarray,
     starts: np.ndarray,
@@ -151,3 +147,6 @@ def _move(
                 x += scale * min(max(push * dx, -np.float32(_LONGEST_STEP)), np.float32(_LONGEST_STEP))
                 y += scale * min(max(push * dy, -np.float32(_LONGEST_STEP)), np.float32(_LONGEST_STEP))
         moved[track, 0], moved[track, 1] = x, y
+
+
+_move: Any = numba.njit(parallel=True, fastmath=True, nogil=True)(_move_all)
