@@ -16,7 +16,7 @@ from eno.views import MappedView, RowView, forget
 
 Method = Literal["auto", "pca", "umap"]
 METHODS: tuple[Method, ...] = ("auto", "pca", "umap")
-"""``auto`` is UMAP if Numba is installed and there are at least 50 tracks, otherwise PCA."""
+"""``auto`` is UMAP if it is installed and there are at least 50 tracks, otherwise PCA."""
 
 UMAP_NEIGHBOURS = 15
 """Number of neighbours per track that UMAP keeps close."""
@@ -44,7 +44,7 @@ def choose_method(method: Method, tracks: int) -> Method:
     if method == "umap" and tracks <= UMAP_NEIGHBOURS:
         raise SimilarityError(f"UMAP needs more than {UMAP_NEIGHBOURS} tracks, found {tracks}. Use the method pca.")
     if method == "auto":
-        return "umap" if tracks >= _ENOUGH and find_spec("numba") is not None else "pca"
+        return "umap" if tracks >= _ENOUGH and find_spec("umap") is not None else "pca"
     return method
 
 
@@ -79,7 +79,7 @@ def project(
     SimilarityError
         There are no vectors, or too few for UMAP.
     MissingExtra
-        UMAP was requested and Numba is not installed.
+        UMAP was requested and is not installed.
 
     References
     ----------

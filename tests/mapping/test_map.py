@@ -184,7 +184,7 @@ class TestPage:
     @pytest.mark.parametrize("method", ["pca", "umap"])
     def test_progress_reaches_its_end(self, tmp_path, method):
         if method == "umap":
-            pytest.importorskip("numba")
+            pytest.importorskip("umap")
         steps, vectors = [], np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
         ids = [str(i) for i in range(60)]
         write_map(tmp_path / "x.html", ids, vectors, method=method, on_progress=lambda *step: steps.append(step))

@@ -43,7 +43,7 @@ def test_identical_tracks_have_the_same_coordinates():
 
 
 def test_umap_keeps_groups_together_and_is_reproducible(vectors):
-    pytest.importorskip("numba", reason="needs the extra 'map'")
+    pytest.importorskip("umap", reason="needs the extra 'map'", exc_type=ImportError)
     found = project(vectors, method="umap", seed=3)
     groups = [found.coordinates[start::3] for start in range(3)]
     spread = max(np.linalg.norm(group - group.mean(axis=0), axis=1).mean() for group in groups)
@@ -52,11 +52,11 @@ def test_umap_keeps_groups_together_and_is_reproducible(vectors):
     np.testing.assert_array_equal(project(vectors, method="umap", seed=3).coordinates, found.coordinates)
 
 
-def test_without_numba_pca_is_used(vectors, monkeypatch):
-    monkeypatch.setitem(sys.modules, "numba", None)
+def test_without_umap_pca_is_used(vectors, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
     monkeypatch.delitem(sys.modules, "eno.mapping.umap_layout", raising=False)
     assert project(vectors).method == "pca"
-    with pytest.raises(MissingExtra, match=r"numba.*pip install .\.\[map\]"):
+    with pytest.raises(MissingExtra, match=r"umap-learn.*pip install .\.\[map\]"):
         project(vectors, method="umap")
 
 
