@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -11,14 +12,17 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
 
 from eno.console import console, progress
-from eno.errors import AudioError
+from eno.errors import AudioError, ConfigError
+from eno.files import printable, section_file
 
 if TYPE_CHECKING:
     import numpy as np
 
     from eno.embeddings.store.joined_stores import Stores
+    from eno.files import Section
     from eno.inference.predictions import TagProbability
     from eno.inference.predictor import EnoPredictor
+    from eno.library import Library
 
 _TOP = 5
 
@@ -92,26 +96,48 @@ def open_for(predictor: EnoPredictor, stores: list[str]) -> Stores:
     return opened
 
 
-def from_files(
-    predictor: EnoPredictor, paths: list[Path], album: bool, exclude: tuple[str, ...] = ()
-) -> Iterator[Tagged]:
-    """Tag files, including those in folders; or each folder as one album."""
+def from_files(predictor: EnoPredictor, paths: list[Path], album: bool, library: Library) -> Iterator[Tagged]:
+    """Tag files, including those in folders, and sections of files of the collection; or each folder as one album."""
     from eno.data.library.files import expand_audio
 
-    files, unread = expand_audio(paths, exclude)
+    files, unread = expand_audio(paths, library.settings.exclude)
+    sections = _sections(files, library)
     for unlisted, reason in unread.items():
         yield Tagged(str(unlisted), (str(unlisted),), AudioError(unlisted, reason))
     if not album:
-        for one in predictor.predict_many(files):
+        for one in predictor.predict_many(files, sections=sections):
             yield Tagged(str(one.path), (str(one.path),), one.error or one.tags, one.familiarity)
         return
     for folder, group in groupby(files, key=lambda path: path.parent):
         tracks = tuple(map(str, group))
         try:
-            whole = predictor.album_prediction(tracks)
+            whole = predictor.album_prediction(tracks, sections=sections)
             yield Tagged(str(folder), tracks, whole.tags, whole.familiarity)
         except AudioError as error:
             yield Tagged(str(folder), tracks, error)
+
+
+def is_section(name: str) -> bool:
+    """Return whether the name of a file or track stands for a section of a file, such as ``mix.flac#07``."""
+    return section_file(name) is not None and not os.path.exists(name)
+
+
+def _sections(files: list[Path], library: Library) -> dict[Path, tuple[Path, Section]]:
+    """Return the files and limits of the paths that stand for sections of files; the scan knows them."""
+    from eno.data.imports.paths import TrackPaths
+
+    named = [path for path in files if is_section(str(path))]
+    if not named:
+        return {}
+    roots = library.audio_roots
+    tracks = TrackPaths(roots.sections, roots.folders)
+    found = {path: tracks.find(str(path)) for path in named}
+    if unknown := [path for path, ids in found.items() if len(ids) != 1]:
+        raise ConfigError(
+            f"{printable(unknown[0])}: there is no such file, and the collection has no such section of a file. If "
+            "its CUE sheet is new, run: eno scan"
+        )
+    return {path: (roots.file(ids[0]), roots.sections[ids[0]]) for path, ids in found.items()}
 
 
 def from_store(

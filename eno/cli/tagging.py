@@ -21,7 +21,7 @@ from eno.cli.options import (
     print_json,
     shown,
 )
-from eno.cli.tagged_items import Selection, Tagged, from_files, from_store, open_for, written
+from eno.cli.tagged_items import Selection, Tagged, from_files, from_store, is_section, open_for, written
 from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
 from eno.files import printable
@@ -38,6 +38,7 @@ app = typer.Typer()
 _TEXT_ENCODERS = ("clap", "laion")
 _FOR_WRITING = ("beets", "picard")  # formats for programs that write tags
 
+SECTIONS_REMARK = "the tags of one track do not describe the whole file"
 UNFAMILIAR_REMARK = "unfamiliar: unlike the tracks that the predictor was trained on"
 
 Format = Literal["text", "jsonl", "csv", "parquet", "beets", "picard"]
@@ -105,7 +106,9 @@ def tag(
     where: LibraryOptions,
     words: Words,
     result: ResultOptions,
-    paths: Annotated[list[Path] | None, typer.Argument(help="Audio files and folders")] = None,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Audio files, sections such as mix.flac#07, and folders")
+    ] = None,
     model: PredictorOption = None,
     store: StoresOption = None,
     encoder: EncoderOption = None,
@@ -128,11 +131,11 @@ def tag(
         _calibrate(predictor, words.calibrate, opened)
     if save is not None:
         predictor.save(save)
-    count = failed = 0
+    count = failed = sections = 0
     selection = Selection.for_predictor(predictor, result.top, result.threshold)
     headings = _headings(predictor.labels)
     if opened is None:
-        tagged = from_files(predictor, paths or [], album, library.settings.exclude)
+        tagged = from_files(predictor, paths or [], album, library)
     else:
         tagged = from_store(predictor, opened, album, selection)
     if out is not None:
@@ -142,16 +145,13 @@ def tag(
             _print_header()
         count += 1
         failed += isinstance(one.found, AudioError)
-        if one.unfamiliar and form in _FOR_WRITING and not result.include_unfamiliar:
+        if form in _FOR_WRITING and is_section(one.name):
+            sections += 1
+        elif form in _FOR_WRITING and one.unfamiliar and not result.include_unfamiliar:
             errors.print(f"{shown(one.name)}: left out as {UNFAMILIAR_REMARK} (--include-unfamiliar)")
-            continue
-        _show(one, selection, form, headings, key="folder" if album else "track_id")
-    if form == "text":
-        _remark_on_scores(predictor)
-    if form in _FOR_WRITING and predictor.labels.others:
-        errors.print(
-            f"Left out {shown(', '.join(predictor.labels.others))}: --format {form} has genres and moods only."
-        )
+        else:
+            _show(one, selection, form, headings, key="folder" if album else "track_id")
+    _remark(predictor, form, sections)
     _check_result(count, failed, "albums" if album else "files", paths or [], opened)
 
 
@@ -163,8 +163,15 @@ def _check_result(count: int, failed: int, what: str, paths: list[Path], store: 
         raise EnoError(f"{failed} of {count} {what} could not be tagged.")
 
 
-def _remark_on_scores(predictor: EnoPredictor) -> None:
-    if not getattr(predictor.head, "calibrated", True):
+def _remark(predictor: EnoPredictor, form: Format, sections: int) -> None:
+    """Say what was left out of a format for other programs, and what the numbers do not mean."""
+    if sections:
+        errors.print(f"Left out {sections} section{'s' * (sections > 1)} of files: {SECTIONS_REMARK}.")
+    if form in _FOR_WRITING and predictor.labels.others:
+        errors.print(
+            f"Left out {shown(', '.join(predictor.labels.others))}: --format {form} has genres and moods only."
+        )
+    if form == "text" and not getattr(predictor.head, "calibrated", True):
         errors.print(
             "[dim]These scores are not calibrated: use them to compare tracks, not tags. --calibrate turns them into "
             "probabilities.[/]"

@@ -25,11 +25,11 @@ from eno.cli.options import (
     print_json,
     shown,
 )
-from eno.cli.tagged_items import Selection, from_files, from_store, open_for
-from eno.cli.tagging import UNFAMILIAR_REMARK, IncludeUnfamiliarOption, predictor_of
+from eno.cli.tagged_items import Selection, from_files, from_store, is_section, open_for
+from eno.cli.tagging import SECTIONS_REMARK, UNFAMILIAR_REMARK, IncludeUnfamiliarOption, predictor_of
 from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
-from eno.files import AudioRoots, section_file
+from eno.files import AudioRoots
 from eno.library import Library
 
 if TYPE_CHECKING:
@@ -149,8 +149,8 @@ def _predicted(
 ) -> Iterator[Wanted]:
     predictor = predictor_of(library, encoder, trained=trained)
     if store is None:
-        for one in from_files(predictor, paths, album, library.settings.exclude):
-            yield from ((Path(name), one.found, one.unfamiliar) for name in one.members)
+        for one in from_files(predictor, paths, album, library):
+            yield from ((Path(name), None if is_section(name) else one.found, one.unfamiliar) for name in one.members)
         return
     roots = library.present_audio_roots
     if roots is None:
@@ -167,7 +167,7 @@ def _from_lines(path: Path, roots: AudioRoots, *, are_ids: bool) -> Iterator[Wan
 
     for name, found, unfamiliar in read_tagged(path):
         file = roots.file(name) if are_ids else Path(name)
-        if name in roots.sections or (section_file(name) and not file.exists()):
+        if name in roots.sections or is_section(str(file)):
             yield Path(name), None, False
             continue
         for one in album_files(file) if file.is_dir() else [file]:
@@ -249,7 +249,7 @@ class _Run:
             others = f"{self.counts['unchanged']} unchanged, {unfamiliar}{sections}{failed} failed"
             console.print(f"{total} files: {changed} {verb}, {others}.")
             if sections:
-                console.print("Left out sections of files: the tags of one track do not describe the whole file.")
+                console.print(f"Left out sections of files: {SECTIONS_REMARK}.")
             if unfamiliar:
                 console.print(f"Left out as {UNFAMILIAR_REMARK}. --include-unfamiliar writes their tags as well.")
             if changed and self.log is None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from eno.audio.reading import OpenWindows, sounding_blocks
 from eno.audio.windows import WindowPolicy
 from eno.encoders import Encoder
 from eno.errors import AudioError
+from eno.files import Section
 from eno.inference.encode_files import Encoded, decoded_ahead, encode_files
 from eno.inference.predictions import Prediction, TagPredictor, TagProbability
 from eno.models import Vectors
@@ -22,6 +23,9 @@ from eno.models.familiarity import of_album
 from eno.tagging import EncodedTrack, mean_vector
 
 logger = logging.getLogger(__name__)
+
+Sections: TypeAlias = Mapping[Path, tuple[Path, Section]]
+"""The files and limits of paths that stand for a part of a file, such as ``mix.flac#07``."""
 
 _BATCH_WINDOWS = 64
 _HELD_WINDOWS = 64  # a file with more windows is decoded and encoded in blocks of so many
@@ -61,18 +65,21 @@ class FileTagger(TagPredictor):
         paths: Iterable[Path | str],
         threshold: float | None = None,
         *,
+        sections: Sections | None = None,
         batch_windows: int = _BATCH_WINDOWS,
         threads: int | None = None,
     ) -> Iterator[Prediction]:
         """Tag many files, decoding and encoding several at a time; yields their predictions in order.
 
-        The prediction for a file that cannot be read has an `error`. `threshold` is that of `predict`; see
-        `eno.inference.encode_files.encode_files` for the other parameters.
+        The prediction for a file that cannot be read has an `error`. `threshold` is that of `predict`. `sections` are
+        those of the paths that stand for a part of a file; see `eno.inference.encode_files.encode_files` for the other
+        parameters.
         """
+        places = sections or {}
         batches = encode_files(
             paths,
-            read=self._read,
-            encode_long=self._encode,
+            read=lambda path: self._read(*places.get(path, (path, None))),
+            encode_long=lambda path: self._encode(*places.get(path, (path, None))),
             encoders=[encoder.encode for encoder in self.encoders],
             batch_windows=batch_windows,
             threads=threads,
@@ -97,11 +104,16 @@ class FileTagger(TagPredictor):
         """Return the probabilities of an album [shape=(num_labels,), dtype=float32]; see `predict_album`."""
         return cast(np.ndarray, self.album_prediction(paths).probabilities)
 
-    def album_prediction(self, paths: Iterable[Path | str], threshold: float | None = None) -> Prediction:
-        """Do the same as `prediction` for an album, see `predict_album`; the path is that of its first file."""
+    def album_prediction(
+        self, paths: Iterable[Path | str], threshold: float | None = None, *, sections: Sections | None = None
+    ) -> Prediction:
+        """Do the same as `prediction` for an album, see `predict_album`; the path is that of its first file.
+
+        `sections` is that of `predict_many`.
+        """
         tracks: list[Prediction] = []
         failed = None
-        for one in self.predict_many(paths):
+        for one in self.predict_many(paths, sections=sections):
             if one.error is not None:
                 failed = one.error
                 logger.warning("skipped: %s", failed)
@@ -139,11 +151,11 @@ class FileTagger(TagPredictor):
                 predictions.append(Prediction(path, named, self.name_tags(row), row, familiarity=familiarity))
         return predictions
 
-    def _encode(self, path: Path | str) -> EncodedTrack:
+    def _encode(self, path: Path | str, section: Section | None = None) -> EncodedTrack:
         """Encode a file in blocks, so that memory does not grow with its length."""
         layouts = self._layouts()
         vectors: list[list[np.ndarray]] = [[] for _ in layouts]
-        with open_audio(Path(path)) as audio:
+        with open_audio(Path(path), section=section) as audio:
             for layout in dict.fromkeys(layouts):
                 sharing = [place for place, one in enumerate(layouts) if one == layout]
                 for block in decoded_ahead(sounding_blocks(OpenWindows(audio, *layout), _HELD_WINDOWS)):
@@ -151,11 +163,11 @@ class FileTagger(TagPredictor):
                         vectors[place].append(self.encoders[place].encode(block))
         return [np.concatenate(blocks) for blocks in vectors]
 
-    def _read(self, path: Path | str) -> Sequence[np.ndarray] | None:
+    def _read(self, path: Path | str, section: Section | None = None) -> Sequence[np.ndarray] | None:
         """Decode the windows for each encoder, those with the same windows only once; None if there are too many."""
         layouts = self._layouts()
         read: dict[tuple[Any, ...], np.ndarray] = {}
-        with open_audio(Path(path)) as audio:
+        with open_audio(Path(path), section=section) as audio:
             opened = {layout: OpenWindows(audio, *layout) for layout in layouts}
             if any(len(windows.starts_s) > _HELD_WINDOWS for windows in opened.values()):
                 return None

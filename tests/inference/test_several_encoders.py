@@ -93,7 +93,9 @@ def test_a_file_is_opened_once_and_shared_windows_are_decoded_once(predictor, fo
         decoded.append(windows)
         return sounding(windows, most)
 
-    monkeypatch.setattr(file_tagger, "open_audio", lambda path: opened.append(path) or open_audio(path))
+    monkeypatch.setattr(
+        file_tagger, "open_audio", lambda path, **options: opened.append(path) or open_audio(path, **options)
+    )
     monkeypatch.setattr(file_tagger, "sounding_blocks", blocks)
     path = folder / "audio" / "05.flac"
     predictor.predict_proba(path)

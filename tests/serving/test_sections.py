@@ -1,4 +1,4 @@
-"""Tracks that are sections of a long file, in the service and its player."""
+"""Tracks that are sections of a long file, in the service, its player, and ``eno tag``."""
 
 import json
 from urllib.parse import quote
@@ -18,9 +18,11 @@ from eno.similarity.index.build import build_index
 from eno.similarity.playlist import write_m3u
 from eno.similarity.sounds_like import SoundsLike
 from tests.browser import launched, needs_browser, wait
+from tests.command import eno
 from tests.serving.conftest import make_service, running, save_predictor
 from tests.similarity.small_collection import POLICY, RATE, OwnEncoder, build
 
+OWN = "tests.similarity.small_collection:OwnEncoder"
 FIRST, SECOND = "mix/set #1.wav#01", "mix/set #1.wav#02"
 
 
@@ -106,3 +108,29 @@ def test_links_and_playlists_name_start_and_end(collection, tmp_path):
     names, vectors = store.matrix()
     write_map(tmp_path / "map.html", list(names), vectors, method="pca", audio_roots=roots)
     assert "set%20%231.wav#t=3.000,8.000" in (tmp_path / "map.html").read_text()
+
+
+def test_a_section_is_tagged_like_the_same_span_as_a_file(collection, tmp_path):
+    data, _ = collection
+    samples, rate = soundfile.read(data.audio / "mix" / "set #1.wav", dtype="float32")
+    soundfile.write(tmp_path / "cut.wav", samples[3 * rate :], rate, subtype="FLOAT")
+    own = ["--model", data.root / "model", "--encoder", OWN, "--data-root", data.root]
+    done = eno("tag", SECOND, tmp_path / "cut.wav", *own, "--threshold", 0, "--json", cwd=data.audio)
+    assert done.returncode == 0, done.stderr
+    section, cut = map(json.loads, done.stdout.splitlines())
+    assert section.pop("track_id") == SECOND and cut.pop("track_id").endswith("cut.wav")
+    assert section == cut
+    missing = eno("tag", "mix/set #1.wav#07", *own, cwd=data.audio)
+    assert missing.returncode == 1 and "the collection has no such section" in missing.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize("form", ["beets", "picard"])
+def test_sections_are_left_out_of_formats_for_writing(collection, form):
+    data, store = collection
+    done = eno(
+        "tag", "--store", store.path, "--model", data.root / "model", "--threshold", 0, "--format", form,
+        "--include-unfamiliar", "--encoder", OWN, cwd=data.root,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 24 and "#01" not in done.stdout
+    assert "Left out 2 sections of files" in done.stderr
