@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from eno.cli.options import FILTERS, RESULT, parse_time
+from eno.cli.options import FILTERS, RESULT, pairs, parse_time
 from eno.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from eno.similarity.where import Where
 
 _PER_ARTIST = 2
+_LABEL = "instruments=organ"
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,10 @@ class FilterOptions:
 
     genre: Annotated[list[str] | None, typer.Option(help="Genre; repeat it for alternatives")] = None
     descriptor: Annotated[list[str] | None, typer.Option(help="Descriptor; repeat it for alternatives")] = None
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FAMILY=NAME", help="Label of any family, such as instruments=organ; likewise"),
+    ] = None
     artist: Annotated[list[str] | None, typer.Option(help="Artist; repeat it for alternatives")] = None
     album: Annotated[list[str] | None, typer.Option(help="Album title; repeat it for alternatives")] = None
     year: Annotated[str | None, typer.Option(help="Years: 1994, 1990-1999, 1990- or -1999")] = None
@@ -88,6 +93,7 @@ class FilterOptions:
         return {
             "genres": tuple(self.genre or ()),
             "descriptors": tuple(self.descriptor or ()),
+            "labels": tuple(one for text in self.label or () for one in pairs("--label", [text], _LABEL).items()),
             "artists": tuple(self.artist or ()),
             "albums": tuple(self.album or ()),
             "years": _range("--year", self.year, _year),

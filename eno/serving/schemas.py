@@ -150,6 +150,9 @@ class WhereIn(_Model):
     model_config = ConfigDict(extra="forbid")
     genres: tuple[Name, ...] = Field(default=(), max_length=20, description="Only tracks with one of these")
     descriptors: tuple[Name, ...] = Field(default=(), max_length=20, description="Only tracks with one of these")
+    labels: tuple[tuple[Name, Name], ...] = Field(
+        default=(), max_length=20, description="Families and labels: of each family, only tracks with one of its labels"
+    )
     artists: tuple[Name, ...] = Field(default=(), max_length=20, description="Only tracks by one of these")
     albums: tuple[Name, ...] = Field(default=(), max_length=20, description="Only tracks from one of these, by title")
     years: tuple[Year | None, Year | None] | None = Field(

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eno.data.families import lists_of
 from eno.data.layout import DataRoot
 from eno.data.lute.albums import FAMILY_LABELS
 from eno.data.names import name_key
@@ -97,10 +98,17 @@ class TrackMetadata:
         """
         if column not in self._by_key:
             self._by_key[column] = _spellings(self.table[column])
-        known = self._by_key[column]
-        if found := known.get(name_key(name)):
-            return found
-        kind = column.replace("_", " ").removesuffix(" id").removesuffix("s")
+        return _spelled(self._by_key[column], column.replace("_", " ").removesuffix(" id").removesuffix("s"), name)
+
+    def label_spellings(self, family: str, name: str) -> list[str]:
+        """Do the same as `spellings` for the labels of another family than genres and descriptors."""
+        if (key := f"labels of {family}") not in self._by_key:
+            self._by_key[key] = _spellings(pa.chunked_array([lists_of(self.table, family)]))
+        return _spelled(self._by_key[key], f"{family} label", name)
+
+
+def _spelled(known: dict[str, list[str]], kind: str, name: str) -> list[str]:
+    if not (found := known.get(name_key(name))):
         if not known:
             raise SimilarityError(
                 f"The {kind} of the tracks is unknown. Run 'eno import', 'eno scan' and 'eno match' to create the "
@@ -109,6 +117,7 @@ class TrackMetadata:
         close = difflib.get_close_matches(name_key(name), known, n=_SUGGESTIONS, cutoff=0.5)
         hint = f" Similar names: {', '.join(known[one][0] for one in close)}." if close else ""
         raise SimilarityError(f"No track has the {kind} {name!r}.{hint}")
+    return found
 
 
 def _spellings(values: pa.ChunkedArray) -> dict[str, list[str]]:

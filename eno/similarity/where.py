@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eno.data.families import HEADINGS, family_name, heading, lists_of
 from eno.errors import ConfigError, MissingExtra
 from eno.similarity.metadata import TrackMetadata
 
@@ -43,6 +44,8 @@ class Where:
     ----------
     genres, descriptors, artists, albums : tuple of str
         Tracks with any of these.
+    labels : tuple of (str, str)
+        Families and labels, such as ``("instruments", "organ")``; of each family named, tracks have any of its labels.
     years : tuple of int or None, optional
         First and last year; None for an open end. Tracks without a year are excluded.
     duration_s : tuple of float or None, optional
@@ -60,6 +63,7 @@ class Where:
 
     genres: tuple[str, ...] = ()
     descriptors: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
     artists: tuple[str, ...] = ()
     albums: tuple[str, ...] = ()
     years: tuple[int | None, int | None] | None = None
@@ -76,7 +80,7 @@ class Where:
         Raises
         ------
         SimilarityError
-            No track has a genre, descriptor, artist or album of that name.
+            No track has a genre, descriptor, other label, artist or album of that name.
         ConfigError
             The expression is invalid or not allowed, or a range is empty.
         """
@@ -89,13 +93,7 @@ class Where:
 
     def _conditions(self, metadata: TrackMetadata) -> Iterator[np.ndarray]:
         table = metadata.table
-        for column, names in (("genres", self.genres), ("descriptors", self.descriptors), ("artists", self.artists)):
-            if names:
-                lists = table[column].combine_chunks()
-                wanted = [one for name in names for one in metadata.spellings(column, name)]
-                mask = np.zeros(len(table), bool)
-                mask[pc.list_parent_indices(lists).to_numpy()[_is_in(pc.list_flatten(lists), wanted)]] = True
-                yield mask
+        yield from self._list_conditions(metadata)
         if self.albums:
             yield _is_in(table["album"], [one for name in self.albums for one in metadata.spellings("album", name)])
         for column, span in (("year", self.years), ("duration_s", self.duration_s)):
@@ -110,6 +108,27 @@ class Where:
             matches = re.compile(fnmatch.translate(self.path)).match
             ids = table["track_id"].to_pylist()
             yield np.array([one.startswith(self.path) or matches(one) is not None for one in ids], bool)
+
+    def _list_conditions(self, metadata: TrackMetadata) -> Iterator[np.ndarray]:
+        """Yield the conditions on what a track may have several of: artists and the labels of each family."""
+        listed = {"genres": [*self.genres], "descriptors": [*self.descriptors], "artists": [*self.artists]}
+        others: dict[str, list[str]] = {}
+        for text, name in self.labels:
+            family = family_name(text)
+            (listed if family in HEADINGS else others).setdefault(heading(family), []).append(name)
+        for column, names in listed.items():
+            if names:
+                wanted = [one for name in names for one in metadata.spellings(column, name)]
+                yield _has_any(metadata.table[column].combine_chunks(), wanted)
+        for family, names in others.items():
+            wanted = [one for name in names for one in metadata.label_spellings(family, name)]
+            yield _has_any(lists_of(metadata.table, family), wanted)
+
+
+def _has_any(lists: pa.ListArray, wanted: list[str]) -> np.ndarray:
+    mask = np.zeros(len(lists), bool)
+    mask[pc.list_parent_indices(lists).to_numpy()[_is_in(pc.list_flatten(lists), wanted)]] = True
+    return mask
 
 
 def _is_in(values: pa.Array | pa.ChunkedArray, wanted: list[str]) -> np.ndarray:
