@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -179,7 +180,8 @@ def corpus_folder() -> Path:
     return Path(spec.origin).parent / "corpus"
 
 
-def list_tunes() -> dict[Style, list[Tune]]:
+@functools.cache  # the demo plans two corpora, and reading fourteen thousand headers takes seconds
+def list_tunes() -> Mapping[Style, Sequence[Tune]]:
     """List the tunes of every style according to their headers, in the order of their files."""
     folder = corpus_folder()
     headers: dict[Path, list[Header]] = {}
