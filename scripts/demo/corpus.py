@@ -200,7 +200,7 @@ def worker_pool(workers: int) -> Iterator[Callable[[Callable[[_T], _R], Sequence
     # Spawn, since forking a process with threads (torch, pyarrow) can hang.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as executor:
         try:
-            yield functools.partial(executor.map, chunksize=4)
+            yield executor.map
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             raise

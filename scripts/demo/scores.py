@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,12 @@ from numpy.typing import NDArray
 from eno.errors import EnoError
 from scripts.demo.catalogue import METRES, Tune, corpus_folder
 from scripts.demo.headers import abc_tunes
+
+_Note: TypeAlias = tuple[float, float, float, bool]  # onset, duration, pitch, and whether it goes on from another one
+
+# A note or rest in Humdrum: beginning of a tie, length, dots, pitch, accidental, end of a tie.
+_KERN = re.compile(r"(\[?)(\d+)(\.*)([A-Ga-g]+|r)(#*|-*|n)([\]_]?)")
+_STEPS = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 
 MIN_NOTES = 24
 MIN_BEATS = 12
@@ -148,6 +155,8 @@ def _abc_notes(text: str) -> Iterator[tuple[float, float, float, int]]:
 @functools.lru_cache(maxsize=1024)  # half a second each, and renditions read their scores again
 def _part_notes(path: Path, metre: str) -> tuple[list[tuple[float, float, float, int]], float]:
     """Read the notes of all parts up to a change of the metre class, with ties joined, and the end of the last."""
+    if path.suffix == ".krn":
+        return _kern_notes(path.read_text("latin-1"))
     from music21 import converter
 
     score: Any = converter.parse(path, forceSource=True, storePickle=False)
@@ -162,25 +171,61 @@ def _part_notes(path: Path, metre: str) -> tuple[list[tuple[float, float, float,
     end_q = min([*changes, float(score.duration.quarterLength)])
     rows = []
     for number, voice in enumerate(parts):
-        rows += [row for row in _joined(voice, number) if row[0] < end_q]
+        rows += [row for row in _joined(_sounding(voice), number) if row[0] < end_q]
     cut = [(onset, min(duration, end_q - onset), pitch, part) for onset, duration, pitch, part in rows]
     return cut, end_q
 
 
-def _joined(part: Any, number: int) -> list[tuple[float, float, float, int]]:
+def _kern_notes(text: str) -> tuple[list[tuple[float, float, float, int]], float]:
+    """Read a Humdrum file in which every spine is a voice without chords, as Palestrina's masses are.
+
+    music21 gives the same notes, after a second per file.
+    """
+    parts: list[list[_Note]] = []
+    ends: list[float] = []
+    for line in text.splitlines():
+        if line.startswith("**"):
+            parts, ends = [[] for _ in line.split("\t")], [0.0] * (line.count("\t") + 1)
+        if line.startswith("*M") and max(ends) > 0:
+            raise UnusableScore("its metre changes")
+        if line[:1] in "!*=":  # also empty lines
+            continue
+        for number, token in enumerate(line.split("\t")):
+            if token == ".":  # what began before goes on
+                continue
+            found = _KERN.fullmatch(token)
+            if found is None:
+                raise UnusableScore(f"its token {token!r} is not of a single voice")
+            tie, length, dots, letters, accidental, untie = found.groups()
+            duration_q = (4 * 2 ** len(length) if length.strip("0") == "" else 4 / int(length)) * (2 - 0.5 ** len(dots))
+            if letters != "r":
+                octave = 4 + len(letters) if letters.islower() else 5 - len(letters)
+                step = _STEPS[letters[0].lower()] + accidental.count("#") - accidental.count("-")
+                parts[number].append((ends[number], duration_q, float(12 * octave + step), bool(untie) and not tie))
+            ends[number] += duration_q
+    if len(parts) < 2:
+        raise UnusableScore("it has one part only")
+    # The lowest voice stands first in a Humdrum file, the highest in a score.
+    return [row for number, part in enumerate(reversed(parts)) for row in _joined(part, number)], max(ends)
+
+
+def _sounding(part: Any) -> Iterator[_Note]:
+    """Yield the notes of a part of music21."""
+    for element in part.notes:
+        if not element.duration.isGrace:
+            for note in element.notes if element.isChord else (element,):
+                goes_on = note.tie is not None and note.tie.type in ("stop", "continue")
+                yield float(element.offset), float(element.quarterLength), float(note.pitch.midi), goes_on
+
+
+def _joined(notes: Iterable[_Note], number: int) -> list[tuple[float, float, float, int]]:
     held: dict[float, int] = {}
     rows: list[tuple[float, float, float, int]] = []
-    for element in part.notes:
-        if element.duration.isGrace:
-            continue
-        onset, duration = float(element.offset), float(element.quarterLength)
-        for note in element.notes if element.isChord else (element,):
-            pitch = float(note.pitch.midi)
-            tie = None if note.tie is None else note.tie.type
-            if tie in ("stop", "continue") and pitch in held:
-                first = rows[held[pitch]]
-                rows[held[pitch]] = (first[0], onset + duration - first[0], pitch, number)
-            else:
-                held[pitch] = len(rows)
-                rows.append((onset, duration, pitch, number))
+    for onset, duration, pitch, goes_on in notes:
+        if goes_on and pitch in held:
+            first = rows[held[pitch]]
+            rows[held[pitch]] = (first[0], onset + duration - first[0], pitch, number)
+        else:
+            held[pitch] = len(rows)
+            rows.append((onset, duration, pitch, number))
     return rows
