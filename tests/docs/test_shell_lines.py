@@ -1,38 +1,70 @@
-"""The shell lines of the documents run, one after the other, on a small collection with the files that they name."""
+"""What the documents show runs, one line after the other, on a small collection with the files that they name."""
 
 import csv
 import itertools
+import json
 import os
 import re
 import shlex
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
+import httpx
 import mutagen
+import numpy as np
 import pytest
 import soundfile
 
+from eno.data.lute.albums import ALBUM_SCHEMA
+from scripts.bench.catalogue.lute_database import write_database
 from tests.audio_files import music
-from tests.command import eno
-from tests.docs.test_documents import ROOT, _blocks, _shell_lines
+from tests.clearml_stub import clearml_stub
+from tests.command import eno, served
+from tests.docs.test_documents import DOCUMENTS, ROOT, _blocks, _shell_lines
 
-FOLDER = ("docs/tutorials/folder.md", "docs/search.md", "docs/training.md", "docs/tags.md", "docs/tutorials/encoder.md")
-RESEARCH = ("docs/tutorials/research.md",)
+FOLDER = ("docs/tutorials/folder.md", "docs/search.md", "docs/training.md", "docs/tags.md", "docs/tutorials/encoder.md",
+          "docs/commands.md")  # fmt: skip
+RESEARCH = "docs/tutorials/research.md"
+README, LUTE = "README.md", "docs/tutorials/lute.md"
+SERVING, CLEARML = "docs/tutorials/serving.md", "docs/tutorials/clearml.md"
+OTHER_DOCUMENTS = {
+    "docs/GUIDE.md": "the commands of these documents with the paths of the guide, and scripts that tests/cnn runs",
+    "docs/encoders.md": "needs the weights of CLAP and MERT",
+    "docs/install.md": "installs eno",
+    "embeddings/CLUSTER.md": "needs several machines; tests/embeddings/job runs Ray on one",
+}
 
 NOT_RUN = {
     "mkdir": "the tests make the folder",
     "cd ": "the tests run in the folder",
-    "eno serve": "runs until it is stopped; tests/serving starts it",
+    "eno serve": "runs until it is stopped; test_serving starts it",
+    "pip install": "the tests run in an installation",
+    "curl": "needs the service; test_serving sends it",
+    "openssl": "makes a random token",
+    "sudo ": "installs a unit of systemd",
+    "docker ": "no container engine is here",
+    "clearml-init": "asks questions",
+    "eno train --clearml-queue": "needs a commit that was pushed; tests/tracking has one",
     "eno compare": "takes a minute; tests/training and tests/test_cli.py compare heads",
     "eno similar --like-artist Slowdive --where": "needs ratings, which only Lute's albums have",
     "eno similar --encoder clap": "needs the weights of CLAP",
     'eno tag song.mp3 --encoder clap --tags "shoegaze, dream pop, jazz"': "needs the weights of CLAP",
     "eno tag new/ --tags-file": "needs the weights of CLAP",
     'eno similar "Alison" --serve-url': "needs a running service; tests/serving has one",
+    "eno embed --device cuda": "needs GPUs",
+    "eno embed --executor ray": "takes long to start; tests/embeddings/job has it",
+    "eno embed --store 's3:": "needs a server; tests/embeddings/store has one",
+    "eno weights convert-laion": "needs the weights of CLAP",
+    "eno embed --encoder clap": "needs the weights of CLAP",
+    "eno tag --store STORE --encoder clap": "needs the weights of CLAP",
 }
 INSTEAD = {
-    "eno tune --minutes 30": "eno tune --minutes 0.05",
+    "eno tune --minutes 30": "eno tune --trials 1 --set mlp.max_epochs=5",
     "write-tags-undo-….jsonl": "write-tags-undo-*.jsonl",
 }
+_FAST = "\n[auto]\nbudget = 3\n\n[windows]\ncount = 2\n"
 ARTISTS = ("Slowdive", "Lush", "Ride", "Pale Saints", "Chapterhouse", "Swervedriver",
            "Basic Channel", "Surgeon", "Regis", "Plastikman", "Jeff Mills", "Robert Hood")  # fmt: skip
 
@@ -69,7 +101,7 @@ def home(tmp_path_factory):
     _song(home / "Music" / "song.flac", 5, title="song")
     work = home / "music-tags"
     work.mkdir()
-    for number, name in enumerate("a b c d e f g song new/one new/two".split()):
+    for number, name in enumerate("a b c d e f g 1 2 song another wrong quiet/one new/one new/two".split()):
         _song(work / f"{name}.flac", number, title=name)
     _song(work / "new.mp3", 3, title="new")
     soundfile.write(work / "new.mp3", music(100.0, 16_000, seed=3), 16_000)
@@ -92,9 +124,28 @@ def home(tmp_path_factory):
     return home
 
 
-def _run(path: str, cwd: Path, home: Path) -> list[str]:
+def _albums(folder: Path) -> list[dict[str, object]]:
+    """The albums of the collection as Lute has them."""
+    albums = []
+    for number, artist in enumerate(ARTISTS):
+        gentle = number < 6
+        name = "Souvlaki" if number == 0 else f"Album {number}"
+        files = sorted((folder / ("Dream Pop" if gentle else "Techno") / artist / name).iterdir())
+        track = {"duration_seconds": 6, "rating": None, "position": None}
+        albums.append(dict.fromkeys(ALBUM_SCHEMA.names) | {
+            "name": name, "file_name": f"release/album/{artist}/{name}",
+            "artists": [{"name": artist, "file_name": f"artist/{artist}"}],
+            "primary_genres": ["Dream Pop"] if gentle else ["Techno"], "secondary_genres": ["Shoegaze"] * gentle,
+            "descriptors": ["melancholic"] if gentle else ["energetic"], "release_date": "1993-01-01", "rating": 3.5,
+            "tracks": [track | {"name": path.stem[5:]} for path in files],
+            "languages": [], "credits": [], "duplicates": [],
+        })  # fmt: skip
+    return albums
+
+
+def _run(path: str, cwd: Path, home: Path, **environment: str) -> list[str]:
     """Run the lines of a document, and return those that were not run."""
-    left = []
+    left, printed = [], ""
     for line in _shell_lines(ROOT / path):
         line = line.partition(" #")[0].strip()
         if any(line.startswith(beginning) for beginning in NOT_RUN) or not line.startswith("eno "):
@@ -102,28 +153,115 @@ def _run(path: str, cwd: Path, home: Path) -> list[str]:
             continue
         for old, new in INSTEAD.items():
             line = line.replace(old, new)
+        if "session.zip" in line:
+            line = line.replace("session.zip", re.findall(r"tracking: session (.*?\.zip)", printed)[-1])
+        line, _, output = line.partition(" > ")
         words = []
         for word in shlex.split(line)[1:]:
             word = re.sub("^~", str(home), word)
             words += sorted(map(str, cwd.glob(word))) if "*" in word else [word]
-        done = eno(*words, cwd=cwd, HOME=str(home))
+        own = {"HOME": str(home), **environment}
+        if line.startswith("eno tracking import"):  # ClearML's SDK never leaves the process that uses it
+            command, variables = [sys.executable, "-m", "eno", *words], os.environ | {"PYTHONPATH": str(ROOT)} | own
+            done = subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, check=False)
+        else:
+            done = eno(*words, cwd=cwd, **own)
         assert done.returncode == 0, f"{path}: {line}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        printed += done.stderr
+        if output:
+            (cwd / output).write_text(done.stdout)
         if line.startswith("eno init"):
             with (cwd / "eno.toml").open("a") as file:
-                file.write("\n[auto]\nbudget = 3\n\n[windows]\ncount = 2\n")
+                file.write(_FAST)
+    unknown = [line for line in left if not any(line.startswith(beginning) for beginning in NOT_RUN)]
+    assert not unknown, f"{path}: neither run nor listed in NOT_RUN: {unknown}"
     return left
 
 
-def test_a_folder_of_music(home, monkeypatch):
+@pytest.fixture(scope="module")
+def folder(home):
+    """A folder in which the documents about a folder of music were run."""
     work = home / "music-tags"
-    monkeypatch.syspath_prepend(work)
-    (work / "my_encoders.py").write_text(_blocks(ROOT / "docs/tutorials/encoder.md", "python")[0])
-    left = [line for path in FOLDER for line in _run(path, work, home)]
-    assert {next((one for one in NOT_RUN if line.startswith(one)), line) for line in left} <= NOT_RUN.keys()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(work)
+        (work / "my_encoders.py").write_text(_blocks(ROOT / "docs/tutorials/encoder.md", "python")[0])
+        for path in FOLDER:
+            _run(path, work, home)
+    return work
+
+
+def test_every_document_with_shell_lines_is_known():
+    shown = {str(path.relative_to(ROOT)) for path in DOCUMENTS if _shell_lines(path)}
+    assert shown == {README, LUTE, RESEARCH, SERVING, CLEARML, *FOLDER, *OTHER_DOCUMENTS}
+
+
+def test_a_folder_of_music(folder):
+    assert (folder / "models/eno/predictor.json").is_file()
+
+
+def test_python(folder, monkeypatch):
+    """The other blocks of Python need weights of the Hub, a server, or a folder that the text does not make."""
+    monkeypatch.chdir(folder)
+    for block in _blocks(ROOT / README, "python"):
+        exec(block, {})
+    collection, _, arrays, *_ = _blocks(ROOT / "docs/python.md", "python")
+    exec(collection, {})
+    rng = np.random.default_rng(0)
+    X, X_val, X_new = (rng.standard_normal((rows, 8)).astype(np.float32) for rows in (60, 40, 5))
+    Y, Y_val = ((some[:, :2] > 0).astype(np.float32) for some in (X, X_val))
+    exec(arrays, {"X": X, "Y": Y, "X_val": X_val, "Y_val": Y_val, "X_new": X_new, "artists": np.arange(40) // 2})
 
 
 def test_a_research_data_set(home, tmp_path_factory):
     work = tmp_path_factory.mktemp("research")
     for name in ("annotations.csv", "splits"):
         os.symlink(home / "music-tags" / name, work / name)
-    assert _run(RESEARCH[0], work, home) == ["eno compare --head linear --head mlp --joined"]
+    assert _run(RESEARCH, work, home) == ["eno compare --head linear --head mlp --joined"]
+
+
+@pytest.mark.parametrize(("path", "export"), [(README, "lute.jsonl"), (LUTE, "lute.db")])
+def test_a_collection_of_lute(path, export, home, folder, tmp_path_factory):
+    work = tmp_path_factory.mktemp("lute")
+    albums = _albums(home / "Music")
+    if export == "lute.db":
+        write_database(work / export, albums)
+    else:
+        (work / export).write_text("".join(f"{json.dumps(one)}\n" for one in albums))
+    os.symlink(folder / "embeddings", work / "embeddings")
+    os.symlink(folder / "song.flac", work / "04 - Humphrey's.ogg")
+    assert {line.split()[0] for line in _run(path, work, home)} <= {"pip"}
+    assert (work / "models/eno/predictor.json").is_file()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def test_serving(home, folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    left = _run(SERVING, folder, home)
+    plain, open_to_all, with_socket = (shlex.split(line)[2:] for line in left if line.startswith("eno serve"))
+    assert "--socket" in with_socket  # tests/serving starts it
+    (folder / "token.txt").write_text("0123456789abcdef0123456789abcdef\n")
+    port = _free_port()
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}")
+    with served(*plain, *open_to_all, "--port", port, client=client, cwd=folder):
+        assert client.get("/v1/tags").status_code == 401
+        token = ["-H", f"Authorization: Bearer {(folder / 'token.txt').read_text().strip()}"]
+        tagged, similar = (
+            json.loads(
+                subprocess.check_output([*shlex.split(line.replace("8000", str(port))), "-s", *token], cwd=folder)
+            )
+            for line in left
+            if line.startswith("curl")
+        )
+    assert tagged["files"][0]["genres"] and len(similar["neighbours"]) == 5
+
+
+def test_clearml(home, folder):
+    with clearml_stub() as (stub, environment):
+        _run(CLEARML, folder, home, **environment)
+    assert len(stub.tasks) == 3  # of training, evaluation, and the session that was kept

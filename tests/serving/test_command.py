@@ -2,11 +2,8 @@
 
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
-import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,6 +13,7 @@ from typer.testing import CliRunner
 from eno.cli import app
 from eno.cli.serving import AccessOptions
 from eno.errors import ConfigError, EnoError, FingerprintMismatch, MissingExtra, ModelError
+from tests.command import served
 from tests.serving.conftest import save_predictor
 from tests.similarity.small_collection import OwnEncoder
 
@@ -77,34 +75,6 @@ def test_a_missing_extra_is_named(monkeypatch):
     assert isinstance(error, MissingExtra) and ".[serve]" in str(error)
 
 
-@contextmanager
-def served(*arguments, client, socket_path=None):
-    """Run ``eno serve`` in a process; yields it, and a function that waits until something holds."""
-    command = [sys.executable, "-m", "eno", "serve", "--encoder", OWN, *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
-
-    def until(holds):
-        for _ in range(600):
-            assert process.poll() is None, process.stdout.read()
-            try:
-                if holds():
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.05)
-        pytest.fail("timed out")
-
-    try:
-        with client:
-            # A client of httpx does not close a Unix socket to which it cannot connect.
-            until(lambda: socket_path is None or socket_path.exists())
-            until(lambda: client.get("/readyz").status_code == 200)
-            yield process, until
-    finally:
-        process.kill()
-        process.wait()
-
-
 def stop(process):
     """Stop the service as systemd does, and return what it printed."""
     process.send_signal(signal.SIGTERM)
@@ -125,7 +95,7 @@ def test_serve_reload_and_stop(collection, tmp_path):
                  "--map", "pca", "--token-file", tmp_path / "token",
                  "--feedback", tmp_path / "feedback.jsonl"]  # fmt: skip
     ask = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": "Bearer s3cret"})
-    with served(*arguments, client=ask) as (process, until):
+    with served("--encoder", OWN, *arguments, client=ask) as (process, until):
         song = (data.audio / "heap/01.wav").read_bytes()
         tagged = ask.post("/v1/tag", content=song, headers={"Content-Type": "audio/wav"})
         assert tagged.json()["files"][0]["tags"]
@@ -142,7 +112,8 @@ def test_requests_through_a_unix_socket(collection):
     with tempfile.TemporaryDirectory() as folder:  # the path of a socket has at most about 100 characters
         place = Path(folder) / "eno.sock"
         ask = httpx.Client(transport=httpx.HTTPTransport(uds=str(place)), base_url="http://localhost")
-        with served("--model", data.root / "model", "--socket", place, client=ask, socket_path=place) as (process, _):
+        arguments = ["--encoder", OWN, "--model", data.root / "model", "--socket", place]
+        with served(*arguments, client=ask, socket_path=place) as (process, _):
             song = (data.audio / "heap/01.wav").read_bytes()
             tagged = ask.post("/v1/tag", content=song, headers={"Content-Type": "audio/wav"})
             assert tagged.json()["files"][0]["tags"]
