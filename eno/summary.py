@@ -14,6 +14,7 @@ from eno.data.imports.items import LabelImportReport
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.library.scanning import ScanReport
 from eno.data.lute.importing import ImportReport
+from eno.data.matching.evidence import KINDS, says_something
 from eno.data.matching.explaining import Explanation
 from eno.data.matching.matcher import MatchReport
 from eno.data.splits.artist_split import SplitReport
@@ -84,8 +85,8 @@ def explanation_table(one: Explanation) -> Table:
     table.add_section()
     for number, (kind, _, _) in enumerate(one.candidates[0].evidence if one.candidates else ()):
         found = [candidate.evidence[number] for candidate in one.candidates]
-        if any(level not in ("unknown", "none", "no") for _, level, _ in found):
-            table.add_row(kind, "", *(f"{weight:+.1f} {level}" for _, level, weight in found))
+        if any(says_something(kind, level) for _, level, _ in found):
+            table.add_row(KINDS[kind], "", *(f"{weight:+.1f} {level}" for _, level, weight in found))
     return table
 
 

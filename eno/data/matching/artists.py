@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 
 from rapidfuzz import fuzz
 
-from eno.data.matching.titles import spelling_similarity
+from eno.data.matching.spelling import spelling_similarity
 from eno.data.names import name_key
 
 VARIOUS_ARTISTS = "Various Artists"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -19,7 +18,8 @@ from eno.data.matching.alignment import DURATION_TOLERANCE_S, Alignment, TrackLi
 from eno.data.matching.artists import Credit, compare_artists, credit_of_album, credit_of_tag
 from eno.data.matching.evidence import Evidence, Model
 from eno.data.matching.lookup import Kind, TermIndex, Terms, hashes, length_terms
-from eno.data.matching.titles import Title, TitleComparison, compare_titles, parse_title
+from eno.data.matching.title_comparison import TitleComparison, compare_titles
+from eno.data.matching.titles import Title, parse_title
 
 _KINDS = {
     "names": Kind(most=2000, weight=1.0),  # artists and titles
@@ -28,7 +28,7 @@ _KINDS = {
     "lengths": Kind(most=200, weight=0.5),  # of three successive tracks
 }
 _COMMON_WORDS = frozenset("the and for with from best hits live vol volume deluxe edition music album".split())
-_DISC_POSITION = re.compile(r"(\d{1,2})[-.]\d+")
+_WHOLE = frozenset(("all of many", "all of several"))  # lengths of all tracks agree, and there are no others
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class AlbumIndex:
                 for pair, (_, row) in of_album.get(number, ())
                 if row not in left_out
             ]
-            yield self._ranked(found)
+            yield self._ranked(evidence.with_better_names(found))
 
     def _ranked(self, found: list[tuple[int, Evidence]]) -> list[Candidate]:
         scores = evidence.probabilities([self._model.log_odds(one) for _, one in found])
@@ -143,7 +143,7 @@ class AlbumIndex:
             ),
             "year": evidence.year_level(local.album.year, self._years[row], local.title.edition),
             "kind": _kind_level(local.title.kind, titles[0].kind, kind),
-            "discs": _discs_level(local, int(self._discs[row])),
+            "discs": _discs_level(local, int(self._discs[row]), whole=lengths in _WHOLE),
             "edition": "named" if local.title.edition else "no",
             "names alone": evidence.names_alone_level(artist, title.title, lengths, songs),
         }
@@ -154,10 +154,9 @@ class AlbumIndex:
 
 
 def describe(found: Evidence) -> str:
-    """Describe evidence in words."""
-    return ", ".join(
-        evidence.WORDING[kind].format(level) for kind, level in found.items() if level not in ("unknown", "none", "no")
-    )
+    """Describe evidence in words, without what says nothing."""
+    telling = [(kind, level) for kind, level in found.items() if evidence.says_something(kind, level)]
+    return ", ".join(f"{evidence.KINDS[kind]}: {level}" for kind, level in telling)
 
 
 @dataclass(frozen=True)
@@ -258,8 +257,9 @@ def _kind_level(local: str | None, titled: str | None, listed: str | None) -> st
     return "same" if local == listed else f"{local} instead of {listed}" if "album" in (local, listed) else "other"
 
 
-def _discs_level(local: _Parsed, listed: int) -> str:
-    if local.title.disc is not None:
+def _discs_level(local: _Parsed, listed: int, *, whole: bool) -> str:
+    """Compare numbers of discs. A disc with the tracks of the `whole` album is that, whatever its number."""
+    if local.title.disc is not None and not whole:
         return "first disc" if local.title.disc == 1 else "further disc"
     if not local.album.discs or not listed:
         return "unknown"

@@ -16,21 +16,23 @@ _WEIGHTS = Path(__file__).with_name("weights.json")
 Evidence = Mapping[str, str]
 """Kinds of evidence, such as ``"title"``, and the level of each, such as ``"misspelt"``."""
 
-WORDING = {
-    "artist": "artist: {}",
-    "named": "artist named in the other title: {}",
-    "title": "title: {}",
-    "numbers": "numbers in the title: {}",
-    "version": "live, remix and the like: {}",
-    "lengths": "track lengths: {}",
-    "titles": "track titles: {}",
-    "count": "number of tracks: {}",
-    "year": "year: {}",
-    "kind": "kind of release: {}",
-    "discs": "discs: {}",
-    "edition": "edition: {}",
-    "names alone": "no tracks to compare: {}",
+KINDS = {
+    "artist": "artist",
+    "named": "artist named in the other title",
+    "title": "title",
+    "numbers": "numbers in the title",
+    "version": "live, remix and the like",
+    "lengths": "track lengths",
+    "titles": "track titles",
+    "count": "number of tracks",
+    "year": "year",
+    "kind": "kind of release",
+    "discs": "discs",
+    "edition": "edition",
+    "names alone": "no tracks to compare",
+    "better names": "another album has this artist and title",
 }
+"""Kinds of evidence, and what they are called in reasons and explanations."""
 
 CONTRADICTED = frozenset(("some", "few", "another length"))
 """Levels of ``"lengths"`` that mean another recording."""
@@ -84,6 +86,11 @@ def probabilities(log_odds: Sequence[float]) -> list[float]:
     odds = [math.exp(one - highest) for one in log_odds]
     total = math.exp(-highest) + sum(odds)
     return [one / total for one in odds]
+
+
+def says_something(kind: str, level: str) -> bool:
+    """Whether a level is worth telling; that no title names a version, for example, is not."""
+    return level not in ("unknown", "none", "no") and (kind, level) != ("version", "same")
 
 
 def year_level(local: int | None, listed: int | None, edition: bool) -> str:
@@ -155,3 +162,15 @@ def names_alone_level(artist: str, title: str, lengths: str, titles: str) -> str
     if not lengths == titles == "unknown":
         return "no"
     return f"{_ARTISTS.get(artist, 'different artist')}, {_TITLES.get(title, 'similar title')}"
+
+
+def with_better_names(candidates: Sequence[tuple[int, Evidence]]) -> list[tuple[int, Evidence]]:
+    """Add to the evidence for each row whether another candidate, but not this one, has the same artist and title.
+
+    An album with a longer title, or by somebody else, is hardly meant if the catalogue has one of exactly these names.
+    """
+    same = [_ARTISTS.get(found["artist"]) == "same artist" and found["title"] == "same" for _, found in candidates]
+    return [
+        (row, {**found, "better names": "yes" if any(same) and not this else "no"})
+        for (row, found), this in zip(candidates, same, strict=True)
+    ]

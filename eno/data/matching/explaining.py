@@ -8,9 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from eno.data.matching.deciding import Decision, decisions, known_names
 from eno.data.matching.evidence import Model
 from eno.data.matching.grouping import LocalGroup, group_tracks
-from eno.data.matching.matcher import Decision, decisions, known_names, readable
+from eno.data.matching.matcher import readable
 from eno.data.matching.review import Review
 from eno.errors import CatalogueError
 

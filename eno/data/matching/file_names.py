@@ -11,7 +11,11 @@ from itertools import takewhile
 
 _DISC = r"(?:cd|dis[ck]|disque|digital media|vinyl|(?:bonus )(?:cd|dis[ck]))[\s_.#-]*(?P<disc>\d{1,2})"
 _DISC_FOLDER = re.compile(rf"^{_DISC}\b.*$", re.IGNORECASE)
-_DISC_AT_END = re.compile(rf"[\s_,:;.–—-]*[(\[]?\b{_DISC}(?:\s*(?:of|/)\s*\d+)?\s*[)\]]?\s*$", re.IGNORECASE)
+# "CD 2", "(Disc 2 of 3)", "[Disc 2: The Lost Demos]", but not "[Warp CD43]", which is a catalogue number.
+_DISC_AT_END = re.compile(
+    rf"[\s_,:;.–—-]*(?P<open>[(\[])?\b{_DISC}(?:\s*(?:of|/)\s*\d+)?(?(open)(?:\s*[:–—-]\s[^()\[\]]*)?\s*[)\]]?)\s*$",
+    re.IGNORECASE,
+)
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 _LEADING_YEAR = re.compile(r"^[(\[]?(?P<year>(?:19|20)\d\d)[)\]]?(?:\s*[-–.]\s*|\s+)(?=\S)")
 _TECHNICAL = re.compile(r"\s*(?:\[[^\]]*\]|\{[^}]*\})|\s+\d+\s?k(?:bps|Hz)\b|\s+(?:FLAC|MP3|V0)$", re.IGNORECASE)

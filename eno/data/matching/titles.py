@@ -1,14 +1,10 @@
-"""Parsing and comparison of album titles, regardless of editions."""
+"""Parsing of album titles, regardless of editions."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
-
-from rapidfuzz import fuzz
-from rapidfuzz.distance import OSA
 
 from eno.data.names import name_key
 
@@ -17,13 +13,14 @@ _SLASH = re.compile(r"\s/\s|\s/|/\s")
 _BRACKETS = re.compile(r"[(\[{][^()\[\]{}]*[)\]}]")
 _FEATURING = re.compile(r"[\s(\[]+(?:feat|ft|featuring)\b\.?\s[^)\]]*[)\]]?", re.IGNORECASE)
 _DISC = re.compile(
-    r"(?:^|[\s,:;–—-]+)(?:dis[ck]|cd|digital media)\s*(?P<number>\d+|one|two|three|four)(?:\s*(?:of|/)\s*\d+)?$",
+    r"(?:^|[\s,:;–—-]+)(?:dis[ck]|cd|digital media)\s*(?P<number>\d+|one|two|three|four)(?:\s*(?:of|/)\s*\d+)?"
+    r"(?:$|\s*[:–—-]\s)",
     re.IGNORECASE,
 )
 _KIND = re.compile(r"(?:^|[\s,–—-]+)(e\.?p\.?|l\.?p\.?|single|mixtape)\s*$", re.IGNORECASE)
 
 # Words that name an edition of the same album …
-_EDITION = frozenset(
+EDITION = frozenset(
     """deluxe super remaster remastered remasters remastering expanded anniversary bonus edition editions reissue
     reissued special limited collector collectors legacy disc discs disk cd cds dvd lp vinyl sacd shm hdcd mfsl mofi
     mono stereo explicit clean edited parental advisory japan japanese uk us usa european import international digital
@@ -36,32 +33,23 @@ _BESIDE = frozenset(
     motion picture film movie series tv official full plus content extra new release press pressing 24 16 44 48 96 192
     1 2 3 4 5 hq audio gold platinum diamond 45 180 collection archive""".split()
 )
-# Words whose presence in only one of two titles means nothing, even outside brackets.
-_NEUTRAL = (_EDITION - {"us", "uk", "single", "set"}) | frozenset(
-    """the a an of and in on at to for by from with de la le el der die das und et y tha n original motion picture film
-    movie music album version game official recording sound track volume issue no nr""".split()
-)
-_DIGITS = re.compile(r"\d")
 _ORDINAL_OR_YEAR = re.compile(r"(?:(?:19|20)\d\d|\d+(?:st|nd|rd|th))")
-_CATALOGUE_NUMBER = re.compile(r"\s*(?:[A-Za-z]+ )?[A-Z]{2,}[ -]?\d{2,6}[A-Z]{0,3}\s*")
+_CATALOGUE_NUMBER = re.compile(r"\s*(?:(?P<label>[A-Za-z]+) )?[A-Z]{2,}[ -]?\d{2,6}[A-Z]{0,3}\s*")
 _COUNTED_DISCS = re.compile(r"\d+(?:cd|lp|dvd|x)s?")
-_GLUED_NUMBER = re.compile(r"([^\W\d_]{2,})(\d{1,3})")
+_GLUED_NUMBER = re.compile(r"([^\W\d_]{2,}|v)(\d{1,3})")  # "White2", "V2"
 
 # Words that name another recording of the same songs …
-_OTHER_RECORDING = frozenset(
+OTHER_RECORDING = frozenset(
     """live unplugged concert demo demos remix remixes remixed remodel remodels rework reworks reworked acoustic
     tribute sessions session outtakes rarities orchestral symphonic dub chopped screwed slowed alternate
     rerecorded reimagined revisited redux cover covers lullaby lullabies mashup bootleg alive tour""".split()
 )
 # … and those whose recordings are as long as the originals.
-_OTHER_MIX = frozenset("instrumental instrumentals karaoke acapella acappella commentary backing beats".split())
-_COMPARED_APART = _NEUTRAL | _OTHER_RECORDING | _OTHER_MIX
-_COLLECTION = frozenset("best hits singles greatest anthology essential essentials collection".split())
-
+OTHER_MIX = frozenset("instrumental instrumentals karaoke acapella acappella commentary backing beats".split())
 _NUMBER_WORDS = {word: str(n) for n, word in enumerate("one two three four five six seven eight nine ten".split(), 1)}
 _ORDINALS = {word: str(n) for n, word in enumerate("first second third fourth fifth sixth seventh".split(), 1)}
 _COUNTED = frozenset(
-    "vol vols volume volumes part parts pt pts chapter book act no nr number phase episode season issue".split()
+    "vol vols volume volumes v part parts pt pts chapter book act no nr number phase episode season issue".split()
 )
 _ROMAN = {
     numeral: str(n)
@@ -69,9 +57,7 @@ _ROMAN = {
 }
 _NUMERALS_THAT_ARE_WORDS = frozenset("ivx")
 _PLAIN = re.compile(r"[^\W\d_]+(?: [^\W\d_]+)*")  # nothing but words: most titles
-_ANY_EDITION = _EDITION | {"feat", "ft", "featuring"}
-_LONG = 8  # letters of a beginning that two titles do not share by chance
-_CUT_AT = 24  # characters; shorter titles are not cut off by old tags
+_ANY_EDITION = EDITION | {"feat", "ft", "featuring"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +71,6 @@ class Title:
     edition: bool = False  # names an edition, which may have more songs than the album
     compact: str = ""  # the words without spaces, for lookups
     joined: frozenset[str] = frozenset()  # titles on both sides of a slash, as `compact` spells them
-
-
-@dataclass(frozen=True, slots=True)
-class TitleComparison:
-    """How two titles agree: levels of evidence, as `eno.data.matching.evidence` lists them."""
-
-    title: str
-    numbers: str = "none"
-    version: str = "same"
 
 
 @lru_cache(maxsize=1 << 15)
@@ -116,7 +93,7 @@ def parse_title(text: str) -> Title:
     edition = False
     for piece in raw:
         inner = piece[1:-1] if piece[:1] in ("(", "[", "{") and len(piece) > 2 else piece
-        if (found := _DISC.search(inner)) and (kept or found.start()):
+        if not _is_labels_number(inner) and (found := _DISC.search(inner)) and (kept or found.start()):
             disc = int(_NUMBER_WORDS.get(found["number"].lower(), found["number"]))
             inner = inner[: found.start()]
         if (named := _KIND.search(inner)) and (kept or name_key(inner[: named.start()])):
@@ -138,166 +115,26 @@ def parse_title(text: str) -> Title:
     return Title(words, frozenset(pieces - {""}), kind, disc, edition, "".join(words), joined)
 
 
-def compare_titles(local: Title, listed: Title, names: AbstractSet[str] = frozenset()) -> TitleComparison:
-    """Compare the title of a local album with a listed one; `names` are the words of their artists' names.
-
-    Words of editions and of the artists count for nothing; numbers, and words that name another recording, are reported
-    separately if only one title has them.
-    """
-    if not local.words:
-        return TitleComparison("missing")
-    if local.compact == listed.compact:
-        return TitleComparison("same", "same" if any(map(str.isdecimal, local.words)) else "none")
-    lacking = list(listed.words)
-    extra, shared = [], []
-    for word in local.words:
-        if word in lacking:
-            lacking.remove(word)
-            shared.append(word)
-        else:
-            extra.append(word)
-    misspelt = _pair_misspelt(extra, lacking, shared)
-    numbers = _compare_numbers(
-        [word for word in extra if word.isdecimal()], [word for word in lacking if word.isdecimal()], shared
-    )
-    version = _compare_versions(extra, lacking, shared)
-    more, fewer = (
-        [word for word in words if word not in _COMPARED_APART and word not in names and not word.isdecimal()]
-        for words in (extra, lacking)
-    )
-    level = _title_level(local, listed, (shared, more, fewer), misspelt, names)
-    return TitleComparison(level, "none" if level == "cut" else numbers, version)
-
-
-def _title_level(
-    local: Title, listed: Title, words: tuple[list[str], list[str], list[str]], misspelt: bool, names: AbstractSet[str]
-) -> str:
-    shared, more, fewer = words
-    telling = [word for word in shared if word not in _NEUTRAL and word not in names]
-    if listed.compact in local.joined or local.compact in listed.joined:
-        return "local has two titles" if local.joined else "listed has two titles"
-    if not more and not fewer:
-        if not shared:  # nothing but neutral words, numbers and names differ
-            return "edition" if local.words and listed.words and _only_names(local, listed, names) else "different"
-        return "misspelt" if misspelt else "edition"
-    if (
-        spelling_similarity(" ".join(local.words), " ".join(listed.words)) > 0
-        and fuzz.ratio(*map("".join, (more, fewer))) >= 70
-    ):
-        return "misspelt"
-    if len(local.compact) >= _CUT_AT - 4 and listed.compact.startswith(local.compact):
-        return "cut"
-    if (more and fewer) or not shared:
-        if local.pieces & listed.pieces and (telling or not names):
-            return "piece of both"
-        if _begins(local.pieces, listed) or _begins(listed.pieces, local):
-            return "similar"
-        weight = sum(map(len, telling))
-        larger = max(sum(map(len, more)), sum(map(len, fewer)))
-        return "similar" if weight >= 2 * larger else "slight" if weight >= larger and weight >= 4 else "different"
-    longer, shorter, side = (local, listed, "local") if more else (listed, local, "listed")
-    if shorter.compact in longer.pieces and telling:
-        return f"{side} has a subtitle"
-    weight, left = sum(map(len, telling)), sum(map(len, more or fewer))
-    return f"{side} is longer" if weight * 2 >= left and weight >= 4 else "slight" if telling else "different"
-
-
-def _begins(pieces: AbstractSet[str], other: Title) -> bool:
-    """Whether a title begins like a piece of another, as those of discs do: "Mellon Collie: Dawn to Dusk"."""
-    return any(len(piece) >= _LONG and other.compact.startswith(piece) for piece in pieces)
-
-
-def _only_names(local: Title, listed: Title, names: AbstractSet[str]) -> bool:
-    """Whether both titles consist of names of the artist, such as "Chicago" and "Chicago 2"."""
-    return all(any(word in names for word in title.words) for title in (local, listed))
-
-
-def _pair_misspelt(extra: list[str], lacking: list[str], shared: list[str]) -> bool:
-    """Move words that differ by few letters from both lists to the shared ones, and report whether there were any."""
-    found = False
-    for word in list(extra):
-        if len(word) < 4 or word.isdecimal():
-            continue
-        near = next((other for other in lacking if _is_misspelt(word, other)), None)
-        if near is not None:
-            extra.remove(word)
-            lacking.remove(near)
-            shared.append(word)
-            found = True
-    return found
-
-
-def _is_misspelt(word: str, other: str) -> bool:
-    """Whether two different words differ by few letters, or by a plural."""
-    if abs(len(word) - len(other)) > 3 or other.isdecimal():
-        return False
-    plural = len(word) >= 5 and word.rstrip("s") == other.rstrip("s")
-    return plural or _errors(word, other) > 0
-
-
-def _compare_numbers(extra: list[str], lacking: list[str], shared: list[str]) -> str:
-    if extra and lacking:
-        short = [{number[-2:] for number in side if len(number) in (2, 4)} for side in (extra, lacking)]
-        return "same" if short[0] and short[0] == short[1] else "other"
-    if not extra and not lacking:
-        return "same" if any(map(str.isdecimal, shared)) else "none"
-    only = extra or lacking
-    if all(number == "1" for number in only):
-        return "first"
-    if all(len(number) == 4 and number[:2] in ("19", "20") for number in only):
-        return "year"
-    return "only local" if extra else "only listed"
-
-
-def _compare_versions(extra: list[str], lacking: list[str], shared: list[str]) -> str:
-    if any(word in _OTHER_MIX for word in (*extra, *lacking)):
-        return "other mix"
-    if any(word in _OTHER_RECORDING for word in shared):
-        return "same"
-    if any(word in _OTHER_RECORDING for word in extra):
-        return "only local"
-    if any(word in _OTHER_RECORDING for word in lacking):
-        return "only listed"
-    return "collection" if any(word in _COLLECTION for word in (*extra, *lacking)) else "same"
-
-
-@lru_cache(maxsize=1 << 16)
-def spelling_similarity(one: str, other: str) -> float:
-    """Compare two keys, allowing for misspellings in long ones.
-
-    The result is 1 if they are the same, 0.99 for the same words in another order, 0.92 to 0.96 for one to three
-    misspelt letters, else 0.
-    """
-    if one == other or one.replace(" ", "") == other.replace(" ", ""):
-        return 1.0
-    if sorted(one.split()) == sorted(other.split()):
-        return 0.99
-    errors = _errors(one, other)
-    return 0.98 - 0.02 * errors if errors else 0.0
-
-
-def _errors(one: str, other: str) -> int:
-    """Return by how many letters two different texts differ; 0 if by too many, or if their digits differ."""
-    length = min(len(one), len(other))
-    allowed = 0 if length < 5 else 1 if length < 9 else 2 if length < 16 else 3
-    errors = OSA.distance(one, other, score_cutoff=allowed)
-    return errors if errors <= allowed and _DIGITS.findall(one) == _DIGITS.findall(other) else 0
+def _is_labels_number(text: str) -> bool:
+    """Whether a text is a number in a label's catalogue, after the name of the label, such as "Warp CD43"."""
+    found = _CATALOGUE_NUMBER.fullmatch(text)
+    return found is not None and found["label"] is not None and not _is_edition(name_key(found["label"]))
 
 
 def _names_an_edition(text: str) -> bool:
     words = name_key(text).split()
-    if any(word in _OTHER_RECORDING or word in _OTHER_MIX for word in words):
+    if any(word in OTHER_RECORDING or word in OTHER_MIX for word in words):
         return False
     if _CATALOGUE_NUMBER.fullmatch(text) or (words and all(map(_ORDINAL_OR_YEAR.fullmatch, words))):
         return True
     known = [word in _BESIDE or _is_edition(word) for word in words]
     # "Collector's Edition", "Rough Trade Edition"
     named = bool(words) and words[-1] in ("edition", "remaster", "reissue", "remastered", "soundtrack", "bonus")
-    return (all(known) or named) and any(word in _EDITION or _COUNTED_DISCS.fullmatch(word) for word in words)
+    return (all(known) or named) and any(word in EDITION or _COUNTED_DISCS.fullmatch(word) for word in words)
 
 
 def _is_edition(word: str) -> bool:
-    return word in _EDITION or bool(_ORDINAL_OR_YEAR.fullmatch(word) or _COUNTED_DISCS.fullmatch(word))
+    return word in EDITION or bool(_ORDINAL_OR_YEAR.fullmatch(word) or _COUNTED_DISCS.fullmatch(word))
 
 
 def _without_edition_at_the_end(text: str) -> str:
@@ -306,7 +143,7 @@ def _without_edition_at_the_end(text: str) -> str:
     while end > 1 and _is_edition_word(words[end - 1]):
         end -= 1
     tail = {name_key(word) for word in words[end:]}
-    return " ".join(words[:end]) if tail & (_EDITION - {"us", "uk", "single", "score"}) and end < len(words) else text
+    return " ".join(words[:end]) if tail & (EDITION - {"us", "uk", "single", "score"}) and end < len(words) else text
 
 
 def _is_edition_word(word: str) -> bool:

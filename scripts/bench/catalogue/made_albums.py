@@ -63,6 +63,7 @@ class Release:
     tracks: tuple[Track, ...]
     composer: str = ""
     discs: int = 1
+    live: bool = False
     listed: bool = True
     variant: bool = False  # of an album: a concert, remixes, an EP of that name
     path: str = field(default="")
@@ -74,6 +75,7 @@ class World:
     def __init__(self, seed: int, artists: int) -> None:
         self.random = random.Random(seed)
         self.releases: list[Release] = []
+        self._names: list[str] = []  # of the artists so far
         composers = [self.surname() for _ in range(max(2, artists // 30))]
         for number in range(artists):
             if number % 12 == 0:
@@ -128,7 +130,7 @@ class World:
 
     def _album_tracks(self) -> tuple[Track, ...]:
         pick = self.random
-        tracks = self.songs(pick.randint(7, 16))
+        tracks = self.songs(pick.randint(4, 7) if pick.random() < 0.08 else pick.randint(7, 16))
         if pick.random() < 0.04:  # works that fill a side or a whole album
             tracks = tuple(replace(one, length_s=one.length_s * 7) for one in tracks[: pick.choice((1, 1, 2))])
         return tracks
@@ -152,30 +154,16 @@ class World:
 
     def _discography(self) -> None:
         pick = self.random
-        name = self.artist()
-        if pick.random() < 0.05:  # a name in Cyrillic, with its transliteration
-            name = self._native(name)
+        name = self._name()
         by, year = (name,), pick.randint(1958, 2018)
         songs: list[Track] = []
+        if pick.random() < 0.12:  # a first EP that is named after the artist
+            self._add(by, name.split(" [")[0], "ep", year, self.songs(pick.randint(3, 6)), share=0.55)
         previous, counted = "", 1
         for number in range(pick.choice((1, 2, 3, 5, 8))):
             year += pick.randint(0, 3)
-            title, tracks = self.title(), self._album_tracks()
-            roll = pick.random()
-            if roll < 0.06 or (number == 0 and roll < 0.15):
-                title = name.split(" [")[0]
-            elif roll < 0.24 and previous:
-                counted += 1
-                number = ROMAN[counted], str(counted), f"Vol. {counted}", f"Part {ROMAN[counted]}"
-                title = f"{previous} {pick.choice(number)}"
-            elif roll < 0.27:
-                counted = pick.choice((1, 2, 3))
-                previous = self.word()
-                title = f"{previous}, Volume {counted}"
-            else:
-                previous, counted = title, 1
-            if pick.random() < 0.05:
-                title = self._native(title)
+            title, previous, counted = self._next_title(name, previous, counted, first=number == 0)
+            tracks = self._album_tracks()
             if pick.random() < 0.1:
                 tracks += self.songs(pick.randint(8, 12))
             self._add(by, title, "album", year, tracks, discs=2 if len(tracks) > 17 else 1)
@@ -186,13 +174,37 @@ class World:
         if pick.random() < 0.25 and songs:
             tracks = self.again(tuple(pick.sample(songs, min(len(songs), 13))), 25, 15)
             place = pick.choice(PLACES)
-            self._add(
-                by,
-                pick.choice((f"Live at {place}", f"At {place}", f"{self.title()}", f"Live {year}")),
-                "album",
-                year,
-                tracks,
+            title = pick.choice((f"Live at {place}", f"At {place}", f"{self.title()}", f"Live {year}"))
+            self._add(by, title, "album", year, tracks, live=True)
+
+    def _name(self) -> str:
+        """Name an artist, now and then like another one, or in Cyrillic with a transliteration."""
+        pick, name = self.random, self.artist()
+        if self._names and pick.random() < 0.03:
+            name = pick.choice(self._names)
+        elif pick.random() < 0.05:
+            name = self._native(name)
+        self._names.append(name)
+        return name
+
+    def _next_title(self, name: str, previous: str, counted: int, *, first: bool) -> tuple[str, str, int]:
+        """Return the title of the next album of an artist, the title that is counted, and the number so far."""
+        pick, title, roll = self.random, self.title(), self.random.random()
+        if roll < 0.06 or (first and roll < 0.15):
+            title = name.split(" [")[0]
+        elif roll < 0.24 and previous:
+            counted += 1
+            title = (
+                f"{previous} {pick.choice((ROMAN[counted], str(counted), f'Vol. {counted}', f'Part {ROMAN[counted]}'))}"
             )
+            if pick.random() < 0.25:  # a series of albums with titles of their own
+                title = f"{title}: {self.title()}"
+        elif roll < 0.27:
+            previous, counted = self.word(), pick.choice((1, 2, 3))
+            title = f"{previous}, Volume {counted}"
+        else:
+            previous, counted = title, 1
+        return self._native(title) if pick.random() < 0.05 else title, previous, counted
 
     def _variants(self, by: tuple[str, ...], title: str, year: int, tracks: tuple[Track, ...]) -> None:
         pick = self.random
@@ -229,17 +241,24 @@ class World:
     ) -> None:
         """Add other releases of the same or a similar name: an EP, a tribute, another artist's album, a box."""
         pick = self.random
-        if chance(0.08):
-            add(title, pick.choice(("ep", "single")), tracks[:1] + self.songs(pick.randint(1, 4)), 0)
+        if chance(0.12):
+            more = self.songs(pick.randint(1, 4))
+            if chance(0.5):
+                add(title, "ep", tracks[:1] + more, 0)
+            else:  # singles are often listed with the titles of both sides
+                add(pick.choice((title, f"{title} / {more[0].name}")), "single", tracks[:1] + more, 0)
         if chance(0.04):
             add(pick.choice((title, f"{title} (Karaoke)", f"A Tribute to {by[0]}: {title}")), "album",
                 self.again(tracks, pick.choice((1.0, 12.0))), 5, (self.artist(),))  # fmt: skip
         if chance(0.3):
             add(title, "album", self.songs(len(tracks)), round(pick.gauss(0, 6)), (self.artist(),))
-        if chance(0.12):  # songs left over, and other releases that are named after the album
+        if chance(0.2):  # songs left over, sessions, films, and other releases that are named after the album
             more = self.songs(pick.randint(4, 12)) if chance(0.6) else self.again(tracks, 30)
-            add(pick.choice((f"{title}: {self.title()}", f"{title} ({self.word()})", f"{title} - {self.word()}s")),
-                pick.choice(("album", "ep")), more, pick.choice((0, 0, 1, 2, 5)))  # fmt: skip
+            name = pick.choice((
+                f"{title}: {self.title()}", f"{title} ({self.word()})", f"{title} - {self.word()}s",
+                f"The {title} Sessions", f"{title}: The Film", f"{self.word()} {title}", f"{title} {self.word()}",
+            ))  # fmt: skip
+            add(name, pick.choice(("album", "ep")), more, pick.choice((0, 0, 1, 2, 5)))
         if chance(0.08):  # this and another release on one disc
             more = self.songs(pick.randint(4, 12))
             name = pick.choice((f"{title} / {self.title()}", f"{title} / {self.title()}", f"{title} + {len(more)}"))
@@ -340,13 +359,16 @@ class World:
         if edition:
             title += f" {pick.choice(EDITIONS)}"
         tracks = self._kept(one.tracks, edition)
-        if pick.random() < 0.03:  # only one disc of two, or a disc of other songs
+        if pick.random() < (0.15 if one.discs > 1 else 0.02):  # only one disc of two, or a disc of other songs
             number = pick.choice((1, 2))
             tracks = tracks[(number - 1) * len(tracks) // 2 :][: max(1, len(tracks) // 2)]
             if one.discs == 1 and number == 2:
                 tracks, path = self.songs(10), None
-            title += pick.choice((f" (Disc {number})", f" CD{number}"))
-        for _ in range(pick.choice((0, 1, 1, 2))):
+            named = f": {self.title()}"
+            title += pick.choice(
+                (f" (Disc {number})", f" CD{number}", f" (Disc {number}{named})", named)[: one.discs * 2]
+            )
+        for _ in range(pick.choice((0, 0, 1, 2))):
             artist, title = self._damaged(one, artist, title)
         pressing = self._pressing()
         artists = [track.artist or (one.artists[0] if one.composer else artist) for track in tracks]
@@ -382,6 +404,12 @@ class World:
             artist = artist.split(" [")[0] if native else artist.split(" [")[1].rstrip("]")
         if " [" in title:
             title = title.split(" [")[0] if native else title.split(" [")[1].rstrip("]")
+        if one.kind == "single" and pick.random() < 0.7:
+            title = title.split(" / ")[0]
+        if one.live and "Live" not in title and pick.random() < 0.3:
+            title += " (Live)"
+        if one.kind in ("ep", "single") and pick.random() < 0.4:
+            title += pick.choice((" EP", " (EP)") if one.kind == "ep" else (" (Single)", " - Single"))
         if one.composer and pick.random() < 0.5:
             artist = pick.choice((one.composer, f"{pick.choice(FIRST)} {one.composer}"))
             title = title.removeprefix(f"{one.composer}: ")
@@ -449,16 +477,22 @@ class World:
             lambda: (artist, title if one.variant else title.split(": ")[pick.choice((0, -1))]),
             lambda: (artist, f"{title}: {self.title()}"),
             lambda: (artist, f"{artist} - {title}"), lambda: (artist, f"{artist}'s {title}"),
-            lambda: (artist, title if one.variant else " ".join(title.split()[:-1]) or title),
+            lambda: (artist, title if one.variant else _without_last_word(title)),
             lambda: (artist, f"{title} {self.word()}"),
             lambda: (artist, f"{title} ({self.title()})"), lambda: (artist, f"The {title}"),
             lambda: (artist, pick.choice((self.title(), ""))), lambda: (title, artist),
             lambda: (artist, title.replace(", Volume 1", "").replace(" II", " 2").replace("Vol. 2", "II")),
-            lambda: (artist, f"{title} (Live)" if "At " in one.name else title), lambda: (artist, artist),
+            lambda: (artist, artist),
             lambda: (artist, " / ".join(reversed(title.split(" / ")))),
-            lambda: (artist, f"{title} EP" if one.kind == "ep" else title),
+            lambda: (artist, f"{title} EP" if one.kind == "ep" or len(one.tracks) < 8 else title),
             lambda: (artist, f"{title} (Single)" if one.kind == "single" else title),
             lambda: (artist, title.replace("The ", "")),
             lambda: (artist, f"{title} ({self._native(title).split(' [')[0]})"),
         ]  # fmt: skip
         return pick.choice(ways)()
+
+
+def _without_last_word(title: str) -> str:
+    """Leave out the last word, unless it is the only one or the number that tells volumes apart."""
+    words = title.split()
+    return title if len(words) < 2 or words[-1].isdecimal() or words[-1] in ROMAN else " ".join(words[:-1])

@@ -6,6 +6,7 @@ import pytest
 
 from eno.data.matching.alignment import Alignment
 from eno.data.matching.candidates import Candidate
+from eno.data.matching.deciding import decide
 from eno.data.matching.evidence import (
     CONTRADICTED,
     Model,
@@ -13,9 +14,9 @@ from eno.data.matching.evidence import (
     lengths_level,
     names_alone_level,
     titles_level,
+    with_better_names,
     year_level,
 )
-from eno.data.matching.matcher import decide
 
 COUNTS = range(13)
 
@@ -83,3 +84,11 @@ def test_an_album_of_one_track_is_compared_by_its_length(local_s, level):
     agreeing, close = int(abs(local_s - 2520) <= 3), int(abs(local_s - 2520) <= 0.035 * local_s)
     common = _alignment(listed_tracks=1, lengths=1, listed_lengths=1, agreeing=agreeing, close=close)
     assert lengths_level(common) == level
+
+
+def test_candidates_with_other_names_than_the_best_one_are_marked():
+    levels = [("same", "same"), ("same", "listed is longer"), ("different", "same"), ("misspelt", "same")]
+    found = with_better_names([(row, {"artist": a, "title": t}) for row, (a, t) in enumerate(levels)])
+    assert [one["better names"] for _, one in found] == ["no", "yes", "yes", "no"]
+    ((_, only),) = with_better_names([(0, {"artist": "same", "title": "listed is longer"})])
+    assert only["better names"] == "no"

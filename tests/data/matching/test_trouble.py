@@ -7,9 +7,9 @@ import pytest
 
 from eno.data.library.scanning import TRACK_SCHEMA
 from eno.data.lute.albums import ALBUM_SCHEMA
-from eno.data.matching.candidates import AlbumIndex
+from eno.data.matching.candidates import AlbumIndex, LocalAlbum
+from eno.data.matching.deciding import decide
 from eno.data.matching.grouping import group_tracks
-from eno.data.matching.matcher import decide
 
 WORDS = "river stone garden summer winter silver broken lonely paper iron velvet distant hidden sacred quiet".split()
 LISTED = [  # path, title, artists, year, number of tracks
@@ -158,6 +158,41 @@ def test_discs_with_titles_of_their_own_are_found_each():
         for n, name in ((1, "Dawn to Dusk"), (2, "Twilight to Starlight"))
     ]  # fmt: skip
     assert outcomes(*parts) == [path, path]
+
+
+def test_discs_with_titles_in_brackets_are_one_album():
+    path = "album/caribou/swim"
+    again = [(title, length + 40) for title, length in TRACKS[path]]
+    parts = [
+        copy(path, f"x/CD{n}", artist="Caribou", album=f"Swim [Disc {n}: {name}]", year=2010, tracks=tracks)
+        for n, name, tracks in ((1, "The Album", TRACKS[path]), (2, "The Lost Demos", again))
+    ]
+    assert outcomes(*parts) == [path]
+
+
+@pytest.mark.parametrize(("tracks", "matched"), [("the album", True), ("other songs", False)])
+def test_a_further_disc_is_the_album_only_if_its_lengths_are(tracks, matched):
+    path = "album/the-xx/xx"
+    lengths = tuple(length for _, length in (TRACKS[path] if tracks == "the album" else songs("others", 11)))
+    found = INDEX.candidates(LocalAlbum("The xx", "xx (2012 Remaster) Disc 2", 2012, lengths, len(lengths)))
+    decision = decide(found, ALBUMS["file_name"].to_pylist())
+    assert (decision.file_name == f"release/{path}") == matched
+
+
+def test_a_longer_title_is_less_likely_if_the_artist_has_an_album_of_the_shorter_one():
+    def likelihood(title: str, among: pa.Table) -> float:
+        found = AlbumIndex(among).candidates(LocalAlbum("Caribou", "Swim", 2010))
+        names = among["file_name"].to_pylist()
+        return next((one.score for one in found if names[one.row] == title), 0.0)
+
+    longer = ALBUMS.slice(0, 1).to_pylist()[0] | {
+        "file_name": "release/album/caribou/swim-team", "name": "Swim Team", "release_date": "2010", "tracks": [],
+        "artists": [{"name": "Caribou", "file_name": None}],
+    }  # fmt: skip
+    alone = pa.Table.from_pylist([longer], schema=ALBUM_SCHEMA)
+    both = pa.concat_tables([ALBUMS, alone])
+    assert likelihood(longer["file_name"], both) < likelihood(longer["file_name"], alone) / 10
+    assert likelihood("release/album/caribou/swim", both) > 0.9
 
 
 def test_one_file_for_an_album_or_a_side():
