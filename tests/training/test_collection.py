@@ -45,6 +45,25 @@ def test_vectors_and_labels_are_in_the_same_order(splits, tmp_path):
     assert (rows["1.mp3"][1].tolist(), rows["1.mp3"][2].tolist()) == ([0, 1, 0], [0, 1, 0])
 
 
+def test_values_of_labels_are_targets_and_count_as_present_from_one_half(tmp_path):
+    def value(family, label, amount):
+        return {"family": family, "label": label, "value": amount}
+
+    low, high = [value("genre", "jazz", 0.25)], [value("genre", "jazz", 0.75), value("descriptor", "calm", 0.125)]
+    rows = [
+        {"track_id": f"{n}.mp3", "file_name": "x", "primary_genres": ["jazz"] * (n > 0), "label_values": values}
+        for n, values in enumerate((low, high, None))
+    ]
+    write_splits(tmp_path / "splits", pa.Table.from_pylist(rows, schema=SPLIT_SCHEMA), np.array(["train"] * 3))
+    encoder = ProjectionEncoder()
+    store = EmbeddingStore.create(tmp_path / "store", encoder.spec, policy=WindowPolicy(), dtype="float32")
+    store.append([row["track_id"] for row in rows], [0.0] * 3, encoder.projection[:3][:, None])
+    loaded = Collection(store, tmp_path / "splits", LABELS).tracks("train")
+    assert loaded.Y.toarray().tolist() == [[0.25, 0, 0], [0.75, 0, 0.125], [1, 0, 0]]
+    assert loaded.truth.tolist() == [[0, 0, 0], [1, 0, 0], [1, 0, 0]]
+    assert loaded.known.tolist() == [[True, True, False], [True, True, True], [True, True, False]]
+
+
 def test_an_empty_split_and_tracks_missing_in_the_store(splits, tmp_path):
     store = EmbeddingStore.create(tmp_path / "store", ProjectionEncoder().spec, policy=WindowPolicy())
     with pytest.raises(StoreError, match=r"2 tracks are not in this store, for example 0\.mp3"):
