@@ -20,6 +20,7 @@ from eno.models.hierarchy import agree, agreeing_thresholds
 from eno.models.taught.tags import TaughtTags
 from eno.models.types import Head, Vectors
 from eno.spec import EncoderSpec
+from eno.views import forget
 
 _TRACKS_AT_ONCE = 8192
 
@@ -166,6 +167,7 @@ class VectorTagger:
             for first in range(0, len(ids), _TRACKS_AT_ONCE):
                 rows = np.arange(first, min(first + _TRACKS_AT_ONCE, len(ids)))
                 yield rows, means[rows]
+                forget(means)  # otherwise all of them would count as memory of this process in the end
             return
         for owners, starts, vectors in store.live_windows(_rows_of(store, ids)):
             order = np.lexsort((starts, owners))

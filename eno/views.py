@@ -17,6 +17,9 @@ def forget(source: Any) -> None:
     """
     while isinstance(source, RowView | MappedView):
         source = source.source
+    if isinstance(source, JoinedView):
+        for one in source.sources:
+            forget(one)
     mapped: Any = getattr(source, "_mmap", None)
     if mapped is not None and hasattr(mapped, "madvise"):  # not on Windows
         mapped.madvise(mmap.MADV_DONTNEED)
@@ -63,7 +66,7 @@ class JoinedView:
     """
 
     def __init__(self, sources: Sequence[Any]) -> None:
-        self._sources = sources
+        self.sources = sources
         self.shape: tuple[int, ...] = (len(sources[0]), sum(math.prod(source.shape[1:]) for source in sources))
 
     def __len__(self) -> int:
@@ -71,7 +74,7 @@ class JoinedView:
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         joined, start = np.empty(0), 0
-        for source in self._sources:  # one after the other, to hold only one of them besides the result
+        for source in self.sources:  # one after the other, to hold only one of them besides the result
             part, width = source[rows], math.prod(source.shape[1:])
             of_rows = part.shape[: part.ndim - len(source.shape) + 1]
             if start == 0:

@@ -172,6 +172,7 @@ def make_tag_table(
             values[:, rows] = predictor.predict_vectors(X).T
             if familiarity is not None:
                 familiarity[rows] = predictor.familiarity_of(X)
+            forget(values)
         values.flush()
         del values
         mapped = np.load(temporary, mmap_mode="r")  # before others can remove it

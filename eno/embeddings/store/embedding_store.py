@@ -34,7 +34,7 @@ from eno.embeddings.store.track_means import compute_means, means_by_row, read_m
 from eno.errors import FingerprintMismatch, StoreError
 from eno.files import cache_folder
 from eno.spec import EncoderSpec, fingerprint_of
-from eno.views import RowView
+from eno.views import RowView, forget
 
 if TYPE_CHECKING:
     from eno.audio.track_decoding import FileStamp
@@ -352,6 +352,7 @@ class EmbeddingStore:
             for rows, _, vectors in self.live_windows(tracks):  # all windows of a track are in one part
                 present, values = means_by_row(rows, vectors)
                 means[present] = self.spec.renormalise(values)
+                forget(means)
 
         ids = tracks["track_id"].combine_chunks()
         return compute_means(cache, key, ids, len(self.spec.layers) * self.spec.dim, fill)
