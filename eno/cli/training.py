@@ -31,7 +31,7 @@ from eno.cli.options import (
 from eno.cli.tracked import FORMER_TRACKING, Run, TrackingOptions, tracked, used_of
 from eno.config import load_settings
 from eno.console import console, errors, progress
-from eno.errors import ConfigError
+from eno.errors import ConfigError, EnoError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,10 +157,11 @@ def _retrain(
             trained.save(made)
             copy_taught(model, made)
             lines = list(changes(model, made))
+            compared = _compared(model, made, collection, run.library.settings.device)
             if out.exists():
                 out.rename(Path(temporary) / "before")
             shutil.move(made, out)
-        run.experiment.describe("changes", {"changed": lines})
+        run.experiment.describe("changes", {"changed": lines, "test": compared})
         if as_json:
             return
         for line in lines:
@@ -170,16 +171,20 @@ def _retrain(
         was, now = before.validation["map_macro"], trained.record.validation["map_macro"]
         if was is not None and now is not None:
             same = not any(line.startswith(ON_OTHER_ROWS) for line in lines)
-            console.print(
-                f"validation mAP {was:.3f} → {now:.3f}"
-                + (
-                    ""
-                    if same
-                    else " (of other tracks or labels, so the two cannot be compared; 'eno evaluate' compares)"
-                )
-            )
+            console.print(f"validation mAP {was:.3f} → {now:.3f}" + ("" if same else " (of other tracks or labels)"))
+        console.print(compared)
 
     _train(run, collection, before.plan, out, save=save, corrections=corrections, as_json=as_json)
+
+
+def _compared(before: Path, after: Path, collection: Collection, device: str) -> str:
+    """Compare two predictors on the same test tracks, or say why that is impossible."""
+    from eno.training.before_after import compare_before_after
+
+    try:
+        return str(compare_before_after(before, after, collection, device=device))
+    except EnoError as error:
+        return f"test mAP not compared: {error}"
 
 
 @command(app, panel=TRAINING, former=FORMER_TRACKING)
