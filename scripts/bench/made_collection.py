@@ -3,7 +3,7 @@
 Vectors and labels are those of `tagging.long_tail`, three albums of ten tracks for each artist. The windows of a track
 scatter around its vector. The database has many more albums, as Lute's has. Tags of files differ from the database as
 those of `catalogue.catalogue_data` do. There is no audio: by default the store says that another program computed its
-vectors.
+vectors. One track in a hundred is new on the second day: `arrive` adds them, half of them on new albums.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from catalogue.catalogue_data import EDITIONS, local_tracks, spoil
 from catalogue.catalogue_data import albums as made_albums
 from catalogue.lute_database import write_database
@@ -30,9 +31,12 @@ from eno.data.matching.candidates import LocalAlbum
 from eno.data.tables import write_table
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.spec import IMPORTED, EncoderSpec
+from eno.views import RowView
 
 TRACKS_EACH, ALBUMS_EACH = 10, 3  # of an album, of an artist; those of `tagging.long_tail`
 _AT_ONCE = 10_000  # tracks
+_NEW = 0.01  # share of the tracks that are new on the second day
+_NEW_TRACKS, _NEW_VECTORS = "new_tracks.parquet", "new_vectors.npy"
 _NOISE = 0.3  # of a window around its track
 _WINDOW_S, _RATE = 10.0, 16_000
 _SETTINGS = """data_root = "."
@@ -65,16 +69,42 @@ class Size:
 
 def make(folder: Path, size: Size, seed: int, spec: EncoderSpec | None = None) -> None:
     """Make a collection in an empty folder. The store says that an encoder made its vectors, if one is given."""
+    new = max(1, round(_NEW * size.tracks))
+    size = replace(size, tracks=size.tracks + new)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         made = Path(temporary)
         long_tail.write(made, size.tracks, size.dim, size.labels, test=TRACKS_EACH, seed=seed)
         owned: list[dict[str, Any]] = []
         labels = sparse.load_npz(made / "train_labels.npz").tocsr()[::TRACKS_EACH]
         write_database(folder / "lute.db", _listed(size, labels, owned, seed))
-        ids = _write_tracks(folder, size, owned, seed)
+        tracks = _tracks(folder, size, owned, seed)
         X = np.load(made / "train.npy", mmap_mode="r")
-        _write_store(folder / "store", size, spec or _spec(size.dim), ids, X, seed)
+        last = size.tracks - new // 2
+        others = np.sort(np.random.default_rng(seed).choice(last, new - new // 2, replace=False))
+        later = np.concatenate([others, np.arange(last, size.tracks)])
+        now = np.setdiff1d(np.arange(size.tracks), later)
+        write_table(DataRoot(folder).tracks, tracks.take(pa.array(now)))
+        write_table(folder / _NEW_TRACKS, tracks.take(pa.array(later)))
+        np.save(folder / _NEW_VECTORS, X[later])
+        store = EmbeddingStore.create(
+            folder / "store", spec or _spec(size.dim), policy=WindowPolicy(count=size.windows), dtype="float16"
+        )
+        _embed(store, tracks["track_id"].take(pa.array(now)).to_pylist(), RowView(X, now), seed)
     (folder / "eno.toml").write_text(_SETTINGS)
+
+
+def arrive(folder: Path, seed: int) -> int:
+    """Add the tracks of the second day, unless they are there; return their number."""
+    waiting, vectors = folder / _NEW_TRACKS, folder / _NEW_VECTORS
+    if not waiting.is_file():
+        return 0
+    path = DataRoot(folder).tracks
+    new = pq.read_table(waiting)
+    _embed(EmbeddingStore.open(folder / "store"), new["track_id"].to_pylist(), np.load(vectors), seed + 1)
+    write_table(path, pa.concat_tables([pq.read_table(path), new]))
+    waiting.unlink()
+    vectors.unlink()
+    return len(new)
 
 
 def relabel(folder: Path, share: float, seed: int) -> int:
@@ -106,8 +136,8 @@ def _listed(size: Size, labels: sparse.csr_array, owned: list[dict[str, Any]], s
         yield album
 
 
-def _write_tracks(folder: Path, size: Size, owned: list[dict[str, Any]], seed: int) -> list[str]:
-    """Write the table of the files; return the ids of the tracks."""
+def _tracks(folder: Path, size: Size, owned: list[dict[str, Any]], seed: int) -> pa.Table:
+    """Return the table of the files, and write which albums they are of."""
     random = np.random.default_rng(seed)
     copies, folders = [], []
     for number, album in enumerate(owned):
@@ -127,11 +157,8 @@ def _write_tracks(folder: Path, size: Size, owned: list[dict[str, Any]], seed: i
         field = tracks.schema.field(name)
         column = pa.repeat(pa.scalar(value, field.type), len(tracks))
         tracks = tracks.set_column(tracks.schema.get_field_index(name), field, column)
-    data = DataRoot(folder)
-    write_table(data.tracks, tracks)
     (folder / "owned.txt").write_text("".join(f"{album['file_name']}\n" for album in owned), encoding="utf-8")
-    ids: list[str] = tracks["track_id"].to_pylist()
-    return ids
+    return tracks
 
 
 def _spec(dim: int) -> EncoderSpec:
@@ -141,15 +168,15 @@ def _spec(dim: int) -> EncoderSpec:
     )  # fmt: skip
 
 
-def _write_store(place: Path, size: Size, spec: EncoderSpec, ids: list[str], X: np.ndarray, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    store = EmbeddingStore.create(place, spec, policy=WindowPolicy(count=size.windows), dtype="float16")
+def _embed(store: EmbeddingStore, ids: list[str], X: np.ndarray | RowView, seed: int) -> None:
+    """Add windows that scatter around the vectors of tracks."""
+    random, spec, windows = np.random.default_rng(seed), store.spec, store.policy.count or 1
     with store.writing():
-        for first in range(0, size.tracks, _AT_ONCE):
-            rows = slice(first, min(first + _AT_ONCE, size.tracks))
-            vectors = np.repeat(np.asarray(X[rows], np.float32), size.windows, axis=0)
-            if size.windows > 1:
+        for first in range(0, len(ids), _AT_ONCE):
+            rows = slice(first, min(first + _AT_ONCE, len(ids)))
+            vectors = np.repeat(np.asarray(X[rows], np.float32), windows, axis=0)
+            if windows > 1:
                 vectors += _NOISE * random.standard_normal(vectors.shape, np.float32)
-            names = [name for name in ids[rows] for _ in range(size.windows)]
-            starts = np.tile(np.arange(size.windows) * _WINDOW_S, len(ids[rows]))
+            names = [name for name in ids[rows] for _ in range(windows)]
+            starts = np.tile(np.arange(windows) * _WINDOW_S, len(ids[rows]))
             store.append(names, starts, vectors.reshape(len(vectors), len(spec.layers), spec.dim))

@@ -5,7 +5,8 @@
     python scripts/bench/rehearsal.py --tracks 300000 --out scripts/bench/rehearsal.json
 
 `made_collection` describes the collection. There is no audio, so `eno scan` and `eno embed` have their own benchmarks
-(`scan.py`, `embed.py`); their tables are written directly. On the second day one album in a hundred gets another label.
+(`scan.py`, `embed.py`); their tables are written directly. On the second day one album in a hundred gets another label,
+and one track in a hundred is new; the tracks that moved to another split are counted.
 With ``--folder`` the collection is kept there, and used again. ``--out`` adds the results to a file, from which
 ``scripts/plan.py`` takes its rates.
 """
@@ -27,12 +28,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from made_collection import Size, make, relabel
+from made_collection import Size, arrive, make, relabel
 from serve import Service
 
 from eno.cores import usable_cores
+from eno.data.layout import DataRoot
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.files import write_json
+from eno.training.collection import split_ids
 
 # In a small process of its own, because the peak memory of a new process begins with that of its parent.
 _MEASURE = """
@@ -98,6 +101,16 @@ def run(folder: Path, arguments: tuple[str, ...]) -> Usage:
     return Usage(**found)
 
 
+def said(folder: Path) -> list[str]:
+    """Return the lines that the last command printed."""
+    return (folder / "output.txt").read_text(errors="replace").splitlines()
+
+
+def _splits(folder: Path) -> dict[str, str]:
+    table = split_ids(DataRoot(folder).splits)
+    return dict(zip(table["track_id"].to_pylist(), table["split"].to_pylist(), strict=True))
+
+
 def serve(folder: Path, track: str, report: Callable[[str, Usage], None]) -> None:
     """Start the service, ask it for the map and for similar tracks, and report both and the service itself."""
     service = Service(folder / "model", folder / "store", folder)
@@ -130,7 +143,9 @@ def rehearse(folder: Path, chosen: Mapping[str, tuple[str, ...]], seed: int) -> 
         if name == "index":  # of an earlier run
             shutil.rmtree(folder / "store" / "index", ignore_errors=True)
         if name == "import, day two":
-            relabel(folder, _RELABELLED, seed)
+            edited, new = relabel(folder, _RELABELLED, seed), arrive(folder, seed)
+            print(f"day two: {edited:,} albums have another label, {new:,} tracks are new")
+        before = _splits(folder) if name == "split, day two" else {}
         try:
             if name == _SERVE:
                 serve(folder, track, report)
@@ -138,6 +153,13 @@ def rehearse(folder: Path, chosen: Mapping[str, tuple[str, ...]], seed: int) -> 
                 report(name, run(folder, tuple(track if word == _TRACK else word for word in command)))
         except (Failed, OSError) as error:
             print(f"{name:<24}  failed\n{error}", flush=True)
+            continue
+        if before:
+            now = _splits(folder)
+            moved = sum(now.get(track_id) not in (None, split) for track_id, split in before.items())
+            print(f"  {len(now.keys() - before.keys()):,} tracks are new in the splits, {moved:,} of the others moved")
+        if name == "retrain":
+            print("".join(f"  {line}\n" for line in said(folder) if " mAP " in line), end="", flush=True)
     return used
 
 
