@@ -12,11 +12,15 @@ from eno.models.training_data import TrainingData, take
 from eno.models.types import Count, NonNegative, Positive, Vectors
 
 _RELATIVE_FLOOR = 1e-6  # of the largest eigenvalue; smaller ones are rounding errors in float32
-_KERNEL = ("centre", "inverse_deviation", "landmarks", "whitening")
+_FARTHEST = 3.0  # deviations from the mean, beyond which a value is as far as that
+_KERNEL = ("centre", "inverse_deviation", "farthest", "landmarks", "whitening")
 
 
 class KernelHead(LinearHead):
     """L2-regularised logistic regression on the features of a Gaussian kernel of standardised vectors.
+
+    Values more than three standard deviations from the mean are taken for three: a single outlying value would make a
+    row unlike all others.
 
     Parameters
     ----------
@@ -54,7 +58,7 @@ class KernelHead(LinearHead):
         mean, scale = (values.ravel() for values in data.moments())
         rows = np.random.default_rng(self.seed).permutation(np.flatnonzero(data.weights.counted()))[: self.landmarks]
         chosen = take(data.X, data.rows[np.sort(rows)]).reshape(len(rows), -1)
-        self._features = features = _Features.of((chosen - mean) * scale, mean, scale, self.gamma)
+        self._features = features = _Features.of(chosen, mean, scale, self.gamma)
         width = features.whitening.shape[1]
         mapped = replace(data, X=_Mapped(data.X, features), X_val=_Mapped(data.X_val, features))
         self._fit_features(mapped, np.zeros(width, np.float32), np.ones(width, np.float32))
@@ -72,6 +76,7 @@ class KernelHead(LinearHead):
         return content | {"gamma": self._features.gamma}, arrays | self._features.arrays
 
     def _restore(self, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        arrays.setdefault("farthest", np.full(1, np.inf, np.float32))  # missing in the first heads of this kind
         self._features = _Features({name: arrays.pop(name) for name in _KERNEL}, content["gamma"])
         super()._restore(content, arrays)
 
@@ -79,23 +84,25 @@ class KernelHead(LinearHead):
 class _Features:
     """The map from vectors to features whose inner products are the kernel.
 
-    `arrays` holds the mean and inverse deviation of the vectors, standardised landmarks [shape=(m, dim)], and the
-    inverse square root of their kernel matrix [shape=(m, rank)].
+    `arrays` holds the mean and inverse deviation of the vectors, the farthest that standardised values can be from 0,
+    standardised landmarks [shape=(m, dim)], and the inverse square root of their kernel matrix [shape=(m, rank)].
     """
 
     def __init__(self, arrays: dict[str, np.ndarray], gamma: float) -> None:
         self.arrays, self.gamma, self.whitening = arrays, gamma, arrays["whitening"]
 
     @classmethod
-    def of(cls, landmarks: np.ndarray, mean: np.ndarray, scale: np.ndarray, gamma: float) -> _Features:
+    def of(cls, rows: np.ndarray, mean: np.ndarray, scale: np.ndarray, gamma: float) -> _Features:
+        farthest = np.full(1, _FARTHEST, np.float32)
+        landmarks = _standardised(rows, mean, scale, farthest)
         values, axes = np.linalg.eigh(_kernel(landmarks, landmarks, gamma).astype(np.float64))
         kept = values > _RELATIVE_FLOOR * values[-1]
         whitening = (axes[:, kept] / np.sqrt(values[kept])).astype(np.float32)
-        return cls(dict(zip(_KERNEL, (mean, scale, landmarks, whitening), strict=True)), gamma)
+        return cls(dict(zip(_KERNEL, (mean, scale, farthest, landmarks, whitening), strict=True)), gamma)
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
-        mean, scale = self.arrays["centre"], self.arrays["inverse_deviation"]
-        standardised = (X.reshape(len(X), len(mean)) - mean) * scale
+        mean, scale, farthest = (self.arrays[name] for name in _KERNEL[:3])
+        standardised = _standardised(X.reshape(len(X), len(mean)), mean, scale, farthest)
         features: np.ndarray = _kernel(standardised, self.arrays["landmarks"], self.gamma) @ self.whitening
         return features
 
@@ -112,6 +119,11 @@ class _Mapped:
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         return self._features(take(self._X, rows))
+
+
+def _standardised(X: np.ndarray, mean: np.ndarray, scale: np.ndarray, farthest: np.ndarray) -> np.ndarray:
+    result: np.ndarray = np.clip((X - mean) * scale, -farthest, farthest)
+    return result
 
 
 def _kernel(a: np.ndarray, b: np.ndarray, gamma: float) -> np.ndarray:

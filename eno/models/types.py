@@ -81,7 +81,8 @@ class Head(Protocol):
             the fifth. The head that is kept has learned from all rows. Of more than 20,000 rows, a tenth is held out
             once instead, and then learned from as well.
         groups : np.ndarray [shape=(n,)], optional
-            Group of each training row, such as its artist. Groups stay whole in the folds.
+            Group of each training row, such as its artist. Groups stay whole in the folds. By default groups of rows
+            with similar vectors (`eno.models.training_data.similar_rows`).
         sample_weight : np.ndarray [shape=(n,) or (n, k)] or LabelWeights, optional
             Weights of the rows, or of every label in them: 0 where a label is not known.
         sample_weight_val : optional

@@ -1,8 +1,8 @@
 """Quality of eno's heads, against what scikit-learn's models reach in one line on the same rows.
 
 Every model is fitted on all rows that are not test rows, in a process of its own; eno's heads choose their options
-within these rows. Options are the defaults, except for the rival with "CV", which chooses C by cross-validation in
-folds of whole groups (on one fold, where there are more than 10,000 rows).
+within these rows, and know the artists where the data set has them. Options are the defaults, except for the rival with
+"CV", which chooses C by cross-validation in folds of whole artists (on one fold, if there are more than 10,000 rows).
 
     python scripts/bench/tags.py --emotions mulan_emotions.arff --yeast mulan_yeast.arff --draws 10
     python scripts/bench/tags.py --gtzan gtzan_msdmusicnn_taggram_train.npz gtzan_msdmusicnn_taggram_test.npz
