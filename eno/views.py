@@ -13,7 +13,8 @@ import numpy as np
 def forget(source: Any) -> None:
     """Take what was read of a memory-mapped array, or of a view of one, out of this process's memory.
 
-    It is read again when it is needed.
+    It is read again when it is needed. Nothing happens to arrays that are mapped copy-on-write, whose changes would be
+    lost.
     """
     while isinstance(source, RowView | MappedView):
         source = source.source
@@ -21,7 +22,7 @@ def forget(source: Any) -> None:
         for one in source.sources:
             forget(one)
     mapped: Any = getattr(source, "_mmap", None)
-    if mapped is not None and hasattr(mapped, "madvise"):  # not on Windows
+    if mapped is not None and source.mode != "c" and hasattr(mapped, "madvise"):  # not on Windows
         mapped.madvise(mmap.MADV_DONTNEED)
 
 

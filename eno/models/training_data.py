@@ -13,7 +13,7 @@ from eno.data.splits.stratify import folds_by_group, hold_out_by_group
 from eno.models.bags import Bags
 from eno.models.label_weights import LabelWeights, SampleWeight
 from eno.models.types import Labels, Vectors
-from eno.views import RowView
+from eno.views import JoinedView, RowView, forget
 
 ROWS_AT_ONCE = 16_384
 """Rows that are read, or whose logits are computed, together, so that large collections fit in memory."""
@@ -25,9 +25,15 @@ _SIMILAR, _GROUPS, _CLUSTERED = 10, 20, 3_000  # rows per group on average, grou
 
 
 def take(X: Vectors, rows: slice | np.ndarray) -> np.ndarray:
-    """Read rows as an array [dtype=float32]; of windows, the mean per track."""
+    """Read rows as an array [dtype=float32]; of windows, the mean per track.
+
+    What is read of a view of a mapped file does not stay in memory.
+    """
     found = X[rows]
-    return np.asarray(found.means() if isinstance(found, Bags) else found, np.float32)
+    values = np.asarray(found.means() if isinstance(found, Bags) else found, np.float32)
+    if isinstance(X, RowView | JoinedView):
+        forget(X)
+    return values
 
 
 def select(X: Vectors, rows: np.ndarray) -> Vectors:

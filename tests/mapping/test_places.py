@@ -92,9 +92,13 @@ def test_another_process_places_the_same(store):
 
 def test_vectors_are_read_again_after_they_were_forgotten(tmp_path):
     np.save(tmp_path / "vectors.npy", np.arange(12.0).reshape(6, 2))
-    mapped = np.load(tmp_path / "vectors.npy", mmap_mode="c")
+    mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
     view = MappedView(RowView(mapped.reshape(3, 4), np.array([2, 0])), lambda rows: -rows, 4)
     before = view[:].tolist()
     forget(view)
     assert view[:].tolist() == before == [[-8, -9, -10, -11], [0, -1, -2, -3]]
     forget(np.zeros(3))
+    changed = np.load(tmp_path / "vectors.npy", mmap_mode="c")
+    changed[:] = 1
+    forget(RowView(changed, np.array([0])))
+    assert (changed == 1).all()

@@ -30,7 +30,7 @@ from eno.embeddings.store.ledger import Ledger
 from eno.embeddings.store.lock import WriterLock
 from eno.embeddings.store.manifest import MANIFEST_FILE, Manifest, read_manifest, write_manifest
 from eno.embeddings.store.parts import DTYPES, FOLDER, Part, Parts, latest
-from eno.embeddings.store.track_means import compute_means, means_by_row, read_means
+from eno.embeddings.store.track_means import Mode, compute_means, means_by_row, read_means
 from eno.errors import FingerprintMismatch, StoreError
 from eno.files import cache_folder
 from eno.spec import EncoderSpec, fingerprint_of
@@ -325,27 +325,29 @@ class EmbeddingStore:
         """
         if ids is not None:
             return list(ids), np.asarray(self.view(ids))
-        names, means = self._means()
+        names, means = self._means("c")
         return names.to_pylist(), means
 
     def view(self, ids: Sequence[str]) -> RowView:
         """Return the vectors of `matrix` as a view that reads them when it is indexed."""
-        names, means = self._means()
+        names, means = self._means("r")
         places = pc.index_in(pa.array(ids, pa.string()), value_set=names)
         if places.null_count:
             raise self.not_found(set(ids) - set(names.to_pylist()))
         return RowView(means, places.to_numpy(zero_copy_only=False).astype(np.int64))
 
-    def _means(self) -> tuple[pa.Array, np.ndarray]:
+    def _means(self, mode: Mode) -> tuple[pa.Array, np.ndarray]:
         if self.folder.local is not None:
             cache = self.folder.local / _CACHE
         else:
             cache = cache_folder() / "stores" / hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
         (key, former), layers, dim = self.states(), len(self.spec.layers), self.spec.dim
-        names, means = read_means(cache, key) or read_means(cache, former) or self._compute_means(cache, key)
+        names, means = (
+            read_means(cache, key, mode) or read_means(cache, former, mode) or self._compute_means(cache, key, mode)
+        )
         return names, means.reshape(len(names), *((dim,) if layers == 1 else (layers, dim)))
 
-    def _compute_means(self, cache: Path, key: str) -> tuple[pa.Array, np.ndarray]:
+    def _compute_means(self, cache: Path, key: str, mode: Mode) -> tuple[pa.Array, np.ndarray]:
         tracks = self.tracks()
 
         def fill(means: np.ndarray) -> None:
@@ -355,7 +357,7 @@ class EmbeddingStore:
                 forget(means)
 
         ids = tracks["track_id"].combine_chunks()
-        return compute_means(cache, key, ids, len(self.spec.layers) * self.spec.dim, fill)
+        return compute_means(cache, key, ids, len(self.spec.layers) * self.spec.dim, fill, mode)
 
     def state(self) -> str:
         """Return a hash of 16 hexadecimal digits that changes with the encoder, the vectors or the deleted tracks.

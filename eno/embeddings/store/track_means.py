@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,23 +12,25 @@ import pyarrow.parquet as pq
 
 from eno.files import replace_file
 
+Mode = Literal["r", "c"]
 
-def read_means(folder: Path, key: str) -> tuple[pa.Array, np.ndarray] | None:
-    """Return the cached track ids and means, if there are any under this key."""
+
+def read_means(folder: Path, key: str, mode: Mode) -> tuple[pa.Array, np.ndarray] | None:
+    """Return the cached track ids and means, if there are any under this key; `mode` is that of `numpy.memmap`."""
     kept, ids_file = _files(folder, key)
     try:
-        return pq.read_table(ids_file)["track_id"].combine_chunks(), np.load(kept, mmap_mode="c")
+        return pq.read_table(ids_file)["track_id"].combine_chunks(), np.load(kept, mmap_mode=mode)
     except FileNotFoundError:  # also if another process removes them at this moment
         return None
 
 
 def compute_means(
-    folder: Path, key: str, ids: pa.Array, width: int, fill: Callable[[np.ndarray], None]
+    folder: Path, key: str, ids: pa.Array, width: int, fill: Callable[[np.ndarray], None], mode: Mode
 ) -> tuple[pa.Array, np.ndarray]:
     """Compute the means of tracks and cache them in `folder`, in place of those under other keys.
 
     `fill` writes the means into an array [shape=(n, width), dtype=float32], and may be called twice. The means are
-    mapped from the file, copy-on-write; they are in memory if the folder cannot be written to.
+    mapped from the file; they are in memory if the folder cannot be written to.
     """
     kept, ids_file = _files(folder, key)
     shape = (len(ids), width)
@@ -39,7 +42,7 @@ def compute_means(
             mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
             fill(mapped)
             mapped.flush()
-            means = np.load(temporary, mmap_mode="c")  # before others can remove it
+            means = np.load(temporary, mmap_mode=mode)  # before others can remove it
         with replace_file(ids_file) as temporary:
             pq.write_table(pa.table({"track_id": ids}), temporary)
     except OSError:  # a read-only store
