@@ -71,7 +71,7 @@ def returns_probabilities(create: Create) -> None:
 
 def fits_the_same_twice(create: Create) -> None:
     """Results do not depend on the global random generators of PyTorch and NumPy, and leave them unchanged."""
-    X, Y = half_spaces()
+    X, Y = half_spaces(n=150)
     found = []
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -133,14 +133,14 @@ def takes_soft_labels(create: Create) -> None:
 
 def takes_sparse_labels(create: Create) -> None:
     """SciPy's sparse arrays are equivalent to dense ones."""
-    X, Y = half_spaces()
+    X, Y = half_spaces(n=150)
     dense = create().fit(X, Y).predict_proba(X)
     expect_close(create().fit(X, sparse.csr_array(Y)).predict_proba(X), dense, 0, "sparse instead of dense labels")
 
 
 def leaves_its_arguments_unchanged(create: Create) -> None:
     """Arrays can be read-only, of any numeric type and memory layout, and are not changed."""
-    X, Y = half_spaces(n=300)
+    X, Y = half_spaces(n=150)
     expected = create().fit(X, Y).predict_proba(X)
     stored = sparse.csr_array((Y.ravel(), np.nonzero(np.ones_like(Y))), Y.shape)
     for array in (stored.data, stored.indices, stored.indptr):
@@ -162,7 +162,7 @@ def leaves_its_arguments_unchanged(create: Create) -> None:
 
 def takes_vectors_from_anywhere(create: Create) -> None:
     """Vectors can be in a memory-mapped file of half precision, a view of a store, or windows that are averaged."""
-    X, Y = half_spaces(n=300)
+    X, Y = half_spaces(n=150)
     X = X.astype(np.float16).astype(np.float32)
     order = np.random.default_rng(0).permutation(len(X))
     expected = create().fit(X, Y).predict_proba(X)
@@ -205,7 +205,7 @@ def predicts_base_rates_of_constant_labels(create: Create) -> None:
 
 def saves_and_loads_without_pickle(create: Create) -> None:
     """A loaded head returns the same probabilities, and its files cannot run code."""
-    X, Y = half_spaces()
+    X, Y = half_spaces(n=150)
     head = create().fit(X, Y)
     expect_close(_saved_and_loaded(head).predict_proba(X), head.predict_proba(X), 2e-7, "saved and loaded")
 

@@ -25,7 +25,7 @@ from eno.testing import HEAD_CHECKS
 from eno.testing.heads import half_spaces as problem
 
 QUICK = {
-    "mlp": {"hidden": (32,), "max_epochs": 15, "learning_rate": 1e-2, "device": "cpu"},
+    "mlp": {"hidden": (32,), "batch_size": 64, "max_epochs": 15, "learning_rate": 1e-2, "device": "cpu"},
     "linear": {"device": "cpu"},
     "lightgbm": {"rounds": 60, "feature_fraction": 0.5, "min_data_in_leaf": 5},
     "forest": {"trees": 60},
@@ -251,12 +251,12 @@ class TestBeyondTheContract:
 
 
 def test_heads_work_in_scikit_learn(head):
-    X, Y = problem(n=300)
+    X, Y = problem(n=200)
     inside = make_pipeline(StandardScaler(), head)
-    found = cross_val_predict(inside, X, Y, cv=3, method="predict_proba")
+    found = cross_val_predict(inside, X, Y, cv=2, method="predict_proba")
     assert found.shape == Y.shape
     assert evaluate(Y, found).roc_auc_macro > 0.85
-    decided = cross_val_predict(head, X, Y, cv=3)
+    decided = cross_val_predict(head, X, Y, cv=2)
     assert decided.dtype == np.int64
     assert ((decided == 0) | (decided == 1)).all()
     search = GridSearchCV(inside, {f"{type(head).__name__.lower()}__seed": [0, 1]}, cv=2, scoring="average_precision")
@@ -301,7 +301,7 @@ class TestMLP:
         rng = np.random.default_rng(0)
         X = rng.uniform(-1, 1, (1500, 4)).astype(np.float32)
         Y = (X[:, :1] * X[:, 1:2] > 0).astype(np.float32)
-        options = {"max_epochs": 40, "learning_rate": 1e-2, "device": "cpu"}
+        options = {"batch_size": 64, "max_epochs": 40, "learning_rate": 1e-2, "device": "cpu"}
         scores = {
             hidden: evaluate(
                 Y[1000:], MLPHead(hidden=hidden, **options).fit(X[:1000], Y[:1000]).predict_proba(X[1000:])
