@@ -251,7 +251,7 @@ class TestBeyondTheContract:
 
 
 def test_heads_work_in_scikit_learn(head):
-    X, Y = problem(n=200)
+    X, Y = problem(n=300)
     inside = make_pipeline(StandardScaler(), head)
     found = cross_val_predict(inside, X, Y, cv=2, method="predict_proba")
     assert found.shape == Y.shape
