@@ -24,6 +24,8 @@ from eno.views import RowView, forget
 
 logger = logging.getLogger(__name__)
 
+_LAYOUT_WORK = 3  # time of UMAP's layout, relative to finding the neighbours
+
 NEIGHBOURS = 8
 """Number of neighbours that the map shows for a track."""
 
@@ -78,7 +80,8 @@ def place_tracks(
         Called with the work done and the total work.
     """
     method = choose_method(method, len(vectors))
-    work = len(vectors) * (2 if method == "umap" else 1)  # UMAP's layout takes about as long as finding the neighbours
+    layout = len(vectors) * _LAYOUT_WORK if method == "umap" else 0
+    work = len(vectors) + layout
     if indexed is None:
         indexed = (space or Space.fit(vectors, seed=seed)).view(vectors), None
     similar, lists = indexed
@@ -92,7 +95,7 @@ def place_tracks(
         (rows, cosines),
         method=method,
         seed=seed,
-        on_progress=lambda done, total: on_progress(len(vectors) + len(vectors) * done // total, work),
+        on_progress=lambda done, total: on_progress(len(vectors) + layout * done // total, work),
     )
     return Places(projection, (rows[:, :NEIGHBOURS].copy(), cosines[:, :NEIGHBOURS].copy()))
 
