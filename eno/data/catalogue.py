@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from eno.data.families import merged_entries, with_family_labels
+from eno.data.families import merged_entries
 from eno.data.imports.items import read_track_labels
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.labels.hierarchy import Hierarchy
@@ -32,7 +32,7 @@ from eno.data.splits.artist_split import (
 )
 from eno.data.splits.leaks import check_leaks, leave_out_repeats
 from eno.data.splits.official import read_official_splits
-from eno.data.tables import write_table
+from eno.data.tables import with_column, write_table
 from eno.errors import CatalogueError
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def _albums_with_labels(root: DataRoot, albums: pa.Table) -> pa.Table:
         lists = [list(dict.fromkeys(one for row in rows_of[album] for one in row[name] or ())) for album in names]
         albums = _with_lists(albums, ALBUM_SCHEMA.field(name), lists)
     others = [merged_entries(row[FAMILY_LABELS.name] for row in rows_of[album]) for album in names]
-    return _with_lists(with_family_labels(albums), FAMILY_LABELS, others)
+    return _with_lists(with_column(albums, FAMILY_LABELS), FAMILY_LABELS, others)
 
 
 def _with_lists(albums: pa.Table, field: pa.Field, lists: list[Any]) -> pa.Table:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from eno.data.lute.albums import FAMILY_LABELS, LABEL_COLUMNS
 from eno.data.names import clean_label
+from eno.data.tables import with_column
 from eno.errors import LabelError
 
 GENRE, DESCRIPTOR = "genre", "descriptor"
@@ -77,16 +78,9 @@ def lists_of(rows: pa.Table, family: str) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(ends), entries.filter(own).field("label"))
 
 
-def with_family_labels(rows: pa.Table) -> pa.Table:
-    """Return a table with a column `FAMILY_LABELS`, which is null if the table lacked it."""
-    if FAMILY_LABELS.name in rows.column_names:
-        return rows
-    return rows.append_column(FAMILY_LABELS, pa.nulls(len(rows), FAMILY_LABELS.type))
-
-
 def family_labels(rows: pa.Table) -> pa.ChunkedArray:
     """Return the column `FAMILY_LABELS` of a table; nulls if the table lacks it."""
-    return with_family_labels(rows)[FAMILY_LABELS.name]
+    return with_column(rows, FAMILY_LABELS)[FAMILY_LABELS.name]
 
 
 def family_entries(lists: Any) -> tuple[np.ndarray, pa.StructArray]:

@@ -54,6 +54,13 @@ def read_table(
     return table
 
 
+def with_column(table: pa.Table, field: pa.Field) -> pa.Table:
+    """Return a table with a column, which is null if the table lacked it."""
+    if field.name in table.column_names:
+        return table
+    return table.append_column(field, pa.nulls(len(table), field.type))
+
+
 def require_columns(path: Path, names: Sequence[str], needed: Iterable[str], origin: str) -> None:
     """Raise a `CatalogueError` that names the columns that are missing or there twice, if there are any."""
     if repeated := sorted({name for name in names if names.count(name) > 1}):

@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eno.data.families import with_family_labels
 from eno.data.imports.items import read_track_labels
 from eno.data.layout import DataRoot
 from eno.data.library.scanning import TRACK_SCHEMA, read_tracks
@@ -26,6 +25,7 @@ from eno.data.matching.file_names import album_folder
 from eno.data.matching.matcher import MATCH_SCHEMA, read_matches
 from eno.data.names import name_key
 from eno.data.splits.artist_split import label_tracks
+from eno.data.tables import with_column
 from eno.similarity.columns import flat, mapped
 
 _FOLDER_TRACKS = 100  # an untagged folder with more tracks is a pile of files, not an album
@@ -59,7 +59,7 @@ def _with_own_labels(ids: pa.Array, of_album: pa.Table, matches: pa.Table, album
     matches = matches.filter(pc.and_(known, labelled))
     if not pc.any(pc.equal(matches["decision"], "matched")).as_py():
         return of_album
-    of_track = _look_up(ids, _with_genres(label_tracks(matches, with_family_labels(albums), own)), "track_id")
+    of_track = _look_up(ids, _with_genres(label_tracks(matches, with_column(albums, FAMILY_LABELS), own)), "track_id")
     for name in (*LABEL_COLUMNS, FAMILY_LABELS.name, _GENRES):
         column = pc.coalesce(flat(of_track[name]), flat(of_album[name]))
         of_album = of_album.set_column(of_album.column_names.index(name), name, column)
@@ -90,7 +90,7 @@ def _with_derived(albums: pa.Table) -> pa.Table:
     albums = _with_genres(albums)
     credited = [_names(several) for several in albums["artists"].to_pylist()]
     albums = albums.append_column(_CREDITED, pa.array(credited, pa.list_(pa.string())))
-    return with_family_labels(albums.append_column(_RELEASED, pa.array(release_years(albums), pa.int32())))
+    return with_column(albums.append_column(_RELEASED, pa.array(release_years(albums), pa.int32())), FAMILY_LABELS)
 
 
 def _with_genres(rows: pa.Table) -> pa.Table:

@@ -11,10 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from eno.data.families import with_family_labels
 from eno.data.layout import DataRoot
 from eno.data.lute.albums import FAMILY_LABELS, read_albums
-from eno.data.tables import write_table
+from eno.data.tables import with_column, write_table
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.mapping import places
 from eno.serving.map_drawer import MapDrawer
@@ -145,7 +144,7 @@ def test_what_a_page_asks_about_points(sources, tagged, tmp_path):
     for name in ("albums", "matches", "tracks"):
         getattr(root, name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(getattr(DataRoot(sources.data_root), name), getattr(root, name))
-    albums = with_family_labels(read_albums(root.albums)).drop_columns([FAMILY_LABELS.name])
+    albums = with_column(read_albums(root.albums), FAMILY_LABELS).drop_columns([FAMILY_LABELS.name])
     organs = [[{"family": "instrument", "label": "organ"}] if row % 2 else None for row in range(len(albums))]
     write_table(root.albums, albums.append_column(FAMILY_LABELS, pa.array(organs, FAMILY_LABELS.type)))
     sources = replace(sources, data_root=root.root)

@@ -12,13 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eno.data.families import COLUMNS, family_name, with_family_labels
-from eno.data.labels.values import present, with_label_values
+from eno.data.families import COLUMNS, family_name
+from eno.data.labels.values import present
 from eno.data.layout import DataRoot
 from eno.data.lute.albums import ALBUM_SCHEMA, FAMILY_LABELS, LABEL_COLUMNS, LABEL_VALUES, read_albums
 from eno.data.matching.artists import is_various, main_artist
 from eno.data.names import clean_label, label_key, name_key
-from eno.data.tables import read_table, write_table
+from eno.data.tables import read_table, with_column, write_table
 from eno.errors import CatalogueError
 
 _MOST_OF_ALBUM = 100  # tracks in a folder of an album
@@ -172,9 +172,9 @@ def _albums_with_source(path: Path) -> pa.Table:
     schema = ALBUM_SCHEMA.append(FAMILY_LABELS).append(LABEL_VALUES).append(SOURCE)
     if not path.is_file():
         return schema.empty_table()
-    table = with_label_values(with_family_labels(read_albums(path)))
-    if SOURCE.name not in table.column_names:
-        table = table.append_column(SOURCE, pa.nulls(len(table), SOURCE.type))
+    table = read_albums(path)
+    for column in (FAMILY_LABELS, LABEL_VALUES, SOURCE):
+        table = with_column(table, column)
     return table
 
 

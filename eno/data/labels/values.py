@@ -10,6 +10,7 @@ import pyarrow as pa
 from eno.data.families import COLUMNS, by_family
 from eno.data.lute.albums import FAMILY_LABELS, LABEL_VALUES
 from eno.data.names import label_key
+from eno.data.tables import with_column
 
 PRESENT = 0.5
 """A label with at least this value counts as present wherever labels are counted, divided among splits, or judged."""
@@ -20,16 +21,9 @@ def present(values: Any) -> Any:
     return values >= PRESENT
 
 
-def with_label_values(rows: pa.Table) -> pa.Table:
-    """Return a table with a column `LABEL_VALUES`, which is null if the table lacked it."""
-    if LABEL_VALUES.name in rows.column_names:
-        return rows
-    return rows.append_column(LABEL_VALUES, pa.nulls(len(rows), LABEL_VALUES.type))
-
-
 def value_entries(rows: pa.Table) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the entries of the column `LABEL_VALUES` of a table, each with the number of its row."""
-    column = with_label_values(rows)[LABEL_VALUES.name]
+    column = with_column(rows, LABEL_VALUES)[LABEL_VALUES.name]
     if column.null_count < len(column):
         yield from ((row, one) for row, entries in enumerate(column.to_pylist()) for one in entries or ())
 

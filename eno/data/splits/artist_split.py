@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 
 from eno.data.families import family_labels, merged_entries
 from eno.data.labels.encoder import LabelEncoder
-from eno.data.labels.values import merged_values, with_label_values
+from eno.data.labels.values import merged_values
 from eno.data.lute.albums import FAMILY_LABELS, LABEL_COLUMNS, LABEL_VALUES
 from eno.data.matching.artists import artist_key
 from eno.data.splits.compilations import artists_of_tag, group_compilations
 from eno.data.splits.stratify import SPLITS, artist_groups, split_by_group
-from eno.data.tables import read_table, write_table
+from eno.data.tables import read_table, with_column, write_table
 from eno.errors import CatalogueError
 
 SPLIT_SCHEMA = pa.schema([
@@ -73,7 +73,7 @@ def label_tracks(matches: pa.Table, albums: pa.Table, track_labels: pa.Table | N
         raise CatalogueError(
             f"Tracks are matched to the album {unknown}, which is not in the albums table. Run again: eno match"
         )
-    values = with_label_values(albums)[LABEL_VALUES.name]
+    values = with_column(albums, LABEL_VALUES)[LABEL_VALUES.name]
     labels = [*(albums[name] for name in LABEL_COLUMNS), family_labels(albums), values]
     columns = [matched["track_id"], matched["file_name"], *(column.take(rows) for column in labels)]
     table = pa.Table.from_arrays(columns, names=SPLIT_SCHEMA.names).cast(SPLIT_SCHEMA)
