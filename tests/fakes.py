@@ -40,3 +40,14 @@ def _hang_or_work(work, task):
     while "hangs." in str(task):
         time.sleep(0.02)
     return work(task)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Scale vectors to length 1."""
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def three_groups() -> np.ndarray:
+    """Return 60 unit vectors of 24 values in three groups, every third of them in the same one."""
+    rng = np.random.default_rng(0)
+    return unit(rng.normal(size=(3, 24))[np.arange(60) % 3] + 0.3 * rng.normal(size=(60, 24)))

@@ -1,7 +1,7 @@
 """Place the tracks of a large collection in a process of its own.
 
-UMAP holds Python's global lock for up to a second at a time, in which a service could not answer. The
-memory that UMAP and its compiler need is returned to the system when the process ends.
+UMAP holds Python's global lock for up to a second at a time, in which a service could not answer. The memory
+that UMAP and its compiler need is returned to the system when the process ends.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ without groups, so that rows with similar vectors are one. Test rows are not tou
 
     python scripts/bench/tags.py --store STORE --data-root ROOT --folder FOLDER --heads linear
     python scripts/bench/hidden_artists.py FOLDER/STORE/STORE --heads linear knn kernel
-
 """
 
 from __future__ import annotations

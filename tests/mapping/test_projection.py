@@ -5,16 +5,12 @@ import pytest
 
 from eno.errors import MissingExtra, SimilarityError, UnknownName
 from eno.mapping.projection import project
-
-
-def unit(vectors):
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+from tests.fakes import three_groups
 
 
 @pytest.fixture
 def vectors():
-    rng = np.random.default_rng(0)
-    return unit(rng.normal(size=(3, 24))[np.arange(60) % 3] + 0.3 * rng.normal(size=(60, 24)))
+    return three_groups()
 
 
 @pytest.mark.parametrize("rows", [60, 15])  # more and fewer than there are dimensions

@@ -8,17 +8,12 @@ from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.similarity.index import neighbours
 from eno.similarity.index.build import build_index
 from eno.similarity.index.neighbours import InvertedLists, nearest_others
-from tests.fakes import ProjectionEncoder
-
-
-def unit(vectors):
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+from tests.fakes import ProjectionEncoder, three_groups, unit
 
 
 @pytest.fixture
 def vectors():
-    rng = np.random.default_rng(0)
-    return unit(rng.normal(size=(3, 24))[np.arange(60) % 3] + 0.3 * rng.normal(size=(60, 24)))
+    return three_groups()
 
 
 def groups(count):
