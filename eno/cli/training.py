@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from eno.library import Library
+    from eno.training.before_after import BeforeAfter
     from eno.training.collection import Collection
     from eno.training.feedback import Corrections
     from eno.training.heads import TrainedPredictor
@@ -149,7 +150,7 @@ def _retrain(
 
     model, out = run.arguments["model"], run.arguments["out"]
 
-    def save(trained: TrainedPredictor) -> None:
+    def save(trained: TrainedPredictor) -> dict[str, Any]:
         out.parent.mkdir(parents=True, exist_ok=True)
         # Beside its destination, so that the old predictor stays intact until the new one is complete.
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
@@ -161,9 +162,13 @@ def _retrain(
             if out.exists():
                 out.rename(Path(temporary) / "before")
             shutil.move(made, out)
-        run.experiment.describe("changes", {"changed": lines, "test": compared})
+        if isinstance(compared, EnoError):
+            test, comparison = f"test mAP not compared: {compared}", {"error": str(compared)}
+        else:
+            test, comparison = str(compared), asdict(compared)
+        run.experiment.describe("changes", {"changed": lines, "test": test})
         if as_json:
-            return
+            return {"changed": lines, "comparison": comparison}
         for line in lines:
             console.print(f"changed {shown(line)}")
         if not lines:
@@ -172,19 +177,20 @@ def _retrain(
         if was is not None and now is not None:
             same = not any(line.startswith(ON_OTHER_ROWS) for line in lines)
             console.print(f"validation mAP {was:.3f} → {now:.3f}" + ("" if same else " (of other tracks or labels)"))
-        console.print(compared)
+        console.print(test)
+        return {}
 
     _train(run, collection, before.plan, out, save=save, corrections=corrections, as_json=as_json)
 
 
-def _compared(before: Path, after: Path, collection: Collection, device: str) -> str:
-    """Compare two predictors on the same test tracks, or say why that is impossible."""
+def _compared(before: Path, after: Path, collection: Collection, device: str) -> BeforeAfter | EnoError:
+    """Compare two predictors on the same test tracks, or return the error that makes it impossible."""
     from eno.training.before_after import compare_before_after
 
     try:
-        return str(compare_before_after(before, after, collection, device=device))
+        return compare_before_after(before, after, collection, device=device)
     except EnoError as error:
-        return f"test mAP not compared: {error}"
+        return error
 
 
 @command(app, panel=TRAINING, former=FORMER_TRACKING)
@@ -277,11 +283,11 @@ def _train(
     plan: HeadPlan,
     model: Path,
     *,
-    save: Callable[[TrainedPredictor], None] | None = None,
+    save: Callable[[TrainedPredictor], dict[str, Any]] | None = None,
     corrections: Corrections | None = None,
     as_json: bool,
 ) -> None:
-    """Train, save and report a head; by default it is saved to `model`."""
+    """Train, save and report a head; by default it is saved to `model`. What `save` returns is added to the JSON."""
     from eno.training.heads import train_head
     from eno.training.tracker_reports import epoch_reporter, report_predictor
 
@@ -306,12 +312,16 @@ def _train(
             f"{used['weight']:g}; {unused} were not used because their track is in the test split or their "
             "tag is not in the vocabulary"
         )
+    further: dict[str, Any] = {}
     if save is None:
         trained.save(model)
     else:
-        save(trained)
+        further = save(trained)
     report_predictor(experiment, trained, model)
-    _show(trained, model, library, as_json=as_json)
+    if as_json:
+        print_json({**asdict(trained.record), "model": str(model), "failures": _failures(trained), **further})
+    else:
+        _show(trained, model, library)
     _show_taught(model, as_json=as_json)
 
 
@@ -329,23 +339,24 @@ def _show_taught(model: Path, *, as_json: bool) -> None:
         )
 
 
-def _show(trained: TrainedPredictor, model: Path, library: Library, *, as_json: bool) -> None:
+def _failures(trained: TrainedPredictor) -> dict[str, str]:
+    """Return the labels whose training failed, and why."""
+    names = trained.parts.labels.all_labels
+    return {names[label]: reason for label, reason in getattr(trained.parts.head, "failures", {}).items()}
+
+
+def _show(trained: TrainedPredictor, model: Path, library: Library) -> None:
     """Show the metrics on held-out tracks; 'eno evaluate' computes those of the test split."""
     from eno.summary import rules_table
 
     record = trained.record
-    names = trained.parts.labels.all_labels
-    failures = {names[label]: reason for label, reason in getattr(trained.parts.head, "failures", {}).items()}
-    if as_json:
-        print_json({**asdict(record), "model": str(model), "failures": failures})
-        return
     if record.validation["map_macro"] is not None:
         console.print(f"fitted  in {record.seconds:.1f} s, validation mAP {record.validation['map_macro']:.3f}")
     _show_tried(record.validation)
     calibration = trained.parts.calibration
     if calibration is not None and calibration.estimates:
         console.print(rules_table(calibration))
-    for label, reason in failures.items():
+    for label, reason in _failures(trained).items():
         print_failure(label, reason)
     current = "" if model == library.settings.model else f" --model {shown(model)}"
     console.print(f"model   {shown(model)}\nEvaluate it on held-out artists: eno evaluate{current}")

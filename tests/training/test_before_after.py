@@ -1,13 +1,16 @@
 """A predictor before and after it was trained again, on the same tracks and labels."""
 
+import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from eno.cli import app
 from eno.data.labels.encoder import LabelEncoder
 from eno.errors import TrainingError
 from eno.evaluation.metrics import evaluate
@@ -71,3 +74,23 @@ def test_what_cannot_be_compared_is_said(collection, model, tmp_path):
     folders = [train(replace(collection, labels=one), tmp_path / str(i)) for i, one in enumerate((genres, descriptors))]
     with pytest.raises(TrainingError, match="no label in common"):
         compare_before_after(*folders, collection)
+
+
+def retrain(collection, model, out):
+    collection.labels.save(out.with_suffix(".labels.json"))
+    words = ["retrain", "--model", model, "--out", out, "--store", collection.store.path, "--splits", collection.splits,
+             "--labels", out.with_suffix(".labels.json"), "--device", "cpu", "--tracking", "off", "--json"]  # fmt: skip
+    result = CliRunner().invoke(app, list(map(str, words)))
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_retrain_prints_the_comparison_as_json(collection, model, tmp_path):
+    fewer = replace(collection, labels=LabelEncoder(GENRES[1:], DESCRIPTORS))
+    printed = retrain(fewer, model, tmp_path / "fewer")
+    compared = asdict(compare_before_after(model, tmp_path / "fewer", fewer))
+    assert printed["comparison"] == compared and compared["labels"] == 4
+    assert any("jazz" in line for line in printed["changed"])
+    genres = train(replace(collection, labels=LabelEncoder(GENRES, [])), tmp_path / "genres")
+    printed = retrain(replace(collection, labels=LabelEncoder([], DESCRIPTORS)), genres, tmp_path / "other")
+    assert "no label in common" in printed["comparison"]["error"]
