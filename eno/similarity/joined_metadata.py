@@ -59,7 +59,7 @@ def _with_own_labels(ids: pa.Array, of_album: pa.Table, matches: pa.Table, album
     matches = matches.filter(pc.and_(known, labelled))
     if not pc.any(pc.equal(matches["decision"], "matched")).as_py():
         return of_album
-    of_track = _look_up(ids, _with_genres(label_tracks(matches, with_column(albums, FAMILY_LABELS), own)), "track_id")
+    of_track = _look_up(ids, _with_genres(label_tracks(matches, albums, own)), "track_id")
     for name in (*LABEL_COLUMNS, FAMILY_LABELS.name, _GENRES):
         column = pc.coalesce(flat(of_track[name]), flat(of_album[name]))
         of_album = of_album.set_column(of_album.column_names.index(name), name, column)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from eno.data.tables import with_column
 from eno.embeddings.store.folder import Entry, Folder
 from eno.errors import StoreError
 
@@ -178,9 +179,9 @@ class Parts:
             raise StoreError(
                 f"{self._folder}/{part.entry.name}: is damaged ({error}). Remove it and run 'eno embed' again."
             ) from error
-        for name in FILE_SCHEMA.names:
-            if name in columns and name not in found:
-                table = table.append_column(name, pa.nulls(len(table), FILE_SCHEMA.field(name).type))
+        for field in FILE_SCHEMA:
+            if field.name in columns:
+                table = with_column(table, field)
         return table
 
 
