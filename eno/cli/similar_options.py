@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from eno.cli.options import FILTERS, RESULT, pairs, parse_time
+from eno.cli.options import FILTERS, RESULT, parse_time
 from eno.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from eno.similarity.where import Where
 
 _PER_ARTIST = 2
-_LABEL = "instruments=organ"
 
 
 @dataclass(frozen=True)
@@ -90,10 +89,12 @@ class FilterOptions:
 
     def conditions(self) -> dict[str, Any]:
         """Return these options as fields of `eno.similarity.where.Where`."""
+        from eno.similarity.where import family_and_label
+
         return {
             "genres": tuple(self.genre or ()),
             "descriptors": tuple(self.descriptor or ()),
-            "labels": tuple(one for text in self.label or () for one in pairs("--label", [text], _LABEL).items()),
+            "labels": tuple(map(family_and_label, self.label or ())),
             "artists": tuple(self.artist or ()),
             "albums": tuple(self.album or ()),
             "years": _range("--year", self.year, _year),

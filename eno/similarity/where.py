@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eno.data.families import HEADINGS, family_name, heading, lists_of
-from eno.errors import ConfigError, MissingExtra
+from eno.errors import ConfigError, LabelError, MissingExtra, SimilarityError
 from eno.similarity.metadata import TrackMetadata
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Where:
         Raises
         ------
         SimilarityError
-            No track has a genre, descriptor, other label, artist or album of that name.
+            No track has a genre, descriptor, other label, artist or album of that name, or no family can have its name.
         ConfigError
             The expression is invalid or not allowed, or a range is empty.
         """
@@ -114,7 +114,10 @@ class Where:
         listed = {"genres": [*self.genres], "descriptors": [*self.descriptors], "artists": [*self.artists]}
         others: dict[str, list[str]] = {}
         for text, name in self.labels:
-            family = family_name(text)
+            try:
+                family = family_name(text)
+            except LabelError as error:
+                raise SimilarityError(str(error)) from error
             (listed if family in HEADINGS else others).setdefault(heading(family), []).append(name)
         for column, names in listed.items():
             if names:
@@ -123,6 +126,20 @@ class Where:
         for family, names in others.items():
             wanted = [one for name in names for one in metadata.label_spellings(family, name)]
             yield _has_any(lists_of(metadata.table, family), wanted)
+
+
+def family_and_label(text: str) -> tuple[str, str]:
+    """Return the family and the name of a label that is given as ``FAMILY=NAME``.
+
+    Examples
+    --------
+    >>> family_and_label("instruments=organ")
+    ('instruments', 'organ')
+    """
+    family, _, name = (part.strip() for part in text.partition("="))
+    if not (family and name):
+        raise ConfigError(f"The label {text!r} has no family or no name; expected, for example, instruments=organ.")
+    return family, name
 
 
 def _has_any(lists: pa.ListArray, wanted: list[str]) -> np.ndarray:

@@ -107,6 +107,28 @@ def test_neighbours_of_a_track(ask, sounds):
     assert ask.get(track_address(TRACK, "/similar?genre=polka")).status_code == 422
 
 
+def test_neighbours_of_a_track_with_labels_of_any_family(ask, sounds):
+    labels = (("genre", "Ambient"), ("genre", "slowcore"), ("descriptor", "rain"))
+    options = {"label": [f"{family}={name}" for family, name in labels], "k": 5, "same_album": True}
+    found = ask.get(track_address(TRACK, "/similar"), params=options).json()["neighbours"]
+    expected = sounds.like(TRACK, k=5, where=Where(labels=labels), same_album=True)
+    assert [one["track_id"] for one in found] == [one.track_id for one in expected]
+    assert {one["album"] for one in found} == {"Ruins"}
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("organ", "The label 'organ' has no family or no name; expected, for example, instruments=organ."),
+        ("instruments=organ", "The instruments label of the tracks is unknown"),
+        ("tags=organ", "'tags' cannot be the name of a family of labels"),
+    ],
+)
+def test_a_label_that_no_track_can_have_is_refused(ask, label, message):
+    answer = ask.get(track_address(TRACK, "/similar"), params={"label": label})
+    assert (answer.status_code, message in answer.json()["detail"]) == (422, True)
+
+
 def test_search_by_description(ask, sounds):
     found = ask.get("/v1/search", params={"text": "rain", "k": 3}).json()["neighbours"]
     assert [one["track_id"] for one in found] == [one.track_id for one in sounds.nearest(sounds.text("rain"), k=3)]

@@ -20,7 +20,7 @@ from eno.serving.track_catalogue import TrackCatalogue
 from eno.similarity import queries
 from eno.similarity.lookup import listed
 from eno.similarity.sounds_like import SoundsLike
-from eno.similarity.where import Where
+from eno.similarity.where import Where, family_and_label
 from eno.spec import label_of
 from eno.training.feedback import Correction
 from eno.version import __version__
@@ -75,8 +75,19 @@ class Filters:
         ] = 0.0,
         genre: Annotated[list[str] | None, Query(max_length=20, description=_ANY_OF)] = None,
         descriptor: Annotated[list[str] | None, Query(max_length=20, description=_ANY_OF)] = None,
+        label: Annotated[
+            list[str] | None,
+            Query(
+                max_length=20,
+                description="FAMILY=NAME, such as instruments=organ: of each family, only tracks with one of these",
+            ),
+        ] = None,
     ) -> None:
-        where = Where(genres=tuple(genre or ()), descriptors=tuple(descriptor or ()))
+        where = Where(
+            genres=tuple(genre or ()),
+            descriptors=tuple(descriptor or ()),
+            labels=tuple(map(family_and_label, label or ())),
+        )
         self.options: dict[str, Any] = {
             "k": k, "per_artist": per_artist or None, "same_album": same_album, "diversity": diversity, "where": where
         }  # fmt: skip
