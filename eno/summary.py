@@ -45,6 +45,8 @@ def label_import_lines(report: LabelImportReport) -> list[str]:
         lines.append(f"{family}: {len(counts)} labels: {common}{', …' * (len(counts) > 8)}")
     if report.values:
         lines.append(f"{report.values:,} labels have a value below 1; from 0.5 on, they count as present")
+    if report.negatives:
+        lines.append(f"{report.negatives:,} of them have a row of zeros, so are known to have none of these labels")
     if report.skipped:
         lines.append(f"{len(report.skipped):,} left out, for example:")
     return lines + [f"  {one}" for one in report.skipped[:_EXAMPLES]]

@@ -37,7 +37,8 @@ def read_label_csv(
     labels are in the column ``label``, which may be a list, of the family in the column ``family``; in columns named
     ``genre``, ``style``, ``mood`` or ``descriptor``; and in one column per label, whose values are from 0 to 1. In the
     column ``family``, styles are genres and moods are descriptors; any other name is a family of its own. The column
-    ``value`` has the value of the labels of a row, from 0 to 1.
+    ``value`` has the value of the labels of a row, from 0 to 1. A row of zeros says that its track has none of these
+    labels; an empty cell says nothing.
 
     Parameters
     ----------
@@ -102,8 +103,11 @@ def read_label_csv(
             for label in split_labels(row[name], separators)
         }
         for name in valued:
-            found[family, clean_label(name)] = _value_of_label(path, line, name, row[name])
-        if found := {label: value for label, value in found.items() if value > 0}:
+            if text := row[name].strip():
+                found[family, clean_label(name)] = _value_of_label(path, line, name, text)
+        # Labels of the same family say already that the others are absent, so only rows of nothing but zeros keep these.
+        present = {kind for (kind, _), value in found.items() if value > 0}
+        if found := {(kind, name): value for (kind, name), value in found.items() if value > 0 or kind not in present}:
             below_1 = {label: value for label, value in found.items() if value < 1}
             items.append(Item(ids, list(found), artist, album, title, below_1))
     return items, skipped
@@ -119,12 +123,10 @@ def _is_value_column(name: str, rows: list[tuple[int, dict[str, str]]]) -> bool:
 
 
 def _value_of_label(path: Path, line: int, name: str, text: str) -> float:
-    if not text.strip():
-        return 0.0
     value = _value(text)
     if value is None:
         raise CatalogueError(
-            f"{path}: line {line}: the value of {name} is {text.strip()!r}; expected a number from 0 to 1. If the "
+            f"{path}: line {line}: the value of {name} is {text!r}; expected a number from 0 to 1. If the "
             f"column is no label, leave it out: --ignore {shlex.quote(name)}"
         )
     return value

@@ -46,7 +46,8 @@ class Item:
     artist, album, title : str or None
         These take precedence over the tags of the tracks.
     values : mapping of (str, str) to float
-        Values of the `labels` that are not certain, between 0 and 1; see `eno.data.labels.values`.
+        Values of the `labels` that are not certain, between 0 and 1; see `eno.data.labels.values`. If all labels of a
+        family have the value 0, it is known that the tracks have none of them.
     """
 
     track_ids: Sequence[str]
@@ -66,7 +67,8 @@ class LabelImportReport:
     albums: int
     labels: dict[str, dict[str, int]]  # family → label → number of tracks, or of albums whose tracks are not known yet
     skipped: list[str] = field(default_factory=list)  # entries that were left out, each with the reason
-    values: int = 0  # labels of these tracks and albums that have a value below 1
+    values: int = 0  # labels of these tracks and albums that have a value between 0 and 1
+    negatives: int = 0  # of these tracks and albums, those that are known to have none of the labels
 
 
 def split_labels(text: str, separators: str) -> list[str]:
@@ -143,8 +145,14 @@ def write_import(data: DataRoot, source: str, items: Iterable[Item], skipped: Se
         albums=len(albums),
         labels={family: dict(found.most_common()) for family, found in sorted(counts.items())},
         skipped=list(skipped),
-        values=sum(value < 1 for owner in owners for names in labels[owner].values() for value in names.values()),
+        values=sum(0 < value < 1 for owner in owners for names in labels[owner].values() for value in names.values()),
+        negatives=sum(_has_zeros_only(labels[owner]) for owner in owners),
     )
+
+
+def _has_zeros_only(labels: Mapping[str, Mapping[str, float]]) -> bool:
+    values = [value for names in labels.values() for value in names.values()]
+    return bool(values) and not any(values)
 
 
 def read_track_labels(path: Path) -> pa.Table:

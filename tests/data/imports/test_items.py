@@ -141,6 +141,25 @@ def test_values_of_labels_reach_the_splits(collection):
     assert (album[0]["primary_genres"], album[0]["label_values"][0]["value"]) == ([], 0.25)
 
 
+def test_tracks_with_a_row_of_zeros_are_known_to_have_none_of_the_labels(collection):
+    ids = [f"{artist}/1.ogg" for artist in ("Low", "Codeine", "Bedhead", "Seam", "Rex")]
+    collection.scanned([track(one, one.partition("/")[0], f"Songs {number}") for number, one in enumerate(ids)])
+    zeros = {ROCK: 0.0, CALM: 0.0}
+    rows = [Item([ids[0]], [ROCK]), Item([ids[1]], [CALM]), *(Item([one], [*zeros], values=zeros) for one in ids[2:4])]
+    report = write_import(collection.data, "csv", rows)
+    assert (report.labels, report.values, report.negatives) == ({"descriptor": {"calm": 1}, "genre": {"Rock": 1}}, 0, 2)
+    write_import(collection.data, "tags", [Item([ids[3]], [ROCK]), Item([ids[4]], [FOLK])])
+    collection.match()
+    encoder, _ = collection.labels()
+    assert (encoder.genres, encoder.descriptors) == (["Folk", "Rock"], ["calm"])
+    found = {row["track_id"]: row for split in collection.split().values() for row in split}
+    table = pa.Table.from_pylist([found[one] for one in ids], schema=SPLIT_SCHEMA)
+    assert encoder.encode_table(table).toarray().tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 0], [0, 1, 0], [1, 0, 0]]
+    assert encoder.encode_targets(table).toarray().tolist() == encoder.encode_table(table).toarray().tolist()
+    known = [[True, False], [False, True], [True, True], [True, True], [True, False]]
+    assert encoder.known_in(table).tolist() == known
+
+
 def test_nothing_is_replaced_by_an_import_without_labels(collection):
     collection.scanned([track("a.ogg")])
     write_import(collection.data, "tags", [Item(["a.ogg"], [ROCK])])

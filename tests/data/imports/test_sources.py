@@ -104,6 +104,16 @@ class TestCsv:
         happy, sad = ("descriptor", "happy"), ("descriptor", "sad")
         assert [(item.labels, item.values) for item in items] == [([happy, sad], {happy: 0.9, sad: 0.1}), ([sad], {})]
 
+    def test_a_row_of_zeros_is_about_none_of_the_labels_and_an_empty_one_about_nothing(self, tmp_path):
+        text = f"path,happy,sad,instruments\n{IDS[0]},0,0,organ\n{IDS[1]},,,\n{IDS[2]},0,,\n"
+        columns = {"instruments": "instruments"}
+        items, skipped = self.read(tmp_path, text, family="descriptor", columns=columns)
+        happy, sad, organ = ("descriptor", "happy"), ("descriptor", "sad"), ("instruments", "organ")
+        assert [(item.track_ids, item.labels, item.values) for item in items] == [
+            ([IDS[0]], [organ, happy, sad], {happy: 0, sad: 0}), ([IDS[2]], [happy], {happy: 0}),
+        ]  # fmt: skip
+        assert skipped == []
+
     @pytest.mark.parametrize("wrong", ["1.5", "-0.1", "nan", "yes"])
     def test_a_value_outside_0_to_1_is_an_error(self, tmp_path, wrong):
         text = f"path,happy,sad\n{IDS[0]},0.9,0\n{IDS[1]},0.5,1\n{IDS[2]},{wrong},1\n"
@@ -111,7 +121,8 @@ class TestCsv:
         with pytest.raises(CatalogueError, match=message):
             self.read(tmp_path, text)
         items, _ = self.read(tmp_path, text, ignored=["happy"])
-        assert [item.labels for item in items] == [[("genre", "sad")]] * 2
+        sad = ("genre", "sad")
+        assert [(item.labels, item.values) for item in items] == [([sad], {sad: 0}), ([sad], {}), ([sad], {})]
 
     def test_lists_in_columns_named_after_families(self, tmp_path):
         items, _ = self.read(
