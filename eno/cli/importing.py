@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eno.cli.commands import COLLECTION, EnoGroup, command
-from eno.cli.options import JsonOption, LibraryOptions, pairs, print_json, print_lines, shown
+from eno.cli.options import JsonOption, LibraryOptions, pairs, print_json, print_lines, shown, warn
 from eno.console import console, progress
 from eno.errors import ConfigError
 from eno.files import replace_file
@@ -26,6 +26,7 @@ importing = typer.Typer(help="Import labels and album metadata.", no_args_is_hel
 app.add_typer(importing, name="import", rich_help_panel=COLLECTION)
 
 _EXAMPLE = "mood=descriptor"
+_MOSTLY = 0.5  # of the tracks
 
 SeparatorsOption = Annotated[str, typer.Option("--separators", help="Characters that separate labels in one text")]
 
@@ -131,12 +132,27 @@ def _folders(
     separators: SeparatorsOption = ";|",
     as_json: JsonOption = False,
 ) -> None:
-    """Import the names of folders as labels, by default those directly in the audio folder as genres."""
-    from eno.data.imports.folders import labels_of_folders
+    """Import the names of folders as labels.
+
+    Without a pattern, the folders directly in the audio folder are the genres: Rock in Rock/song.flac,
+    Rock/album/song.flac and Rock/artist/album/song.flac. If the first folder is the artist, name the places: in a
+    pattern, {artist} and {album} name the album, {} stands for a folder that means nothing, and any other name is a
+    family of labels, such as {genre}, {mood} or {instruments}.
+    """
+    from eno.data.imports.folders import labels_of_folders, named_after_artists
 
     library = where.open()
     items, skipped = labels_of_folders(library.tracks["track_id"].to_pylist(), pattern, separators)
     _write(library, "folders", items, skipped, as_json=as_json)
+    if not as_json:
+        labels = ", ".join(f"{family} {name}" for family, name in items[0].labels)
+        print_lines([f"example {items[0].track_ids[0]}: {labels}"])
+    artists, tagged = named_after_artists(items, library.tracks)
+    if artists > _MOSTLY * tagged:
+        warn(
+            f"{artists:,} of {tagged:,} tracks have the name of their artist as a label. If their folders do not name "
+            "genres, describe them with a pattern, such as '{artist}/{album} [{genre}]', or try: eno import tags"
+        )
 
 
 @command(importing, "beets")

@@ -105,7 +105,7 @@ def read_label_csv(
         for name in valued:
             if text := row[name].strip():
                 found[family, clean_label(name)] = _value_of_label(path, line, name, text)
-        # Labels of the same family say already that the others are absent, so only rows of nothing but zeros keep these.
+        # Labels of the same family already say that the others are absent, so only rows of zeros keep these.
         present = {kind for (kind, _), value in found.items() if value > 0}
         if found := {(kind, name): value for (kind, name), value in found.items() if value > 0 or kind not in present}:
             below_1 = {label: value for label, value in found.items() if value < 1}

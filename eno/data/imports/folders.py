@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+import pyarrow as pa
+
 from eno.data.families import DESCRIPTOR, GENRE
 from eno.data.imports.items import Item, split_labels
+from eno.data.names import name_key
 from eno.errors import CatalogueError
 
 _FIELD = re.compile(r"\{(\w*)\}")
@@ -20,6 +23,10 @@ def labels_of_folders(
     track_ids: Iterable[str], pattern: str = "{genre}", separators: str = ";|"
 ) -> tuple[list[Item], list[str]]:
     """Return the labels in the names of the folders around every track, and the tracks that do not fit the pattern.
+
+    Folders are counted from the audio folder down. The first is the genre in each of ``genre/track`` (as in GTZAN),
+    ``genre/album/track`` and ``genre/artist/album/track``; the folder above the album would be the genre in the second
+    only, and the artist in the third.
 
     Parameters
     ----------
@@ -45,6 +52,20 @@ def labels_of_folders(
             found |= {name: value for name, value in (match.groupdict() if match else {}).items() if name[0] != "_"}
         items.append(Item([track_id], _labels(found, separators), found.get("artist"), found.get("album")))
     return items, skipped
+
+
+def named_after_artists(items: Iterable[Item], tracks: pa.Table) -> tuple[int, int]:
+    """Count the tracks with a label that is the artist in their tags, and those with an artist in their tags.
+
+    Parameters
+    ----------
+    tracks : pyarrow.Table
+        From `eno.data.library.scanning.read_tracks`.
+    """
+    columns = (tracks[name].to_pylist() for name in ("track_id", "artist", "album_artist"))
+    artists = {track_id: {name_key(name) for name in names if name} for track_id, *names in zip(*columns, strict=True)}
+    tagged = [(item, names) for item in items for track_id in item.track_ids if (names := artists.get(track_id))]
+    return sum(any(name_key(label) in names for _, label in item.labels) for item, names in tagged), len(tagged)
 
 
 def _labels(found: Mapping[str, str], separators: str) -> list[tuple[str, str]]:

@@ -34,8 +34,10 @@ FAMILY_LABELS = pa.field("family_labels", pa.list_(pa.struct([("family", pa.stri
 LABEL_VALUES = pa.field(
     "label_values", pa.list_(pa.struct([("family", pa.string()), ("label", pa.string()), ("value", pa.float32())]))
 )
-"""Another column: labels with a value below 1. Those of at least 0.5 are in the other columns as well. A value of 0 stands
-where a row is known to have no label of a family."""
+"""Another column: labels with a value below 1. Those of at least 0.5 are in the other columns as well.
+
+A value of 0 is kept only where it is known that the row has no label of the family.
+"""
 
 
 def read_albums(path: Path) -> pa.Table:

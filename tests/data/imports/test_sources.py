@@ -1,5 +1,6 @@
 """Labels from tags, CSV files and folders."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from eno.data.imports.folders import labels_of_folders
 from eno.data.imports.paths import TrackPaths
 from eno.data.imports.tags import labels_of_tags
 from eno.errors import CatalogueError
+from tests.command import eno
 from tests.data.imports.conftest import track
 
 IDS = ["Rock/Low/Secret Name/01 Starfire.flac", "Rock/Low/Secret Name/02.flac", "Folk/Nick Drake/Pink Moon/01.flac"]
@@ -41,6 +43,19 @@ class TestFolders:
         items, skipped = labels_of_folders([*IDS, "loose.flac"])
         assert [item.labels for item in items] == [[("genre", "Rock")]] * 2 + [[("genre", "Folk")]]
         assert skipped == ["loose.flac: its folders do not fit {genre}"]
+
+    def test_the_command_shows_what_it_took_for_labels(self, collection):
+        tags = [("Low", "Secret Name"), ("Low", "Secret Name"), ("Nick Drake", "Pink Moon")]
+        names = ["rock/Low/Secret Name/1.flac", "rock/Low/Secret Name/2.flac", "folk/Nick Drake/Pink Moon/1.flac"]
+        collection.scanned([track(one, *tags[place]) for place, one in enumerate(names)])
+        where = ["--data-root", collection.data.root]
+        right = eno("import", "folders", *where, cwd=collection.data.root)
+        assert (right.returncode, right.stderr) == (0, "")
+        assert "genre: 2 labels: rock 2, folk 1" in right.stdout
+        assert f"example {names[0]}: genre rock" in right.stdout
+        wrong = eno("import", "folders", "{}/{genre}", "--json", *where, cwd=collection.data.root)
+        assert json.loads(wrong.stdout)["labels"] == {"genre": {"Low": 2, "Nick Drake": 1}}
+        assert "3 of 3 tracks have the name of their artist as a label" in " ".join(wrong.stderr.split())
 
     def test_a_pattern_names_artists_and_albums_too(self):
         items, _ = labels_of_folders(
