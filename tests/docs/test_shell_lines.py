@@ -10,14 +10,21 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import mutagen
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from eno.cnn.feature_files import prepare_features
+from eno.data.labels.encoder import LabelEncoder
+from eno.data.layout import DataRoot
 from eno.data.lute.albums import ALBUM_SCHEMA
+from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.models import create_head
 from scripts.bench.catalogue.lute_database import write_database
 from tests.audio_files import music
 from tests.clearml_stub import clearml_stub
@@ -59,6 +66,18 @@ NOT_RUN = {
     "eno weights convert-laion": "needs the weights of CLAP",
     "eno embed --encoder clap": "needs the weights of CLAP",
     "eno tag --store STORE --encoder clap": "needs the weights of CLAP",
+}
+PYTHON = [(README, 0), ("docs/python.md", 0), ("docs/python.md", 2), ("docs/python.md", 4),
+          ("docs/tutorials/encoder.md", 0), ("docs/tutorials/encoder.md", 1), (RESEARCH, 0)]  # fmt: skip
+"""Blocks of Python that run as they are: document and place in it."""
+
+PYTHON_NOT_RUN = {
+    ("DATA.md", 0): "has a test of its own, with the store of the tests",
+    ("docs/GUIDE.md", 0): "has a test of its own, with the folders of the tests",
+    ("docs/GUIDE.md", 1): "likewise",
+    ("docs/python.md", 1): "needs the weights of CLAP; tests/inference has its calls",
+    ("docs/python.md", 3): "needs the Hub; tests/inference/test_sources.py pushes to a stub of it",
+    ("docs/tutorials/clearml.md", 0): "needs a model in ClearML; tests/tracking loads one from a stub of it",
 }
 INSTEAD = {
     "eno tune --minutes 30": "eno tune --trials 1 --set mlp.max_epochs=5",
@@ -190,6 +209,23 @@ def folder(home):
     return work
 
 
+@pytest.fixture
+def arrays():
+    """The names that blocks of Python use without saying where they are from: vectors, labels, a predictor."""
+    rng = np.random.default_rng(0)
+    X, X_val, X_new = (rng.standard_normal((rows, 8)).astype(np.float32) for rows in (60, 40, 5))
+    Y, Y_val = ((some[:, :2] > 0).astype(np.float32) for some in (X, X_val))
+    head = create_head("linear").fit(X, Y, X_val, Y_val)
+    return {
+        "X": X, "Y": Y, "X_val": X_val, "Y_val": Y_val, "X_new": X_new, "X_test": X_new,
+        "artists": np.arange(40) // 2, "predictor": SimpleNamespace(head=head, labels=LabelEncoder(["a", "b"], [])),
+    }  # fmt: skip
+
+
+def _python(path: Path) -> list[str]:
+    return _blocks(path, "python")
+
+
 def test_every_document_with_shell_lines_is_known():
     shown = {str(path.relative_to(ROOT)) for path in DOCUMENTS if _shell_lines(path)}
     assert shown == {README, LUTE, RESEARCH, SERVING, CLEARML, *FOLDER, *OTHER_DOCUMENTS}
@@ -199,17 +235,44 @@ def test_a_folder_of_music(folder):
     assert (folder / "models/eno/predictor.json").is_file()
 
 
-def test_python(folder, monkeypatch):
-    """The other blocks of Python need weights of the Hub, a server, or a folder that the text does not make."""
+def test_every_block_of_python_is_known():
+    shown = {(str(path.relative_to(ROOT)), place) for path in DOCUMENTS for place, _ in enumerate(_python(path))}
+    assert shown == {*PYTHON, *PYTHON_NOT_RUN}
+
+
+@pytest.mark.parametrize(("path", "place"), PYTHON)
+def test_python(path, place, folder, arrays, monkeypatch):
     monkeypatch.chdir(folder)
-    for block in _blocks(ROOT / README, "python"):
-        exec(block, {})
-    collection, _, arrays, *_ = _blocks(ROOT / "docs/python.md", "python")
-    exec(collection, {})
-    rng = np.random.default_rng(0)
-    X, X_val, X_new = (rng.standard_normal((rows, 8)).astype(np.float32) for rows in (60, 40, 5))
-    Y, Y_val = ((some[:, :2] > 0).astype(np.float32) for some in (X, X_val))
-    exec(arrays, {"X": X, "Y": Y, "X_val": X_val, "Y_val": Y_val, "X_new": X_new, "artists": np.arange(40) // 2})
+    monkeypatch.syspath_prepend(folder)
+    exec(_python(ROOT / path)[place], arrays)
+
+
+def test_the_python_that_reads_a_part_of_a_store(folder, arrays, monkeypatch):
+    (store,) = (folder / "embeddings/Music").glob("musicnn-*")
+    monkeypatch.chdir(folder)
+    (block,) = _python(ROOT / "DATA.md")
+    exec(block.replace("embeddings/mine", str(store)), arrays)
+    rows = arrays["table"].select(["track_id", "start_s"]).to_pylist()
+    read = {tuple(row.values()): vector for row, vector in zip(rows, arrays["vectors"], strict=True)}
+    ids, starts, vectors = EmbeddingStore.open(store).windows(arrays["table"]["track_id"].unique().to_pylist())
+    assert len(read) == len(ids)
+    for *window, vector in zip(ids, starts, vectors, strict=True):
+        np.testing.assert_array_equal(read[tuple(window)], vector)
+
+
+def test_the_python_of_the_guide(folder, tmp_path, monkeypatch, capsys):
+    training, prediction = _python(ROOT / "docs/GUIDE.md")
+    data = DataRoot(folder / "data")
+    assert not prepare_features(data, audio_roots=folder.parent / "Music", num_workers=0).failures
+    trained = {}
+    exec(training.replace("/mnt/nvme/data/eno", str(data.root)), trained)
+    losses = np.array([line.split() for line in capsys.readouterr().out.splitlines()], float)
+    assert losses.shape == (2, 2)
+    torch.save(trained["model"].state_dict(), tmp_path / "best_model.pt")
+    for name in ("processed/label_encoder.json", "../models", "../song.flac"):
+        os.symlink(data.root / name, tmp_path / Path(name).name)
+    monkeypatch.chdir(tmp_path)
+    exec(prediction, {})
 
 
 def test_a_research_data_set(home, tmp_path_factory):
