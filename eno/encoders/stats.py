@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
+from threadpoolctl import ThreadpoolController
 
 from eno.errors import ConfigError, MissingExtra
 from eno.spec import EncoderSpec
@@ -59,13 +60,16 @@ class Stats:
             dim=3 * _TRACKS + 2,
         )
         self._mel = librosa.filters.mel(sr=_SAMPLE_RATE, n_fft=_FFT_SAMPLES)
+        self._threads = ThreadpoolController()
 
     def encode(self, windows: np.ndarray) -> np.ndarray:
         """See `eno.encoders.Encoder`; raise ValueError for windows of another length."""
         self.spec.check_windows(windows)
         vectors = np.empty((len(windows), 1, self.spec.dim), np.float32)
-        for row, window in zip(vectors, windows, strict=True):
-            row[0] = self._describe(window)
+        # The matrices are so small that several threads of BLAS mostly wait for each other, and for those that decode.
+        with self._threads.limit(limits=1, user_api="blas"):
+            for row, window in zip(vectors, windows, strict=True):
+                row[0] = self._describe(window)
         return vectors
 
     def _describe(self, window: np.ndarray) -> np.ndarray:
