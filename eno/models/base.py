@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from eno.errors import ModelError, NotFitted
 from eno.files import replace_file, write_json
 from eno.models.calibration.scaling import logits_of
+from eno.models.exclusive import ExclusiveLabels
 from eno.models.folds import OutOfFold
 from eno.models.heads import FORMAT, HEAD_FILE, read_head_file
 from eno.models.label_weights import LabelWeights, SampleWeight
@@ -62,6 +63,8 @@ class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     _is_cross_fitted: ClassVar[bool] = True
     _is_averaged: ClassVar[bool] = False  # the heads of the folds are kept; others are fitted again on all rows
     _members: Sequence[Self] = ()  # the heads of the folds
+    _exclusive: ExclusiveLabels = ExclusiveLabels()
+    _finds_exclusive: bool = True  # a blend does that for its members
     _fitted_options: dict[str, Any] | None = None  # in the form in which they are saved
 
     @property
@@ -123,6 +126,7 @@ class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _fit_folds(self, folds: Sequence[TrainingData], *, cross: bool) -> None:
         options = self._saved_options()
         self._members, self.out_of_fold = (), None
+        self._exclusive = folds[0].exclusive_labels() if self._finds_exclusive else ExclusiveLabels()
         if not cross:
             self._fit(folds[0])
         elif self._is_cross_fitted:
@@ -154,6 +158,7 @@ class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         """Return a new head that is fitted on one fold; it reports its progress as one of `steps`, if there are any."""
         head = type(self)(**self.get_params() | options)
+        head._finds_exclusive = self._finds_exclusive
         if steps:
             forward_hooks(self, head, number, steps)
         head._fit_folds([data], cross=False)
@@ -200,8 +205,12 @@ class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         X = as_vectors(X)
         self._check(X)
+        return self._exclusive.compete(self._probabilities(X))
+
+    def _probabilities(self, X: Vectors) -> np.ndarray:
+        """Return the probability of every label, regardless of the others [shape=(n, k), dtype=float32]."""
         if self._members:
-            logits = np.mean([logits_of(one.predict_proba(X)) for one in self._members], axis=0)
+            logits = np.mean([logits_of(one._probabilities(X)) for one in self._members], axis=0)
             return np.asarray(expit(logits))
         return np.concatenate([self._predict(self._read(X, rows)) for rows in chunks(len(X), self._rows_at_once)])
 
@@ -239,6 +248,8 @@ class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, temporary)
         options = self._saved_options() if self._fitted_options is None else self._fitted_options
         head = {"head": self.name, "format": FORMAT, "options": options, "shape": list(self._shape)}
+        if self._exclusive:
+            head["exclusive"] = self._exclusive.to_json()
         write_json(folder / HEAD_FILE, head | state)
         checkpoint = getattr(self, "checkpoint", None)
         if checkpoint is not None and Path(checkpoint).is_dir():
@@ -262,6 +273,7 @@ class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 head._restore(content, arrays)
                 head._read_files(folder)
             head._fitted_options = head._saved_options()
+            head._exclusive = ExclusiveLabels.from_json(content.get("exclusive", []))
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder}: the saved head is damaged ({error!r}). Train it again.") from error
         return head

@@ -131,9 +131,10 @@ class BlendHead(BaseHead):
         return [self._create_member(name) for name in names]
 
     def _create_member(self, name: str) -> Any:
-        return create_head(
-            name, **{"seed": self.seed, "device": self.device} | dict((self.options or {}).get(name, {}))
-        )
+        options = {"seed": self.seed, "device": self.device} | dict((self.options or {}).get(name, {}))
+        member: Any = create_head(name, **options)
+        member._finds_exclusive = False
+        return member
 
     def fit_weights(self, X: Vectors, Y: Labels, *, sample_weight: SampleWeight | None = None) -> Self:
         """Fit only the weights, on validation rows that no head was fitted on; labels of weight 0 do not count."""
@@ -148,19 +149,38 @@ class BlendHead(BaseHead):
         """Fit the weights to predictions of all heads for the same rows, leave out heads without weight, and blend."""
         some = [one.sample(_VALUES, self.seed) for one in found]
         self.weights, self.scores = _equal(len(found)), {}
-        scores = _scores(some)
+        scores = _scores([self._competing(one) for one in some])
         if scores is not None:
-            self.weights, blended = _best_weights(some, scores)
+            self.weights, blended = self._best_weights(some, scores)
             self.scores = dict(zip(map(_name, self.members), scores.tolist(), strict=True)) | {self.name: blended}
         kept = np.flatnonzero(self.weights.max(axis=1) >= _NEGLIGIBLE).tolist()
         self.weights = self.weights[kept] / self.weights[kept].sum(axis=0)
         self.members = [self.members[place] for place in kept]
-        return _blend([found[place] for place in kept], self.weights)
+        return self._blend([found[place] for place in kept], self.weights)
 
-    def predict_proba(self, X: Vectors) -> np.ndarray:
-        """See `eno.models.Head.predict_proba`; the members check the vectors."""
-        if not self.members:
+    def _best_weights(self, found: Sequence[OutOfFold], scores: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return weights with which the blend is not worse than its best head, and the macro mAP of the blend."""
+        alone = [self._competing(one) for one in found]
+        best = int(scores.argmax())
+        for temperature in _TEMPERATURES:
+            weights = _weights(alone, scores, temperature)
+            blended = self._blend(found, weights)
+            if _mean_difference(alone[best], blended) <= 0:
+                return weights, float(blended.macro_map() or 0)
+        return np.eye(len(found), dtype=np.float32)[:, [best]], float(scores[best])
+
+    def _blend(self, found: Sequence[OutOfFold], weights: np.ndarray) -> OutOfFold:
+        blended = _mean_logit([one.probabilities for one in found], weights)
+        return self._competing(replace(found[0], probabilities=blended))
+
+    def _competing(self, found: OutOfFold) -> OutOfFold:
+        return replace(found, probabilities=self._exclusive.compete(found.probabilities))
+
+    def _check(self, X: Vectors) -> None:
+        if not self.members:  # which check the vectors
             raise NotFitted(type(self).__name__)
+
+    def _probabilities(self, X: Vectors) -> np.ndarray:
         return _mean_logit([head.predict_proba(X) for head in self.members], self.weights)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -202,25 +222,10 @@ def _mean_logit(probabilities: Sequence[np.ndarray], weights: np.ndarray) -> np.
     return result
 
 
-def _blend(found: Sequence[OutOfFold], weights: np.ndarray) -> OutOfFold:
-    return replace(found[0], probabilities=_mean_logit([one.probabilities for one in found], weights))
-
-
 def _scores(found: Sequence[OutOfFold], labels: np.ndarray | None = None) -> np.ndarray | None:
     """Return the macro mAP of each head; None if it is undefined."""
     scores = [one.macro_map(labels) for one in found]
     return None if None in scores else np.array(scores, np.float64)
-
-
-def _best_weights(found: Sequence[OutOfFold], scores: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return weights with which the blend is not worse than its best head, and the macro mAP of the blend."""
-    best = int(scores.argmax())
-    for temperature in _TEMPERATURES:
-        weights = _weights(found, scores, temperature)
-        blended = _blend(found, weights)
-        if _mean_difference(found[best], blended) <= 0:
-            return weights, float(blended.macro_map() or 0)
-    return np.eye(len(found), dtype=np.float32)[:, [best]], float(scores[best])
 
 
 def _mean_difference(best: OutOfFold, blended: OutOfFold) -> float:

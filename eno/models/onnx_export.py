@@ -12,6 +12,8 @@ from scipy.special import softmax
 from eno.errors import MissingExtra, NotFitted
 from eno.files import replace_file
 from eno.models.base import BaseHead
+from eno.models.calibration.scaling import logits_of
+from eno.models.exclusive import ExclusiveLabels
 from eno.models.linear import LinearHead
 from eno.models.mlp import MLPHead
 from eno.version import __version__
@@ -72,7 +74,8 @@ def _model(head: BaseHead) -> ModelProto:
     members = head._members or [head]
     logits = [_logits(one, add) for one in members]
     mean = logits[0] if len(logits) == 1 else add("Mean", *logits)
-    nodes.append(helper.make_node("Sigmoid", [mean], ["probabilities"]))
+    probabilities = _competing(add("Sigmoid", mean), mean, head._exclusive, add)
+    nodes.append(helper.make_node("Identity", [probabilities], ["probabilities"]))
     graph = helper.make_graph(
         nodes,
         head.name,
@@ -83,6 +86,22 @@ def _model(head: BaseHead) -> ModelProto:
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR, producer_name="eno"
     )
+
+
+def _competing(probabilities: str, logits: str, exclusive: ExclusiveLabels, add: Any) -> str:
+    """Add the nodes of labels that exclude each other, and return the name of all probabilities."""
+    clipped = add("Clip", logits, *(np.array(logits_of(np.array(edge)), np.float32) for edge in (0, 1)))
+    for labels, complete in zip(exclusive.families, exclusive.complete, strict=True):
+        columns = np.array(labels, np.int64)
+        competing = add("Gather", clipped, columns, axis=1)
+        if not complete:
+            none = add("Mul", add("ReduceSum", competing, np.array([1], np.int64)), np.zeros(1, np.float32))
+            competing = add("Concat", competing, none, axis=1)
+        shares = add("Gather", add("Softmax", competing, axis=1), np.arange(len(labels)), axis=1)
+        # Scatters along the labels: the places of a row are those of every row.
+        places = add("Expand", columns[None], add("Shape", shares))
+        probabilities = add("ScatterElements", probabilities, places, shares, axis=1)
+    return probabilities
 
 
 def _logits(head: BaseHead, add: Any) -> str:

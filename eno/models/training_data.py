@@ -11,6 +11,7 @@ from scipy import sparse
 from eno.data.labels.values import present
 from eno.data.splits.stratify import folds_by_group, hold_out_by_group
 from eno.models.bags import Bags
+from eno.models.exclusive import ExclusiveLabels
 from eno.models.label_weights import LabelWeights, SampleWeight
 from eno.models.types import Labels, Vectors
 from eno.views import JoinedView, RowView, forget
@@ -175,6 +176,11 @@ class TrainingData:
         weights = LabelWeights.joined([self.weights, self.weights_val])[order]
         none = np.zeros(0, np.int64)
         return TrainingData(self.X, Y, rows[order], weights, self.X_val, self.Y_val[none], none, self.weights_val[none])
+
+    def exclusive_labels(self) -> ExclusiveLabels:
+        """Return the labels of which no row has two, among the rows to fit on and those held out from them."""
+        every = self.with_held_out() if self.X_val is self.X else self
+        return ExclusiveLabels.of(every.Y, every.weights)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from eno.embeddings.store.joined_stores import Stores
 from eno.errors import LabelError
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import Head, Vectors
+from eno.models.exclusive import ExclusiveLabels
 from eno.models.label_weights import LabelWeights
 from eno.tagging import vectors_for
 
@@ -189,9 +190,14 @@ def label_weights(rows: pa.Table, labels: LabelEncoder) -> LabelWeights:
 
 
 def weights_of(train: LabelledTracks, val: LabelledTracks | None = None) -> dict[str, Any]:
-    """Return the arguments of `eno.models.Head.fit` for the weights of labels, unless all are 1."""
+    """Return the arguments of `eno.models.Head.fit` for the weights of labels.
+
+    They are left out if all weights are 1, unless the head can learn from them that the labels of one family exclude
+    each other.
+    """
     named = {"sample_weight": train.weights} | ({} if val is None else {"sample_weight_val": val.weights})
-    return {name: one for name, one in named.items() if not (one.complete and (one.rows == 1).all())}
+    exclusive = train.weights.rows.shape[1] > 1 and ExclusiveLabels.of(train.Y, train.weights)
+    return {name: one for name, one in named.items() if exclusive or not (one.complete and (one.rows == 1).all())}
 
 
 def split_ids(splits: Path) -> pa.Table:
