@@ -23,6 +23,7 @@ from eno.models import create_head
 from eno.models.average_precision import has_both_classes, macro_map
 from tagging.problems import Problem
 
+_MULTINOMIAL = "LogisticRegression (CV), multinomial"
 Model = Callable[[Problem], np.ndarray]
 
 _STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -67,6 +68,22 @@ def _svc(problem: Problem) -> np.ndarray:
 
 
 def _logistic(problem: Problem) -> np.ndarray:
+    return _regularised(problem, _one_vs_rest)
+
+
+def _multinomial(problem: Problem) -> np.ndarray:
+    def fit(model: Any, X: np.ndarray, Y: np.ndarray, X_test: np.ndarray) -> np.ndarray:
+        scaler = StandardScaler().fit(X)
+        fitted = model.fit(scaler.transform(X), Y.argmax(axis=1))
+        found = np.zeros((len(X_test), Y.shape[1]))
+        found[:, fitted.classes_] = fitted.predict_proba(scaler.transform(X_test))
+        return found
+
+    return _regularised(problem, fit)
+
+
+def _regularised(problem: Problem, fit_and_predict: Callable[..., np.ndarray]) -> np.ndarray:
+    """Choose C by cross-validation, fit a regression with it, and predict."""
     X, Y, X_test = _dense(problem)
     groups = problem.groups("train")
     folds = list(GroupKFold(min(_FOLDS, len(np.unique(groups))), shuffle=True, random_state=0).split(X, groups=groups))
@@ -74,10 +91,10 @@ def _logistic(problem: Problem) -> np.ndarray:
     def score(strength: float) -> float:
         scores = []
         for fit, held_out in folds[: len(folds) if len(X) <= _ROWS_FOR_FOLDS else 1]:
-            scores.append(macro_map(Y[held_out], _one_vs_rest(_regression(strength), X[fit], Y[fit], X[held_out])))
+            scores.append(macro_map(Y[held_out], fit_and_predict(_regression(strength), X[fit], Y[fit], X[held_out])))
         return float(np.mean([one for one in scores if one is not None]))
 
-    return _one_vs_rest(_regression(max(_STRENGTHS, key=score)), X, Y, X_test)
+    return fit_and_predict(_regression(max(_STRENGTHS, key=score)), X, Y, X_test)
 
 
 def _regression(strength: float) -> LogisticRegression:
@@ -100,6 +117,7 @@ def _one_vs_rest(model: Any, X: np.ndarray, Y: np.ndarray, X_test: np.ndarray) -
 
 RIVALS: dict[str, tuple[Model, float]] = {
     "LogisticRegression (CV)": (_logistic, 5e6),
+    _MULTINOMIAL: (_multinomial, 5e6),
     "RandomForest(500)": (_forest(RandomForestClassifier), 5e6),
     "ExtraTrees(500)": (_forest(ExtraTreesClassifier), 5e6),
     "SVC": (_svc, 1e5),
@@ -110,9 +128,11 @@ RIVALS: dict[str, tuple[Model, float]] = {
 
 
 def feasible(problem: Problem) -> list[str]:
-    """Return the names of the rivals that finish on a problem of this size."""
+    """Return the names of the rivals that fit a problem and finish at its size."""
     Y = problem.labels("train")
-    return [name for name, (_, limit) in RIVALS.items() if Y.shape[0] * Y.shape[1] <= limit]
+    one_each = bool((Y.sum(axis=1) == 1).all())
+    found = [name for name, (_, limit) in RIVALS.items() if Y.shape[0] * Y.shape[1] <= limit]
+    return found if one_each else [name for name in found if name != _MULTINOMIAL]
 
 
 def predict(name: str, options: dict[str, Any], problem: Problem) -> np.ndarray:
