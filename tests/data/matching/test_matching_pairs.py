@@ -85,7 +85,7 @@ def precision_and_recall(decisions):
 def test_precision_and_recall(decisions):
     precision, recall, wrong = precision_and_recall(decisions)
     assert precision >= 0.99, wrong
-    assert recall >= 0.97
+    assert recall >= 0.93
 
 
 def test_precision_on_pairs_by_another_author():
