@@ -282,11 +282,22 @@ class TestCatalogueAndTrain:
         # The store keeps half precision.
         assert of_store["genres"]["Harsh Noise"] == pytest.approx(album["genres"]["Harsh Noise"], abs=0.01)
 
-        named = ["--splits", "processed/splits", "--labels", "processed/label_encoder.json", "--model", "other"]
-        again = eno("train", "--store", "store", *named, cwd=collection)
-        assert again.returncode == 0, again.stderr
+        steps(collection, "split", split=["--new", "--set", "split.seed=7"])
+        refused = eno("evaluate", "--model", "model", "--data-root", ".", cwd=collection)
+        assert refused.returncode == 1
+        assert "Train it again with: eno retrain" in refused.stderr.replace("\n", " ")
+
+    def test_from_one_split_to_another(self, collection):
+        steps(collection, "import", "scan", "match", "labels")
+        steps(collection, "split", split=["--new"])
+        for where in (
+            ["--data-root", ".", "--model", "linear"],
+            ["--splits", "processed/splits", "--labels", "processed/label_encoder.json", "--model", "other"],
+        ):
+            trained = eno("train", "--store", "store", "--head", "linear", *where, cwd=collection)
+            assert trained.returncode == 0, trained.stderr
         for name in ("head/head.safetensors", "calibration.json"):
-            assert (collection / "other" / name).read_bytes() == (collection / "model" / name).read_bytes()
+            assert (collection / "other" / name).read_bytes() == (collection / "linear" / name).read_bytes()
 
         same = eno("retrain", "--model", "other", "--data-root", ".", cwd=collection)
         assert "changed nothing" in same.stdout, same.stderr
@@ -301,9 +312,6 @@ class TestCatalogueAndTrain:
         said = " ".join(new.stdout.split())
         assert "(of other tracks or labels)" in said
         assert re.search(r"test mAP (\d\.\d{3} → .* on the same \d+ tracks|not compared: )", said)
-        refused = eno("evaluate", "--model", "model", "--data-root", ".", cwd=collection)
-        assert refused.returncode == 1
-        assert "Train it again with: eno retrain" in refused.stderr.replace("\n", " ")
 
     def test_compare_and_tune(self, collection):
         steps(collection, "import", "scan", "match", "labels", "split")
