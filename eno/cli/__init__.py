@@ -9,26 +9,12 @@ from typing import Annotated
 import typer
 
 from eno.audio.decoder_messages import decoder_messages_hidden
-from eno.cli import (
-    catalogue,
-    duplicates,
-    embedding,
-    encoders,
-    evaluating,
-    importing,
-    maintenance,
-    mapping,
-    serving,
-    setup,
-    similar,
-    tagging,
-    teaching,
-    tracked,
-    training,
-    writing,
-)
+from eno.cli import catalogue, embedding, encoders, importing, maintenance, serving, setup, tracked
 from eno.cli.commands import EnoGroup
 from eno.cli.options import shown
+from eno.cli.search import duplicates, mapping, similar
+from eno.cli.tags import tagging, teaching, writing
+from eno.cli.training import evaluating, train, tuning
 from eno.console import console, errors
 from eno.errors import EnoError
 from eno.files import visible
@@ -41,8 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for module in (
-    setup, importing, catalogue, embedding, maintenance, encoders, training, evaluating, teaching, tagging, writing,
-    similar, duplicates, mapping, serving, tracked,
+    setup, importing, catalogue, embedding, maintenance, encoders, train, tuning, evaluating, teaching, tagging,
+    writing, similar, duplicates, mapping, serving, tracked,
 ):  # fmt: skip
     app.add_typer(module.app)
 

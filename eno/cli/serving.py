@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 
 from eno.cli.commands import SERVICE, command
-from eno.cli.mapping import Layout
 from eno.cli.options import (
     AudioRootOption,
     DeviceOption,
@@ -21,6 +20,7 @@ from eno.cli.options import (
     StoreOption,
     shown,
 )
+from eno.cli.search.mapping import Layout
 from eno.console import console, progress
 from eno.errors import ConfigError, MissingExtra
 from eno.library import Library

@@ -119,6 +119,11 @@ def tracked(
         yield Run(experiment, Library(with_changes(chosen, changed)), {**arguments, **changed_arguments})
 
 
+def one_or_all(stores: list[str]) -> str | list[str]:
+    """Return a single store as text, as a person would write it in ClearML."""
+    return stores[0] if len(stores) == 1 else stores
+
+
 def used_of(chosen: Settings, *heads: str) -> tuple[str, ...]:
     """Return the heads, the members of a blend, and ``"calibration"``, for `sections_of`."""
     members = [

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from eno.cli.tagged_items import Selection, from_store
+from eno.cli.tags.tagged_items import Selection, from_store
 from eno.data.labels.encoder import LabelEncoder
 from eno.inference.predictions import TagPredictor
 

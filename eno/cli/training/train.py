@@ -1,8 +1,7 @@
-"""Train predictors: ``train``, ``retrain``, ``tune``."""
+"""Train predictors: ``train``, ``retrain``."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,16 +20,15 @@ from eno.cli.options import (
     SplitsOption,
     StoresOption,
     WeightOption,
-    prepare_output,
     print_failure,
     print_json,
     read_corrections,
     shown,
     warn,
 )
-from eno.cli.tracked import FORMER_TRACKING, Run, TrackingOptions, tracked, used_of
+from eno.cli.tracked import FORMER_TRACKING, Run, TrackingOptions, one_or_all, tracked, used_of
 from eno.config import load_settings
-from eno.console import console, errors, progress
+from eno.console import console, progress
 from eno.errors import ConfigError, EnoError
 
 if TYPE_CHECKING:
@@ -86,7 +84,7 @@ def train(
     library = where.open(**(named | {"head": head} if head else named))
     if splits is None and labels is None:
         prepare(library)
-    arguments = {"store": _one_or_all(store or [library.store_place()]), "model": library.settings.model,
+    arguments = {"store": one_or_all(store or [library.store_place()]), "model": library.settings.model,
                  "splits": splits, "labels": labels, "feedback": feedback,
                  "feedback_weight": feedback_weight}  # fmt: skip
     chosen = library.settings.head
@@ -193,82 +191,6 @@ def _compared(before: Path, after: Path, collection: Collection, device: str) ->
         return error
 
 
-@command(app, panel=TRAINING, former=FORMER_TRACKING)
-def tune(
-    where: LibraryOptions,
-    tracking: TrackingOptions,
-    store: StoresOption = None,
-    head: Annotated[str, typer.Option(help="mlp or lightgbm")] = "mlp",
-    minutes: Annotated[float, typer.Option(min=0.01, help="Start no new trial after this time")] = 10.0,
-    trials: Annotated[int | None, typer.Option(min=1, help="Stop after this number of trials")] = None,
-    out: Annotated[Path, typer.Option(help="Settings file for the best options")] = Path("models/tuned.toml"),
-    splits: SplitsOption = None,
-    labels: LabelsOption = None,
-    device: DeviceOption = None,
-    feedback: FeedbackOption = None,
-    feedback_weight: WeightOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Search for better options of a head on held-out artists. Run it again to continue the search."""
-    library = where.open(head=head, device=device)
-    chosen = library.settings.head
-    arguments = {"store": _one_or_all(store or [library.store_place()]), "minutes": minutes, "trials": trials,
-                 "out": out, "splits": splits, "labels": labels,
-                 "feedback": feedback, "feedback_weight": feedback_weight}  # fmt: skip
-    with tracked(
-        tune, "tuning", library, arguments, tracking, name=f"tune {chosen}", used=used_of(library.settings, chosen)
-    ) as run:
-        _tune(run, as_json=as_json)
-
-
-def _tune(run: Run, *, as_json: bool) -> None:
-    from eno.files import replace_file
-    from eno.training.tune import tune as search
-
-    given, experiment, library = run.arguments, run.experiment, run.library
-    collection = run.collection()
-
-    def report(trials: int, best: float, last: float | None) -> None:
-        outcome = "failed" if last is None else f"{last:.4f}"
-        errors.print(f"trial {trials}: validation mAP {outcome}, best {best:.4f}")
-        experiment.scalar("mAP", "best", best, trials)
-        if last is not None:
-            experiment.scalar("mAP", "trial", last, trials)
-
-    plan, out = library.plan(), given["out"]
-    prepare_output(out)
-    found = search(
-        collection,
-        plan.head,
-        plan.options,
-        journal=out.with_suffix(".journal"),
-        minutes=given["minutes"],
-        trials=given["trials"],
-        device=library.settings.device,
-        on_trial=report,
-        corrections=read_corrections(given["feedback"], given["feedback_weight"]),
-    )
-    with replace_file(out) as temporary:
-        temporary.write_text(_as_toml(plan.head, found.options), encoding="utf-8")
-    experiment.value("validation mAP", found.value)
-    experiment.value("validation mAP of the defaults", found.default_value)
-    experiment.describe("best options", found.options)
-    experiment.artifact(out.name, out)
-    if as_json:
-        print_json({**asdict(found), "head": plan.head, "file": str(out)})
-        return
-    console.print(
-        f"{found.trials} trials, {found.failed} failed, {found.resumed} from earlier runs; validation mAP "
-        f"{found.default_value:.4f} → {found.value:.4f} (optimistic, because the options were chosen on it)"
-    )
-    console.print(f"options {shown(out)}\nTrain with them: eno train --tuned {shown(out)}")
-
-
-def _one_or_all(stores: list[str]) -> str | list[str]:
-    """Return a single store as text, as a person would write it in ClearML."""
-    return stores[0] if len(stores) == 1 else stores
-
-
 def _tuned(path: Path | None) -> dict[str, Any]:
     """Read the options that 'eno tune' wrote."""
     if path is None:
@@ -370,8 +292,3 @@ def _show_tried(validation: dict[str, Any]) -> None:
     for name, seconds in validation.get("given_up", {}).items():
         needed = "" if seconds is None else f" for the {seconds:.0f} s that it takes"
         console.print(f"        {shown(name)} was left out: not enough of auto.budget remained{needed}")
-
-
-def _as_toml(head: str, options: dict[str, Any]) -> str:
-    lines = [f"{name} = {json.dumps(value)}" for name, value in options.items()]
-    return "\n".join([f'head = "{head}"', "", f"[{head}]", *lines]) + "\n"

@@ -21,7 +21,7 @@ from eno.cli.options import (
     print_json,
     shown,
 )
-from eno.cli.tagged_items import Selection, Tagged, from_files, from_store, is_section, open_for, written
+from eno.cli.tags.tagged_items import Selection, Tagged, from_files, from_store, is_section, open_for, written
 from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
 from eno.files import printable

@@ -25,7 +25,7 @@ from eno.cli.options import (
     shown,
     warn,
 )
-from eno.cli.similar_options import FilterOptions, QueryOptions, ResultOptions
+from eno.cli.search.similar_options import FilterOptions, QueryOptions, ResultOptions
 from eno.console import console, errors, progress
 from eno.errors import ConfigError
 from eno.files import AudioRoots
@@ -145,7 +145,7 @@ def _ask(
     roots: AudioRoots | None,
 ) -> SearchResult:
     """Search by means of a service; see `eno.serving.schemas.SearchIn`."""
-    from eno.cli.remote_search import ask, name_of
+    from eno.cli.search.remote_search import ask, name_of
 
     tracks, minus = ([name_of(one, roots) for one in names] for names in (seeds, query.minus or ()))
     return ask(url, {"tracks": tracks, "minus": minus, "where": conditions, **query.names(), **result.limits()})

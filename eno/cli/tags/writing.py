@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import typer
 
@@ -22,11 +22,11 @@ from eno.cli.options import (
     PredictorOption,
     StoresOption,
     pairs,
-    print_json,
     shown,
 )
-from eno.cli.tagged_items import Selection, from_files, from_store, is_section, open_for
-from eno.cli.tagging import SECTIONS_REMARK, UNFAMILIAR_REMARK, IncludeUnfamiliarOption, predictor_of
+from eno.cli.tags.shown_edits import show_edit, show_error, show_left_out
+from eno.cli.tags.tagged_items import Selection, from_files, from_store, is_section, open_for
+from eno.cli.tags.tagging import SECTIONS_REMARK, UNFAMILIAR_REMARK, IncludeUnfamiliarOption, predictor_of
 from eno.console import console, errors
 from eno.errors import AudioError, ConfigError, EnoError
 from eno.files import AudioRoots
@@ -174,7 +174,6 @@ def _from_lines(path: Path, roots: AudioRoots, *, are_ids: bool) -> Iterator[Wan
             yield one, found, unfamiliar
 
 
-_REASONS = {"unfamiliar": "[yellow]unfamiliar[/]", "section": "[dim]a section of a file[/]"}
 _OUTCOMES = ("changed", "unchanged", "unfamiliar", "sections", "failed")
 
 
@@ -210,18 +209,18 @@ class _Run:
                     raise found
                 if found is None:
                     self.counts["sections"] += 1
-                    _show_left_out(path, "section", as_json=self.as_json)
+                    show_left_out(path, "section", as_json=self.as_json)
                     continue
                 if unfamiliar and not self.options.include_unfamiliar:
                     self.counts["unfamiliar"] += 1
-                    _show_left_out(path, "unfamiliar", as_json=self.as_json)
+                    show_left_out(path, "unfamiliar", as_json=self.as_json)
                     continue
                 edit = self._one(path, found, log)
                 self.counts["changed" if edit.after else "unchanged"] += 1
-                _show(edit, written=log is not None, as_json=self.as_json)
+                show_edit(edit, written=log is not None, as_json=self.as_json)
             except AudioError as error:
                 self.counts["failed"] += 1
-                _show_error(path, error, as_json=self.as_json)
+                show_error(path, error, as_json=self.as_json)
 
     def _one(self, path: Path, found: list[TagProbability], log: UndoLog | None) -> TagEdit:
         from eno.tagfiles.edits import plan_edit, write_edit
@@ -269,43 +268,6 @@ def _how_to_undo(log: Path | None) -> str:
     return f"To restore the previous tags: eno write-tags --undo {shown(log)}"
 
 
-def _show(edit: TagEdit, *, written: bool, as_json: bool) -> None:
-    if as_json:
-        values = {"before": edit.before, "after": edit.after, "kept": edit.kept}
-        print_json({"track_id": str(edit.path), **values, "written": written and bool(edit.after)})
-        return
-    console.print(f"[bold]{shown(edit.path)}[/]")
-    for name, after in edit.after.items():
-        before = edit.before[name]
-        signs = [f"[red]- {shown(one)}[/]" for one in before if one not in after]
-        signs += [shown(one) if one in before else f"[green]+ {shown(one)}[/]" for one in after]
-        console.print(f"  {name:<6} {', '.join(signs)}")
-    for name, kept in edit.kept.items():
-        present = shown(", ".join(kept))
-        console.print(f"  [dim]{name:<6} {present} (kept; --existing merge or replace would change it)[/]")
-    for name, remaining in edit.remaining.items():
-        console.print(
-            f"  [dim]{name:<6} {shown(', '.join(remaining))} remains in tags that eno does not write, as RIFF INFO[/]"
-        )
-    if not edit.after and not edit.kept:
-        console.print("  [dim]nothing to write[/]")
-
-
-def _show_left_out(path: Path, reason: Literal["unfamiliar", "section"], *, as_json: bool) -> None:
-    if as_json:
-        unchanged: dict[str, Any] = {"before": {}, "after": {}, "kept": {}, "written": False}
-        print_json({"track_id": str(path), **unchanged, reason: True})
-    else:
-        console.print(f"[bold]{shown(path)}[/]\n  {_REASONS[reason]}, nothing to write")
-
-
-def _show_error(path: Path, error: AudioError, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"track_id": str(path), "error": error.reason})
-    else:
-        console.print(f"[bold]{shown(path)}[/]\n  [red]error[/] {shown(error.reason)}")
-
-
 def _undo(log: Path, written: WrittenTags, *, keep_mtime: bool) -> None:
     from eno.tagfiles.edits import undo
 
@@ -316,7 +278,7 @@ def _undo(log: Path, written: WrittenTags, *, keep_mtime: bool) -> None:
             count += 1
             if error is not None:
                 failed += 1
-                _show_error(path, error, as_json=False)
+                show_error(path, error, as_json=False)
             else:
                 restored.append(path)
     finally:  # also after Ctrl-C

@@ -1,0 +1,1 @@
+"""Commands that search a collection, draw a map of it, and find duplicates."""

@@ -1,0 +1,1 @@
+"""Commands that predict, teach and write tags."""
