@@ -294,7 +294,7 @@ class Library:
 
         vocabulary = LabelEncoder.load(labels or self.data.label_encoder)
         places = [store] if isinstance(store, str) else store or [self.store_place()]
-        return Collection(open_stores(places), splits or self.data.splits, vocabulary)
+        return Collection(open_stores(places), splits or self.data.splits, vocabulary, self.data)
 
     # Search
 
@@ -365,7 +365,7 @@ class _Steps:
             scanned()
         self._add("matched", _changed(data.matches), ("imported", "scanned"), "eno match")
         self._add("labelled", _changed(data.label_encoder), ("imported", "matched"), "eno labels", self._labels())
-        self._add("split", _changed(data.splits / "train.parquet"), ("matched", "labelled"), "eno split")
+        self._add("split", _changed(data.splits / "train.parquet"), ("matched",), "eno split")
         self._add_store()
         model = chosen.model / _PREDICTOR
         self._add("trained", _changed(model), ("embedded", "labelled", "split"), "eno train", str(chosen.model))

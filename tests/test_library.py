@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 from typer.testing import CliRunner
@@ -15,6 +16,9 @@ from eno import Library, embed_folder
 from eno.audio.windows import WindowPolicy
 from eno.cli import app
 from eno.config import load_settings
+from eno.data.labels.encoder import LabelEncoder
+from eno.data.splits.artist_split import SPLIT_SCHEMA, write_splits
+from eno.data.tables import write_table
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import ConfigError, EnoError
 from tests.fakes import ProjectionEncoder
@@ -103,6 +107,22 @@ class TestStore:
     def test_without_one_the_message_says_how_to_make_it(self, folder):
         with pytest.raises(ConfigError, match="Create one with 'eno embed'"):
             Library.open().store()
+
+
+def test_changed_labels_need_no_new_split(folder):
+    library = Library.open(store="store", data_root=".")
+    names = [f"{one}.mp3" for one in "abc"]
+    _store("store").append(names, np.zeros(3), np.eye(3, 6, dtype=np.float32)[:, None])
+    rows = [{"track_id": name, "file_name": name[0], "primary_genres": ["rock"]} for name in names]
+    write_splits(library.data.splits, pa.Table.from_pylist(rows, SPLIT_SCHEMA), np.array(["train"] * 3))
+    write_table(library.data.albums, pa.table({
+        "file_name": ["a", "b", "c"], "primary_genres": [["jazz"], ["rock"], []],
+        "secondary_genres": pa.nulls(3), "descriptors": pa.nulls(3),
+    }))  # fmt: skip
+    LabelEncoder(["jazz", "rock"], []).save(library.data.label_encoder)
+    train = library.collection().tracks("train")
+    assert train.Y.toarray().tolist() == [[1, 0], [0, 1], [0, 0]]
+    assert library.collection().unlabelled() == {"genres": 1}
 
 
 class TestPredictor:

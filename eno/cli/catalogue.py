@@ -100,7 +100,7 @@ def split(
 ) -> None:
     """Split the tracks into training, validation and test sets without shared artists, and check for leaks.
 
-    Tracks stay in the split that they have, with their current labels; new ones join the split of their artists.
+    Tracks stay in the split that they have; new ones join the split of their artists.
     """
     if allow_leaks and official is None:
         raise ConfigError("--allow-leaks is for published splits: --official FOLDER. Splits made by eno never leak.")

@@ -15,7 +15,8 @@ from eno.cnn.feature_files import MAKE_FEATURES, feature_path, read_failures, re
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.labels.values import present
 from eno.data.layout import DataRoot
-from eno.data.splits.artist_split import GROUP, read_split
+from eno.data.splits.artist_split import GROUP
+from eno.data.splits.labelled import read_labelled
 from eno.errors import CatalogueError, ConfigError, LabelError
 from eno.training.collection import encode_labels, label_weights, without_tracks
 
@@ -84,7 +85,7 @@ class EnoDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self.crop_frames, self.windows, self.augment, self.seed = crop_frames, windows, augment, seed
         settings = read_settings(self._root)
         self.n_mels, self.sample_rate = settings["n_mels"], settings["sample_rate"]
-        rows = read_split(self._root.splits, split)
+        rows = read_labelled(self._root.splits, [split], self._root)
         readable = without_tracks(rows, [failure.track_id for failure in read_failures(self._root)])
         self.skipped = len(rows) - len(readable)
         self.ids: list[str] = readable["track_id"].to_pylist()

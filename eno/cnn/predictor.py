@@ -71,7 +71,8 @@ def cnn_candidate(data_root: Path, labels: LabelEncoder, settings: CNNSettings, 
         source = FeatureCollection(data_root, device, settings.num_workers)
         return trained, source.predict(trained.parts, SPLITS[-1])
 
-    return Candidate("CNN", "from scratch", "cnn", DataRoot(data_root).splits, labels, train)
+    data = DataRoot(data_root)
+    return Candidate("CNN", "from scratch", "cnn", data.splits, labels, train, data=data)
 
 
 def save_cnn_predictor(result: CNNResult, data_root: Path, plan: HeadPlan | None = None) -> TrainedPredictor:

@@ -28,18 +28,26 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def read_table(
-    path: Path, *, schema: pa.Schema, needed: Iterable[str], origin: str, earlier_names: Mapping[str, str] | None = None
+    path: Path,
+    *,
+    schema: pa.Schema,
+    needed: Iterable[str],
+    origin: str,
+    earlier_names: Mapping[str, str] | None = None,
+    only: bool = False,
 ) -> pa.Table:
     """Read a table and check that it has the expected columns.
 
-    Columns of `schema` that are missing and not `needed` become null; further columns of the file are kept. `origin`
-    completes error messages, for example with ``"Create it with: eno scan"``. `earlier_names` maps columns to their
-    names in files of earlier versions.
+    Columns of `schema` that are missing and not `needed` become null; further columns of the file are kept, unless
+    `only` those of the schema are read. `origin` completes error messages, for example with
+    ``"Create it with: eno scan"``. `earlier_names` maps columns to their names in files of earlier versions.
     """
     if not path.is_file():
         raise CatalogueError(f"{path}: no such file. {origin}")
     try:
-        table = pq.read_table(path)
+        wanted = {*schema.names, *(earlier_names or {}).values()}
+        columns = [name for name in pq.read_schema(path).names if name in wanted] if only else None
+        table = pq.read_table(path, columns=columns)
     except (pa.ArrowException, OSError) as error:
         raise CatalogueError(f"{path}: cannot be read as Parquet ({error}). {origin}") from error
     earlier = {old: new for new, old in (earlier_names or {}).items() if new not in table.column_names}

@@ -16,7 +16,9 @@ from scipy import sparse
 from eno.data.families import heading
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.labels.values import present
+from eno.data.layout import DataRoot
 from eno.data.splits.artist_split import GROUP, read_split
+from eno.data.splits.labelled import read_labelled
 from eno.data.splits.stratify import SPLITS
 from eno.embeddings.store.joined_stores import Stores
 from eno.errors import LabelError
@@ -99,11 +101,16 @@ class PredictionSource(Protocol):
 
 @dataclass(frozen=True)
 class Collection:
-    """An embedding store, or several that are joined; the folder of the splits, and the vocabulary to train on."""
+    """An embedding store, or several that are joined; the folder of the splits, and the vocabulary to train on.
+
+    With the `data` of a collection, tracks have the labels that its tables have now; without, those at the time of the
+    split.
+    """
 
     store: Stores
     splits: Path
     labels: LabelEncoder
+    data: DataRoot | None = None
 
     def tracks(self, *splits: str, head: Head | None = None) -> LabelledTracks:
         """Read one or several splits, except tracks that could not be embedded or are not in all stores.
@@ -122,7 +129,7 @@ class Collection:
         CatalogueError
             A split cannot be read.
         """
-        rows = pa.concat_tables([read_split(self.splits, split) for split in splits])
+        rows = read_labelled(self.splits, splits, self.data)
         files = ", ".join(f"{self.splits / split}.parquet" for split in splits)
         if len(rows) == 0:
             raise LabelError(f"{files}: there are no tracks. Make splits with: eno split")
@@ -156,9 +163,7 @@ class Collection:
 
     def unlabelled(self) -> dict[str, int]:
         """Return the number of tracks, of all splits, whose album has no label at all of each family to train on."""
-        splits = [read_split(self.splits, split) for split in SPLITS]
-        known = [self.labels.known_in(rows) for rows in splits]
-        counts = (~np.concatenate(known)).sum(axis=0).tolist()
+        counts = (~self.labels.known_in(read_labelled(self.splits, SPLITS, self.data))).sum(axis=0).tolist()
         families = zip(self.labels.by_family.items(), counts, strict=True)
         return {heading(family): count for (family, names), count in families if names}
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from eno.data.labels.encoder import LabelEncoder
-from eno.data.splits.artist_split import read_split
+from eno.data.layout import DataRoot
+from eno.data.splits.labelled import read_labelled
 from eno.data.splits.stratify import SPLITS
 from eno.encoders import Encoder, is_own, load_encoder
 from eno.errors import ConfigError
@@ -49,6 +50,8 @@ class Candidate:
         Trains the model on a device, saves it as a predictor in a folder, and predicts the test split.
     dim : int
         Number of input values per track; 0 if it is not fixed.
+    data : DataRoot or None
+        The tables from which labels come, see `eno.training.collection.Collection`.
     """
 
     encoder: str
@@ -58,6 +61,7 @@ class Candidate:
     labels: LabelEncoder
     train: Callable[[Path, str], tuple[TrainedPredictor, SplitPredictions]]
     dim: int = 0
+    data: DataRoot | None = None
 
     @property
     def name(self) -> str:
@@ -77,7 +81,9 @@ def head_candidate(
 
     dim = math.prod(vector_shape(collection.store.specs))
     folder_name = f"{encoder.replace(' + ', '+')}-{plan.head}"
-    return Candidate(encoder, plan.head, folder_name, collection.splits, collection.labels, train, dim=dim)
+    return Candidate(
+        encoder, plan.head, folder_name, collection.splits, collection.labels, train, dim=dim, data=collection.data
+    )
 
 
 @dataclass(eq=False)
@@ -175,7 +181,8 @@ def compare_candidates(
         validations.append(trained.record.validation)
     if on_progress:
         on_progress(len(candidates), len(candidates), "")
-    split, labels = read_split(candidates[0].splits, SPLITS[0]), candidates[0].labels
+    labels = candidates[0].labels
+    split = read_labelled(candidates[0].splits, SPLITS[:1], candidates[0].data)
     counts = label_weights(split, labels).counts()
     base_rates = prevalence_baseline(labels.encode_table(split), len(test.ids), counts)
     _select(rows, validations)

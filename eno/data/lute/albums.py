@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from eno.data.tables import read_table
 
+_ORIGIN = "Create it with: eno import lute SOURCE, or after eno scan with: eno import tags, csv or folders"
 _NAMED = pa.struct([("name", pa.string()), ("file_name", pa.string())])
 
 _TEXTS = pa.list_(pa.string())
@@ -42,8 +43,13 @@ A value of 0 is kept only where it is known that the row has no label of the fam
 
 def read_albums(path: Path) -> pa.Table:
     """Read the albums table: one row per album, the columns of `ALBUM_SCHEMA`, and further columns of the file."""
-    origin = "Create it with: eno import lute SOURCE, or after eno scan with: eno import tags, csv or folders"
-    return read_table(path, schema=ALBUM_SCHEMA, needed=NEEDED_COLUMNS, origin=origin)
+    return read_table(path, schema=ALBUM_SCHEMA, needed=NEEDED_COLUMNS, origin=_ORIGIN)
+
+
+def read_album_labels(path: Path) -> pa.Table:
+    """Read only the names and labels of the albums, which are a small part of the table."""
+    fields = [*(ALBUM_SCHEMA.field(name) for name in NEEDED_COLUMNS), FAMILY_LABELS, LABEL_VALUES]
+    return read_table(path, schema=pa.schema(fields), needed=NEEDED_COLUMNS, origin=_ORIGIN, only=True)
 
 
 def album_artists(albums: pa.Table) -> list[list[str]]:

@@ -59,23 +59,29 @@ class SplitReport:
 
 
 def label_tracks(matches: pa.Table, albums: pa.Table, track_labels: pa.Table | None = None) -> pa.Table:
-    """Return the matched tracks with the labels of their albums, in the columns of `SPLIT_SCHEMA`.
+    """Return the matched tracks with their labels, see `with_labels`."""
+    matched = matches.filter(pc.equal(matches["decision"], "matched"))
+    if len(matched) == 0:
+        raise CatalogueError("No track is matched to an album. For the reasons, run: eno match")
+    unknown = pc.invert(pc.is_in(matched["file_name"], value_set=albums["file_name"].combine_chunks()))
+    if pc.any(unknown).as_py():
+        raise CatalogueError(
+            f"Tracks are matched to the album {matched.filter(unknown)['file_name'][0]}, which is not in the albums "
+            "table. Run again: eno match"
+        )
+    return with_labels(matched, albums, track_labels)
+
+
+def with_labels(tracks: pa.Table, albums: pa.Table, track_labels: pa.Table | None = None) -> pa.Table:
+    """Return tracks with the labels of their albums, which must be in the table, in the columns of `SPLIT_SCHEMA`.
 
     A track with labels of its own, from `eno.data.imports.read_track_labels`, has those in place of the labels of an
     album that was imported with it, and in addition to those of any other album.
     """
-    matched = matches.filter(pc.equal(matches["decision"], "matched"))
-    if len(matched) == 0:
-        raise CatalogueError("No track is matched to an album. For the reasons, run: eno match")
-    rows = pc.index_in(matched["file_name"], value_set=albums["file_name"].combine_chunks())
-    if rows.null_count:
-        unknown = matched.filter(pc.is_null(rows))["file_name"][0]
-        raise CatalogueError(
-            f"Tracks are matched to the album {unknown}, which is not in the albums table. Run again: eno match"
-        )
+    rows = pc.index_in(tracks["file_name"], value_set=albums["file_name"].combine_chunks())
     values = with_column(albums, LABEL_VALUES)[LABEL_VALUES.name]
     labels = [*(albums[name] for name in LABEL_COLUMNS), family_labels(albums), values]
-    columns = [matched["track_id"], matched["file_name"], *(column.take(rows) for column in labels)]
+    columns = [tracks["track_id"], tracks["file_name"], *(column.take(rows) for column in labels)]
     table = pa.Table.from_arrays(columns, names=SPLIT_SCHEMA.names).cast(SPLIT_SCHEMA)
     return table if track_labels is None or not len(track_labels) else _with_own_labels(table, track_labels)
 
@@ -85,15 +91,18 @@ def _with_own_labels(table: pa.Table, track_labels: pa.Table) -> pa.Table:
     for row in track_labels.to_pylist():
         own[row["track_id"]].append(row)
     imported = set(track_labels["file_name"].to_pylist())
-    rows = table.to_pylist()
+    changed = np.flatnonzero(pc.is_in(table["track_id"], value_set=track_labels["track_id"].combine_chunks()))
+    rows = table.take(changed).to_pylist()
     for row in rows:
-        if found := own.get(row["track_id"]):
-            sources = found if row["file_name"] in imported else [row, *found]
-            values = merged_values(sources)
-            row |= {name: list(_merged(one[name] for one in sources)) for name in LABEL_COLUMNS}
-            row[FAMILY_LABELS.name] = merged_entries(one[FAMILY_LABELS.name] for one in sources)
-            row[LABEL_VALUES.name] = values
-    return pa.Table.from_pylist(rows, schema=SPLIT_SCHEMA)
+        found = own[row["track_id"]]
+        sources = found if row["file_name"] in imported else [row, *found]
+        values = merged_values(sources)
+        row |= {name: list(_merged(one[name] for one in sources)) for name in LABEL_COLUMNS}
+        row[FAMILY_LABELS.name] = merged_entries(one[FAMILY_LABELS.name] for one in sources)
+        row[LABEL_VALUES.name] = values
+    places = np.arange(len(table))
+    places[changed] = len(table) + np.arange(len(changed))
+    return pa.concat_tables([table, pa.Table.from_pylist(rows, schema=SPLIT_SCHEMA)]).take(places)
 
 
 def _merged(lists: Iterable[list[str] | None]) -> dict[str, None]:
