@@ -85,7 +85,9 @@ class MapDrawer:
         if self._kept is None or self._kept[0] != key or not np.array_equal(self._kept[1], rows):
             placed = self._place(snapshot, ids, key)
             self._kept = key, rows, placed
-        return DrawnMap(snapshot, self._kept[2], rows, of=of)
+        drawn = DrawnMap(snapshot, self._kept[2], rows, of=of)
+        give_back_memory()  # of all that was done to open the snapshot, too
+        return drawn
 
     def _place(self, snapshot: Snapshot, ids: list[str], key: tuple[str, ...]) -> Places:
         assert snapshot.sounds is not None

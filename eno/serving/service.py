@@ -191,6 +191,8 @@ class Service:
         while True:
             await asyncio.sleep(self.limits.watch_s)
             try:
+                if (sounds := self.snapshot.sounds) is not None:
+                    sounds.index.forget()
                 now = await asyncio.to_thread(self.sources.stamp)
                 # A None in the stamp means half written; and a file that has just changed may change again.
                 changed = now != self._stamp and now == before and None not in now

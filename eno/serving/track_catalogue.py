@@ -99,7 +99,7 @@ class TrackCatalogue:
         table, place = self._tracks.tags, int(self._tracks.tag_rows[row])
         if table is None or self._predictor is None or place < 0:
             return []
-        return self._predictor.name_tags(np.asarray(table.probabilities[:, place], np.float32))
+        return self._predictor.name_tags(table.of_tracks(np.array([place]))[:, 0])
 
     def familiarity(self, row: int) -> float | None:
         """Return how familiar a track is, see `eno.models.familiarity.Familiarity.of`; None if that is unknown."""

@@ -111,7 +111,7 @@ class IndexedTracks:
             places = places[places >= 0]
             if len(places) == 0:
                 return {}
-            return self.above_threshold(np.asarray(self.tags.probabilities[:, places], np.float32).mean(axis=1))
+            return self.above_threshold(self.tags.of_tracks(places).mean(axis=1))
         tracks = np.unique(self.metadata_rows[rows])
         counts = Counter(
             tag for track in tracks[tracks >= 0].tolist() for tag in dict.fromkeys(self.metadata.tags(track))

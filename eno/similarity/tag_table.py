@@ -63,6 +63,12 @@ class TagTable:
     predict: Callable[[np.ndarray], np.ndarray] | None = None
     key: str = ""
 
+    def of_tracks(self, places: np.ndarray) -> np.ndarray:
+        """Return the probabilities of all tags of some tracks [shape=(tags, n), dtype=float32], by place."""
+        found = np.asarray(self.probabilities[:, places], np.float32)
+        self.forget()
+        return found
+
     def together(self, tags: list[str]) -> np.ndarray:
         """Return the geometric mean of the probabilities of some tags [shape=(tracks,)]; see `place`."""
         rows = np.asarray(self.probabilities[[self.place(tag) for tag in tags]], np.float32)

@@ -215,6 +215,13 @@ class SimilarityIndex:
         probes = self.manifest.probes_for(k - 1 + excluded if few else k - 1)
         return self.ann.search(queries, k, mask, probes, widen=not few)
 
+    def forget(self) -> None:
+        """Take the vectors that were read out of this process's memory.
+
+        With each row the system maps 64 KiB around it, so that some searches make the whole file count.
+        """
+        self._vectors.forget()
+
     @cached_property
     def _all_live(self) -> bool:
         return bool(self.live.all())

@@ -14,7 +14,7 @@ import faiss
 import numpy as np
 
 from eno.errors import SimilarityError
-from eno.views import MappedView, RowView
+from eno.views import MappedView, RowView, forget
 
 ROWS_AT_ONCE = 8_192
 """Rows held as float32 at a time: 16 MB of 512 values."""
@@ -43,6 +43,10 @@ class VectorFile:
     def view(self, rows: np.ndarray) -> RowView:
         """Return a view of rows [shape=(n,)], which reads vectors of them as `read` does when it is indexed."""
         return RowView(MappedView(self._values, _as_floats, self.dim), rows)
+
+    def forget(self) -> None:
+        """Take the vectors that were read out of this process's memory; see `eno.views.forget`."""
+        forget(self._values)
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """Iterate over all rows in blocks: the number of the first row, and the vectors."""
