@@ -57,7 +57,7 @@ def _started_s(pid: int) -> float | None:
 
 
 def give_back_memory() -> None:
-    """Give the system back what Arrow and the C library keep for later, though it is free; of the latter, only glibc."""
+    """Give the system back the free memory that Arrow and the C library (only glibc) keep for later."""
     if "pyarrow" in sys.modules:
         sys.modules["pyarrow"].default_memory_pool().release_unused()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None

@@ -35,10 +35,14 @@ def average_precision_and_auc(
     """
     if truth.shape != scores.shape:
         raise ValueError(f"truth has the shape {truth.shape}, scores {scores.shape}; expected the same.")
-    every = [slice(None)] * truth.shape[1] if known is None else list(known.T)
-    ranked = [_rank(present(truth[rows, label]), scores[rows, label]) for label, rows in enumerate(every)]
+    ranked = [_of_label(truth, scores, known, label) for label in range(truth.shape[1])]
     precisions, areas = np.array(ranked, np.float64).reshape(-1, 2).T
     return precisions, areas
+
+
+def _of_label(truth: np.ndarray, scores: np.ndarray, known: np.ndarray | None, label: int) -> tuple[float, float]:
+    rows = slice(None) if known is None else known[:, label]
+    return _rank(present(truth[rows, label]), scores[rows, label])
 
 
 def _rank(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
@@ -59,8 +63,7 @@ def macro_map(truth: np.ndarray, scores: np.ndarray, known: np.ndarray | None = 
     rankable = has_both_classes(truth, known)
     if not rankable.any():
         return None
-    some = None if known is None else known[:, rankable]
-    return float(average_precision_and_auc(truth[:, rankable], scores[:, rankable], some)[0].mean())
+    return float(np.mean([_of_label(truth, scores, known, label)[0] for label in np.flatnonzero(rankable).tolist()]))
 
 
 class ValidationScore(NamedTuple):

@@ -149,7 +149,10 @@ class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self._is_averaged and len(folds) > 1:
             self._members = fitted
         else:
-            self._refit(folds[0].with_held_out(), common | self._refit_options(fitted), steps)
+            options = common | self._refit_options(fitted)
+            for one in fitted:
+                one._forget()
+            self._refit(folds[0].with_held_out(), options, steps)
         self._adopt(fitted)
         self._report(steps, steps)
 
@@ -186,6 +189,9 @@ class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return options that replace validation rows where the head is refitted on all rows."""
         return {}
 
+    def _forget(self) -> None:
+        """Free what was fitted in a fold, if it is large: it is not needed beside the head for all rows."""
+
     def _adopt(self, fitted: Sequence[Self]) -> None:
         """Take over public results of the heads of the folds."""
 
@@ -212,7 +218,13 @@ class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self._members:
             logits = np.mean([logits_of(one._probabilities(X)) for one in self._members], axis=0)
             return np.asarray(expit(logits))
-        return np.concatenate([self._predict(self._read(X, rows)) for rows in chunks(len(X), self._rows_at_once)])
+        result = np.empty((0, 0), np.float32)
+        for rows in chunks(len(X), self._rows_at_once):
+            part = self._predict(self._read(X, rows))
+            if rows.start == 0:
+                result = np.empty((len(X), part.shape[1]), part.dtype)
+            result[rows] = part
+        return result
 
     def predict(self, X: Vectors) -> np.ndarray:
         """Return which labels have a probability above 0.5 [shape=(n, k), dtype=int64].
@@ -340,7 +352,8 @@ def _predict_held_out(folds: Sequence[TrainingData], fitted: Sequence[BaseHead])
     found = [one.predict_proba(fold.validation()) for fold, one in zip(folds, fitted, strict=True)]
     truth = sparse.vstack([fold.Y_val for fold in folds], format="csr")
     weights = LabelWeights.joined([fold.weights_val for fold in folds])
-    return OutOfFold(rows[order], fold_of[order], np.concatenate(found)[order], truth[order], weights[order])
+    probabilities = found[0] if len(found) == 1 else np.concatenate(found)[order]  # rows of a fold are in order
+    return OutOfFold(rows[order], fold_of[order], probabilities, truth[order], weights[order])
 
 
 def part_of(report: Callable[[int, int], None] | None, number: int, steps: int) -> Callable[[int, int], None]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from eno.data.labels.values import present
 from eno.models.average_precision import macro_map
 from eno.models.label_weights import LabelWeights
 
@@ -53,7 +54,8 @@ class OutOfFold:
         found = []
         for fold in np.unique(self.fold_of):
             rows = np.flatnonzero(self.fold_of == fold)
-            found.append(macro_map(truth[rows].toarray(), probabilities[rows], weights[rows].known()))
+            predicted = probabilities if len(rows) == len(self.rows) else probabilities[rows]
+            found.append(macro_map(present(truth[rows]).toarray(), predicted, weights[rows].known()))
         return found
 
     def sample(self, values: int, seed: int) -> OutOfFold:

@@ -83,7 +83,7 @@ class ForestHead(BaseHead):
         Y, weights, base_rates = data.Y[rows], data.weights[rows], data.base_rates()
         targets = _targets(Y, weights.known(), base_rates, random)
         trees = list(self._grow(X, targets, weights.means()))
-        roots = np.cumsum([0, *(len(tree.feature) for tree in trees)])[:-1]
+        roots = np.cumsum([0, *(len(tree.feature) for tree in trees)])[:-1].astype(np.int32)
         self._labels, self._weights = Y, weights
         self._arrays = {
             "roots": roots,
@@ -95,6 +95,10 @@ class ForestHead(BaseHead):
             "base_rates": base_rates,
         }
         self._sort_leaves()
+
+    def _forget(self) -> None:
+        self._arrays = {}
+        del self._rows_by_leaf, self._counts, self._starts, self._totals
 
     def _grow(self, X: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Iterator[_Tree]:
         """Yield trees, a few at a time: each node of scikit-learn's holds a value for every target."""
@@ -116,18 +120,18 @@ class ForestHead(BaseHead):
                 yield _Tree(
                     np.maximum(tree.feature, -1).astype(np.int32),
                     _rounded_down(tree.threshold),
-                    tree.children_right.copy(),
-                    tree.apply(X),
+                    tree.children_right.astype(np.int32),
+                    tree.apply(X).astype(np.int32),
                 )
         self._report(self.trees, self.trees)
 
     def _sort_leaves(self) -> None:
         """Prepare the training rows of each leaf: `_rows_by_leaf` from `_starts[node]` on, and their total weight."""
         leaves, nodes = self._arrays["leaves"], len(self._arrays["feature"])
-        rows, flat = np.repeat(np.arange(len(leaves)), leaves.shape[1]), leaves.ravel()
+        rows, flat = np.repeat(np.arange(len(leaves), dtype=np.int32), leaves.shape[1]), leaves.ravel()
         self._rows_by_leaf = rows[np.argsort(flat, kind="stable")]
-        self._counts = np.bincount(flat, minlength=nodes)
-        self._starts = np.cumsum(self._counts) - self._counts
+        self._counts = np.bincount(flat, minlength=nodes).astype(np.int32)
+        self._starts = np.cumsum(self._counts, dtype=np.int32) - self._counts
         self._totals = np.bincount(flat, self._weights.means()[rows], nodes)
         self._weighted = self._weights.times(self._labels)
 

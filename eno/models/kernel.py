@@ -127,6 +127,11 @@ def _standardised(X: np.ndarray, mean: np.ndarray, scale: np.ndarray, farthest: 
 
 
 def _kernel(a: np.ndarray, b: np.ndarray, gamma: float) -> np.ndarray:
-    squares = np.square(a).sum(axis=1)[:, np.newaxis] - 2 * (a @ b.T) + np.square(b).sum(axis=1)
-    result: np.ndarray = np.exp(-gamma / a.shape[1] * np.maximum(squares, 0), dtype=np.float32)
-    return result
+    values: np.ndarray = a @ b.T  # changed in place: of all landmarks, they are the largest arrays
+    values *= -2
+    values += np.square(a).sum(axis=1)[:, np.newaxis]
+    values += np.square(b).sum(axis=1)
+    np.maximum(values, 0, out=values)
+    values *= -gamma / a.shape[1]
+    np.exp(values, out=values)
+    return values

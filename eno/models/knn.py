@@ -143,6 +143,9 @@ class KNNHead(BaseHead):
         k, temperature = max(means, key=lambda tried: means[tried])
         return {"k": k, "temperatures": temperature}
 
+    def _forget(self) -> None:
+        self._index = None
+
     def _adopt(self, fitted: Sequence[Self]) -> None:
         self.val_map = mean_by_choice(one.val_map for one in fitted)
 

@@ -164,7 +164,8 @@ class LabelWeights:
         """Return which labels have a weight [shape=(n, k), dtype=bool]; None if all have."""
         if self.complete:
             return None
-        return np.broadcast_to(self.dense() > 0, self.shape)
+        known: np.ndarray = self.dense() > 0 if self.single.nnz else (self.rows > 0)[:, self.family]
+        return known
 
     def totals(self) -> np.ndarray:
         """Return the sum of the weights of each label [shape=(k,), dtype=float64]."""

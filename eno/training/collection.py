@@ -180,7 +180,7 @@ def sample_rows(count: int, limit: int | None) -> np.ndarray:
 
 def binary(labels: sparse.csr_array) -> np.ndarray:
     """Return labels as 1 where they are present, else 0 [dtype=float32]; see `eno.data.labels.values`."""
-    truth: np.ndarray = present(labels.toarray()).astype(np.float32)
+    truth: np.ndarray = present(labels).toarray().astype(np.float32)
     return truth
 
 

@@ -26,6 +26,7 @@ from eno.models.calibration.calibrate import fit_calibration
 from eno.models.familiarity import Familiarity
 from eno.models.taught.space import choose_exponent
 from eno.models.training_data import constant_labels
+from eno.processes import give_back_memory
 from eno.registry import HEADS, TRAINED_HEADS
 from eno.spec import label_of
 from eno.training.collection import (
@@ -119,7 +120,9 @@ def train_head(
         )
     _warn_of_constant_labels(train, collection.labels.all_labels)
     began = time.monotonic()
+    give_back_memory()  # of the tables
     held_out, val_map = _fit(collection, plan, head, train)
+    give_back_memory()
     report(_FITTED, _STEPS, "calibrating")
     parts = PredictorParts(
         specs=collection.store.specs, labels=collection.labels, head=head, policies=collection.store.policies,
@@ -162,12 +165,12 @@ def _fit(
         ) from error
     out_of_fold = head.out_of_fold
     assert out_of_fold is not None
-    rows = out_of_fold.rows
+    val_map, rows = out_of_fold.macro_map(), out_of_fold.rows
     held_out = SplitPredictions(
         [train.ids[row] for row in rows], out_of_fold.probabilities, binary(out_of_fold.truth),
         out_of_fold.weights.known(), train.albums[rows], train.groups[rows],
     )  # fmt: skip
-    return held_out, out_of_fold.macro_map()
+    return held_out, val_map
 
 
 def _warn_of_constant_labels(train: LabelledTracks, names: Sequence[str]) -> None:

@@ -66,6 +66,7 @@ class LightGBMHead(BaseHead):
     """
 
     name = "lightgbm"
+    _rows_at_once = 4_096
     _is_averaged = True
 
     def __init__(
@@ -116,6 +117,9 @@ class LightGBMHead(BaseHead):
     def _refit_options(self, fitted: Sequence[Self]) -> dict[str, Any]:
         trees = [booster.num_trees() for booster in fitted[0]._boosters if booster is not None]
         return {"rounds": max(1, round(float(np.median(trees))))} if trees else {}
+
+    def _forget(self) -> None:
+        self._boosters = []
 
     def _adopt(self, fitted: Sequence[Self]) -> None:
         self.failures = {label: reason for one in fitted for label, reason in one.failures.items()}
@@ -199,9 +203,9 @@ class LightGBMHead(BaseHead):
         self._shifts, self._base_rates = arrays["shifts"], arrays["priors"]
 
     def _write_files(self, folder: Path) -> None:
-        trees = [booster.model_to_string() if booster else "" for booster in self._boosters]
-        with replace_file(folder / TREES) as temporary:
-            temporary.write_text(_SEPARATOR.join([*trees, ""]), encoding="utf-8")
+        with replace_file(folder / TREES) as temporary, temporary.open("w", encoding="utf-8") as file:
+            for booster in self._boosters:
+                file.write((booster.model_to_string() if booster else "") + _SEPARATOR)
 
     def _read_files(self, folder: Path) -> None:
         *trees, rest = (folder / TREES).read_text(encoding="utf-8").split(_SEPARATOR)
