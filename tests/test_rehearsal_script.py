@@ -72,6 +72,9 @@ def test_two_days(rehearsal, tmp_path, capsys):
     assert list(found["commands"]) == FIRST_DAY + SECOND_DAY
     rehearsal("--folder", folder, "--out", out, "--only", "labels")  # which replaces the results of the same size
     assert [list(run["commands"]) for run in json.loads(out.read_text())["runs"]] == [["labels"]]
+    rehearsal("--folder", folder, "--out", out, "--only", "--heads", "knn")
+    assert list(json.loads(out.read_text())["runs"][0]["commands"]) == ["train, knn"]
+    assert (folder / "model-knn" / "predictor.json").is_file()
     # The tags of files are damaged, but most albums are found, and they are the right ones.
     owned = (folder / "owned.txt").read_text().splitlines()
     matches = pq.read_table(DataRoot(folder).matches).to_pylist()

@@ -2,6 +2,7 @@
 
     python scripts/bench/rehearsal.py --tracks 300000 --listed 300000 --labels 1049
     python scripts/bench/rehearsal.py --tracks 300000 --folder made/ --only "tag, JSON Lines" "similar"
+    python scripts/bench/rehearsal.py --tracks 300000 --folder made/ --only --heads auto mlp lightgbm
     python scripts/bench/rehearsal.py --tracks 300000 --out scripts/bench/rehearsal.json
 
 `made_collection` describes the collection. There is no audio, so `eno scan` and `eno embed` have their own benchmarks
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,6 +51,8 @@ _ROOT = Path(__file__).parents[2]
 _RELABELLED = 0.01  # share of the albums
 _TRACK = "<track>"  # stands for the id of a track
 _SERVE = "serve"
+_LINEAR = "train, linear"
+_REST_S = 5.0  # after which the service has given back what it had read
 _MIB = 1000 / 1024  # `Service` counts thousands of KiB
 
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -58,7 +61,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "labels": ("labels",),
     "split": ("split",),
     "explore": ("explore",),
-    "train, linear": ("train", "--head", "linear"),
+    _LINEAR: ("train", "--head", "linear"),
     "evaluate": ("evaluate",),
     "tag, JSON Lines": ("tag", "--store", "store", "--json"),
     "tag, Parquet": ("tag", "--store", "store", "--format", "parquet", "--out", "tags.parquet"),
@@ -79,7 +82,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Usage:
-    """What a command took. Memory is that of its largest process, at its peak."""
+    """What a command took.
+
+    Memory is that of its largest process at its peak, with the pages of mapped files that it has read; that of the
+    service is the sum over its processes, with pages that they share counted once.
+    """
 
     seconds: float
     cpu: float
@@ -111,19 +118,32 @@ def _splits(folder: Path) -> dict[str, str]:
     return dict(zip(table["track_id"].to_pylist(), table["split"].to_pylist(), strict=True))
 
 
+def chosen_commands(only: Sequence[str] | None, heads: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return all commands, or some of them by name, and the training of further heads after that of the linear one."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, command in COMMANDS.items():
+        if only is None or name in only:
+            found[name] = command
+        if name == _LINEAR:
+            found |= {f"train, {head}": ("train", "--head", head, "--model", f"model-{head}") for head in heads}
+    return found
+
+
 def serve(folder: Path, track: str, report: Callable[[str, Usage], None]) -> None:
     """Start the service, ask it for the map and for similar tracks, and report both and the service itself."""
     service = Service(folder / "model", folder / "store", folder)
     try:
-        report("serve, until it answers", Usage(service.start_s, service.cpu_s(), service.peak_mb() * _MIB))
+        report("serve, until it answers", Usage(service.start_s, service.cpu_s(), service.peak_mb * _MIB))
         began, cpu = time.perf_counter(), service.cpu_s()
         status, _ = service.ask(service.connect(), "GET", "/v1/map")
         if status != 200:
             raise Failed(f"the map: status {status}")
         took = time.perf_counter() - began
-        report("serve, map", Usage(took, service.cpu_s() - cpu, service.peak_mb() * _MIB))
+        report("serve, map", Usage(took, service.cpu_s() - cpu, service.peak_mb * _MIB))
         address = f"http://127.0.0.1:{service.port}"
         report("similar --serve-url", run(folder, ("similar", track, "--serve-url", address)))
+        report("serve, at its peak", Usage(0.0, 0.0, service.peak_mb * _MIB))
+        time.sleep(_REST_S)
         report("serve, at rest", Usage(0.0, 0.0, service.memory_mb() * _MIB))
     finally:
         service.stop()
@@ -185,6 +205,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="keep the collection here")
     parser.add_argument("--only", nargs="*", metavar="COMMAND", choices=COMMANDS, help=f"of: {', '.join(COMMANDS)}")
+    parser.add_argument("--heads", nargs="*", default=[], metavar="HEAD", help="train these, too: knn, mlp, …")
     parser.add_argument("--out", type=Path, help="JSON file to add the results to")
     chosen = parser.parse_args()
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
@@ -194,11 +215,11 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "eno.toml").is_file():
             make(folder, size, chosen.seed)
-        only = COMMANDS if chosen.only is None else {name: COMMANDS[name] for name in COMMANDS if name in chosen.only}
-        used = rehearse(folder, only, chosen.seed)
+        commands = chosen_commands(chosen.only, chosen.heads)
+        used = rehearse(folder, commands, chosen.seed)
         if chosen.out is not None:
             add_results(chosen.out, size, used)
-    if missing := only.keys() - used.keys() - {_SERVE}:
+    if missing := commands.keys() - used.keys() - {_SERVE}:
         raise SystemExit(f"failed: {', '.join(sorted(missing))}")
 
 

@@ -10,15 +10,12 @@ pages counted once (Linux); what it includes of mapped files, the system may rec
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gzip
 import json
 import os
 import random
 import shutil
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote_plus
 
@@ -100,57 +97,37 @@ def add_predictor(folder: Path, count: int) -> None:
     PredictorParts(specs=(store.spec,), labels=labels, head=head, policies=(store.policy,)).save(folder / "served")
 
 
-@contextlib.contextmanager
-def watched(service: Service) -> Iterator[list[float]]:
-    """Record the memory of the service, in MB, ten times a second."""
-    found, stop = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not stop.wait(0.1):
-            with contextlib.suppress(OSError):
-                found.append(service.memory_mb())
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield found
-    finally:
-        stop.set()
-        thread.join()
-
-
 def report(service: Service) -> None:
     """Measure, and print the results."""
-    with watched(service) as memory:
-        ready, began = service.start_s, time.monotonic()
-        _, tags = service.ask(service.connect(), "GET", "/v1/tags")
-        print(f"ready after {ready:.1f} s; /v1/tags {time.monotonic() - began:.2f} s, {len(tags) / 1e3:.0f} kB")
-        connection = service.connect()
-        connection.timeout = 3600
-        began = time.monotonic()
-        connection.request("GET", "/v1/map", headers={"Accept-Encoding": "gzip"})
-        answer = connection.getresponse()
-        packed = answer.read()
-        assert answer.status == 200, packed
-        waited = time.monotonic() - began
-        count = json.loads(gzip.decompress(packed))["count"]
-        print(f"/v1/map with {count:,} tracks after {ready + waited:.0f} s: {len(packed) / 1e6:.2f} MB compressed")
-        began = time.monotonic()
-        service.ask(service.connect(), "GET", "/v1/tracks?q=first")
-        print(f"first search {1000 * (time.monotonic() - began):.0f} ms")
-        for words in _SEARCHES:
-            line = []
-            for clients in (1, 8):
+    ready, began = service.start_s, time.monotonic()
+    _, tags = service.ask(service.connect(), "GET", "/v1/tags")
+    print(f"ready after {ready:.1f} s; /v1/tags {time.monotonic() - began:.2f} s, {len(tags) / 1e3:.0f} kB")
+    connection = service.connect()
+    connection.timeout = 3600
+    began = time.monotonic()
+    connection.request("GET", "/v1/map", headers={"Accept-Encoding": "gzip"})
+    answer = connection.getresponse()
+    packed = answer.read()
+    assert answer.status == 200, packed
+    waited = time.monotonic() - began
+    count = json.loads(gzip.decompress(packed))["count"]
+    print(f"/v1/map with {count:,} tracks after {ready + waited:.0f} s: {len(packed) / 1e6:.2f} MB compressed")
+    began = time.monotonic()
+    service.ask(service.connect(), "GET", "/v1/tracks?q=first")
+    print(f"first search {1000 * (time.monotonic() - began):.0f} ms")
+    for words in _SEARCHES:
+        line = []
+        for clients in (1, 8):
 
-                def ask(_number: int, words: str = words) -> Request:
-                    return "GET", f"/v1/tracks?q={quote_plus(words)}", None
+            def ask(_number: int, words: str = words) -> Request:
+                return "GET", f"/v1/tracks?q={quote_plus(words)}", None
 
-                found = measure(service, clients, ask, seconds=2)
-                line.append(f"{clients} clients p50 {found['p50_ms']:.1f} ms, p99 {found['p99_ms']:.1f} ms")
-            total = json.loads(service.ask(service.connect(), "GET", f"/v1/tracks?limit=1&q={quote_plus(words)}")[1])
-            print(f"q={words!r}, {total['total']:,} tracks: {'; '.join(line)}", flush=True)
-        time.sleep(5)
-        print(f"memory: peak {max(memory):.0f} MB, at rest {memory[-1]:.0f} MB")
+            found = measure(service, clients, ask, seconds=2)
+            line.append(f"{clients} clients p50 {found['p50_ms']:.1f} ms, p99 {found['p99_ms']:.1f} ms")
+        total = json.loads(service.ask(service.connect(), "GET", f"/v1/tracks?limit=1&q={quote_plus(words)}")[1])
+        print(f"q={words!r}, {total['total']:,} tracks: {'; '.join(line)}", flush=True)
+    time.sleep(5)
+    print(f"memory: peak {service.peak_mb:.0f} MB, at rest {service.memory_mb():.0f} MB")
 
 
 def main() -> None:
