@@ -18,12 +18,13 @@ from eno.models.calibration.scaling import logits_of
 from eno.models.folds import OutOfFold
 from eno.models.heads import create_head, load_head
 from eno.models.label_weights import LabelWeights, SampleWeight
-from eno.models.training_data import TrainingData, check_labelled, select
+from eno.models.training_data import TrainingData, check_labelled, chunks, select
 from eno.models.types import Head, Labels, Vectors
 
 _TEMPERATURES = (0.02, 0.01, 0.005)  # a head whose mAP is lower by this much has a weight lower by a factor of e
 _BANDS = 3
 _NEGLIGIBLE = 0.02  # weight below which a head is left out
+_ROWS_AT_ONCE = 1_024  # in a blend of predictions
 _VALUES = 20_000_000  # rows times labels at most, on which weights are fitted
 
 
@@ -153,6 +154,7 @@ class BlendHead(BaseHead):
         if scores is not None:
             self.weights, blended = self._best_weights(some, scores)
             self.scores = dict(zip(map(_name, self.members), scores.tolist(), strict=True)) | {self.name: blended}
+        del some
         kept = np.flatnonzero(self.weights.max(axis=1) >= _NEGLIGIBLE).tolist()
         self.weights = self.weights[kept] / self.weights[kept].sum(axis=0)
         self.members = [self.members[place] for place in kept]
@@ -217,8 +219,10 @@ def _validated(head: Head, X: Vectors, Y: sparse.csr_array, weights: LabelWeight
 
 
 def _mean_logit(probabilities: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
-    logits = sum(weight * logits_of(one) for one, weight in zip(probabilities, weights, strict=True))
-    result: np.ndarray = np.asarray(expit(logits), np.float32)
+    result = np.empty(probabilities[0].shape, np.float32)
+    for rows in chunks(len(result), _ROWS_AT_ONCE):
+        logits = sum(weight * logits_of(one[rows]) for one, weight in zip(probabilities, weights, strict=True))
+        result[rows] = expit(logits)
     return result
 
 

@@ -104,8 +104,8 @@ class Fitting:
 
     def scores(self, calibrated: np.ndarray, rows: np.ndarray) -> Scores:
         """Return the sorted probabilities on some rows of the labels that vary."""
-        at = np.ix_(self.varying, rows)
-        return Scores(calibrated[at], self.truth[self.varying][:, rows], self.known_at(at))
+        known = self.known_at(np.ix_(self.varying, rows))
+        return Scores((calibrated[label, rows] for label in self.varying), self.truth[self.varying][:, rows], known)
 
     def known_at(self, at: Any) -> np.ndarray | None:
         """Return which labels are known at some places."""

@@ -7,7 +7,7 @@ classifiers to maximize F1 measure", ECML PKDD 2014.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeAlias
@@ -25,18 +25,17 @@ _PASSES = 10  # over all labels; two or three usually suffice
 class Scores:
     """Sorted probabilities of every label and of its positives, from arrays with one row per label.
 
-    Of a label that is known [shape=(k, n), dtype=bool] in some rows, the others do not count.
+    `probabilities` may come one label after the other. Of a label that is known [shape=(k, n), dtype=bool] in some
+    rows, the others do not count.
     """
 
-    def __init__(self, probabilities: np.ndarray, truth: sparse.csr_array, known: np.ndarray | None = None) -> None:
-        self.ranked = [
-            np.sort(row if known is None or not known[label].any() else row[known[label]])
-            for label, row in enumerate(probabilities)
-        ]
-        bounds = zip(truth.indptr[:-1], truth.indptr[1:], strict=True)
-        self.positives = [
-            np.sort(row[truth.indices[first:last]]) for row, (first, last) in zip(probabilities, bounds, strict=True)
-        ]
+    def __init__(
+        self, probabilities: Iterable[np.ndarray], truth: sparse.csr_array, known: np.ndarray | None = None
+    ) -> None:
+        self.ranked, self.positives = list[np.ndarray](), list[np.ndarray]()
+        for label, row in enumerate(probabilities):
+            self.ranked.append(np.sort(row if known is None or not known[label].any() else row[known[label]]))
+            self.positives.append(np.sort(row[truth.indices[truth.indptr[label] : truth.indptr[label + 1]]]))
         self.counts = np.diff(truth.indptr)
 
     @cached_property
