@@ -24,6 +24,20 @@ def directions(X, X_test):
     return normalize(scaler.transform(X)), normalize(scaler.transform(X_test))
 
 
+def test_the_index_of_a_fold_is_freed_before_that_of_all_rows_is_built(monkeypatch):
+    build, built, held = KNNHead._build, [], []
+
+    def counting(self, data, rows):
+        held.append(sum(one._index is not None for one in built))
+        built.append(self)
+        return build(self, data, rows)
+
+    monkeypatch.setattr(KNNHead, "_build", counting)
+    head = KNNHead(k=3, temperatures=0.1).fit(*clusters(0, 200))
+    assert held == [0, 1, 2, 3, 4, 0]
+    assert head.predict_proba(clusters(1, 5)[0]).shape == (5, 6)
+
+
 class TestVotes:
     def test_equal_scikit_learn_with_uniform_weights(self):
         (X, Y), (X_test, _) = clusters(0, 300), clusters(1, 50)
