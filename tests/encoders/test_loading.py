@@ -216,4 +216,5 @@ def test_checkpoints_in_several_files(tmp_path, pickled):
     (folder / f"{stem}.{suffix}.index.json").write_text(json.dumps(index))
     one, several = (load_encoder("clap", model=str(path), device="cpu") for path in (whole, folder))
     windows = music(one.spec.window_samples, one.spec.sample_rate)
-    np.testing.assert_array_equal(one.encode(windows), several.encode(windows))
+    # Not exactly equal: kernels may round differently where the weights lie differently in memory.
+    np.testing.assert_allclose(one.encode(windows), several.encode(windows), atol=1e-6)
