@@ -15,12 +15,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo test test-full setup browser lint types layers docs proto pytest dist clean
-.NOTPARALLEL:
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m scripts.demo $(if $(QUICK),--quick) $(DEMO)
 
-test: setup browser lint types layers docs pytest
+# Types and documents are checked while the tests run, which often wait. Each of the two keeps only one core busy.
+test: setup browser lint layers
+	$(MAKE) --no-print-directory --jobs=3 pytest types docs
+
+lint types layers pytest: setup
 
 test-full: test
 	$(BIN)/pytest -m full_size
