@@ -479,32 +479,27 @@ def test_a_clone_loses_what_another_run_said_about_its_result(stub, monkeypatch)
     assert set(task["tags"]) == mine | {"linear", "split 0a1b2d"}
 
 
-@pytest.mark.parametrize(
-    ("problem", "status", "message"),
-    [
-        (None, "completed", None),
-        ("LabelError: no labels", "failed", "LabelError: no labels"),
-        (INTERRUPTED, "stopped", "stopped by the user"),
-    ],
-)
-def test_an_imported_session_ends_as_the_run_did_and_is_imported_once(problem, status, message, stub, run):
-    lines = []
-    experiment = open_experiment(Tracking(mode="offline"), COMMAND, say=lines.append)
-    experiment.input_model("training 0123")
-    experiment.close(problem)
+def test_imported_sessions_end_as_the_runs_did_and_are_imported_once(stub, run):
+    sessions = []
+    for problem in (None, "LabelError: no labels", INTERRUPTED):
+        lines = []
+        experiment = open_experiment(Tracking(mode="offline"), COMMAND, say=lines.append)
+        experiment.input_model("training 0123")
+        experiment.close(problem)
+        sessions.append(session_file(lines))
     stub.models_create(
         {"name": "earlier", "tags": ["training 0123"], "task": "made-it", "uri": "http://x/predictor.zip"}
     )
-    session = session_file(lines)
-    for text in ("", "(imported before)"):
+    for before in (0, 3):
         found = subprocess.run(
-            [sys.executable, "-m", "eno", "tracking", "import", session],
+            [sys.executable, "-m", "eno", "tracking", "import", *sessions],
             capture_output=True, text=True, check=True, cwd=ROOT, env=os.environ,
         )  # fmt: skip
-        assert text in found.stdout
-    (task,) = stub.tasks.values()
-    assert (task["status"], task.get("status_message")) == (status, message)
-    assert task["parent"] == "made-it" and task["models"]["input"]
+        assert found.stdout.count("(imported before)") == before
+    assert [(task["status"], task.get("status_message")) for task in stub.tasks.values()] == [
+        ("completed", None), ("failed", "LabelError: no labels"), ("stopped", "stopped by the user"),
+    ]  # fmt: skip
+    assert all(task["parent"] == "made-it" and task["models"]["input"] for task in stub.tasks.values())
 
 
 def test_a_model_id_that_does_not_exist_is_named(stub):
