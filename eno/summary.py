@@ -46,7 +46,7 @@ def label_import_lines(report: LabelImportReport) -> list[str]:
     if report.values:
         lines.append(f"{report.values:,} labels have a value below 1; from 0.5 on, they count as present")
     if report.negatives:
-        lines.append(f"{report.negatives:,} of them have a row of zeros, so are known to have none of these labels")
+        lines.append(f"known to have none of these labels, from rows of zeros: {report.negatives:,}")
     if report.skipped:
         lines.append(f"{len(report.skipped):,} left out, for example:")
     return lines + [f"  {one}" for one in report.skipped[:_EXAMPLES]]

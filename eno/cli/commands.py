@@ -106,7 +106,10 @@ def command(
     def register(function: Function) -> Function:
         flat = _flattened(function)
         kind = type("EnoCommand", (EnoCommand,), attributes)
-        app.command(name, cls=kind, rich_help_panel=panel)(flat)
+        # Rich would keep the line breaks of the docstring, which are those of another width.
+        paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+        text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        app.command(name, cls=kind, rich_help_panel=panel, help=text)(flat)
         return flat
 
     return register

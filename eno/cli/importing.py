@@ -148,7 +148,7 @@ def _folders(
         labels = ", ".join(f"{family} {name}" for family, name in items[0].labels)
         print_lines([f"example {items[0].track_ids[0]}: {labels}"])
     artists, tagged = named_after_artists(items, library.tracks)
-    if artists > _MOSTLY * tagged:
+    if artists and artists >= _MOSTLY * tagged:
         warn(
             f"{artists:,} of {tagged:,} tracks have the name of their artist as a label. If their folders do not name "
             "genres, describe them with a pattern, such as '{artist}/{album} [{genre}]', or try: eno import tags"

@@ -1,5 +1,6 @@
 """What all commands share: groups of options, former spellings, and no option twice."""
 
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,15 @@ def test_every_command_that_prints_results_has_json():
     for name, one in _commands().items():
         options = {option for parameter in one.params for option in parameter.opts}
         assert ("--json" in options) == (name not in without), name
+
+
+def test_paragraphs_of_a_help_text_are_filled(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = CliRunner().invoke(app, ["import", "csv", "--help"]).output
+    paragraph = shown.partition("Labels are in")[2].partition("\n \n")[0].rstrip()
+    lines = [line.strip() for line in f"Labels are in{paragraph}".splitlines()]
+    for line, after in itertools.pairwise(filter(None, lines[: lines.index("")])):
+        assert len(line) + len(after.split()[0]) >= 57, line  # two columns of margin and a space
 
 
 def test_commands_are_listed_in_the_order_of_the_work():
