@@ -88,7 +88,6 @@ def project(
     """
     method = choose_method(method, len(vectors))
     principal = _principal(vectors)
-    forget(vectors)
     if method == "pca":
         return principal
     from eno.mapping.umap_layout import umap_layout
@@ -127,3 +126,4 @@ def _blocks(vectors: np.ndarray | MappedView | RowView) -> Iterator[tuple[slice,
     for first in range(0, len(vectors), step):
         part = slice(first, first + step)
         yield part, np.asarray(vectors[part], np.float64)
+        forget(vectors)

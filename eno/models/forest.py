@@ -94,6 +94,7 @@ class ForestHead(BaseHead):
             "constant": data.constant_labels(),
             "base_rates": base_rates,
         }
+        del trees
         self._sort_leaves()
 
     def _forget(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from eno.views import RowView
+from eno.views import RowView, forget
 
 VALUES_AT_ONCE = 4_000_000
 """Values per block that is processed at once."""
@@ -29,6 +29,7 @@ class VectorSample:
         step = max(1, VALUES_AT_ONCE // (layers * dim))
         for first in range(0, len(self._rows), step):
             block = check_finite(self._vectors[self._rows[first : first + step]], self._shape)
+            forget(self._vectors)
             block = block[block.any(axis=(1, 2))]
             if len(block):
                 yield block
