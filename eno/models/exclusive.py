@@ -14,25 +14,45 @@ from eno.models.label_weights import LabelWeights
 
 _MIN_ROWS = 20  # with one label each; fewer may have no second label by chance
 _MIN_SHARE = 0.9  # of the rows in which the labels are known that have one of them
+_RAREST = 1e-7  # share of the rows that do not have a label
+
+
+@dataclass(frozen=True)
+class ExclusiveFamily:
+    """Labels of which no training row has two.
+
+    Attributes
+    ----------
+    labels : tuple of int
+        Their indices.
+    shares : tuple of float
+        Share of the training rows that have each of them.
+    none : float
+        Share of the training rows that have none of them.
+    """
+
+    labels: tuple[int, ...]
+    shares: tuple[float, ...]
+    none: float
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """What is added to the logits of the labels [shape=(len(labels),), dtype=float32]."""
+        offsets: np.ndarray = np.log(np.maximum(1 - np.array(self.shares), _RAREST)).astype(np.float32)
+        return offsets
 
 
 @dataclass(frozen=True)
 class ExclusiveLabels:
-    """Sets of labels of which no training row has two.
+    """All families of labels that exclude each other.
 
-    Heads fit every label on its own. Where one label rules out the others, the softmax of their logits ranks tracks
-    better within each label; ``docs/benchmarks.md`` has measurements.
-
-    Attributes
-    ----------
-    families : tuple of tuple of int
-        Indices of the labels of each set.
-    complete : tuple of bool
-        Whether each training row has a label of the set; otherwise a row may have none, which competes with them.
+    Heads fit every label on its own. Where one label rules out the others, they compete: probabilities are the softmax
+    of the logits plus ``log(1 - share)`` of each label. A head that knows nothing about a track gives the shares
+    themselves, which stay as they are. It is Bayes' rule, if all rows without a label have similar vectors.
+    ``docs/benchmarks.md`` has measurements.
     """
 
-    families: tuple[tuple[int, ...], ...] = ()
-    complete: tuple[bool, ...] = ()
+    families: tuple[ExclusiveFamily, ...] = ()
 
     @classmethod
     def of(cls, Y: sparse.csr_array, weights: LabelWeights) -> Self:
@@ -50,35 +70,38 @@ class ExclusiveLabels:
         found = []
         for one in range(shape[1]):
             labels = np.flatnonzero(family == one)
-            known = (weights.rows[:, np.unique(weights.family[labels])] > 0).all(axis=1)
+            of_rows = weights.rows[:, np.unique(weights.family[labels])]
+            known = np.flatnonzero((of_rows > 0).all(axis=1))
             number, with_one = numbers[known, one], int(numbers[known, one].sum())
             is_exclusive = number.max(initial=0) == 1 and (sums[known, one] == number).all()
-            if len(labels) > 1 and is_exclusive and with_one >= max(_MIN_ROWS, _MIN_SHARE * len(number)):
-                found.append((tuple(labels.tolist()), with_one == len(number)))
-        return cls(*zip(*found, strict=True)) if found else cls()
+            if len(labels) > 1 and is_exclusive and with_one >= max(_MIN_ROWS, _MIN_SHARE * len(known)):
+                weight = of_rows[known].mean(axis=1, dtype=np.float64)
+                shares = (weight @ Y[known][:, labels]) / weight.sum()
+                none = 0.0 if with_one == len(known) else float(1 - shares.sum())
+                found.append(ExclusiveFamily(tuple(labels.tolist()), tuple(shares.tolist()), none))
+        return cls(tuple(found))
 
     def __bool__(self) -> bool:
         return bool(self.families)
 
     def compete(self, probabilities: np.ndarray) -> np.ndarray:
-        """Return probabilities [shape=(n, k)] whose sum over the labels of each set is 1, or less if it has gaps."""
+        """Return probabilities [shape=(n, k)] whose sum over each family is 1, or less if some rows have none of it."""
         if not self.families:
             return probabilities
         result = np.array(probabilities, np.float32)
-        for labels, complete in zip(self.families, self.complete, strict=True):
-            logits = logits_of(result[:, labels])
-            none = np.zeros((len(logits), 0 if complete else 1), np.float32)
-            result[:, labels] = softmax(np.hstack([logits, none]), axis=1)[:, : len(labels)]
+        for one in self.families:
+            labels = list(one.labels)
+            logits = logits_of(result[:, labels]) + one.offsets
+            if one.none:
+                logits = np.hstack([logits, np.full((len(logits), 1), np.log(one.none), np.float32)])
+            result[:, labels] = softmax(logits, axis=1)[:, : len(labels)]
         return result
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return the sets as values for JSON."""
-        return [
-            {"labels": list(labels), "complete": complete}
-            for labels, complete in zip(self.families, self.complete, strict=True)
-        ]
+        """Return the families as values for JSON."""
+        return [{"labels": one.labels, "shares": one.shares, "none": one.none} for one in self.families]
 
     @classmethod
     def from_json(cls, content: list[dict[str, Any]]) -> Self:
         """Undo `to_json`."""
-        return cls(tuple(tuple(one["labels"]) for one in content), tuple(bool(one["complete"]) for one in content))
+        return cls(tuple(ExclusiveFamily(tuple(one["labels"]), tuple(one["shares"]), one["none"]) for one in content))

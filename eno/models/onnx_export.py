@@ -91,13 +91,13 @@ def _model(head: BaseHead) -> ModelProto:
 def _competing(probabilities: str, logits: str, exclusive: ExclusiveLabels, add: Any) -> str:
     """Add the nodes of labels that exclude each other, and return the name of all probabilities."""
     clipped = add("Clip", logits, *(np.array(logits_of(np.array(edge)), np.float32) for edge in (0, 1)))
-    for labels, complete in zip(exclusive.families, exclusive.complete, strict=True):
-        columns = np.array(labels, np.int64)
-        competing = add("Gather", clipped, columns, axis=1)
-        if not complete:
-            none = add("Mul", add("ReduceSum", competing, np.array([1], np.int64)), np.zeros(1, np.float32))
-            competing = add("Concat", competing, none, axis=1)
-        shares = add("Gather", add("Softmax", competing, axis=1), np.arange(len(labels)), axis=1)
+    for one in exclusive.families:
+        columns = np.array(one.labels, np.int64)
+        competing = add("Add", add("Gather", clipped, columns, axis=1), one.offsets)
+        if one.none:
+            zeros = add("Mul", add("ReduceSum", competing, np.array([1], np.int64)), np.zeros(1, np.float32))
+            competing = add("Concat", competing, add("Add", zeros, np.log([one.none])), axis=1)
+        shares = add("Gather", add("Softmax", competing, axis=1), np.arange(len(columns)), axis=1)
         # Scatters along the labels: the places of a row are those of every row.
         places = add("Expand", columns[None], add("Shape", shares))
         probabilities = add("ScatterElements", probabilities, places, shares, axis=1)

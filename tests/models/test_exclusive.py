@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from eno.models import create_head, load_head
-from eno.models.exclusive import ExclusiveLabels
+from eno.models.exclusive import ExclusiveFamily, ExclusiveLabels
 from eno.models.label_weights import LabelWeights
 from eno.registry import TRAINED_HEADS
 
@@ -23,11 +23,19 @@ class TestWhichLabels:
     GENRES = np.tile(np.eye(3), (10, 1))
 
     def test_all_if_each_row_has_one(self):
-        assert found(self.GENRES) == ExclusiveLabels(((0, 1, 2),), (True,))
+        (family,) = found(self.GENRES[:29]).families
+        assert (family.labels, family.none) == ((0, 1, 2), 0)
+        np.testing.assert_allclose(family.shares, [10 / 29, 10 / 29, 9 / 29])
 
     def test_a_row_may_have_none(self):
-        assert found(np.vstack([self.GENRES, np.zeros((2, 3))])) == ExclusiveLabels(((0, 1, 2),), (False,))
+        (family,) = found(np.vstack([self.GENRES, np.zeros((2, 3))])).families
+        np.testing.assert_allclose([*family.shares, family.none], np.array([10, 10, 10, 2]) / 32)
         assert not found(np.vstack([self.GENRES, np.zeros((20, 3))]))
+
+    def test_shares_are_weighted(self):
+        weights = np.repeat([1, 3], 15)
+        (family,) = found(np.repeat(np.eye(2), 15, axis=0), weights).families
+        np.testing.assert_allclose(family.shares, [0.25, 0.75])
 
     @pytest.mark.parametrize("row", [[1, 1, 0], [0.7, 0, 0], [0.5, 0.5, 0]])
     def test_none_if_a_row_has_two_or_values_between_0_and_1(self, row):
@@ -41,20 +49,32 @@ class TestWhichLabels:
         Y = np.hstack([moods[:, :1], self.GENRES, moods[:, 1:]])
         Y[:2, 1:4] = 0
         known = np.ones((30, 2))
-        family = np.array([0, 1, 1, 1, 0])
-        assert found(Y, LabelWeights.of_families(known, family)) == ExclusiveLabels(((1, 2, 3),), (False,))
-        known[:2, 1] = 0
-        assert found(Y, LabelWeights.of_families(known, family)) == ExclusiveLabels(((1, 2, 3),), (True,))
+        for none in (2 / 30, 0):
+            (family,) = found(Y, LabelWeights.of_families(known, np.array([0, 1, 1, 1, 0]))).families
+            assert (family.labels, family.none) == ((1, 2, 3), pytest.approx(none))
+            known[:2, 1] = 0
         assert not found(Y)
 
 
-def test_probabilities_compete_by_their_odds():
-    probabilities = np.array([[0.5, 0.75, 0.2], [0.1, 0.1, 0.9]], np.float32)
-    odds = probabilities[:, :2] / (1 - probabilities[:, :2])
-    for complete, none in ((True, 0), (False, 1)):
-        result = ExclusiveLabels(((0, 1),), (complete,)).compete(probabilities)
-        np.testing.assert_allclose(result[:, :2], odds / (none + odds.sum(axis=1, keepdims=True)), rtol=1e-5)
-        np.testing.assert_array_equal(result[:, 2], probabilities[:, 2])
+class TestCompetition:
+    def test_shares_stay_as_they_are(self):
+        for shares, none in (([0.5, 0.2, 0.3], 0.0), ([0.5, 0.2, 0.25], 0.05), ([1.0, 0.0, 0.0], 0.0)):
+            labels = ExclusiveLabels((ExclusiveFamily((0, 1, 3), tuple(shares), none),))
+            before = np.array([[*shares[:2], 0.9, shares[2]]], np.float32)
+            np.testing.assert_allclose(labels.compete(before), before, atol=1e-6)
+
+    def test_follows_bayes_rule(self):
+        # Three genres with normally distributed vectors, far apart in different directions.
+        shares, means = np.array([0.6, 0.3, 0.1]), 4 * np.eye(3)
+        X = np.random.default_rng(0).standard_normal((2000, 3)) + means[np.repeat(range(3), [1200, 600, 200])]
+        densities = shares * np.exp(-0.5 * np.square(X[:, np.newaxis] - means).sum(axis=2))
+        posterior = densities / densities.sum(axis=1, keepdims=True)
+        # Of each genre against the rest, what a head would learn whose rest is alike everywhere.
+        odds = densities / shares / np.exp(-0.5 * np.square(X).sum(axis=1, keepdims=True)) * shares / (1 - shares)
+        labels = ExclusiveLabels((ExclusiveFamily((0, 1, 2), tuple(shares), 0.0),))
+        found = labels.compete(odds / (1 + odds))
+        sure = (odds < 1e6).all(axis=1)  # others are 1 in float32
+        np.testing.assert_allclose(found[sure], posterior[sure], atol=1e-3)
 
 
 @pytest.fixture(scope="module")

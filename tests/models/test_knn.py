@@ -16,6 +16,7 @@ def clusters(seed: int, n: int, dim: int = 16, labels: int = 6):
     rng = np.random.default_rng(seed)
     near = rng.integers(0, len(centres), n)
     Y = (near[:, np.newaxis] % labels == np.arange(labels)).astype(np.float32)
+    Y[0, :2] = 1  # labels that exclude each other would compete
     return ((centres[near] + rng.standard_normal((n, dim))) * units).astype(np.float32), Y
 
 
