@@ -20,16 +20,16 @@ ENCODERS = {
 }
 """Name → ``module:class`` of every encoder."""
 HEADS = {
-    "auto": "eno.models.auto:AutoHead",
-    "mlp": "eno.models.mlp:MLPHead",
-    "linear": "eno.models.linear:LinearHead",
-    "lightgbm": "eno.models.lgbm.head:LightGBMHead",
-    "forest": "eno.models.forest:ForestHead",
-    "kernel": "eno.models.kernel:KernelHead",
-    "knn": "eno.models.knn:KNNHead",
-    "blend": "eno.models.blend:BlendHead",
-    "zero_shot": "eno.models.zero_shot:ZeroShotHead",
-    "probabilities": "eno.models.identity:IdentityHead",
+    "auto": "eno.models.heads.auto:AutoHead",
+    "mlp": "eno.models.heads.mlp:MLPHead",
+    "linear": "eno.models.heads.linear:LinearHead",
+    "lightgbm": "eno.models.heads.lgbm.head:LightGBMHead",
+    "forest": "eno.models.heads.forest:ForestHead",
+    "kernel": "eno.models.heads.kernel:KernelHead",
+    "knn": "eno.models.heads.knn:KNNHead",
+    "blend": "eno.models.heads.blend:BlendHead",
+    "zero_shot": "eno.models.heads.zero_shot:ZeroShotHead",
+    "probabilities": "eno.models.heads.identity:IdentityHead",
 }
 """Name → ``module:class`` of every head."""
 

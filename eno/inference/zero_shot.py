@@ -13,7 +13,7 @@ from eno.encoders import Encoder
 from eno.encoders.text import TextEncoder
 from eno.errors import ConfigError, LabelError
 from eno.files import csv_records, read_lines
-from eno.models.zero_shot import ZeroShotHead
+from eno.models.heads.zero_shot import ZeroShotHead
 
 DEFAULT_TEMPLATES = ("This audio is a {} song.", "{} music", "a {} track", "The music is {}.")
 """The first template is from CLAP's authors; averaging over several makes results less dependent on wording."""

@@ -1,4 +1,4 @@
-"""Heads: embeddings → tag probabilities. Every kind of head has its own module.
+"""Heads: embeddings → tag probabilities. Every kind of head has its own module in `eno.models.heads`.
 
 Create a head by name (`create_head`), load a saved one (`load_head`), or import its class
 (``from eno.models import MLPHead``). Its module, and the library it needs, are imported only then.
@@ -13,16 +13,16 @@ from eno.models.types import Head, Labels, RowSource, Vectors
 from eno.registry import HEADS, import_class
 
 if TYPE_CHECKING:
-    from eno.models.auto import AutoHead
-    from eno.models.blend import BlendHead
-    from eno.models.forest import ForestHead
-    from eno.models.identity import IdentityHead
-    from eno.models.kernel import KernelHead
-    from eno.models.knn import KNNHead
-    from eno.models.lgbm.head import LightGBMHead
-    from eno.models.linear import LinearHead
-    from eno.models.mlp import MLPHead
-    from eno.models.zero_shot import ZeroShotHead
+    from eno.models.heads.auto import AutoHead
+    from eno.models.heads.blend import BlendHead
+    from eno.models.heads.forest import ForestHead
+    from eno.models.heads.identity import IdentityHead
+    from eno.models.heads.kernel import KernelHead
+    from eno.models.heads.knn import KNNHead
+    from eno.models.heads.lgbm.head import LightGBMHead
+    from eno.models.heads.linear import LinearHead
+    from eno.models.heads.mlp import MLPHead
+    from eno.models.heads.zero_shot import ZeroShotHead
 
 __all__ = [
     "HEADS",

@@ -265,7 +265,7 @@ class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         write_json(folder / HEAD_FILE, head | state)
         checkpoint = getattr(self, "checkpoint", None)
         if checkpoint is not None and Path(checkpoint).is_dir():
-            from eno.models.lgbm.checkpoint import remove_checkpoint
+            from eno.models.heads.lgbm.checkpoint import remove_checkpoint
 
             remove_checkpoint(Path(checkpoint))
 

@@ -14,8 +14,8 @@ from eno.files import replace_file
 from eno.models.base import BaseHead
 from eno.models.calibration.scaling import logits_of
 from eno.models.exclusive import ExclusiveLabels
-from eno.models.linear import LinearHead
-from eno.models.mlp import MLPHead
+from eno.models.heads.linear import LinearHead
+from eno.models.heads.mlp import MLPHead
 from eno.version import __version__
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from eno.encoders.cards import CARDS, is_present
 from eno.encoders.checkpoints import locate
 from eno.encoders.torch_encoder import keep_norms_float32
 from eno.errors import ConfigError, ModelError, UnknownName, WeightsError
-from eno.models.mlp import MLPHead
+from eno.models.heads.mlp import MLPHead
 from eno.registry import import_class
 from tests.checkpoints import music, save_clap
 

@@ -20,7 +20,7 @@ from eno.errors import ConfigError, ModelError, NotFitted, UnknownName
 from eno.evaluation.metrics import evaluate
 from eno.models import create_head, load_head
 from eno.models.calibration.calibrate import fit_calibration
-from eno.models.mlp import MLPHead
+from eno.models.heads.mlp import MLPHead
 from eno.testing import HEAD_CHECKS
 from eno.testing.heads import half_spaces as problem
 

@@ -7,8 +7,8 @@ from scipy.stats import norm
 from eno.evaluation.metrics import evaluate
 from eno.models.calibration.calibrate import fit_calibration
 from eno.models.calibration.thresholds import NEVER
+from eno.models.heads.linear import LinearHead
 from eno.models.hierarchy import agree, agreeing_thresholds, raise_ancestors
-from eno.models.linear import LinearHead
 
 PAIRS = np.array([[0, 1], [0, 2], [1, 2], [3, 2]])
 """Label 0 below 1 below 2, and 3 below 2; 4 is on its own."""

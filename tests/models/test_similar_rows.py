@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from eno.models.linear import LinearHead
+from eno.models.heads.linear import LinearHead
 from eno.models.training_data import TrainingData, similar_rows
 
 

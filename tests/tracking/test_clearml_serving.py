@@ -16,7 +16,7 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.encoders.stats import Stats
 from eno.inference.predictor import EnoPredictor
 from eno.models.familiarity import Familiarity
-from eno.models.linear import LinearHead
+from eno.models.heads.linear import LinearHead
 from eno.tracking.clearml_serving import Preprocess, _from_form
 from tests.audio_files import music
 from tests.clearml_stub import clearml_stub, schema_problems

@@ -5,7 +5,7 @@ import pytest
 
 from eno.data.labels.encoder import LabelEncoder
 from eno.errors import ConfigError, TrainingError
-from eno.models.mlp import MLPHead
+from eno.models.heads.mlp import MLPHead
 from eno.training.collection import Collection
 from eno.training.feedback import Correction, Corrections, Feedback
 from eno.training.tune import tune

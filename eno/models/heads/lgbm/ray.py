@@ -9,7 +9,7 @@ from uuid import uuid4
 import numpy as np
 
 from eno.errors import EnoError, MissingExtra
-from eno.models.lgbm.labels import BoostingOptions, LabelTrainer, LabelTrees, Rows
+from eno.models.heads.lgbm.labels import BoostingOptions, LabelTrainer, LabelTrees, Rows
 from eno.models.training_data import TrainingData, chunks, take
 from eno.models.types import Vectors
 
@@ -18,7 +18,7 @@ _trainers: dict[str, LabelTrainer] = {}  # of the worker process: at most one
 
 
 def train_on_ray(data: TrainingData, options: BoostingOptions, labels: Sequence[int]) -> Iterator[LabelTrees]:
-    """Do the same as `eno.models.lgbm.labels.train_in_threads` on a Ray cluster, or on a local Ray if there is none.
+    """Do the same as `eno.models.heads.lgbm.labels.train_in_threads` on a Ray cluster, or else on a local Ray.
 
     ``$RAY_ADDRESS`` selects the cluster; eno must be installed there. Vectors and labels are put into Ray's object
     store. Each worker process bins the vectors once, and trains with one thread.

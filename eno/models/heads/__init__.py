@@ -1,4 +1,4 @@
-"""Create heads by name, and load them from their folders."""
+"""The heads, one per module; this module creates them by name, and loads them from their folders."""
 
 from __future__ import annotations
 

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesRegressor
 
-from eno.models import forest
-from eno.models.forest import ForestHead
-from eno.models.heads import load_head
+from eno.models.heads import forest, load_head
+from eno.models.heads.forest import ForestHead
 from tests.models.test_heads import problem
 
 

@@ -17,8 +17,8 @@ from eno.cores import usable_cores
 from eno.errors import TrainingError
 from eno.files import replace_file
 from eno.models.base import TREES, BaseHead
-from eno.models.lgbm.checkpoint import LabelCheckpoint, key_of
-from eno.models.lgbm.labels import BoostingOptions, LabelTrees, train_in_threads
+from eno.models.heads.lgbm.checkpoint import LabelCheckpoint, key_of
+from eno.models.heads.lgbm.labels import BoostingOptions, LabelTrees, train_in_threads
 from eno.models.training_data import TrainingData
 from eno.models.types import Count, Positive
 
@@ -54,7 +54,7 @@ class LightGBMHead(BaseHead):
     threads : int, optional
         Labels that are trained at once; by default one per core. On Ray the cluster decides.
     executor : {"local", "ray"}
-        Train on this machine or on a Ray cluster (see `eno.models.lgbm.ray`), with the same result.
+        Train on this machine or on a Ray cluster (see `eno.models.heads.lgbm.ray`), with the same result.
     checkpoint : Path or str, optional
         Folder for the labels trained so far, with a folder in it for each fold. Training with the same data and
         settings resumes from it, until the head is saved.
@@ -152,7 +152,7 @@ class LightGBMHead(BaseHead):
         )
         try:
             if self.executor == "ray":
-                from eno.models.lgbm.ray import train_on_ray
+                from eno.models.heads.lgbm.ray import train_on_ray
 
                 yield from train_on_ray(data, options, labels)
             else:

@@ -13,7 +13,7 @@ from eno.devices import resolve_device
 from eno.models.average_precision import ValidationScore, validation_score
 from eno.models.base import BaseHead
 from eno.models.folds import mean_by_choice
-from eno.models.linear_fit import Objective, Solver, Weights
+from eno.models.heads.linear_fit import Objective, Solver, Weights
 from eno.models.training_data import TrainingData, take
 from eno.models.types import Count, NonNegative
 

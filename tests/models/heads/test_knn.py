@@ -5,8 +5,9 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.preprocessing import StandardScaler, normalize
 
-from eno.models import knn, load_head
-from eno.models.knn import KNNHead
+from eno.models import load_head
+from eno.models.heads import knn
+from eno.models.heads.knn import KNNHead
 
 
 def clusters(seed: int, n: int, dim: int = 16, labels: int = 6):

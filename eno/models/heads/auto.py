@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from eno.models.base import BaseHead, part_of
-from eno.models.blend import BlendHead
 from eno.models.folds import OutOfFold
+from eno.models.heads.blend import BlendHead
 from eno.models.types import Positive
 
 _FORESEEABLE = 0.1  # of the steps, after which the time that a head needs is estimated
@@ -27,12 +27,12 @@ class AutoHead(BlendHead):
     heads : sequence of str
         Names of heads, in the order in which they are tried.
     options, seed
-        See `eno.models.blend.BlendHead`.
+        See `eno.models.heads.blend.BlendHead`.
 
     Attributes
     ----------
     members, weights, scores
-        See `eno.models.blend.BlendHead`.
+        See `eno.models.heads.blend.BlendHead`.
     given_up : dict of str to float
         By name of the heads that were given up, the seconds that each of them would have taken; None if no time was
         left to try it.

@@ -8,8 +8,8 @@ from sklearn.metrics import average_precision_score, log_loss
 from sklearn.preprocessing import StandardScaler
 
 from eno.evaluation.metrics import evaluate
-from eno.models import linear, linear_fit
-from eno.models.linear import LinearHead
+from eno.models.heads import linear, linear_fit
+from eno.models.heads.linear import LinearHead
 from tests.models.test_heads import problem
 
 

@@ -17,8 +17,8 @@ from eno.models.average_precision import macro_map
 from eno.models.bags import Bags
 from eno.models.base import BaseHead
 from eno.models.epochs import EarlyStopping, Epoch, mixup
+from eno.models.heads.perceptron import Perceptron, Pooling
 from eno.models.losses import ClassWeights, Loss, MultiLabelLoss, positive_weights
-from eno.models.perceptron import Perceptron, Pooling
 from eno.models.training_data import TrainingData, check_finite, chunks, take
 from eno.models.types import Count, NonNegative, Positive, Share, Vectors
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from eno.models import auto, load_head
-from eno.models.auto import AutoHead
-from eno.models.blend import BlendHead
+from eno.models import load_head
+from eno.models.heads import auto
+from eno.models.heads.auto import AutoHead
+from eno.models.heads.blend import BlendHead
 from eno.testing.heads import half_spaces
 
 HEADS = ("linear", "forest", "knn")

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from eno.errors import TrainingError
 from eno.models import MLPHead, load_head
 from eno.models.bags import Bags
-from eno.models.mlp import _rate, _repeated
+from eno.models.heads.mlp import _rate, _repeated
 from tests.models.test_heads import problem
 
 
@@ -142,7 +142,7 @@ class TestTraining:
             MLPHead(learning_rate=1e30, max_epochs=5, weight_decay=0.0, device="cpu").fit(X, Y)
 
     def test_large_validation_split_is_sampled(self, monkeypatch):
-        monkeypatch.setattr("eno.models.mlp._VAL_ROWS", 50)
+        monkeypatch.setattr("eno.models.heads.mlp._VAL_ROWS", 50)
         X, Y = problem()
         head = MLPHead(hidden=(8,), max_epochs=2, device="cpu")
         sampled = []

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from eno.models.linear import LinearHead
+from eno.models.heads.linear import LinearHead
 from eno.models.training_data import TrainingData, take
 from eno.models.types import Count, NonNegative, Positive, Vectors
 
@@ -29,7 +29,7 @@ class KernelHead(LinearHead):
     gamma : float
         The kernel is ``exp(-gamma / dim * squared distance)``; 1 is the default of scikit-learn's `SVC`.
     l2, max_iterations, seed
-        See `eno.models.linear.LinearHead`.
+        See `eno.models.heads.linear.LinearHead`.
 
     Notes
     -----

@@ -13,7 +13,7 @@ import lightgbm as lgb
 import numpy as np
 
 from eno.files import read_json_object, write_json
-from eno.models.lgbm.labels import LabelTrees
+from eno.models.heads.lgbm.labels import LabelTrees
 from eno.models.training_data import TrainingData, chunks, take
 
 logger = logging.getLogger(__name__)

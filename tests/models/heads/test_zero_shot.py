@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from eno.errors import ModelError
 from eno.models import create_head, load_head
-from eno.models.zero_shot import ZeroShotHead
+from eno.models.heads.zero_shot import ZeroShotHead
 
 
 def unit(vectors):

@@ -10,7 +10,7 @@ from eno.models import create_head, load_head
 from eno.models.average_precision import macro_map
 from eno.models.bags import Bags
 from eno.models.base import BaseHead
-from eno.models.blend import BlendHead
+from eno.models.heads.blend import BlendHead
 
 
 class Fixed(BaseHead):

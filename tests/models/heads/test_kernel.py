@@ -8,8 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from eno.evaluation.metrics import evaluate
-from eno.models.kernel import KernelHead
-from eno.models.linear import LinearHead
+from eno.models.heads.kernel import KernelHead
+from eno.models.heads.linear import LinearHead
 from tests.models.test_heads import problem
 
 

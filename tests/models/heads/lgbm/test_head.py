@@ -15,12 +15,12 @@ from scipy import sparse
 from eno.errors import MissingExtra, TrainingError
 from eno.evaluation.metrics import evaluate
 from eno.models import load_head, training_data
-from eno.models.lgbm import labels as lgbm_labels
-from eno.models.lgbm.head import LightGBMHead
-from eno.models.lgbm.labels import LabelTrainer, choose_rows
+from eno.models.heads.lgbm import labels as lgbm_labels
+from eno.models.heads.lgbm.head import LightGBMHead
+from eno.models.heads.lgbm.labels import LabelTrainer, choose_rows
 from tests.models.test_heads import problem
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def arrays_of(head):
@@ -184,10 +184,10 @@ OPTIONS = {"rounds": 15, "feature_fraction": 0.5, "threads": 1}
 
 RUN = """
 import sys, time
-from eno.models.lgbm.head import LightGBMHead
-from eno.models.lgbm.labels import LabelTrainer
+from eno.models.heads.lgbm.head import LightGBMHead
+from eno.models.heads.lgbm.labels import LabelTrainer
 from tests.models.test_heads import problem
-from tests.models.lgbm.test_head import OPTIONS
+from tests.models.heads.lgbm.test_head import OPTIONS
 
 train = LabelTrainer.train
 
@@ -302,9 +302,9 @@ RUN_ON_RAY = """
 import json, sys
 import ray
 from eno.models import load_head, training_data
-from eno.models.lgbm.head import LightGBMHead
+from eno.models.heads.lgbm.head import LightGBMHead
 from tests.models.test_heads import problem
-from tests.models.lgbm.test_head import OPTIONS, assert_same_head
+from tests.models.heads.lgbm.test_head import OPTIONS, assert_same_head
 
 ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
 head = LightGBMHead(**OPTIONS, executor="ray", max_rows=200).fit(*problem(labels=9))

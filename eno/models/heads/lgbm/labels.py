@@ -44,7 +44,7 @@ class LabelTrees(NamedTuple):
 
 @dataclass(frozen=True)
 class BoostingOptions:
-    """LightGBM's own parameters, and options of `eno.models.lgbm.head.LightGBMHead`."""
+    """LightGBM's own parameters, and options of `eno.models.heads.lgbm.head.LightGBMHead`."""
 
     parameters: dict[str, Any]
     rounds: int
