@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -47,8 +47,9 @@ class ExclusiveLabels:
     """All families of labels that exclude each other.
 
     Heads fit every label on its own. Where one label rules out the others, they compete: probabilities are the softmax
-    of the logits plus ``log(1 - share)`` of each label. A head that knows nothing about a track gives the shares
-    themselves, which stay as they are. It is Bayes' rule, if all rows without a label have similar vectors.
+    of the logits plus ``log(1 - share)`` of each label. If a head knows nothing about a track, it predicts the shares
+    themselves, and they stay as they are. This is Bayes' rule, assuming that a track is equally likely among the rows
+    without a label, whichever label that is.
     ``docs/benchmarks.md`` has measurements.
     """
 
@@ -99,7 +100,7 @@ class ExclusiveLabels:
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the families as values for JSON."""
-        return [{"labels": one.labels, "shares": one.shares, "none": one.none} for one in self.families]
+        return [asdict(one) for one in self.families]
 
     @classmethod
     def from_json(cls, content: list[dict[str, Any]]) -> Self:

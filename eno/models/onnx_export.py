@@ -90,6 +90,8 @@ def _model(head: BaseHead) -> ModelProto:
 
 def _competing(probabilities: str, logits: str, exclusive: ExclusiveLabels, add: Any) -> str:
     """Add the nodes of labels that exclude each other, and return the name of all probabilities."""
+    if not exclusive:
+        return probabilities
     clipped = add("Clip", logits, *(np.array(logits_of(np.array(edge)), np.float32) for edge in (0, 1)))
     for one in exclusive.families:
         columns = np.array(one.labels, np.int64)

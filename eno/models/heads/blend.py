@@ -149,20 +149,25 @@ class BlendHead(BaseHead):
     def _weigh(self, found: Sequence[OutOfFold]) -> OutOfFold:
         """Fit the weights to predictions of all heads for the same rows, leave out heads without weight, and blend."""
         some = [one.sample(_VALUES, self.seed) for one in found]
+        alone = [self._competing(one) for one in some]
         self.weights, self.scores = _equal(len(found)), {}
-        scores = _scores([self._competing(one) for one in some])
+        scores = _scores(alone)
         if scores is not None:
-            self.weights, blended = self._best_weights(some, scores)
+            self.weights, blended = self._best_weights(some, alone, scores)
             self.scores = dict(zip(map(_name, self.members), scores.tolist(), strict=True)) | {self.name: blended}
-        del some
+        del some, alone
         kept = np.flatnonzero(self.weights.max(axis=1) >= _NEGLIGIBLE).tolist()
         self.weights = self.weights[kept] / self.weights[kept].sum(axis=0)
         self.members = [self.members[place] for place in kept]
         return self._blend([found[place] for place in kept], self.weights)
 
-    def _best_weights(self, found: Sequence[OutOfFold], scores: np.ndarray) -> tuple[np.ndarray, float]:
-        """Return weights with which the blend is not worse than its best head, and the macro mAP of the blend."""
-        alone = [self._competing(one) for one in found]
+    def _best_weights(
+        self, found: Sequence[OutOfFold], alone: Sequence[OutOfFold], scores: np.ndarray
+    ) -> tuple[np.ndarray, float]:
+        """Return weights with which the blend is not worse than its best head, and the macro mAP of the blend.
+
+        `alone` are the predictions in `found` after labels that exclude each other have competed.
+        """
         best = int(scores.argmax())
         for temperature in _TEMPERATURES:
             weights = _weights(alone, scores, temperature)

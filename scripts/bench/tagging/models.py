@@ -73,10 +73,10 @@ def _logistic(problem: Problem) -> np.ndarray:
 
 def _multinomial(problem: Problem) -> np.ndarray:
     def fit(model: Any, X: np.ndarray, Y: np.ndarray, X_test: np.ndarray) -> np.ndarray:
-        scaler = StandardScaler().fit(X)
-        fitted = model.fit(scaler.transform(X), Y.argmax(axis=1))
+        X, X_test = _scaled(X, X_test)
+        fitted = model.fit(X, Y.argmax(axis=1))
         found = np.zeros((len(X_test), Y.shape[1]))
-        found[:, fitted.classes_] = fitted.predict_proba(scaler.transform(X_test))
+        found[:, fitted.classes_] = fitted.predict_proba(X_test)
         return found
 
     return _regularised(problem, fit)
@@ -105,10 +105,14 @@ def _positive(probabilities: np.ndarray) -> np.ndarray:
     return probabilities[:, 1] if probabilities.shape[1] == 2 else np.zeros(len(probabilities))
 
 
+def _scaled(X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scaler = StandardScaler().fit(X)
+    return scaler.transform(X), scaler.transform(X_test)
+
+
 def _one_vs_rest(model: Any, X: np.ndarray, Y: np.ndarray, X_test: np.ndarray) -> np.ndarray:
     """Fit a model per label; a label that all or no rows have is predicted by its frequency."""
-    scaler = StandardScaler().fit(X)
-    X, X_test = scaler.transform(X), scaler.transform(X_test)
+    X, X_test = _scaled(X, X_test)
     found = np.tile(Y.mean(axis=0), (len(X_test), 1))
     for label in np.flatnonzero(has_both_classes(Y)):
         found[:, label] = clone(model).fit(X, Y[:, label]).predict_proba(X_test)[:, 1]
