@@ -1,7 +1,7 @@
 """Estimate what a large collection needs: time and disk space to embed it, CPU time and memory of the other commands.
 
-``scripts/bench/embed.py efficiency`` measures the required rates on your machine: the windows per second that one
-device encodes, and that all cores decode. Example, for 3 and 100 million tracks::
+``python -m scripts.bench.embed efficiency`` measures the required rates on your machine: the windows per second that
+one device encodes, and that all cores decode. Example, for 3 and 100 million tracks::
 
     python scripts/plan.py --encoder-rate 45 --decode-rate 86 --dim 200 --tracks 3e6 100e6
 
@@ -87,7 +87,7 @@ def read_runs(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if smallest is largest:
         raise SystemExit(
             f"{path}: has a single run with these options. Add one of another size: "
-            f"scripts/bench/rehearsal.py --tracks N --out {path}"
+            f"python -m scripts.bench.rehearsal --tracks N --out {path}"
         )
     return smallest, largest
 

@@ -15,10 +15,10 @@ import pytest
 
 from eno.data.layout import DataRoot
 from eno.embeddings.store.embedding_store import EmbeddingStore
+from scripts.bench import made_collection, rehearsal
 from tests.command import eno
 
 ROOT = Path(__file__).parents[1]
-BENCH = ROOT / "scripts" / "bench"
 TRACKS, LISTED = 600, 150
 FIRST_DAY = ["import", "match", "labels", "split", "train, linear"]
 SECOND_DAY = ["import, day two", "match, day two", "labels, day two", "split, day two", "retrain"]
@@ -26,10 +26,8 @@ SIZE = ["--tracks", TRACKS, "--listed", LISTED, "--labels", 20, "--windows", 2, 
 
 
 @pytest.fixture
-def rehearsal(monkeypatch):
+def rehearse(monkeypatch):
     """The script, which runs commands in the process of the tests."""
-    monkeypatch.syspath_prepend(str(BENCH))
-    import rehearsal
 
     def run(folder, arguments):
         ran = eno(*arguments, cwd=folder)
@@ -40,19 +38,11 @@ def rehearsal(monkeypatch):
 
     monkeypatch.setattr(rehearsal, "run", run)
 
-    def rehearse(*options):
+    def with_options(*options):
         monkeypatch.setattr(sys, "argv", ["rehearsal.py", *map(str, [*SIZE, *options])])
         rehearsal.main()
 
-    return rehearse
-
-
-@pytest.fixture
-def made_collection(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCH))
-    import made_collection
-
-    return made_collection
+    return with_options
 
 
 def genres(folder):
@@ -60,9 +50,9 @@ def genres(folder):
         return database.execute("SELECT * FROM album_genres ORDER BY 1, 2").fetchall()
 
 
-def test_two_days(rehearsal, tmp_path, capsys):
+def test_two_days(rehearse, tmp_path, capsys):
     folder, out = tmp_path / "made", tmp_path / "results.json"
-    rehearsal("--folder", folder, "--out", out, "--only", *FIRST_DAY, *SECOND_DAY)
+    rehearse("--folder", folder, "--out", out, "--only", *FIRST_DAY, *SECOND_DAY)
     shown = capsys.readouterr().out
     assert "day two: 1 albums have another label, 6 tracks are new" in shown
     assert "  6 tracks are new in the splits, 0 of the others moved" in shown
@@ -70,9 +60,9 @@ def test_two_days(rehearsal, tmp_path, capsys):
     (found,) = json.loads(out.read_text())["runs"]
     assert found["size"] == {"tracks": TRACKS, "listed": LISTED, "labels": 20, "windows": 2, "dim": 16}
     assert list(found["commands"]) == FIRST_DAY + SECOND_DAY
-    rehearsal("--folder", folder, "--out", out, "--only", "labels")  # which replaces the results of the same size
+    rehearse("--folder", folder, "--out", out, "--only", "labels")  # which replaces the results of the same size
     assert [list(run["commands"]) for run in json.loads(out.read_text())["runs"]] == [["labels"]]
-    rehearsal("--folder", folder, "--out", out, "--only", "--heads", "knn")
+    rehearse("--folder", folder, "--out", out, "--only", "--heads", "knn")
     assert list(json.loads(out.read_text())["runs"][0]["commands"]) == ["train, knn"]
     assert (folder / "model-knn" / "predictor.json").is_file()
     # The tags of files are damaged, but most albums are found, and they are the right ones.
@@ -86,7 +76,7 @@ def test_two_days(rehearsal, tmp_path, capsys):
 
 def test_commands_run_in_processes_of_their_own(tmp_path):
     out = tmp_path / "results.json"
-    command = [sys.executable, BENCH / "rehearsal.py", *SIZE, "--folder", tmp_path / "made", "--out", out]
+    command = [sys.executable, "-m", "scripts.bench.rehearsal", *SIZE, "--folder", tmp_path / "made", "--out", out]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ran = subprocess.run(
         [str(one) for one in [*command, "--only", "import"]], capture_output=True, text=True, env=environment
@@ -97,15 +87,15 @@ def test_commands_run_in_processes_of_their_own(tmp_path):
     assert all(one["seconds"] > 0 and one["cpu"] > 0 and one["mib"] > 30 for one in found["commands"].values())
 
 
-def test_a_command_that_fails_is_reported(rehearsal, tmp_path, capsys):
+def test_a_command_that_fails_is_reported(rehearse, tmp_path, capsys):
     with pytest.raises(SystemExit, match=r"^failed: match$"):
-        rehearsal("--folder", tmp_path / "made", "--only", "match")
+        rehearse("--folder", tmp_path / "made", "--only", "match")
     shown = capsys.readouterr().out
     assert "match                     failed" in shown
     assert "Create it with: eno import lute" in shown
 
 
-def test_a_collection_follows_from_its_seed(made_collection, tmp_path):
+def test_a_collection_follows_from_its_seed(tmp_path):
     size = made_collection.Size(tracks=300, listed=60, labels=12, windows=3, dim=8)
     folders = [tmp_path / name for name in ("first", "again", "other")]
     for folder, seed in zip(folders, (0, 0, 1), strict=True):
@@ -119,7 +109,7 @@ def test_a_collection_follows_from_its_seed(made_collection, tmp_path):
     assert EmbeddingStore.open(folders[0] / "store").summary()["windows"] == 900
 
 
-def test_relabelling_adds_genres_to_albums_with_tracks(made_collection, tmp_path):
+def test_relabelling_adds_genres_to_albums_with_tracks(tmp_path):
     size = made_collection.Size(tracks=300, listed=60, labels=12, windows=1, dim=8)
     made_collection.make(tmp_path, size, 0)
     before = set(genres(tmp_path))

@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -138,3 +139,12 @@ def test_ctrl_c_keeps_the_best_checkpoint_so_far(root, run, tmp_path, monkeypatc
     assert "Epoch 1: " in printed
     assert f"stopped; the best checkpoint so far, if any, is in {tmp_path}" in shown
     assert (tmp_path / "best_model.pt").is_file()
+
+
+def test_every_benchmark_can_be_imported():
+    files = sorted(file.relative_to(SCRIPTS.parent) for file in (SCRIPTS / "bench").rglob("*.py"))
+    modules = [".".join(file.with_suffix("").parts) for file in files if file.name != "__init__.py"]
+    assert {"scripts.bench.tags", "scripts.bench.catalogue.matching"} <= set(modules)
+    code = f"import importlib\nfor name in {modules}:\n    importlib.import_module(name)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

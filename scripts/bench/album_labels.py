@@ -5,9 +5,9 @@ album. Genres have a hierarchy; half of the albums lack their genres and half th
 artist, as where few people listen. Test albums are complete. Means over the collections, with the standard error of
 the difference to the first row.
 
-    python scripts/bench/album_labels.py --missing --heads linear mlp lightgbm forest knn
-    python scripts/bench/album_labels.py --hierarchy
-    python scripts/bench/album_labels.py --sizes
+    python -m scripts.bench.album_labels --missing --heads linear mlp lightgbm forest knn
+    python -m scripts.bench.album_labels --hierarchy
+    python -m scripts.bench.album_labels --sizes
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Copies of some tracks are written (other codecs, trimmed, padded, quieter, resam
 renditions (the same tune in another performance). Distractors are the whole demo and albums of drones. Half of the
 tunes serve to choose thresholds; results are reported on the other half.
 
-Run it after ``python -m scripts.demo`` and ``eno embed``: ``python scripts/bench/duplicates.py DATA_ROOT STORE``.
+Run it after ``python -m scripts.demo`` and ``eno embed``: ``python -m scripts.bench.duplicates DATA_ROOT STORE``.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ of a million tracks, over a million files.
 
 The pieces are those of the demo, rendered longer, as mp3, flac and ogg; or name a folder of your own.
 
-Run it with nothing else on the machine: ``python scripts/bench/embed.py [efficiency loop memory idle] [--device …]``.
+Run it with nothing else on the machine: ``python -m scripts.bench.embed [efficiency loop memory idle] [--device …]``.
 """
 
 from __future__ import annotations
@@ -32,8 +32,6 @@ import librosa
 import numpy as np
 import soundfile
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from eno.audio.track_decoding import FileStamp, TrackHead, TrackRequest, track_pool
 from eno.audio.windows import WindowPolicy
@@ -152,7 +150,7 @@ def bench_efficiency(audio: Path, encoder: Any, name: str, repeats: int = 3) -> 
 
 def literal_musicnn(encoder: Any) -> Callable[[np.ndarray], np.ndarray]:
     """Musicnn as it is written down: features by librosa, then every layer in the published order."""
-    from musicnn import plain_network
+    from scripts.bench.encoding.musicnn import plain_network
 
     weights, _ = load_weights(encoder.spec.options["checkpoint"])
 

@@ -4,8 +4,8 @@ The training rows of a problem that `tags.py --folder` has kept are divided into
 predicted by heads that are fitted on the others: with the artists as groups, with every row as a group of its own, and
 without groups, so that rows with similar vectors are one. Test rows are not touched.
 
-    python scripts/bench/tags.py --store STORE --data-root ROOT --folder FOLDER --heads linear
-    python scripts/bench/hidden_artists.py FOLDER/STORE/STORE --heads linear knn kernel
+    python -m scripts.bench.tags --store STORE --data-root ROOT --folder FOLDER --heads linear
+    python -m scripts.bench.hidden_artists FOLDER/STORE/STORE --heads linear knn kernel
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from tagging.problems import Problem
 
 from eno.data.splits.stratify import folds_by_group
 from eno.models import create_head
 from eno.models.average_precision import validation_score
+from scripts.bench.tagging.problems import Problem
 
 _PARTS = 4
 

@@ -11,7 +11,7 @@ their mean is the value on all rows) and for the jackknife of `eno.evaluation.co
 *none* is how often the jackknife gives no interval (fewer than three artists; a metric that is undefined without one of
 them, or that no artist changes); such cases count as not different, not found and not missed.
 
-    python scripts/bench/intervals.py [--draws 1000] [--artists 10 30 100] [--labels common tail few rare]
+    python -m scripts.bench.intervals [--draws 1000] [--artists 10 30 100] [--labels common tail few rare]
 """
 
 from __future__ import annotations

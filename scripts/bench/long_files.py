@@ -1,6 +1,6 @@
 """Peak memory of everything that decodes files, for files of 20 minutes, an hour and four hours.
 
-    python scripts/bench/long_files.py [--minutes 20 60 240] [--formats flac mka] [--folder FOLDER]
+    python -m scripts.bench.long_files [--minutes 20 60 240] [--formats flac mka] [--folder FOLDER]
 
 Each operation runs in a process of its own. The memory is what it takes besides what is imported, in MiB. FLAC has an
 index for libsndfile; Matroska is decoded by FFmpeg from the start.

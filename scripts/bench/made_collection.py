@@ -19,11 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from catalogue.catalogue_data import EDITIONS, local_tracks, spoil
-from catalogue.catalogue_data import albums as made_albums
-from catalogue.lute_database import write_database
 from scipy import sparse
-from tagging import long_tail
 
 from eno.audio.windows import WindowPolicy
 from eno.data.layout import DataRoot
@@ -32,6 +28,10 @@ from eno.data.tables import write_table
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.spec import IMPORTED, EncoderSpec
 from eno.views import RowView
+from scripts.bench.catalogue.catalogue_data import EDITIONS, local_tracks, spoil
+from scripts.bench.catalogue.catalogue_data import albums as made_albums
+from scripts.bench.catalogue.lute_database import write_database
+from scripts.bench.tagging import long_tail
 
 TRACKS_EACH, ALBUMS_EACH = 10, 3  # of an album, of an artist; those of `tagging.long_tail`
 _AT_ONCE = 10_000  # tracks

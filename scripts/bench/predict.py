@@ -1,6 +1,6 @@
 """Time to tag a clip of 30 s: in a running process, in a new process, and among many others.
 
-    python scripts/bench/predict.py [--model FOLDER] [--files 40]
+    python -m scripts.bench.predict [--model FOLDER] [--files 40]
 
 Uses musicnn's own tagger by default. Run it on an otherwise idle machine.
 """

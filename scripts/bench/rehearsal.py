@@ -1,9 +1,9 @@
 """The commands that a user of a large collection runs, on a made-up one: time, CPU and peak memory of each.
 
-    python scripts/bench/rehearsal.py --tracks 300000 --listed 300000 --labels 1049
-    python scripts/bench/rehearsal.py --tracks 300000 --folder made/ --only "tag, JSON Lines" "similar"
-    python scripts/bench/rehearsal.py --tracks 300000 --folder made/ --only --heads auto mlp lightgbm
-    python scripts/bench/rehearsal.py --tracks 300000 --out scripts/bench/rehearsal.json
+    python -m scripts.bench.rehearsal --tracks 300000 --listed 300000 --labels 1049
+    python -m scripts.bench.rehearsal --tracks 300000 --folder made/ --only "tag, JSON Lines" "similar"
+    python -m scripts.bench.rehearsal --tracks 300000 --folder made/ --only --heads auto mlp lightgbm
+    python -m scripts.bench.rehearsal --tracks 300000 --out scripts/bench/rehearsal.json
 
 `made_collection` describes the collection. There is no audio, so `eno scan` and `eno embed` have their own benchmarks
 (`scan.py`, `embed.py`); their tables are written directly. On the second day one album in a hundred gets another label,
@@ -29,14 +29,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from made_collection import Size, arrive, make, relabel
-from serve import Service
-
 from eno.cores import usable_cores
 from eno.data.layout import DataRoot
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.files import write_json
 from eno.training.collection import split_ids
+from scripts.bench.made_collection import Size, arrive, make, relabel
+from scripts.bench.serve import Service
 
 # In a small process of its own, because the peak memory of a new process begins with that of its parent.
 _MEASURE = """

@@ -2,7 +2,7 @@
 
 The loop walks, then opens each file with mutagen and libsndfile.
 
-Run it with nothing else on the machine: ``python scripts/bench/scan.py [--files N]``.
+Run it with nothing else on the machine: ``python -m scripts.bench.scan [--files N]``.
 """
 
 from __future__ import annotations

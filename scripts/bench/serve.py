@@ -1,6 +1,6 @@
 r"""Throughput and latency of the HTTP service, and its overhead over the predictor.
 
-    python scripts/bench/serve.py --model data/demo/models/musicnn-mtt-mlp --store data/demo/embeddings/… \
+    python -m scripts.bench.serve --model data/demo/models/musicnn-mtt-mlp --store data/demo/embeddings/… \
         --data-root data/demo [--seconds 10] [--requests 10000]
 
 Tags a clip of 30 s and finds neighbours of a track, with 1, 8 and 32 concurrent clients. Each client is a thread with a

@@ -1,6 +1,6 @@
 r"""`eno serve` with a large collection: its start, memory, the map, and searches by name.
 
-    python scripts/bench/serve_large.py --tracks 300000 --labels 1049 --folder made/
+    python -m scripts.bench.serve_large --tracks 300000 --labels 1049 --folder made/
 
 Makes the collection of `made_collection`, with as many albums as tracks in the catalogue and names as people give
 them, and a predictor, and keeps them in the folder. Memory is that of the service and its worker processes, with shared
@@ -21,9 +21,6 @@ from urllib.parse import quote_plus
 
 import numpy as np
 import pyarrow as pa
-from catalogue.made_albums import FIRST, WORDS
-from made_collection import Size, make
-from serve import Request, Service, measure
 
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
@@ -35,6 +32,9 @@ from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.encoders import load_encoder
 from eno.inference.predictor_folder import PredictorParts
 from eno.models import create_head
+from scripts.bench.catalogue.made_albums import FIRST, WORDS
+from scripts.bench.made_collection import Size, make
+from scripts.bench.serve import Request, Service, measure
 
 _FITTED = 3_000  # rows that the predictor is trained on: its tags need not be good
 _SEARCHES = ("night river", "the", "flac", "winter", "artist 77", "1999", "zzz", "ka", "a")

@@ -6,7 +6,7 @@ each near a plane. Their intrinsic dimension (Levina and Bickel's maximum likeli
 printed, for comparison with whitened windows of the demo (dimension 9 to 12).
 
 Run it on an idle machine, with ``pip install hnswlib usearch voyager``:
-``python scripts/bench/similarity.py [--rows 1000000] [--only eno-ivfpq hnswlib …] [--folder DIR]``.
+``python -m scripts.bench.similarity [--rows 1000000] [--only eno-ivfpq hnswlib …] [--folder DIR]``.
 """
 
 from __future__ import annotations
@@ -311,7 +311,7 @@ def main() -> None:
             prepare(folder, arguments.rows)
         print(f"M {_M}, ef_construction {_EF_BUILD}; depth of search for recall@{K} of {TARGET}")
         for name in arguments.only:
-            command = [sys.executable, __file__, "--folder", str(folder), "--measure", name]
+            command = [sys.executable, "-m", "scripts.bench.similarity", "--folder", str(folder), "--measure", name]
             if not (folder / f"{name}.json").exists():
                 subprocess.run(command, check=True, capture_output=True)
             done = subprocess.run(command, check=False, capture_output=True, text=True)

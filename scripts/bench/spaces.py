@@ -17,7 +17,7 @@ other the one with the lowest hubness wins. Results are reported on the second h
 Two further spaces lost on both halves and were removed: subtracting only the mean (0.332 and 0.333, no better than
 ``none`` with 0.334 and 0.333), and all-but-the-top (0.325 and 0.310).
 
-Run it with ``python scripts/bench/spaces.py [--root data/demo] [--work FOLDER]``, after ``make demo``.
+Run it with ``python -m scripts.bench.spaces [--root data/demo] [--work FOLDER]``, after ``make demo``.
 """
 
 from __future__ import annotations

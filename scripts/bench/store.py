@@ -3,7 +3,7 @@
 The obvious way reads all parts into one table and averages by track; it is run in a process of its own, so that the
 peaks of memory can be compared.
 
-Run it with nothing else on the machine: ``python scripts/bench/store.py [--tracks 1000000] [--dim 512] [--windows 1]``.
+Run it with nothing else on the machine: ``python -m scripts.bench.store [--tracks 1000000] [--dim 512] [--windows 1]``.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@ Every model is fitted on all rows that are not test rows, in a process of its ow
 within these rows, and know the artists where the data set has them. Options are the defaults, except for the rival with
 "CV", which chooses C by cross-validation in folds of whole artists (on one fold, if there are more than 10,000 rows).
 
-    python scripts/bench/tags.py --emotions mulan_emotions.arff --yeast mulan_yeast.arff --draws 10
-    python scripts/bench/tags.py --gtzan gtzan_msdmusicnn_taggram_train.npz gtzan_msdmusicnn_taggram_test.npz
-    python scripts/bench/tags.py --store data/demo/embeddings/musicnn-454219cbc6d1 --data-root data/demo
-    python scripts/bench/tags.py --long-tail 20000 100 --long-tail 300000 1000 --heads linear mlp
+    python -m scripts.bench.tags --emotions mulan_emotions.arff --yeast mulan_yeast.arff --draws 10
+    python -m scripts.bench.tags --gtzan gtzan_msdmusicnn_taggram_train.npz gtzan_msdmusicnn_taggram_test.npz
+    python -m scripts.bench.tags --store data/demo/embeddings/musicnn-454219cbc6d1 --data-root data/demo
+    python -m scripts.bench.tags --long-tail 20000 100 --long-tail 300000 1000 --heads linear mlp
 
 emotions and yeast: https://github.com/tsoumakas/mulan, random hold-outs of 270 and 900 test rows. GTZAN: tag-grams of
 musicnn, https://github.com/jordipons/sklearn-audio-transfer-learning, artist-filtered split, mean over windows. A store
@@ -32,13 +32,12 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from tagging import problems
-from tagging.measuring import measure, measure_here
-from tagging.models import RIVALS, feasible
-from tagging.table import as_json, rows_of, show
-
 from eno.data.layout import DataRoot
 from eno.registry import TRAINED_HEADS
+from scripts.bench.tagging import problems
+from scripts.bench.tagging.measuring import measure, measure_here
+from scripts.bench.tagging.models import RIVALS, feasible
+from scripts.bench.tagging.table import as_json, rows_of, show
 
 
 def data_sets(chosen: argparse.Namespace, folder: Path) -> Iterator[tuple[str, list[problems.Problem]]]:
@@ -57,7 +56,6 @@ def data_sets(chosen: argparse.Namespace, folder: Path) -> Iterator[tuple[str, l
 
 def compare(chosen: argparse.Namespace, folder: Path) -> None:
     """Measure all models on each data set."""
-    script = Path(__file__).resolve()
     for name, drawn in data_sets(chosen, folder):
         if chosen.half:
             drawn = problems.first_half(drawn, folder / f"half-{name}")
@@ -65,7 +63,7 @@ def compare(chosen: argparse.Namespace, folder: Path) -> None:
         models = [
             one
             for one in [*rivals, *chosen.heads]
-            if measure(drawn, one, chosen.options.get(one, {}), script=script, limit_s=chosen.limit)
+            if measure(drawn, one, chosen.options.get(one, {}), limit_s=chosen.limit)
         ]
         rows, dim = drawn[0].vectors("train").shape
         labels, load = drawn[0].labels("train").shape[1], os.getloadavg()[0]

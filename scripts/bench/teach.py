@@ -6,9 +6,9 @@ with the cosine to the mean of the examples, as in a search for similar tracks (
 scikit-learn's ``LogisticRegression(class_weight="balanced")`` of the examples against the background, on the same
 standardised vectors and on raw ones.
 
-    python scripts/bench/teach.py --gtzan gtzan_msdmusicnn_taggram_train.npz gtzan_msdmusicnn_taggram_test.npz
-    python scripts/bench/teach.py --emotions mulan_emotions.arff --yeast mulan_yeast.arff
-    python scripts/bench/teach.py --store data/demo/embeddings/musicnn-454219cbc6d1 --data-root data/demo
+    python -m scripts.bench.teach --gtzan gtzan_msdmusicnn_taggram_train.npz gtzan_msdmusicnn_taggram_test.npz
+    python -m scripts.bench.teach --emotions mulan_emotions.arff --yeast mulan_yeast.arff
+    python -m scripts.bench.teach --store data/demo/embeddings/musicnn-454219cbc6d1 --data-root data/demo
 
 How `eno teach` scales vectors is chosen on the other labels. See `tags.py` for the data. Average precision and F1 (at
 the tag's own threshold) are means over labels and draws; the 95 % interval of the difference to the best other method
@@ -30,12 +30,12 @@ import numpy as np
 from scipy import sparse, stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, f1_score
-from tagging.problems import Problem, of_arff, of_gtzan, of_store
 
 from eno.data.layout import DataRoot
 from eno.models.average_precision import has_both_classes
 from eno.models.taught.fitting import TagEstimate, fit_tag
 from eno.models.taught.space import choose_exponent
+from scripts.bench.tagging.problems import Problem, of_arff, of_gtzan, of_store
 
 EXAMPLES = (1, 2, 5, 10, 20, 50)
 OURS = "eno teach"

@@ -33,6 +33,7 @@ from eno.tracking.clearml_process import interrupt_run
 from eno.tracking.console_copy import ConsoleCopy
 from eno.tracking.experiment import INTERRUPTED, Command, NoExperiment, Tracking, open_experiment
 from eno.training.record import TrainingRecord
+from scripts import serve, train
 from tests.audio_files import music
 from tests.clearml_stub import clearml_stub, schema_problems
 from tests.training.conftest import DESCRIPTORS, DIM, GENRES
@@ -253,10 +254,7 @@ def test_clearml_task_passes_its_arguments_to_the_script(stub, tmp_path, monkeyp
     compile((clone / "scripts" / "train.py").read_text(), "train.py", "exec")
     assert (clone / "requirements.txt").read_text().splitlines()[-1] == "."
 
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     monkeypatch.setenv("CLEARML_TASK_ID", task["id"])
-    import train
-
     chosen = vars(train.parser().parse_args([])) | {"data_root": Path("data")}
     with opened(TrackingOptions(), TrackingSettings(), train.COMMAND) as experiment:
         edited = train.edited(chosen, experiment)
@@ -647,9 +645,6 @@ def test_a_worker_gets_what_the_project_requires():
 
 def test_serve_prints_a_line_that_a_container_can_use(to_train, run, stub, tmp_path, pushed, monkeypatch, capsys):
     run(*to_train, "--tracking", "off")
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import serve
-
     monkeypatch.setattr(sys, "argv", ["serve.py", str(tmp_path / "model"), "--name", "eno-v1"])
     assert serve.main() == 0
     (line,) = (one for one in capsys.readouterr().out.splitlines() if one.startswith("CLEARML_EXTRA_PYTHON_PACKAGES="))

@@ -1,6 +1,6 @@
 """How fast eno explores 300,000 albums, and finds labels that go together against pandas' crosstab, in one run.
 
-Run it with nothing else on the machine: ``python scripts/bench/catalogue/explore.py [--albums N] [--crosstab N]``.
+Run it with nothing else on the machine: ``python -m scripts.bench.catalogue.explore [--albums N] [--crosstab N]``.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import TypeVar
 
 import pandas as pd
 import pyarrow as pa
-from catalogue_data import albums
 
 from eno.data.layout import DataRoot
 from eno.data.lute.albums import ALBUM_SCHEMA, LABEL_COLUMNS, read_albums
 from eno.data.tables import write_table
 from eno.exploration.collect import co_occurrence, explore, label_statistics
 from eno.exploration.statistics import CoOccurrence
+from scripts.bench.catalogue.catalogue_data import albums
 
 _T = TypeVar("_T")
 GENRES, DESCRIPTORS = 2500, 500

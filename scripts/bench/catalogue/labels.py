@@ -3,7 +3,7 @@
 Encoding: one call against the guide's loop over albums and against scikit-learn's MultiLabelBinarizer. The vocabulary
 and the split are timed for themselves; the split also against assigning artists at random, by how even the labels are.
 
-Run it with nothing else on the machine: ``python scripts/bench/catalogue/labels.py [--albums N]``.
+Run it with nothing else on the machine: ``python -m scripts.bench.catalogue.labels [--albums N]``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-from catalogue_data import words, zipf_lists
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from eno.data.labels.encoder import LabelEncoder
@@ -24,6 +23,7 @@ from eno.data.labels.vocabulary import build_vocabulary
 from eno.data.lute.albums import ALBUM_SCHEMA, LABEL_COLUMNS
 from eno.data.splits.artist_split import SPLIT_SCHEMA, describe_splits, make_splits
 from eno.data.splits.stratify import SPLITS
+from scripts.bench.catalogue.catalogue_data import words, zipf_lists
 
 T = TypeVar("T")
 

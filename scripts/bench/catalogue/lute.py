@@ -1,6 +1,6 @@
 """How fast eno imports albums, against pandas, in one run; and how much memory each takes.
 
-Run it with nothing else on the machine: ``python scripts/bench/catalogue/lute.py [--albums N]``.
+Run it with nothing else on the machine: ``python -m scripts.bench.catalogue.lute [--albums N]``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from catalogue_data import albums
+from scripts.bench.catalogue.catalogue_data import albums
 
 
 def import_with_eno(source: Path, destination: Path) -> None:
@@ -36,7 +36,7 @@ WAYS = {"eno": import_with_eno, "pandas": import_with_pandas}
 
 def measure(way: str, source: Path, destination: Path) -> tuple[float, float]:
     """Run one way in a process of its own; seconds without start-up, and MiB at the peak."""
-    command = [sys.executable, __file__, "--way", way, str(source), str(destination)]
+    command = [sys.executable, "-m", "scripts.bench.catalogue.lute", "--way", way, str(source), str(destination)]
     seconds, mebibytes = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     return float(seconds), float(mebibytes)
 

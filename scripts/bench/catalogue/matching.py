@@ -3,7 +3,7 @@
 Local albums are listed ones with other spellings, editions, lost letters and bonus tracks, and some that are not
 listed.
 
-Run it with nothing else on the machine: ``python scripts/bench/catalogue/matching.py [--local N] [--listed N]``.
+Run it with nothing else on the machine: ``python -m scripts.bench.catalogue.matching [--local N] [--listed N]``.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from catalogue_data import EDITIONS, albums, local_tracks, spoil
 
 from eno.data.library.scanning import read_tracks
 from eno.data.lute.albums import ALBUM_SCHEMA, read_albums
 from eno.data.matching.candidates import LocalAlbum
 from eno.data.matching.matcher import match, read_matches
 from eno.data.tables import write_table
+from scripts.bench.catalogue.catalogue_data import EDITIONS, albums, local_tracks, spoil
 
 
 def make(folder: Path, local: int, listed: int) -> None:
@@ -80,7 +80,9 @@ def main() -> None:
         folder = arguments.tables or Path(temporary)
         if not (folder / "wanted.txt").is_file():
             make(folder, arguments.local, arguments.listed)
-        subprocess.run([sys.executable, __file__, "--match", "--tables", folder], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "scripts.bench.catalogue.matching", "--match", "--tables", folder], check=True
+        )
 
 
 if __name__ == "__main__":

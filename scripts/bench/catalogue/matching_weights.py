@@ -4,7 +4,7 @@ A conditional logit model (McFadden, 1974): the candidates of each local album c
 of them". The weights are fitted on three made-up catalogues, the penalty was chosen by the log-loss on two others, and
 a sixth is held out for the check.
 
-``python scripts/bench/catalogue/matching_weights.py [--write]``
+``python -m scripts.bench.catalogue.matching_weights [--write]``
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from made_albums import World
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
@@ -24,6 +23,7 @@ from eno.data.lute.albums import ALBUM_SCHEMA
 from eno.data.matching import evidence
 from eno.data.matching.candidates import AlbumIndex
 from eno.data.matching.evidence import Model
+from scripts.bench.catalogue.made_albums import World
 
 SAYING_NOTHING = ("unknown", "none", "no", "different", "same")
 """Levels with the weight 0: the first of these that a kind of evidence has, but for artists."""

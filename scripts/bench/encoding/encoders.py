@@ -4,14 +4,13 @@ The reference computes the features with transformers' extractor on the CPU and 
 librosa feature by feature. Both get the same windows in the same process and must return the same vectors. Weights are
 random unless folders or hub ids are specified; they do not affect the speed.
 
-Run it on an idle machine: ``python scripts/bench/encoding/encoders.py [--device cuda] [--only clap-base]``.
+Run it on an idle machine: ``python -m scripts.bench.encoding.encoders [--device cuda] [--only clap-base]``.
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,13 +24,10 @@ import torch
 from transformers import AutoFeatureExtractor, ClapModel, ClapProcessor, HubertModel, Wav2Vec2FeatureExtractor
 from transformers.utils.logging import disable_progress_bar
 
-sys.path.insert(0, str(Path(__file__).parents[3]))
-
-from timing import fastest
-
 from eno.devices import resolve_device
 from eno.encoders import Encoder, load_encoder
 from eno.encoders.checkpoints import locate
+from scripts.bench.encoding.timing import fastest
 from tests.checkpoints import music, save_clap, save_mert
 
 Reference = Callable[[np.ndarray], np.ndarray]

@@ -3,7 +3,7 @@
 The network is compared with its layers in the order of the paper (convolution, ReLU, normalisation, maximum), which
 must return the same values; decoding eight windows of a file is compared with decoding and resampling the whole file.
 
-Run it on an idle machine: ``python scripts/bench/encoding/musicnn.py [--threads N]``.
+Run it on an idle machine: ``python -m scripts.bench.encoding.musicnn [--threads N]``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy as np
 import soundfile
 import soxr
 import torch
-from timing import fastest
 from torch.nn.functional import pad
 
 from eno.audio.reading import read_windows
@@ -25,6 +24,7 @@ from eno.audio.windows import WindowPolicy
 from eno.encoders.musicnn.encoder import WINDOW_SAMPLES, MusiCNN
 from eno.encoders.musicnn.network import LogMel, MusicnnNetwork
 from eno.encoders.musicnn.weights import load_weights
+from scripts.bench.encoding.timing import fastest
 
 WINDOWS = 8
 

@@ -5,21 +5,18 @@ the maximum value, and how often the nearest neighbour stays the same. musicnn h
 random weights unless a model is specified, which shows the effect of the arithmetic only.
 
 Run it with
-``python scripts/bench/encoding/precision.py [--device cuda] [--model clap=laion/larger_clap_general] [FILES]``.
+``python -m scripts.bench.encoding.precision [--device cuda] [--model clap=laion/larger_clap_general] [FILES]``.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from transformers.utils.logging import disable_progress_bar
-
-sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from eno.audio.reading import read_windows
 from eno.audio.windows import WindowPolicy

@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from tagging.problems import Problem
+from scripts.bench.tagging.problems import Problem
 
 COSTS = ("seconds", "cpu_s", "peak_mib", "load")
 
 
-def measure(problems: Sequence[Problem], name: str, options: dict[str, Any], *, script: Path, limit_s: float) -> bool:
+def measure(problems: Sequence[Problem], name: str, options: dict[str, Any], *, limit_s: float) -> bool:
     """Fit a model on each problem that has no predictions of it yet; return whether all have them."""
     missing = [one for one in problems if not result_of(one, name).exists()]
     if missing:
-        command = [sys.executable, str(script), "--one", name, "--options", json.dumps({name: options}), "--problems"]
+        command = [sys.executable, "-m", "scripts.bench.tags", "--one", name, "--options", json.dumps({name: options})]
         try:
-            subprocess.run([*command, *(str(one.folder) for one in missing)], check=True, timeout=limit_s)
+            subprocess.run([*command, "--problems", *(str(one.folder) for one in missing)], check=True, timeout=limit_s)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             print(f"{name}: {error}"[:300], file=sys.stderr)
             return False
@@ -34,7 +34,7 @@ def measure(problems: Sequence[Problem], name: str, options: dict[str, Any], *, 
 
 def measure_here(problem: Problem, name: str, options: dict[str, Any]) -> None:
     """Fit a model in this process."""
-    from tagging.models import predict
+    from scripts.bench.tagging.models import predict
 
     peak, began, worked = Peak(), time.perf_counter(), time.process_time()
     probabilities = predict(name, options, problem)

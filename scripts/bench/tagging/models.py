@@ -21,7 +21,7 @@ from sklearn.svm import SVC
 
 from eno.models import create_head
 from eno.models.average_precision import has_both_classes, macro_map
-from tagging.problems import Problem
+from scripts.bench.tagging.problems import Problem
 
 _MULTINOMIAL = "LogisticRegression (CV), multinomial"
 Model = Callable[[Problem], np.ndarray]

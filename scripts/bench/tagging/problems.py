@@ -13,7 +13,7 @@ from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.training.collection import Collection
-from tagging import long_tail
+from scripts.bench.tagging import long_tail
 
 
 @dataclass(frozen=True)

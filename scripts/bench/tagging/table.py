@@ -11,8 +11,8 @@ from scipy import stats
 
 from eno.evaluation.confidence import paired_difference
 from eno.evaluation.metrics import evaluate
-from tagging.measuring import COSTS, result_of
-from tagging.problems import Problem
+from scripts.bench.tagging.measuring import COSTS, result_of
+from scripts.bench.tagging.problems import Problem
 
 METRICS = {
     "map_macro": "mAP",
