@@ -83,7 +83,7 @@ def breakdown(
     usable = has_both_classes(y, known)
 
     def of(part: np.ndarray) -> Metrics:
-        return evaluate(y[:, part], p[:, part], thresholds=limits[part], known=known[:, part])
+        return evaluate(y, p, thresholds=limits, known=known, labels=np.flatnonzero(part))
 
     return {name: of(part) if (part & usable).any() else None for name, part in parts.items() if part.any()}
 

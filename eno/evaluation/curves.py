@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,34 +41,41 @@ class ThresholdCurve:
     f1_micro: np.ndarray
 
 
-def precision_recall(name: str, average_precision: float, truth: np.ndarray, scores: np.ndarray) -> PrecisionRecall:
-    """Compute the curve of one ranking [shape=(n,)] with positives."""
-    found, ordered = np.sort(scores[truth]), np.sort(scores)
+def precision_recall(
+    name: str, average_precision: float, positives: np.ndarray, pieces: Iterable[np.ndarray]
+) -> PrecisionRecall:
+    """Compute the curve of one ranking from the scores of its positives, and pieces of all scores [shape=(n,)]."""
+    found = np.sort(positives)
     levels = np.unique(found[np.linspace(0, len(found) - 1, _POINTS).astype(int)])[::-1]
-    true = len(found) - np.searchsorted(found, levels)
-    return PrecisionRecall(
-        name, average_precision, true / len(found), true / (len(ordered) - np.searchsorted(ordered, levels))
-    )
+    true, predicted = len(found) - np.searchsorted(found, levels), np.zeros(len(levels), np.int64)
+    for piece in pieces:
+        predicted += len(piece) - np.searchsorted(np.sort(piece), levels)
+    return PrecisionRecall(name, average_precision, true / len(found), true / predicted)
 
 
-def reliability_curve(truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None) -> Reliability:
-    """Compute reliability over the decisions of all labels; see `eno.evaluation.metrics.reliability`."""
-    decisions, predicted, positives = (counts.sum(axis=0) for counts in reliability(truth, probabilities, known))
+def reliability_curve(
+    truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None, labels: np.ndarray | None = None
+) -> Reliability:
+    """Compute reliability over the decisions of all or some labels; see `eno.evaluation.metrics.reliability`."""
+    of_labels = reliability(truth, probabilities, known, labels)
+    decisions, predicted, positives = (counts.sum(axis=0) for counts in of_labels)
     with np.errstate(invalid="ignore"):
         return Reliability(decisions, predicted / decisions, positives / decisions)
 
 
-def threshold_curve(truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None) -> ThresholdCurve:
-    """Compute F1 with common thresholds, for labels with positives and negatives among the known [shape=(n, k)]."""
-    labels, grid = truth.shape[1], _GRID.astype(probabilities.dtype)
-    hits, chosen = np.empty((2, len(grid), labels))
-    for label in range(labels):
+def threshold_curve(
+    truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None, labels: np.ndarray | None = None
+) -> ThresholdCurve:
+    """Compute F1 with common thresholds over all or some labels, with positives and negatives among the known."""
+    some, grid = np.arange(truth.shape[1]) if labels is None else labels, _GRID.astype(probabilities.dtype)
+    hits, chosen = np.empty((2, len(grid), len(some)))
+    for place, label in enumerate(some.tolist()):
         usable = slice(None) if known is None else known[:, label]
         above = np.searchsorted(grid, probabilities[usable, label], side="left")  # number of thresholds below
         for counts, rows in ((hits, above[truth[usable, label]]), (chosen, above)):
             reached = np.bincount(rows, minlength=len(grid) + 1)[::-1].cumsum()[::-1]
-            counts[:, label] = reached[1:]
-    positives = truth.sum(axis=0)
+            counts[:, place] = reached[1:]
+    positives = truth.sum(axis=0)[some]
     return ThresholdCurve(
         _GRID,
         rates(hits, chosen, positives)[2].mean(axis=1),

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from eno.evaluation.confidence import Interval
-from eno.evaluation.metrics import BINS, calibration_errors
+from eno.evaluation.metrics import BINS, calibration_errors, reliability
 from eno.evaluation.remedies import REMEDIES, Remedies
 from eno.models.average_precision import average_precision_and_auc, has_both_classes
 from eno.models.calibration.scaling import METHODS
@@ -49,6 +49,11 @@ class Predictions:
     def known_of(self, labels: np.ndarray) -> np.ndarray:
         """Return which values of some labels are known."""
         return np.broadcast_to(np.True_ if self.known is None else self.known, self.truth.shape)[:, labels]
+
+    def of_label(self, label: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return where a label is present, and its probabilities, in the rows in which it is known."""
+        rows = slice(None) if self.known is None else self.known[:, label]
+        return self.truth[rows, label] > 0, self.probabilities[rows, label]
 
 
 @dataclass(frozen=True)
@@ -151,9 +156,13 @@ def _any_of(*remedies: str) -> str:
 
 def _quality(part: Predictions, labels: np.ndarray) -> tuple[float, float]:
     """Return macro mAP and mean binary cross-entropy."""
-    y, p, known = part.truth[:, labels] > 0, part.probabilities[:, labels], part.known_of(labels)
-    of_truth = np.clip(np.where(y, p, 1 - p)[known], _SMALLEST, 1)
-    return float(average_precision_and_auc(y, p, known)[0].mean()), float(-np.log(of_truth).mean(dtype=np.float64))
+    chosen, loss, decisions = np.flatnonzero(labels), 0.0, 0
+    for label in chosen.tolist():
+        y, p = part.of_label(label)
+        loss -= float(np.log(np.clip(np.where(y, p, 1 - p), _SMALLEST, 1)).sum(dtype=np.float64))
+        decisions += len(y)
+    precisions, _ = average_precision_and_auc(part.truth, part.probabilities, part.known, chosen)
+    return float(precisions.mean()), loss / decisions
 
 
 def _on_enough_artists(test: Predictions, groups: np.ndarray) -> np.ndarray:
@@ -173,7 +182,7 @@ def _unpredicted(
     if not never.any():
         return Finding(issue, False, f"none of the {checked}")
     truth, known = test.truth[:, never] > 0, test.known_of(never)
-    precision = average_precision_and_auc(truth, test.probabilities[:, never], known)[0]
+    precision = average_precision_and_auc(test.truth, test.probabilities, test.known, np.flatnonzero(never))[0]
     chance = (truth & known).sum(axis=0) / known.sum(axis=0)
     order = np.flatnonzero(never)[np.argsort(counts[never], kind="stable")].tolist()
     return Finding(
@@ -240,7 +249,7 @@ def _constant(labels: Sequence[str], test: Predictions, counts: np.ndarray, reme
     issue = "constant predictions"
     if len(test.truth) < 2 or len(learned) == 0:
         return Finding(issue, None, "there are no two test tracks, or no label has training tracks")
-    same = learned[np.ptp(test.probabilities[:, learned], axis=0) == 0].tolist()
+    same = learned[np.ptp(test.probabilities, axis=0)[learned] == 0].tolist()
     if len(same) == 0:
         return Finding(issue, False, "no label with training tracks has the same probability on all test tracks")
     store, rarer = "a check of the store (eno store verify)", "fewer rare labels (eno labels --set labels.min_albums=…)"
@@ -254,12 +263,14 @@ def _constant(labels: Sequence[str], test: Predictions, counts: np.ndarray, reme
 
 
 def _calibration(test: Predictions, groups: np.ndarray, method: str) -> Finding:
-    issue, usable = "miscalibration", test.both_classes
-    y, p, known = test.truth[:, usable] > 0, test.probabilities[:, usable], test.known_of(usable)
-    if y.size == 0:
+    issue, usable = "miscalibration", np.flatnonzero(test.both_classes)
+    if len(usable) == 0:
         return Finding(issue, None, "no label has both positives and negatives among the test tracks")
-    error = calibration_errors(y, p, known)[0]
-    predicted, observed = float(p[known].mean(dtype=np.float64)), float(y[known].mean())
+    error = calibration_errors(test.truth, test.probabilities, test.known, usable)[0]
+    decisions, predicted, observed = (
+        float(one.sum()) for one in reliability(test.truth, test.probabilities, test.known, usable)
+    )
+    predicted, observed = predicted / decisions, observed / decisions
     evidence = (
         f"the expected calibration error is {error:.3f}; the mean probability of a label is {predicted:.1%}, and "
         f"{observed:.1%} of labels are true"
@@ -267,7 +278,7 @@ def _calibration(test: Predictions, groups: np.ndarray, method: str) -> Finding:
     shifted = not 1 / _RATIO < predicted / observed < _RATIO
     if not (error > _ECE or shifted):
         return Finding(issue, False, evidence)
-    excess = _excess(y & known, p * known, groups)
+    excess = _excess(test, usable, groups)
     if len(excess) < _FEWEST:
         return Finding(
             issue, None, f"{evidence}; the test tracks are by too few artists to tell whether this is chance"
@@ -286,13 +297,15 @@ def _calibration(test: Predictions, groups: np.ndarray, method: str) -> Finding:
     )
 
 
-def _excess(y: np.ndarray, p: np.ndarray, groups: np.ndarray) -> np.ndarray:
+def _excess(test: Predictions, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Return by how much probabilities exceed labels, summed by artist and bin of probabilities [shape=(g, BINS)]."""
     names, owner = np.unique(groups, return_inverse=True)
     sums = np.zeros(len(names) * BINS)
-    for label in range(y.shape[1]):
-        places = owner * BINS + np.minimum((p[:, label] * BINS).astype(np.int64), BINS - 1)
-        sums += np.bincount(places, p[:, label] - y[:, label], minlength=len(sums))
+    for label in labels.tolist():
+        y, p = test.of_label(label)
+        owners = owner if test.known is None else owner[test.known[:, label]]
+        places = owners * BINS + np.minimum((p * BINS).astype(np.int64), BINS - 1)
+        sums += np.bincount(places, p - y, minlength=len(sums))
     return sums.reshape(len(names), BINS)
 
 

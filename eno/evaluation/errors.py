@@ -106,6 +106,7 @@ def worst_errors(
     truth: np.ndarray,
     probabilities: np.ndarray,
     thresholds: np.ndarray,
+    known: np.ndarray | None = None,
     *,
     top: int = 8,
 ) -> list[WorstError]:
@@ -116,8 +117,12 @@ def worst_errors(
     track_ids, albums : sequence of str [length=n]
     truth : np.ndarray [shape=(n, k), dtype=bool]
     probabilities, thresholds : np.ndarray [shape=(n, k), (k,)]
+    known : np.ndarray [shape=(n, k), dtype=bool], optional
+        Which labels are known; the others are not predicted, nor may they be true.
     """
     predicted = probabilities > thresholds
+    if known is not None:
+        predicted &= known
     found = []
     for kind, mask, sign in (("wrong", predicted & ~truth, -1), ("missed", truth & ~predicted, 1)):
         rows, columns = np.nonzero(mask)

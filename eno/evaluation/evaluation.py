@@ -26,7 +26,7 @@ from eno.evaluation.diagnosis import Finding, Predictions, diagnose
 from eno.evaluation.errors import ConfusedPair, ErrorMap, WorstError, confused_pairs, error_map, worst_errors
 from eno.evaluation.metrics import Metrics, check_predictions, evaluate
 from eno.models.aggregation import AGGREGATIONS, aggregate
-from eno.models.average_precision import has_both_classes
+from eno.models.average_precision import has_both_classes, known_scores, positive_scores
 
 FIXED = 0.5
 """Threshold for uncalibrated probabilities, the reference for calibration."""
@@ -171,13 +171,11 @@ def evaluate_predictions(
     _, first = np.unique(np.asarray(albums).astype(str), return_index=True)
     first.sort()
     album_truth, album_known = (aggregate(one, albums, "max")[1] > 0 for one in (y, known))
-    by_way = {way: aggregate(p, albums, way)[1] for way in AGGREGATIONS}
     _check_usable(album_truth, album_known, "test albums")
-    usable, predicted = has_both_classes(y, known), (p > limits) & known
-    usable_y, usable_p, usable_known = y[:, usable], p[:, usable], known[:, usable]
+    of_albums = aggregate(p, albums, aggregation)[1] if album_probabilities is None else album_probabilities
+    usable, predicted = np.flatnonzero(has_both_classes(y, known)), (p > limits) & known
     table = per_label(labels, y, p, thresholds=limits, families=families, train_positives=counts, known=known)
     tracks = level(y, p, limits, owners, known)
-    of_albums = by_way[aggregation] if album_probabilities is None else album_probabilities
     album_limits = limits if album_thresholds is None else album_thresholds
     return Evaluation(
         tracks=tracks,
@@ -185,9 +183,10 @@ def evaluate_predictions(
         artists=len(np.unique(owners)),
         aggregation=aggregation,
         aggregations={
-            way: evaluate(album_truth, one, thresholds=limits, known=album_known) for way, one in by_way.items()
+            way: evaluate(album_truth, aggregate(p, albums, way)[1], thresholds=limits, known=album_known)
+            for way in AGGREGATIONS
         },
-        chance=float(usable_y[usable_known].mean()),
+        chance=float(y[:, usable].sum() / known[:, usable].sum()),
         fixed=None if raw is None else evaluate(y, raw, thresholds=FIXED, known=known),
         gain={} if raw is None else gain(raw),
         per_label=table,
@@ -204,13 +203,18 @@ def evaluate_predictions(
         ),
         confused=confused_pairs(labels, y, predicted),
         error_map=error_map(labels, y, predicted),
-        worst=worst_errors(labels, track_ids, albums, y, np.where(known, p, 0), limits),
+        worst=worst_errors(labels, track_ids, albums, y, p, limits, known),
         precision_recall=[
-            precision_recall("all decisions", tracks.metrics.map_micro, usable_y[usable_known], usable_p[usable_known]),
+            precision_recall(
+                "all decisions",
+                tracks.metrics.map_micro,
+                positive_scores(y, p, usable),
+                known_scores(p, known, usable),
+            ),
             *_extremes(labels, y, p, known, table),
         ],
-        reliability=reliability_curve(usable_y, usable_p, usable_known),
-        thresholds=threshold_curve(usable_y, usable_p, usable_known),
+        reliability=reliability_curve(y, p, known, usable),
+        thresholds=threshold_curve(y, p, known, usable),
         common_threshold=float(limits[0]) if (limits == limits[0]).all() else None,
     )
 
@@ -246,6 +250,6 @@ def _extremes(
     columns = {label: i for i, label in enumerate(labels)}
     chosen = [(columns[row["label"]], row) for row in reversed(rows)]
     return [
-        precision_recall(row["label"], row["average_precision"], y[known[:, i], i], p[known[:, i], i])
+        precision_recall(row["label"], row["average_precision"], p[y[:, i], i], [p[known[:, i], i]])
         for i, row in chosen
     ]

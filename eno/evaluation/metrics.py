@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from eno.models.average_precision import average_precision_and_auc, has_both_classes
+from eno.models.average_precision import average_precision_and_auc, has_both_classes, pooled_average_precision
 from eno.models.types import Labels
 
 BINS = 15
 """Number of bins of equal width for the expected calibration error."""
 
-_VALUES_AT_ONCE = 4_000_000  # probabilities that are ranked together
+_VALUES_AT_ONCE = 1_000_000  # probabilities that are ranked together
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ def evaluate(
     *,
     thresholds: float | np.ndarray = 0.5,
     known: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
 ) -> Metrics:
     """Compute metrics of probabilities.
 
@@ -83,6 +84,8 @@ def evaluate(
     known : np.ndarray [shape=(n, k), dtype=bool], optional
         Which labels are known. Others, such as the descriptors of an album that nobody described, do not count: in a
         row, only known labels are ranked and predicted.
+    labels : np.ndarray [dtype=int64], optional
+        Indices of the labels that count; by default all. Their probabilities are not copied.
 
     Raises
     ------
@@ -90,15 +93,17 @@ def evaluate(
         Shapes differ, a probability is not in 0 … 1, or no label has positives and negatives.
     """
     y, p, limits, known = check_predictions(truth, probabilities, thresholds, known)
-    usable = usable_labels(y, known)
-    without_positives = int((~y.any(axis=0)).sum())
-    without_negatives = int((~usable).sum()) - without_positives
-    y, p, known = y[:, usable], p[:, usable], known[:, usable]
-    predicted = (p > limits[usable]) & known
-    precisions, areas = average_precision_and_auc(y, p, known)
+    chosen = np.arange(y.shape[1]) if labels is None else labels
+    usable = usable_labels(y, known, chosen)
+    without_positives = int((y.sum(axis=0)[chosen] == 0).sum())
+    without_negatives = len(chosen) - len(usable) - without_positives
+    precisions, areas = average_precision_and_auc(y, p, known, usable)
+    pooled = pooled_average_precision(y, p, known, usable)
+    ranking, depth = rank_rows(y, p, known, usable)
+    ece, ece_by_label = calibration_errors(y, p, known, usable)
+    predicted = ((p > limits) & known)[:, usable]
+    y, known = y[:, usable], known[:, usable]
     labelled, rows = y.any(axis=1), int(known.any(axis=1).sum())
-    ranking, depth = rank_rows(y[labelled], np.where(known, p, -1)[labelled])
-    ece, ece_by_label = calibration_errors(y, p, known)
     macro, micro = precision_recall_f1(y, predicted, axis=0), precision_recall_f1(y, predicted)
     samples = precision_recall_f1(y[labelled], predicted[labelled], axis=1)
     return Metrics(
@@ -112,7 +117,7 @@ def evaluate(
         recall_samples=float(samples[1].mean()),
         f1_samples=float(samples[2].mean()),
         map_macro=float(precisions.mean()),
-        map_micro=float(average_precision_and_auc(y[known][:, None], p[known][:, None])[0][0]),
+        map_micro=pooled,
         roc_auc_macro=float(areas.mean()),
         lrap=float(ranking.mean()),
         coverage_error=float(depth.mean()),
@@ -121,7 +126,7 @@ def evaluate(
         ece_macro=float(ece_by_label.mean()),
         rows=rows,
         rows_without_labels=rows - int(labelled.sum()),
-        labels=int(usable.sum()),
+        labels=len(usable),
         without_positives=without_positives,
         without_negatives=without_negatives,
     )
@@ -158,11 +163,11 @@ def check_predictions(
     return y & known, p, np.broadcast_to(limits, (y.shape[1],)), known
 
 
-def usable_labels(truth: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
-    """Return which labels have positives and negatives [shape=(k,), dtype=bool]; raises a ValueError if none has."""
-    usable = has_both_classes(truth, known)
-    if not usable.any():
-        raise ValueError(f"None of the {truth.shape[1]} labels has both positives and negatives in {len(truth)} rows.")
+def usable_labels(truth: np.ndarray, known: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return those of some labels that have positives and negatives [dtype=int64]; raises a ValueError if none has."""
+    usable: np.ndarray = labels[has_both_classes(truth, known)[labels]]
+    if len(usable) == 0:
+        raise ValueError(f"None of the {len(labels)} labels has both positives and negatives in {len(truth)} rows.")
     return usable
 
 
@@ -184,54 +189,57 @@ def rates(hits: np.ndarray, predicted: np.ndarray, positives: np.ndarray) -> tup
 
 
 def calibration_errors(
-    truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None
+    truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None, labels: np.ndarray | None = None
 ) -> tuple[float, np.ndarray]:
     """Return the expected calibration error over all known decisions, and of each label [shape=(k,), dtype=float64].
 
     The mean over `BINS` bins of ``|mean probability - share of positives|``, weighted by decisions (C. Guo et al., "On
     calibration of modern neural networks", ICML 2017). Those of labels are higher: errors of different labels do not
-    cancel, and bins have fewer rows.
+    cancel, and bins have fewer rows. By default all labels count, or else those with the indices `labels`.
     """
-    decisions, predicted, positives = reliability(truth, probabilities, known)
+    decisions, predicted, positives = reliability(truth, probabilities, known, labels)
     by_label = np.abs(predicted - positives).sum(axis=1) / np.maximum(decisions.sum(axis=1), 1)
     overall = np.abs(predicted.sum(axis=0) - positives.sum(axis=0)).sum() / max(1, decisions.sum())
     return float(overall), by_label
 
 
 def reliability(
-    truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None
+    truth: np.ndarray, probabilities: np.ndarray, known: np.ndarray | None = None, labels: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bin known decisions by their probability.
+    """Bin known decisions about all labels, or those with some indices, by their probability.
 
     Returns
     -------
     decisions, predicted, positives : np.ndarray [shape=(k, BINS)]
         Number of decisions, sum of their probabilities, and number of positives in each bin of each label.
     """
-    labels = truth.shape[1]
-    counts = np.empty((3, labels, BINS))
-    for label in range(labels):
+    chosen = np.arange(truth.shape[1]) if labels is None else labels
+    counts = np.empty((3, len(chosen), BINS))
+    for place, label in enumerate(chosen.tolist()):
         rows = slice(None) if known is None else known[:, label]
         values = probabilities[rows, label]
         bins = np.minimum((values * BINS).astype(np.int64), BINS - 1)
         for i, weights in enumerate((None, values, truth[rows, label] > 0)):
-            counts[i, label] = np.bincount(bins, weights, minlength=BINS)
+            counts[i, place] = np.bincount(bins, weights, minlength=BINS)
     return counts[0], counts[1], counts[2]
 
 
-def rank_rows(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return label ranking average precision and coverage error of each row [shape=(n,)]; each row has a label."""
-    quality, depth = np.empty(len(truth)), np.empty(len(truth))
-    labels = truth.shape[1]
-    step = max(1, _VALUES_AT_ONCE // labels)
-    for first in range(0, len(truth), step):
+def rank_rows(
+    truth: np.ndarray, scores: np.ndarray, known: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return label ranking average precision and coverage error of each row with one of some labels [shape=(n,)]."""
+    labelled = np.flatnonzero(truth[:, labels].any(axis=1))
+    quality, depth = np.empty(len(labelled)), np.empty(len(labelled))
+    step = max(1, _VALUES_AT_ONCE // len(labels))
+    for first in range(0, len(labelled), step):
         block = slice(first, first + step)
-        ranks = rankdata(-scores[block], method="max", axis=1).astype(np.int64)
-        rows, columns = np.nonzero(truth[block])
+        at = np.ix_(labelled[block], labels)
+        ranks = rankdata(np.where(known[at], -scores[at], 1), method="max", axis=1).astype(np.int64)
+        rows, columns = np.nonzero(truth[at])
         # Ranks of the labels of all rows in one sorted list; equal ranks count together.
-        places = np.sort(rows * (labels + 1) + ranks[rows, columns])
+        places = np.sort(rows * (len(labels) + 1) + ranks[rows, columns])
         starts = np.searchsorted(rows, np.arange(len(ranks)))
-        of_row = places - rows * (labels + 1)
+        of_row = places - rows * (len(labels) + 1)
         found = np.searchsorted(places, places, side="right") - starts[rows]
         quality[block] = np.add.reduceat(found / of_row, starts) / np.diff(starts, append=len(rows))
         depth[block] = np.maximum.reduceat(of_row, starts)

@@ -11,11 +11,13 @@ import numpy as np
 from scipy import sparse
 
 from eno.evaluation.metrics import check_predictions, rank_rows, usable_labels
+from eno.models.training_data import chunks
 
 RANKED, DECIDED, LRAP = ("map_macro", "roc_auc_macro"), ("f1_macro", "f1_micro"), "lrap"
 METRICS = (*RANKED, *DECIDED, LRAP)
 """The metrics that can be weighted; see `eno.evaluation.metrics.Metrics`."""
 
+_ROWS_AT_ONCE = 1_024  # that are counted
 _DENSE = 5  # multiplications of a dense product in the time of one of a sparse product
 
 
@@ -47,16 +49,16 @@ def weighted_metrics(
         raise ValueError(f"groups has {len(groups)} values for {len(y)} rows.")
     if unknown := set(metrics) - set(METRICS):
         raise ValueError(f"metrics {', '.join(sorted(unknown))}: expected some of {', '.join(METRICS)}.")
-    usable = usable_labels(y, known)
-    y, p, known = y[:, usable], p[:, usable], known[:, usable]
+    usable = usable_labels(y, known, np.arange(y.shape[1]))
     found: dict[str, np.ndarray] = {}
     if set(metrics) & set(DECIDED):
-        found |= _of_decisions(y, (p > limits[usable]) & known, groups, weights, known)
+        predicted = ((p > limits) & known)[:, usable]
+        found |= _of_decisions(y[:, usable], predicted, groups, weights, known[:, usable])
     if set(metrics) & set(RANKED):
-        found |= _of_rankings(y, p, groups, weights, known)
+        found |= _of_rankings(y, p, groups, weights, known, usable)
     if LRAP in metrics:
-        labelled = y.any(axis=1)
-        quality, _ = rank_rows(y[labelled], np.where(known, p, -1)[labelled])
+        labelled = y[:, usable].any(axis=1)
+        quality, _ = rank_rows(y, p, known, usable)
         counts = np.bincount(groups[labelled], minlength=len(weights)) @ weights
         sums = np.bincount(groups[labelled], quality, minlength=len(weights)) @ weights
         found[LRAP] = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
@@ -106,8 +108,9 @@ def _of_decisions(
     y: np.ndarray, predicted: np.ndarray, groups: np.ndarray, weights: np.ndarray, known: np.ndarray
 ) -> dict[str, np.ndarray]:
     def counted(rows: np.ndarray) -> np.ndarray:
-        of_groups = np.zeros((len(weights), y.shape[1]), np.float32)
-        np.add.at(of_groups, groups, rows.astype(np.float32))
+        of_groups = np.zeros((len(weights), rows.shape[1]), np.float32)
+        for at in chunks(len(rows), _ROWS_AT_ONCE):
+            np.add.at(of_groups, groups[at], rows[at].astype(np.float32))
         result: np.ndarray = weights.T @ of_groups
         return result
 
@@ -121,10 +124,11 @@ def _of_decisions(
 
 
 def _of_rankings(
-    y: np.ndarray, p: np.ndarray, groups: np.ndarray, weights: np.ndarray, known: np.ndarray
+    y: np.ndarray, p: np.ndarray, groups: np.ndarray, weights: np.ndarray, known: np.ndarray, labels: np.ndarray
 ) -> dict[str, np.ndarray]:
     sums, counts = np.zeros((2, weights.shape[1])), np.zeros(weights.shape[1])
-    for label, rows in enumerate(known.T):
+    for label in labels.tolist():
+        rows = known[:, label]
         precision, area = weighted_average_precision_and_auc(y[rows, label], p[rows, label], groups[rows], weights)
         usable = ~np.isnan(area)  # without negatives, average precision is meaningless
         sums += np.where(usable, (precision, area), 0)

@@ -26,6 +26,7 @@ from eno.inference.predictor_folder import PredictorParts
 from eno.models import Head, Vectors
 from eno.models.exclusive import ExclusiveLabels
 from eno.models.label_weights import LabelWeights
+from eno.models.training_data import select
 from eno.tagging import vectors_for
 
 
@@ -55,7 +56,7 @@ class LabelledTracks:
 
     @property
     def truth(self) -> np.ndarray:
-        """Labels for evaluation: 1 if present, else 0 [shape=(n, num_labels), dtype=float32]."""
+        """Which labels are present, for evaluation [shape=(n, num_labels), dtype=bool]."""
         return binary(self.Y)
 
     @property
@@ -70,7 +71,9 @@ class SplitPredictions:
 
     Attributes
     ----------
-    probabilities, truth : np.ndarray [shape=(n, num_labels), dtype=float32]
+    probabilities : np.ndarray [shape=(n, num_labels), dtype=float32]
+    truth : np.ndarray [shape=(n, num_labels), dtype=bool]
+        Which labels are present.
     known : np.ndarray [shape=(n, num_labels), dtype=bool] or None
         Which labels are known; None if all are.
     """
@@ -153,7 +156,7 @@ class Collection:
         tracks = of_encoders.tracks(split, head=parts.head)
         rows = sample_rows(len(tracks.ids), limit)
         ids = [tracks.ids[row] for row in rows]
-        probabilities, truth = parts.head.predict_proba(tracks.X[rows]), binary(tracks.Y[rows])
+        probabilities, truth = parts.head.predict_proba(select(tracks.X, rows)), binary(tracks.Y[rows])
         known = tracks.weights[rows].known()
         return SplitPredictions(ids, probabilities, truth, known, tracks.albums[rows], tracks.groups[rows])
 
@@ -179,8 +182,8 @@ def sample_rows(count: int, limit: int | None) -> np.ndarray:
 
 
 def binary(labels: sparse.csr_array) -> np.ndarray:
-    """Return labels as 1 where they are present, else 0 [dtype=float32]; see `eno.data.labels.values`."""
-    truth: np.ndarray = present(labels).toarray().astype(np.float32)
+    """Return which labels are present [dtype=bool]; see `eno.data.labels.values`."""
+    truth: np.ndarray = present(labels).toarray()
     return truth
 
 

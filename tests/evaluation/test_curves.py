@@ -15,7 +15,7 @@ def data():
 
 def test_points_are_on_the_curve_of_scikit_learn(data):
     truth, p = data[0][:, 2], data[1][:, 2]
-    found = precision_recall("x", 0.5, truth, p)
+    found = precision_recall("x", 0.5, p[truth], [p[:40], p[40:]])
     precision, recall, _ = sk.precision_recall_curve(truth, p)
     expected = {(round(a, 6), round(b, 6)) for a, b in zip(recall, precision, strict=True)}
     assert {(round(a, 6), round(b, 6)) for a, b in zip(found.recall, found.precision, strict=True)} <= expected
@@ -25,7 +25,8 @@ def test_points_are_on_the_curve_of_scikit_learn(data):
 
 def test_long_curves_are_thinned():
     random = np.random.default_rng(0)
-    assert len(precision_recall("x", 0.5, random.random(9000) < 0.3, random.random(9000)).recall) <= 200
+    scores = random.random(9000)
+    assert len(precision_recall("x", 0.5, scores[::3], [scores]).recall) <= 200
 
 
 def test_threshold_curve_equals_evaluation_at_each_threshold(data):

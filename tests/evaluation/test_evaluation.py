@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import tracemalloc
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -53,6 +54,36 @@ def test_evaluation_agrees_with_its_parts(predictions):
     assert set(found.tracks.parts) == {"genres", "descriptors", "head", "torso", "tail"}
     assert found.common_threshold is None
     assert [one.name for one in found.precision_recall[:1]] == ["all decisions"]
+
+
+def test_takes_little_memory_beside_its_input(monkeypatch, predictions):
+    for module in ("eno.evaluation.metrics", "eno.models.average_precision", "eno.models.aggregation"):
+        monkeypatch.setattr(f"{module}._VALUES_AT_ONCE", 20_000)
+    random, (rows, labels) = np.random.default_rng(0), (2_000, 100)
+    truth, probabilities = (random.random((rows, labels), np.float32) for _ in range(2))
+    numbers = np.arange(rows)
+    arguments = {
+        "labels": [f"label {i}" for i in range(labels)],
+        "families": ["genre"] * labels,
+        "track_ids": [f"{i}.flac" for i in numbers],
+        "albums": numbers.astype(str).astype(object),  # one track each: as many probabilities of albums as of tracks
+        "groups": (numbers % 7).astype(str).astype(object),
+        "truth": truth < np.linspace(0, 0.1, labels),
+        "probabilities": probabilities,
+        "thresholds": 0.95,
+        "train_positives": np.arange(labels),
+        "known": random.random((rows, labels)) < 0.9,
+        "raw": np.sqrt(probabilities),
+        "train": Predictions(truth < 0.1, probabilities),
+    }
+    evaluate_predictions(**predictions)  # imports what is needed
+    tracemalloc.start()
+    try:
+        evaluate_predictions(**arguments)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 7 * probabilities.nbytes
 
 
 def test_files_of_the_report(predictions, tmp_path):

@@ -169,3 +169,22 @@ def test_labels_that_are_not_known_do_not_count():
 def test_base_rates_are_shares_of_the_rows_in_which_a_label_is_known():
     truth = np.array([[1, 0], [1, 0], [0, 1], [0, 0]])
     assert prevalence_baseline(truth, 1, np.array([4, 2])).tolist() == [[0.5, 0.5]]
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_some_labels_equal_a_copy_of_them(monkeypatch, is_known):
+    monkeypatch.setattr("eno.evaluation.metrics._VALUES_AT_ONCE", 30)  # so that there are several blocks
+    monkeypatch.setattr("eno.models.average_precision._VALUES_AT_ONCE", 30)
+    random = np.random.default_rng(3)
+    truth = random.random((60, 9)) < np.linspace(0.05, 0.9, 9)
+    truth[:, 2] = False
+    probabilities, thresholds = random.random((60, 9)).astype(np.float32).round(1), random.random(9)
+    known = random.random((60, 9)) < 0.8 if is_known else None
+    some = np.array([1, 2, 5, 8])
+    expected = evaluate(
+        truth[:, some],
+        probabilities[:, some],
+        thresholds=thresholds[some],
+        known=None if known is None else known[:, some],
+    )
+    assert evaluate(truth, probabilities, thresholds=thresholds, known=known, labels=some) == expected
