@@ -16,7 +16,7 @@ from eno.data.labels.values import present
 from eno.errors import ModelError, check_format
 from eno.files import write_json
 from eno.models.calibration.cross_fitting import Fitting, RuleEstimate, cross_fit, divide
-from eno.models.calibration.scaling import METHODS, Method, logits_of, scale
+from eno.models.calibration.scaling import METHODS, Method, scale
 from eno.models.calibration.thresholds import AVERAGED, NEVER, RULES, Rule
 from eno.models.types import Labels
 
@@ -168,7 +168,7 @@ def fit_calibration(
         logger.warning("none of the %d validation rows has a label: probabilities are not calibrated", columns.shape[1])
     fold_of = divide(columns.shape[1], groups, folds=folds, seed=seed)
     rows_known = None if known is None or known.all() else np.ascontiguousarray(known.T)
-    fitting = Fitting(columns, logits_of(columns), truth, rows_known, method, min_positives, seed)
+    fitting = Fitting(columns, truth, rows_known, method, min_positives, seed)
     rows = np.arange(columns.shape[1])
     if rule in AVERAGED or precision_floor is not None:
         estimates, means, held_out = cross_fit(fitting, fold_of, precision_floor)
@@ -177,10 +177,9 @@ def fit_calibration(
         some = np.sort(np.random.default_rng(seed).permutation(rows)[:wanted])
         estimates, means, _ = cross_fit(fitting.some(some), fold_of[some], None)
     slopes, offsets, pooled = fitting.scaling(rows)
-    if rule in means:
-        thresholds = means[rule]
-    else:
-        thresholds = fitting.thresholds(rule, fitting.scores(fitting.scaled(slopes, offsets), rows))
+    thresholds = means.get(rule)
+    if thresholds is None:
+        thresholds = fitting.thresholds(rule, fitting.scores(slopes, offsets, rows))
     if precision_floor is not None:
         thresholds = fitting.raised(held_out, rows, thresholds, precision_floor)
     return Calibration(slopes, offsets, thresholds, pooled, method, rule, precision_floor, estimates)

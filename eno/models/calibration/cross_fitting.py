@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from eno.models.calibration.scaling import Method, fit_scaling, scale
+from eno.models.calibration.scaling import Method, fit_scaling, logits_of, scale
 from eno.models.calibration.thresholds import (
     AVERAGED,
     NEVER,
@@ -18,6 +18,7 @@ from eno.models.calibration.thresholds import (
     choose_thresholds,
     raise_to_precision,
 )
+from eno.views import MappedView, RowView
 
 _SAME = 1e-4  # largest difference of logits that are equal but for rounding, as in a blend of base rates
 _EVEN = 0.5
@@ -53,7 +54,7 @@ class Fitting:
 
     Attributes
     ----------
-    probabilities, logits : np.ndarray [shape=(k, n), dtype=float32]
+    probabilities : np.ndarray [shape=(k, n), dtype=float32]
         One row per label.
     truth : scipy.sparse.csr_array [shape=(k, n)]
         The stored entries are the positives.
@@ -67,7 +68,6 @@ class Fitting:
     """
 
     probabilities: np.ndarray
-    logits: np.ndarray
     truth: sparse.csr_array
     known: np.ndarray | None
     method: Method
@@ -77,22 +77,23 @@ class Fitting:
     @cached_property
     def varying(self) -> np.ndarray:
         """Indices of the labels whose probabilities differ between rows [dtype=int64]."""
-        if self.logits.shape[1] == 1:
-            return np.arange(len(self.logits))
-        return np.flatnonzero(np.ptp(self.logits, axis=1) > _SAME)
+        if self.probabilities.shape[1] == 1:
+            return np.arange(len(self.probabilities))
+        highest, lowest = (logits_of(ends) for ends in (self.probabilities.max(axis=1), self.probabilities.min(axis=1)))
+        return np.flatnonzero(highest - lowest > _SAME)
 
     def scaling(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Fit on some rows; see `eno.models.calibration.scaling.fit_scaling`."""
-        labels = len(self.logits)
+        labels, count = self.probabilities.shape
         slopes, offsets, pooled = np.ones(labels), np.zeros(labels), np.zeros(labels, bool)
-        at = np.ix_(self.varying, rows)
+        some = self.probabilities if len(rows) == count else self.probabilities[:, rows]
         slopes[self.varying], offsets[self.varying], pooled[self.varying] = fit_scaling(
-            self.logits[at],
+            MappedView(RowView(some, self.varying), logits_of, len(rows)),
             self.truth[self.varying][:, rows],
             method=self.method,
             min_positives=self.min_positives,
             seed=self.seed,
-            known=self.known_at(at),
+            known=self.known_at(np.ix_(self.varying, rows)),
         )
         return slopes, offsets, pooled
 
@@ -102,10 +103,11 @@ class Fitting:
         thresholds[self.varying] = choose_thresholds(rule, scores)
         return thresholds
 
-    def scores(self, calibrated: np.ndarray, rows: np.ndarray) -> Scores:
-        """Return the sorted probabilities on some rows of the labels that vary."""
+    def scores(self, slopes: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> Scores:
+        """Return the sorted calibrated probabilities on some rows of the labels that vary."""
         known = self.known_at(np.ix_(self.varying, rows))
-        return Scores((calibrated[label, rows] for label in self.varying), self.truth[self.varying][:, rows], known)
+        calibrated = (self.scaled(slopes, offsets, [label])[0, rows] for label in self.varying.tolist())
+        return Scores(calibrated, self.truth[self.varying][:, rows], known)
 
     def known_at(self, at: Any) -> np.ndarray | None:
         """Return which labels are known at some places."""
@@ -119,14 +121,11 @@ class Fitting:
     def some(self, rows: np.ndarray) -> Fitting:
         """Return some of the rows only."""
         known = None if self.known is None else self.known[:, rows]
-        return replace(
-            self, probabilities=self.probabilities[:, rows], logits=self.logits[:, rows], truth=self.truth[:, rows],
-            known=known,
-        )  # fmt: skip
+        return replace(self, probabilities=self.probabilities[:, rows], truth=self.truth[:, rows], known=known)
 
-    def scaled(self, slopes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """Return calibrated probabilities of all rows [shape=(k, n), dtype=float32]."""
-        return scale(self.probabilities, slopes[:, np.newaxis], offsets[:, np.newaxis])
+    def scaled(self, slopes: np.ndarray, offsets: np.ndarray, labels: slice | list[int] = slice(None)) -> np.ndarray:
+        """Return calibrated probabilities of all rows, for all or some labels [shape=(k, n), dtype=float32]."""
+        return scale(self.probabilities[labels], slopes[labels, np.newaxis], offsets[labels, np.newaxis])
 
 
 def cross_fit(
@@ -144,7 +143,7 @@ def cross_fit(
         Out-of-fold calibrated probabilities.
     """
     truth, folds = fitting.truth, int(fold_of.max()) + 1
-    held_out = np.empty_like(fitting.logits)
+    held_out = np.empty_like(fitting.probabilities)
     hits, predicted = ({rule: np.zeros(len(held_out)) for rule in RULES} for _ in range(2))
     sums = {rule: np.zeros(len(held_out)) for rule in AVERAGED}
     for fold in range(folds):
@@ -153,7 +152,7 @@ def cross_fit(
         slopes, offsets, _ = fitting.scaling(others)
         calibrated = fitting.scaled(slopes, offsets)
         held_out[:, rows] = calibrated[:, rows]
-        scores = fitting.scores(calibrated, others)
+        scores = fitting.scores(slopes, offsets, others)
         positives = truth[:, rows].tocoo()
         for rule in RULES:
             thresholds = fitting.thresholds(rule, scores)

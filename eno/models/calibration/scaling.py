@@ -14,6 +14,7 @@ from scipy import sparse
 from scipy.special import expit, logit
 
 from eno.cores import usable_cores
+from eno.views import MappedView
 
 Method: TypeAlias = Literal["platt", "temperature", "none"]
 """Isotonic regression is not among them: it needs a thousand rows per label and more to be better than two numbers."""
@@ -56,7 +57,7 @@ def scale(probabilities: np.ndarray, slopes: np.ndarray, offsets: np.ndarray) ->
 
 
 def fit_scaling(
-    logits: np.ndarray,
+    logits: np.ndarray | MappedView,
     truth: sparse.csr_array,
     *,
     method: Method,
@@ -69,8 +70,8 @@ def fit_scaling(
 
     Parameters
     ----------
-    logits : np.ndarray [shape=(k, n), dtype=float32]
-        One row per label.
+    logits : np.ndarray or MappedView [shape=(k, n), dtype=float32]
+        One row per label; those of a view are computed when they are needed.
     truth : scipy.sparse.csr_array [shape=(k, n)]
         The stored entries are the positives.
     method, min_positives
@@ -105,19 +106,24 @@ def fit_scaling(
 
 
 def _fit_pooled(
-    logits: np.ndarray, truth: sparse.csr_array, known: np.ndarray | None, method: Method, random: np.random.Generator
+    logits: np.ndarray | MappedView,
+    truth: sparse.csr_array,
+    known: np.ndarray | None,
+    method: Method,
+    random: np.random.Generator,
 ) -> np.ndarray:
     """Fit one slope and offset for all labels; a temperature has no offset."""
     labels, rows = logits.shape
-    wanted = max(1, _POOLED_VALUES // labels)
+    wanted, chosen = max(1, _POOLED_VALUES // labels), np.arange(rows)
     if rows > wanted:
-        chosen = np.sort(random.choice(rows, wanted, replace=False))
-        if truth[:, chosen].nnz:
-            logits, truth = logits[:, chosen], truth[:, chosen]
-            known = None if known is None else known[:, chosen]
+        some = np.sort(random.choice(rows, wanted, replace=False))
+        if truth[:, some].nnz:
+            chosen, truth = some, truth[:, some]
+            known = None if known is None else known[:, some]
     counted = slice(None) if known is None else known.ravel()
     one = truth.reshape(1, -1).tocsr()[:, counted]
-    z = logits.reshape(1, -1)[:, counted].astype(np.float64)
+    sampled = np.concatenate([logits[block : block + 1][0, chosen] for block in range(labels)])
+    z = sampled[np.newaxis][:, counted].astype(np.float64)
     sums = _target_sums(z, one, z.shape[1], smoothed=method == "platt")
     # A weak prior at slope 1 and offset 0, for the case that all logits are equal.
     precision = np.array([1.0, _FIXED if method == "temperature" else 0.01])
