@@ -247,9 +247,15 @@ def read_sections(path: Path) -> dict[str, Section]:
     """Read which tracks are sections of a file from the tracks table; none if there is no table, or it is damaged."""
     columns = ["track_id", "start_s", "end_s"]
     try:
-        if not path.is_file() or not set(columns) <= set(pq.read_schema(path).names):
+        if not path.is_file():
             return {}
-        found = pq.read_table(path, columns=columns, filters=pc.field("start_s").is_valid())
+        with pq.ParquetFile(path) as file:  # `read_table` imports pandas where it is installed
+            if not set(columns) <= set(file.schema_arrow.names):
+                return {}
+            is_section = file.read(["start_s"])["start_s"].is_valid()
+            if not pc.any(is_section).as_py():
+                return {}
+            found = file.read(columns).filter(is_section)
     except (pa.ArrowException, OSError):  # whatever needs the table gives the reason
         return {}
     return {track_id: Section(*limits) for track_id, *limits in zip(*found.to_pydict().values(), strict=True)}
