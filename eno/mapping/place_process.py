@@ -7,13 +7,15 @@ that UMAP and its compiler need is returned to the system when the process ends.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import pyarrow as pa
+
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import SimilarityError
-from eno.mapping.places import Places, place_indexed
+from eno.mapping.places import Places, TrackIds, place_indexed
 from eno.mapping.projection import Method
 from eno.similarity.index.index import SimilarityIndex
 
@@ -23,7 +25,7 @@ _CHECKED_S = 0.5
 def place_in_process(
     index: SimilarityIndex,
     store: EmbeddingStore,
-    ids: Sequence[str],
+    ids: TrackIds,
     *,
     method: Method = "auto",
     on_wait: Callable[[], None] = lambda: None,
@@ -35,7 +37,7 @@ def place_in_process(
     """
     context = multiprocessing.get_context("spawn")
     receiving, sending = context.Pipe(duplex=False)
-    arguments = sending, index.folder, store.path, list(ids), method
+    arguments = sending, index.folder, store.path, pa.array(ids, pa.string()), method
     process = context.Process(target=_work, args=arguments, name="eno-map", daemon=True)
     try:
         process.start()
@@ -60,7 +62,7 @@ def place_in_process(
     return places
 
 
-def _work(sending: Connection, index: Path, store: Path | str, ids: list[str], method: Method) -> None:
+def _work(sending: Connection, index: Path, store: Path | str, ids: pa.Array, method: Method) -> None:
     try:
         sending.send(place_indexed(SimilarityIndex.open(index), EmbeddingStore.open(store), ids, method=method))
     except Exception as error:

@@ -8,8 +8,10 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+import pyarrow as pa
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -37,6 +39,7 @@ _KEPT = 3  # maps of other samples and layouts
 _DAMAGED = (OSError, SafetensorError, KeyError, TypeError, ValueError)
 
 Progress = Callable[[int, int], None]
+TrackIds: TypeAlias = Sequence[str] | pa.Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +89,10 @@ def place_tracks(
         indexed = (space or Space.fit(vectors, seed=seed)).view(vectors), None
     similar, lists = indexed
     cosines, rows = nearest_others(
-        similar, UMAP_NEIGHBOURS, lists=lists, on_progress=lambda done, _total: on_progress(done, work)
+        similar,
+        UMAP_NEIGHBOURS if method == "umap" else NEIGHBOURS,
+        lists=lists,
+        on_progress=lambda done, _total: on_progress(done, work),
     )
     forget(similar)
     give_back_memory()  # of the search for neighbours
@@ -103,7 +109,7 @@ def place_tracks(
 def place_indexed(
     index: SimilarityIndex,
     store: EmbeddingStore,
-    ids: Sequence[str],
+    ids: TrackIds,
     *,
     method: Method = "auto",
     seed: int = 0,
@@ -131,7 +137,7 @@ def place_indexed(
 
 
 def _indexed(
-    index: SimilarityIndex, store: EmbeddingStore, ids: Sequence[str]
+    index: SimilarityIndex, store: EmbeddingStore, ids: TrackIds
 ) -> tuple[Vectors, InvertedLists | None] | None:
     """Return what `place_tracks` needs of an index; None if it does not hold these vectors of the store."""
     rows = index.first_rows(ids)
@@ -142,17 +148,18 @@ def _indexed(
 
 
 def find_places(
-    index: SimilarityIndex, store: EmbeddingStore, ids: Sequence[str], *, method: Method = "auto", seed: int = 0
+    index: SimilarityIndex, store: EmbeddingStore, ids: TrackIds, *, method: Method = "auto", seed: int = 0
 ) -> Places | None:
     """Return what `place_indexed` kept; None if it has not placed these tracks yet."""
     return _read(_path(index, store, ids, method, seed), len(ids))
 
 
-def _path(index: SimilarityIndex, store: EmbeddingStore, ids: Sequence[str], method: Method, seed: int) -> Path:
+def _path(index: SimilarityIndex, store: EmbeddingStore, ids: TrackIds, method: Method, seed: int) -> Path:
     method = choose_method(method, len(ids))
     deciding = [_FORMAT, store.state(), index.space.digest(), method, seed]
     digest = hashlib.sha256(json.dumps(deciding).encode())
-    digest.update("\n".join(ids).encode("utf-8", "surrogatepass"))
+    names = ids.to_pylist() if isinstance(ids, pa.Array) else ids
+    digest.update("\n".join(names).encode("utf-8", "surrogatepass"))
     return index.folder / "map" / f"{digest.hexdigest()[:16]}.safetensors"
 
 

@@ -78,9 +78,10 @@ class MapDrawer:
             )
             if is_there
         }
-        ids = drawn_at_random(sorted(row_of), MOST_TRACKS)
-        rows, of, key = np.array([row_of[name] for name in ids], np.int64), len(row_of), _key(snapshot)
-        del row_of, in_store, names
+        chosen = drawn_at_random(sorted(row_of), MOST_TRACKS)
+        rows, of, key = np.array([row_of[name] for name in chosen], np.int64), len(row_of), _key(snapshot)
+        ids = pa.array(chosen, pa.string())  # a fraction of the memory while the tracks are placed
+        del row_of, in_store, names, chosen
         give_back_memory()
         if self._kept is None or self._kept[0] != key or not np.array_equal(self._kept[1], rows):
             placed = self._place(snapshot, ids, key)
@@ -89,7 +90,7 @@ class MapDrawer:
         give_back_memory()  # of all that was done to open the snapshot, too
         return drawn
 
-    def _place(self, snapshot: Snapshot, ids: list[str], key: tuple[str, ...]) -> Places:
+    def _place(self, snapshot: Snapshot, ids: pa.Array, key: tuple[str, ...]) -> Places:
         assert snapshot.sounds is not None
         source = snapshot.sounds.tracks.index, snapshot.sounds.store, ids
         if len(ids) > _MANY_TRACKS and find_places(*source, method=snapshot.map_method) is None:

@@ -331,9 +331,10 @@ class EmbeddingStore:
     def view(self, ids: Sequence[str]) -> RowView:
         """Return the vectors of `matrix` as a view that reads them when it is indexed."""
         names, means = self._means("r")
-        places = pc.index_in(pa.array(ids, pa.string()), value_set=names)
+        wanted = pa.array(ids, pa.string())
+        places = pc.index_in(wanted, value_set=names)
         if places.null_count:
-            raise self.not_found(set(ids) - set(names.to_pylist()))
+            raise self.not_found(set(wanted.filter(places.is_null()).to_pylist()))
         return RowView(means, places.to_numpy(zero_copy_only=False).astype(np.int64))
 
     def _means(self, mode: Mode) -> tuple[pa.Array, np.ndarray]:

@@ -108,8 +108,9 @@ class BlendHead(BaseHead):
     def _cross_fit(self, folds: Sequence[TrainingData]) -> None:
         def fit(member: BaseHead) -> OutOfFold:
             member._fit_folds(folds, cross=True)
-            assert member.out_of_fold is not None
-            return member.out_of_fold
+            found, member.out_of_fold = member.out_of_fold, None  # only those of the blend are kept
+            assert found is not None
+            return found
 
         self.out_of_fold = self._fit_members(fit)
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +76,18 @@ def estimate_memory_mb(kind: str, rows: int, dim: int) -> float:
 class AnnIndex:
     """A FAISS index that proposes candidates, and the vectors on disk that re-rank them.
 
-    Codes are packed for faster search unless the index is `growing`: unless rows will be added.
+    Codes are packed for faster search, in a copy that the first search makes, unless the index is `growing`: unless
+    rows will be added.
     """
 
     def __init__(self, faiss_index: Any, vectors: VectorFile, *, growing: bool) -> None:
-        self.faiss_index, self._vectors = faiss_index, vectors
+        self.faiss_index, self._vectors, self._growing = faiss_index, vectors, growing
+
+    @cached_property
+    def _searched(self) -> Any:
         # Vectors can be assigned to lists of our choice only while the codes are not packed.
-        packed = isinstance(faiss_index, faiss.IndexIVFPQ) and not growing
-        self._searched = faiss.IndexIVFPQFastScan(faiss_index) if packed else faiss_index
+        packed = isinstance(self.faiss_index, faiss.IndexIVFPQ) and not self._growing
+        return faiss.IndexIVFPQFastScan(self.faiss_index) if packed else self.faiss_index
 
     @property
     def lists(self) -> int:
