@@ -146,12 +146,13 @@ def leaves_its_arguments_unchanged(create: Create) -> None:
     for array in (stored.data, stored.indices, stored.indptr):
         array.setflags(write=False)
     cases: dict[str, tuple[Any, Any]] = {
-        "read-only sparse labels with stored zeros": (X, stored),
-        "boolean labels": (X, Y > 0),
-        "integer labels in column order": (X, np.asfortranarray(Y.astype(np.int64))),
-        "vectors in column order": (np.asfortranarray(X), Y),
-        "vectors of float64": (X.astype(np.float64), Y),
-        "lists": (X.tolist(), Y.tolist()),
+        "vectors in column order, read-only sparse labels with stored zeros": (np.asfortranarray(X), stored),
+        "vectors of float64, integer labels in column order": (
+            X.astype(np.float64),
+            np.asfortranarray(Y.astype(np.int64)),
+        ),
+        "lists of vectors, boolean labels": (X.tolist(), Y > 0),
+        "read-only vectors, lists of labels": (X, Y.tolist()),
     }
     for name, (vectors, labels) in cases.items():
         if isinstance(vectors, np.ndarray):

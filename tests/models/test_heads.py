@@ -24,15 +24,16 @@ from eno.models.heads.mlp import MLPHead
 from eno.testing import HEAD_CHECKS
 from eno.testing.heads import half_spaces as problem
 
+_PENALTIES = (0.01, 0.001)  # the linear head of these tests searches, the others choose between two
 QUICK = {
     "mlp": {"hidden": (32,), "batch_size": 64, "max_epochs": 15, "learning_rate": 1e-2, "device": "cpu"},
     "linear": {"device": "cpu"},
     "lightgbm": {"rounds": 60, "feature_fraction": 0.5, "min_data_in_leaf": 5},
     "forest": {"trees": 60},
-    "kernel": {"landmarks": 100, "device": "cpu"},
+    "kernel": {"landmarks": 100, "l2": _PENALTIES, "device": "cpu"},
     "knn": {},
-    "blend": {"heads": ("linear", "knn"), "device": "cpu"},
-    "auto": {"heads": ("linear", "knn"), "device": "cpu"},
+    "blend": {"heads": ("linear", "knn"), "options": {"linear": {"l2": _PENALTIES}}, "device": "cpu"},
+    "auto": {"heads": ("linear", "knn"), "options": {"linear": {"l2": _PENALTIES}}, "device": "cpu"},
 }
 
 
@@ -49,6 +50,12 @@ def head(name):
 @pytest.fixture(scope="module", params=list(QUICK))
 def fitted(request):
     return create_head(request.param, **QUICK[request.param]).fit(*problem())
+
+
+@pytest.fixture(scope="module")
+def other_heads():
+    X, Y = problem(n=60)
+    return [create_head(one, **QUICK[one]).fit(X, Y) for one in ("blend", "lightgbm", "knn")]
 
 
 @pytest.mark.parametrize("check", HEAD_CHECKS)
@@ -165,12 +172,11 @@ class TestBeyondTheContract:
             assert not decisions[:, 1].any()
             assert decisions[:, 2].all()
 
-    def test_only_the_files_of_the_last_head_remain(self, head, tmp_path):
+    def test_only_the_files_of_the_last_head_remain(self, head, other_heads, tmp_path):
         X, Y = problem(n=60)
         (tmp_path / "notes.md").touch()
-        create_head("blend", **QUICK["blend"]).fit(X, Y).save(tmp_path)
-        create_head("lightgbm", rounds=2).fit(X, Y).save(tmp_path)
-        create_head("knn").fit(X, Y).save(tmp_path)
+        for other in other_heads:
+            other.save(tmp_path)
         head.fit(X, Y).save(tmp_path)
         head.save(tmp_path / "alone")
         alone = {path.relative_to(tmp_path / "alone") for path in (tmp_path / "alone").rglob("*")}
@@ -256,12 +262,12 @@ def test_heads_work_in_scikit_learn(head):
     found = cross_val_predict(inside, X, Y, cv=2, method="predict_proba")
     assert found.shape == Y.shape
     assert evaluate(Y, found).roc_auc_macro > 0.85
-    decided = cross_val_predict(head, X, Y, cv=2)
-    assert decided.dtype == np.int64
-    assert ((decided == 0) | (decided == 1)).all()
     search = GridSearchCV(inside, {f"{type(head).__name__.lower()}__seed": [0, 1]}, cv=2, scoring="average_precision")
     search.fit(X, Y, **{f"{type(head).__name__.lower()}__groups": np.arange(len(X)) // 2})
     assert 0.5 < search.best_score_ <= 1
+    decided = search.predict(X)
+    assert decided.dtype == np.int64
+    assert ((decided == 0) | (decided == 1)).all()
     assert get_tags(head).classifier_tags.multi_label
     check_is_fitted(search.best_estimator_[-1])
     with pytest.raises(NotFittedError):
@@ -302,10 +308,9 @@ class TestMLP:
         X = rng.uniform(-1, 1, (1500, 4)).astype(np.float32)
         Y = (X[:, :1] * X[:, 1:2] > 0).astype(np.float32)
         options = {"batch_size": 64, "max_epochs": 40, "learning_rate": 1e-2, "device": "cpu"}
+        parts = X[:800], Y[:800], X[800:1000], Y[800:1000]
         scores = {
-            hidden: evaluate(
-                Y[1000:], MLPHead(hidden=hidden, **options).fit(X[:1000], Y[:1000]).predict_proba(X[1000:])
-            )
+            hidden: evaluate(Y[1000:], MLPHead(hidden=hidden, **options).fit(*parts).predict_proba(X[1000:]))
             for hidden in ((), (64,))
         }
         assert scores[()].roc_auc_macro < 0.65

@@ -28,11 +28,12 @@ def one_informative_window(seed, tracks=500, dim=10):
 
 @pytest.fixture(scope="module")
 def scores():
-    (X, Y), (X_test, Y_test) = one_informative_window(0), one_informative_window(1)
+    (X, Y), (X_val, Y_val), (X_test, Y_test) = (one_informative_window(seed) for seed in (0, 2, 1))
     options = {"hidden": (32,), "dropout": 0.0, "max_epochs": 30, "learning_rate": 1e-2, "device": "cpu"}
     heads = {pooling: MLPHead(pooling=pooling, **options) for pooling in ("none", "mean", "attention", "max")}
     for pooling, head in heads.items():
-        head.fit(X.means() if pooling == "none" else X, Y)
+        means = pooling == "none"
+        head.fit(X.means() if means else X, Y, X_val.means() if means else X_val, Y_val)
     return {
         pooling: roc_auc_score(Y_test, head.predict_proba(X_test.means() if pooling == "none" else X_test))
         for pooling, head in heads.items()
@@ -83,17 +84,19 @@ class TestLosses:
         X, Y = problem(n=1500)
         rare = Y[:, 4] > 0
         options = {"hidden": (16,), "max_epochs": 10, "learning_rate": 1e-2, "device": "cpu"}
-        plain = MLPHead(**options).fit(X, Y).predict_proba(X)
-        balanced = MLPHead(**options, class_weights="balanced").fit(X, Y).predict_proba(X)
+        plain, balanced = (
+            MLPHead(**options, class_weights=weights).fit(X, Y, *problem(1)).predict_proba(X)
+            for weights in ("none", "balanced")
+        )
         assert rare.mean() < 0.2
         assert (balanced[rare, 4] > 0.5).mean() > (plain[rare, 4] > 0.5).mean() + 0.1
 
     def test_mixup_still_learns(self):
-        (X, Y), (X_test, Y_test) = problem(0), problem(1)
+        (X_test, Y_test), rows = problem(1), (*problem(0), *problem(2))
         options = {"hidden": (32,), "max_epochs": 15, "learning_rate": 1e-2, "device": "cpu"}
-        mixed = MLPHead(**options, mixup=0.4).fit(X, Y).predict_proba(X_test)
+        mixed = MLPHead(**options, mixup=0.4).fit(*rows).predict_proba(X_test)
         assert roc_auc_score(Y_test, mixed) > 0.9
-        assert (mixed != MLPHead(**options).fit(X, Y).predict_proba(X_test)).any()
+        assert (mixed != MLPHead(**options).fit(*rows).predict_proba(X_test)).any()
 
     def test_label_smoothing_keeps_probabilities_from_0_and_1(self):
         X, _ = problem(n=400)
