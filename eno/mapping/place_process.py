@@ -6,13 +6,13 @@ that UMAP and its compiler need is returned to the system when the process ends.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pyarrow as pa
 
+from eno.audio.workers.processes import end_with_parent, start_process
 from eno.embeddings.store.embedding_store import EmbeddingStore
 from eno.errors import SimilarityError
 from eno.mapping.places import Places, TrackIds, place_indexed
@@ -35,13 +35,9 @@ def place_in_process(
     The process is ended if `on_wait`, which is called twice a second, raises an exception. A SimilarityError says why
     the other process failed.
     """
-    context = multiprocessing.get_context("spawn")
-    receiving, sending = context.Pipe(duplex=False)
-    arguments = sending, index.folder, store.path, pa.array(ids, pa.string()), method
-    process = context.Process(target=_work, args=arguments, name="eno-map", daemon=True)
+    arguments = index.folder, store.path, pa.array(ids, pa.string()), method
+    process, receiving = start_process(_work, *arguments, daemon=True)
     try:
-        process.start()
-        sending.close()
         while not receiving.poll(_CHECKED_S):
             on_wait()
         found = receiving.recv()
@@ -53,9 +49,8 @@ def place_in_process(
         ) from None
     finally:
         receiving.close()
-        if process.pid is not None:
-            process.terminate()
-            process.join()
+        process.terminate()
+        process.join()
     if isinstance(found, str):
         raise SimilarityError(f"The tracks of the map cannot be placed: {found}")
     places: Places = found
@@ -63,6 +58,7 @@ def place_in_process(
 
 
 def _work(sending: Connection, index: Path, store: Path | str, ids: pa.Array, method: Method) -> None:
+    end_with_parent()
     try:
         sending.send(place_indexed(SimilarityIndex.open(index), EmbeddingStore.open(store), ids, method=method))
     except Exception as error:

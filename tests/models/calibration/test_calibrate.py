@@ -1,6 +1,7 @@
 """Calibration and thresholds against other implementations, exhaustive search, and new data."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -439,3 +440,17 @@ def test_scaling_of_a_label_is_that_of_the_rows_in_which_it_is_known():
             logits_of(P[rows, label][None]), sparse.csr_array(Y[rows, label][None]), **infinite
         )
         assert (slopes[label], offsets[label]) == pytest.approx((slope[0], offset[0]), rel=1e-4, abs=1e-5)
+
+
+def test_takes_little_memory_beside_a_copy(monkeypatch):
+    monkeypatch.setattr("eno.models.calibration.calibrate._ESTIMATED_VALUES", 10_000)
+    for name in ("_VALUES_AT_ONCE", "_POOLED_VALUES"):
+        monkeypatch.setattr(f"eno.models.calibration.scaling.{name}", 10_000)
+    P, Y = problem(4_000, 50)
+    tracemalloc.start()
+    try:
+        fit_calibration(P, Y)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak / P.astype(np.float32).nbytes < 3.6
