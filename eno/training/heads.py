@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 _NAMED = 5  # labels, in a warning
 _CHECKPOINT, _ON_EPOCH = "checkpoint", "on_epoch"
-_FITTED, _STEPS = 90, 100  # the head, and with calibration
+_FITTED, _FAMILIARITY, _EXPONENT, _TRACKS, _STEPS = 90, 91, 94, 98, 100  # done: the head, then what follows
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,15 @@ def train_head(
     give_back_memory()  # of the tables
     held_out, val_map = _fit(collection, plan, head, train)
     give_back_memory()
-    report(_FITTED, _STEPS, "calibrating")
+    report(_FITTED, _STEPS, "familiarity")
+    familiarity = Familiarity.fit(train.X, train.groups)
+    report(_FAMILIARITY, _STEPS, "scale of taught tags")
+    exponent = choose_exponent(train.X, train.Y, train.groups)
     parts = PredictorParts(
         specs=collection.store.specs, labels=collection.labels, head=head, policies=collection.store.policies,
-        album=plan.album, familiarity=Familiarity.fit(train.X, train.groups),
-        exponent=choose_exponent(train.X, train.Y, train.groups),
+        album=plan.album, familiarity=familiarity, exponent=exponent,
     )  # fmt: skip
+    report(_EXPONENT, _STEPS, "calibrating tracks")
     trained = calibrate_predictor(
         parts,
         plan,
@@ -139,6 +142,7 @@ def train_head(
         train_labels=train.Y,
         began=began,
         feedback=feedback,
+        on_albums=lambda: report(_TRACKS, _STEPS, "calibrating albums"),
     )
     report(_STEPS, _STEPS)
     return trained
@@ -209,16 +213,19 @@ def calibrate_predictor(
     train_labels: sparse.csr_array,
     began: float,
     feedback: dict[str, Any] | None = None,
+    on_albums: Callable[[], None] = lambda: None,
 ) -> TrainedPredictor:
     """Calibrate a predictor for tracks and for albums on held-out tracks, and record its training.
 
-    `val_map` is macro mAP on these tracks, `began` the start of the training, from `time.monotonic`.
+    `val_map` is macro mAP on these tracks, `began` the start of the training, from `time.monotonic`. `on_albums` is
+    called before the calibration for albums.
     """
     options = plan.calibration
     calibration = fit_calibration(
         held_out.probabilities, held_out.truth, groups=held_out.groups, known=held_out.known, **options
     )
     parts = replace(parts, calibration=calibration)
+    on_albums()
     _, of_albums = aggregate(parts.calibrated(held_out.probabilities), held_out.albums, plan.album)
     rows = np.sort(np.unique(held_out.albums.astype(str), return_index=True)[1])  # the first track of each album
     known = None if held_out.known is None else held_out.known[rows]

@@ -47,6 +47,16 @@ def test_the_test_split_is_not_read(collection, monkeypatch):
     assert read == ["train", "val"]
 
 
+def test_progress_goes_on_until_the_end(collection):
+    steps = []
+    train_head(collection, PLAN, device="cpu", on_progress=lambda *step: steps.append(step))
+    assert [done for done, *_ in steps] == sorted(done for done, *_ in steps)
+    assert {of for _, of, *_ in steps} == {100}
+    notes = [note[0] for _, _, *note in steps if note]
+    assert notes == ["familiarity", "scale of taught tags", "calibrating tracks", "calibrating albums"]
+    assert steps[-1] == (100, 100)
+
+
 def test_with_fixed_validation_only_the_training_split_is_learned_from(collection):
     trained = train_head(collection, replace(PLAN, validation="fixed"), device="cpu")
     train, val, test = (collection.tracks(split) for split in ("train", "val", "test"))
