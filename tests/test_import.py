@@ -29,6 +29,10 @@ def test_a_search_does_not_wait_for_libraries_of_training(module):
     assert loaded.strip() == "[]"
 
 
+def test_an_evaluation_does_not_wait_for_encoders_of_transformers():
+    assert run("import sys, eno.cnn.predictor; print('transformers' in sys.modules)").strip() == "False"
+
+
 @pytest.mark.parametrize("name", eno.__all__)
 def test_public_names_can_be_had_and_are_described(name):
     assert getattr(eno, name).__doc__

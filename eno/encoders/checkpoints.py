@@ -20,7 +20,6 @@ import torch
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from transformers.utils import logging as transformers_logging
 
 from eno.errors import WeightsError, first_line
 from eno.files import cache_folder, replace_file, temporary_name
@@ -246,13 +245,14 @@ def sha256_of(files: list[Path]) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence the progress bars and load reports of transformers; `load_network` turns problems into errors."""
-    verbosity = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    from transformers.utils import logging  # slow to import, and other checkpoints need no network of transformers
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(verbosity)
+        logging.set_verbosity(verbosity)
         if bars:
-            transformers_logging.enable_progress_bar()
+            logging.enable_progress_bar()
