@@ -1,9 +1,9 @@
 """The scripts of the guide, run from the command line."""
 
+import importlib
 import json
 import os
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -145,6 +145,5 @@ def test_every_benchmark_can_be_imported():
     files = sorted(file.relative_to(SCRIPTS.parent) for file in (SCRIPTS / "bench").rglob("*.py"))
     modules = [".".join(file.with_suffix("").parts) for file in files if file.name != "__init__.py"]
     assert {"scripts.bench.tags", "scripts.bench.catalogue.matching"} <= set(modules)
-    code = f"import importlib\nfor name in {modules}:\n    importlib.import_module(name)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS.parent, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    for name in modules:
+        importlib.import_module(name)
