@@ -54,7 +54,7 @@ def trained(tmp_path_factory):
         ["match"],
         ["labels", "--set", "labels.min_albums=2", "--set", "labels.min_artists=2"],
         ["split", "--set", "split.val=0.25", "--set", "split.test=0.25"],
-        ["embed", "raw/audio", "--store", "store", "--set", "windows.count=2"],
+        ["embed", "raw/audio", "--store", "store", "--set", "windows.count=1"],
         ["train", "--store", "store", "--head", "linear", "--model", "model"],
         ["evaluate", "--model", "model"],
     ):
