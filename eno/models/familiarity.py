@@ -19,7 +19,7 @@ from eno.models.types import Vectors
 UNFAMILIAR = 0.05
 """Tracks whose familiarity is lower are unfamiliar."""
 
-_FORMAT = 1
+_FORMAT = 2
 _LEAST_TRACKS = round(1 / UNFAMILIAR)  # with fewer, no track could be unfamiliar
 _MOST_TRACKS = 4_096  # a random sample of more, so that the file stays small and the search fast
 _MOST_VALUES = 2**25  # in the vectors of the sample
@@ -48,13 +48,16 @@ class Familiarity:
 
     The distance of a track is the mean of those to its 5 nearest training tracks (Y. Sun et al., "Out-of-distribution
     detection with deep nearest neighbors", ICML 2022): the geometric mean of that among standardised vectors, and that
-    among their directions (standardised vectors of unit length, as in the paper). It is compared with the distances of
-    the training tracks from those of other artists.
+    among directions (vectors of unit length, as in the paper). It is compared with the distances of the training tracks
+    from those of other artists. Directions start at the vector of zeros, not at the mean: a network gives small values
+    to a sound in which it recognises nothing, wherever the mean of a collection is.
 
     Attributes
     ----------
     mean, scale : np.ndarray [shape=(dim,) or (layers, dim), dtype=float32]
         Standardise a vector; 0 is the scale of a constant dimension.
+    origin : np.ndarray [shape=(size,), dtype=float32]
+        The standardised vector at which directions start. Up to version 0.2 it was the mean.
     tracks : np.ndarray [shape=(n, size), dtype=float16]
         The standardised vectors of the training tracks.
     distances : np.ndarray [shape=(n,), dtype=float32]
@@ -63,6 +66,7 @@ class Familiarity:
 
     mean: np.ndarray
     scale: np.ndarray
+    origin: np.ndarray
     tracks: np.ndarray
     distances: np.ndarray
 
@@ -94,8 +98,10 @@ class Familiarity:
         mean, deviation = vectors.mean(axis=0), vectors.std(axis=0)
         varies = deviation > _CONSTANT * np.abs(mean)
         scale = np.where(varies, 1 / np.where(varies, deviation, 1), 0).astype(np.float32)
-        space = cls(mean=mean, scale=scale, tracks=np.zeros((0, 0), np.float16), distances=np.zeros(0, np.float32))
-        return replace(space, tracks=space._standardise(vectors).astype(np.float16))
+        nothing = np.zeros(0, np.float32)
+        space = cls(mean=mean, scale=scale, origin=nothing, tracks=nothing, distances=nothing)
+        (origin,) = space._standardise(np.zeros_like(mean)[np.newaxis])
+        return replace(space, origin=origin, tracks=space._standardise(vectors).astype(np.float16))
 
     def of(self, X: Vectors) -> np.ndarray:
         """Return the familiarity of each row: the share of the training tracks that are at least as distant.
@@ -125,17 +131,19 @@ class Familiarity:
 
     def _distances(self, vectors: np.ndarray) -> np.ndarray:
         known, result = self.tracks.astype(np.float32), np.empty(len(vectors), np.float32)
-        lengths = _lengths(known)
+        lengths, from_origin = _lengths(known), _lengths(known - self.origin)
         for at in chunks(len(vectors), _ROWS_AT_ONCE):
             rows = self._standardise(vectors[at])
-            own = _lengths(rows)[:, np.newaxis]
-            products = rows @ known.T  # from which both distances follow
-            apart = _to_nearest(np.square(own) + np.square(lengths) - 2 * products)
-            products /= np.maximum(own, _NOTHING)
-            products /= np.maximum(lengths, _NOTHING)
-            # A vector of length 0 has no direction, and stays 0.
-            in_direction = _to_nearest((own > 0).astype(np.float32) + (lengths > 0) - 2 * products)
-            result[at] = np.sqrt(apart * in_direction)
+            own, own_from_origin = _lengths(rows)[:, np.newaxis], _lengths(rows - self.origin)[:, np.newaxis]
+            squares = np.square(own) + np.square(lengths) - 2 * rows @ known.T
+            # The same matrix product gives the distances of the directions: |a/|a| - b/|b||² |a| |b| = |a - b|² -
+            # (|a| - |b|)². A vector of length 0 has no direction, and stays 0.
+            directions = squares - np.square(own_from_origin - from_origin)
+            directions /= np.maximum(own_from_origin, _NOTHING)
+            directions /= np.maximum(from_origin, _NOTHING)
+            exists = own_from_origin > 0, from_origin > 0
+            directions = np.where(exists[0] & exists[1], directions, exists[0] ^ exists[1])
+            result[at] = np.sqrt(_to_nearest(squares) * _to_nearest(directions))
         return result
 
     def _standardise(self, vectors: np.ndarray) -> np.ndarray:
@@ -154,7 +162,10 @@ class Familiarity:
         try:
             with safe_open(path, "np") as file:
                 check_format(path, int(file.metadata()["format"]), _FORMAT, ModelError)
-                loaded = cls(**{field.name: file.get_tensor(field.name) for field in fields(cls)})
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+                if "origin" not in arrays:  # as written up to version 0.2
+                    arrays["origin"] = np.zeros(arrays["tracks"].shape[1], np.float32)
+                loaded = cls(**{field.name: arrays[field.name] for field in fields(cls)})
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ModelError(f"{path}: damaged ({error!r}). Retrain the head with 'eno train'.") from error
         return loaded

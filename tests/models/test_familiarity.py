@@ -31,11 +31,10 @@ def fitted():
 
 def independent(known, X):
     """Return distances computed with scikit-learn."""
-    scaler = StandardScaler().fit(known)
-    pairs = (scaler.transform(known), scaler.transform(X))
+    scaled = [StandardScaler(with_mean=False).fit(known).transform(rows) for rows in (known, X)]
     distances = [
         NearestNeighbors(n_neighbors=5).fit(some).kneighbors(others)[0].mean(axis=1)
-        for some, others in (pairs, map(normalize, pairs))
+        for some, others in (scaled, map(normalize, scaled))
     ]
     return np.sqrt(np.prod(distances, axis=0))
 
@@ -65,11 +64,27 @@ def test_a_training_track_is_familiar(fitted):
     assert values.mean() > 0.9
 
 
-def test_values_do_not_depend_on_scale_and_offset_of_dimensions(fitted):
+def test_values_do_not_depend_on_the_scales_of_dimensions(fitted):
     scales = 10.0 ** np.random.default_rng(0).uniform(-2, 2, X.shape[1]).astype(np.float32)
     new, _ = tracks(50, 1, seed=4)
-    other = Familiarity.fit(X * scales + 3, GROUPS)
-    np.testing.assert_allclose(other.of(new * scales + 3), fitted.of(new), atol=0.02)
+    other = Familiarity.fit(X * scales, GROUPS)
+    np.testing.assert_allclose(other.of(new * scales), fitted.of(new), atol=0.02)
+
+
+def test_a_mean_far_from_zero_costs_no_precision():
+    new, _ = tracks(50, 1, seed=11)
+    far = 500 * X.std(axis=0)  # there, directions hardly differ
+    some, rows = (np.asarray(one + far, np.float64) for one in (X, new))
+    held_out = np.empty(len(X))
+    for known, others in GroupKFold(10).split(X, groups=GROUPS):
+        held_out[others] = independent(some[known], some[others])
+    expected = (1 + (held_out >= independent(some, rows)[:, None]).sum(axis=1)) / (len(X) + 1)
+    np.testing.assert_allclose(Familiarity.fit(some, GROUPS).of(rows), expected, atol=0.02)
+
+
+def test_silence_has_no_direction(fitted):
+    distances = fitted._distances(np.concatenate([np.zeros((1, 30)), X[:1]]))
+    assert distances[0] > distances[1] > 0
 
 
 def test_layers_and_windows(fitted):
@@ -123,16 +138,32 @@ def test_save_and_load(fitted, tmp_path):
     new, _ = tracks(20, 1, seed=10)
     np.testing.assert_array_equal(Familiarity.load(path).of(new), fitted.of(new))
     arrays = load_file(path)
-    save_file(arrays, path, metadata={"format": "2"})
+    save_file(arrays, path, metadata={"format": "3"})
     with pytest.raises(ModelError, match="newer version"):
         Familiarity.load(path)
     del arrays["tracks"]
-    save_file(arrays, path, metadata={"format": "1"})
+    save_file(arrays, path, metadata={"format": "2"})
     with pytest.raises(ModelError, match="damaged"):
         Familiarity.load(path)
     path.write_bytes(b"no tensors")
     with pytest.raises(ModelError, match="damaged"):
         Familiarity.load(path)
+
+
+def test_files_of_version_0_2_measure_directions_from_the_mean(fitted, tmp_path):
+    path = tmp_path / "familiarity.safetensors"
+    fitted.save(path)
+    arrays = load_file(path)
+    del arrays["origin"]
+    save_file(arrays, path, metadata={"format": "1"})
+    new, _ = tracks(20, 1, seed=10)
+    scaler = StandardScaler().fit(X)
+    known, rows = scaler.transform(X), scaler.transform(new)
+    distances = [
+        NearestNeighbors(n_neighbors=5).fit(some).kneighbors(others)[0].mean(axis=1)
+        for some, others in ((known, rows), (normalize(known), normalize(rows)))
+    ]
+    np.testing.assert_allclose(Familiarity.load(path)._distances(new), np.sqrt(np.prod(distances, axis=0)), rtol=2e-3)
 
 
 def test_other_vectors_are_refused(fitted):
