@@ -164,7 +164,7 @@ def _render(score: Path, soundfont: Path, path: Path) -> None:
     if not path.exists():
         synthesiser = symusic.Synthesizer(soundfont, _RATE)
         samples = np.asarray(synthesiser.render(symusic.Score(score), stereo=True)).T[: _SECONDS * _RATE]
-        soundfile.write(path, 0.7 * samples / np.abs(samples).max(), _RATE)
+        soundfile.write(path, 0.7 * samples / max(np.abs(samples).max(), 1e-9), _RATE)  # eno leaves silent files out
 
 
 def _noises() -> Iterator[np.ndarray]:
