@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,9 +92,9 @@ def without_a_genre(train: Path, test: Path, folder: Path) -> None:
         _show("GTZAN", name, np.mean(found), found)
 
 
-def without_a_folder(X: np.ndarray, folders: np.ndarray) -> None:
-    """Print the mean and the values of the folders."""
-    names = [name for name in np.unique(folders) if (folders == name).sum() >= _FEWEST]
+def without_a_folder(X: np.ndarray, folders: np.ndarray, names: Sequence[str]) -> None:
+    """Print the mean and the values of the folders that have enough files."""
+    names = [name for name in names if (folders == name).sum() >= _FEWEST]
     print("folders:", *names)
     for name, measure in MEASURES.items():
         found = []
@@ -208,7 +208,7 @@ def main() -> None:
         if chosen.root:
             encoder = load_encoder("musicnn", checkpoint="both")
             X, folders = embedded(collect(chosen, work / "audio"), work / "store")
-            without_a_folder(X, folders)
+            without_a_folder(X, folders, [one.partition("=")[0] for one in chosen.others])
             demo_against(chosen.root, chosen.root / "embeddings" / encoder.spec.label, X, folders, work / "demo")
 
 
