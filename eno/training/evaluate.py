@@ -11,6 +11,7 @@ from eno.data.splits.stratify import SPLITS
 from eno.evaluation.diagnosis import Predictions
 from eno.evaluation.evaluation import Evaluation, evaluate_predictions
 from eno.inference.predictor_folder import PredictorParts
+from eno.processes import give_back_memory
 from eno.training.collection import PredictionSource
 from eno.training.record import FOLDS, TrainingRecord, unseen_tracks
 
@@ -56,6 +57,7 @@ def evaluate_predictor(
             found = found.select(unseen)
     probabilities = parts.calibrated(found.probabilities)
     train = None if split == SPLITS[0] else source.predict(parts, SPLITS[0], limit=_DIAGNOSED)
+    give_back_memory()  # of the tables
     return evaluate_predictions(
         labels=parts.labels.all_labels,
         families=parts.labels.families,
