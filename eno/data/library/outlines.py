@@ -249,7 +249,7 @@ def read_sections(path: Path) -> dict[str, Section]:
     try:
         if not path.is_file():
             return {}
-        with pq.ParquetFile(path) as file:  # `read_table` imports pandas where it is installed
+        with pq.ParquetFile(path) as file:  # `read_table` would import Arrow's data sets first
             if not set(columns) <= set(file.schema_arrow.names):
                 return {}
             is_section = file.read(["start_s"])["start_s"].is_valid()
