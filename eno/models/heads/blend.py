@@ -20,6 +20,7 @@ from eno.models.heads import create_head, load_head
 from eno.models.label_weights import LabelWeights, SampleWeight
 from eno.models.training_data import TrainingData, check_labelled, chunks, select
 from eno.models.types import Head, Labels, Vectors
+from eno.processes import give_back_memory
 
 _TEMPERATURES = (0.02, 0.01, 0.005)  # a head whose mAP is lower by this much has a weight lower by a factor of e
 _BANDS = 3
@@ -110,6 +111,7 @@ class BlendHead(BaseHead):
             member._fit_folds(folds, cross=True)
             found, member.out_of_fold = member.out_of_fold, None  # only those of the blend are kept
             assert found is not None
+            give_back_memory()
             return found
 
         self.out_of_fold = self._fit_members(fit)

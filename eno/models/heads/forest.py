@@ -82,24 +82,28 @@ class ForestHead(BaseHead):
         X = take(data.X, data.rows[rows]).reshape(len(rows), -1)
         Y, weights, base_rates = data.Y[rows], data.weights[rows], data.base_rates()
         targets = _targets(Y, weights.known(), base_rates, random)
-        trees = list(self._grow(X, targets, weights.means()))
-        roots = np.cumsum([0, *(len(tree.feature) for tree in trees)])[:-1].astype(np.int32)
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in _Tree._fields}
+        roots = [0]
+        for tree in self._grow(X, targets, weights.means()):
+            tree.right[:] += roots[-1]
+            tree.leaves[:] += roots[-1]
+            roots.append(roots[-1] + len(tree.feature))
+            for name, values in tree._asdict().items():
+                parts[name].append(values)
         self._labels, self._weights = Y, weights
         self._arrays = {
-            "roots": roots,
-            "feature": np.concatenate([tree.feature for tree in trees]),
-            "threshold": np.concatenate([tree.threshold for tree in trees]),
-            "right": np.concatenate([tree.right + root for tree, root in zip(trees, roots, strict=True)]),
-            "leaves": np.stack([tree.leaves + root for tree, root in zip(trees, roots, strict=True)], axis=1),
+            "roots": np.array(roots[:-1], np.int32),
+            # One after the other, so that only one of them is in memory twice.
+            **{name: np.concatenate(parts.pop(name)) for name in ("feature", "threshold", "right")},
+            "leaves": np.stack(parts.pop("leaves"), axis=1),
             "constant": data.constant_labels(),
             "base_rates": base_rates,
         }
-        del trees
         self._sort_leaves()
 
     def _forget(self) -> None:
         self._arrays = {}
-        del self._rows_by_leaf, self._counts, self._starts, self._totals
+        del self._rows_by_leaf, self._starts, self._shares
 
     def _grow(self, X: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Iterator[_Tree]:
         """Yield trees, a few at a time: each node of scikit-learn's holds a value for every target."""
@@ -127,13 +131,15 @@ class ForestHead(BaseHead):
         self._report(self.trees, self.trees)
 
     def _sort_leaves(self) -> None:
-        """Prepare the training rows of each leaf: `_rows_by_leaf` from `_starts[node]` on, and their total weight."""
+        """Prepare the training rows of each leaf: `_rows_by_leaf[_starts[node]:_starts[node + 1]]`, and their share."""
         leaves, nodes = self._arrays["leaves"], len(self._arrays["feature"])
         rows, flat = np.repeat(np.arange(len(leaves), dtype=np.int32), leaves.shape[1]), leaves.ravel()
         self._rows_by_leaf = rows[np.argsort(flat, kind="stable")]
-        self._counts = np.bincount(flat, minlength=nodes).astype(np.int32)
-        self._starts = np.cumsum(self._counts, dtype=np.int32) - self._counts
-        self._totals = np.bincount(flat, self._weights.means()[rows], nodes)
+        self._starts = np.zeros(nodes + 1, np.int32)
+        np.cumsum(np.bincount(flat, minlength=nodes), out=self._starts[1:])
+        totals = np.bincount(flat, self._weights.means()[rows], nodes)
+        with np.errstate(divide="ignore"):  # inner nodes have no rows
+            self._shares = np.divide(1, totals, out=totals).astype(np.float32)
         self._weighted = self._weights.times(self._labels)
 
     def _leaves_of(self, X: np.ndarray) -> np.ndarray:
@@ -151,11 +157,11 @@ class ForestHead(BaseHead):
 
     def _predict(self, X: np.ndarray) -> np.ndarray:
         leaves = self._leaves_of(X.reshape(len(X), math.prod(X.shape[1:]))).ravel()
-        counts, trees = self._counts[leaves], len(self._arrays["roots"])
+        counts, trees = self._starts[leaves + 1] - self._starts[leaves], len(self._arrays["roots"])
         ends = np.cumsum(counts)
         within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
         members = self._rows_by_leaf[np.repeat(self._starts[leaves], counts) + within]
-        shares = np.repeat(1 / self._totals[leaves], counts).astype(np.float32)
+        shares = np.repeat(self._shares[leaves], counts)
         starts = np.append(0, ends)[::trees]
         votes = sparse.csr_array((shares, members, starts), (len(X), self._labels.shape[0]))
         base_rates, constant = self._arrays["base_rates"], self._arrays["constant"]
