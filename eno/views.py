@@ -27,7 +27,10 @@ def forget(source: Any) -> None:
 
 
 class RowView:
-    """Rows [shape=(n,), dtype=int64] of an array-like source, which are read when they are indexed."""
+    """Rows [shape=(n,), dtype=int64] of an array-like source, which are read when they are indexed.
+
+    Of an array, columns can be indexed, too.
+    """
 
     def __init__(self, source: Any, rows: np.ndarray) -> None:
         self.source, self._rows = source, rows
@@ -36,8 +39,11 @@ class RowView:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, rows: Any) -> Any:
-        return self.source[self._rows[rows]]
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, tuple):
+            rows, *columns = at
+            return self.source[:, *columns][self._rows[rows]]
+        return self.source[self._rows[at]]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype)

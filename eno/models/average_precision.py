@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eno.data.labels.values import present
+from eno.views import RowView
 
 _VALUES_AT_ONCE = 1_000_000
 _CLIPPED = 1e-6  # so that a single wrong probability of 0 or 1 does not decide
@@ -49,7 +50,9 @@ def average_precision_and_auc(
     return precisions, areas
 
 
-def _of_label(truth: np.ndarray, scores: np.ndarray, known: np.ndarray | None, label: int) -> tuple[float, float]:
+def _of_label(
+    truth: np.ndarray, scores: np.ndarray | RowView, known: np.ndarray | None, label: int
+) -> tuple[float, float]:
     rows = slice(None) if known is None else known[:, label]
     of_rows = scores[rows, label]
     return _rank(of_rows[present(truth[rows, label])], [of_rows])
@@ -94,7 +97,7 @@ def _rank(positives: np.ndarray, pieces: Iterable[np.ndarray]) -> tuple[float, f
     return float(np.mean(true / reached)), float(area)
 
 
-def macro_map(truth: np.ndarray, scores: np.ndarray, known: np.ndarray | None = None) -> float | None:
+def macro_map(truth: np.ndarray, scores: np.ndarray | RowView, known: np.ndarray | None = None) -> float | None:
     """Return the mean average precision over labels with positives and negatives; None if there are no such labels."""
     rankable = has_both_classes(truth, known)
     if not rankable.any():

@@ -12,6 +12,7 @@ from scipy import sparse
 from eno.data.labels.values import present
 from eno.models.average_precision import macro_map
 from eno.models.label_weights import LabelWeights
+from eno.views import RowView
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +25,8 @@ class OutOfFold:
         Numbers of the rows, ascending: all of them, or those that were held out of a large collection.
     fold_of : np.ndarray [shape=(n,), dtype=int64]
         The fold in which each of them was held out.
-    probabilities : np.ndarray [shape=(n, k), dtype=float32]
+    probabilities : np.ndarray or RowView [shape=(n, k), dtype=float32]
+        A view in samples.
     truth : scipy.sparse.csr_array [shape=(n, k)]
         The labels of these rows.
     weights : LabelWeights
@@ -33,7 +35,7 @@ class OutOfFold:
 
     rows: np.ndarray
     fold_of: np.ndarray
-    probabilities: np.ndarray
+    probabilities: np.ndarray | RowView
     truth: sparse.csr_array
     weights: LabelWeights
 
@@ -59,15 +61,17 @@ class OutOfFold:
         return found
 
     def sample(self, values: int, seed: int) -> OutOfFold:
-        """Return a random sample of the rows, so that rows times labels are at most about `values`."""
+        """Return a random sample of the rows, so that rows times labels are at most about `values`.
+
+        Its probabilities are a view: copies for all heads of a blend would take as much memory again.
+        """
         rows, labels = self.probabilities.shape
         wanted = max(1, values // labels)
         if rows <= wanted:
             return self
         some = np.sort(np.random.default_rng(seed).choice(rows, wanted, replace=False))
-        return OutOfFold(
-            self.rows[some], self.fold_of[some], self.probabilities[some], self.truth[some], self.weights[some]
-        )
+        probabilities = RowView(self.probabilities, some)
+        return OutOfFold(self.rows[some], self.fold_of[some], probabilities, self.truth[some], self.weights[some])
 
 
 def mean_by_choice(maps: Iterable[Mapping[Any, float]]) -> dict[Any, float]:

@@ -171,7 +171,7 @@ def _fit(
     assert out_of_fold is not None
     val_map, rows = out_of_fold.macro_map(), out_of_fold.rows
     held_out = SplitPredictions(
-        [train.ids[row] for row in rows], out_of_fold.probabilities, binary(out_of_fold.truth),
+        [train.ids[row] for row in rows], np.asarray(out_of_fold.probabilities), binary(out_of_fold.truth),
         out_of_fold.weights.known(), train.albums[rows], train.groups[rows],
     )  # fmt: skip
     return held_out, val_map

@@ -21,6 +21,7 @@ from eno.models.label_weights import LabelWeights, SampleWeight
 from eno.models.training_data import TrainingData, check_labelled, chunks, select
 from eno.models.types import Head, Labels, Vectors
 from eno.processes import give_back_memory
+from eno.views import RowView
 
 _TEMPERATURES = (0.02, 0.01, 0.005)  # a head whose mAP is lower by this much has a weight lower by a factor of e
 _BANDS = 3
@@ -184,7 +185,9 @@ class BlendHead(BaseHead):
         return self._competing(replace(found[0], probabilities=blended))
 
     def _competing(self, found: OutOfFold) -> OutOfFold:
-        return replace(found, probabilities=self._exclusive.compete(found.probabilities))
+        if not self._exclusive:
+            return found
+        return replace(found, probabilities=self._exclusive.compete(np.asarray(found.probabilities)))
 
     def _check(self, X: Vectors) -> None:
         if not self.members:  # which check the vectors
@@ -226,7 +229,7 @@ def _validated(head: Head, X: Vectors, Y: sparse.csr_array, weights: LabelWeight
     return OutOfFold(rows, np.zeros_like(rows), head.predict_proba(X), Y, weights)
 
 
-def _mean_logit(probabilities: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
+def _mean_logit(probabilities: Sequence[np.ndarray | RowView], weights: np.ndarray) -> np.ndarray:
     result = np.empty(probabilities[0].shape, np.float32)
     for rows in chunks(len(result), _ROWS_AT_ONCE):
         logits = sum(weight * logits_of(one[rows]) for one, weight in zip(probabilities, weights, strict=True))

@@ -1,7 +1,10 @@
 """Blends: weights of heads of known quality, members against heads fitted alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import sparse
 from scipy.special import expit, logit
 
 from eno.config import load_settings, option_defaults
@@ -10,7 +13,9 @@ from eno.models import create_head, load_head
 from eno.models.average_precision import macro_map
 from eno.models.bags import Bags
 from eno.models.base import BaseHead
+from eno.models.folds import OutOfFold
 from eno.models.heads.blend import BlendHead
+from eno.models.label_weights import LabelWeights
 
 
 class Fixed(BaseHead):
@@ -33,6 +38,18 @@ def fixed_members(n: int = 400, k: int = 3):
 
 
 class TestWeights:
+    def test_a_sample_of_the_rows_is_scored_as_a_copy_of_them(self):
+        (good, *_), X, Y = fixed_members()
+        every = np.arange(len(Y))
+        probabilities, weights = good.predict_proba(X), LabelWeights.of(None, Y.shape)
+        found = OutOfFold(every, every // 200, probabilities, sparse.csr_array(Y), weights)
+        some = found.sample(90, seed=0)
+        rows = some.rows
+        assert len(rows) == 30
+        copied = replace(some, probabilities=probabilities[rows])
+        for labels in (None, np.array([0, 2])):
+            assert some.fold_maps(labels) == copied.fold_maps(labels)
+
     def test_better_heads_weigh_more_and_useless_ones_are_left_out(self):
         members, X, Y = fixed_members()
         alone = [macro_map(Y, one.predict_proba(X)) for one in members]
