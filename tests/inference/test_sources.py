@@ -21,7 +21,12 @@ Y = (X[:, :3] > 0).astype(np.float32)
 
 
 def save_predictor(folder, head="linear"):
-    options = {"mlp": {"max_epochs": 1}, "lightgbm": {"rounds": 2}, "blend": {"heads": ("linear", "knn")}}
+    few, penalty = {"max_epochs": 1}, {"l2": (0.1,)}
+    options = {
+        "mlp": few, "lightgbm": {"rounds": 2}, "kernel": penalty,
+        "blend": {"heads": ("linear", "knn"), "options": {"linear": penalty}},
+        "auto": {"heads": ("linear", "mlp"), "options": {"linear": penalty, "mlp": few}},
+    }  # fmt: skip
     fitted = create_head(head, **options.get(head, {})).fit(X, Y)
     EnoPredictor(ProjectionEncoder(), fitted, LABELS).save(folder)
     return fitted.predict_proba(X)

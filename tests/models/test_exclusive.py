@@ -12,7 +12,7 @@ from eno.models.exclusive import ExclusiveFamily, ExclusiveLabels
 from eno.models.label_weights import LabelWeights
 from eno.registry import TRAINED_HEADS
 
-QUICK = {"mlp": {"max_epochs": 10}, "forest": {"trees": 50}, "lightgbm": {"rounds": 20}}
+QUICK = {"mlp": {"max_epochs": 10}, "forest": {"trees": 50}, "lightgbm": {"rounds": 20}, "kernel": {"l2": (0.01,)}}
 
 
 def found(Y, weights=None):
@@ -87,7 +87,7 @@ def digits():
 @pytest.mark.parametrize("name", TRAINED_HEADS)
 def test_every_head_makes_them_compete(name, digits, tmp_path):
     X, Y = digits
-    options = {"options": {one: QUICK[one] for one in ("mlp", "forest")}} if name in ("auto", "blend") else {}
+    options = {"options": {one: QUICK[one] for one in ("mlp", "forest", "kernel")}} if name in ("auto", "blend") else {}
     head = create_head(name, **options | QUICK.get(name, {})).fit(X[:300], Y[:300])
     probabilities = head.predict_proba(X[300:])
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
