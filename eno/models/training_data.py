@@ -201,7 +201,9 @@ class TrainingData:
         mean = total / len(self)
         squares = np.zeros(self.shape)
         for rows in chunks(len(self)):
-            squares += np.square(take(self.X, self.rows[rows]) - mean).sum(axis=0)
+            centred = take(self.X, self.rows[rows]) - mean
+            squares += np.square(centred, out=centred).sum(axis=0)
+            del centred  # before the next are read
         deviation = np.sqrt(squares / len(self))
         scale = np.where(deviation > 1e-6 * np.maximum(np.abs(mean), 1e-6), 1 / np.maximum(deviation, 1e-30), 0)
         return mean.astype(np.float32), scale.astype(np.float32)
