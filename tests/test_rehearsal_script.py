@@ -42,7 +42,10 @@ def rehearse(monkeypatch):
         monkeypatch.setattr(sys, "argv", ["rehearsal.py", *map(str, [*SIZE, *options])])
         rehearsal.main()
 
-    return with_options
+    before = os.environ.copy()
+    yield with_options
+    changed = dict(set(before.items()) ^ set(os.environ.items()))
+    assert changed.keys() <= {"PYTEST_CURRENT_TEST"}  # later tests pass the others on to the commands that they start
 
 
 def genres(folder):

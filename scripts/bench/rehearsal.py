@@ -46,7 +46,6 @@ used = resource.getrusage(resource.RUSAGE_CHILDREN)
 found = {"seconds": time.perf_counter() - began, "cpu": used.ru_utime + used.ru_stime, "mib": used.ru_maxrss / 1024}
 json.dump(found | {"status": status}, open("usage.json", "w"))
 """
-_ROOT = Path(__file__).parents[2]
 _RELABELLED = 0.01  # share of the albums
 _TRACK = "<track>"  # stands for the id of a track
 _SERVE = "serve"
@@ -207,7 +206,6 @@ def main() -> None:
     parser.add_argument("--heads", nargs="*", default=[], metavar="HEAD", help="train these, too: knn, mlp, …")
     parser.add_argument("--out", type=Path, help="JSON file to add the results to")
     chosen = parser.parse_args()
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     size = Size(chosen.tracks, chosen.listed or chosen.tracks, chosen.labels, chosen.windows, chosen.dim)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (chosen.folder or Path(temporary)).resolve()
