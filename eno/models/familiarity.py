@@ -161,9 +161,10 @@ class Familiarity:
         """Read what `save` wrote; raises a ModelError if it is damaged, or from a newer version of eno."""
         try:
             with safe_open(path, "np") as file:
-                check_format(path, int(file.metadata()["format"]), _FORMAT, ModelError)
+                version = int(file.metadata()["format"])
+                check_format(path, version, _FORMAT, ModelError)
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-                if "origin" not in arrays:  # as written up to version 0.2
+                if version == 1:
                     arrays["origin"] = np.zeros(arrays["tracks"].shape[1], np.float32)
                 loaded = cls(**{field.name: arrays[field.name] for field in fields(cls)})
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
