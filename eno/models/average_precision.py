@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eno.data.labels.values import present
+from eno.models.training_data import chunks
 from eno.views import RowView
 
 _VALUES_AT_ONCE = 1_000_000
@@ -17,10 +18,8 @@ _CLIPPED = 1e-6  # so that a single wrong probability of 0 or 1 does not decide
 def has_both_classes(truth: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     """Return which labels have positives and negatives [shape=(k,), dtype=bool], among the `known` values [(n, k)]."""
     found = np.zeros((2, truth.shape[1]), bool)
-    step = max(1, _VALUES_AT_ONCE // max(1, truth.shape[1]))
-    for first in range(0, len(truth), step):
-        positive = present(truth[first : first + step])
-        counted = True if known is None else known[first : first + step]
+    for rows in chunks(len(truth), max(1, _VALUES_AT_ONCE // max(1, truth.shape[1]))):
+        positive, counted = present(truth[rows]), True if known is None else known[rows]
         found |= (positive & counted).any(axis=0), (~positive & counted).any(axis=0)
     both: np.ndarray = found[0] & found[1]
     return both
@@ -72,9 +71,7 @@ def positive_scores(truth: np.ndarray, scores: np.ndarray, labels: np.ndarray) -
 
 def known_scores(scores: np.ndarray, known: np.ndarray, labels: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the known scores of some labels in pieces: together, they would be a copy of all."""
-    step = max(1, _VALUES_AT_ONCE // max(1, len(labels)))
-    for first in range(0, len(scores), step):
-        rows = slice(first, first + step)
+    for rows in chunks(len(scores), max(1, _VALUES_AT_ONCE // max(1, len(labels)))):
         yield scores[rows][:, labels][known[rows][:, labels]]
 
 

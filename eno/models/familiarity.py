@@ -49,15 +49,15 @@ class Familiarity:
     The distance of a track is the mean of those to its 5 nearest training tracks (Y. Sun et al., "Out-of-distribution
     detection with deep nearest neighbors", ICML 2022): the geometric mean of that among standardised vectors, and that
     among directions (vectors of unit length, as in the paper). It is compared with the distances of the training tracks
-    from those of other artists. Directions start at the vector of zeros, not at the mean: a network gives small values
-    to a sound in which it recognises nothing, wherever the mean of a collection is.
+    from those of other artists. Directions are seen from the vector of zeros, not from the mean of the training tracks,
+    which tells them from other sounds at least as well (``docs/benchmarks.md``).
 
     Attributes
     ----------
     mean, scale : np.ndarray [shape=(dim,) or (layers, dim), dtype=float32]
         Standardise a vector; 0 is the scale of a constant dimension.
     origin : np.ndarray [shape=(size,), dtype=float32]
-        The standardised vector at which directions start. Up to version 0.2 it was the mean.
+        The standardised vector from which directions are seen. Up to version 0.2 it was the mean.
     tracks : np.ndarray [shape=(n, size), dtype=float16]
         The standardised vectors of the training tracks.
     distances : np.ndarray [shape=(n,), dtype=float32]

@@ -34,7 +34,7 @@ from eno.data.layout import DataRoot
 from eno.data.library.files import find_tracks
 from eno.embeddings.job.embed import embed_folder
 from eno.embeddings.store.embedding_store import EmbeddingStore
-from eno.encoders import load_encoder
+from eno.encoders import Encoder, load_encoder
 from eno.models.familiarity import Familiarity, is_unfamiliar
 from scripts.bench.tagging.problems import of_gtzan, of_store
 
@@ -179,9 +179,8 @@ def _noises() -> Iterator[np.ndarray]:
         yield 0.5 * samples / np.abs(samples).max()
 
 
-def embedded(audio: Path, store: Path) -> tuple[np.ndarray, np.ndarray]:
+def embedded(encoder: Encoder, audio: Path, store: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the vectors of the tracks below a folder, and the folder of each."""
-    encoder = load_encoder("musicnn", checkpoint="both")
     found = EmbeddingStore.open_or_create(store, encoder.spec, policy=WindowPolicy(count=4))
     report = embed_folder(audio, encoder, found)
     for failure in report.failures:
@@ -207,7 +206,7 @@ def main() -> None:
             without_a_genre(*chosen.gtzan, work / "gtzan")
         if chosen.root:
             encoder = load_encoder("musicnn", checkpoint="both")
-            X, folders = embedded(collect(chosen, work / "audio"), work / "store")
+            X, folders = embedded(encoder, collect(chosen, work / "audio"), work / "store")
             without_a_folder(X, folders, [one.partition("=")[0] for one in chosen.others])
             demo_against(chosen.root, chosen.root / "embeddings" / encoder.spec.label, X, folders, work / "demo")
 
