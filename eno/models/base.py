@@ -22,7 +22,7 @@ from eno.models.exclusive import ExclusiveLabels
 from eno.models.folds import OutOfFold
 from eno.models.heads import FORMAT, HEAD_FILE, read_head_file
 from eno.models.label_weights import LabelWeights, SampleWeight
-from eno.models.training_data import ROWS_AT_ONCE, TrainingData, as_vectors, check_finite, chunks, take
+from eno.models.training_data import ROWS_AT_ONCE, TrainingData, as_vectors, check_finite, chunks, select, take
 from eno.models.types import Labels, Vectors
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _ARRAYS = "head.safetensors"
 TREES, NEIGHBOURS = "trees.txt", "neighbours.faiss"
 _LABELS = ("indptr", "indices", "data")
 _PARTS = 1000  # of progress, per step
+_PREDICTION = 0.1  # of the step after the folds: the time to predict the held-out rows, roughly
 _EVEN = 0.5
 _FILES = (_ARRAYS, TREES, NEIGHBOURS)
 
@@ -145,7 +146,7 @@ class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             one if one._chosen_options() == common else self._fitted_on(fold, number, 0, common)
             for number, (fold, one) in enumerate(zip(folds, fitted, strict=True))
         ]
-        self.out_of_fold = _predict_held_out(folds, fitted)
+        self.out_of_fold = _predict_held_out(folds, fitted, part_of(self.on_progress, steps - 1, steps, _PREDICTION))
         if self._is_averaged and len(folds) > 1:
             self._members = fitted
         else:
@@ -170,7 +171,8 @@ class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _refit(self, data: TrainingData, options: Mapping[str, Any], steps: int) -> None:
         given, report, on_epoch = self.get_params(), self.on_progress, self.on_epoch
         self.set_params(**options)
-        self.on_progress, self.on_epoch = part_of(report, steps - 1, steps), None  # the first fold reports its epochs
+        self.on_epoch = None  # the first fold reports its epochs
+        self.on_progress = part_of(report, steps - 1 + _PREDICTION, steps, 1 - _PREDICTION)
         try:
             self._fit(data)
         finally:
@@ -345,23 +347,35 @@ def labels_from_arrays(arrays: dict[str, np.ndarray], shape: tuple[int, int]) ->
     return labels
 
 
-def _predict_held_out(folds: Sequence[TrainingData], fitted: Sequence[BaseHead]) -> OutOfFold:
+def _predict_held_out(
+    folds: Sequence[TrainingData], fitted: Sequence[BaseHead], report: Callable[[int, int], None]
+) -> OutOfFold:
     rows = np.concatenate([fold.rows_val for fold in folds])
     order = np.argsort(rows)
     fold_of = np.repeat(np.arange(len(folds)), [len(fold.rows_val) for fold in folds])
-    found = [one.predict_proba(fold.validation()) for fold, one in zip(folds, fitted, strict=True)]
     truth = sparse.vstack([fold.Y_val for fold in folds], format="csr")
     weights = LabelWeights.joined([fold.weights_val for fold in folds])
-    probabilities = found[0] if len(found) == 1 else np.concatenate(found)[order]  # rows of a fold are in order
+    probabilities, first = np.empty(truth.shape, np.float32), 0
+    for fold, one in zip(folds, fitted, strict=True):
+        X = fold.validation()
+        for part in chunks(len(X), one._rows_at_once):  # a head of many trees takes minutes for all rows
+            end = first + part.stop - part.start
+            probabilities[first:end] = one.predict_proba(select(X, np.arange(part.start, part.stop)))
+            report(end, len(rows))
+            first = end
+    if len(folds) > 1:  # rows of a fold are in order
+        probabilities = probabilities[order]
     return OutOfFold(rows[order], fold_of[order], probabilities, truth[order], weights[order])
 
 
-def part_of(report: Callable[[int, int], None] | None, number: int, steps: int) -> Callable[[int, int], None]:
-    """Return a callback of progress for one of several steps."""
+def part_of(
+    report: Callable[[int, int], None] | None, number: float, steps: int, share: float = 1.0
+) -> Callable[[int, int], None]:
+    """Return a callback of progress for one of several steps, or for a share of it that begins at `number`."""
 
     def report_part(done: int, of: int) -> None:
         if report is not None:
-            report(int((number + done / max(of, 1)) * _PARTS), steps * _PARTS)
+            report(int((number + share * done / max(of, 1)) * _PARTS), steps * _PARTS)
 
     return report_part
 

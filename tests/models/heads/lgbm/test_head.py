@@ -213,6 +213,20 @@ def trained_labels(monkeypatch):
     return numbers
 
 
+def test_reports_the_prediction_of_held_out_rows(monkeypatch):
+    X, Y = problem()
+    monkeypatch.setattr(LightGBMHead, "_rows_at_once", 20)
+    head, seen = LightGBMHead(**OPTIONS), []
+    head.on_progress = lambda done, total: seen.append(done / total)
+    head.fit(X, Y)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+    assert head.out_of_fold is not None
+    folds = len(np.unique(head.out_of_fold.fold_of))
+    last = [(one * (folds + 1)) - folds for one in seen]  # of the step after the folds
+    assert sum(0 < one < 0.1 for one in last) >= len(X) // 20 - 1
+
+
 class TestCheckpoint:
     def test_resumes_after_an_error(self, monkeypatch, tmp_path, trained_labels):
         X, Y = problem()
