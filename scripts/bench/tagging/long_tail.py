@@ -54,15 +54,12 @@ def _scores(albums: np.ndarray, directions: np.ndarray, random: np.random.Genera
 
 
 def write(folder: Path, rows: int, dim: int, labels: int, *, test: int, seed: int = 0) -> None:
-    """Write ``train`` and ``test``: vectors [dtype=float16], labels, and the artist of each row.
-
-    ``known.npz`` has 1 for every label of a training row that its annotators looked for.
-    """
+    """Write ``train`` and ``test``: vectors [dtype=float16], labels, artists of the rows and families of the labels."""
     random = np.random.default_rng(seed)
-    world = _World.of(rows // _TRACKS, dim, labels, random)
+    world, family = _World.of(rows // _TRACKS, dim, labels, random), (np.arange(labels) >= labels // 2).astype(int)
     for name, count in (("train", rows), ("test", test)):
         X = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float16, (count, dim))
-        parts, known, artists = [], [], np.arange(count) // (_TRACKS * _ALBUMS)
+        parts, artists = [], np.arange(count) // (_TRACKS * _ALBUMS)
         for start in range(0, count, _ALBUMS_AT_ONCE * _TRACKS * _ALBUMS):
             end = min(count, start + _ALBUMS_AT_ONCE * _TRACKS * _ALBUMS)
             sounds = _albums_of(-(-(end - start) // (_TRACKS * _ALBUMS)), random)
@@ -73,10 +70,9 @@ def write(folder: Path, rows: int, dim: int, labels: int, *, test: int, seed: in
             Y |= has_child
             draw = random.random(len(Y))
             missing = np.stack([draw < _MISSING, draw > 1 - _MISSING], axis=1) & (name == "train")
-            looked = ~missing[:, (np.arange(labels) >= labels // 2).astype(int)]
+            looked = ~missing[:, family]
             album = np.arange(end - start) // _TRACKS
             parts.append(sparse.csr_array((Y & looked).astype(np.float32))[album])
-            known.append(~missing[album])
             for at in range(start, end, 10_000):
                 piece = slice(at, min(at + 10_000, end))
                 tracks = sounds[album[piece.start - start : piece.stop - start]]
@@ -85,7 +81,7 @@ def write(folder: Path, rows: int, dim: int, labels: int, *, test: int, seed: in
                 X[piece] = heard + 0.1 * random.standard_normal(heard.shape, np.float32)
         X.flush()
         sparse.save_npz(folder / f"{name}_labels.npz", sparse.vstack(parts, format="csr"))
-        np.savez(folder / f"{name}_rows.npz", artists=artists, known=np.concatenate(known))
+        np.savez(folder / f"{name}_rows.npz", artists=artists, family=family)
 
 
 def _albums_of(artists: int, random: np.random.Generator) -> np.ndarray:

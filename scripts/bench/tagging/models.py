@@ -1,18 +1,19 @@
 """The models that are compared: what scikit-learn offers in a line, and eno's heads.
 
 All are fitted on all rows that are not test rows. A model takes a problem and returns probabilities of its test rows.
+As in `eno train`, eno's heads do not learn from the labels of a family of which a row has none at all.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -27,6 +28,7 @@ _MULTINOMIAL = "LogisticRegression (CV), multinomial"
 Model = Callable[[Problem], np.ndarray]
 
 _STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+_PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # of ridge regression, per row
 _FOLDS, _ROWS_FOR_FOLDS = 5, 10_000  # with more rows, C is chosen on the first fold alone
 _TREES, _TREE_VALUES = 500, 10_000_000  # rows times labels times trees that are grown before their votes are counted
 
@@ -68,22 +70,32 @@ def _svc(problem: Problem) -> np.ndarray:
 
 
 def _logistic(problem: Problem) -> np.ndarray:
-    return _regularised(problem, _one_vs_rest)
+    return _regularised(problem, _STRENGTHS, lambda strength, *data: _one_vs_rest(_regression(strength), *data))
 
 
 def _multinomial(problem: Problem) -> np.ndarray:
-    def fit(model: Any, X: np.ndarray, Y: np.ndarray, X_test: np.ndarray) -> np.ndarray:
+    def fit(strength: float, X: np.ndarray, Y: np.ndarray, X_test: np.ndarray) -> np.ndarray:
         X, X_test = _scaled(X, X_test)
-        fitted = model.fit(X, Y.argmax(axis=1))
+        fitted = _regression(strength).fit(X, Y.argmax(axis=1))
         found = np.zeros((len(X_test), Y.shape[1]))
         found[:, fitted.classes_] = fitted.predict_proba(X_test)
         return found
 
-    return _regularised(problem, fit)
+    return _regularised(problem, _STRENGTHS, fit)
 
 
-def _regularised(problem: Problem, fit_and_predict: Callable[..., np.ndarray]) -> np.ndarray:
-    """Choose C by cross-validation, fit a regression with it, and predict."""
+def _ridge(problem: Problem) -> np.ndarray:
+    def fit(penalty: float, X: np.ndarray, Y: np.ndarray, X_test: np.ndarray) -> np.ndarray:
+        X, X_test = _scaled(X, X_test)
+        return np.clip(Ridge(penalty * len(X)).fit(X, Y).predict(X_test), 0, 1)
+
+    return _regularised(problem, _PENALTIES, fit)
+
+
+def _regularised(
+    problem: Problem, strengths: Sequence[float], fit_and_predict: Callable[..., np.ndarray]
+) -> np.ndarray:
+    """Choose a strength by cross-validation, fit a regression with it, and predict."""
     X, Y, X_test = _dense(problem)
     groups = problem.groups("train")
     folds = list(GroupKFold(min(_FOLDS, len(np.unique(groups))), shuffle=True, random_state=0).split(X, groups=groups))
@@ -91,10 +103,10 @@ def _regularised(problem: Problem, fit_and_predict: Callable[..., np.ndarray]) -
     def score(strength: float) -> float:
         scores = []
         for fit, held_out in folds[: len(folds) if len(X) <= _ROWS_FOR_FOLDS else 1]:
-            scores.append(macro_map(Y[held_out], fit_and_predict(_regression(strength), X[fit], Y[fit], X[held_out])))
+            scores.append(macro_map(Y[held_out], fit_and_predict(strength, X[fit], Y[fit], X[held_out])))
         return float(np.mean([one for one in scores if one is not None]))
 
-    return fit_and_predict(_regression(max(_STRENGTHS, key=score)), X, Y, X_test)
+    return fit_and_predict(max(strengths, key=score), X, Y, X_test)
 
 
 def _regression(strength: float) -> LogisticRegression:
@@ -122,6 +134,7 @@ def _one_vs_rest(model: Any, X: np.ndarray, Y: np.ndarray, X_test: np.ndarray) -
 RIVALS: dict[str, tuple[Model, float]] = {
     "LogisticRegression (CV)": (_logistic, 5e6),
     _MULTINOMIAL: (_multinomial, 5e6),
+    "Ridge (CV)": (_ridge, 5e8),
     "RandomForest(500)": (_forest(RandomForestClassifier), 5e6),
     "ExtraTrees(500)": (_forest(ExtraTreesClassifier), 5e6),
     "SVC": (_svc, 1e5),
@@ -146,5 +159,5 @@ def predict(name: str, options: dict[str, Any], problem: Problem) -> np.ndarray:
     head = create_head(name, **options)
     groups = problem.groups("train")
     artists = groups if len(np.unique(groups)) < len(groups) else None  # row numbers say nothing
-    head.fit(problem.vectors("train"), problem.labels("train"), groups=artists)
+    head.fit(problem.vectors("train"), problem.labels("train"), groups=artists, sample_weight=problem.known())
     return head.predict_proba(problem.vectors("test"))

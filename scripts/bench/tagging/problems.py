@@ -12,6 +12,7 @@ from scipy.io import arff
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
 from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.models.label_weights import LabelWeights
 from eno.training.collection import Collection
 from scripts.bench.tagging import long_tail
 
@@ -46,6 +47,19 @@ class Problem:
         with np.load(self.folder / f"{part}_rows.npz") as content:
             found: np.ndarray = content["artists"]
         return found
+
+    def known(self) -> LabelWeights | None:
+        """Return weights as those of `eno train`: 0 for the labels of a family of which a training row has none at all.
+
+        None where the labels have no families.
+        """
+        with np.load(self.folder / "train_rows.npz") as content:
+            if "family" not in content:
+                return None
+            family = content["family"]
+        labels = self.labels("train").tocsc()
+        known = [np.diff(labels[:, family == one].tocsr().indptr) > 0 for one in range(family.max() + 1)]
+        return LabelWeights.of_families(np.stack(known, axis=1), family)
 
 
 def of_arff(folder: Path, path: Path, labels: int, test: int, draws: int) -> list[Problem]:
