@@ -131,15 +131,22 @@ class ForestHead(BaseHead):
         self._report(self.trees, self.trees)
 
     def _sort_leaves(self) -> None:
-        """Prepare the training rows of each leaf: `_rows_by_leaf[_starts[node]:_starts[node + 1]]`, and their share."""
-        leaves, nodes = self._arrays["leaves"], len(self._arrays["feature"])
-        rows, flat = np.repeat(np.arange(len(leaves), dtype=np.int32), leaves.shape[1]), leaves.ravel()
-        self._rows_by_leaf = rows[np.argsort(flat, kind="stable")]
+        """Prepare the training rows of each leaf: `_rows_by_leaf[_starts[node]:_starts[node + 1]]`, and their share.
+
+        Tree by tree, because sorting the leaves of all trees at once takes more memory than the trees do.
+        """
+        leaves, roots, nodes = self._arrays["leaves"], self._arrays["roots"], len(self._arrays["feature"])
+        weights = self._weights.means()
+        self._rows_by_leaf = np.empty(leaves.size, np.int32)
         self._starts = np.zeros(nodes + 1, np.int32)
-        np.cumsum(np.bincount(flat, minlength=nodes), out=self._starts[1:])
-        totals = np.bincount(flat, self._weights.means()[rows], nodes)
-        with np.errstate(divide="ignore"):  # inner nodes have no rows
-            self._shares = np.divide(1, totals, out=totals).astype(np.float32)
+        self._shares = np.zeros(nodes, np.float32)  # inner nodes have no rows
+        for tree, (root, end) in enumerate(zip(roots, np.append(roots[1:], nodes), strict=True)):
+            own, first = leaves[:, tree] - root, tree * len(leaves)
+            self._rows_by_leaf[first : first + len(own)] = np.argsort(own, kind="stable")
+            np.cumsum(np.bincount(own, minlength=end - root), out=self._starts[root + 1 : end + 1])
+            self._starts[root + 1 : end + 1] += first
+            totals = np.bincount(own, weights, end - root)
+            np.divide(1, totals, out=self._shares[root:end], where=totals > 0, casting="same_kind")
         self._weighted = self._weights.times(self._labels)
 
     def _leaves_of(self, X: np.ndarray) -> np.ndarray:
