@@ -29,14 +29,11 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler, normalize
 
-from eno.audio.windows import WindowPolicy
 from eno.data.layout import DataRoot
 from eno.data.library.files import find_tracks
-from eno.embeddings.job.embed import embed_folder
-from eno.embeddings.store.embedding_store import EmbeddingStore
-from eno.encoders import Encoder, load_encoder
+from eno.encoders import load_encoder
 from eno.models.familiarity import Familiarity, is_unfamiliar
-from scripts.bench.tagging.problems import of_gtzan, of_store
+from scripts.bench.tagging.problems import embedded, of_gtzan, of_store
 
 Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of training rows and other rows; larger is less familiar
 
@@ -179,17 +176,6 @@ def _noises() -> Iterator[np.ndarray]:
         yield 0.5 * samples / np.abs(samples).max()
 
 
-def embedded(encoder: Encoder, audio: Path, store: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the vectors of the tracks below a folder, and the folder of each."""
-    found = EmbeddingStore.open_or_create(store, encoder.spec, policy=WindowPolicy(count=4))
-    report = embed_folder(audio, encoder, found)
-    for failure in report.failures:
-        print(f"left out: {failure.track_id}: {failure.reason}")
-    ids, vectors = found.matrix()
-    folders = np.array([str(one).split("/")[0] for one in ids])
-    return np.asarray(vectors, np.float64).reshape(len(ids), -1), folders
-
-
 def main() -> None:
     """Make the comparisons that are named."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -206,7 +192,8 @@ def main() -> None:
             without_a_genre(*chosen.gtzan, work / "gtzan")
         if chosen.root:
             encoder = load_encoder("musicnn", checkpoint="both")
-            X, folders = embedded(encoder, collect(chosen, work / "audio"), work / "store")
+            ids, X = embedded(encoder, collect(chosen, work / "audio"), work / "store")
+            folders = np.array([one.split("/")[0] for one in ids])
             without_a_folder(X, folders, [one.partition("=")[0] for one in chosen.others])
             demo_against(chosen.root, chosen.root / "embeddings" / encoder.spec.label, X, folders, work / "demo")
 

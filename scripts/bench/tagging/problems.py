@@ -9,9 +9,12 @@ import numpy as np
 from scipy import sparse
 from scipy.io import arff
 
+from eno.audio.windows import WindowPolicy
 from eno.data.labels.encoder import LabelEncoder
 from eno.data.layout import DataRoot
+from eno.embeddings.job.embed import embed_folder
 from eno.embeddings.store.embedding_store import EmbeddingStore
+from eno.encoders import Encoder
 from eno.models.label_weights import LabelWeights
 from eno.training.collection import Collection
 from scripts.bench.tagging import long_tail
@@ -99,6 +102,19 @@ def of_store(folder: Path, path: Path, data: DataRoot) -> list[Problem]:
         truth, groups = (np.concatenate([getattr(one, key) for one in tracks]) for key in ("truth", "groups"))
         parts.append((X, truth.astype(np.float32), groups.astype(str)))
     return [Problem.write(folder, parts[0], parts[1])]
+
+
+def embedded(encoder: Encoder, audio: Path, store: Path) -> tuple[list[str], np.ndarray]:
+    """Return the ids of the files below a folder, and their mean vectors over four windows [shape=(n, dim)].
+
+    Vectors are kept in the store; files that cannot be embedded are left out.
+    """
+    found = EmbeddingStore.open_or_create(store, encoder.spec, policy=WindowPolicy(count=4))
+    report = embed_folder(audio, encoder, found)
+    for failure in report.failures:
+        print(f"left out: {failure.track_id}: {failure.reason}")
+    ids, vectors = found.matrix()
+    return [str(one) for one in ids], np.asarray(vectors, np.float64).reshape(len(ids), -1)
 
 
 def of_long_tail(folder: Path, rows: int, labels: int) -> list[Problem]:
