@@ -14,8 +14,6 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
-
 
 def is_running(pid: int, before_s: float | None = None) -> bool:
     """Return whether a process may be running; with `before_s`, one that had started by then (seconds since 1970)."""
@@ -56,17 +54,6 @@ def _started_s(pid: int) -> float | None:
         return int(boot.split()[1]) + int(after_name.split()[19]) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, StopIteration, IndexError):
         return None
-
-
-def give_back_large_arrays() -> None:
-    """From now on, give the system back each array of over a MiB as soon as it is freed (only glibc).
-
-    By default, glibc keeps arrays of up to 32 MiB for later once some of their size have been freed. In a long fit,
-    smaller ones that live longer are then placed between them, so that it needs more and more memory.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, 2**20)
 
 
 def give_back_memory() -> None:

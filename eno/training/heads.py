@@ -26,7 +26,7 @@ from eno.models.calibration.calibrate import fit_calibration
 from eno.models.familiarity import Familiarity
 from eno.models.taught.space import choose_exponent
 from eno.models.training_data import constant_labels
-from eno.processes import give_back_large_arrays, give_back_memory
+from eno.processes import give_back_memory
 from eno.registry import HEADS, TRAINED_HEADS
 from eno.spec import label_of
 from eno.training.collection import (
@@ -121,7 +121,6 @@ def train_head(
     _warn_of_constant_labels(train, collection.labels.all_labels)
     began = time.monotonic()
     give_back_memory()  # of the tables
-    give_back_large_arrays()
     held_out, val_map = _fit(collection, plan, head, train)
     give_back_memory()
     report(_FITTED, _STEPS, "familiarity")
