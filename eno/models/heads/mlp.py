@@ -26,6 +26,7 @@ _VAL_ROWS = 10_000  # for early stopping; more would hardly change the mean
 _ROWS_SEEN = 4_500_000  # in all epochs together: fifteen epochs over 300,000 tracks
 _EPOCHS = (15, 200)
 _BATCH = (64, 1024)
+_LOSSES_AT_ONCE = 1024  # rows
 
 
 class MLPHead(BaseHead):
@@ -286,10 +287,14 @@ def _rate(step: int, total: int, warm_up: float) -> float:
 
 
 def _loss(loss_fn: MultiLabelLoss, probabilities: np.ndarray, truth: np.ndarray, known: np.ndarray | None) -> float:
-    weights = None if known is None else torch.from_numpy(known / np.float32(max(known.mean(), 1e-12)))
-    device = next(loss_fn.buffers()).device
-    logits = torch.logit(torch.from_numpy(probabilities), eps=1e-7).to(device)
-    return float(loss_fn(logits, torch.from_numpy(truth).to(device), None if weights is None else weights.to(device)))
+    """Return the mean loss, computed in chunks: the loss of all rows takes several times their memory."""
+    scale, device, total = 1.0 if known is None else max(known.mean(), 1e-12), next(loss_fn.buffers()).device, 0.0
+    for rows in chunks(len(truth), _LOSSES_AT_ONCE):
+        weights = None if known is None else torch.from_numpy(known[rows] / np.float32(scale)).to(device)
+        logits = torch.logit(torch.from_numpy(probabilities[rows]), eps=1e-7).to(device)
+        loss = loss_fn(logits, torch.from_numpy(truth[rows]).to(device), weights)
+        total += float(loss) * (rows.stop - rows.start)
+    return total / len(truth)
 
 
 def _renamed(weights: dict[str, Any]) -> dict[str, Any]:
