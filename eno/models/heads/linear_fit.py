@@ -15,7 +15,7 @@ from eno.processes import give_back_memory
 _LOGITS_AT_ONCE = 4_000_000  # 16 MB, which stay in the CPU cache between the two products
 _CACHED = 32_000_000  # values of standardised vectors that are cached; more are standardised again in every step
 _SINGLE_THREAD = 100_000_000  # multiplications below which several threads are slower than one
-_MUCH = 1_000_000_000  # multiplications, besides which giving memory back takes no time
+_MUCH = 1_000_000_000  # multiplications; beyond, the time to give memory back does not matter
 _MAX_AXES = 4096  # dimensions; beyond, computing the principal axes costs more than they save
 
 
@@ -139,7 +139,7 @@ class Solver:
             scaled = values / units
             losses, by_coefficients, by_intercepts = objective(self._from_axes(scaled[:-1]).float(), scaled[-1].float())
             if len(objective) * values.numel() > _MUCH:
-                give_back_memory()  # of the chunks; else, what lives longer is placed between them, and it grows
+                give_back_memory()  # of the chunks: otherwise, it grows with every step
             by_axes = self._to_axes(by_coefficients.double()) + l2 * scaled[:-1]
             values.grad = importance * torch.vstack([by_axes, by_intercepts.double()]) / units
             return importance @ (losses + 0.5 * l2 * scaled[:-1].square().sum(dim=0))

@@ -1,7 +1,7 @@
 """The models that are compared: what scikit-learn offers in a line, and eno's heads.
 
 All are fitted on all rows that are not test rows. A model takes a problem and returns probabilities of its test rows.
-As in `eno train`, eno's heads do not learn from the labels of a family of which a row has none at all.
+As in `eno train`, if a row has no label of a family at all, eno's heads do not learn the labels of this family from it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Model = Callable[[Problem], np.ndarray]
 
 _STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # of ridge regression, per row
-_FOLDS, _ROWS_FOR_FOLDS = 5, 10_000  # with more rows, C is chosen on the first fold alone
+_FOLDS, _ROWS_FOR_FOLDS = 5, 10_000  # with more rows, the strength is chosen on the first fold
 _TREES, _TREE_VALUES = 500, 10_000_000  # rows times labels times trees that are grown before their votes are counted
 
 

@@ -52,7 +52,7 @@ class Problem:
         return found
 
     def known(self) -> LabelWeights | None:
-        """Return weights as those of `eno train`: 0 for the labels of a family of which a training row has none at all.
+        """Return the weights that `eno train` would use: 0 for a family of which a training row has no label at all.
 
         None where the labels have no families.
         """
@@ -60,8 +60,8 @@ class Problem:
             if "family" not in content:
                 return None
             family = content["family"]
-        labels = self.labels("train").tocsc()
-        known = [np.diff(labels[:, family == one].tocsr().indptr) > 0 for one in range(family.max() + 1)]
+        labels = self.labels("train")
+        known = [labels[:, family == one].sum(axis=1) > 0 for one in range(family.max() + 1)]
         return LabelWeights.of_families(np.stack(known, axis=1), family)
 
 
