@@ -9,8 +9,10 @@ from typing import Any, Self, get_args
 
 import numpy as np
 import torch
+from scipy import sparse
 from scipy.special import logit
 
+from eno.data.labels.values import present
 from eno.devices import resolve_device
 from eno.errors import TrainingError
 from eno.models.average_precision import macro_map
@@ -161,7 +163,8 @@ class MLPHead(BaseHead):
         ).to(device)
         random = np.random.default_rng(self.seed)
         some_val = np.sort(random.permutation(len(data.rows_val))[:_VAL_ROWS])
-        truth, known = data.Y_val[some_val].toarray(), data.weights_val[some_val].known()
+        truth, known = data.Y_val[some_val], data.weights_val[some_val].known()
+        is_present = present(truth).toarray()
         self.history, stopping, best_state = [], EarlyStopping(self.patience), network.state_dict()
         for number in range(1, epochs + 1):
             network.train()
@@ -179,8 +182,8 @@ class MLPHead(BaseHead):
                     f"Try a learning_rate below {self.learning_rate}."
                 )
             probabilities = self._apply(network, data.X_val, data.rows_val[some_val])
-            val_map = macro_map(truth, probabilities, known)
-            val_loss = _loss(loss_fn, probabilities, truth, known) if len(truth) else None
+            val_map = macro_map(is_present, probabilities, known)
+            val_loss = _loss(loss_fn, probabilities, truth, known) if len(some_val) else None
             epoch = Epoch(
                 number=number,
                 train_loss=loss / rows,
@@ -237,10 +240,10 @@ class MLPHead(BaseHead):
         network.eval()
         device = network.mean.device
         pools = network.pooling != "none"
-        parts = [
-            torch.sigmoid(network(*_tensors(X, rows[at], device, pools=pools))).cpu() for at in chunks(len(rows), 4096)
-        ]
-        result: np.ndarray = torch.cat(parts).numpy()
+        result = np.empty((len(rows), len(network.prior)), np.float32)
+        for at in chunks(len(rows), 4096):
+            logits = network(*_tensors(X, rows[at], device, pools=pools))
+            result[at] = torch.sigmoid(logits).cpu().numpy()
         return result
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -286,15 +289,17 @@ def _rate(step: int, total: int, warm_up: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
 
 
-def _loss(loss_fn: MultiLabelLoss, probabilities: np.ndarray, truth: np.ndarray, known: np.ndarray | None) -> float:
+def _loss(
+    loss_fn: MultiLabelLoss, probabilities: np.ndarray, truth: sparse.csr_array, known: np.ndarray | None
+) -> float:
     """Return the mean loss, computed in chunks: the loss of all rows takes several times their memory."""
     scale, device, total = 1.0 if known is None else max(known.mean(), 1e-12), next(loss_fn.buffers()).device, 0.0
-    for rows in chunks(len(truth), _LOSSES_AT_ONCE):
+    for rows in chunks(len(probabilities), _LOSSES_AT_ONCE):
         weights = None if known is None else torch.from_numpy(known[rows] / np.float32(scale)).to(device)
         logits = torch.logit(torch.from_numpy(probabilities[rows]), eps=1e-7).to(device)
-        loss = loss_fn(logits, torch.from_numpy(truth[rows]).to(device), weights)
+        loss = loss_fn(logits, torch.from_numpy(truth[rows].toarray()).to(device), weights)
         total += float(loss) * (rows.stop - rows.start)
-    return total / len(truth)
+    return total / len(probabilities)
 
 
 def _renamed(weights: dict[str, Any]) -> dict[str, Any]:
