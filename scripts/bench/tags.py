@@ -12,10 +12,10 @@ within these rows, and know the artists where the data set has them. Options are
 
 emotions and yeast: https://github.com/tsoumakas/mulan, random hold-outs of 270 and 900 test rows. GTZAN: tag-grams of
 musicnn, https://github.com/jordipons/sklearn-audio-transfer-learning, artist-filtered split, mean over windows. A store
-is divided by its own splits. Soundfonts play the instruments of General MIDI (`tagging.instruments`); the three above
-are those of Debian's fluid-soundfont-gm, timgm6mb-soundfont and csound-soundfont. The long tail is made by
-`tagging.long_tail`. Metrics are means over labels with positives and negatives in the test rows; F1 is that of
-probabilities above 0.5.
+is divided by its own splits, or with ``--store-draws`` in random hold-outs of a quarter of its artists. Soundfonts play
+the instruments of General MIDI (`tagging.instruments`); the three above are those of Debian's fluid-soundfont-gm,
+timgm6mb-soundfont and csound-soundfont. The long tail is made by `tagging.long_tail`. Metrics are means over labels
+with positives and negatives in the test rows; F1 is that of probabilities above 0.5.
 
 The last column is the difference in macro mAP to the rival with the highest one, with a 95 % confidence interval: over
 artists where there is one split, and over the draws, with a correction for their overlap, where there are several. The
@@ -52,7 +52,8 @@ def data_sets(chosen: argparse.Namespace, folder: Path) -> Iterator[tuple[str, l
     if chosen.gtzan:
         yield "GTZAN", problems.of_gtzan(folder / "gtzan", *chosen.gtzan)
     for store in chosen.store:
-        yield store.name, problems.of_store(folder / store.name, store, DataRoot(chosen.data_root))
+        data, draws = DataRoot(chosen.data_root), chosen.store_draws
+        yield store.name, problems.of_store(folder / store.name, store, data, draws)
     if chosen.soundfonts:
         from scripts.bench.tagging.instruments import of_soundfonts  # the packages of the demo are not always installed
 
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("--gtzan", type=Path, nargs=2)
     parser.add_argument("--store", type=Path, action="append", default=[])
     parser.add_argument("--data-root", type=Path, help="folder of the splits and labels of the stores")
+    parser.add_argument("--store-draws", type=int, default=0, help="random hold-outs of artists instead of the split")
     parser.add_argument("--soundfonts", type=Path, nargs="+", help="of General MIDI; each is tested on in turn")
     parser.add_argument("--long-tail", type=int, nargs=2, action="append", default=[], metavar=("ROWS", "LABELS"))
     parser.add_argument("--draws", type=int, default=10, help="random hold-outs of emotions and yeast")

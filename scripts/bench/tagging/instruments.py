@@ -42,6 +42,9 @@ def of_soundfonts(folder: Path, soundfonts: Sequence[Path]) -> Iterator[tuple[st
 
     Vectors are those of musicnn, both checkpoints.
     """
+    missing = [one for one in soundfonts if not one.is_file()]  # for which fluidsynth would render silence
+    if missing or len(soundfonts) < 2:
+        raise SystemExit(f"no such file: {missing[0]}" if missing else "--soundfonts takes at least two soundfonts")
     labels: dict[str, np.ndarray] = {}
     for number, soundfont in enumerate(soundfonts):
         for program in range(_PROGRAMS):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 from scipy.io import arff
+from sklearn.model_selection import GroupShuffleSplit
 
 from eno.audio.windows import WindowPolicy
 from eno.data.labels.encoder import LabelEncoder
@@ -18,6 +19,8 @@ from eno.encoders import Encoder
 from eno.models.label_weights import LabelWeights
 from eno.training.collection import Collection
 from scripts.bench.tagging import long_tail
+
+_DRAWN = 0.25  # of the artists of a store
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,8 @@ def of_gtzan(folder: Path, train: Path, test: Path) -> list[Problem]:
     return [Problem.write(folder, hot[0], hot[1])]
 
 
-def of_store(folder: Path, path: Path, data: DataRoot) -> list[Problem]:
-    """Return the split of a store."""
+def of_store(folder: Path, path: Path, data: DataRoot, draws: int = 0) -> list[Problem]:
+    """Return the split of a store, or with `draws` random hold-outs of a quarter of all its artists."""
     collection = Collection(EmbeddingStore.open(path), data.splits, LabelEncoder.load(data.label_encoder))
     parts = []
     for names in (("train", "val"), ("test",)):
@@ -101,7 +104,14 @@ def of_store(folder: Path, path: Path, data: DataRoot) -> list[Problem]:
         X = np.concatenate([np.asarray(one.X[:], np.float32).reshape(len(one.ids), -1) for one in tracks])
         truth, groups = (np.concatenate([getattr(one, key) for one in tracks]) for key in ("truth", "groups"))
         parts.append((X, truth.astype(np.float32), groups.astype(str)))
-    return [Problem.write(folder, parts[0], parts[1])]
+    if not draws:
+        return [Problem.write(folder, parts[0], parts[1])]
+    every = tuple(np.concatenate(both) for both in zip(*parts, strict=True))
+    hold_outs = GroupShuffleSplit(draws, test_size=_DRAWN, random_state=0).split(*every)
+    return [
+        Problem.write(folder / f"draw{draw}", *(tuple(values[rows] for values in every) for rows in both))
+        for draw, both in enumerate(hold_outs)
+    ]
 
 
 def embedded(encoder: Encoder, audio: Path, store: Path) -> tuple[list[str], np.ndarray]:
