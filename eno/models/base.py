@@ -24,6 +24,7 @@ from eno.models.heads import FORMAT, HEAD_FILE, read_head_file
 from eno.models.label_weights import LabelWeights, SampleWeight
 from eno.models.training_data import ROWS_AT_ONCE, TrainingData, as_vectors, check_finite, chunks, select, take
 from eno.models.types import Labels, Vectors
+from eno.processes import give_back_memory
 
 if TYPE_CHECKING:
     from eno.models.epochs import Epoch  # which imports PyTorch
@@ -153,6 +154,7 @@ class BaseHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             options = common | self._refit_options(fitted)
             for one in fitted:
                 one._forget()
+            give_back_memory()
             self._refit(folds[0].with_held_out(), options, steps)
         self._adopt(fitted)
         self._report(steps, steps)
