@@ -34,7 +34,7 @@ def take(X: Vectors, rows: slice | np.ndarray) -> np.ndarray:
     if not isinstance(X, RowView | JoinedView):
         found = X[rows]
         return np.asarray(found.means() if isinstance(found, Bags) else found, np.float32)
-    chosen = np.arange(*rows.indices(len(X))) if isinstance(rows, slice) else np.asarray(rows)
+    chosen = np.arange(len(X))[rows]
     values = np.empty((len(chosen), *X.shape[1:]), np.float32)
     for part in chunks(len(chosen), _ROWS_OF_VIEW):
         values[part] = X[chosen[part]]
