@@ -15,6 +15,7 @@ from eno.models.base import BaseHead, labels_from_arrays, labels_to_arrays
 from eno.models.label_weights import LabelWeights
 from eno.models.training_data import TrainingData, take
 from eno.models.types import Count
+from eno.processes import give_back_memory
 
 _TARGETS = 64  # with more labels, splits are chosen on random combinations of them
 _QUERIES = 1_024  # rows that walk down all trees together
@@ -82,23 +83,25 @@ class ForestHead(BaseHead):
         X = take(data.X, data.rows[rows]).reshape(len(rows), -1)
         Y, weights, base_rates = data.Y[rows], data.weights[rows], data.base_rates()
         targets = _targets(Y, weights.known(), base_rates, random)
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in _Tree._fields}
-        roots = [0]
-        for tree in self._grow(X, targets, weights.means()):
-            tree.right[:] += roots[-1]
-            tree.leaves[:] += roots[-1]
-            roots.append(roots[-1] + len(tree.feature))
-            for name, values in tree._asdict().items():
-                parts[name].append(values)
+        # For as many nodes as there can be: what is not written to takes no memory.
+        nodes, roots = self.trees * (2 * len(rows) - 1), np.zeros(self.trees + 1, np.int32)
+        feature, threshold, right = np.empty(nodes, np.int32), np.empty(nodes, np.float32), np.empty(nodes, np.int32)
+        leaves = np.empty((len(rows), self.trees), np.int32)
+        for number, tree in enumerate(self._grow(X, targets, weights.means())):
+            root, end = roots[number], roots[number] + len(tree.feature)
+            feature[root:end], threshold[root:end], right[root:end] = tree.feature, tree.threshold, tree.right + root
+            leaves[:, number], roots[number + 1] = tree.leaves + root, end
         self._labels, self._weights = Y, weights
         self._arrays = {
-            "roots": np.array(roots[:-1], np.int32),
-            # One after the other, so that only one of them is in memory twice.
-            **{name: np.concatenate(parts.pop(name)) for name in ("feature", "threshold", "right")},
-            "leaves": np.stack(parts.pop("leaves"), axis=1),
+            "roots": roots[:-1],
+            "feature": feature[: roots[-1]],
+            "threshold": threshold[: roots[-1]],
+            "right": right[: roots[-1]],
+            "leaves": leaves,
             "constant": data.constant_labels(),
             "base_rates": base_rates,
         }
+        give_back_memory()  # in which the trees grew
         self._sort_leaves()
 
     def _forget(self) -> None:
