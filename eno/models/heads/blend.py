@@ -70,7 +70,7 @@ class BlendHead(BaseHead):
     def __init__(
         self,
         *,
-        heads: Sequence[str] = ("linear", "kernel", "mlp", "forest"),  # the largest last: all are kept
+        heads: Sequence[str] = ("linear", "kernel", "mlp", "forest"),  # the largest last, as all are kept
         options: Mapping[str, Mapping[str, Any]] | None = None,
         seed: int = 0,
         device: str = "auto",
