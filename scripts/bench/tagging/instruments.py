@@ -55,8 +55,8 @@ def of_soundfonts(folder: Path, soundfonts: Sequence[Path]) -> Iterator[tuple[st
     groups = np.array([stem.rpartition("_")[0] for stem in stems])  # the phrases of an instrument
     sources = np.array([stem.split("_")[0] for stem in stems])
     for number, soundfont in enumerate(soundfonts):
-        train, test = ((X[rows], Y[rows], groups[rows]) for rows in (sources != str(number), sources == str(number)))
-        yield soundfont.stem, Problem.write(folder / soundfont.stem, train, test)
+        test = sources == str(number)
+        yield soundfont.stem, Problem.divide(folder / soundfont.stem, (X, Y, groups), ~test, test)
 
 
 def _render(folder: Path, number: int, soundfont: Path, program: int) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,12 @@ class Problem:
             np.savez(folder / f"{part}_rows.npz", artists=groups)
         return cls(folder)
 
+    @classmethod
+    def divide(cls, folder: Path, values: Sequence[np.ndarray], train: np.ndarray, test: np.ndarray) -> Problem:
+        """Write the rows `train` and `test` of vectors, labels and groups."""
+        parts = (tuple(one[rows] for one in values) for rows in (train, test))
+        return cls.write(folder, *parts)
+
     def vectors(self, part: str) -> np.ndarray:
         """Return vectors that stay on disk until they are used."""
         found: np.ndarray = np.load(self.folder / f"{part}.npy", mmap_mode="r")
@@ -72,12 +79,11 @@ def of_arff(folder: Path, path: Path, labels: int, test: int, draws: int) -> lis
     """Draw random hold-outs from a data set of Mulan, whose last columns are the labels."""
     rows, _ = arff.loadarff(path)
     values = np.array([[float(value) for value in row] for row in rows.tolist()], np.float32)
-    X, Y, numbers = values[:, :-labels], values[:, -labels:], np.arange(len(values))
+    every = values[:, :-labels], values[:, -labels:], np.arange(len(values))
     problems = []
     for draw in range(draws):
         order = np.random.default_rng(draw).permutation(len(values))
-        train, held_out = ((X[some], Y[some], numbers[some]) for some in (order[test:], order[:test]))
-        problems.append(Problem.write(folder / f"draw{draw}", train, held_out))
+        problems.append(Problem.divide(folder / f"draw{draw}", every, order[test:], order[:test]))
     return problems
 
 
@@ -85,7 +91,7 @@ def of_gtzan(folder: Path, train: Path, test: Path) -> list[Problem]:
     """Return the one split of the tag-grams, as means over windows."""
     parts = []
     for path in (train, test):
-        with np.load(path, allow_pickle=True) as content:  # as they were published; eno itself never reads pickles
+        with np.load(path) as content:
             ids, first, owner = np.unique(content["IDS"], return_index=True, return_inverse=True)
             sums = np.zeros((len(ids), content["X"].shape[1]), np.float32)
             np.add.at(sums, owner, content["X"])
@@ -96,7 +102,7 @@ def of_gtzan(folder: Path, train: Path, test: Path) -> list[Problem]:
 
 
 def of_store(folder: Path, path: Path, data: DataRoot, draws: int = 0) -> list[Problem]:
-    """Return the split of a store, or with `draws` random hold-outs of a quarter of all its artists."""
+    """Return the split of a store, or, with `draws`, random hold-outs of a quarter of all its artists."""
     collection = Collection(EmbeddingStore.open(path), data.splits, LabelEncoder.load(data.label_encoder))
     parts = []
     for names in (("train", "val"), ("test",)):
@@ -108,10 +114,7 @@ def of_store(folder: Path, path: Path, data: DataRoot, draws: int = 0) -> list[P
         return [Problem.write(folder, parts[0], parts[1])]
     every = tuple(np.concatenate(both) for both in zip(*parts, strict=True))
     hold_outs = GroupShuffleSplit(draws, test_size=_DRAWN, random_state=0).split(*every)
-    return [
-        Problem.write(folder / f"draw{draw}", *(tuple(values[rows] for values in every) for rows in both))
-        for draw, both in enumerate(hold_outs)
-    ]
+    return [Problem.divide(folder / f"draw{draw}", every, *both) for draw, both in enumerate(hold_outs)]
 
 
 def embedded(encoder: Encoder, audio: Path, store: Path) -> tuple[list[str], np.ndarray]:
@@ -142,7 +145,6 @@ def first_half(problems: list[Problem], folder: Path) -> list[Problem]:
         groups = problem.groups("train")
         names = np.unique(groups)
         some = np.isin(groups, np.random.default_rng(number).permutation(names)[: len(names) // 2])
-        X, Y = problem.vectors("train"), problem.labels("train").toarray()
-        parts = [(X[rows], Y[rows], groups[rows]) for rows in (some, ~some)]
-        found.append(Problem.write(folder / f"half{number}", parts[0], parts[1]))
+        every = problem.vectors("train"), problem.labels("train").toarray(), groups
+        found.append(Problem.divide(folder / f"half{number}", every, some, ~some))
     return found
